@@ -1,0 +1,33 @@
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Whether a host may have Livepatch."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import assess_eligibility
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.host_record import system_of
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _host_probe
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import HostShellError
+
+
+class ActionModule(LivepatchAction):
+    ARGUMENT_SPEC = _host_probe.PROBE_ARGUMENTS
+
+    def execute(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        policy = _host_probe.load_policy(options["policy"])
+        try:
+            facts = _host_probe.probe_host(self, options)
+        except HostShellError as error:
+            raise ActionError(f"{error}; {error.remedy}", error_id=error.id) from error
+        eligibility = assess_eligibility(facts, policy, _host_probe.asked_service_word(options, facts))
+        return {
+            "eligible": eligibility["verdict"] == "eligible",
+            "verdict": eligibility["verdict"],
+            "checks": eligibility["checks"],
+            "policy": eligibility["policy"],
+            "system": system_of(facts),
+        }

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The two streams of one round trip, taken apart again into the sections that the script sent.
+
+A boundary is a line ``@<nonce> <words>``, on standard output and standard error alike:
+``begin 1``, ``section <name>``, ``cut``, ``end <name> <status> [<exit code>]``, ``done``.
+Everything between two boundaries is what the host said, and may be anything at all.
+"""
+
+from __future__ import annotations
+
+import collections.abc as c
+import dataclasses
+import re
+import typing as t
+
+PROTOCOL = "1"
+
+SectionStatus = t.Literal["ok", "absent", "denied", "timeout", "lost"]
+
+# What timeout(1) answers for a command that it ended: with TERM, and with KILL.
+_TIMEOUT_EXIT_CODES = frozenset({124, 137})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Section:
+    """What one question to the host brought.
+
+    `status` is ``lost`` for a section that has no end: the connection or the script broke off.
+    `cut` says that the host had more to say than the limit.
+    """
+
+    name: str
+    status: SectionStatus
+    output: str = ""
+    errors: str = ""
+    exit_code: int | None = None
+    cut: bool = False
+
+
+class Sections(c.Mapping[str, Section]):
+    """The sections of one answer by name. A section that the script did not send reads as absent."""
+
+    def __init__(self, sections: c.Iterable[Section], *, complete: bool) -> None:
+        self._sections = {section.name: section for section in sections}
+        self.complete = complete
+
+    def __getitem__(self, name: str) -> Section:
+        return self._sections[name]
+
+    def __iter__(self) -> c.Iterator[str]:
+        return iter(self._sections)
+
+    def __len__(self) -> int:
+        return len(self._sections)
+
+    def output(self, name: str) -> str | None:
+        """What a section holds, without white space around it; None where there is no answer."""
+        section = self._sections.get(name)
+        if section is None or section.status != "ok" or section.exit_code not in (0, None):
+            return None
+        return section.output.strip() or None
+
+
+class NoAnswerError(ValueError):
+    """The host sent no section at all: the script did not run."""
+
+
+def parse(stdout: str, stderr: str, nonce: str) -> Sections:
+    """Take an answer apart.
+
+    Raises `NoAnswerError` when the script never began on the host.
+    """
+    blocks = list(_blocks(stdout, nonce))
+    if not any(words == ["begin", PROTOCOL] for words, _body in blocks):
+        raise NoAnswerError("the script did not begin on the host")
+    errors = {
+        " ".join(words[1:]): body for words, body in _blocks(stderr, nonce) if words[:1] == ["section"]
+    }
+    return Sections(_assemble(blocks, errors), complete=any(words == ["done"] for words, _body in blocks))
+
+
+def _blocks(stream: str, nonce: str) -> c.Iterator[tuple[list[str], str]]:
+    """Yield each boundary's words with the text up to the next boundary."""
+    boundary = re.compile(rf"^@{re.escape(nonce)} (.*)$", re.MULTILINE)
+    found = list(boundary.finditer(stream))
+    for index, match in enumerate(found):
+        end = found[index + 1].start() if index + 1 < len(found) else len(stream)
+        # One newline ends the boundary line, one was put before the next.
+        yield match.group(1).split(), stream[match.end() + 1 : max(match.end() + 1, end - 1)]
+
+
+def _assemble(blocks: list[tuple[list[str], str]], errors: dict[str, str]) -> c.Iterator[Section]:
+    name, body, cut = None, "", False
+    for words, text in blocks:
+        match words:
+            case ["section", *rest]:
+                if name is not None:
+                    yield Section(name, "lost", body, errors.get(name, ""), cut=cut)
+                name, body, cut = " ".join(rest), text, False
+            case ["cut"]:
+                cut = True
+            case ["end", *rest] if name is not None:
+                yield _ended(name, rest[len(name.split()) :], body, errors.get(name, ""), cut)
+                name = None
+            case _:
+                continue
+    if name is not None:
+        yield Section(name, "lost", body, errors.get(name, ""), cut=cut)
+
+
+def _ended(name: str, outcome: list[str], output: str, errors: str, cut: bool) -> Section:
+    status = outcome[0] if outcome else "lost"
+    exit_code = int(outcome[1]) if len(outcome) > 1 and outcome[1].isdecimal() else None
+    if status == "ok" and exit_code in _TIMEOUT_EXIT_CODES:
+        status = "timeout"
+    if status not in t.get_args(SectionStatus):
+        status = "lost"
+    return Section(name, t.cast(SectionStatus, status), output, errors, exit_code, cut)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Files on the controller that are either the old ones or the new ones, never half of one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import typing as t
+from pathlib import Path
+
+TEMPORARY_PREFIX = "."
+"""How the names of unfinished files begin. A killed run can leave one behind; readers pass over them."""
+
+
+def write_atomically(path: Path, chunks: t.Iterable[str]) -> None:
+    """Write the chunks as UTF-8 beside `path`, then put the result in its place, mode 0644 less the umask.
+
+    Parent folders are made. Raises `OSError`; the file is then as it was before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp"
+    # O_EXCL: never write through a link that somebody laid in a folder that many may write to.
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(chunks)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise

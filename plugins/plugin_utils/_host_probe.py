@@ -1,0 +1,67 @@
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""What the modules that look at a host share: their options, the policy they name, the one round trip."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+from collections.abc import Mapping
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import ServiceWord
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import (
+    Policy,
+    PolicyError,
+    parse_policy,
+    policy_from_mapping,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts, read_facts
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import run_script
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._service_word import service_word
+
+PROBE_ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "policy": {"type": "raw", "default": "launch"},
+    "server": {"type": "str"},
+    "network": {"type": "bool", "default": True},
+    "ask_server": {"type": "bool", "default": False},
+}
+
+_POLICY_FOLDER = pathlib.Path(__file__).parent / "policies"
+_SHIPPED = ("launch", "current")
+
+
+def load_policy(wanted: object) -> Policy:
+    """The policy that an option names: one that is shipped, a file of the operator's, or a mapping.
+
+    Raises `ActionError`.
+    """
+    try:
+        if isinstance(wanted, Mapping):
+            return policy_from_mapping(wanted, "policy")
+        name = str(wanted)
+        if name in _SHIPPED:
+            return parse_policy((_POLICY_FOLDER / f"{name}.yml").read_text(encoding="utf-8"), f"policy {name}")
+        path = pathlib.Path(name).expanduser()
+        if not path.is_file():
+            raise ActionError(
+                f"There is no policy {name}: it is neither {' nor '.join(_SHIPPED)}, nor a file on the controller. "
+                "Name one of these, give the path of a policy file, or give the policy as a mapping."
+            )
+        return parse_policy(path.read_text(encoding="utf-8"), str(path))
+    except PolicyError as error:
+        raise ActionError(f"The policy cannot be used. {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ActionError(f"The policy file {wanted} cannot be read: {error}") from error
+
+
+def probe_host(action: LivepatchAction, options: Mapping[str, t.Any]) -> HostFacts:
+    """Look at the task's host, in one round trip. Raises `HostShellError` and what the connection raises."""
+    variables = {"server": options["server"] or "", "network": "1" if options["network"] else ""}
+    return read_facts(run_script(action, "probe", variables))
+
+
+def asked_service_word(options: Mapping[str, t.Any], facts: HostFacts) -> ServiceWord | None:
+    """The server's word for the host's kernel, where the task asks for it."""
+    return service_word(options["server"], facts) if options["ask_server"] else None

@@ -1,0 +1,251 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+#
+# What a host is, and what its livepatch client and its kernel say. Reads only, decides nothing.
+#
+# From the controller: lp_server (URL, or empty: what the client is configured with), lp_network (1 or empty).
+
+# offer PATH...: says of each path whether it can be read, and keeps those that can for the reading at the end.
+offer() {
+    for lp_path in "$@"; do
+        case $lp_path in
+            # A glob that found nothing, or a name that no kernel and no package gives.
+            *[!A-Za-z0-9_./+:~-]*) continue ;;
+        esac
+        access "$lp_path"
+        printf '%s %s\n' "$lp_access" "$lp_path"
+        if [ "$lp_access" = ok ] && [ -f "$lp_path" ]; then
+            lp_files="$lp_files $lp_path"
+        fi
+    done
+}
+
+# note PATH...: says whether each path is there, and never reads it.
+note() {
+    for lp_path in "$@"; do
+        case $lp_path in
+            *[!A-Za-z0-9_./+:~-]*) continue ;;
+        esac
+        access "$lp_path"
+        printf '%s %s\n' "$lp_access" "$lp_path"
+    done
+}
+
+# entries FOLDER: the folder itself, then what lies in it.
+entries() {
+    note "$1" "$1"/*
+}
+
+# present FOLDER/PATTERN...: how many of these exist, counted without starting anything.
+present() {
+    lp_count=0
+    for lp_path in "$@"; do
+        if [ -d "$lp_path" ]; then
+            lp_count=$((lp_count + 1))
+        fi
+    done
+}
+
+paths() {
+    lp_files=
+    offer /etc/os-release /usr/lib/os-release /etc/machine-id
+    offer /proc/version_signature /proc/sys/kernel/osrelease /proc/sys/kernel/version /proc/uptime
+    offer /run/systemd/container /run/container_type /sys/kernel/realtime
+    offer /snap/canonical-livepatch/current/meta/snap.yaml
+    offer /sys/kernel/livepatch/*/enabled /sys/kernel/livepatch/*/transition
+    for lp_patch in /sys/kernel/livepatch/*; do
+        lp_patch=${lp_patch##*/}
+        offer "/sys/module/$lp_patch/taint" "/sys/module/$lp_patch/srcversion"
+        note "/sys/module/$lp_patch/notes/.note.gnu.build-id"
+    done
+    note /sys/kernel /sys/kernel/livepatch /sys/firmware/efi /proc/keys
+    note /.dockerenv /run/.containerenv /proc/sys/fs/binfmt_misc/WSLInterop
+    note /usr/share/xsessions/*.desktop /usr/share/wayland-sessions/*.desktop
+    note /etc/apt/sources.list.d/ubuntu-fips.list /etc/apt/sources.list.d/ubuntu-fips.sources
+    note /etc/apt/sources.list.d/ubuntu-fips-updates.list /etc/apt/sources.list.d/ubuntu-fips-updates.sources
+    note /snap/bin/canonical-livepatch /var/snap/canonical-livepatch/common/machine-token
+    entries /var/snap/canonical-livepatch/common/locks
+    note /boot/vmlinuz-*
+}
+
+# One reading for all the small files, each line under the name of its file: at most 64 lines of 1,024 bytes
+# each, so that a file of any size costs the same.
+# shellcheck disable=SC2086 # lp_files is a list of paths that offer() has held against a pattern without blanks
+files() {
+    grep -a -s -m 64 '' $lp_files /dev/null | cut -b 1-1024
+}
+
+# Each runtime puts its containers in control groups of a fixed name. Counting those needs no daemon, so it
+# cannot hang on a dead one. The folders differ by control group version (v1 has one tree per controller).
+containers() {
+    [ -r /sys/fs/cgroup ] || return 1
+    present /sys/fs/cgroup/system.slice/docker-*.scope /sys/fs/cgroup/docker/*[0-9a-f] \
+        /sys/fs/cgroup/systemd/system.slice/docker-*.scope /sys/fs/cgroup/systemd/docker/*[0-9a-f]
+    printf 'docker %s\n' "$lp_count"
+    present /sys/fs/cgroup/lxc.payload.* /sys/fs/cgroup/systemd/lxc.payload.* /sys/fs/cgroup/systemd/lxc/*
+    printf 'lxd %s\n' "$lp_count"
+    present /sys/fs/cgroup/machine.slice/libpod-[0-9a-f]*.scope /sys/fs/cgroup/systemd/machine.slice/libpod-[0-9a-f]*.scope
+    printf 'podman %s\n' "$lp_count"
+}
+
+# The word of the running process 1, for hosts without systemd-detect-virt. Only the one variable leaves the host.
+container_variable() {
+    tr '\0' '\n' </proc/1/environ | grep '^container='
+}
+
+virtualization() {
+    if command -v systemd-detect-virt >/dev/null; then
+        answer virtualization systemd-detect-virt
+    else
+        missing virtualization absent
+        access /proc/1/environ
+        if [ "$lp_access" = ok ]; then
+            answer container_variable container_variable
+        fi
+    fi
+}
+
+build_ids() {
+    for lp_patch in /sys/kernel/livepatch/*; do
+        lp_path=/sys/module/${lp_patch##*/}/notes/.note.gnu.build-id
+        if [ -r "$lp_path" ]; then
+            answer "build_id ${lp_patch##*/}" od -An -v -tx1 "$lp_path"
+        fi
+    done
+}
+
+secure_boot() {
+    lp_variable=/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c
+    if [ -r "$lp_variable" ]; then
+        answer secure_boot_variable od -An -v -tx1 "$lp_variable"
+    elif [ -e /sys/firmware/efi ] && command -v mokutil >/dev/null; then
+        answer mokutil bounded 5 mokutil --sb-state
+    fi
+}
+
+snapd() {
+    if ! command -v snap >/dev/null; then
+        missing snapd absent
+        return
+    fi
+    answer snapd bounded 5 snap version
+    # Seeding matters only to what is not installed yet, and asking may take all of its time.
+    if [ -z "$lp_client" ]; then
+        answer seeded bounded 3 snap wait system seed.loaded
+    fi
+}
+
+# Clients before 9.5 know no --format; what they print by default is data. Never --verbose: it shows the
+# machine-token.
+client() {
+    lp_config=
+    if [ -z "$lp_client" ]; then
+        missing status absent
+        return
+    fi
+    mark "section status json"
+    bounded 15 "$lp_client" status --format json
+    lp_exit=$?
+    mark "end status json ok $lp_exit"
+    if [ "$lp_exit" != 0 ]; then
+        answer "status plain" bounded 15 "$lp_client" status
+    fi
+    mark "section config"
+    lp_config=$(bounded 10 "$lp_client" config)
+    printf '%s\n' "$lp_config"
+    mark "end config ok"
+}
+
+# setting KEY: sets lp_setting to the value of that key in the client's configuration.
+setting() {
+    lp_setting=
+    case $lp_config in
+        *"$1: \""*)
+            lp_setting=${lp_config#*"$1: \""}
+            lp_setting=${lp_setting%%\"*}
+            ;;
+    esac
+}
+
+# network: reaches for the server with whatever the host has. A proxy goes by the environment, never by a command
+# line: its address may hold a password.
+network() {
+    setting remote-server
+    lp_url=${lp_server:-${lp_setting:-https://livepatch.canonical.com}}
+    setting https-proxy
+    lp_proxy=${lp_setting:-${https_proxy:-$HTTPS_PROXY}}
+    setting no-proxy
+    lp_direct=${lp_setting:-${no_proxy:-$NO_PROXY}}
+    lp_host=${lp_url#*://}
+    lp_host=${lp_host%%/*}
+    case $lp_host in
+        *:*) lp_port=${lp_host##*:} ;;
+        *) lp_port=443 ;;
+    esac
+    lp_host=${lp_host%:*}
+    mark "section network"
+    printf 'url %s\n' "$lp_url"
+    printf 'proxy %s\n' "${lp_proxy:+yes}"
+    if command -v curl >/dev/null; then
+        printf 'tool curl\n'
+        https_proxy=$lp_proxy no_proxy=$lp_direct \
+            curl -s -S -o /dev/null --max-time 8 -w 'http %{http_code}\n' -- "$lp_url"
+    elif command -v wget >/dev/null; then
+        printf 'tool wget\n'
+        https_proxy=$lp_proxy no_proxy=$lp_direct bounded 10 wget -q -O /dev/null -T 8 -t 1 -- "$lp_url"
+    elif [ -n "$lp_proxy" ]; then
+        printf 'tool none\n'
+        false
+    elif command -v openssl >/dev/null; then
+        printf 'tool openssl\n'
+        bounded 8 openssl s_client -connect "$lp_host:$lp_port" -servername "$lp_host"
+    elif command -v bash >/dev/null; then
+        printf 'tool bash\n'
+        # shellcheck disable=SC2016 # bash expands these, from its own arguments
+        bounded 8 bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "$lp_host" "$lp_port"
+    else
+        printf 'tool none\n'
+        false
+    fi
+    mark "end network ok $?"
+}
+
+main() {
+    # /snap/bin is not on the PATH of root under sudo or cron.
+    lp_client=/snap/bin/canonical-livepatch
+    if [ ! -x "$lp_client" ]; then
+        lp_client=
+        if command -v canonical-livepatch >/dev/null; then
+            lp_client=canonical-livepatch
+        fi
+    fi
+    answer user id -u
+    answer clock date +%s
+    answer paths paths
+    answer files files
+    access /proc/sys/kernel/osrelease
+    if [ "$lp_access" != ok ]; then
+        answer release uname -r
+        answer version uname -v
+    fi
+    answer machine uname -m
+    if command -v dpkg >/dev/null; then
+        answer architecture dpkg --print-architecture
+    fi
+    answer containers containers
+    virtualization
+    build_ids
+    secure_boot
+    if [ -r /proc/keys ]; then
+        answer keys grep -s -m 256 asymmetri /proc/keys
+    fi
+    if [ ! -e /sys/kernel/livepatch ]; then
+        answer kernel_config grep -s -m 1 CONFIG_LIVEPATCH /boot/config-* /dev/null
+    fi
+    snapd
+    client
+    if [ -n "$lp_network" ]; then
+        network
+    fi
+}

@@ -1,0 +1,95 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+#
+# How every script of this collection answers: in sections, on one stream or on both, between boundary lines
+# that carry a nonce which the controller made for this one call. Nothing on the host can know the nonce
+# beforehand, so nothing on the host can forge a boundary.
+#
+# The controller puts assignments of the variables lp_* before this text, and the script's main() after it.
+# Strict POSIX: dash, busybox ash, bash and mksh must all give the same sections.
+
+LC_ALL=C
+export LC_ALL
+
+# mark WORDS: one boundary line on both streams. The leading newline ends a last line that had none.
+mark() {
+    printf '\n@%s %s\n' "$lp_nonce" "$*"
+    printf '\n@%s %s\n' "$lp_nonce" "$*" >&2
+}
+
+# bounded SECONDS COMMAND...: a command that cannot hang for longer, where the host has timeout(1).
+bounded() {
+    if [ -n "$lp_timeout" ]; then
+        timeout -k 2 "$@"
+    else
+        shift
+        "$@"
+    fi
+}
+
+# answer NAME COMMAND...: one section with what the command says, and how it ended.
+answer() {
+    lp_name=$1
+    shift
+    mark "section $lp_name"
+    "$@"
+    mark "end $lp_name ok $?"
+}
+
+# missing NAME STATUS: a section without an answer, and why: absent, denied.
+missing() {
+    mark "section $1"
+    mark "end $1 $2"
+}
+
+# access PATH: sets lp_access to ok, denied or absent. A file below a folder that cannot be entered is
+# denied, not absent: who may not look does not know.
+access() {
+    if [ -r "$1" ]; then
+        lp_access=ok
+    elif [ -e "$1" ]; then
+        lp_access=denied
+    else
+        lp_parent=${1%/*}
+        while [ -n "$lp_parent" ] && [ ! -e "$lp_parent" ]; do
+            lp_parent=${lp_parent%/*}
+        done
+        lp_access=absent
+        if [ -n "$lp_parent" ] && [ ! -x "$lp_parent" ]; then
+            lp_access=denied
+        fi
+    fi
+}
+
+# limit BYTES: passes each section up to that size and says where it cut. Tokens end here: no secret that
+# the client prints leaves the host. Only ever the end of a pipeline, for it becomes awk.
+limit() {
+    exec awk -v mark="@$lp_nonce " -v most="$1" '
+        index($0, mark) == 1 { used = 0; cut = 0; print; next }
+        cut { next }
+        {
+            used += length($0) + 1
+            if (used > most) { cut = 1; print mark "cut"; next }
+            if ($0 ~ /[Tt]oken/) {
+                gsub(/[Tt]oken" *: *"[^"]*"/, "token\": \"removed\"")
+                gsub(/[Tt]oken *[:=] *"?[^" ,.]+"?/, "token: removed")
+            }
+            print
+        }'
+}
+
+# run BYTES: main, with both streams limited apart. What main starts cannot read the script from stdin.
+run() {
+    lp_timeout=
+    if command -v timeout >/dev/null; then
+        lp_timeout=1
+    fi
+    {
+        {
+            mark "begin 1"
+            main
+            mark "done"
+        } </dev/null 2>&1 1>&3 | limit "$1" >&2
+    } 3>&1 | limit "$1"
+}
