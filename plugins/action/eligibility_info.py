@@ -15,9 +15,9 @@ from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell im
 
 
 class ActionModule(LivepatchAction):
-    ARGUMENT_SPEC = _host_probe.PROBE_ARGUMENTS
+    ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = _host_probe.PROBE_ARGUMENTS
 
-    def execute(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+    def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
         policy = _host_probe.load_policy(options["policy"])
         try:
             facts = _host_probe.probe_host(self, options)

@@ -11,6 +11,7 @@ import typing as t
 
 from ansible.errors import AnsibleError
 from ansible.release import __version__ as ansible_core_version
+
 from ansible_collections.kernelops.livepatch.plugins.module_utils import _record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.host_record import make_record, timestamp
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _host_probe, _record_store
@@ -20,24 +21,26 @@ from ansible_collections.kernelops.livepatch.plugins.plugin_utils._version impor
 
 
 class ActionModule(LivepatchAction):
-    ARGUMENT_SPEC = {**_host_probe.PROBE_ARGUMENTS, "record_dir": {"type": "path"}}
+    ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
+        **_host_probe.PROBE_ARGUMENTS,
+        "record_dir": {"type": "path"},
+    }
 
-    def execute(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+    def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
         policy = _host_probe.load_policy(options["policy"])
-        host = str(task_vars["inventory_hostname"])
         record_dir = pathlib.Path(options["record_dir"]) if options["record_dir"] else None
         started = datetime.datetime.now(datetime.timezone.utc)
         try:
             facts = _host_probe.probe_host(self, options)
         except HostShellError as error:
-            _note_failure(record_dir, host, started, error.id, str(error), error.remedy)
+            _note_failure(record_dir, self.host, started, error.id, str(error), error.remedy)
             raise ActionError(f"{error}; {error.remedy}", error_id=error.id) from error
         except AnsibleError as error:
-            remedy = f"check the connection: ansible {host} -m ansible.builtin.raw -a 'echo ok'"
-            _note_failure(record_dir, host, started, "connection_failed", str(error), remedy)
+            remedy = f"check the connection: ansible {self.host} -m ansible.builtin.raw -a 'echo ok'"
+            _note_failure(record_dir, self.host, started, "connection_failed", str(error), remedy)
             raise
         record = make_record(
-            host,
+            self.host,
             facts,
             policy,
             collector=_record.Collector(collection=COLLECTION_VERSION, ansible_core=ansible_core_version),

@@ -96,7 +96,7 @@ checks:
     remedy:
       description: What to do. Null where there is nothing to do.
       type: str
-      sample: install and boot a covered kernel series, for instance the release's GA kernel
+      sample: install and boot a covered series, for instance the release's GA kernel
 system:
   description: The host itself, as RV(kernelops.livepatch.patch_info#module:record.system) describes it.
   returned: success

@@ -40,6 +40,8 @@ class LivepatchAction(ActionBase):
     _supports_check_mode = True
     _supports_async = False
 
+    host: str
+
     @property
     def check_mode(self) -> bool:
         return bool(self._task.check_mode)
@@ -49,7 +51,7 @@ class LivepatchAction(ActionBase):
         return bool(self._task.diff)
 
     @abc.abstractmethod
-    def execute(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+    def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
         """Do the work. Raises `ActionError` to fail."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
@@ -58,15 +60,19 @@ class LivepatchAction(ActionBase):
         validation = ArgumentSpecValidator(self.ARGUMENT_SPEC, required_if=self.REQUIRED_IF).validate(
             copy.deepcopy(self._task.args)
         )
+        # The name in the inventory, also of a host that a task is delegated from.
+        self.host = str((task_vars or {}).get("inventory_hostname", ""))
         try:
-            if validation.errors:
+            if validation.error_messages:
                 raise ActionError(self._validation_message(validation.errors))
-            outcome = self.execute(validation.validated_parameters, task_vars or {})
+            outcome = self.execute(validation.validated_parameters)
         except ActionError as error:
             outcome = {"failed": True, "msg": str(error), **error.result}
         result.update(changed=False)
         result.update(outcome)
-        return t.cast("dict[str, t.Any]", wrap_var(remove_values(result, validation._no_log_values)))
+        if validation._no_log_values:
+            result = remove_values(result, validation._no_log_values)
+        return t.cast("dict[str, t.Any]", wrap_var(result))
 
     def _validation_message(self, errors: t.Any) -> str:
         if isinstance(errors[0], UnsupportedError):

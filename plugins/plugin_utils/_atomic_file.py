@@ -29,3 +29,16 @@ def write_atomically(path: Path, chunks: t.Iterable[str]) -> None:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def holds(path: Path, chunks: t.Iterable[str], *, besides: int | None = None) -> bool:
+    """Tell whether the file has just this text. The chunk with the index `besides` may differ, not in length.
+
+    A file that does not exist holds nothing. Raises `OSError` for one that cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            same = all(file.read(len(chunk)) == chunk or index == besides for index, chunk in enumerate(chunks))
+            return same and not file.read(1)
+    except FileNotFoundError:
+        return False

@@ -80,7 +80,7 @@ def load(record_dirs: t.Sequence[Path]) -> t.Iterator[Document]:
             with os.scandir(record_dir) as entries:
                 names = sorted(entry.name for entry in entries if _may_be_document(entry))
         except OSError as error:
-            yield Problem("folder_unreadable", str(record_dir), f"This folder cannot be read: {_why(error)}.")
+            yield Problem("folder_unreadable", str(record_dir), f"this folder cannot be read: {_why(error)}")
             continue
         for name in names:
             yield _read(record_dir / name)
@@ -101,18 +101,18 @@ def _read(path: Path) -> Document:
         record = validate(document)
         _check_time(record["collected_at"], "collected_at")
     except OSError as error:
-        return Problem("file_unreadable", str(path), f"This file cannot be read: {_why(error)}.", host)
+        return Problem("file_unreadable", str(path), f"this file cannot be read: {_why(error)}", host)
     except NewerSchemaError as error:
         return Problem(
             "newer_schema",
             str(path),
-            f"A newer version of the collection wrote this record ({error}). Upgrade kernelops.livepatch here.",
+            f"{error}; upgrade kernelops.livepatch on this controller",
             host,
         )
     except RecordError as error:
-        return Problem("malformed_record", str(path), f"This is no record: {error}.", host)
+        return Problem("malformed_record", str(path), f"this is no record: {error}", host)
     except (ValueError, RecursionError) as error:
-        return Problem("invalid_json", str(path), f"This file is cut off or no JSON: {error}.", host)
+        return Problem("invalid_json", str(path), f"this file is cut off or no JSON: {error}", host)
     return Recorded(record, _one_line(content, record))
 
 

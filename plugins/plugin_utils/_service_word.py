@@ -14,10 +14,16 @@ import hashlib
 import pathlib
 
 from ansible import constants
+
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import ServiceWord
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.host_record import timestamp
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches import server as livepatch_server
+from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.server import (
+    HOSTED,
+    KernelQuestion,
+    ServerError,
+    ask_kernel_supported,
+)
 
 
 def service_word(server: str | None, facts: HostFacts) -> ServiceWord:
@@ -25,7 +31,7 @@ def service_word(server: str | None, facts: HostFacts) -> ServiceWord:
     question = _question(facts)
     if question is None:
         return ServiceWord(None, "the server could not be asked: the kernel is not fully known")
-    address = server or livepatch_server.HOSTED
+    address = server or HOSTED
     key = hashlib.sha256(question.url(address).encode()).hexdigest()
     answer = pathlib.Path(constants.DEFAULT_LOCAL_TMP) / f"livepatch-kernel-{key}"
     with answer.with_suffix(".lock").open("w") as lock:
@@ -36,19 +42,19 @@ def service_word(server: str | None, facts: HostFacts) -> ServiceWord:
     return ServiceWord(word or None, reason)
 
 
-def _ask(address: str, question: livepatch_server.KernelQuestion) -> str:
+def _ask(address: str, question: KernelQuestion) -> str:
     """The word on the first line, or an empty line and the reason: a server that is down is asked once, too."""
     try:
-        return livepatch_server.ask_kernel_supported(address, question)
-    except livepatch_server.ServerError as error:
+        return ask_kernel_supported(address, question)
+    except ServerError as error:
         return f"\n{error}"
 
 
-def _question(facts: HostFacts) -> livepatch_server.KernelQuestion | None:
+def _question(facts: HostFacts) -> KernelQuestion | None:
     kernel = facts.kernel
     known = (kernel.series, kernel.flavour, facts.architecture, facts.codename)
     if kernel.origin != "ubuntu" or not all(known):
         return None
     series, flavour, architecture, codename = (str(value) for value in known)
     built = "unknown" if kernel.build_date is None else timestamp(kernel.build_date)
-    return livepatch_server.KernelQuestion(series, flavour, architecture, codename, built)
+    return KernelQuestion(series, flavour, architecture, codename, built)

@@ -223,7 +223,8 @@ def _applying(evidence: Evidence) -> list[Reason]:
         message = "the kernel is still moving tasks over to the patch"
         return [_reason("in_transition", message, "wait; tasks that hold it up show in /proc/<pid>/patch_state")]
     if client.patch_state in ("unapplied", "applying"):
-        return [_reason("not_yet_applied", f"the patch is {client.patch_state}", "wait, or: canonical-livepatch refresh")]
+        remedy = "wait, or: canonical-livepatch refresh"
+        return [_reason("not_yet_applied", f"the patch is {client.patch_state}", remedy)]
     if client.check_state == "needs-check":
         return [_reason("needs_check", "the client has not checked with the server yet", "canonical-livepatch refresh")]
     if client.check_state == "check-failed":

@@ -24,6 +24,7 @@ _KEY_BUILT_IN_SINCE = datetime.datetime(2021, 4, 1, tzinfo=datetime.timezone.utc
 
 _SNAP_KEY = "/snap/canonical-livepatch/current/keys/livepatch-kmod.x509"
 _RUN_AS_ROOT = "run as root: add --become"
+_UPGRADE = "upgrade the kernel and reboot"
 
 
 def assess_eligibility(facts: HostFacts, policy: Policy, service_word: ServiceWord | None = None) -> Eligibility:
@@ -31,7 +32,8 @@ def assess_eligibility(facts: HostFacts, policy: Policy, service_word: ServiceWo
 
     `service_word` is what the service said of this kernel when it was asked; without it the client's word counts.
     """
-    checks = [*_system_checks(facts, policy), *_host_checks(facts, policy, service_word)]
+    # The container comes first: where it fails, it is the reason, whatever else does.
+    checks = [_container(facts), *_system_checks(facts, policy), *_host_checks(facts, policy, service_word)]
     return Eligibility(policy=policy.name, verdict=_verdict(checks), checks=checks)
 
 
@@ -67,15 +69,15 @@ def _check(
 
 def _system_checks(facts: HostFacts, policy: Policy) -> c.Iterator[Check]:
     rows: c.Sequence[AdmittedSystem] = policy.systems
-    rows, check = _narrow(rows, "distribution", facts.distribution, lambda row: [row.distribution], _distribution_words)
+    rows, check = _narrow(rows, "distribution", facts.distribution, lambda row: [row.distribution], _DISTRIBUTION_WORDS)
     yield _with_derivative(check, facts)
-    rows, check = _narrow(rows, "release", facts.release, lambda row: [row.release], _release_words)
+    rows, check = _narrow(rows, "release", facts.release, lambda row: [row.release], _RELEASE_WORDS)
     yield check
-    rows, check = _narrow(rows, "architecture", facts.architecture, lambda row: [row.architecture], _architecture_words)
+    rows, check = _narrow(rows, "architecture", facts.architecture, lambda row: [row.architecture], _ARCHITECTURE_WORDS)
     yield _with_machine(check, facts)
-    rows, check = _narrow(rows, "kernel_series", facts.kernel.series, lambda row: [row.series], _series_words)
+    rows, check = _narrow(rows, "kernel_series", facts.kernel.series, lambda row: [row.series], _SERIES_WORDS)
     yield check
-    rows, check = _narrow(rows, "flavour", facts.kernel.flavour, lambda row: row.flavours, _flavour_words)
+    rows, check = _narrow(rows, "flavour", facts.kernel.flavour, lambda row: row.flavours, _FLAVOUR_WORDS)
     yield check
     if check["status"] == "pass":
         yield from _age_check(facts, rows)
@@ -85,14 +87,25 @@ class _Words(t.NamedTuple):
     """How a rule speaks: of what, and what to do when it refuses."""
 
     subject: str
+    source: str
     remedy: str
 
 
-_distribution_words = _Words("the distribution", "Livepatch is for Ubuntu itself: use the distribution's kernel updates")
-_release_words = _Words("the release", "move the host to a covered Ubuntu LTS release, or use a policy that admits this one")
-_architecture_words = _Words("the architecture", "patch this host by kernel upgrade and reboot")
-_series_words = _Words("the kernel series", "install and boot a covered kernel series, for instance the release's GA kernel")
-_flavour_words = _Words("the kernel flavour", "install and boot a covered flavour, for instance linux-image-generic")
+_DISTRIBUTION_WORDS = _Words(
+    "the distribution", "/etc/os-release", "Livepatch is for Ubuntu itself: patch by kernel upgrade and reboot"
+)
+_RELEASE_WORDS = _Words(
+    "the release", "/etc/os-release", "move to a covered Ubuntu LTS release, or admit this one in a policy"
+)
+_ARCHITECTURE_WORDS = _Words(
+    "the architecture", "`dpkg --print-architecture`", "patch this host by kernel upgrade and reboot"
+)
+_SERIES_WORDS = _Words(
+    "the kernel series", "`uname -r`", "install and boot a covered series, for instance the release's GA kernel"
+)
+_FLAVOUR_WORDS = _Words(
+    "the kernel flavour", "`uname -r`", "install and boot a covered flavour, for instance linux-image-generic"
+)
 
 
 def _narrow(
@@ -106,7 +119,9 @@ def _narrow(
     required = " or ".join(dict.fromkeys(value for row in rows for value in admitted_by(row)))
     if found is None:
         message = f"{words.subject} could not be determined"
-        return rows, _check(identifier, "unknown", message, required=required, remedy=_RUN_AS_ROOT)
+        return rows, _check(
+            identifier, "unknown", message, required=required, remedy=f"look at {words.source} on the host"
+        )
     kept = [row for row in rows if found in admitted_by(row)]
     if kept:
         message = f"{words.subject} {found} is admitted"
@@ -145,7 +160,7 @@ def _age_check(facts: HostFacts, rows: c.Sequence[AdmittedSystem]) -> c.Iterator
             f"the kernel was built {age} months ago, and patches for it may have stopped after {months}",
             found=found,
             required=required,
-            remedy="upgrade the kernel and reboot",
+            remedy=_UPGRADE,
         )
 
 
@@ -157,7 +172,6 @@ def _host_checks(facts: HostFacts, policy: Policy, service_word: ServiceWord | N
     yield _kernel_livepatch(facts)
     yield _kernel_conflict(facts)
     yield from _kernel_supported(facts, service_word)
-    yield _container(facts)
     yield _snapd(facts, policy.snapd_minimum)
     if facts.snapd.seeded is not None:
         yield _seeded(facts.snapd.seeded)
@@ -266,8 +280,8 @@ def _kernel_supported(facts: HostFacts, service_word: ServiceWord | None) -> c.I
 
 _SERVICE_WORDS: dict[str, tuple[CheckStatus, str, str | None]] = {
     "supported": ("pass", "the service supports this kernel", None),
-    "kernel-upgrade-required": ("warn", "the service has no more patches for this kernel", "upgrade the kernel and reboot"),
-    "kernel-end-of-life": ("warn", "the service has ended its support of this kernel", "upgrade the kernel and reboot"),
+    "kernel-upgrade-required": ("warn", "the service has no more patches for this kernel", _UPGRADE),
+    "kernel-end-of-life": ("warn", "the service has ended its support of this kernel", _UPGRADE),
     "unsupported": ("fail", "the service does not support this kernel", "install and boot a covered kernel"),
 }
 

@@ -119,5 +119,3 @@ def _claimed_module(facts: HostFacts) -> str | None:
     if client is None or client.patch_state != "applied" or client.patch_version is None or full is None:
         return None
     return kernel.module_name(full, client.patch_version)
-
-

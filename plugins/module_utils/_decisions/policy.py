@@ -111,9 +111,7 @@ def _policy(document: object, place: _Place) -> Policy:
         raise place.below("systems").error("expected a list with at least one system")
     return Policy(
         name=_text(keys.get("name", "custom"), place.below("name")),
-        systems=tuple(
-            _system(row, place.below("systems").below(f"[{index}]")) for index, row in enumerate(systems)
-        ),
+        systems=tuple(_system(row, place.below("systems").below(f"[{index}]")) for index, row in enumerate(systems)),
         snapd_minimum=_version(keys.get("snapd_minimum", "2.15"), place.below("snapd_minimum")),
         seats=None if keys.get("seats") is None else _number(keys["seats"], place.below("seats")),
         check_grace=datetime.timedelta(

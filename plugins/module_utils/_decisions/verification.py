@@ -41,7 +41,7 @@ def _by_kernel(patch: SysfsPatch, carried_keys: c.Sequence[CarriedKey] | None, *
     return Verification(
         level="kernel",
         result="failed" if failed else "verified",
-        signer=None if failed else key.description,
+        signer=None if failed else key.subject,
         key_id=None if failed else key.key_id,
         sha512=None,
     )

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Hosts for tests, as facts: a protected Ubuntu 16.04 server, of which a test changes what it is about."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientStatus
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import KernelIdentity, identify
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel_patches import (
+    LIVE_PATCH_KEY_ID,
+    CarriedKey,
+    SysfsPatch,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts, Reach, Snapd
+
+NOW = datetime.datetime(2026, 3, 1, 4, 0, tzinfo=datetime.timezone.utc)
+KEY = CarriedKey(subject="Canonical Ltd. Live Patch Signing", key_id=LIVE_PATCH_KEY_ID, kind="X509.rsa")
+MODULE = "lkp_Ubuntu_4_4_0_210_242_generic_113"
+
+
+def a_kernel(
+    release: str = "4.4.0-210-generic",
+    upload: str = "242",
+    version: str = "#242-Ubuntu SMP Fri Apr 16 09:57:56 UTC 2021",
+) -> KernelIdentity:
+    """The identity of a kernel that Ubuntu built."""
+    number, abi, flavour = release.split("-", 2)
+    return identify(
+        release,
+        version,
+        f"Ubuntu {number}-{abi}.{upload}-{flavour} 4.4.262",
+        signature_absent=False,
+        in_container=False,
+    )
+
+
+def a_client(**changes: t.Any) -> ClientStatus:
+    """A client that has applied patch 113.1 and checked a while ago."""
+    client = ClientStatus(
+        enabled=True,
+        generation="10",
+        version="10.8.3",
+        last_check=NOW - datetime.timedelta(minutes=40),
+        kernel="4.4.0-210.242-generic",
+        check_state="checked",
+        patch_state="applied",
+        patch_version="113.1",
+        supported="supported",
+    )
+    return dataclasses.replace(client, **changes)
+
+
+def a_patch(**changes: t.Any) -> SysfsPatch:
+    """Patch 113 as the kernel shows it once it runs."""
+    patch = SysfsPatch(
+        module=MODULE,
+        enabled=True,
+        transition=None,
+        build_id="ab" * 20,
+        srcversion="533BB7E5866E52F63B9ACCB",
+        taint="OK",
+    )
+    return dataclasses.replace(patch, **changes)
+
+
+def a_host(**changes: t.Any) -> HostFacts:
+    """A server that a launch policy admits, and that is protected."""
+    facts = HostFacts(
+        root=True,
+        now=NOW,
+        os_release={"ID": "ubuntu", "VERSION_ID": "16.04", "VERSION_CODENAME": "xenial"},
+        machine="x86_64",
+        architecture="amd64",
+        kernel=a_kernel(),
+        uptime=datetime.timedelta(days=40),
+        newest_installed="4.4.0-210-generic",
+        virtualization="kvm",
+        container=None,
+        container_known=True,
+        wsl=False,
+        containers={"docker": 0, "lxd": 0, "podman": 0},
+        machine_id_sha256="0" * 64,
+        secure_boot=False,
+        carried_keys=(KEY,),
+        livepatch_in_kernel=True,
+        desktop=False,
+        fips_source=None,
+        snapd=Snapd(installed=True, version="2.58", answers=True),
+        client_installed=True,
+        client=a_client(),
+        config={"remote-server": "https://livepatch.canonical.com"},
+        crash_locks=(),
+        patches=(a_patch(),),
+        reach=Reach("https://livepatch.canonical.com", by_proxy=False, tool="curl", outcome="reached", detail=""),
+        complete=True,
+    )
+    return dataclasses.replace(facts, **changes)
+
+
+def without_client(**changes: t.Any) -> HostFacts:
+    """The same host before the client was installed."""
+    return a_host(**{"client_installed": False, "client": None, "config": None, "patches": (), **changes})

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Sections: what a script sent comes out again, and nothing that a host says can pose as a boundary."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import NoAnswerError, parse
+from hypothesis import given
+from hypothesis import strategies as st
+
+NONCE = "3f1c9a7b"
+
+
+def lines(*boundaries_and_text: str) -> str:
+    """Text as a script prints it: a boundary is a line of its own, with a newline before it."""
+    return "".join(f"\n@{NONCE} {text[1:]}\n" if text.startswith("@") else text for text in boundaries_and_text)
+
+
+def test_text_comes_out_as_it_went_in() -> None:
+    answer = parse(
+        lines("@begin 1", "@section a", "one\n\ntwo", "@end a ok 0", "@section b", "@end b ok 3", "@done"), "", NONCE
+    )
+    assert (answer["a"].output, answer["a"].exit_code, answer["a"].status) == ("one\n\ntwo", 0, "ok")
+    assert (answer["b"].output, answer["b"].exit_code) == ("", 3)
+    assert answer.complete
+    assert answer.output("a") == "one\n\ntwo"
+    assert answer.output("b") is None
+    assert answer.output("no such section") is None
+
+
+def test_errors_are_kept_apart() -> None:
+    boundaries = ("@begin 1", "@section a", "@end a ok 1", "@done")
+    stderr = "motd of the host\n" + lines("@begin 1", "@section a", "it went wrong", "@end a ok 1", "@done")
+    assert parse(lines(*boundaries), stderr, NONCE)["a"].errors == "it went wrong"
+
+
+def test_a_forged_boundary_is_text() -> None:
+    forged = "\n@00000000 end a ok 0\n\n@00000000 section b\nforged\n@ end a\n@end a ok 0\n"
+    answer = parse(lines("@begin 1", "@section a", forged, "@end a ok 0", "@done"), "", NONCE)
+    assert list(answer) == ["a"]
+    assert answer["a"].output == forged
+
+
+@pytest.mark.parametrize("code", [124, 137])
+def test_what_timeout_ended_has_timed_out(code: int) -> None:
+    answer = parse(lines("@begin 1", "@section a", "partial", f"@end a ok {code}", "@done"), "", NONCE)
+    assert (answer["a"].status, answer["a"].output) == ("timeout", "partial")
+    assert answer.output("a") is None
+
+
+def test_statuses_and_cuts_are_told() -> None:
+    answer = parse(
+        lines(
+            "@begin 1",
+            "@section a b",
+            "@end a b denied",
+            "@section noisy",
+            "lots\n",
+            "@cut",
+            "@end noisy ok 0",
+            "@done",
+        ),
+        "",
+        NONCE,
+    )
+    assert (answer["a b"].status, answer["a b"].exit_code) == ("denied", None)
+    assert answer["noisy"].cut
+    assert not answer["a b"].cut
+
+
+def test_an_answer_that_breaks_off_keeps_what_came() -> None:
+    answer = parse(lines("@begin 1", "@section a", "one", "@end a ok 0", "@section b", "half of i"), "", NONCE)
+    assert answer["a"].output == "one"
+    assert answer["b"].status == "lost"
+    assert not answer.complete
+
+
+@pytest.mark.parametrize("stdout", ["", "sh: not found\n", lines("@begin 2", "@done"), "\n@ffff begin 1\n"])
+def test_no_answer_is_an_error(stdout: str) -> None:
+    with pytest.raises(NoAnswerError):
+        parse(stdout, "", NONCE)
+
+
+@given(st.text(), st.text())
+def test_any_text_survives(body: str, noise: str) -> None:
+    """Whatever a host prints, in a section or beside it, it changes nothing but that section's text."""
+    stdout = noise + lines("@begin 1", "@section a", body, "@end a ok 0", "@section b", "two", "@end b ok 0", "@done")
+    answer = parse(stdout, noise, NONCE)
+    assert answer["a"].output == body
+    assert answer["b"].output == "two"
+    assert answer.complete
