@@ -246,9 +246,7 @@ def _wsl(sections: Sections, files: _Files) -> bool:
     said = virtualization.output.strip() if virtualization is not None else ""
     release = files.text("/proc/sys/kernel/osrelease") or sections.output("release") or ""
     return (
-        said == "wsl"
-        or files.access("/proc/sys/fs/binfmt_misc/WSLInterop") == "ok"
-        or "microsoft" in release.lower()
+        said == "wsl" or files.access("/proc/sys/fs/binfmt_misc/WSLInterop") == "ok" or "microsoft" in release.lower()
     )
 
 
@@ -366,9 +364,7 @@ def _client_installed(sections: Sections, files: _Files) -> bool | None:
 
 
 def _client(sections: Sections, files: _Files) -> client_status.ClientStatus | None:
-    attempts = [
-        _attempt(sections[name]) for name in ("status json", "status plain") if name in sections
-    ]
+    attempts = [_attempt(sections[name]) for name in ("status json", "status plain") if name in sections]
     if not attempts:
         return None
     status = client_status.parse_status(attempts)

@@ -74,9 +74,7 @@ def parse(stdout: str, stderr: str, nonce: str) -> Sections:
     blocks = list(_blocks(stdout, nonce))
     if not any(words == ["begin", PROTOCOL] for words, _body in blocks):
         raise NoAnswerError("the script did not begin on the host")
-    errors = {
-        " ".join(words[1:]): body for words, body in _blocks(stderr, nonce) if words[:1] == ["section"]
-    }
+    errors = {" ".join(words[1:]): body for words, body in _blocks(stderr, nonce) if words[:1] == ["section"]}
     return Sections(_assemble(blocks, errors), complete=any(words == ["done"] for words, _body in blocks))
 
 

@@ -1,0 +1,486 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The status output of ``canonical-livepatch``, of every generation, in one shape.
+
+Clients of 2016 print three lines, clients 6 to 9.4 YAML, later ones YAML or JSON when asked to. The text for people
+that later clients print by default is never read as data. Nothing here raises: what cannot be read ends in
+`ClientStatus.error` or counts as not known.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta, timezone
+from itertools import islice
+
+Generation = t.Literal["2016", "6", "9.5", "10", "11"]
+
+CHECK_STATES = frozenset({"checked", "needs-check", "check-failed"})
+PATCH_STATES = frozenset(
+    {
+        "unapplied",
+        "applying",
+        "applied",
+        "applied-with-bug",
+        "apply-failed",
+        "nothing-to-apply",
+        "kernel-upgrade-required",
+    }
+)
+SUPPORT_STATES = frozenset({"supported", "unsupported", "kernel-upgrade-required", "kernel-end-of-life", "unknown"})
+
+_ERROR_TEXT = 300
+_FIRST_YAML_MAJOR = 6
+_MESSAGE_LIMIT = 65536
+_WORD_LIMIT = 200
+_JSON_STARTS = 3
+_YAML_LIMIT = 65536
+_YAML_DEPTH = 16
+
+_NOT_EXECUTABLE = (126, 127)
+"""Exit codes with which a shell says that a command could not be run, or was not found."""
+
+_DIAL = "dial unix [^ ]{1,200} (?:connect: )?"
+_ERRORS = (
+    ("interface_not_connected", re.compile(r"kernel-module-control interface not connected", re.IGNORECASE)),
+    ("permission_denied", re.compile(rf"{_DIAL}permission denied", re.IGNORECASE)),
+    ("daemon_down", re.compile(r"connection to the daemon failed", re.IGNORECASE)),
+    ("daemon_down", re.compile(rf"{_DIAL}(?:no such file or directory|connection refused)", re.IGNORECASE)),
+    ("not_eligible_kernel", re.compile(r"is not eligible for livepatch updates", re.IGNORECASE)),
+    ("not_eligible_kernel", re.compile(r"kernel [^ ]{1,100} is not supported", re.IGNORECASE)),
+    ("platform_unsupported", re.compile(r"platform .{1,100}? is not supported", re.IGNORECASE)),
+    ("apparmor", re.compile(r"apparmor", re.IGNORECASE)),
+)
+"""What the texts of a client that cannot answer have in common, over all its versions. The first that fits counts."""
+
+_NOT_ENABLED = re.compile(r"machine is not enabled", re.IGNORECASE)
+_SECRETS = (
+    (re.compile(r"(tokens?[^0-9a-z]{1,8}(?:is )?)[0-9a-z][0-9a-z._~+/=-]{15,}", re.IGNORECASE), r"\1***"),
+    (re.compile(r"[0-9a-f]{32,}", re.IGNORECASE), "***"),
+    (re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE), "***"),
+)
+"""Tokens by their label, and what looks like one without: 32 hexadecimal digits or a UUID."""
+
+_JSON_START = re.compile(r"^\{", re.MULTILINE)
+_YAML_START = re.compile(
+    r"^(?:client-version|machine-id|architecture|cpu-model|last-check|boot-time|uptime|status):", re.MULTILINE
+)
+_THREE_LINES = re.compile(
+    r"^kernel: (?P<kernel>[^\s]{1,128})(?P<unsupported> \(unsupported\))?\r?\n"
+    r"fully-patched: (?P<patched>true|false)\r?\n"
+    r'version: "?(?P<version>[0-9.]{0,32})"?\r?$',
+    re.MULTILINE,
+)
+_NUMBER = re.compile(r"v?(?P<version>(?P<major>[0-9]{1,6})(?:\.(?P<minor>[0-9]{1,6}))?.*)", re.DOTALL)
+_CVE = re.compile(r"[*\s]{0,8}(CVE-[0-9]{4}-[0-9]{4,19})(?![0-9])", re.IGNORECASE)
+_TIME = re.compile(
+    r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ](?P<clock>[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.(?P<fraction>[0-9]{1,18}))?"
+    r"(?:[Zz]|(?P<sign>[+-])(?P<hours>[01][0-9]|2[0-3]):?(?P<minutes>[0-5][0-9]))"
+)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?=$|[Tt ])")
+_CONFIG_LINE = re.compile(r"(?P<key>[a-z][a-z0-9-]{0,63}):(?:[ \t]+(?P<value>.*))?")
+_BLOCK_MARKS = frozenset({"|", "|-", "|+"})
+_PEM_START = "-----BEGIN "
+_CLOSING = {'"': re.compile(r'\\.|"', re.DOTALL), "'": re.compile("''|'")}
+_ESCAPE = re.compile(
+    r"\\(?:x(?P<x>[0-9a-fA-F]{2})|u(?P<u>[0-9a-fA-F]{4})|U(?P<U>[0-9a-fA-F]{8})|(?P<char>.))", re.DOTALL
+)
+_ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "0": "\0"}
+_LAST_CHARACTER = 0x10FFFF
+_SURROGATES = range(0xD800, 0xE000)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at asking the client. `exit_code` is ``None`` when the host did not report one."""
+
+    stdout: str
+    stderr: str
+    exit_code: int | None
+    timed_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A vulnerability that the patch names (``CVE-2016-0758``), and whether it is closed in the running kernel."""
+
+    cve: str
+    patched: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClientError:
+    """Why the client gave no status.
+
+    `id` is one of ``daemon_down``, ``permission_denied``, ``not_eligible_kernel``, ``platform_unsupported``,
+    ``apparmor``, ``interface_not_connected``, ``timed_out``, ``not_executable``, ``unreadable_output``.
+    `text` holds up to 300 characters of what it said, on one line, without tokens.
+    """
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStatus:
+    """What the client says of itself and of the kernel that runs. ``None`` means that it did not say.
+
+    Times are aware, in UTC. `check_state` and `patch_state` are lower case where they are words of `CHECK_STATES` and
+    `PATCH_STATES`; any other word is kept as the client wrote it, and must never be taken for a healthy one. `support`
+    is a word of `SUPPORT_STATES`. `architecture` is the client's word (``x86_64`` or ``amd64``).
+    """
+
+    enabled: bool | None = None
+    generation: Generation | None = None
+    version: str | None = None
+    architecture: str | None = None
+    machine_id: str | None = None
+    last_check: datetime | None = None
+    boot_time: datetime | None = None
+    kernel: str | None = None
+    check_state: str | None = None
+    patch_state: str | None = None
+    patch_version: str | None = None
+    fixes: tuple[Fix, ...] = ()
+    supported: str | None = None
+    upgrade_required_by: date | None = None
+    tier: str | None = None
+    error: ClientError | None = None
+
+
+def parse_status(attempts: Sequence[Attempt]) -> ClientStatus:
+    """Return the status from the first of the attempts that gave one, else why none did.
+
+    `attempts` are the tries at ``status --format json``, ``status`` and ``status --format yaml``, in this order, as
+    far as they were made. Exit codes say nothing about the state: a client whose check failed may leave with any.
+    """
+    for attempt in attempts:
+        status = _read(attempt)
+        if status is not None:
+            return status
+    return ClientStatus(error=_explain(attempts)) if attempts else ClientStatus()
+
+
+def with_version(status: ClientStatus, version: str) -> ClientStatus:
+    """Return the status of a client that does not say its version, with the one that its package has."""
+    number = _NUMBER.fullmatch(version)
+    if number is None:
+        return status
+    oldest: Generation = "2016" if int(number["major"]) < _FIRST_YAML_MAJOR else _generation(number, {}, {}, "6")
+    return replace(status, version=number["version"], generation=status.generation or oldest)
+
+
+def parse_config(text: str) -> dict[str, str]:
+    """Return the output of ``canonical-livepatch config``, ``key: "value"`` lines, as a mapping.
+
+    Values may be quoted as Go or YAML do, or not at all and then with a comment behind. A quoted value, a YAML block
+    and a PEM text (``ca-certs``) may span lines. Other lines are passed over. Proxy addresses may hold passwords.
+    """
+    config: dict[str, str] = {}
+    start = 0
+    while start < len(text):
+        end = _line_end(text, start)
+        line = _CONFIG_LINE.fullmatch(text[start:end].rstrip("\r"))
+        if line:
+            config[line["key"]], end = _config_value(text, line["value"] or "", start + line.start("value"), end)
+        start = end + 1
+    return config
+
+
+def _read(attempt: Attempt) -> ClientStatus | None:
+    fields = _json_fields(attempt.stdout)
+    if fields is not None:
+        return _from_fields(fields, "9.5")
+    fields = _yaml_fields(attempt.stdout)
+    if fields is not None:
+        return _from_fields(fields, "6")
+    three_lines = _THREE_LINES.search(attempt.stdout)
+    if three_lines:
+        return _from_three_lines(three_lines)
+    if _NOT_ENABLED.search(attempt.stderr) or _NOT_ENABLED.search(attempt.stdout):
+        return ClientStatus(enabled=False)
+    return None
+
+
+def _json_fields(text: str) -> dict[str, object] | None:
+    """Return the members of the status in the text, which may stand behind lines of warnings."""
+    # Numbers stay text: a version of 9.10 is not 9.1.
+    decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+    for start in islice(_JSON_START.finditer(text), _JSON_STARTS):
+        try:
+            document, _end = decoder.raw_decode(text, start.start())
+        except (ValueError, RecursionError):
+            continue
+        fields = _fields(document)
+        if _is_status(fields):
+            return fields
+    return None
+
+
+def _yaml_fields(text: str) -> dict[str, object] | None:
+    """Return the members of the status in the text, which may stand behind lines of warnings."""
+    start = _YAML_START.search(text)
+    if start is None or len(text) - start.start() > _YAML_LIMIT:
+        return None
+    import yaml
+
+    try:
+        fields = _fields(_yaml_document(text[start.start() :]))
+    except (yaml.YAMLError, ValueError):
+        return None
+    return fields if _is_status(fields) else None
+
+
+def _yaml_document(text: str) -> object:
+    """Return the first document with every scalar as its text. Raises `yaml.YAMLError` or `ValueError`.
+
+    It is built from events: a loader would turn 33.10 into a number, follow aliases, and recurse as deep as the text.
+    """
+    import yaml
+
+    open_nodes: list[list[object]] = [[]]
+    for event in yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise ValueError("a status holds no anchors")
+        if isinstance(event, yaml.ScalarEvent):
+            is_null = event.implicit[0] and event.value in ("", "~", "null")
+            open_nodes[-1].append(None if is_null else event.value)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            if len(open_nodes) > _YAML_DEPTH:
+                raise ValueError("a status is not so deep")
+            open_nodes.append([])
+        elif isinstance(event, yaml.CollectionEndEvent):
+            items = open_nodes.pop()
+            is_mapping = isinstance(event, yaml.MappingEndEvent)
+            open_nodes[-1].append(_paired(items) if is_mapping else items)
+        elif isinstance(event, yaml.DocumentEndEvent):
+            break
+    return open_nodes[0][0]
+
+
+def _paired(items: list[object]) -> dict[str, object]:
+    return {key: value for key, value in zip(items[::2], items[1::2], strict=True) if isinstance(key, str)}
+
+
+def _fields(node: object) -> dict[str, object]:
+    """Return the members of a mapping under names that JSON (``Last-Check``) and YAML (``last-check``) share."""
+    if not isinstance(node, Mapping):
+        return {}
+    return {str(key).lower().replace("-", ""): value for key, value in node.items()}
+
+
+def _is_status(fields: Mapping[str, object]) -> bool:
+    return "clientversion" in fields or isinstance(fields.get("status"), list)
+
+
+def _from_fields(fields: Mapping[str, object], oldest: Generation) -> ClientStatus:
+    """Build the status. `oldest` is the first generation that writes in the format of these fields."""
+    entry = _running_entry(fields.get("status"))
+    livepatch = _fields(entry.get("livepatch"))
+    number = _NUMBER.fullmatch(_word(fields.get("clientversion")) or "")
+    return ClientStatus(
+        enabled=True,
+        generation=_generation(number, fields, entry, oldest),
+        version=number["version"] if number else _word(fields.get("clientversion")),
+        architecture=_word(fields.get("architecture")),
+        machine_id=_word(fields.get("machineid")),
+        last_check=_moment(fields.get("lastcheck")),
+        boot_time=_moment(fields.get("boottime")),
+        kernel=_word(entry.get("kernel")),
+        check_state=_state(livepatch.get("checkstate"), CHECK_STATES),
+        patch_state=_state(livepatch.get("state") or livepatch.get("patchstate"), PATCH_STATES),
+        patch_version=_word(livepatch.get("version")),
+        fixes=_fixes(livepatch.get("fixes")),
+        supported=_support(entry.get("supported")),
+        upgrade_required_by=_date(entry.get("upgraderequireddate")),
+        tier=_word(fields.get("tier")),
+    )
+
+
+def _running_entry(status: object) -> dict[str, object]:
+    """Return the members of the entry for the running kernel, wherever it stands in the list."""
+    entries = map(_fields, status if isinstance(status, list) else ())
+    return next((entry for entry in entries if _is_true(entry.get("running"))), {})
+
+
+def _generation(
+    number: re.Match[str] | None, fields: Mapping[str, object], entry: Mapping[str, object], oldest: Generation
+) -> Generation:
+    if number:
+        version = (int(number["major"]), int(number["minor"] or 0))
+        return "11" if version >= (11, 0) else "10" if version >= (10, 0) else "9.5" if version >= (9, 5) else "6"
+    if "fixedcves" in fields or isinstance(_fields(entry.get("livepatch")).get("fixes"), list):
+        return "11"
+    if "tier" in fields or "cloudenabled" in fields or "supported" in entry:
+        return "10"
+    return oldest
+
+
+def _from_three_lines(match: re.Match[str]) -> ClientStatus:
+    """Read what the first clients say. Fully patched without a version means that there was nothing to apply."""
+    version = match["version"] or None
+    patched = "applied" if version else "nothing-to-apply"
+    return ClientStatus(
+        enabled=True,
+        generation="2016",
+        kernel=match["kernel"],
+        patch_state=patched if match["patched"] == "true" else "unapplied",
+        patch_version=version,
+        supported="unsupported" if match["unsupported"] else None,
+    )
+
+
+def _word(value: object) -> str | None:
+    """Return a text as one that can be stored and shown, ``None`` for an empty one and for anything else."""
+    if not isinstance(value, str):
+        return None
+    word = value.strip()[:_WORD_LIMIT]
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in word) or None
+
+
+def _state(value: object, known: frozenset[str]) -> str | None:
+    word = _word(value)
+    return word.lower() if word and word.lower() in known else word
+
+
+def _support(value: object) -> str | None:
+    """Return a word of `SUPPORT_STATES`. Before there were words, it was a truth value."""
+    if value is None:
+        return None
+    if _is_true(value):
+        return "supported"
+    state = _state(value, SUPPORT_STATES)
+    return state if state in SUPPORT_STATES else "unknown"
+
+
+def _is_true(value: object) -> bool:
+    return value is True or (isinstance(value, str) and value.strip().lower() == "true")
+
+
+def _moment(value: object) -> datetime | None:
+    """Return an RFC 3339 time in UTC. What lies below microseconds is cut off."""
+    match = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        return None
+    offset = timedelta(hours=int(match["hours"] or 0), minutes=int(match["minutes"] or 0))
+    try:
+        local = datetime.strptime(f"{match['date']} {match['clock']}", "%Y-%m-%d %H:%M:%S")
+        utc = local + offset if match["sign"] == "-" else local - offset
+    except (ValueError, OverflowError):
+        return None
+    microsecond = int((match["fraction"] or "0")[:6].ljust(6, "0"))
+    return _unless_zero(utc.replace(microsecond=microsecond, tzinfo=timezone.utc))
+
+
+def _date(value: object) -> date | None:
+    match = _DATE.match(value.strip()) if isinstance(value, str) else None
+    try:
+        return _unless_zero(date.fromisoformat(match[0])) if match else None
+    except ValueError:
+        return None
+
+
+_Day = t.TypeVar("_Day", bound=date)
+
+
+def _unless_zero(day: _Day) -> _Day | None:
+    """Return ``None`` for the zero time of Go (year 1), with which the client says never."""
+    return None if day.year == 1 else day
+
+
+def _fixes(value: object) -> tuple[Fix, ...]:
+    """Return each vulnerability once, in the order given. One that is listed twice is closed when both say so."""
+    patched: dict[str, bool] = {}
+    for fix in _listed_fixes(value):
+        patched[fix.cve] = patched.get(fix.cve, True) and fix.patched
+    return tuple(Fix(cve, closed) for cve, closed in patched.items())
+
+
+def _listed_fixes(value: object) -> Iterator[Fix]:
+    """Read ``* CVE-2016-0758 LP: #1581202 (unpatched)`` lines, or a list of {Name, Patched}."""
+    items = value.splitlines() if isinstance(value, str) else value
+    for item in items if isinstance(items, list) else ():
+        fields = _fields(item)
+        text = item if isinstance(item, str) else fields.get("name")
+        match = _CVE.match(text) if isinstance(text, str) else None
+        if match:
+            is_line = isinstance(item, str)
+            patched = not item.rstrip().endswith("(unpatched)") if is_line else _is_true(fields.get("patched"))
+            yield Fix(match[1].upper(), patched)
+
+
+def _explain(attempts: Sequence[Attempt]) -> ClientError:
+    messages = [_message(attempt.stderr) for attempt in attempts] + [_message(attempt.stdout) for attempt in attempts]
+    for message in messages:
+        for error, pattern in _ERRORS:
+            found = pattern.search(message)
+            if found:
+                return ClientError(error, message[0 if found.end() <= _ERROR_TEXT else found.start() :][:_ERROR_TEXT])
+    text = next(filter(None, messages), "")[:_ERROR_TEXT]
+    if any(attempt.timed_out for attempt in attempts):
+        return ClientError("timed_out", text)
+    if any(attempt.exit_code in _NOT_EXECUTABLE for attempt in attempts):
+        return ClientError("not_executable", text)
+    return ClientError("unreadable_output", text)
+
+
+def _message(output: str) -> str:
+    """Return an output on one line, printable and without tokens."""
+    head = output[:_MESSAGE_LIMIT]
+    if len(head) < len(output):
+        # A token that is cut in two could not be told any more.
+        head = head.rpartition(" ")[0]
+    message = " ".join("".join(char if char.isprintable() else " " for char in head).split())
+    for secret, mask in _SECRETS:
+        message = secret.sub(mask, message)
+    return message
+
+
+def _line_end(text: str, start: int) -> int:
+    end = text.find("\n", start)
+    return len(text) if end < 0 else end
+
+
+def _config_value(text: str, value: str, start: int, end: int) -> tuple[str, int]:
+    """Return the value that begins at `start` of the text, and the end of its last line."""
+    quote = value[:1]
+    if quote in _CLOSING:
+        closing = next((mark.start() for mark in _CLOSING[quote].finditer(text, start + 1) if mark[0] == quote), None)
+        if closing is not None:
+            quoted = text[start + 1 : closing]
+            return _unescaped(quoted) if quote == '"' else quoted.replace("''", "'"), _line_end(text, closing)
+    if value in _BLOCK_MARKS:
+        return _following(text, end, lambda line: line.startswith(" ") or not line.strip())
+    if value.startswith(_PEM_START):
+        rest, end = _following(text, end, lambda line: not _CONFIG_LINE.fullmatch(line))
+        return f"{value}\n{rest}".strip(), end
+    return value.partition(" #")[0].strip(), end
+
+
+def _following(text: str, end: int, belongs: t.Callable[[str], object]) -> tuple[str, int]:
+    """Return the lines behind `end` that belong to a value, without indentation, and the end of the last one."""
+    lines: list[str] = []
+    while end < len(text):
+        line_end = _line_end(text, end + 1)
+        line = text[end + 1 : line_end].rstrip("\r")
+        if not belongs(line):
+            break
+        lines.append(line.strip())
+        end = line_end
+    return "\n".join(lines).strip(), end
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(_unescaped_character, text)
+
+
+def _unescaped_character(match: re.Match[str]) -> str:
+    char = match["char"]
+    if char:
+        return _ESCAPED.get(char, char)
+    code = int(match["x"] or match["u"] or match["U"], 16)
+    return "\N{REPLACEMENT CHARACTER}" if code > _LAST_CHARACTER or code in _SURROGATES else chr(code)

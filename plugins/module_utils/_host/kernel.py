@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Which kernel runs: its full name, its line, its flavour, who built it and when.
+
+``uname -r`` leaves out the upload number, so it never names a patch. The full name comes from
+``/proc/version_signature``, which only kernels built by Ubuntu carry. Nothing here raises: a text that is
+not what it should be counts as not known.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+Origin = t.Literal["ubuntu", "mainline", "custom", "unknown"]
+
+_UTS_FIELD = 64
+"""A field of ``struct new_utsname`` holds this many characters (kernel ``include/uapi/linux/utsname.h``)."""
+
+_SIGNATURE_LIMIT = 256
+_FLAVOUR = r"(?P<flavour>[0-9A-Za-z][0-9A-Za-z_-]*)"
+_VERSION = r"(?P<version>[0-9]+(?:\.[0-9]+)+)"
+_RELEASE = re.compile(rf"{_VERSION}-(?P<abi>[0-9]+)(?P<suffix>(?:[a-z][a-z0-9]*)?)-{_FLAVOUR}")
+_FULL = re.compile(rf"{_VERSION}-(?P<abi>[0-9]+)\.(?P<upload>[0-9A-Za-z.~+]+)-{_FLAVOUR}")
+_SERIES = re.compile(r"([0-9]+\.[0-9]+)(?![0-9])")
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH = rf"(?P<month>{'|'.join(_MONTHS)})"
+_DAY = r"(?P<day>[0-9]{1,2})"
+_YEAR = r"(?P<year>[0-9]{4})(?![0-9])"
+_CLOCK = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+_BUILD_DATES = (
+    # date(1) in the C locale. A zone other than UTC is only a name, and names no offset.
+    re.compile(rf"{_MONTH} +{_DAY} {_CLOCK} (?:UTC|GMT) {_YEAR}"),
+    # RFC 5322, as builds with a pinned date write it.
+    re.compile(rf"{_DAY} {_MONTH} {_YEAR} {_CLOCK} (?P<sign>[+-])(?P<off_hour>[0-9]{{2}})(?P<off_minute>[0-9]{{2}})"),
+    # Debian's day of the package's changelog.
+    re.compile(r"\((?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})\)"),
+)
+
+_MODULE_NAME = re.compile(r"(?:lkp|livepatch)_Ubuntu_(?P<kernel>[0-9][0-9A-Za-z_]*)_(?P<major>[0-9]+)")
+_MODULE_NAME_LIMIT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class KernelIdentity:
+    """The running kernel.
+
+    `release` is ``uname -r``; `full` the name that the client and its patches use (``4.4.0-21.37-generic``), known
+    only for a kernel built by Ubuntu; `series` is ``4.4``; `origin_reason` says in a sentence how `origin` was found.
+    """
+
+    release: str | None
+    full: str | None
+    series: str | None
+    flavour: str | None
+    origin: Origin
+    origin_reason: str
+    build_date: datetime | None
+    realtime: bool | None
+
+    @property
+    def fips(self) -> bool:
+        """Whether the kernel is a FIPS build, certified or with updates."""
+        words = (self.flavour or "").split("-")
+        return "fips" in words or any(mark in (self.full or "") for mark in ("+fips", "recert"))
+
+
+def identify(
+    release: str | None,
+    version: str | None,
+    signature: str | None,
+    signature_absent: bool,
+    in_container: bool,
+    image_built_at: datetime | None = None,
+) -> KernelIdentity:
+    """Identify the kernel from ``uname -r``, ``uname -v`` and the content of ``/proc/version_signature``.
+
+    `signature_absent` is true when there is surely no such file, false with a `signature` of ``None`` when it could
+    not be read. `image_built_at` (aware) stands in where ``uname -v`` gives no date: it is cut off after 64 characters.
+    """
+    release = _clean(release, _UTS_FIELD)
+    parts = _RELEASE.fullmatch(release) if release else None
+    full = _full_of(signature)
+    origin, reason = _origin(release, full, signature, signature_absent, in_container)
+    # A signature that uname -r contradicts says nothing about the kernel that runs.
+    named = full if full and (origin == "ubuntu" or release is None) else None
+    source = named or parts
+    flavour = source["flavour"] if source else None
+    return KernelIdentity(
+        release=release,
+        full=named[0] if named else None,
+        series=_series(release or (named[0] if named else "")),
+        flavour=flavour,
+        origin=origin,
+        origin_reason=reason,
+        build_date=_build_date(version) or image_built_at,
+        realtime=_realtime(version, flavour),
+    )
+
+
+def module_name(full: str, patch_version: str) -> str:
+    """Name the module of a patch: ``4.4.0-168.197-generic``, ``65.1`` → ``lkp_Ubuntu_4_4_0_168_197_generic_65``.
+
+    The name holds the major number of the patch only.
+    """
+    return f"lkp_Ubuntu_{_as_identifier(full)}_{_as_identifier(patch_version.partition('.')[0])}"
+
+
+def parse_module_name(name: str) -> str | None:
+    """Return the major number of the patch in a module's name, or ``None`` when no Ubuntu patch is so named.
+
+    Clients up to 9 wrote ``livepatch_Ubuntu_…`` (seen in the names of their crash locks), later ones ``lkp_Ubuntu_…``.
+    """
+    match = _match_module(name)
+    return match["major"] if match else None
+
+
+def module_matches(name: str, full: str) -> bool:
+    """Whether the module is a patch for exactly this kernel, given by its full name."""
+    match = _match_module(name)
+    return match is not None and match["kernel"] == _as_identifier(full)
+
+
+def newest_release(releases: Iterable[str], flavour: str | None) -> str | None:
+    """Return the newest of the releases (the names of ``/boot/vmlinuz-<release>``) that are of this flavour.
+
+    ``None`` when there is none, or when the flavour is not known: kernels of two flavours have no order.
+    """
+    candidates = (_RELEASE.fullmatch(release) for release in releases if len(release) <= _UTS_FIELD)
+    same = [match for match in candidates if match and match["flavour"] == flavour]
+    return max(same, key=_age)[0] if same else None
+
+
+def _clean(text: str | None, limit: int) -> str | None:
+    """Return the text without surrounding space, or ``None`` when it is none or cannot be a name."""
+    text = (text or "").strip()
+    return text if len(text) <= limit and _VISIBLE.fullmatch(text) else None
+
+
+def _full_of(signature: str | None) -> re.Match[str] | None:
+    if signature is None or len(signature) > _SIGNATURE_LIMIT:
+        return None
+    words = signature.split()
+    return _FULL.fullmatch(words[1]) if len(words) > 1 and words[0] == "Ubuntu" else None
+
+
+def _origin(
+    release: str | None, full: re.Match[str] | None, signature: str | None, signature_absent: bool, in_container: bool
+) -> tuple[Origin, str]:
+    if full:
+        return _signed_origin(release, full)
+    if signature is None and not signature_absent:
+        return "unknown", "/proc/version_signature could not be read."
+    if signature is None and in_container:
+        return "unknown", "/proc/version_signature is missing, as it often is in a container."
+    if release is None:
+        return "unknown", "uname -r gave no release."
+    if _is_mainline(release):
+        return "mainline", "The release is that of a build from Ubuntu's mainline archive."
+    fault = "is missing" if signature is None else "does not name an Ubuntu build"
+    return "custom", f"/proc/version_signature {fault}: Ubuntu did not build this kernel."
+
+
+def _signed_origin(release: str | None, full: re.Match[str]) -> tuple[Origin, str]:
+    if release is None:
+        return "unknown", "uname -r gave no release to hold /proc/version_signature against."
+    if release == f"{full['version']}-{full['abi']}-{full['flavour']}":
+        return "ubuntu", "/proc/version_signature names an Ubuntu build, and uname -r agrees."
+    return "custom", f"/proc/version_signature names {full[0]}, but uname -r says {release}."
+
+
+def _is_mainline(release: str) -> bool:
+    """Whether the ABI repeats the version with two digits a part: ``4.4.0-040400-generic``."""
+    match = _RELEASE.fullmatch(release)
+    if match is None:
+        return False
+    repeated = "".join(part.zfill(2) for part in match["version"].split("."))
+    return len(repeated) >= len("040400") and match["abi"].startswith(repeated)
+
+
+def _series(name: str) -> str | None:
+    match = _SERIES.match(name)
+    return match[1] if match else None
+
+
+def _build_date(version: str | None) -> datetime | None:
+    text = (version or "")[:_SIGNATURE_LIMIT]
+    for pattern in _BUILD_DATES:
+        match = pattern.search(text)
+        if match:
+            return _moment(match.groupdict())
+    return None
+
+
+def _moment(found: dict[str, str]) -> datetime | None:
+    month = found["month"]
+    offset = timedelta(hours=int(found.get("off_hour", 0)), minutes=int(found.get("off_minute", 0)))
+    try:
+        local = datetime(
+            int(found["year"]),
+            _MONTHS.index(month) + 1 if month in _MONTHS else int(month),
+            int(found["day"]),
+            int(found.get("hour", 0)),
+            int(found.get("minute", 0)),
+            int(found.get("second", 0)),
+            tzinfo=timezone.utc,
+        )
+        return local + offset if found.get("sign") == "-" else local - offset
+    except (ValueError, OverflowError):
+        return None
+
+
+def _realtime(version: str | None, flavour: str | None) -> bool | None:
+    text = (version or "")[:_SIGNATURE_LIMIT]
+    # Kernels before 5.4 wrote the two words apart.
+    if "realtime" in (flavour or "").split("-") or "PREEMPT_RT" in text or "PREEMPT RT" in text:
+        return True
+    return False if text.strip() else None
+
+
+def _as_identifier(full: str) -> str:
+    return re.sub(r"[^0-9A-Za-z]", "_", full)
+
+
+def _match_module(name: str) -> re.Match[str] | None:
+    return _MODULE_NAME.fullmatch(name) if len(name) <= _MODULE_NAME_LIMIT else None
+
+
+def _age(release: re.Match[str]) -> tuple[list[int], int, bool, list[int]]:
+    """Order releases by version and ABI. A release candidate (``051500rc7``) is older than what it leads to."""
+    version = [int(part) for part in release["version"].split(".")]
+    suffix = [int(part) for part in re.findall("[0-9]+", release["suffix"])]
+    return version, int(release["abi"]), not release["suffix"], suffix

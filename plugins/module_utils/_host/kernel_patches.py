@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""What the kernel itself says of its live patches, and which keys it carries.
+
+The kernel is the second witness beside the client. Sources: ``Documentation/ABI/testing/sysfs-kernel-livepatch``,
+``sysfs-module``, the ELF note layout of elf(5), and the layout of ``/proc/keys`` in keyrings(7). Nothing here raises:
+a file that does not hold what it should counts as not known.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+LIVE_PATCH_KEY_ID = "14df34d1a87cf37625abec039ef2bf521249b969"
+"""Key identifier (SHA-1 of the public key) of ``Canonical Ltd. Live Patch Signing``, which signs every patch.
+
+Ubuntu kernels that carry the key log it at boot (``Loaded X.509 cert 'Canonical Ltd. Live Patch Signing: 14df34d1…'``).
+"""
+
+_LIVEPATCH = "/sys/kernel/livepatch/"
+_MODULE = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_-]{0,63}")
+_SRCVERSION = re.compile(r"[0-9A-Za-z]{1,64}")
+_TAINT = re.compile(r"[A-Z]{0,32}")
+_KEY_ID = re.compile(r"[0-9a-f]{8,128}")
+
+_NT_GNU_BUILD_ID = 3
+_NOTE_HEADER = 12
+_NOTE_DUMP_LIMIT = 8192
+_BUILD_ID_BYTES = range(8, 65)
+
+_KEY_COLUMNS = 9
+_KEY_LINE_LIMIT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SysfsPatch:
+    """A live patch module in the running kernel. ``None`` means not known.
+
+    `transition` is also ``None`` on kernels that have no such file (4.4). `build_id` is hexadecimal in lower case;
+    `taint` holds the letters of ``/sys/module/<module>/taint``, the empty string where the module taints nothing.
+    """
+
+    module: str
+    enabled: bool | None
+    transition: bool | None
+    build_id: str | None
+    srcversion: str | None
+    taint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedKey:
+    """A public key in the kernel's keyrings: its subject, its key identifier (lower case), its kind (``X509.rsa``)."""
+
+    subject: str
+    key_id: str
+    kind: str
+
+
+def parse_patches(files: Mapping[str, str], notes: Mapping[str, str]) -> tuple[SysfsPatch, ...]:
+    """Return the patches under ``/sys/kernel/livepatch``, ordered by module.
+
+    `files` maps paths to contents; those under ``/sys/kernel/livepatch/<module>`` say which patches there are, those
+    under ``/sys/module/<module>`` describe them. `notes` maps a module to the dump, in hexadecimal with any white
+    space, of ``/sys/module/<module>/notes/.note.gnu.build-id``.
+    """
+    found = {path.removeprefix(_LIVEPATCH).partition("/")[0] for path in files if path.startswith(_LIVEPATCH)}
+    return tuple(_patch(module, files, notes) for module in sorted(found) if _MODULE.fullmatch(module))
+
+
+def carried_keys(proc_keys: str) -> tuple[CarriedKey, ...]:
+    """Return root's valid public keys in the content of ``/proc/keys``.
+
+    Only root sees the kernel's own keys there: for anyone else an empty answer proves nothing.
+    """
+    # Not splitlines(): it also breaks at characters that a key's description may hold.
+    return tuple(key for line in proc_keys.split("\n") if (key := _carried_key(line)))
+
+
+def carries_key(proc_keys: str, key_id: str) -> bool:
+    """Whether the content of ``/proc/keys`` lists the key with this identifier."""
+    return any(key.key_id == key_id.lower() for key in carried_keys(proc_keys))
+
+
+def _patch(module: str, files: Mapping[str, str], notes: Mapping[str, str]) -> SysfsPatch:
+    return SysfsPatch(
+        module=module,
+        enabled=_flag(files.get(f"{_LIVEPATCH}{module}/enabled")),
+        transition=_flag(files.get(f"{_LIVEPATCH}{module}/transition")),
+        build_id=_build_id(notes.get(module)),
+        srcversion=_matching(_SRCVERSION, files.get(f"/sys/module/{module}/srcversion")),
+        taint=_matching(_TAINT, files.get(f"/sys/module/{module}/taint")),
+    )
+
+
+def _flag(content: str | None) -> bool | None:
+    return {"0": False, "1": True}.get((content or "").strip())
+
+
+def _matching(pattern: re.Pattern[str], content: str | None) -> str | None:
+    if content is None:
+        return None
+    word = content.strip()
+    return word if pattern.fullmatch(word) else None
+
+
+def _build_id(dump: str | None) -> str | None:
+    if dump is None or len(dump) > _NOTE_DUMP_LIMIT:
+        return None
+    try:
+        section = bytes.fromhex("".join(dump.split()))
+    except ValueError:
+        return None
+    # The byte order is the machine's, and the section does not name it: in the wrong one no note fits.
+    for order in ("<", ">"):
+        for kind, name, descriptor in _notes(section, order):
+            if kind == _NT_GNU_BUILD_ID and name == b"GNU\0" and len(descriptor) in _BUILD_ID_BYTES:
+                return descriptor.hex()
+    return None
+
+
+def _notes(section: bytes, order: str) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield type, name and descriptor of each ELF note, up to the first that does not fit into the section."""
+    start = 0
+    while start + _NOTE_HEADER <= len(section):
+        name_size, descriptor_size, kind = struct.unpack_from(f"{order}3I", section, start)
+        name = start + _NOTE_HEADER
+        descriptor = name + _padded(name_size)
+        if descriptor + descriptor_size > len(section):
+            return
+        yield kind, section[name : name + name_size], section[descriptor : descriptor + descriptor_size]
+        start = descriptor + _padded(descriptor_size)
+
+
+def _padded(size: int) -> int:
+    return size + -size % 4
+
+
+def _carried_key(line: str) -> CarriedKey | None:
+    """Read ``0b4f1c8a I------     1 perm 1f030000     0     0 asymmetri <subject>: <key id>: X509.rsa 1249b969 []``."""
+    columns = line[:_KEY_LINE_LIMIT].split(None, _KEY_COLUMNS - 1)
+    if len(columns) < _KEY_COLUMNS:
+        return None
+    _serial, flags, _usage, expiry, _permissions, owner, _group, key_type, description = columns
+    # The kernel cuts the type off after nine characters.
+    if key_type != "asymmetri" or owner != "0" or expiry == "expd":
+        return None
+    # Instantiated, and neither revoked, dead, negative nor invalidated.
+    if "I" not in flags or any(mark in flags for mark in "RDNi"):
+        return None
+    # The subject may hold colons itself.
+    match description.rsplit(": ", 2):
+        case [subject, key_id, detail] if _KEY_ID.fullmatch(key_id):
+            return CarriedKey(subject=subject, key_id=key_id, kind=detail.partition(" ")[0])
+    return None

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The kernel's identity from what uname and /proc/version_signature say."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from datetime import datetime, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import (
+    KernelIdentity,
+    identify,
+    module_matches,
+    module_name,
+    newest_release,
+    parse_module_name,
+)
+
+BUILT = "#61-Ubuntu SMP Tue Nov 8 20:09:34 UTC 2016"
+
+
+def utc(*parts: int) -> datetime:
+    return datetime(*parts, tzinfo=timezone.utc)
+
+
+def identity(
+    release: str | None = "4.4.0-47-generic",
+    version: str | None = BUILT,
+    signature: str | None = None,
+    absent: bool = False,
+    container: bool = False,
+    image_built_at: datetime | None = None,
+) -> KernelIdentity:
+    return identify(release, version, signature, absent, container, image_built_at)
+
+
+@pytest.mark.parametrize(
+    ("release", "signature", "full", "series", "flavour"),
+    [
+        ("4.4.0-47-generic", "Ubuntu 4.4.0-47.68-generic 4.4.24\n", "4.4.0-47.68-generic", "4.4", "generic"),
+        ("4.4.0-47-lowlatency", "Ubuntu 4.4.0-47.68-lowlatency 4.4.24", "4.4.0-47.68-lowlatency", "4.4", "lowlatency"),
+        (
+            "4.15.0-36-generic",
+            "Ubuntu 4.15.0-36.39~16.04.1-generic 4.15.18",
+            "4.15.0-36.39~16.04.1-generic",
+            "4.15",
+            "generic",
+        ),
+        ("5.4.0-1031-aws-fips", "Ubuntu 5.4.0-1031.32+fips1-aws-fips 5.4.65", None, "5.4", "aws-fips"),
+        ("4.4.0-1019-fips", "Ubuntu 4.4.0-1019.24~recert1-fips 4.4.185", None, "4.4", "fips"),
+        ("6.8.0-31-generic-64k", "Ubuntu 6.8.0-31.31.1-generic-64k 6.8.1", None, "6.8", "generic-64k"),
+        ("2.6.32-73-server", "Ubuntu 2.6.32-73.141-server 2.6.32.65+drm33.32", None, "2.6", "server"),
+    ],
+)
+def test_ubuntu_kernel_is_named_by_its_signature(
+    release: str, signature: str, full: str | None, series: str, flavour: str
+) -> None:
+    kernel = identity(release, signature=signature)
+    assert kernel.origin == "ubuntu"
+    assert kernel.full == (full or signature.split()[1])
+    assert (kernel.release, kernel.series, kernel.flavour) == (release, series, flavour)
+    assert "agrees" in kernel.origin_reason
+
+
+def test_signature_in_a_container_names_the_kernel_of_its_host() -> None:
+    kernel = identity(signature="Ubuntu 4.4.0-47.68-generic 4.4.24", container=True)
+    assert (kernel.origin, kernel.full) == ("ubuntu", "4.4.0-47.68-generic")
+
+
+@pytest.mark.parametrize(
+    "release", ["4.4.0-48-generic", "4.4.0-47-lowlatency", "4.4.24-47-generic", "4.4.0-47-generic+", "4.4.24"]
+)
+def test_signature_that_uname_contradicts_is_a_custom_kernel_without_full_name(release: str) -> None:
+    kernel = identity(release, signature="Ubuntu 4.4.0-47.68-generic 4.4.24")
+    assert (kernel.origin, kernel.full) == ("custom", None)
+    assert "4.4.0-47.68-generic" in kernel.origin_reason
+    assert release in kernel.origin_reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "origin", "word"),
+    [
+        ({"absent": True}, "custom", "missing"),
+        ({"signature": "\n"}, "custom", "does not name"),
+        ({"signature": "Debian 4.4.0-47.68-generic 4.4.24"}, "custom", "does not name"),
+        ({"signature": "Ubuntu 4.4.0-47-generic 4.4.24"}, "custom", "does not name"),
+        ({"signature": "Ubuntu"}, "custom", "does not name"),
+        ({"signature": "Ubuntu " + "4" * 300 + ".4.0-47.68-generic"}, "custom", "does not name"),
+        ({}, "unknown", "could not be read"),
+        ({"absent": True, "container": True}, "unknown", "container"),
+        ({"absent": True, "release": None}, "unknown", "uname -r gave no release"),
+        ({"absent": True, "release": "two words"}, "unknown", "uname -r gave no release"),
+        ({"absent": True, "release": "4.4.0-040400-generic"}, "mainline", "mainline"),
+        ({"absent": True, "release": "5.15.0-051500rc7-generic"}, "mainline", "mainline"),
+        ({"absent": True, "release": "6.8.12-060812-generic"}, "mainline", "mainline"),
+        ({"absent": True, "release": "4.9.100-0409100-generic"}, "mainline", "mainline"),
+        ({"signature": "", "release": "4.4.0-040400-generic"}, "mainline", "mainline"),
+        ({"release": "4.4.0-040400-generic"}, "unknown", "could not be read"),
+        ({"absent": True, "container": True, "release": "4.4.0-040400-generic"}, "unknown", "container"),
+        ({"absent": True, "release": "4.4.0-040500-generic"}, "custom", "missing"),
+        ({"absent": True, "release": "6.1.0-18-cloud-amd64"}, "custom", "missing"),
+        ({"absent": True, "release": "10.4-1004-x"}, "custom", "missing"),
+    ],
+)
+def test_origin_without_an_ubuntu_signature(changes: dict[str, t.Any], origin: str, word: str) -> None:
+    kernel = identity(**changes)
+    assert kernel.origin == origin
+    assert word in kernel.origin_reason
+    assert kernel.full is None
+
+
+def test_signature_without_a_release_names_the_kernel_but_proves_no_origin() -> None:
+    kernel = identity(None, signature="Ubuntu 4.4.0-47.68-generic 4.4.24")
+    assert (kernel.origin, kernel.full) == ("unknown", "4.4.0-47.68-generic")
+    assert (kernel.series, kernel.flavour) == ("4.4", "generic")
+
+
+@pytest.mark.parametrize(
+    ("release", "series", "flavour"),
+    [
+        ("6.1.0-18-cloud-amd64", "6.1", "cloud-amd64"),
+        ("5.15.90.1-microsoft-standard-WSL2", "5.15", None),
+        ("4.4.24", "4.4", None),
+        ("4.4.0-47-generic+", "4.4", None),
+        ("six", None, None),
+    ],
+)
+def test_series_and_flavour_of_kernels_that_ubuntu_did_not_build(
+    release: str, series: str | None, flavour: str | None
+) -> None:
+    kernel = identity(release, absent=True)
+    assert (kernel.release, kernel.series, kernel.flavour) == (release, series, flavour)
+
+
+@pytest.mark.parametrize("release", ["", "  \n", "4.4.0-47-generic\x1b[2J", "4" * 65])
+def test_what_cannot_be_a_release_is_none(release: str) -> None:
+    kernel = identity(release, absent=True)
+    assert (kernel.release, kernel.series, kernel.flavour, kernel.origin) == (None, None, None, "unknown")
+
+
+@pytest.mark.parametrize(
+    ("version", "built"),
+    [
+        ("#61-Ubuntu SMP Tue Nov 8 20:09:34 UTC 2016", utc(2016, 11, 8, 20, 9, 34)),
+        ("#39~16.04.1-Ubuntu SMP Tue Sep 25 08:59:23 UTC 2018\n", utc(2018, 9, 25, 8, 59, 23)),
+        ("#201601101930 SMP Mon Jan 11 00:34:09 UTC 2016", utc(2016, 1, 11, 0, 34, 9)),
+        ("#1 SMP PREEMPT Sun Feb  7 01:02:03 GMT 2021", utc(2021, 2, 7, 1, 2, 3)),
+        ("#1 SMP PREEMPT_DYNAMIC Sun, 24 Sep 2023 08:55:28 +0000", utc(2023, 9, 24, 8, 55, 28)),
+        ("#1 SMP PREEMPT_DYNAMIC Sun, 24 Sep 2023 08:55:28 -0230", utc(2023, 9, 24, 11, 25, 28)),
+        ("#1 SMP PREEMPT_DYNAMIC Sun, 24 Sep 2023 08:55:28 +0200", utc(2023, 9, 24, 6, 55, 28)),
+        ("#1 SMP PREEMPT_DYNAMIC Debian 6.1.90-1 (2024-05-03)", utc(2024, 5, 3)),
+        ("#1 SMP Tue Nov 8 20:09:34 CET 2016", None),
+        ("#14~22.04.1-Ubuntu SMP PREEMPT_DYNAMIC Mon Nov 20 18:15:30 UTC 2", None),
+        ("#1 SMP Tue Nov 31 20:09:34 UTC 2016", None),
+        ("#1 SMP Tue Nov 8 25:09:34 UTC 2016", None),
+        ("#1 SMP PREEMPT Debian (2024-13-03)", None),
+        ("#1 SMP Fri, 01 Jan 0001 00:00:00 +0200", None),
+        ("#1 SMP Mar 8 20:09:34 2016", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_build_date(version: str | None, built: datetime | None) -> None:
+    assert identity(version=version).build_date == built
+
+
+def test_date_of_the_image_stands_in_only_where_uname_gives_none() -> None:
+    packaged = utc(2023, 11, 20)
+    cut_off = "#14~22.04.1-Ubuntu SMP PREEMPT_DYNAMIC Mon Nov 20 18:15:30 UTC 2"
+    assert identity(version=cut_off, image_built_at=packaged).build_date == packaged
+    assert identity(version=BUILT, image_built_at=packaged).build_date == utc(2016, 11, 8, 20, 9, 34)
+
+
+@pytest.mark.parametrize(
+    ("release", "version", "realtime"),
+    [
+        ("5.15.0-1032-realtime", "#35-Ubuntu SMP PREEMPT_RT Tue Jan 24 11:45:03 UTC 2023", True),
+        ("5.15.0-1032-realtime", None, True),
+        ("6.8.0-2001-raspi-realtime", "#1-Ubuntu SMP", True),
+        ("6.1.0-18-rt-amd64", "#1 SMP PREEMPT_RT Debian 6.1.90-1 (2024-05-03)", True),
+        ("4.19.0-8-rt-amd64", "#1 SMP PREEMPT RT Debian 4.19.98-1 (2020-01-26)", True),
+        ("6.8.0-31-generic", "#31-Ubuntu SMP PREEMPT_DYNAMIC Sat Apr 20 00:40:06 UTC 2024", False),
+        ("6.8.0-31-generic", None, None),
+    ],
+)
+def test_realtime(release: str, version: str | None, realtime: bool | None) -> None:
+    assert identity(release, version).realtime is realtime
+
+
+@pytest.mark.parametrize(
+    ("release", "signature", "fips"),
+    [
+        ("4.4.0-1019-fips", None, True),
+        ("5.4.0-1031-aws-fips", None, True),
+        ("5.4.0-1031-aws", "Ubuntu 5.4.0-1031.32+fips1-aws 5.4.65", True),
+        ("4.4.0-1019-generic", "Ubuntu 4.4.0-1019.24~recert1-generic 4.4.185", True),
+        ("4.4.0-47-generic", "Ubuntu 4.4.0-47.68-generic 4.4.24", False),
+        ("4.4.0-47-nofipshere", None, False),
+        (None, None, False),
+    ],
+)
+def test_fips(release: str | None, signature: str | None, fips: bool) -> None:
+    assert identity(release, signature=signature).fips is fips
+
+
+NAMES = [
+    ("4.4.0-47.68-generic", "15.3", "lkp_Ubuntu_4_4_0_47_68_generic_15"),
+    ("4.15.0-36.39~16.04.1-lowlatency", "44.1", "lkp_Ubuntu_4_15_0_36_39_16_04_1_lowlatency_44"),
+    ("5.4.0-1031.32+fips1-aws-fips", "101.2", "lkp_Ubuntu_5_4_0_1031_32_fips1_aws_fips_101"),
+    ("6.8.0-47.47-generic", "113", "lkp_Ubuntu_6_8_0_47_47_generic_113"),
+]
+
+
+@pytest.mark.parametrize(("full", "patch", "name"), NAMES)
+def test_module_is_named_after_kernel_and_major_number(full: str, patch: str, name: str) -> None:
+    assert module_name(full, patch) == name
+    assert parse_module_name(name) == patch.partition(".")[0]
+    assert module_matches(name, full)
+
+
+def test_module_matches_its_own_kernel_only() -> None:
+    name = "lkp_Ubuntu_4_4_0_47_68_generic_15"
+    assert not module_matches(name, "4.4.0-47.69-generic")
+    assert not module_matches(name, "4.4.0-47.68-lowlatency")
+    assert not module_matches(name, "4.4.0-47.68")
+    assert not module_matches("klp_of_somebody", "4.4.0-47.68-generic")
+    assert module_matches("livepatch_Ubuntu_4_4_0_47_68_generic_15", "4.4.0-47.68-generic")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "nf_tables",
+        "lkp_Ubuntu_",
+        "lkp_Ubuntu_4_4_0_47_68_generic_",
+        "lkp_Ubuntu_4_4_0_47_68_generic_15\n",
+        "lkp_Ubuntu_4_4_0_47_68_" + "x" * 64 + "_15",
+        "lkp_Ubuntu_generic_15",
+        "lkp_Fedora_4_4_0_47_68_generic_15",
+        "xlkp_Ubuntu_4_4_0_47_68_generic_15",
+    ],
+)
+def test_other_names_are_no_patch_of_ubuntu(name: str) -> None:
+    assert parse_module_name(name) is None
+
+
+def test_newest_release_counts_numbers_not_letters() -> None:
+    installed = ["4.4.0-9-generic", "4.4.0-104-generic", "4.4.0-47-generic", "4.4.0-210-lowlatency", "rescue"]
+    assert newest_release(installed, "generic") == "4.4.0-104-generic"
+    assert newest_release(installed, "lowlatency") == "4.4.0-210-lowlatency"
+    assert newest_release(["4.15.0-1-generic", *installed], "generic") == "4.15.0-1-generic"
+    assert newest_release(iter(["4.4.0-99-aws-fips", "4.4.0-100-aws"]), "aws-fips") == "4.4.0-99-aws-fips"
+
+
+def test_release_candidate_is_older_than_its_release() -> None:
+    candidates = ["5.15.0-051500rc10-generic", "5.15.0-051500rc9-generic"]
+    assert newest_release(candidates, "generic") == "5.15.0-051500rc10-generic"
+    assert newest_release([*candidates, "5.15.0-051500-generic"], "generic") == "5.15.0-051500-generic"
+
+
+@pytest.mark.parametrize("flavour", ["aws", None])
+def test_no_newest_release_of_a_flavour_that_is_not_there(flavour: str | None) -> None:
+    assert newest_release(["4.4.0-47-generic", "4.4.24", "", "9" * 5000 + ".1-1-aws"], flavour) is None
+
+
+NAME_LIKE = st.text(alphabet="0123456789.-~+_ ()#:JanUTCubuntpkrg\n", max_size=120)
+ANY_TEXT = st.text() | NAME_LIKE | NAME_LIKE.map("Ubuntu {}".format) | NAME_LIKE.map("lkp_Ubuntu_{}".format)
+
+
+@settings(deadline=None)
+@given(st.none() | ANY_TEXT, st.none() | ANY_TEXT, st.none() | ANY_TEXT, st.booleans(), st.booleans())
+def test_any_text_gives_an_identity(
+    release: str | None, version: str | None, signature: str | None, absent: bool, container: bool
+) -> None:
+    kernel = identify(release, version, signature, absent, container)
+    assert kernel.origin in {"ubuntu", "mainline", "custom", "unknown"}
+    assert kernel.origin_reason
+    assert kernel.build_date is None or kernel.build_date.utcoffset() is not None
+
+
+@settings(deadline=None)
+@given(ANY_TEXT, ANY_TEXT)
+def test_any_text_is_a_patch_or_none(name: str, full: str) -> None:
+    major = parse_module_name(name)
+    assert major is None or major.isdecimal()
+    assert module_matches(name, full) in {True, False}
+    assert module_name(full, name).isascii()
+
+
+@settings(deadline=None)
+@given(st.lists(ANY_TEXT), ANY_TEXT)
+def test_newest_is_one_of_those_given(releases: list[str], flavour: str) -> None:
+    assert newest_release(releases, flavour) in {None, *releases}
+
+
+@pytest.mark.parametrize(
+    "unit", ["4", "4.", "-", "4.4.0-", " ", "Ubuntu ", "Jan 1 ", "lkp_Ubuntu_4_", "\N{NO-BREAK SPACE}"]
+)
+def test_a_megabyte_takes_no_time(unit: str) -> None:
+    noise = unit * (2**20 // len(unit))
+    start = time.process_time()
+    identify(noise, noise, noise, False, False)
+    module_matches(noise, noise)
+    newest_release([noise], "generic")
+    assert time.process_time() - start < 3
