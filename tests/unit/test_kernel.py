@@ -156,6 +156,7 @@ def test_what_cannot_be_a_release_is_none(release: str) -> None:
         ("#1 SMP PREEMPT_DYNAMIC Debian 6.1.90-1 (2024-05-03)", utc(2024, 5, 3)),
         ("#1 SMP Tue Nov 8 20:09:34 CET 2016", None),
         ("#14~22.04.1-Ubuntu SMP PREEMPT_DYNAMIC Mon Nov 20 18:15:30 UTC 2", None),
+        ("#1 SMP Tue Nov 8 20:09:34 UTC 20161", None),
         ("#1 SMP Tue Nov 31 20:09:34 UTC 2016", None),
         ("#1 SMP Tue Nov 8 25:09:34 UTC 2016", None),
         ("#1 SMP PREEMPT Debian (2024-13-03)", None),

@@ -96,6 +96,10 @@ def test_what_cannot_be_a_module_is_left_out(module: str) -> None:
     assert parse_patches({f"/sys/kernel/livepatch/{module}/enabled": "1"}, {}) == ()
 
 
+def test_paths_elsewhere_name_no_patch() -> None:
+    assert parse_patches({"a_patch/enabled": "1", "/sys/kernel/debug/b_patch/enabled": "1"}, {}) == ()
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("size", [16, 20, 32])
 def test_build_id_in_both_byte_orders(order: str, size: int) -> None:
@@ -184,6 +188,7 @@ def test_carries_key_by_identifier() -> None:
     ],
 )
 def test_key_that_does_not_count(line: str) -> None:
+    assert carried_keys(line) == ()
     assert not carries_key(line, LIVE_PATCH_KEY_ID)
 
 

@@ -8,12 +8,13 @@ import datetime
 import pathlib
 
 import pytest
+
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import (
     Policy,
     PolicyError,
-    parse_policy,
     policy_from_mapping,
 )
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._policy_file import parse_policy
 
 SHIPPED = pathlib.Path(__file__).parents[2] / "plugins" / "plugin_utils" / "policies"
 

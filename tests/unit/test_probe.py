@@ -8,10 +8,11 @@ import datetime
 import typing as t
 
 import pytest
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts, Snapd, read_facts
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts, Snapd, read_facts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
 
 OS_RELEASE = """\
 NAME="Ubuntu"
@@ -179,7 +180,8 @@ def test_secure_boot_on_efi(sections: dict[str, t.Any], secure_boot: bool | None
 
 
 def test_keys_that_only_root_sees_are_not_missing_to_others() -> None:
-    key = "0b4f1c8a I------     1 perm 1f030000     0     0 asymmetri Somebody: 14df34d1a87cf37625abec039ef2bf521249b969: X509.rsa 1249b969 []"
+    subject = "Somebody: 14df34d1a87cf37625abec039ef2bf521249b969"
+    key = f"0b4f1c8a I------     1 perm 1f030000     0     0 asymmetri {subject}: X509.rsa 1249b969 []"
     assert facts(keys=ok(key)).carried_keys
     assert facts(keys=ok("", 1)).carried_keys == ()
     assert facts(keys=ok(""), user=ok("1000")).carried_keys is None
@@ -298,11 +300,9 @@ def test_a_try_that_hangs_has_not_reached() -> None:
 @given(
     st.dictionaries(
         st.sampled_from(
-            [
-                "user", "clock", "paths", "files", "machine", "architecture", "containers", "virtualization", "keys",
-                "snapd", "seeded", "status json", "status plain", "config", "network", "secure_boot_variable", "mokutil",
-                "kernel_config", "build_id x", "release", "version", "container_variable",
-            ]
+            "user,clock,paths,files,machine,architecture,containers,virtualization,container_variable,keys,snapd,seeded,"
+            "status json,status plain,config,network,secure_boot_variable,mokutil,kernel_config,build_id x,release,"
+            "version".split(",")
         ),
         st.builds(
             dict,
@@ -312,6 +312,6 @@ def test_a_try_that_hangs_has_not_reached() -> None:
             status=st.sampled_from(["ok", "absent", "denied", "timeout", "lost"]),
         ),
     )
-)  # fmt: skip
+)
 def test_no_answer_makes_it_fail(answers: dict[str, dict[str, t.Any]]) -> None:
     read_facts(Sections([Section(name, **answer) for name, answer in answers.items()], complete=True))

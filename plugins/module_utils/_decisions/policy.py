@@ -11,8 +11,6 @@ import difflib
 import re
 import typing as t
 
-import yaml
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AdmittedSystem:
@@ -60,43 +58,13 @@ class _Place:
         return PolicyError(f"{where}: {self.path}: {message}" if self.path else f"{where}: {message}")
 
 
-def parse_policy(text: str, source: str) -> Policy:
-    """Read a policy from YAML text; `source` is its name in messages.
+def policy_from_mapping(document: object, source: str, lines: c.Mapping[str, int] | None = None) -> Policy:
+    """Read a policy from plain data.
 
-    Raises `PolicyError`.
+    `source` is its name in messages; `lines` has the line of each value by its path, such as ``systems[0].kernel``,
+    where it was read from a file. Raises `PolicyError`.
     """
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines: dict[str, int] = {}
-        document = None if root is None else _plain(root, "", lines)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise PolicyError(f"{source}:{line}: not valid YAML: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise PolicyError(f"{source}: not valid YAML: {error}") from error
-    return _policy(document, _Place(source, "", lines))
-
-
-def policy_from_mapping(document: object, source: str) -> Policy:
-    """Read a policy that was given as data. Raises `PolicyError`."""
-    return _policy(document, _Place(source, "", {}))
-
-
-def _plain(node: yaml.Node, path: str, lines: dict[str, int]) -> object:
-    """Build plain data from YAML nodes and remember the line of each value.
-
-    Scalars stay text: a release 16.10 must not become the number 16.1.
-    """
-    lines[path] = node.start_mark.line + 1
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, f"{path}[{index}]", lines) for index, item in enumerate(node.value)]
-    if isinstance(node, yaml.MappingNode):
-        result: dict[object, object] = {}
-        for key, value in node.value:
-            name = str(key.value)
-            result[name] = _plain(value, f"{path}.{name}" if path else name, lines)
-        return result
-    return None if node.tag == "tag:yaml.org,2002:null" else node.value
+    return _policy(document, _Place(source, "", lines or {}))
 
 
 def _policy(document: object, place: _Place) -> Policy:

@@ -75,7 +75,7 @@ _THREE_LINES = re.compile(
     r'version: "?(?P<version>[0-9.]{0,32})"?\r?$',
     re.MULTILINE,
 )
-_NUMBER = re.compile(r"v?(?P<version>(?P<major>[0-9]{1,6})(?:\.(?P<minor>[0-9]{1,6}))?.*)", re.DOTALL)
+_NUMBER = re.compile(r"v?(?P<version>(?P<major>[0-9]{1,6})(?![0-9])(?:\.(?P<minor>[0-9]{1,6}))?.*)", re.DOTALL)
 _CVE = re.compile(r"[*\s]{0,8}(CVE-[0-9]{4}-[0-9]{4,19})(?![0-9])", re.IGNORECASE)
 _TIME = re.compile(
     r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ](?P<clock>[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.(?P<fraction>[0-9]{1,18}))?"
@@ -167,7 +167,7 @@ def parse_status(attempts: Sequence[Attempt]) -> ClientStatus:
 
 def with_version(status: ClientStatus, version: str) -> ClientStatus:
     """Return the status of a client that does not say its version, with the one that its package has."""
-    number = _NUMBER.fullmatch(version)
+    number = _NUMBER.fullmatch(_word(version) or "")
     if number is None:
         return status
     oldest: Generation = "2016" if int(number["major"]) < _FIRST_YAML_MAJOR else _generation(number, {}, {}, "6")
@@ -226,6 +226,7 @@ def _yaml_fields(text: str) -> dict[str, object] | None:
     start = _YAML_START.search(text)
     if start is None or len(text) - start.start() > _YAML_LIMIT:
         return None
+    # ansible-test loads every module of the core without third-party libraries.
     import yaml
 
     try:

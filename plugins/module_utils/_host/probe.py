@@ -221,9 +221,9 @@ def _container(sections: Sections, files: _Files) -> str | None:
     """The kind of container that this host is, or None for a machine of its own."""
     virtualization = sections.get("virtualization")
     if virtualization is not None and virtualization.status == "ok":
-        said = virtualization.output.strip()
-        if said in _CONTAINERS:
-            return said
+        kind = virtualization.output.strip()
+        if kind in _CONTAINERS:
+            return kind
     variable = sections.output("container_variable") or ""
     for said in (files.text("/run/systemd/container"), files.text("/run/container_type"), variable.partition("=")[2]):
         if said:

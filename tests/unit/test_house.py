@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The rules of the house: what is documented is what runs, and what exists has a test.
+
+Everything here reads the tree, so a module, role or playbook that is added is held to the rules at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import re
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils import _record
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _version
+
+ROOT = Path(__file__).resolve().parents[2]
+COLLECTION = "kernelops.livepatch"
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+ACTIONS = sorted(path.stem for path in (ROOT / "plugins" / "action").glob("*.py"))
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+CONTROLLER_SOURCES = sorted(
+    path for part in ("action", "plugin_utils") for path in (ROOT / "plugins" / part).glob("*.py")
+)
+
+# What ActionBase offers for modules and files on the host. Each needs Python, sftp or several round trips there.
+HOST_NEEDS_MORE_THAN_A_SHELL = {
+    "_execute_module",
+    "_execute_remote_stat",
+    "_fixup_perms2",
+    "_make_tmp_path",
+    "_remote_checksum",
+    "_transfer_data",
+    "_transfer_file",
+}
+
+
+def _read_yaml(*path: str) -> t.Any:
+    return yaml.safe_load(ROOT.joinpath(*path).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def documents() -> dict[str, dict[str, t.Any]]:
+    """What ansible-doc says of every module, documentation fragments included."""
+    command = [str(Path(sys.executable).with_name("ansible-doc")), "--json", "--type", "module"]
+    answer = subprocess.run(
+        [*command, *(f"{COLLECTION}.{name}" for name in MODULES)], check=True, capture_output=True, text=True
+    )
+    found = json.loads(answer.stdout)
+    return {name: found[f"{COLLECTION}.{name}"] for name in MODULES}
+
+
+def _interface(options: dict[str, dict[str, t.Any]] | None, nested: str) -> dict[str, dict[str, t.Any]]:
+    """Options as a user meets them, in one shape for an argument spec and for documentation."""
+    return {
+        name: {
+            "type": option.get("type") or "str",
+            "elements": option.get("elements"),
+            "required": bool(option.get("required")),
+            "default": option.get("default"),
+            "choices": list(option["choices"]) if option.get("choices") else None,
+            "aliases": sorted(option.get("aliases") or []),
+            "options": _interface(option.get(nested), nested),
+        }
+        for name, option in (options or {}).items()
+    }
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_the_options_of_an_action_are_those_of_its_documentation(
+    name: str, documents: dict[str, dict[str, t.Any]]
+) -> None:
+    action = importlib.import_module(f"ansible_collections.kernelops.livepatch.plugins.action.{name}").ActionModule
+    documented = _interface(documents[name]["doc"].get("options"), "suboptions")
+    assert _interface(action.ARGUMENT_SPEC, "options") == documented
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_has_an_action_or_is_an_ordinary_module(name: str) -> None:
+    tree = ast.parse((ROOT / "plugins" / "modules" / f"{name}.py").read_text(encoding="utf-8"))
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if name in ACTIONS:
+        code = [node for node in tree.body if not isinstance(node, (ast.Expr, ast.ImportFrom, ast.Assign))]
+        assert not code, "the action does the work, so the module is documentation only"
+    else:
+        assert "main" in functions, "without an action, the module itself must do the work"
+
+
+def test_every_action_has_a_module_that_documents_it() -> None:
+    assert set(ACTIONS) <= set(MODULES)
+
+
+def test_the_action_group_holds_every_module() -> None:
+    groups = _read_yaml("meta", "runtime.yml")["action_groups"]
+    assert sorted(groups["livepatch"]) == MODULES
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_says_how_it_takes_part_in_check_mode_diff_mode_and_the_action_group(
+    name: str, documents: dict[str, dict[str, t.Any]]
+) -> None:
+    attributes = documents[name]["doc"]["attributes"]
+    assert {"check_mode", "diff_mode", "action_group", "platform"} <= set(attributes)
+    assert all(attribute.get("support") for attribute in attributes.values())
+
+
+@pytest.mark.parametrize("path", CONTROLLER_SOURCES, ids=lambda path: path.stem)
+def test_nothing_on_the_controllers_side_needs_more_of_a_host_than_a_shell(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not used & HOST_NEEDS_MORE_THAN_A_SHELL
+
+
+@pytest.mark.parametrize("name", PLAYBOOKS)
+def test_a_playbook_gathers_no_facts(name: str) -> None:
+    plays = _read_yaml("playbooks", f"{name}.yml")
+    assert [play.get("gather_facts") for play in plays] == [False] * len(plays)
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_the_defaults_of_a_role_are_those_of_its_argument_specs(name: str) -> None:
+    options = _read_yaml("roles", name, "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
+    documented = {key: option["default"] for key, option in options.items() if "default" in option}
+    assert _read_yaml("roles", name, "defaults", "main.yml") == documented
+    undecided = [key for key, option in options.items() if "default" in option and option.get("required")]
+    assert not undecided, "an option is required or has a default"
+
+
+def test_the_collection_knows_its_own_version() -> None:
+    assert _read_yaml("galaxy.yml")["version"] == _version.COLLECTION_VERSION
+
+
+def _assert_documented(kind: t.Any, returned: dict[str, t.Any], place: str) -> None:
+    """Hold the `contains` of a return value against a type of the record, as deep as it is documented."""
+    members = t.get_type_hints(kind)
+    assert set(returned) == set(members), f"{place}: keys differ"
+    for key, value in returned.items():
+        if "contains" in value:
+            inner = next(iter(t.get_args(members[key])), members[key])
+            _assert_documented(inner, value["contains"], f"{place}.{key}")
+
+
+def test_patch_info_documents_every_key_of_a_record(documents: dict[str, dict[str, t.Any]]) -> None:
+    _assert_documented(_record.Record, documents["patch_info"]["return"]["record"]["contains"], "record")
+
+
+def _integration_tests() -> str:
+    tests = sorted((ROOT / "tests" / "integration").rglob("*"))
+    return "\n".join(path.read_text(encoding="utf-8") for path in tests if path.suffix in (".py", ".yml"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_has_an_integration_test(name: str) -> None:
+    own_file = ROOT / "tests" / "integration" / f"test_{name}.py"
+    assert own_file.is_file() or re.search(rf"\b{re.escape(COLLECTION)}\.{name}\b", _integration_tests())
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_a_role_has_an_integration_test(name: str) -> None:
+    pattern = rf"""\b(?:role|roles|name)["']?\s*[:=]\s*[-\["'\s]*{re.escape(COLLECTION)}\.{name}\b"""
+    assert re.search(pattern, _integration_tests())
+
+
+@pytest.mark.parametrize("name", PLAYBOOKS)
+def test_a_playbook_has_an_integration_test(name: str) -> None:
+    assert re.search(rf"""["'\s]{re.escape(COLLECTION)}\.{name}\b""", _integration_tests())
