@@ -13,11 +13,12 @@ options:
   policy:
     description:
       - Which systems may have Livepatch.
-      - V(launch) is the service as it was announced in 2016, for Ubuntu 16.04 LTS, amd64, kernel 4.4, generic and lowlatency.
+      - V(launch) is the service as it was announced in 2016, for Ubuntu 16.04 LTS, amd64, kernel 4.4, generic and
+        lowlatency.
       - V(current) is the list of kernels that Canonical documents as covered today.
       - Any other text is the path of a policy file (YAML) on the controller.
-      - A mapping is a policy given in place. It has the keys of a policy file, C(systems) being the one that it must have.
-        Versions must be quoted in it, or YAML makes numbers of them.
+      - A mapping is a policy given in place. It has the keys of a policy file, C(systems) being the one that it must
+        have. Versions must be quoted in it, or YAML makes numbers of them.
     type: raw
     default: launch
   server:
@@ -27,8 +28,8 @@ options:
     type: str
   network:
     description:
-      - Try from the host whether the server can be reached, through the proxy that the client is configured with, with whatever
-        the host has for it (curl, wget, openssl, bash).
+      - Try from the host whether the server can be reached, through the proxy that the client is configured with, with
+        whatever the host has for it (curl, wget, openssl, bash).
       - Without this there is no check C(network).
     type: bool
     default: true
@@ -40,7 +41,7 @@ options:
     type: bool
     default: false
 notes:
-  - Runs one POSIX shell script over the connection's standard input, in one round trip. No Python is needed on the host,
-    and no fact gathering.
+  - Runs one POSIX shell script over the connection's standard input, in one round trip. No Python is needed on the
+    host, and no fact gathering.
   - Without root, what only root may read is V(unknown) in the result, with the reason, and nothing fails.
 """

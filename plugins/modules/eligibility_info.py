@@ -12,11 +12,13 @@ module: eligibility_info
 short_description: Tell whether a host may have Canonical Livepatch
 version_added: 1.0.0
 description:
-  - Holds a host against a policy, with one check for each rule, and says what was found, what is required and what to do.
+  - Holds a host against a policy, with one check for each rule, and says what was found, what is required and what to
+    do.
   - A check that cannot be made is V(unknown) with the reason, and never V(pass).
-  - The checks are C(distribution), C(release), C(architecture), C(kernel_series), C(flavour), C(kernel_age) (where the policy
-    has a limit), C(kernel_origin), C(kernel_livepatch), C(kernel_conflict), C(kernel_supported) (where the service or the client
-    has a word), C(container), C(snapd), C(snapd_seeded), C(privileges), C(secure_boot), C(network) and C(desktop).
+  - The checks are C(distribution), C(release), C(architecture), C(kernel_series), C(flavour), C(kernel_age) (where the
+    policy has a limit), C(kernel_origin), C(kernel_livepatch), C(kernel_conflict), C(kernel_supported) (where the
+    service or the client has a word), C(container), C(snapd), C(snapd_seeded), C(privileges), C(secure_boot),
+    C(network) and C(desktop).
 author:
   - The kernelops.livepatch contributors (@kernelops)
 extends_documentation_fragment:

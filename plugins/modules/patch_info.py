@@ -12,10 +12,10 @@ module: patch_info
 short_description: Tell everything about a host's live patches
 version_added: 1.0.0
 description:
-  - Looks at a host in one round trip and returns one record, with what the host is, whether it may have Livepatch, what its
-    client says, what its kernel shows, and the conclusion from all of it in one word with reasons.
-  - The client's word, the kernel's sysfs and the signature of the loaded module are separate witnesses. A host is V(protected)
-    only when they agree.
+  - Looks at a host in one round trip and returns one record, with what the host is, whether it may have Livepatch, what
+    its client says, what its kernel shows, and the conclusion from all of it in one word with reasons.
+  - The client's word, the kernel's sysfs and the signature of the loaded module are separate witnesses. A host is
+    V(protected) only when they agree.
 author:
   - The kernelops.livepatch contributors (@kernelops)
 extends_documentation_fragment:
@@ -28,8 +28,8 @@ options:
   record_dir:
     description:
       - Folder on the controller in which the record is stored, as C(<host>.json). It is made where it does not exist.
-      - A record is stored as soon as its host has answered, by renaming a finished file. Check mode stores it, too, for the
-        record is what this module reports.
+      - A record is stored as soon as its host has answered, by renaming a finished file. Check mode stores it, too, for
+        the record is what this module reports.
       - When the host gives no answer, its last record stays, and a note C(<host>.unreachable.json) says when and why.
     type: path
 seealso:
@@ -148,7 +148,8 @@ record:
               type: str
               sample: 4.4.0-168-generic
     eligibility:
-      description: What the policy says, with C(policy), C(verdict) and C(checks) as of M(kernelops.livepatch.eligibility_info).
+      description: What the policy says, with C(policy), C(verdict) and C(checks) as of
+        M(kernelops.livepatch.eligibility_info).
       type: dict
       sample: {"policy": "launch", "verdict": "eligible", "checks": []}
     client:
@@ -255,8 +256,9 @@ record:
       contains:
         state:
           description:
-            - One of V(unreachable), V(tampered), V(ineligible), V(failed), V(end_of_life), V(upgrade_required), V(disabled), V(stale),
-              V(applying), V(unverified), V(protected) and V(unknown). The first that holds is given.
+            - One of V(unreachable), V(tampered), V(ineligible), V(failed), V(end_of_life), V(upgrade_required),
+              V(disabled), V(stale), V(applying), V(unverified), V(protected) and V(unknown). The first that holds is
+              given.
           type: str
           sample: protected
         reasons:

@@ -296,14 +296,37 @@ def test_a_try_that_hangs_has_not_reached() -> None:
     assert facts(network=None).reach is None
 
 
+SECTIONS = [
+    *(
+        "user",
+        "clock",
+        "paths",
+        "files",
+        "machine",
+        "architecture",
+        "release",
+        "version",
+        "containers",
+        "virtualization",
+    ),
+    *(
+        "container_variable",
+        "keys",
+        "kernel_config",
+        "build_id x",
+        "secure_boot_variable",
+        "mokutil",
+        "snapd",
+        "seeded",
+    ),
+    *("status json", "status plain", "config", "network"),
+]
+
+
 @settings(max_examples=300)
 @given(
     st.dictionaries(
-        st.sampled_from(
-            "user,clock,paths,files,machine,architecture,containers,virtualization,container_variable,keys,snapd,seeded,"
-            "status json,status plain,config,network,secure_boot_variable,mokutil,kernel_config,build_id x,release,"
-            "version".split(",")
-        ),
+        st.sampled_from(SECTIONS),
         st.builds(
             dict,
             output=st.text(),
