@@ -265,7 +265,10 @@ record:
           description: Each with C(id), C(message) and C(remedy), the one that decided first.
           type: list
           elements: dict
-          sample: [{"id": "applied", "message": "patch 113.1 is applied (client, kernel and signature agree)", "remedy": null}]
+          sample:
+            - id: applied
+              message: "patch 113.1 is applied: client, kernel and signature agree"
+              remedy: null
         reboot_needed:
           description: Whether a reboot is needed for the sake of the kernel.
           type: bool

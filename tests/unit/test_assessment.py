@@ -8,6 +8,7 @@ import datetime
 import typing as t
 
 import pytest
+
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.host_record import make_record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import (
     ClientError,
@@ -102,6 +103,7 @@ CASES = [
     ("unknown", "client_words_unknown", a_host(**client(supported="unknown"))),
     ("unknown", "client_words_unknown", a_host(**client(patch_state=None))),
     ("unknown", "unreadable_output", a_host(**error("unreadable_output"))),
+    ("unknown", "permission_denied", a_host(root=False, **error("permission_denied"))),
     ("unknown", "privileges", without_client(root=False)),
     (
         "unknown",

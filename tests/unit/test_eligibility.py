@@ -9,6 +9,7 @@ import datetime
 import typing as t
 
 import pytest
+
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import (
     ServiceWord,
     assess_eligibility,

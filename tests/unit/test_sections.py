@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import NoAnswerError, parse
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import NoAnswerError, parse
 
 NONCE = "3f1c9a7b"
 

@@ -287,7 +287,9 @@ _RULES: tuple[tuple[State, c.Callable[[Evidence], list[Reason]]], ...] = (
 def _unknown(evidence: Evidence) -> list[Reason]:
     client = evidence.client
     reasons = []
-    if client.error is not None:
+    if client.error is not None and client.error.id == "permission_denied":
+        reasons.append(_reason(client.error.id, "the client answers only root here", "run as root: add --become"))
+    elif client.error is not None:
         message = f"the client's answer could not be understood: {client.error.text}"
         reasons.append(_reason(client.error.id, message, "run `canonical-livepatch status` on the host"))
     if client.enabled and client.error is None:
