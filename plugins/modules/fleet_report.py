@@ -1,2 +1,205 @@
 #!/usr/bin/python
-DOCUMENTATION=""
+# Copyright: (c) The kernelops.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Documentation only: the work is done by the action plugin of the same name, on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_report
+short_description: Report on a fleet from the records of its hosts
+version_added: 1.0.0
+description:
+  - Reads the records that M(kernelops.livepatch.patch_info) stored, shows them as a table, writes them as files, and fails where
+    hosts are in a state that must not be.
+  - Several folders are merged. The newest record of a host counts.
+  - A host is V(unreachable) when its last attempt gave no answer, when it has no record although it is expected, and when its
+    record cannot be used. The report then says when, and in which state, it was last seen.
+  - A file that cannot be used (cut off, malformed, written by a later version of the collection) is named among the problems,
+    and the rest is still reported.
+author:
+  - The kernelops.livepatch contributors (@kernelops)
+extends_documentation_fragment:
+  - kernelops.livepatch.attributes
+  - kernelops.livepatch.attributes.action_group
+  - kernelops.livepatch.attributes.controller
+attributes:
+  check_mode:
+    support: full
+    details:
+      - In check mode the table is shown, and no file is written.
+  diff_mode:
+    support: none
+    details:
+      - The files can be as large as the fleet.
+options:
+  record_dir:
+    description:
+      - Folders with records on the controller.
+      - Relative paths begin in the folder that Ansible was started in.
+    type: list
+    elements: path
+    required: true
+  hosts:
+    description:
+      - The hosts to report on, by their names in the inventory. One that has no record is V(unreachable).
+      - Records of other hosts are left out, and counted in RV(summary.left_out).
+      - By default the report is on every host that the folders know of.
+    type: list
+    elements: str
+  formats:
+    description:
+      - What to make of the records.
+      - V(table) is for people. It is shown on the terminal, where a fleet of more than 200 hosts is cut to those that are not
+        protected. Written to a file, it is whole. Leave it out where standard output must stay in another form, as with a
+        JSON callback.
+      - V(json) is one document with the summary, the problems, the records, and the hosts that are unreachable.
+      - V(jsonl) is one line of JSON for each host. The state is in C(assessment.state) also for one that is unreachable.
+      - V(markdown) is for pages and pull requests.
+    type: list
+    elements: str
+    choices: [table, json, jsonl, markdown]
+    default: [table]
+  output_dir:
+    description:
+      - Folder on the controller in which the report is written, as C(fleet.txt), C(fleet.json), C(fleet.jsonl) and C(fleet.md).
+        It is made where it does not exist, and must not be a folder of records.
+      - Each file is replaced as a whole, and only when something in it other than the time of the report is new.
+      - Without this no file is written.
+    type: path
+  fail_on:
+    description:
+      - Rules by which the task fails, after everything is shown and written.
+      - There is a rule for each state, and it matches when a host is in that state, V(unreachable), V(tampered), V(ineligible),
+        V(failed), V(end_of_life), V(upgrade_required), V(disabled), V(stale), V(applying), V(unverified), V(protected) or
+        V(unknown).
+    type: list
+    elements: str
+    default: []
+notes:
+  - Use it once for all hosts, with C(run_once) or in a play on C(localhost).
+  - Control characters, escape sequences, direction overrides, HTML and Markdown that a host may have put into its record show
+    as text in every format, and do nothing.
+seealso:
+  - module: kernelops.livepatch.patch_info
+"""
+
+EXAMPLES = r"""
+- name: Show every host that has a record
+  kernelops.livepatch.fleet_report:
+    record_dir: livepatch-records
+
+- name: Merge what three controllers have collected, for people and for machines
+  kernelops.livepatch.fleet_report:
+    record_dir:
+      - records/berlin
+      - records/lisbon
+      - records/oslo
+    formats: [table, json, markdown]
+    output_dir: livepatch-report
+  run_once: true
+
+- name: Fail when a host of this play is broken or gave no answer
+  kernelops.livepatch.fleet_report:
+    record_dir: livepatch-records
+    hosts: "{{ ansible_play_hosts_all }}"
+    fail_on: [unreachable, tampered, failed, end_of_life]
+  run_once: true
+"""
+
+RETURN = r"""
+files:
+  description: The files that hold the report, written now or found as they should be. In check mode those that would.
+  returned: success, and failure by O(fail_on)
+  type: list
+  elements: path
+  sample: [/srv/livepatch/livepatch-report/fleet.txt, /srv/livepatch/livepatch-report/fleet.json]
+summary:
+  description: The figures of the report.
+  returned: success, and failure by O(fail_on)
+  type: dict
+  contains:
+    hosts:
+      description: Number of hosts in the report.
+      type: int
+      sample: 38
+    states:
+      description: Number of hosts in each state. Every state is there.
+      type: dict
+      sample:
+        unreachable: 1
+        tampered: 0
+        ineligible: 0
+        failed: 0
+        end_of_life: 2
+        upgrade_required: 0
+        disabled: 3
+        stale: 0
+        applying: 0
+        unverified: 0
+        protected: 32
+        unknown: 0
+    kernels:
+      description: Number of reachable hosts on each kernel, the most frequent first. A C(kernel) that is not known is null.
+      type: list
+      elements: dict
+      sample: [{"kernel": "4.4.0-168.197-generic", "hosts": 37}]
+    patch_versions:
+      description: Number of reachable hosts on each patch version, the most frequent first. Null where there is no patch.
+      type: list
+      elements: dict
+      sample: [{"version": "65.1", "hosts": 34}, {"version": null, "hosts": 3}]
+    oldest_record:
+      description: When the oldest record of the report was collected (RFC 3339, UTC). Null where there is no record.
+      type: str
+      sample: "2026-01-10T06:00:00Z"
+    newest_record:
+      description: When the newest record of the report was collected (RFC 3339, UTC). Null where there is no record.
+      type: str
+      sample: "2026-01-10T06:02:41Z"
+    left_out:
+      description: Number of hosts that have records in the folders and are not in O(hosts).
+      type: int
+      sample: 0
+hosts_by_state:
+  description: Names of the hosts in each state. Every state is there.
+  returned: success, and failure by O(fail_on)
+  type: dict
+  sample:
+    unreachable: [web-07]
+    tampered: []
+    ineligible: []
+    failed: []
+    end_of_life: [db-01, db-02]
+    upgrade_required: []
+    disabled: [build-01, build-02, build-03]
+    stale: []
+    applying: []
+    unverified: []
+    protected: [web-01, web-02]
+    unknown: []
+problems:
+  description: What could not be used of the folders.
+  returned: success, failure by O(fail_on), and failure because there is no host to report on
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: V(folder_unreadable), V(file_unreadable), V(invalid_json), V(malformed_record) or V(newer_schema).
+      type: str
+      sample: invalid_json
+    path:
+      description: The file or folder.
+      type: str
+      sample: /srv/livepatch/livepatch-records/web-07.json
+    message:
+      description: What is wrong with it, and where in it.
+      type: str
+      sample: "this is no record: patch.fixes[3].cve: is missing"
+    host:
+      description: The host that it would have told of. Null where that is not known.
+      type: str
+      sample: web-07
+"""

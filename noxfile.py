@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Every check of this repository, described once: the Makefile and CI run these sessions.
+
+`nox -l` lists them, `nox -t lint` runs those that need no test, `nox -s unit -- -k kernel` hands words to pytest.
+Virtual environments stay in .build/nox and are used again until their requirements change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import nox
+from nox.command import CommandFailed
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "tests" / "tools"))
+import interpreters  # noqa: E402  (found by the line above)
+import trees  # noqa: E402
+
+nox.needs_version = ">=2026.10"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.envdir = ".build/nox"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = False
+
+REPORTS = trees.BUILD / "reports"
+PYTHONS = interpreters.find()
+# The newest ansible-core that this machine can run, on the newest Python that it supports.
+NEWEST = next(core for core in reversed(interpreters.CORES) if core.pythons(PYTHONS))
+NEWEST_PYTHON = str(NEWEST.pythons(PYTHONS)[-1])
+ANSIBLE = f"ansible-core~={NEWEST.version}.0"
+
+
+def install(session: nox.Session, *requirements: str) -> None:
+    """Install requirements, each a file of this repository or a specifier, unless this environment has them."""
+    files = [name for name in requirements if name.endswith(".txt")]
+    content = [(ROOT / name).read_text(encoding="utf-8") for name in files]
+    wanted = hashlib.sha256("\0".join([*requirements, *content]).encode()).hexdigest()
+    stamp = Path(session.virtualenv.location, "requirements.sha256")
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    options = [word for name in files for word in ("--requirement", name)]
+    session.install("--quiet", *options, *(name for name in requirements if name not in files))
+    stamp.write_text(wanted, encoding="utf-8")
+
+
+def run_all(session: nox.Session, *commands: list[str], env: dict[str, str] | None = None) -> None:
+    """Run every command, also after one has failed, so that one run shows all that is wrong."""
+    failed = []
+    for command in commands:
+        try:
+            session.run(*command, env=env, external=True)
+        except CommandFailed:
+            failed.append(command[0])
+    if failed:
+        session.error(f"failed: {', '.join(failed)}")
+
+
+def ansible_environment(session: nox.Session) -> dict[str, str]:
+    """Variables with which Ansible finds this collection, and nothing of the user's own."""
+    collections = str(trees.link_collection())
+    return {
+        "ANSIBLE_COLLECTIONS_PATH": collections,
+        "ANSIBLE_HOME": str(trees.BUILD / "ansible"),
+        "PYTHONPATH": collections,
+        "PATH": os.pathsep.join([session.bin, os.environ["PATH"]]),
+    }
+
+
+def run_pytest(session: nox.Session, tests: str, *arguments: str) -> None:
+    """Run pytest on a folder of tests; what stands after ``--`` on nox's command line goes to it too."""
+    report = REPORTS / f"{session.name}-{Path(tests).name}.xml"
+    words = [tests, *arguments, f"--junitxml={report}", *session.posargs]
+    session.run("python", "-m", "pytest", *words, env=ansible_environment(session))
+
+
+@nox.session(python=NEWEST_PYTHON, tags=["lint"])
+def code(session: nox.Session) -> None:
+    """Python sources: style, types of the core, and who may import whom."""
+    install(session, "tests/requirements-code.txt")
+    run_all(
+        session,
+        ["ruff", "check"],
+        ["ruff", "format", "--check", "--diff"],
+        ["mypy"],
+        ["lint-imports", "--no-logo", "--no-cache"],
+        env={"PYTHONPATH": str(trees.link_collection())},
+    )
+
+
+@nox.session(python=NEWEST_PYTHON, tags=["lint"])
+def files(session: nox.Session) -> None:
+    """Files that are not Python: shell, YAML, changelog, licences."""
+    install(session, "tests/requirements-files.txt")
+    # The copy is a checkout of what the repository would hold, so nothing that a run leaves behind is looked at.
+    copy = trees.copy_collection(trees.BUILD / "files")
+    scripts = sorted(str(path.relative_to(copy)) for path in copy.rglob("*.sh"))
+    with session.chdir(copy):
+        run_all(
+            session,
+            ["shellcheck", "-s", "sh", *scripts],
+            ["yamllint", "--strict", "."],
+            ["antsibull-changelog", "lint"],
+            ["reuse", "lint", "--lines"],
+        )
+
+
+@nox.session(python=NEWEST_PYTHON, tags=["lint"])
+def content(session: nox.Session) -> None:
+    """Roles, playbooks and metadata with ansible-lint, and the collection's archive."""
+    install(session, ANSIBLE, "tests/requirements-content.txt")
+    collections = trees.BUILD / "content"
+    with session.chdir(trees.copy_collection(collections)):
+        environment = {**ansible_environment(session), "ANSIBLE_COLLECTIONS_PATH": str(collections)}
+        run_all(
+            session,
+            ["ansible-lint", "--offline", "--strict"],
+            ["python", str(ROOT / "tests" / "tools" / "package.py")],
+            env=environment,
+        )
+
+
+@nox.session(python=NEWEST_PYTHON, tags=["lint"])
+def sanity(session: nox.Session) -> None:
+    """All of `ansible-test sanity`, with the newest ansible-core."""
+    install(session, ANSIBLE)
+    session.run("python", "tests/tools/sanity.py", *session.posargs)
+
+
+@nox.session(python=NEWEST_PYTHON)
+def unit(session: nox.Session) -> None:
+    """Tests of the core and of the controller's side, without a host."""
+    install(session, ANSIBLE, "requirements.txt", "tests/requirements-tests.txt")
+    run_pytest(session, "tests/unit")
+
+
+@nox.session(python=NEWEST_PYTHON)
+def integration(session: nox.Session) -> None:
+    """Tests that run Ansible against lab hosts and a real sshd."""
+    install(session, ANSIBLE, "requirements.txt", "tests/requirements-tests.txt")
+    run_pytest(session, "tests/integration")
+
+
+def matrix(core: interpreters.Core) -> None:
+    """Make the session of one ansible-core. It takes the oldest Python, since all other sessions take the newest."""
+    pythons = core.pythons(PYTHONS)
+
+    @nox.session(name=f"matrix-{core.version}", python=str(pythons[0]) if pythons else False)
+    def session_of_core(session: nox.Session) -> None:
+        """All unit tests, and the integration tests that are marked `matrix`, with this ansible-core."""
+        if not pythons:
+            session.skip(f"ansible-core {core.version} needs Python {core.describe_pythons()}, and none was found")
+        install(session, f"ansible-core~={core.version}.0", "requirements.txt", "tests/requirements-tests.txt")
+        run_pytest(session, "tests/unit")
+        run_pytest(session, "tests/integration", "-m", "matrix")
+
+
+for each in interpreters.CORES:
+    matrix(each)

@@ -1,0 +1,137 @@
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report on a fleet, from the records of its hosts."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import shutil
+import typing as t
+from pathlib import Path
+
+from ansible.utils.color import ANSIBLE_COLOR
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report import table
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import FORMATS
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report, assemble
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.spool import Spool
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.text import visible
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _atomic_file, _record_store
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
+
+_FILE_STEM = "fleet"
+_MOST_ON_TERMINAL = 200
+_TERMINAL_COLUMNS = (80, 140)
+_NAMED_IN_FAILURE = 5
+
+
+class ActionModule(LivepatchAction):
+    ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
+        "record_dir": {"type": "list", "elements": "path", "required": True},
+        "hosts": {"type": "list", "elements": "str"},
+        "formats": {"type": "list", "elements": "str", "choices": list(FORMATS), "default": ["table"]},
+        "output_dir": {"type": "path"},
+        "fail_on": {"type": "list", "elements": "str", "default": []},
+    }
+
+    def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
+        _check_rules(options["fail_on"])
+        record_dirs = [Path(folder).absolute() for folder in options["record_dir"]]
+        targets = _targets(options["output_dir"], options["formats"], record_dirs)
+        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        report = assemble(_record_store.load(record_dirs), options["hosts"], now, Spool())
+        if not report.lines:
+            raise ActionError(_nothing_to_report(record_dirs, report), problems=_problems(report))
+        if "table" in options["formats"]:
+            self._show(report, targets.get("table"))
+        by_state = report.hosts_by_state()
+        result = {
+            "changed": self._write(report, targets),
+            "files": [str(path) for path in targets.values()],
+            "summary": report.summary(),
+            "hosts_by_state": by_state,
+            "problems": _problems(report),
+        }
+        if any(by_state[rule] for rule in options["fail_on"]):
+            raise ActionError(_failure(by_state, options["fail_on"], targets), **result)
+        return result
+
+    def _show(self, report: Report, whole: Path | None) -> None:
+        columns = shutil.get_terminal_size((self._display.columns, 0)).columns
+        least, most = _TERMINAL_COLUMNS
+        layout: dict[str, t.Any] = {
+            "columns": max(least, min(columns, most)),
+            "most": _MOST_ON_TERMINAL,
+            "elsewhere": f"The whole table is in {whole}." if whole else "With output_dir, a file has the whole table.",
+        }
+        coloured = "".join(table.render(report, colour=ANSIBLE_COLOR, **layout))
+        plain = "".join(table.render(report, **layout))
+        # A log gets the words without the colours, as it does from Ansible's own recap.
+        self._display.display(coloured.rstrip("\n"), screen_only=True)
+        self._display.display(plain.rstrip("\n"), log_only=True)
+
+    def _write(self, report: Report, targets: dict[str, Path]) -> bool:
+        """Write what differs, or in check mode only find out, and tell whether anything does."""
+        changed = False
+        for name, path in targets.items():
+            layout = FORMATS[name]
+            try:
+                if _atomic_file.holds(path, layout.render(report), besides=layout.time_chunk):
+                    continue
+                changed = True
+                if not self.check_mode:
+                    _atomic_file.write_atomically(path, layout.render(report))
+            except OSError as error:
+                raise ActionError(
+                    f"Cannot write the report to {path}: {error.strerror or error}. Give the user who runs Ansible "
+                    "write access to that folder, and room on its disk, or choose another output_dir."
+                ) from error
+        return changed
+
+
+def _check_rules(rules: list[str]) -> None:
+    for rule in rules:
+        if rule not in STATES:
+            near = difflib.get_close_matches(rule, STATES, n=1, cutoff=0.0)[0]
+            raise ActionError(
+                f"fail_on: there is no rule {rule!r}. Did you mean {near!r}? The rules are {', '.join(STATES)}."
+            )
+
+
+def _targets(output_dir: str | None, formats: list[str], record_dirs: list[Path]) -> dict[str, Path]:
+    if output_dir is None:
+        return {}
+    folder = Path(output_dir).absolute()
+    if folder.resolve() in (record_dir.resolve() for record_dir in record_dirs):
+        raise ActionError(f"output_dir is {folder}, which holds records. Choose another folder for the report.")
+    return {name: folder / f"{_FILE_STEM}{FORMATS[name].suffix}" for name in dict.fromkeys(formats)}
+
+
+def _problems(report: Report) -> list[dict[str, str | None]]:
+    return [problem.as_dict() for problem in report.problems]
+
+
+def _nothing_to_report(record_dirs: list[Path], report: Report) -> str:
+    folders = ", ".join(map(str, record_dirs))
+    details = "".join(f" {problem.path}: {problem.message}." for problem in report.problems[:_NAMED_IN_FAILURE])
+    return (
+        f"There is no host to report on: no record in {folders}, and `hosts` names none.{details} "
+        "Name the folder that kernelops.livepatch.patch_info stores records in, or run the check playbook first."
+    )
+
+
+def _failure(by_state: dict[str, list[str]], rules: list[str], targets: dict[str, Path]) -> str:
+    found = []
+    for rule in dict.fromkeys(rules):
+        hosts = [visible(host) for host in by_state[rule]]
+        if hosts:
+            more = f" and {len(hosts) - _NAMED_IN_FAILURE} more" if hosts[_NAMED_IN_FAILURE:] else ""
+            found.append(f"{len(hosts)} {rule} ({', '.join(hosts[:_NAMED_IN_FAILURE])}{more})")
+    written = f" in {next(iter(targets.values()))}" if targets else ""
+    return (
+        f"Of {sum(map(len, by_state.values()))} hosts, {'; '.join(found)}: fail_on names these states. "
+        f"The report{written} gives the next step for each host."
+    )

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The formats that a report can have, each the work of one module."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from . import json_document, json_lines, markdown, table
+from .report import Report
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """`time_chunk` is the index of the only chunk that differs between two reports of the same records, if any."""
+
+    suffix: str
+    render: t.Callable[[Report], t.Iterable[str]]
+    time_chunk: int | None
+
+
+FORMATS: dict[str, Format] = {
+    "table": Format(".txt", table.render, 0),
+    "json": Format(".json", json_document.render, 2),
+    "jsonl": Format(".jsonl", json_lines.render, None),
+    "markdown": Format(".md", markdown.render, 2),
+}

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report as one JSON document, a record a line within it."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from .json_lines import unreachable_document
+from .report import Report
+from .spool import as_line
+
+SCHEMA = "kernelops.livepatch/report/1"
+
+
+def render(report: Report) -> t.Iterator[str]:
+    """Yield the document. The third chunk holds the time of the report."""
+    yield "{\n"
+    yield f'  "schema": {json.dumps(SCHEMA)},\n'
+    yield f'  "generated_at": {json.dumps(report.generated_at)},\n'
+    yield f'  "summary": {json.dumps(report.summary())},\n'
+    yield from _list("problems", (as_line(problem.as_dict()) for problem in report.problems), ",")
+    recorded = (line.document for line in report.lines if line.document is not None)
+    unreachable = (line for line in report.lines if line.document is None)
+    yield from _list("records", (report.spool.read(place).rstrip("\n") for place in recorded), ",")
+    yield from _list("unreachable", (as_line(unreachable_document(line)) for line in unreachable), "")
+    yield "}\n"
+
+
+def _list(name: str, lines: t.Iterable[str], separator: str) -> t.Iterator[str]:
+    yield f"  {json.dumps(name)}: ["
+    before = "\n"
+    for line in lines:
+        yield f"{before}    {line}"
+        before = ",\n"
+    yield f"\n  ]{separator}\n" if before == ",\n" else f"]{separator}\n"

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Text that came from a host, made fit to be shown: no character of it can act, and its width is known."""
+
+from __future__ import annotations
+
+import unicodedata
+
+ELLIPSIS = "…"
+
+
+def visible(text: str) -> str:
+    """Replace every character that is not seen (controls, escapes, direction overrides, line ends) by its name.
+
+    The names are those of Python's string literals: an escape character becomes ``\\x1b``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def width(text: str) -> int:
+    """Count the terminal columns of visible text (Unicode Standard Annex 11: wide and fullwidth take two)."""
+    if text.isascii():
+        return len(text)
+    return sum(_character_width(character) for character in text)
+
+
+def shorten(text: str, columns: int) -> str:
+    """Cut visible text to at most so many columns; an ellipsis shows that something is gone."""
+    if len(text) <= columns and width(text) <= columns:
+        return text
+    kept: list[str] = []
+    room = columns - 1
+    for character in text:
+        room -= _character_width(character)
+        if room < 0:
+            break
+        kept.append(character)
+    return "".join(kept).rstrip() + ELLIPSIS
+
+
+def pad(text: str, columns: int) -> str:
+    """Cut or fill visible text to exactly so many columns."""
+    text = shorten(text, columns)
+    return text + " " * (columns - width(text))
+
+
+def _character_width(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Speed and memory, as ratios within one run: absolute times are those of the machine.
+
+``make bench`` runs everything, ``python tests/bench --hosts 50 --rounds 1`` a quick look. Prints a table and writes
+``.build/bench.json``. Commands that are compared take turns (A B A B …), and a ratio is the median over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import compose  # noqa: E402  (path above)
+from tests.bench.records import write_records  # noqa: E402
+from tests.lab.fleet import Fleet, running_fleet  # noqa: E402
+
+PLAYS = Path(__file__).parent / "plays"
+WORK = REPOSITORY / ".build" / "bench"
+FORKS = 20
+NONCE = "0" * 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What one command took: seconds on the wall, seconds of all processors, bytes of its largest process."""
+
+    wall: float
+    cpu: float
+    memory: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One figure, held against its goal."""
+
+    what: str
+    figure: float
+    goal: str
+    holds: bool
+    detail: str
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--hosts", type=int, nargs="+", default=[50, 200, 1000], help="sizes of the fleet")
+    parser.add_argument(
+        "--usual", type=int, default=200, help="hosts for the comparison with the usual way, 0 for none"
+    )
+    parser.add_argument("--records", type=int, nargs="+", default=[10_000, 100_000], help="records to report on")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison")
+    options = parser.parse_args()
+    WORK.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for measure in (against_raw, against_the_usual_way, memory_growth, reports, script_alone):
+        for line in measure(options):
+            print(show(line), flush=True)
+            lines.append(line)
+    (REPOSITORY / ".build" / "bench.json").write_text(
+        json.dumps([dataclasses.asdict(line) for line in lines], indent=2) + "\n", encoding="utf-8"
+    )
+    return 0 if all(line.holds for line in lines) else 1
+
+
+def show(line: Line) -> str:
+    return (
+        f"{'ok  ' if line.holds else 'OVER'}  {line.what:<58} {line.figure:>9.2f}  goal {line.goal:<10}  {line.detail}"
+    )
+
+
+def against_raw(options: argparse.Namespace) -> t.Iterator[Line]:
+    """patch_info over N hosts against raw with the same script."""
+    for count in options.hosts:
+        with running_fleet(WORK / "lab", count) as fleet:
+            script = WORK / "probe.sh"
+            script.write_text(compose("probe", NONCE, {"server": fleet.server, "network": "1"}), encoding="utf-8")
+            ours, raw = in_turns(
+                options.rounds,
+                lambda fleet=fleet: play(fleet, "patch_info.yml"),
+                lambda fleet=fleet, script=script: play(fleet, "raw.yml", script=str(script)),
+            )
+        for name in ("wall", "cpu"):
+            ratio = median_ratio(ours, raw, name)
+            detail = f"{median(ours, name):.1f} s against {median(raw, name):.1f} s"
+            yield Line(f"patch_info / raw, {count} hosts, {name} time", ratio, "<= 1.3", ratio <= 1.3, detail)
+
+
+def against_the_usual_way(options: argparse.Namespace) -> t.Iterator[Line]:
+    """The check against what a playbook without this collection does: facts, packages, status, set_fact, template."""
+    if not options.usual:
+        return
+    with running_fleet(WORK / "lab", options.usual, replicated="xenial-with-python") as fleet:
+        usual = [play(fleet, "usual_way.yml", out=str(WORK / "usual"))]
+        ours = [check(fleet) for _round in range(options.rounds)]
+    ratio = median(usual, "wall") / median(ours, "wall")
+    detail = f"{median(usual, 'wall'):.1f} s against {median(ours, 'wall'):.1f} s"
+    yield Line(f"the usual way / check, {options.usual} hosts, wall time", ratio, ">= 20", ratio >= 20, detail)
+
+
+def memory_growth(options: argparse.Namespace) -> t.Iterator[Line]:
+    """The controller's largest process from 100 to 1,000 hosts, against the same growth of raw."""
+    few, many = 100, 1000
+    if max(options.hosts) < many:
+        return
+    peaks: dict[tuple[str, int], int] = {}
+    for count in (few, many):
+        with running_fleet(WORK / "lab", count) as fleet:
+            peaks["ours", count] = play(fleet, "patch_info.yml").memory
+            peaks["raw", count] = play(fleet, "raw.yml", script=str(WORK / "probe.sh")).memory
+    ours, raw = (peaks[kind, many] - peaks[kind, few] for kind in ("ours", "raw"))
+    ratio = ours / max(raw, 1)
+    detail = f"{ours / 1e6:.0f} MB against {raw / 1e6:.0f} MB more"
+    yield Line("controller memory, growth from 100 to 1,000 hosts / raw's", ratio, "<= 1.1", ratio <= 1.1, detail)
+
+
+def reports(options: argparse.Namespace) -> t.Iterator[Line]:
+    """fleet_report over many records, in every format there is."""
+    goals = {10_000: (2.0, 600), 100_000: (20.0, 600)}
+    for count in options.records:
+        folder = WORK / "records"
+        write_records(folder, count)
+        cost = run(
+            ["ansible-playbook", str(PLAYS / "report.yml"), "-e", f"records={folder}", "-e", f"out={WORK / 'report'}"]
+        )
+        seconds, megabytes = goals.get(count, (20.0 * count / 100_000, 600))
+        detail = f"whole command; {cost.cpu:.1f} s of processor"
+        yield Line(
+            f"fleet_report, {count:,} records, seconds", cost.wall, f"<= {seconds:.0f}", cost.wall <= seconds, detail
+        )
+        peak = cost.memory / 1e6
+        yield Line(
+            f"fleet_report, {count:,} records, MB", peak, f"<= {megabytes}", peak <= megabytes, "largest process"
+        )
+
+
+def script_alone(options: argparse.Namespace) -> t.Iterator[Line]:
+    """The probe's own seconds on a host, without those of the client."""
+    with running_fleet(WORK / "lab", 1) as fleet:
+        host = json.loads((fleet.root("web-0001").parent / "session.json").read_text(encoding="utf-8"))
+        script = compose("probe", NONCE, {"server": fleet.server, "network": ""}).encode()
+        took = []
+        for _round in range(max(options.rounds, 5)):
+            started = time.monotonic()
+            subprocess.run(
+                [*host["command"], "/bin/sh", "-s"],
+                input=script,
+                env=host["environment"],
+                capture_output=True,
+                check=True,
+            )
+            took.append(time.monotonic() - started)
+    seconds = statistics.median(took)
+    yield Line("the probe on a host, seconds", seconds, "<= 0.3", seconds <= 0.3, "sandbox and client double included")
+
+
+def in_turns(rounds: int, one: t.Callable[[], Cost], other: t.Callable[[], Cost]) -> tuple[list[Cost], list[Cost]]:
+    """Run both once for warmth, then in turns."""
+    one(), other()
+    pairs = [(one(), other()) for _round in range(rounds)]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def median(costs: list[Cost], name: str) -> float:
+    return statistics.median(getattr(cost, name) for cost in costs)
+
+
+def median_ratio(ones: list[Cost], others: list[Cost], name: str) -> float:
+    return statistics.median(getattr(one, name) / getattr(other, name) for one, other in zip(ones, others, strict=True))
+
+
+def play(fleet: Fleet, playbook: str, **variables: str) -> Cost:
+    """Run one of the plays beside this file over a fleet."""
+    words = ["ansible-playbook", "-i", str(fleet.inventory), "--forks", str(FORKS), str(PLAYS / playbook)]
+    extra = {"records": str(WORK / "livepatch-records"), **variables}
+    return run([*words, "-e", json.dumps(extra)], **fleet.variables)
+
+
+def check(fleet: Fleet) -> Cost:
+    """Run the check playbook over a fleet, as a user would."""
+    words = ["ansible-playbook", "kernelops.livepatch.check", "-i", str(fleet.inventory), "--forks", str(FORKS)]
+    return run(words, **fleet.variables)
+
+
+def run(words: list[str], **variables: str) -> Cost:
+    """Run a command to its end and say what it took, children included."""
+    ours = {
+        "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / ".build" / "collections"),
+        "ANSIBLE_CONFIG": os.devnull,
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
+        "ANSIBLE_DISPLAY_OK_HOSTS": "false",
+        **variables,
+    }
+    with (WORK / "output").open("wb") as output:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        started = time.monotonic()
+        process = subprocess.Popen(words, cwd=WORK, env=os.environ | ours, stdout=output, stderr=output)
+        _pid, status, usage = os.wait4(process.pid, 0)
+        wall = time.monotonic() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        said = (WORK / "output").read_text(encoding="utf-8", errors="replace")[-2000:]
+        raise SystemExit(f"bench: {' '.join(words)} ended with {process.returncode}:\n{said}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(wall, cpu, usage.ru_maxrss * 1024)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Many records, as real as the collection makes them: judged hosts of several kinds, under names of their own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.host_record import make_record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import Fix
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
+from tests.unit.facts import NOW, a_client, a_host, a_kernel, a_patch, without_client
+from tests.unit.test_policy import shipped
+
+FIXES = tuple(Fix(f"CVE-2024-{number}", patched=True) for number in range(50000, 50014))
+
+
+def kinds() -> list[HostFacts]:
+    """One host of each kind that a fleet has, most of them well."""
+    well = a_host(client=a_client(fixes=FIXES))
+    return [
+        *[well] * 12,
+        a_host(patches=(), client=a_client(patch_state="nothing-to-apply", patch_version=None)),
+        without_client(),
+        a_host(kernel=a_kernel("4.15.0-30-generic", "32~16.04.1")),
+        a_host(client=a_client(patch_state="kernel-upgrade-required", fixes=FIXES)),
+        a_host(client=a_client(check_state="check-failed", fixes=FIXES)),
+        a_host(patches=(a_patch(taint="OEK"),), client=a_client(fixes=FIXES)),
+        a_host(os_release={"ID": "linuxmint", "VERSION_ID": "18", "ID_LIKE": "ubuntu"}),
+        a_host(root=False, patches=None, client=a_client(fixes=FIXES)),
+    ]
+
+
+def write_records(folder: Path, count: int) -> None:
+    """Fill a folder with that many records, unless it holds them already."""
+    stamp = folder.with_suffix(".count")
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == str(count):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    collector = Collector(collection="1.0.0", ansible_core="2.19.0")
+    policy = shipped("launch")
+    texts = [
+        json.dumps(make_record("HOSTNAME", facts, policy, collector=collector, collected_at=NOW), indent=2)
+        for facts in kinds()
+    ]
+    for number, text in zip(range(count), itertools.cycle(texts), strict=False):
+        name = f"host-{number:06}.example.com"
+        (folder / f"{name}.json").write_text(text.replace("HOSTNAME", name) + "\n", encoding="utf-8")
+    stamp.write_text(str(count), encoding="utf-8")

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The lab: a fleet of described Ubuntu hosts, each in a sandbox of its own, and the server that they talk to."""
+
+from __future__ import annotations
+
+from .descriptions import Description, DescriptionError, Expectation, load_descriptions
+from .fleet import Fleet, LabError, down, running_fleet, up
+
+__all__ = [
+    "Description",
+    "DescriptionError",
+    "Expectation",
+    "Fleet",
+    "LabError",
+    "down",
+    "load_descriptions",
+    "running_fleet",
+    "up",
+]

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Host descriptions: what `fleet/*.yml` may say, and how it is read.
+
+A file holds ``profiles`` and ``hosts``. A host (or a profile) that says ``like: NAME`` starts from that profile or
+host: mappings are merged, everything else is replaced. `Description` below lists every key with its default.
+Ages such as ``20m`` or ``9d`` count back from the moment at which the lab's clocks are set.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing as t
+from pathlib import Path
+
+import yaml
+
+try:
+    from yaml import CSafeLoader as Loader
+except ImportError:
+    from yaml import SafeLoader as Loader
+
+FLEET = Path(__file__).parent / "fleet"
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class DescriptionError(ValueError):
+    """A description that the lab cannot build; the message names the host and the key."""
+
+
+def seconds(age: str) -> int:
+    """Turn an age such as ``90s``, ``20m``, ``2h`` or ``9d`` into seconds."""
+    match = re.fullmatch(r"(\d+)([smhd])", age)
+    if match is None:
+        raise DescriptionError(f"{age!r} is no age: write a number and one of s, m, h, d")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Distribution:
+    """The keys of os-release."""
+
+    id: str = "ubuntu"
+    name: str = "Ubuntu"
+    like: str = "debian"
+    version: str = "16.04"
+    title: str = "16.04.7 LTS (Xenial Xerus)"
+    codename: str = "xenial"
+    lts: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """The running kernel. Everything that a host shows of it follows from these keys.
+
+    `full` is the name with the upload number (``4.4.0-168.197-generic``). A kernel that Ubuntu did not build has
+    `release` and `version` (``uname -r`` and ``-v``) in its place. `livepatch` is CONFIG_LIVEPATCH; None means that
+    the kernel shows no configuration at all. `key` says whether it carries Canonical's live patch key.
+    """
+
+    full: str | None = None
+    release: str | None = None
+    version: str | None = None
+    built: str = "2019-11-06 11:18:45"
+    upstream: str = "4.4.197"
+    preemption: str = ""
+    builder: str = "buildd@lgw01-amd64-036"
+    compiler: str = "gcc version 5.4.0 20160609 (Ubuntu 5.4.0-6ubuntu1~16.04.12) "
+    livepatch: bool | None = True
+    key: bool = False
+    booted: str = "9d"
+    also_installed: tuple[str, ...] = ()
+    fips: bool = False
+    shows_signature: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class SecureBoot:
+    """A host with EFI: is Secure Boot on, and is Canonical's live patch key enrolled by mokutil."""
+
+    enabled: bool = False
+    key_enrolled: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapd:
+    """The snap daemon; `running` false means that the tools are there and the daemon does not answer."""
+
+    version: str = "2.54.3"
+    seeded: bool = True
+    running: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Fix:
+    """A vulnerability in a patch's list; `bug` is a Launchpad number."""
+
+    cve: str
+    bug: str | None = None
+    patched: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherKernel:
+    """An entry of the status list for a kernel that does not run."""
+
+    kernel: str
+    patch_state: str
+    patch_version: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Client:
+    """The livepatch client and what it says.
+
+    `upgrade_required_in` is a number of days from now, negative for the past. `supported` is None for clients
+    older than 10, which do not say it; ``unsupported`` on a 2016 client adds its mark after the kernel's name.
+    `refuses_kernel` is the 2018 client, whose every command fails on a kernel that it does not know.
+    """
+
+    version: str = "9.5.5"
+    enabled: bool = True
+    running: bool = True
+    check_state: str = "checked"
+    patch_state: str = "applied"
+    patch_version: str = ""
+    fixes: tuple[Fix, ...] = ()
+    last_check: str = "20m"
+    tier: str = "updates"
+    supported: str | None = None
+    upgrade_required_in: int | None = None
+    other_kernels: tuple[OtherKernel, ...] = ()
+    crash_lock: bool = False
+    refuses_kernel: bool = False
+    status_exit: int = 0
+    settings: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def generation(self) -> str:
+        """One of ``2016``, ``6``, ``9.5``, ``10``, ``11``: the shape of the output."""
+        numbers = tuple(int(part) for part in self.version.split("."))
+        for generation, first in (("11", (11,)), ("10", (10,)), ("9.5", (9, 5)), ("6", (6,))):
+            if numbers >= first:
+                return generation
+        return "2016"
+
+
+@dataclasses.dataclass(frozen=True)
+class Module:
+    """The loaded patch as sysfs shows it. Described only where it differs from what the client says."""
+
+    loaded: bool = True
+    enabled: bool = True
+    transition: bool = False
+    taint: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Faults:
+    """What goes wrong on the way to the host, or floods the reader."""
+
+    unreachable: bool = False
+    latency_ms: int = 0
+    noise: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Expectation:
+    """What the specification says of the host under one policy. `failing` names checks, sorted."""
+
+    state: str
+    verdict: str | None
+    failing: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """Under policy `launch`, and under `current` where that differs."""
+
+    state: str
+    verdict: str | None
+    failing: tuple[str, ...] = ()
+    current: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """One host. `architecture` is the userland's (Debian's word), `machine` the kernel's (``uname -m``)."""
+
+    name: str
+    expect: Expected
+    about: str = ""
+    distribution: Distribution = Distribution()
+    kernel: Kernel = Kernel()
+    architecture: str = "amd64"
+    machine: str = "x86_64"
+    virtualization: str = "kvm"
+    secure_boot: SecureBoot | None = None
+    snapd: Snapd | None = Snapd()
+    client: Client | None = None
+    module: Module | None = None
+    containers: dict[str, int] = dataclasses.field(default_factory=dict)
+    login: str = "root"
+    network: bool = True
+    desktop: bool = False
+    python: bool = False
+    hidden: tuple[str, ...] = ()
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
+    faults: Faults = Faults()
+
+    @property
+    def is_container(self) -> bool:
+        return self.virtualization in ("lxc", "docker", "wsl")
+
+    def expected(self, policy: str) -> Expectation:
+        """What is expected under a policy of the collection, ``launch`` or ``current``."""
+        said = {"state": self.expect.state, "verdict": self.expect.verdict, "failing": self.expect.failing}
+        if policy == "current":
+            said |= self.expect.current
+        elif policy != "launch":
+            raise ValueError(f"the descriptions expect nothing of policy {policy!r}")
+        return Expectation(str(said["state"]), t.cast("str | None", said["verdict"]), tuple(sorted(said["failing"])))
+
+
+def load_descriptions(directory: Path = FLEET) -> dict[str, Description]:
+    """Read every host of a folder of descriptions, in the order of files and lines."""
+    profiles: dict[str, dict[str, t.Any]] = {}
+    hosts: dict[str, dict[str, t.Any]] = {}
+    for path in sorted(directory.glob("*.yml")):
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
+        for kind, into in (("profiles", profiles), ("hosts", hosts)):
+            for name, mapping in document.pop(kind, {}).items():
+                if name in profiles or name in hosts:
+                    raise DescriptionError(f"{path.name}: {name} is described twice")
+                into[name] = mapping or {}
+        if document:
+            raise DescriptionError(f"{path.name}: unknown key {', '.join(map(str, document))}")
+    known = profiles | hosts
+    return {
+        name: _build(Description, _inherit(mapping, known, (name,)) | {"name": name}, name)
+        for name, mapping in hosts.items()
+    }
+
+
+def _inherit(mapping: dict[str, t.Any], known: dict[str, dict[str, t.Any]], path: tuple[str, ...]) -> dict[str, t.Any]:
+    own = dict(mapping)
+    base = own.pop("like", None)
+    if base is None:
+        return own
+    if base in path or base not in known:
+        raise DescriptionError(f"{path[0]}: like: {base} is unknown, or leads back to itself")
+    inherited = _inherit(known[base], known, (*path, base))
+    for private in ("expect", "about"):
+        inherited.pop(private, None)
+    return _merge(inherited, own)
+
+
+def _merge(base: dict[str, t.Any], own: dict[str, t.Any]) -> dict[str, t.Any]:
+    merged = dict(base)
+    for key, value in own.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _build(kind: t.Any, value: t.Any, place: str) -> t.Any:
+    """Turn plain data into the type of a field; dataclasses take mappings, and no key that they do not have."""
+    if t.get_origin(kind) in (types.UnionType, t.Union):
+        if value is None:
+            return None
+        kind = next(member for member in t.get_args(kind) if member is not types.NoneType)
+    if t.get_origin(kind) is tuple:
+        item = t.get_args(kind)[0]
+        if not isinstance(value, list):
+            raise DescriptionError(f"{place}: expected a list")
+        return tuple(_build(item, member, f"{place}[{index}]") for index, member in enumerate(value))
+    if kind is Fix and isinstance(value, str):
+        return Fix(value)
+    if not dataclasses.is_dataclass(kind):
+        wanted = t.get_origin(kind) or kind
+        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+            raise DescriptionError(f"{place}: expected {wanted.__name__}, found {value!r}")
+        return value
+    if not isinstance(value, dict):
+        raise DescriptionError(f"{place}: expected a mapping")
+    hints = t.get_type_hints(kind)
+    for key in value:
+        if key not in hints:
+            raise DescriptionError(f"{place}: unknown key {key}")
+    try:
+        return kind(**{key: _build(hints[key], member, f"{place}.{key}") for key, member in value.items()})
+    except TypeError as error:
+        raise DescriptionError(f"{place}: {error}") from error

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""A fleet that is up: its folder, its inventory, its server, and how it comes and goes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import typing as t
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from .authority import SERVER_NAME, Authority, make_authority
+from .descriptions import Description, load_descriptions, seconds
+from .root import Surroundings, Tree, host_tree, personal_files
+from .sandbox import SandboxError, Toolboxes, command, environment, fit_root
+
+PLUGINS = Path(__file__).parent / "plugins" / "connection"
+REPLICATED = "xenial-generic"
+"""The host that `count` makes copies of, unless another is named."""
+_PARTS = ("hosts", "tools", "server")
+_FILES = ("inventory.yml", "lab.json")
+
+
+class LabError(Exception):
+    """The lab cannot come up or go down; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fleet:
+    """A running fleet. `hosts` are the descriptions by inventory name; `server` is the address of its server."""
+
+    directory: Path
+    hosts: dict[str, Description]
+    server: str
+    around: Surroundings
+
+    @property
+    def inventory(self) -> Path:
+        return self.directory / "inventory.yml"
+
+    @property
+    def certificate(self) -> Path:
+        """The authority that signed the server's certificate, as a file in PEM."""
+        return self.directory / "server" / "ca.pem"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What Ansible needs in its environment to reach this fleet."""
+        return {"ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS), "ANSIBLE_INVENTORY": str(self.inventory)}
+
+    def root(self, name: str) -> Path:
+        """The root folder of a host, seen from outside."""
+        return self.directory / "hosts" / name / "root"
+
+    def commands(self, name: str) -> list[str]:
+        """Every call of a double on a host so far, a line each: the command and its arguments."""
+        return (self.root(name) / "var/log/lab/commands").read_text(encoding="utf-8", errors="replace").splitlines()
+
+    def requests(self) -> list[dict[str, t.Any]]:
+        """Every request that the server got so far: ``method``, ``path``, ``query``."""
+        log = self.directory / "server" / "requests.jsonl"
+        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+
+    def set_faults(self, **faults: t.Any) -> None:
+        """Make the server misbehave from the next request on (see `service`); no fault at all heals it."""
+        path = self.directory / "server" / "faults.json"
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(faults), encoding="utf-8")
+        part.replace(path)
+
+
+@contextlib.contextmanager
+def running_fleet(directory: Path, count: int | None = None, replicated: str = REPLICATED) -> Iterator[Fleet]:
+    """Bring a fleet up in a folder and take it down again at the end."""
+    fleet = up(directory, count, replicated)
+    try:
+        yield fleet
+    finally:
+        down(directory)
+
+
+def up(directory: Path, count: int | None = None, replicated: str = REPLICATED) -> Fleet:
+    """Bring up the described hosts, or with `count` that many copies of one, named ``web-0001`` and so on.
+
+    A lab that is up in the same folder is taken down first. Raises `LabError` when this machine cannot run one.
+    """
+    directory = directory.absolute()
+    down(directory)
+    descriptions = load_descriptions()
+    if replicated not in descriptions:
+        raise LabError(f"no host {replicated} is described in {Path(__file__).parent / 'fleet'}")
+    try:
+        for part in _PARTS:
+            _remove(directory / part)
+            (directory / part).mkdir(parents=True)
+        authority = make_authority(directory / "server")
+        server = _start_server(directory)
+        around = Surroundings(server, authority.certificate.read_bytes(), authority.openssl_hash)
+        if count is None:
+            hosts = descriptions
+        else:
+            hosts = {f"web-{number:04}": descriptions[replicated] for number in range(1, count + 1)}
+        fleet = Fleet(directory, hosts, server, around)
+        _build_hosts(fleet)
+        _write_inventory(fleet)
+        _try_sandbox(fleet)
+    except (SandboxError, OSError) as error:
+        down(directory)
+        raise LabError(str(error)) from error
+    return fleet
+
+
+def down(directory: Path) -> None:
+    """Stop the server of the lab in a folder and remove what the lab made there. Without a lab, do nothing."""
+    state = directory / "lab.json"
+    if not state.exists():
+        return
+    _stop_server(json.loads(state.read_text(encoding="utf-8"))["pid"], directory.absolute())
+    for part in _PARTS:
+        _remove(directory / part)
+    for name in _FILES:
+        (directory / name).unlink(missing_ok=True)
+
+
+def _start_server(directory: Path) -> str:
+    folder = directory / "server"
+    (folder / "requests.jsonl").touch()
+    package = __package__ or "lab"
+    top = Path(__file__).absolute().parents[package.count(".") + 1]
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", f"{package}.service"),
+                *("--descriptor", str(listener.fileno()), "--folder", str(folder)),
+            ],
+            cwd=top,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=(folder / "errors.log").open("wb"),
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+        )
+        address = f"https://{SERVER_NAME}:{listener.getsockname()[1]}"
+    (directory / "lab.json").write_text(json.dumps({"pid": process.pid, "server": address}), encoding="utf-8")
+    return address
+
+
+def _stop_server(pid: int, directory: Path) -> None:
+    """End the recorded process, if it still is the server of this folder."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except FileNotFoundError:
+        return
+    if str(directory / "server").encode() not in words:
+        return
+    os.kill(pid, signal.SIGTERM)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _build_hosts(fleet: Fleet) -> None:
+    now = dt.datetime.now(dt.timezone.utc)
+    toolboxes = Toolboxes(fleet.directory / "tools")
+    originals: dict[str, tuple[Tree, Path]] = {}
+    for name, host in fleet.hosts.items():
+        root = fleet.root(name)
+        root.parent.mkdir()
+        tree, original = originals.get(host.name, (None, None))
+        if tree is None:
+            tree = host_tree(host, name, fleet.around, now)
+            originals[host.name] = tree, root
+            tree.write(root)
+        else:
+            personal = personal_files(host, name, fleet.around, now)
+            tree.files |= personal
+            tree.write(root, original, personal)
+        fit_root(root, host, toolboxes)
+        tree.close(root)
+        session = {
+            "command": command(host, name, root, toolboxes.for_host(host)),
+            "environment": environment(host),
+            "booted_at": now.timestamp() - seconds(host.kernel.booted),
+            "unreachable": host.faults.unreachable,
+            "latency_ms": host.faults.latency_ms,
+        }
+        (root.parent / "session.json").write_text(json.dumps(session), encoding="utf-8")
+
+
+def _write_inventory(fleet: Fleet) -> None:
+    variables = {
+        "ansible_connection": "livepatch_lab",
+        "ansible_python_interpreter": "/nonexistent/python",
+        "livepatch_lab_directory": str(fleet.directory),
+        "livepatch_server": fleet.server,
+    }
+    with_python = {"ansible_python_interpreter": "/usr/bin/python3"}
+    hosts = {name: with_python if host.python else None for name, host in fleet.hosts.items()}
+    inventory = {"all": {"vars": variables, "hosts": hosts}}
+    fleet.inventory.write_text(yaml.safe_dump(inventory, sort_keys=False), encoding="utf-8")
+
+
+def _try_sandbox(fleet: Fleet) -> None:
+    """Start one command in one host, so that a machine that forbids sandboxes says so now and not in every task."""
+    name, host = next(iter(fleet.hosts.items()))
+    words = json.loads((fleet.root(name).parent / "session.json").read_text(encoding="utf-8"))["command"]
+    tried = subprocess.run([*words, "/bin/sh", "-c", ":"], env=environment(host), capture_output=True, check=False)
+    if tried.returncode != 0:
+        said = tried.stderr.decode(errors="replace").strip()
+        raise SandboxError(
+            f"bubblewrap cannot start a sandbox on this machine ({said}). It needs user namespaces: as root, "
+            "`sysctl kernel.unprivileged_userns_clone=1` or `sysctl kernel.apparmor_restrict_unprivileged_userns=0`; "
+            "a container must be allowed to make them."
+        )
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of hosts, closed folders included."""
+    if not folder.exists():
+        return
+    for parent, names, _files in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            if not path.is_symlink() and not path.stat().st_mode & 0o700:
+                path.chmod(0o700)
+    shutil.rmtree(folder)

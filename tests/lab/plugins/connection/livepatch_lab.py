@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Connection plugin of the lab: a host is a sandbox that the lab has prepared, and a command is run inside it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: livepatch_lab
+short_description: Run commands in the sandboxes of the test lab
+description:
+  - Reaches the hosts that C(python -m tests.lab up) has prepared. Every command starts in a sandbox of its own over
+    the host's files, which stay from one command to the next.
+  - A host that is described as unreachable cannot be connected to.
+author:
+  - The kernelops.livepatch contributors
+options:
+  directory:
+    description: The folder in which the lab is up.
+    type: path
+    required: true
+    vars:
+      - name: livepatch_lab_directory
+  host:
+    description: The name of the host in the lab.
+    type: str
+    required: true
+    vars:
+      - name: inventory_hostname
+"""
+
+import json
+import subprocess
+import time
+import typing as t
+from pathlib import Path
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.connection import ConnectionBase
+from ansible.utils.display import Display
+
+display = Display()
+
+
+class Connection(ConnectionBase):
+    """A session on a host of the lab."""
+
+    transport = "livepatch_lab"
+    has_pipelining = True
+
+    def _connect(self) -> Connection:
+        if self._connected:
+            return self
+        host = self.get_option("host")
+        folder = Path(self.get_option("directory"), "hosts", host)
+        try:
+            self._session: dict[str, t.Any] = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise AnsibleConnectionFailure(f"the lab in {folder.parents[1]} is not up, or has no host {host}") from error
+        if self._session["unreachable"]:
+            raise AnsibleConnectionFailure(f"connect to host {host} port 22: No route to host")
+        self._uptime = folder / "root" / "proc" / "uptime"
+        self._connected = True
+        return self
+
+    def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
+        """Run a command line with the host's shell; return its exit status, output and errors."""
+        super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
+        display.vvv(f"EXEC {cmd}", host=self.get_option("host"))
+        return self._run(["/bin/sh", "-c", cmd], in_data or b"")
+
+    def put_file(self, in_path: str, out_path: str) -> None:
+        super().put_file(in_path, out_path)
+        status, _output, errors = self._run(["/bin/sh", "-c", 'cat >"$1"', "sh", out_path], Path(in_path).read_bytes())
+        if status != 0:
+            raise AnsibleError(f"cannot write {out_path}: {errors.decode(errors='replace')}")
+
+    def fetch_file(self, in_path: str, out_path: str) -> None:
+        super().fetch_file(in_path, out_path)
+        status, output, errors = self._run(["/bin/cat", "--", in_path], b"")
+        if status != 0:
+            raise AnsibleError(f"cannot read {in_path}: {errors.decode(errors='replace')}")
+        Path(out_path).write_bytes(output)
+
+    def close(self) -> None:
+        self._connected = False
+
+    def _run(self, words: list[str], in_data: bytes) -> tuple[int, bytes, bytes]:
+        session = self._session
+        # The one file of /proc that moves: rewritten at its own length, so that no reader ever finds it empty.
+        since_boot = time.time() - session["booted_at"]
+        with self._uptime.open("r+b", buffering=0) as uptime:
+            uptime.write(f"{since_boot:014.2f} {since_boot * 1.9:014.2f}\n".encode())
+        time.sleep(session["latency_ms"] / 1000)
+        done = subprocess.run(
+            [*session["command"], *words],
+            input=in_data,
+            env=session["environment"],
+            capture_output=True,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr

@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The files of a described host: its `/etc`, `/proc`, `/sys`, `/boot`, `/var`, `/snap` and `/run`.
+
+Everything here is a pure function of the description; `Tree.write` puts the result on disk.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+import shlex
+import struct
+from collections.abc import Collection
+from pathlib import Path
+
+from .client_output import Machine, texts
+from .descriptions import Client, Description, seconds
+from .identity import KernelIdentity, identify, lock_name, module_name
+
+LAB = "usr/lib/livepatch-lab"
+"""Where the doubles find what they are to say, inside the host."""
+CLIENT = "snap/bin/canonical-livepatch"
+KEY_OWNER = "Canonical Ltd. Live Patch Signing"
+KEY_ID = "14df34d1a87cf37625abec039ef2bf521249b969"
+SECURE_BOOT_VARIABLE = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+NOISE_BYTES = 50_000_000
+_TAINT_BITS = {"O": 12, "E": 13, "K": 15}
+_COMMON = "var/snap/canonical-livepatch/common"
+_ROOT_ONLY = (_COMMON, "proc/1/environ", "var/lib/snapd/state.json")
+_CLOUDS = {"amazon": "aws", "microsoft": "azure", "google": "gcloud"}
+
+
+@dataclasses.dataclass
+class Tree:
+    """Files, links and folders by their path from the host's root, without the leading slash.
+
+    What is `closed` is root's alone, and this host's session is not root's.
+    """
+
+    files: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    links: dict[str, str] = dataclasses.field(default_factory=dict)
+    folders: set[str] = dataclasses.field(default_factory=set)
+    closed: set[str] = dataclasses.field(default_factory=set)
+
+    def text(self, path: str, *lines: str) -> None:
+        """Add a text file, each line ended by a newline."""
+        self.files[path] = "".join(line + "\n" for line in lines).encode()
+
+    def all_folders(self) -> list[str]:
+        """Every folder, parents before what they hold."""
+        found = set(self.folders)
+        for path in (*self.files, *self.links, *self.folders):
+            found.update(str(parent) for parent in Path(path).parents)
+        return sorted(found - {"."})
+
+    def write(self, root: Path, original: Path | None = None, own: Collection[str] = ()) -> None:
+        """Write everything below a new folder; with an `original`, its files are linked, but for those named `own`."""
+        root.mkdir()
+        for folder in self.all_folders():
+            (root / folder).mkdir()
+        for path, content in self.files.items():
+            if original is None or path in own:
+                (root / path).write_bytes(content)
+            else:
+                (root / path).hardlink_to(original / path)
+        for path, target in self.links.items():
+            (root / path).symlink_to(target)
+
+    def close(self, root: Path) -> None:
+        """Take away every right to what is closed: the last thing to be done to a root."""
+        for path in self.closed:
+            (root / path).chmod(0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """What all hosts of a lab share: the server, its authority's certificate (PEM, and openssl's hash of its name)."""
+
+    server: str
+    authority_pem: bytes
+    authority_hash: str | None
+
+
+def host_tree(host: Description, name: str, around: Surroundings, now: dt.datetime) -> Tree:
+    """Build the whole root of a host, known by `name`, as it stands at `now`."""
+    tree = Tree()
+    kernel = identify(host.kernel)
+    _system(tree, host)
+    _network(tree, host, around)
+    _kernel(tree, host, kernel)
+    _virtualization(tree, host)
+    _secure_boot(tree, host)
+    _patch(tree, host)
+    _snapd(tree, host)
+    if host.client is not None:
+        _client(tree, host, host.client)
+    if host.desktop:
+        tree.text("etc/X11/default-display-manager", "/usr/sbin/lightdm")
+        tree.text("usr/share/xsessions/ubuntu.desktop", "[Desktop Entry]", "Name=Ubuntu", "Exec=gnome-session")
+        tree.links["etc/systemd/system/default.target"] = "/lib/systemd/system/graphical.target"
+    _facts_for_doubles(tree, host, kernel)
+    tree.files |= personal_files(host, name, around, now)
+    tree.files |= {path.strip("/"): text.encode() for path, text in host.files.items()}
+    _noise(tree, host)
+    if host.login == "user":
+        present = {*tree.files, *tree.all_folders()}
+        private = (*_ROOT_ONLY, *(path for path in tree.files if path.startswith("boot/vmlinuz-")))
+        tree.closed |= present.intersection(private)
+    return tree
+
+
+def personal_files(host: Description, name: str, around: Surroundings, now: dt.datetime) -> dict[str, bytes]:
+    """The files in which a copy of the host under another name differs: its names, its client's words, its logs."""
+    booted = dt.timedelta(seconds=seconds(host.kernel.booted))
+    files = {
+        "etc/hostname": f"{name}\n".encode(),
+        "etc/machine-id": f"{_made_up(name, 'machine-id')}\n".encode(),
+        "proc/sys/kernel/hostname": f"{name}\n".encode(),
+        "proc/sys/kernel/random/boot_id": f"{_uuid(_made_up(name, 'boot'))}\n".encode(),
+        "proc/uptime": uptime(booted.total_seconds()),
+        "proc/stat": f"cpu  1000 0 1000 90000\nbtime {int((now - booted).timestamp())}\nprocesses 4242\n".encode(),
+        "var/log/lab/commands": b"",
+    }
+    if host.client is None:
+        return files
+    machine = Machine(
+        kernel=identify(host.kernel).status_name,
+        machine=host.machine,
+        machine_id=_made_up(name, "machine-id"),
+        machine_token=_made_up(name, "machine-token"),
+        cloud=_CLOUDS.get(host.virtualization, ""),
+        server=around.server,
+        booted=booted,
+        now=now,
+    )
+    files |= {f"{LAB}/client/{key}": text.encode() for key, text in texts(host.client, machine).items()}
+    if host.client.enabled:
+        checked = now - dt.timedelta(seconds=seconds(host.client.last_check))
+        files[f"{_COMMON}/last-check"] = f"{checked.isoformat(timespec='seconds')}\n".encode()
+        files[f"{_COMMON}/machine-token"] = f"{machine.machine_token}\n".encode()
+    return files
+
+
+def uptime(since_boot: float) -> bytes:
+    """The content of ``/proc/uptime``; always of one length, so that it can be rewritten in place."""
+    return f"{since_boot:014.2f} {since_boot * 1.9:014.2f}\n".encode()
+
+
+def _made_up(name: str, purpose: str) -> str:
+    return hashlib.sha256(f"{purpose} of {name}".encode()).hexdigest()[:32]
+
+
+def _uuid(text: str) -> str:
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _system(tree: Tree, host: Description) -> None:
+    release = host.distribution
+    tree.text(
+        "etc/os-release",
+        f'NAME="{release.name}"',
+        f'VERSION="{release.title}"',
+        f"ID={release.id}",
+        f"ID_LIKE={release.like}",
+        f'PRETTY_NAME="{release.name} {release.title.partition(" (")[0]}"',
+        f'VERSION_ID="{release.version}"',
+        f"VERSION_CODENAME={release.codename}",
+        f"UBUNTU_CODENAME={release.codename}",
+    )
+    tree.text(
+        "etc/lsb-release",
+        f"DISTRIB_ID={release.name.replace(' ', '')}",
+        f"DISTRIB_RELEASE={release.version}",
+        f"DISTRIB_CODENAME={release.codename}",
+        f'DISTRIB_DESCRIPTION="{release.name} {release.title.partition(" (")[0]}"',
+    )
+    tree.text("etc/passwd", "root:x:0:0:root:/root:/bin/bash", "ubuntu:x:1000:1000:Ubuntu:/home/ubuntu:/bin/bash")
+    tree.text("etc/group", "root:x:0:", "ubuntu:x:1000:")
+    tree.text("etc/nsswitch.conf", "passwd: files", "group: files", "hosts: files")
+    tree.text("etc/resolv.conf")
+    packages = {f"linux-image-{name}": name for name in _kernel_releases(host)}
+    if host.snapd is not None:
+        packages["snapd"] = host.snapd.version
+    tree.text(
+        "var/lib/dpkg/status",
+        *(
+            f"Package: {name}\nStatus: install ok installed\nArchitecture: {host.architecture}\nVersion: {version}\n"
+            for name, version in packages.items()
+        ),
+    )
+    tree.text("var/lib/dpkg/arch", host.architecture)
+    tree.folders |= {"root", "home/ubuntu", "tmp", "run", "var/tmp", "var/log/lab", "dev", "sys/module", "proc/self"}
+    tree.folders |= {"usr/bin", "usr/sbin", "usr/lib", "usr/share", "usr/local/bin", "boot", "usr/lib/modules"}
+    tree.links |= {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64", "var/run": "/run"}
+
+
+def _network(tree: Tree, host: Description, around: Surroundings) -> None:
+    tree.text("etc/hosts", "127.0.0.1 localhost", "127.0.0.1 livepatch.lab.test")
+    tree.files["etc/ssl/certs/ca-certificates.crt"] = around.authority_pem
+    tree.text("etc/ssl/openssl.cnf")
+    if around.authority_hash is not None:
+        tree.links[f"etc/ssl/certs/{around.authority_hash}.0"] = "ca-certificates.crt"
+    tree.links |= {"usr/lib/ssl/certs": "/etc/ssl/certs", "usr/lib/ssl/openssl.cnf": "/etc/ssl/openssl.cnf"}
+    tree.folders.add("sys/class/net/lo")
+    if host.network:
+        tree.folders.add("sys/class/net/eth0")
+
+
+def _kernel_releases(host: Description) -> list[str]:
+    """The kernels in `/boot`, the running one last; a container has none."""
+    if host.is_container:
+        return []
+    return [*host.kernel.also_installed, identify(host.kernel).release]
+
+
+def _kernel(tree: Tree, host: Description, kernel: KernelIdentity) -> None:
+    tree.text("proc/version", kernel.proc_version)
+    if kernel.signature is not None:
+        tree.text("proc/version_signature", kernel.signature)
+    tree.text("proc/sys/kernel/ostype", "Linux")
+    tree.text("proc/sys/kernel/osrelease", kernel.release)
+    tree.text("proc/sys/kernel/version", kernel.version)
+    tree.text("proc/sys/crypto/fips_enabled", "1" if host.kernel.fips else "0")
+    tree.text("proc/cmdline", f"BOOT_IMAGE=/boot/vmlinuz-{kernel.release} root=/dev/vda1 ro")
+    tree.text("proc/cpuinfo", "processor\t: 0", "model name\t: Intel(R) Xeon(R) CPU E5-2673 v4 @ 2.30GHz")
+    tree.text("proc/loadavg", "0.08 0.03 0.01 1/120 4242")
+    tree.text("proc/mounts", "/dev/vda1 / ext4 rw,relatime 0 0")
+    tree.text("proc/filesystems", "nodev\tsysfs", "nodev\tproc", "\text4")
+    tree.files["proc/keys"] = _keys(host)
+    if host.kernel.livepatch is not None:
+        setting = "CONFIG_LIVEPATCH=y" if host.kernel.livepatch else "# CONFIG_LIVEPATCH is not set"
+        configuration = ("CONFIG_MODULE_SIG=y", "CONFIG_HAVE_LIVEPATCH=y", setting, "CONFIG_KEYS=y")
+        for release in _kernel_releases(host):
+            tree.text(f"boot/config-{release}", *configuration)
+    for release in _kernel_releases(host):
+        tree.files[f"boot/vmlinuz-{release}"] = b"\0" * 512
+        tree.text(f"usr/lib/modules/{release}/modules.builtin")
+    if host.kernel.livepatch:
+        tree.folders.add("sys/kernel/livepatch")
+
+
+def _keys(host: Description) -> bytes:
+    """`/proc/keys`, as the session's owner may see it: an ordinary user is not shown the kernel's keys."""
+    owners = ["Build time autogenerated kernel key: 4cf43adf9705df8307d4623bdadca4daeba7c027"]
+    if host.kernel.key:
+        owners.append(f"{KEY_OWNER}: {KEY_ID}")
+    lines = [f"021a6a95 I------     1 perm 1f0b0000     0     0 keyring   .builtin_trusted_keys: {len(owners)}"]
+    for number, owner in enumerate(owners):
+        lines.append(f"1b2c3d{number:02x} I------     1 perm 1f030000     0     0 asymmetri {owner}: X509.rsa {owner[-8:]} []")
+    if host.login == "user":
+        lines = ["2f6c1b6a I--Q---     3 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty"]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _virtualization(tree: Tree, host: Description) -> None:
+    kind = host.virtualization
+    vendors = {"kvm": "QEMU", "amazon": "Amazon EC2", "vmware": "VMware, Inc.", "microsoft": "Microsoft Corporation"}
+    if not host.is_container:
+        tree.text("sys/class/dmi/id/sys_vendor", vendors.get(kind, "Dell Inc."))
+    scope = {"lxc": "/lxc/guest", "docker": f"/docker/{_made_up(host.name, 'container') * 2}"}.get(kind, "/init.scope")
+    tree.text("proc/1/cgroup", f"1:name=systemd:{scope}")
+    tree.text("proc/1/comm", "init" if host.distribution.version == "14.04" or kind == "wsl" else "systemd")
+    marker = {"lxc": b"container=lxc\0", "docker": b""}.get(kind, b"")
+    tree.files["proc/1/environ"] = b"HOME=/\0" + marker
+    if kind == "lxc":
+        tree.text("run/systemd/container", "lxc")
+    if kind == "docker":
+        tree.text(".dockerenv")
+    if kind == "wsl":
+        tree.text("proc/sys/fs/binfmt_misc/WSLInterop", "enabled", "interpreter /init", "flags: F")
+    scopes = {
+        "docker": "sys/fs/cgroup/systemd/docker/{id}",
+        "lxd": "sys/fs/cgroup/systemd/lxc/guest-{number}",
+        "podman": "sys/fs/cgroup/systemd/machine.slice/libpod-{id}.scope",
+    }
+    for runtime, count in host.containers.items():
+        for number in range(count):
+            identifier = _made_up(f"{host.name} {number}", runtime) * 2
+            tree.folders.add(scopes[runtime].format(id=identifier, number=number))
+
+
+def _secure_boot(tree: Tree, host: Description) -> None:
+    if host.secure_boot is not None:
+        # Four bytes of attributes (boot service and runtime access), then the value.
+        tree.files[SECURE_BOOT_VARIABLE] = struct.pack("<IB", 0b110, host.secure_boot.enabled)
+
+
+def _patch(tree: Tree, host: Description) -> None:
+    """Add the loaded patch to sysfs, `/proc/modules` and the taint flags."""
+    client, full = host.client, host.kernel.full
+    tree.text("proc/modules")
+    tree.text("proc/sys/kernel/tainted", "0")
+    if client is None or full is None or not client.patch_version or not client.enabled:
+        return
+    applied = client.patch_state in ("applied", "applied-with-bug")
+    if not (host.module.loaded if host.module else applied):
+        return
+    name = module_name(full, client.patch_version)
+    enabled = host.module.enabled if host.module else True
+    taint = (host.module.taint if host.module else None) or ("OK" if host.kernel.key else "OEK")
+    patch, module = f"sys/kernel/livepatch/{name}", f"sys/module/{name}"
+    tree.text(f"{patch}/enabled", str(int(enabled)))
+    tree.folders |= {f"{patch}/vmlinux/do_exit,1", f"{patch}/nf_tables/nft_set_elem_init,1"}
+    if not full.startswith("4.4."):
+        tree.text(f"{patch}/transition", str(int(host.module.transition if host.module else False)))
+        tree.text(f"{patch}/force")
+    tree.text(f"{module}/taint", taint)
+    tree.text(f"{module}/srcversion", _made_up(name, "source")[:23].upper())
+    tree.text(f"{module}/initstate", "live")
+    tree.text(f"{module}/refcnt", "1")
+    tree.files[f"{module}/notes/.note.gnu.build-id"] = build_id_note(name)
+    tree.text("proc/modules", f"{name} 36864 1 - Live 0x0000000000000000 ({taint})")
+    tree.text("proc/sys/kernel/tainted", str(sum(1 << _TAINT_BITS[letter] for letter in taint)))
+
+
+def build_id(module: str) -> str:
+    """The build id of a module of the lab, 40 hexadecimal digits."""
+    return hashlib.sha256(f"build id of {module}".encode()).hexdigest()[:40]
+
+
+def build_id_note(module: str) -> bytes:
+    """An ELF note: sizes of name and descriptor, type 3 (NT_GNU_BUILD_ID), the name ``GNU``, the id."""
+    identifier = bytes.fromhex(build_id(module))
+    return struct.pack("<III4s", 4, len(identifier), 3, b"GNU\0") + identifier
+
+
+def _snapd(tree: Tree, host: Description) -> None:
+    if host.snapd is None:
+        return
+    tree.text("usr/lib/snapd/info", f"VERSION={host.snapd.version}")
+    tree.text("var/lib/snapd/state.json", "{}")
+    if host.snapd.running:
+        tree.text("run/snapd.socket")
+
+
+def _client(tree: Tree, host: Description, client: Client) -> None:
+    revision = str(int(client.version.replace(".", "")) % 400 + 15)
+    tree.links |= {
+        "snap/canonical-livepatch/current": revision,
+        "var/snap/canonical-livepatch/current": revision,
+    }
+    tree.text(f"snap/canonical-livepatch/{revision}/meta/snap.yaml", "name: canonical-livepatch", f"version: {client.version}")
+    tree.folders |= {f"var/snap/canonical-livepatch/{revision}", f"{_COMMON}/locks", "snap/bin"}
+    settings = {"check-interval": "60", "log-level": "warning", **client.settings}
+    tree.text(f"{_COMMON}/config", *(f"{key}: {value}" for key, value in settings.items()))
+    if client.enabled and client.patch_version:
+        tree.text(f"{_COMMON}/payload/meta", f"version: {client.patch_version}")
+    if client.crash_lock and host.kernel.full is not None:
+        tree.text(f"{_COMMON}/locks/{lock_name(host.kernel.full, client.patch_version)}")
+
+
+def _facts_for_doubles(tree: Tree, host: Description, kernel: KernelIdentity) -> None:
+    """Write the shell variables that the doubles read."""
+    snapd, client, secure_boot = host.snapd, host.client, host.secure_boot
+    facts = {
+        "distribution": host.distribution.id,
+        "release": host.distribution.version,
+        "kernel_release": kernel.release,
+        "kernel_version": kernel.version,
+        "machine": host.machine,
+        "architecture": host.architecture,
+        "virtualization": host.virtualization,
+        "container": host.virtualization if host.is_container else "none",
+        "secure_boot": "none" if secure_boot is None else "enabled" if secure_boot.enabled else "disabled",
+        "key_enrolled": "yes" if secure_boot is not None and secure_boot.key_enrolled else "no",
+    }
+    if snapd is not None:
+        major, minor = (int(part) for part in snapd.version.split(".")[:2])
+        facts |= {
+            "snapd_version": snapd.version,
+            "snapd_running": "yes" if snapd.running else "no",
+            "snapd_seeded": "yes" if snapd.seeded else "no",
+            "snapd_waits": "yes" if (major, minor) >= (2, 27) else "no",
+        }
+    if client is not None:
+        facts |= {
+            "client_version": client.version,
+            "client_generation": client.generation,
+            "client_enabled": "yes" if client.enabled else "no",
+            "client_running": "yes" if client.running else "no",
+            "client_refuses_kernel": "yes" if client.refuses_kernel else "no",
+            "client_exit": str(client.status_exit),
+        }
+    tree.text(f"{LAB}/facts", *(f"lab_{key}={shlex.quote(value)}" for key, value in facts.items()))
+
+
+def _noise(tree: Tree, host: Description) -> None:
+    """Flood a file, or the client's status, with 50 MB that hold forged boundaries and escapes."""
+    if not host.faults.noise:
+        return
+    line = "NOISE=\"\x1b[2J{{ 1/0 }}<script>alert(1)</script>\"\n@0123456789abcdef end\n@0123456789abcdef os_release ok\n"
+    block = line.encode() * 512
+    noise = block * (NOISE_BYTES // len(block) + 1)
+    for target in host.faults.noise:
+        path = f"{LAB}/client/noise" if target == "status" else target.strip("/")
+        tree.files[path] = tree.files.get(path, b"") + noise[:NOISE_BYTES]

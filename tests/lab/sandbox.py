@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The sandboxes: the commands that a host has, and the bubblewrap call that starts one inside it.
+
+A host's root is bound read-write as ``/``; the machine lends its libraries, read-only, and copies of the commands
+named below, so that every host has the same ones whatever is installed here, and none has a Python.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from pathlib import Path
+
+from .descriptions import Description
+from .root import CLIENT
+
+DOUBLES = Path(__file__).parent / "doubles"
+_CLIENT_DOUBLE = "canonical-livepatch"
+# What a minimal Ubuntu server has. A command that this machine lacks is left out.
+TOOLS = (
+    "[ awk base32 base64 basename bash bunzip2 bzip2 cat chgrp chmod chown cksum cmp comm cp curl cut dash date dd df "
+    "diff dirname dpkg-query du echo env expand expr false find flock fold grep egrep fgrep groups gunzip gzip head "
+    "hostname id install join link ln ls md5sum mkdir mkfifo mknod mktemp mv nl nohup nproc numfmt od openssl paste "
+    "pathchk printenv printf ps pwd readlink realpath rm rmdir sed seq sh sha1sum sha256sum sha512sum shuf sleep sort "
+    "split stat stty sum sync tac tail tar tee test timeout touch tr true truncate tsort tty uniq unlink "
+    "wc wget which whoami xargs xz yes zcat"
+).split()
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class SandboxError(Exception):
+    """This machine cannot run the sandboxes; the message says what to do."""
+
+
+def libraries() -> Path:
+    """The folder of this machine's own shared libraries."""
+    for library in sorted(Path("/usr/lib").glob(f"{platform.machine()}-linux-gnu*/libc.so.6")):
+        return library.parent
+    raise SandboxError(f"no libc.so.6 below /usr/lib for {platform.machine()}: the lab needs a Debian or an Ubuntu")
+
+
+class Toolboxes:
+    """Folders of commands, one for each set that some host has; hosts with the same set share one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stock = folder / "stock"
+        self._stock.mkdir(parents=True)
+        copies: dict[Path, Path] = {}
+        for name in (*TOOLS, "python3"):
+            found = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
+            if found is None:
+                continue
+            source = Path(found).resolve()
+            if source in copies:
+                (self._stock / name).hardlink_to(copies[source])
+            else:
+                copies[source] = self._stock / name
+                shutil.copyfile(source, self._stock / name)
+                (self._stock / name).chmod(0o755)
+        for double in sorted(DOUBLES.iterdir()):
+            shutil.copyfile(double, self._stock / double.name)
+            (self._stock / double.name).chmod(0o755)
+        self.client = self._stock / _CLIENT_DOUBLE
+        self._made: dict[frozenset[str], Path] = {}
+
+    def for_host(self, host: Description) -> Path:
+        """Return the folder that becomes the host's ``/usr/bin``."""
+        absent = {_CLIENT_DOUBLE, *host.hidden}
+        if not host.python:
+            absent.add("python3")
+        if host.snapd is None:
+            absent.add("snap")
+        key = frozenset(absent)
+        if key not in self._made:
+            box = self._folder / f"box-{len(self._made)}"
+            box.mkdir()
+            for tool in self._stock.iterdir():
+                if tool.name not in absent:
+                    (box / tool.name).hardlink_to(tool)
+            self._made[key] = box
+        return self._made[key]
+
+
+def fit_root(root: Path, host: Description, toolboxes: Toolboxes) -> None:
+    """Add to a written root what the sandbox needs: mount points, the loader, the client double."""
+    shared = libraries()
+    mount_points = [shared, *(_python_libraries() if host.python else ())]
+    for folder in mount_points:
+        (root / folder.relative_to("/")).mkdir(parents=True)
+    for device in _DEVICES:
+        (root / "dev" / device).touch()
+    (root / "usr/lib64").mkdir()
+    for folder in ("lib", "lib64"):
+        for loader in Path("/", folder).glob("ld-linux*"):
+            place = root / "usr" / folder / loader.name
+            if not place.is_symlink():
+                place.symlink_to(shared / loader.resolve().name)
+    if host.client is not None:
+        (root / CLIENT).hardlink_to(toolboxes.client)
+
+
+def _python_libraries() -> list[Path]:
+    return [folder for folder in sorted(Path("/usr/lib").glob("python3*")) if folder.is_dir()]
+
+
+def command(host: Description, name: str, root: Path, toolbox: Path) -> list[str]:
+    """The call that starts a command in the host; the command's own words follow it."""
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        raise SandboxError("bwrap is not installed: apt-get install bubblewrap")
+    user = "0" if host.login == "root" else "1000"
+    words = [bwrap, "--unshare-user", "--uid", user, "--gid", user, "--unshare-pid", "--unshare-ipc"]
+    words += ["--unshare-uts", "--hostname", name, "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    if not host.network:
+        words.append("--unshare-net")
+    words += ["--bind", str(root), "/", "--ro-bind", str(toolbox), "/usr/bin"]
+    for folder in (libraries(), *(_python_libraries() if host.python else ())):
+        words += ["--ro-bind", str(folder), str(folder)]
+    for device in _DEVICES:
+        words += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
+    return [*words, "--chdir", environment(host)["HOME"], "--"]
+
+
+def environment(host: Description) -> dict[str, str]:
+    """What a session on the host starts with; as with sudo and cron, ``/snap/bin`` is not on PATH."""
+    user, home = ("root", "/root") if host.login == "root" else ("ubuntu", "/home/ubuntu")
+    return {"PATH": _PATH, "HOME": home, "USER": user, "LOGNAME": user, "SHELL": "/bin/bash", "LANG": "C.UTF-8"}

@@ -1,0 +1,114 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+#
+# Makes this machine ready: sh tests/tools/bootstrap.sh demo|lint|test
+#
+# Installs missing system packages (as root; else prints the line that does) and makes a virtual environment:
+# .build/demo-venv with what the collection needs, for demo; .build/venv with nox, for lint and test.
+# When nothing is missing, it starts no package manager.
+set -eu
+
+purpose=$1
+root=$(cd "$(dirname "$0")/../.." && pwd)
+build=$root/.build
+
+# The one list of system packages: who needs it first (test needs all), the command that shows it is there, the package.
+system_packages() {
+    cat <<'LIST'
+demo bwrap bubblewrap
+lint git git
+lint shellcheck shellcheck
+test busybox busybox
+test curl curl
+test mksh mksh
+test openssl openssl
+test ssh openssh-client
+test sshd openssh-server
+test sshpass sshpass
+test strace strace
+test sudo sudo
+test wget wget
+LIST
+}
+
+say() {
+    printf '%s\n' "$*" >&2
+}
+
+missing_packages() {
+    system_packages | while read -r who command package; do
+        if [ "$who" = "$purpose" ] || [ "$purpose" = test ]; then
+            PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null || printf ' %s' "$package"
+        fi
+    done
+}
+
+# Python 3.10 or newer that can make virtual environments: first what PATH calls python3, then newer names, then pyenv's.
+find_python() {
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11 python3.10 \
+        "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python3; do
+        if "$candidate" -c "import sys$1; sys.exit(sys.version_info < (3, 10))" 2>/dev/null; then
+            "$candidate" -c 'import sys; print(sys.executable)'
+            return
+        fi
+    done
+}
+
+missing_python() {
+    if [ -z "$(find_python ', ensurepip, venv')" ]; then
+        bare=$(find_python '')
+        if [ -n "$bare" ]; then
+            # Debian keeps venv apart from Python, in a package named after the version.
+            "$bare" -c 'import sys; print(" python%d.%d-venv" % sys.version_info[:2])'
+        else
+            printf ' python3 python3-venv'
+        fi
+    fi
+}
+
+install_packages() {
+    if ! command -v apt-get >/dev/null; then
+        say "Missing on this machine:$1 (names of Debian's packages). Install them and try again."
+        exit 1
+    elif [ "$(id -u)" -ne 0 ]; then
+        say "Missing on this machine. Run this line, then try again:"
+        say "    sudo apt-get install$1"
+        exit 1
+    fi
+    say "Installing system packages:$1"
+    apt-get update -qq </dev/null >&2
+    # Splitting the list into words is meant.
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $1 </dev/null >&2
+}
+
+# Makes the virtual environment $1 from the requirements file $2, unless it was made from the same.
+make_venv() {
+    if cmp -s "$2" "$1/requirements.txt" && "$1/bin/python" -c '' 2>/dev/null; then
+        return
+    fi
+    python=$(find_python ', ensurepip, venv')
+    if [ -z "$python" ]; then
+        say "No Python 3.10 or newer with venv was found on PATH. Install one and try again."
+        exit 1
+    fi
+    say "Making ${1#"$root"/} with $("$python" --version) ($python)"
+    "$python" -m venv --clear "$1"
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$2"
+    # Written last: an interrupted installation is made anew.
+    cp "$2" "$1/requirements.txt"
+}
+
+missing="$(missing_packages)$(missing_python)"
+if [ -n "$missing" ]; then
+    install_packages "$missing"
+fi
+if [ "$purpose" = demo ]; then
+    make_venv "$build/demo-venv" "$root/requirements.txt"
+    venv=$build/demo-venv
+else
+    make_venv "$build/venv" "$root/tests/requirements-nox.txt"
+    venv=$build/venv
+fi
+"$venv/bin/python" "$root/tests/tools/trees.py"

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Build the collection's archive as a release would, and hold it against what users should get."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import trees
+
+OUTPUT = trees.BUILD / "dist"
+LARGEST = 1024 * 1024
+"""Bytes. The collection is text: an archive above this has caught something that is not part of it."""
+WANTED = {"COPYING", "README.md", "MANIFEST.json", "FILES.json", "changelogs", "docs", "meta", "plugins"}
+ALLOWED = WANTED | {
+    "CHANGELOG.md",
+    "CHANGELOG.rst",
+    "CONTRIBUTING.md",
+    "LICENSES",
+    "REUSE.toml",
+    "playbooks",
+    "requirements.txt",
+    "roles",
+}
+
+
+def build(source: Path) -> Path:
+    """Let ansible-galaxy build the archive of the collection at `source`."""
+    command = ["ansible-galaxy", "collection", "build", "--force", "--output-path", str(OUTPUT), str(source)]
+    subprocess.run(command, check=True)
+    (archive,) = OUTPUT.glob("*.tar.gz")
+    return archive
+
+
+def complaints(archive: Path) -> list[str]:
+    """What is wrong with the archive, one sentence each."""
+    with tarfile.open(archive) as tar:
+        names = {name.split("/")[0] for name in tar.getnames()}
+    found = [f"lacks {name}" for name in sorted(WANTED - names)]
+    found += [f"holds {name}, which is of no use to users: see build_ignore" for name in sorted(names - ALLOWED)]
+    if archive.stat().st_size > LARGEST:
+        found.append(f"has {archive.stat().st_size} bytes, more than {LARGEST}")
+    return found
+
+
+def main() -> int:
+    """Build in the current folder, print what is wrong, return the exit code."""
+    for old in OUTPUT.glob("*.tar.gz"):
+        old.unlink()
+    archive = build(Path.cwd())
+    found = complaints(archive)
+    for complaint in found:
+        print(f"{archive.name} {complaint}", file=sys.stderr)
+    print(f"{archive.name}: {archive.stat().st_size} bytes")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The places under .build where this repository stands as `ansible_collections/kernelops/livepatch`.
+
+Ansible finds a collection by its path. Tests use a symbolic link to the repository; tools that insist on a
+checkout of their own get a copy.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / ".build"
+COLLECTIONS = BUILD / "collections"
+_COLLECTION = Path("ansible_collections", "kernelops", "livepatch")
+
+
+def link_collection() -> Path:
+    """Make sure that .build/collections leads to the repository, and return it."""
+    link = COLLECTIONS / _COLLECTION
+    if not link.is_symlink():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to("../../../..", target_is_directory=True)
+    return COLLECTIONS
+
+
+def copy_collection(collections: Path) -> Path:
+    """Copy all files that git knows or would add, and return the copy: a git checkout of its own."""
+    copy = collections / _COLLECTION
+    shutil.rmtree(copy, ignore_errors=True)
+    for name in _git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
+        source = ROOT / name
+        # A file that was deleted and not yet committed is still listed.
+        if name and (source.is_file() or source.is_symlink()):
+            target = copy / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+    _git(copy, "init", "--quiet")
+    _git(copy, "add", "--all")
+    return copy
+
+
+def _git(directory: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments],
+        cwd=directory,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
+
+
+if __name__ == "__main__":
+    link_collection()
