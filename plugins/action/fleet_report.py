@@ -52,12 +52,11 @@ class ActionModule(LivepatchAction):
             "changed": self._write(report, targets),
             "files": [str(path) for path in targets.values()],
             "summary": report.summary(),
-            "hosts_by_state": by_state,
-            "problems": _problems(report),
         }
         if any(by_state[rule] for rule in options["fail_on"]):
+            # A failed task prints its whole result: the names of all hosts would bury the message.
             raise ActionError(_failure(by_state, options["fail_on"], targets), **result)
-        return result
+        return {**result, "hosts_by_state": by_state, "problems": _problems(report)}
 
     def _show(self, report: Report, whole: Path | None) -> None:
         columns = shutil.get_terminal_size((self._display.columns, 0)).columns

@@ -165,7 +165,7 @@ summary:
       sample: 0
 hosts_by_state:
   description: Names of the hosts in each state. Every state is there.
-  returned: success, and failure by O(fail_on)
+  returned: success
   type: dict
   sample:
     unreachable: [web-07]
@@ -182,7 +182,7 @@ hosts_by_state:
     unknown: []
 problems:
   description: What could not be used of the folders.
-  returned: success, failure by O(fail_on), and failure because there is no host to report on
+  returned: success, and failure because there is no host to report on
   type: list
   elements: dict
   contains:

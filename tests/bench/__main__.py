@@ -55,9 +55,7 @@ class Line:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--hosts", type=int, nargs="+", default=[50, 200, 1000], help="sizes of the fleet")
-    parser.add_argument(
-        "--usual", type=int, default=200, help="hosts for the comparison with the usual way, 0 for none"
-    )
+    parser.add_argument("--usual", type=int, default=200, help="hosts for the usual way, 0 for none")
     parser.add_argument("--records", type=int, nargs="+", default=[10_000, 100_000], help="records to report on")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison")
     options = parser.parse_args()

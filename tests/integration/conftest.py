@@ -19,41 +19,58 @@ import yaml
 from tests.lab.fleet import Fleet, running_fleet
 
 COLLECTIONS = Path(__file__).parents[2] / ".build" / "collections"
+CALLBACKS = Path(__file__).parent / "plugins" / "callback"
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """How a command ended. `results` are those of the tasks, by task name and then by host."""
+    """How a command ended: its exit code, what it printed, and each result as ``{kind, host, task, result}``."""
 
     code: int
     output: str
-    results: dict[str, dict[str, dict[str, t.Any]]]
+    results: list[dict[str, t.Any]]
+
+    def result(self, host: str) -> dict[str, t.Any]:
+        """The last result of a host, with its ``kind`` (ok, failed, unreachable, skipped)."""
+        found = [line for line in self.results if line["host"] == host]
+        return {"kind": found[-1]["kind"], **found[-1]["result"]}
 
 
 @dataclasses.dataclass(frozen=True)
 class Ansible:
-    """ansible-core of the interpreter that runs the tests, in a folder of its own and without a user's configuration."""
+    """ansible-core of the interpreter that runs the tests, in a folder of its own, without a user's configuration."""
 
     folder: Path
     variables: dict[str, str]
 
-    def command(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run one of Ansible's commands, for instance ``playbook``, and return what it printed."""
-        ours = {
+    def environment(self, **variables: str) -> dict[str, str]:
+        """The variables of a command: the tests' own ones, and nothing of Ansible from outside."""
+        configuration = self.folder / "ansible.cfg"
+        configuration.touch()
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        return {
+            **inherited,
+            "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+            "ANSIBLE_CALLBACKS_ENABLED": "task_results",
             "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-            "ANSIBLE_CONFIG": os.devnull,
+            "ANSIBLE_CONFIG": str(configuration),
+            "ANSIBLE_FORKS": "10",
             "ANSIBLE_HOME": str(self.folder / "home"),
             "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_RETRY_FILES_ENABLED": "0",
+            "TASK_RESULTS": str(self.folder / "results.jsonl"),
             **self.variables,
             **variables,
         }
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-        command, *rest = words
-        return subprocess.run(
-            [sys.executable, "-m", "ansible", command, *rest],
+
+    def command(self, *words: str, **variables: str) -> Run:
+        """Run one of Ansible's commands, for instance ``playbook``, to its end."""
+        environment = self.environment(**variables)
+        results = Path(environment["TASK_RESULTS"])
+        results.unlink(missing_ok=True)
+        ended = subprocess.run(
+            [sys.executable, "-m", "ansible", *words],
             cwd=self.folder,
-            env=inherited | ours,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -62,16 +79,20 @@ class Ansible:
             check=False,
             timeout=300,
         )
+        lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+        return Run(ended.returncode, ended.stdout, [json.loads(line) for line in lines])
 
-    def play(self, tasks: list[dict[str, t.Any]], *words: str, hosts: str = "all") -> Run:
-        """Run tasks on hosts and return each task's result as the controller got it."""
-        play = {"hosts": hosts, "gather_facts": False, "tasks": tasks}
+    def playbook(self, playbook: str, *words: str, **extra: t.Any) -> Run:
+        """Run a playbook, with `extra` as its extra variables."""
+        return self.command("playbook", playbook, *words, "-e", json.dumps(extra))
+
+    def task(self, module: str, hosts: str, *words: str, **arguments: t.Any) -> Run:
+        """Run one module of the collection on hosts."""
+        task = {"name": module, f"kernelops.livepatch.{module}": arguments}
         playbook = self.folder / "play.yml"
+        play = {"name": "Play", "hosts": hosts, "gather_facts": False, "tasks": [task]}
         playbook.write_text(yaml.safe_dump([play], sort_keys=False), encoding="utf-8")
-        ended = self.command("playbook", str(playbook), *words, ANSIBLE_STDOUT_CALLBACK="ansible.builtin.json")
-        document = json.loads(ended.stdout[ended.stdout.index("{\n") :])
-        results = {task["task"]["name"]: task["hosts"] for play in document["plays"] for task in play["tasks"]}
-        return Run(ended.returncode, ended.stdout, results)
+        return self.command("playbook", str(playbook), *words)
 
 
 @pytest.fixture(scope="session")

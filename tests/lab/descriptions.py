@@ -40,7 +40,7 @@ def seconds(age: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Distribution:
-    """The keys of os-release."""
+    """The keys of os-release; `base` is the Ubuntu underneath a derivative, by codename."""
 
     id: str = "ubuntu"
     name: str = "Ubuntu"
@@ -48,7 +48,7 @@ class Distribution:
     version: str = "16.04"
     title: str = "16.04.7 LTS (Xenial Xerus)"
     codename: str = "xenial"
-    lts: bool = True
+    base: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,8 +23,8 @@ import yaml
 
 from .authority import SERVER_NAME, Authority, make_authority
 from .descriptions import Description, load_descriptions, seconds
-from .root import Surroundings, Tree, host_tree, personal_files
-from .sandbox import SandboxError, Toolboxes, command, environment, fit_root
+from .root import Surroundings, host_tree, own_files, timed_files
+from .sandbox import OWN_FOLDERS, SandboxError, Toolboxes, command, environment, fit_root
 
 PLUGINS = Path(__file__).parent / "plugins" / "connection"
 REPLICATED = "xenial-generic"
@@ -60,13 +60,19 @@ class Fleet:
         """What Ansible needs in its environment to reach this fleet."""
         return {"ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS), "ANSIBLE_INVENTORY": str(self.inventory)}
 
+    @property
+    def has_copies(self) -> bool:
+        """Do the hosts share one root, as copies of one description."""
+        return len({host.name for host in self.hosts.values()}) < len(self.hosts)
+
     def root(self, name: str) -> Path:
         """The root folder of a host, seen from outside."""
         return self.directory / "hosts" / name / "root"
 
     def commands(self, name: str) -> list[str]:
         """Every call of a double on a host so far, a line each: the command and its arguments."""
-        return (self.root(name) / "var/log/lab/commands").read_text(encoding="utf-8", errors="replace").splitlines()
+        log = self.root(name).parent / "lab" / "commands"
+        return log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
 
     def requests(self) -> list[dict[str, t.Any]]:
         """Every request that the server got so far: ``method``, ``path``, ``query``."""
@@ -79,6 +85,17 @@ class Fleet:
         part = path.with_suffix(".part")
         part.write_text(json.dumps(faults), encoding="utf-8")
         part.replace(path)
+
+    def set_clocks(self) -> None:
+        """Let every age in the descriptions count from now on, as it did when the lab came up."""
+        now = dt.datetime.now(dt.timezone.utc)
+        for name, host in self.hosts.items():
+            for path, content in timed_files(host, self.around, now).items():
+                (self.root(name) / path).write_bytes(content)
+            path = self.root(name).parent / "session.json"
+            session = json.loads(path.read_text(encoding="utf-8"))
+            session["booted_at"] = now.timestamp() - seconds(host.kernel.booted)
+            path.write_text(json.dumps(session), encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -176,23 +193,23 @@ def _stop_server(pid: int, directory: Path) -> None:
 def _build_hosts(fleet: Fleet) -> None:
     now = dt.datetime.now(dt.timezone.utc)
     toolboxes = Toolboxes(fleet.directory / "tools")
-    originals: dict[str, tuple[Tree, Path]] = {}
+    originals: dict[str, Path] = {}
     for name, host in fleet.hosts.items():
         root = fleet.root(name)
-        root.parent.mkdir()
-        tree, original = originals.get(host.name, (None, None))
-        if tree is None:
-            tree = host_tree(host, name, fleet.around, now)
-            originals[host.name] = tree, root
-            tree.write(root)
+        for folder in (root.parent, *(root.parent / own for own in OWN_FOLDERS)):
+            folder.mkdir()
+        for own, text in own_files(host, name).items():
+            (root.parent / "lab" / own).write_text(text, encoding="ascii")
+        if host.name in originals:
+            root.symlink_to(originals[host.name])
         else:
-            personal = personal_files(host, name, fleet.around, now)
-            tree.files |= personal
-            tree.write(root, original, personal)
-        fit_root(root, host, toolboxes)
-        tree.close(root)
+            originals[host.name] = root
+            tree = host_tree(host, fleet.around, now)
+            tree.write(root)
+            fit_root(root, host, toolboxes)
+            tree.close(root)
         session = {
-            "command": command(host, name, root, toolboxes.for_host(host)),
+            "command": command(host, name, root.parent, toolboxes.for_host(host), shared=fleet.has_copies),
             "environment": environment(host),
             "booted_at": now.timestamp() - seconds(host.kernel.booted),
             "unreachable": host.faults.unreachable,

@@ -12,7 +12,6 @@ import datetime as dt
 import hashlib
 import shlex
 import struct
-from collections.abc import Collection
 from pathlib import Path
 
 from .client_output import Machine, texts
@@ -21,6 +20,15 @@ from .identity import KernelIdentity, identify, lock_name, module_name
 
 LAB = "usr/lib/livepatch-lab"
 """Where the doubles find what they are to say, inside the host."""
+OWN = "run/livepatch-lab"
+"""Where copies of a host differ: a folder of each one's own, to which the links below lead."""
+OWN_FILES = {
+    "etc/hostname": "hostname",
+    "etc/machine-id": "machine-id",
+    "proc/sys/kernel/hostname": "hostname",
+    "proc/sys/kernel/random/boot_id": "boot_id",
+    "proc/uptime": "uptime",
+}
 CLIENT = "snap/bin/canonical-livepatch"
 KEY_OWNER = "Canonical Ltd. Live Patch Signing"
 KEY_ID = "14df34d1a87cf37625abec039ef2bf521249b969"
@@ -55,16 +63,13 @@ class Tree:
             found.update(str(parent) for parent in Path(path).parents)
         return sorted(found - {"."})
 
-    def write(self, root: Path, original: Path | None = None, own: Collection[str] = ()) -> None:
-        """Write everything below a new folder; with an `original`, its files are linked, but for those named `own`."""
+    def write(self, root: Path) -> None:
+        """Write everything below a new folder."""
         root.mkdir()
         for folder in self.all_folders():
             (root / folder).mkdir()
         for path, content in self.files.items():
-            if original is None or path in own:
-                (root / path).write_bytes(content)
-            else:
-                (root / path).hardlink_to(original / path)
+            (root / path).write_bytes(content)
         for path, target in self.links.items():
             (root / path).symlink_to(target)
 
@@ -83,8 +88,8 @@ class Surroundings:
     authority_hash: str | None
 
 
-def host_tree(host: Description, name: str, around: Surroundings, now: dt.datetime) -> Tree:
-    """Build the whole root of a host, known by `name`, as it stands at `now`."""
+def host_tree(host: Description, around: Surroundings, now: dt.datetime) -> Tree:
+    """Build the whole root of a host, as it stands at `now`."""
     tree = Tree()
     kernel = identify(host.kernel)
     _system(tree, host)
@@ -101,7 +106,8 @@ def host_tree(host: Description, name: str, around: Surroundings, now: dt.dateti
         tree.text("usr/share/xsessions/ubuntu.desktop", "[Desktop Entry]", "Name=Ubuntu", "Exec=gnome-session")
         tree.links["etc/systemd/system/default.target"] = "/lib/systemd/system/graphical.target"
     _facts_for_doubles(tree, host, kernel)
-    tree.files |= personal_files(host, name, around, now)
+    tree.links |= {path: f"/{OWN}/{name}" for path, name in OWN_FILES.items()}
+    tree.files |= timed_files(host, around, now)
     tree.files |= {path.strip("/"): text.encode() for path, text in host.files.items()}
     _noise(tree, host)
     if host.login == "user":
@@ -111,41 +117,35 @@ def host_tree(host: Description, name: str, around: Surroundings, now: dt.dateti
     return tree
 
 
-def personal_files(host: Description, name: str, around: Surroundings, now: dt.datetime) -> dict[str, bytes]:
-    """The files in which a copy of the host under another name differs: its names, its client's words, its logs."""
-    booted = dt.timedelta(seconds=seconds(host.kernel.booted))
-    files = {
-        "etc/hostname": f"{name}\n".encode(),
-        "etc/machine-id": f"{_made_up(name, 'machine-id')}\n".encode(),
-        "proc/sys/kernel/hostname": f"{name}\n".encode(),
-        "proc/sys/kernel/random/boot_id": f"{_uuid(_made_up(name, 'boot'))}\n".encode(),
-        "proc/uptime": uptime(booted.total_seconds()),
-        "proc/stat": f"cpu  1000 0 1000 90000\nbtime {int((now - booted).timestamp())}\nprocesses 4242\n".encode(),
-        "var/log/lab/commands": b"",
+def own_files(host: Description, name: str) -> dict[str, str]:
+    """The text of each of `OWN_FILES` for the host under that name; every session sets the uptime anew."""
+    since_boot = seconds(host.kernel.booted)
+    return {
+        "hostname": f"{name}\n",
+        "machine-id": f"{_made_up(name, 'machine-id')}\n",
+        "boot_id": f"{_uuid(_made_up(name, 'boot'))}\n",
+        "uptime": f"{since_boot:.2f} {since_boot * 1.9:.2f}\n",
     }
+
+
+def timed_files(host: Description, around: Surroundings, now: dt.datetime) -> dict[str, bytes]:
+    """The files of the root that hold moments, as they stand at `now`."""
+    booted = dt.timedelta(seconds=seconds(host.kernel.booted))
+    stat = f"cpu  1000 0 1000 90000\nbtime {int((now - booted).timestamp())}\nprocesses 4242\n"
     if host.client is None:
-        return files
+        return {"proc/stat": stat.encode()}
     machine = Machine(
         kernel=identify(host.kernel).status_name,
         machine=host.machine,
-        machine_id=_made_up(name, "machine-id"),
-        machine_token=_made_up(name, "machine-token"),
+        machine_id=_made_up(host.name, "machine-id"),
+        machine_token=_made_up(host.name, "machine-token"),
         cloud=_CLOUDS.get(host.virtualization, ""),
         server=around.server,
         booted=booted,
         now=now,
     )
-    files |= {f"{LAB}/client/{key}": text.encode() for key, text in texts(host.client, machine).items()}
-    if host.client.enabled:
-        checked = now - dt.timedelta(seconds=seconds(host.client.last_check))
-        files[f"{_COMMON}/last-check"] = f"{checked.isoformat(timespec='seconds')}\n".encode()
-        files[f"{_COMMON}/machine-token"] = f"{machine.machine_token}\n".encode()
-    return files
-
-
-def uptime(since_boot: float) -> bytes:
-    """The content of ``/proc/uptime``; always of one length, so that it can be rewritten in place."""
-    return f"{since_boot:014.2f} {since_boot * 1.9:014.2f}\n".encode()
+    said = {f"{LAB}/client/{key}": text.encode() for key, text in texts(host.client, machine).items()}
+    return said | {"proc/stat": stat.encode()}
 
 
 def _made_up(name: str, purpose: str) -> str:
@@ -167,7 +167,7 @@ def _system(tree: Tree, host: Description) -> None:
         f'PRETTY_NAME="{release.name} {release.title.partition(" (")[0]}"',
         f'VERSION_ID="{release.version}"',
         f"VERSION_CODENAME={release.codename}",
-        f"UBUNTU_CODENAME={release.codename}",
+        f"UBUNTU_CODENAME={release.base or release.codename}",
     )
     tree.text(
         "etc/lsb-release",
@@ -191,7 +191,7 @@ def _system(tree: Tree, host: Description) -> None:
         ),
     )
     tree.text("var/lib/dpkg/arch", host.architecture)
-    tree.folders |= {"root", "home/ubuntu", "tmp", "run", "var/tmp", "var/log/lab", "dev", "sys/module", "proc/self"}
+    tree.folders |= {"root", "home/ubuntu", "tmp", "run", "var/tmp", OWN, "dev", "sys/module", "proc/self"}
     tree.folders |= {"usr/bin", "usr/sbin", "usr/lib", "usr/share", "usr/local/bin", "boot", "usr/lib/modules"}
     tree.links |= {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64", "var/run": "/run"}
 
@@ -345,6 +345,8 @@ def _client(tree: Tree, host: Description, client: Client) -> None:
     tree.folders |= {f"var/snap/canonical-livepatch/{revision}", f"{_COMMON}/locks", "snap/bin"}
     settings = {"check-interval": "60", "log-level": "warning", **client.settings}
     tree.text(f"{_COMMON}/config", *(f"{key}: {value}" for key, value in settings.items()))
+    if client.enabled:
+        tree.text(f"{_COMMON}/machine-token", _made_up(host.name, "machine-token"))
     if client.enabled and client.patch_version:
         tree.text(f"{_COMMON}/payload/meta", f"version: {client.patch_version}")
     if client.crash_lock and host.kernel.full is not None:

@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from .descriptions import Description
-from .root import CLIENT
+from .root import CLIENT, OWN
 
 DOUBLES = Path(__file__).parent / "doubles"
 _CLIENT_DOUBLE = "canonical-livepatch"
@@ -26,6 +26,8 @@ TOOLS = (
     "split stat stty sum sync tac tail tar tee test timeout touch tr true truncate tsort tty uniq unlink "
     "wc wget which whoami xargs xz yes zcat"
 ).split()
+OWN_FOLDERS = ("lab", "tmp", "home")
+"""What each host has for itself, beside its root: the files in which copies differ, ``/tmp``, and its user's home."""
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -106,22 +108,29 @@ def _python_libraries() -> list[Path]:
     return [folder for folder in sorted(Path("/usr/lib").glob("python3*")) if folder.is_dir()]
 
 
-def command(host: Description, name: str, root: Path, toolbox: Path) -> list[str]:
-    """The call that starts a command in the host; the command's own words follow it."""
+def command(host: Description, name: str, folder: Path, toolbox: Path, *, shared: bool) -> list[str]:
+    """The call that starts a command in the host whose folder is given; the command's own words follow it.
+
+    A root that several hosts share is bound read-only.
+    """
     bwrap = shutil.which("bwrap")
     if bwrap is None:
         raise SandboxError("bwrap is not installed: apt-get install bubblewrap")
     user = "0" if host.login == "root" else "1000"
+    home = environment(host)["HOME"]
     words = [bwrap, "--unshare-user", "--uid", user, "--gid", user, "--unshare-pid", "--unshare-ipc"]
     words += ["--unshare-uts", "--hostname", name, "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     if not host.network:
         words.append("--unshare-net")
-    words += ["--bind", str(root), "/", "--ro-bind", str(toolbox), "/usr/bin"]
+    words += ["--ro-bind" if shared else "--bind", str((folder / "root").resolve()), "/"]
+    for own, place in zip(OWN_FOLDERS, (f"/{OWN}", "/tmp", home), strict=True):  # noqa: S108
+        words += ["--bind", str(folder / own), place]
+    words += ["--ro-bind", str(toolbox), "/usr/bin"]
     for folder in (libraries(), *(_python_libraries() if host.python else ())):
         words += ["--ro-bind", str(folder), str(folder)]
     for device in _DEVICES:
         words += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
-    return [*words, "--chdir", environment(host)["HOME"], "--"]
+    return [*words, "--chdir", home, "--"]
 
 
 def environment(host: Description) -> dict[str, str]:

@@ -10,14 +10,15 @@ ELLIPSIS = "…"
 
 
 def visible(text: str) -> str:
-    """Replace every character that is not seen (controls, escapes, direction overrides, line ends) by its name.
+    """Replace every character that is not seen, or that is drawn on others, by its name.
 
-    The names are those of Python's string literals: an escape character becomes ``\\x1b``.
+    That is controls, escapes, direction overrides, line ends and combining marks. The names are those of Python's
+    string literals: an escape character becomes ``\\x1b``.
     """
-    if text.isprintable():
+    if text.isascii() and text.isprintable():
         return text
     return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        character if _stands_alone(character) else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
 
@@ -31,7 +32,7 @@ def width(text: str) -> int:
 
 def shorten(text: str, columns: int) -> str:
     """Cut visible text to at most so many columns; an ellipsis shows that something is gone."""
-    if len(text) <= columns and width(text) <= columns:
+    if width(text) <= columns:
         return text
     kept: list[str] = []
     room = columns - 1
@@ -49,7 +50,9 @@ def pad(text: str, columns: int) -> str:
     return text + " " * (columns - width(text))
 
 
+def _stands_alone(character: str) -> bool:
+    return character.isprintable() and unicodedata.category(character) not in ("Mn", "Me")
+
+
 def _character_width(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me"):
-        return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1

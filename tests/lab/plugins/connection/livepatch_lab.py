@@ -30,6 +30,7 @@ options:
 """
 
 import json
+import os
 import subprocess
 import time
 import typing as t
@@ -59,7 +60,8 @@ class Connection(ConnectionBase):
             raise AnsibleConnectionFailure(f"the lab in {folder.parents[1]} is not up, or has no host {host}") from error
         if self._session["unreachable"]:
             raise AnsibleConnectionFailure(f"connect to host {host} port 22: No route to host")
-        self._uptime = folder / "root" / "proc" / "uptime"
+        self._uptime = folder / "lab" / "uptime"
+        self._next_uptime = folder / f"uptime.{os.getpid()}"
         self._connected = True
         return self
 
@@ -87,10 +89,10 @@ class Connection(ConnectionBase):
 
     def _run(self, words: list[str], in_data: bytes) -> tuple[int, bytes, bytes]:
         session = self._session
-        # The one file of /proc that moves: rewritten at its own length, so that no reader ever finds it empty.
+        # The one file of /proc that moves.
         since_boot = time.time() - session["booted_at"]
-        with self._uptime.open("r+b", buffering=0) as uptime:
-            uptime.write(f"{since_boot:014.2f} {since_boot * 1.9:014.2f}\n".encode())
+        self._next_uptime.write_text(f"{since_boot:.2f} {since_boot * 1.9:.2f}\n", encoding="ascii")
+        self._next_uptime.replace(self._uptime)
         time.sleep(session["latency_ms"] / 1000)
         done = subprocess.run(
             [*session["command"], *words],

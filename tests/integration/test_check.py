@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The playbook `check` over the whole fleet of the lab, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import validate
+from tests.lab.descriptions import load_descriptions
+from tests.lab.fleet import Fleet
+
+from .conftest import Ansible, Run
+
+CHECK = "kernelops.livepatch.check"
+HOSTS = sorted(load_descriptions())
+REACHABLE = [host for host in HOSTS if host != "unreachable"]
+MARK = "livepatch-lab-was-here"
+# What the probe may ask of a host's tools. Anything else would be more than looking.
+READING = re.compile(
+    r"canonical-livepatch (status( --format json)?|config)|snap (version|wait system seed\.loaded)|uname -[rvm]"
+    r"|dpkg --print-architecture|systemd-detect-virt ?|mokutil --sb-state"
+)
+
+
+class Checked(t.NamedTuple):
+    """A run of `check` under one policy, and the folder in which it ran."""
+
+    run: Run
+    folder: Path
+
+    def record(self, host: str) -> t.Any:
+        return json.loads((self.folder / "livepatch-records" / f"{host}.json").read_text(encoding="utf-8"))
+
+    @property
+    def report(self) -> t.Any:
+        return json.loads((self.folder / "livepatch-report" / "fleet.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session", params=["launch", "current"])
+def policy(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def checked(policy: str, fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Checked:
+    folder = tmp_path_factory.mktemp(policy)
+    ansible = Ansible(folder, fleet.variables)
+    return Checked(ansible.playbook(CHECK, livepatch_policy=policy, livepatch_fail_on=[]), folder)
+
+
+def without_times(record: dict[str, t.Any]) -> dict[str, t.Any]:
+    """A record without what differs between two looks at a host in the same state."""
+    record = json.loads(json.dumps(record))
+    record["collected_at"] = record["system"]["kernel"]["booted_at"] = record["client"]["last_check"] = None
+    return record
+
+
+@pytest.mark.parametrize("host", REACHABLE)
+def test_each_host_is_judged_as_described(host: str, policy: str, checked: Checked, fleet: Fleet) -> None:
+    record = validate(checked.record(host))
+    expected = fleet.hosts[host].expected(policy)
+    checks = record["eligibility"]["checks"]
+    failing = sorted(check["id"] for check in checks if check["status"] == "fail")
+    judged = (record["assessment"]["state"], record["eligibility"]["verdict"], tuple(failing))
+    assert judged == (expected.state, expected.verdict, expected.failing)
+    assert record["eligibility"]["policy"] == policy
+    # Whatever is not well says why, and what is not waiting says what to do.
+    assert record["assessment"]["reasons"][0]["message"]
+    if record["assessment"]["state"] != "protected":
+        assert record["assessment"]["reasons"][0]["remedy"]
+    for check in checks:
+        assert check["status"] == "pass" or check["remedy"] or check["id"] == "network", check
+
+
+def test_the_whole_fleet_is_in_the_report(checked: Checked) -> None:
+    assert checked.run.code == 0, checked.run.output
+    assert sorted(record["host"] for record in checked.report["records"]) == REACHABLE
+    assert [host["host"] for host in checked.report["unreachable"]] == ["unreachable"]
+    assert "connect to host unreachable" in json.dumps(checked.report["unreachable"])
+    table = checked.run.output
+    for host in HOSTS:
+        assert re.search(rf"^{re.escape(host)} +\w+", table, re.MULTILINE), host
+
+
+def test_looking_changes_nothing_on_any_host(checked: Checked, fleet: Fleet) -> None:
+    asked = [command for host in REACHABLE for command in fleet.commands(host)]
+    assert asked
+    assert [command for command in asked if not READING.fullmatch(command)] == []
+
+
+def test_hostile_hosts_are_inert(checked: Checked, fleet: Fleet) -> None:
+    """Templates are not run, escapes and markup reach no output as such, and noise is cut."""
+    marks = [*checked.folder.rglob(MARK), *fleet.directory.rglob(MARK), *Path.cwd().glob(MARK)]
+    assert marks == []
+    outputs = [
+        checked.run.output,
+        *(path.read_text("utf-8") for path in (checked.folder / "livepatch-report").iterdir()),
+    ]
+    for text in outputs:
+        assert "\x1b" not in text
+        assert "\x07" not in text
+    markdown = (checked.folder / "livepatch-report" / "fleet.md").read_text(encoding="utf-8")
+    assert "<script>" not in markdown
+    assert "<img" not in markdown
+    for path in (checked.folder / "livepatch-records").iterdir():
+        assert path.stat().st_size < 200_000, path
+
+
+def test_values_of_a_hostile_host_are_kept_as_they_are(checked: Checked) -> None:
+    record = checked.record("hostile-values")
+    assert record["client"]["check_state"] == "{{ lookup('pipe', 'touch livepatch-lab-was-here') }}"
+    assert record["patch"]["state"] == "<script>alert('applied')</script>"
+
+
+def test_noise_does_not_drown_the_rest(checked: Checked) -> None:
+    noisy = checked.record("hostile-noise")
+    assert noisy["system"]["kernel"]["release"] == "4.4.0-261-generic"
+    assert noisy["client"]["snapd_version"]
+    assert noisy["kernel_patches"] == checked.record("hostile-values")["kernel_patches"]
+
+
+def test_without_root_everything_that_needs_it_is_unknown(checked: Checked) -> None:
+    record = checked.record("not-root")
+    by_id = {check["id"]: check for check in record["eligibility"]["checks"]}
+    assert by_id["privileges"]["status"] == "unknown"
+    assert "root" in by_id["privileges"]["message"]
+    assert record["kernel_patches"][0]["verification"]["level"] == "client"
+    assert checked.run.result("not-root")["kind"] == "ok"
+
+
+@pytest.mark.matrix
+def test_every_ansible_core_gives_the_same_table(fleet: Fleet, ansible: Ansible) -> None:
+    run = ansible.playbook(CHECK, "--limit", "xenial-generic:tampered:not-root:hostile-values:unreachable")
+    assert run.code != 0, "a host that cannot be reached makes the run fail unless told otherwise"
+    states = dict(re.findall(r"^(\S+) +(unreachable|tampered|protected|unknown)\b", run.output, re.MULTILINE))
+    assert states == {
+        "hostile-values": "unknown",
+        "not-root": "protected",
+        "tampered": "tampered",
+        "unreachable": "unreachable",
+        "xenial-generic": "protected",
+    }
+
+
+@pytest.mark.matrix
+def test_check_mode_and_diff_give_the_same_records(fleet: Fleet, ansible: Ansible) -> None:
+    hosts = "xenial-generic:not-root:lxd-container"
+    results = []
+    for words in ([], ["--check"], ["--diff"], ["--check", "--diff"]):
+        run = ansible.task("patch_info", hosts, *words, policy="current", server=fleet.server)
+        assert run.code == 0, run.output
+        results.append({line["host"]: line["result"] for line in run.results})
+    for again in results[1:]:
+        for host, result in again.items():
+            assert result["changed"] is False
+            assert set(result) == set(results[0][host])
+            assert without_times(result["record"]) == without_times(results[0][host]["record"])
+
+
+def test_a_second_run_prints_the_same_table(fleet: Fleet, ansible: Ansible) -> None:
+    def rows() -> list[str]:
+        run = ansible.playbook(CHECK, "--limit", "xenial-generic:stale:i386")
+        assert run.code == 0, run.output
+        return re.findall(r"^(?:xenial-generic|stale|i386) +[a-z].*$", run.output, re.MULTILINE)
+
+    first = rows()
+    assert len(first) == 3
+    assert rows() == first
+
+
+def test_a_host_that_goes_away_keeps_its_last_record(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
+    ansible.playbook(CHECK, "--limit", "xenial-generic")
+    session = fleet.directory / "hosts" / "xenial-generic" / "session.json"
+    healthy = session.read_text(encoding="utf-8")
+    session.write_text(json.dumps(json.loads(healthy) | {"unreachable": True}), encoding="utf-8")
+    try:
+        gone = ansible.playbook(CHECK, "--limit", "xenial-generic")
+    finally:
+        session.write_text(healthy, encoding="utf-8")
+    assert re.search(r"^xenial-generic +unreachable", gone.output, re.MULTILINE)
+    assert "protected" in gone.output, "the table says how the host was last seen"
+    assert (tmp_path / "livepatch-records" / "xenial-generic.json").exists()
+    back = ansible.playbook(CHECK, "--limit", "xenial-generic")
+    assert re.search(r"^xenial-generic +protected", back.output, re.MULTILINE)
+    assert back.code == 0
+
+
+def test_a_killed_run_loses_nothing_that_was_collected(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
+    records = tmp_path / "livepatch-records"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ansible", "playbook", CHECK, "--forks", "2"],
+        cwd=tmp_path,
+        env=ansible.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(list(records.glob("*.json"))) < 8 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = sorted(path for path in records.glob("*.json") if not path.name.endswith(".unreachable.json"))
+    assert 7 <= len(kept) < len(REACHABLE)
+    for path in kept:
+        validate(json.loads(path.read_text(encoding="utf-8")))
+    report = ansible.playbook("kernelops.livepatch.report", livepatch_fail_on=[])
+    assert report.code == 0, report.output
+    for path in kept:
+        assert path.stem in report.output
+
+
+# --- wrong input ---
+
+
+def test_an_unknown_policy_is_named(fleet: Fleet, ansible: Ansible) -> None:
+    run = ansible.task("eligibility_info", "xenial-generic", policy="lunch")
+    failure = run.result("xenial-generic")
+    assert failure["kind"] == "failed"
+    assert "There is no policy lunch" in failure["msg"]
+    assert "launch" in failure["msg"]
+
+
+def test_a_malformed_policy_is_named_with_its_line(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
+    policy = tmp_path / "ours.yml"
+    policy.write_text("name: ours\nsystems:\n  - release: '16.04'\n    architecure: amd64\n", encoding="utf-8")
+    failure = ansible.task("patch_info", "xenial-generic", policy=str(policy)).result("xenial-generic")
+    assert failure["kind"] == "failed"
+    assert f"{policy}:4: systems[0].architecure: unknown key; did you mean architecture?" in failure["msg"]
+
+
+@pytest.mark.matrix
+def test_a_policy_of_ones_own(fleet: Fleet, ansible: Ansible) -> None:
+    row = {"release": "18.04", "architecture": "amd64", "kernel": "4.15", "flavours": ["generic"]}
+    run = ansible.task(
+        "eligibility_info", "in-transition", policy={"name": "ours", "systems": [row]}, server=fleet.server
+    )
+    result = run.result("in-transition")
+    assert (result["eligible"], result["verdict"], result["policy"]) == (True, "eligible", "ours")
+
+
+def test_a_record_folder_that_cannot_be_written_is_an_error(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file, and no folder", encoding="utf-8")
+    failure = ansible.task("patch_info", "xenial-generic", record_dir=str(tmp_path / "taken")).result("xenial-generic")
+    assert (failure["kind"], failure["error_id"]) == ("failed", "record_not_stored")
+    assert str(tmp_path / "taken") in failure["msg"]
+    assert failure["record"]["host"] == "xenial-generic", "what was collected is not lost with the folder"
+
+
+def test_an_unknown_option_is_refused(fleet: Fleet, ansible: Ansible) -> None:
+    failure = ansible.task("patch_info", "xenial-generic", polcy="launch").result("xenial-generic")
+    assert failure["kind"] == "failed"
+    assert "polcy" in failure["msg"]
+
+
+# --- the server's word ---
+
+
+def test_the_server_is_asked_once_a_kernel_and_not_once_a_host(
+    fleet: Fleet, ansible: Ansible, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five hosts on two kernels: two questions."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(fleet.certificate))
+    before = len(fleet.requests())
+    hosts = "xenial-generic:stale:tampered:desktop:client-9.5"
+    server = fleet.server.replace("livepatch.lab.test", "127.0.0.1")
+    run = ansible.task("eligibility_info", hosts, ask_server=True, network=False, server=server)
+    assert run.code == 0, run.output
+    asked = [request for request in fleet.requests()[before:] if request["path"] == "/v1/api/kernels/supported"]
+    assert len(asked) == 2, asked
+    for line in run.results:
+        (word,) = [check for check in line["result"]["checks"] if check["id"] == "kernel_supported"]
+        assert (word["status"], word["found"]) == ("pass", "supported")
+
+
+def test_a_server_that_does_not_answer_leaves_the_check_unknown(fleet: Fleet, ansible: Ansible) -> None:
+    run = ansible.task(
+        "eligibility_info", "not-installed", ask_server=True, network=False, server="https://127.0.0.1:9"
+    )
+    result = run.result("not-installed")
+    (word,) = [check for check in result["checks"] if check["id"] == "kernel_supported"]
+    assert word["status"] == "unknown"
+    assert "127.0.0.1:9" in word["message"]
+    assert result["verdict"] == "unknown"
+
+
+@pytest.mark.matrix
+def test_module_defaults_reach_the_action_group(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
+    playbook = tmp_path / "defaults.yml"
+    play = [
+        {
+            "name": "Defaults of the group",
+            "hosts": "xenial-generic",
+            "gather_facts": False,
+            "module_defaults": {"group/kernelops.livepatch.livepatch": {"policy": "current"}},
+            "tasks": [{"name": "Look", "kernelops.livepatch.eligibility_info": {"network": False}}],
+        }
+    ]
+    playbook.write_text(json.dumps(play), encoding="utf-8")
+    run = ansible.command("playbook", str(playbook))
+    assert run.result("xenial-generic")["policy"] == "current"
+
+
+@pytest.mark.matrix
+def test_the_role_eligibility_stops_a_play_with_every_reason(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
+    playbook = tmp_path / "role.yml"
+    role = {"role": "kernelops.livepatch.eligibility", "vars": {"eligibility_server": fleet.server}}
+    play = [{"name": "Provision", "hosts": "not-installed:snapd-2.14", "gather_facts": False, "roles": [role]}]
+    playbook.write_text(json.dumps(play), encoding="utf-8")
+    run = ansible.command("playbook", str(playbook))
+    assert run.code != 0
+    assert run.result("not-installed")["kind"] in ("ok", "skipped")
+    refused = run.result("snapd-2.14")
+    assert refused["kind"] == "failed"
+    assert "snapd 2.14.2~16.04 is too old (apt-get install --only-upgrade snapd)" in refused["msg"]

@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report from outside: records on the disk, `ansible-playbook`, and what it prints and writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _record_store
+from tests.unit.records import make_record
+from tests.unit.reports import HOSTILE, hostile_record
+
+from .conftest import Ansible
+
+ALL_FORMATS = ["table", "json", "jsonl", "markdown"]
+ALL_FILES = ["fleet.json", "fleet.jsonl", "fleet.md", "fleet.txt"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How the task ended: the exit code of the command, what it printed, and the task's result."""
+
+    code: int
+    output: str
+    result: dict[str, t.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Controller:
+    """A folder in which records lie, and in which Ansible is started."""
+
+    folder: Path
+
+    @property
+    def records(self) -> Path:
+        return self.folder / "records"
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "report"
+
+    def run(self, *words: str, **variables: str) -> Outcome:
+        """Run `ansible-playbook`, with the result of the last task."""
+        results = self.folder / "results"
+        (self.folder / "ansible.cfg").touch()
+        ended = Ansible(self.folder, {}).command(
+            "playbook",
+            *words,
+            ANSIBLE_CONFIG=str(self.folder / "ansible.cfg"),
+            ANSIBLE_CALLBACKS_ENABLED="ansible.builtin.tree",
+            ANSIBLE_CALLBACK_TREE_DIR=str(results),
+            **variables,
+        )
+        kept = results / "localhost"
+        result = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+        return Outcome(ended.returncode, ended.stdout, result)
+
+    def report(self, *words: str, then: list[dict[str, t.Any]] | None = None, **options: t.Any) -> Outcome:
+        """Run the module on `records`, or on other folders, and tasks after it."""
+        task = {"kernelops.livepatch.fleet_report": {"record_dir": "records", **options}, "register": "report"}
+        play = {"hosts": "localhost", "gather_facts": False, "tasks": [task, *(then or [])]}
+        playbook = self.folder / "play.yml"
+        playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
+        return self.run(str(playbook), *words)
+
+    def written(self) -> dict[str, str]:
+        """The files of the report by their names."""
+        return {path.name: path.read_text(encoding="utf-8") for path in self.output.iterdir()}
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Controller:
+    """Records of three hosts: one protected, one disabled, one that gave no answer since its record."""
+    controller = Controller(tmp_path)
+    _record_store.store(controller.records, make_record("web1"))
+    _record_store.store(controller.records, make_record("web2", "disabled"))
+    _record_store.store(controller.records, make_record("web3", "stale"))
+    reasons: t.Any = [{"id": "connection_failed", "message": "connection refused", "remedy": "start sshd"}]
+    _record_store.note_unreachable(controller.records, "web3", "2026-01-11T00:00:00Z", reasons)
+    return controller
+
+
+@pytest.mark.matrix
+def test_a_report_in_every_format(controller: Controller) -> None:
+    outcome = controller.report(formats=ALL_FORMATS, output_dir="report")
+    assert outcome.code == 0, outcome.output
+    written = controller.written()
+    assert sorted(written) == ALL_FILES
+    assert sorted(outcome.result["files"]) == [str(controller.output / name) for name in ALL_FILES]
+    assert outcome.result["changed"] is True
+    assert outcome.result["problems"] == []
+    assert outcome.result["summary"] == json.loads(written["fleet.json"])["summary"]
+    assert {state: hosts for state, hosts in outcome.result["hosts_by_state"].items() if hosts} == {
+        "unreachable": ["web3"],
+        "disabled": ["web2"],
+        "protected": ["web1"],
+    }
+    assert "3 hosts: 1 protected, 1 unreachable, 1 disabled." in outcome.output
+    assert "last seen 2026-01-10T06:00:00Z, stale; start sshd" in outcome.output
+    assert "3 hosts: 1 protected, 1 unreachable, 1 disabled." in written["fleet.txt"]
+    assert [json.loads(line)["host"] for line in written["fleet.jsonl"].splitlines()] == ["web3", "web2", "web1"]
+    assert "| `web2` | disabled |" in written["fleet.md"]
+
+
+def test_without_a_folder_the_table_is_shown_and_nothing_is_written(controller: Controller) -> None:
+    outcome = controller.report()
+    assert outcome.code == 0, outcome.output
+    assert (outcome.result["changed"], outcome.result["files"]) == (False, [])
+    assert "HOST  STATE" in outcome.output
+    assert not [path for path in controller.folder.rglob("fleet.*") if path.is_file()]
+
+
+def test_without_the_table_nothing_is_shown(controller: Controller) -> None:
+    outcome = controller.report(formats=["json"], output_dir="report")
+    assert "HOST" not in outcome.output
+    assert sorted(controller.written()) == ["fleet.json"]
+
+
+def test_folders_are_merged_by_the_playbook_and_the_newest_record_counts(controller: Controller) -> None:
+    other = controller.folder / "other"
+    _record_store.store(other, make_record("web1", "tampered", collected_at="2026-01-09T00:00:00Z"))
+    _record_store.store(other, make_record("web3", "protected", collected_at="2026-01-12T00:00:00Z"))
+    _record_store.store(other, make_record("db1"))
+    variables = {"livepatch_record_dir": ["records", "other"], "livepatch_fail_on": []}
+    outcome = controller.run("kernelops.livepatch.report", "-e", json.dumps(variables))
+    assert outcome.code == 0, outcome.output
+    assert outcome.result["hosts_by_state"]["protected"] == ["db1", "web1", "web3"]
+    assert outcome.result["summary"]["hosts"] == 4
+    folder = controller.folder / "livepatch-report"
+    assert sorted(path.name for path in folder.iterdir()) == ["fleet.json", "fleet.md", "fleet.txt"]
+
+
+def test_the_playbook_fails_by_itself_where_a_host_gave_no_answer(controller: Controller) -> None:
+    outcome = controller.run("kernelops.livepatch.report", "-e", "livepatch_record_dir=records")
+    assert outcome.code != 0
+    assert "Of 3 hosts, 1 unreachable (web3): fail_on names these states." in outcome.output
+    assert (controller.folder / "livepatch-report" / "fleet.json").is_file()
+
+
+@pytest.mark.matrix
+def test_hosts_that_are_expected_are_reported_and_others_left_out(controller: Controller) -> None:
+    outcome = controller.report(hosts=["web1", "web9"])
+    assert outcome.result["hosts_by_state"]["unreachable"] == ["web9"]
+    assert outcome.result["summary"]["hosts"] == 2
+    assert outcome.result["summary"]["left_out"] == 2
+    assert "left out: 2 hosts" in outcome.output
+
+
+def test_bad_files_are_named_and_the_rest_is_reported(controller: Controller) -> None:
+    (controller.records / "web1.json").write_text('{"schema": "kernelops.livepatch/rec', encoding="utf-8")
+    newer = {**make_record("web4"), "schema": "kernelops.livepatch/record/2"}
+    (controller.records / "web4.json").write_text(json.dumps(newer), encoding="utf-8")
+    malformed: t.Any = make_record("web5")
+    del malformed["patch"]["fixes"]
+    (controller.records / "web5.json").write_text(json.dumps(malformed), encoding="utf-8")
+    outcome = controller.report(record_dir=["records", "missing"])
+    assert outcome.code == 0, outcome.output
+    problems = {problem["id"]: problem for problem in outcome.result["problems"]}
+    assert {identifier: problem["host"] for identifier, problem in problems.items()} == {
+        "invalid_json": "web1",
+        "newer_schema": "web4",
+        "malformed_record": "web5",
+        "folder_unreadable": None,
+    }
+    assert "patch.fixes: is missing" in problems["malformed_record"]["message"]
+    assert "upgrade kernelops.livepatch" in problems["newer_schema"]["message"]
+    for problem in problems.values():
+        assert problem["path"] in outcome.output
+        assert problem["message"] in outcome.output
+    assert outcome.result["hosts_by_state"]["unreachable"] == ["web1", "web3", "web4", "web5"]
+    assert outcome.result["hosts_by_state"]["disabled"] == ["web2"]
+
+
+def test_no_record_and_no_host_is_a_failure_and_no_empty_report(controller: Controller) -> None:
+    outcome = controller.report(record_dir="recrods", output_dir="report", fail_on=["failed"])
+    assert outcome.code != 0
+    assert f"no record in {controller.folder / 'recrods'}" in outcome.result["msg"]
+    assert "No such file or directory" in outcome.result["msg"]
+    assert not controller.output.exists()
+
+
+@pytest.mark.matrix
+def test_a_rule_that_matches_fails_after_all_is_written(controller: Controller) -> None:
+    for number in range(10, 18):
+        _record_store.store(controller.records, make_record(f"web{number}", "failed"))
+    outcome = controller.report(formats=ALL_FORMATS, output_dir="report", fail_on=["tampered", "failed", "disabled"])
+    assert outcome.code != 0
+    assert outcome.result["msg"].startswith(
+        "Of 11 hosts, 8 failed (web10, web11, web12, web13, web14 and 3 more); 1 disabled (web2): "
+    )
+    assert str(controller.output / "fleet.txt") in outcome.result["msg"]
+    assert sorted(controller.written()) == ALL_FILES
+    assert outcome.result["summary"]["states"]["failed"] == 8
+    assert "hosts_by_state" not in outcome.result
+
+
+def test_a_rule_that_does_not_match_does_not_fail(controller: Controller) -> None:
+    assert controller.report(fail_on=["failed", "tampered"]).code == 0
+
+
+def test_a_rule_that_does_not_exist_is_refused_with_the_nearest_name(controller: Controller) -> None:
+    outcome = controller.report(fail_on=["end-of-live"], formats=ALL_FORMATS, output_dir="report")
+    assert outcome.code != 0
+    assert "there is no rule 'end-of-live'. Did you mean 'end_of_life'?" in outcome.result["msg"]
+    assert not controller.output.exists()
+
+
+@pytest.mark.matrix
+def test_check_mode_tells_what_would_be_and_writes_nothing(controller: Controller) -> None:
+    options: dict[str, t.Any] = {"formats": ALL_FORMATS, "output_dir": "report"}
+    foretold = controller.report("--check", **options)
+    assert foretold.code == 0, foretold.output
+    assert not controller.output.exists()
+    real = controller.report(**options)
+    assert foretold.result == real.result
+    assert "HOST  STATE" in foretold.output
+    assert controller.report("--check", **options).result["changed"] is False
+
+
+def test_the_same_records_leave_the_files_as_they_are(controller: Controller) -> None:
+    options: dict[str, t.Any] = {"formats": ALL_FORMATS, "output_dir": "report"}
+    controller.report(**options)
+    before = controller.written()
+    outcome = controller.report(**options)
+    assert outcome.result["changed"] is False
+    assert len(outcome.result["files"]) == 4
+    assert controller.written() == before
+    _record_store.store(controller.records, make_record("web2", "protected"))
+    assert controller.report(**options).result["changed"] is True
+    assert '"disabled": 0' in controller.written()["fleet.json"]
+    (controller.output / "fleet.md").unlink()
+    assert controller.report(**options).result["changed"] is True
+
+
+def test_a_folder_that_cannot_be_written_is_named_after_the_table_is_shown(controller: Controller) -> None:
+    controller.output.write_text("a file, where a folder must be", encoding="utf-8")
+    outcome = controller.report(formats=ALL_FORMATS, output_dir="report")
+    assert outcome.code != 0
+    assert f"Cannot write the report to {controller.output / 'fleet.txt'}" in outcome.result["msg"]
+    assert "choose another output_dir" in outcome.result["msg"]
+    assert "3 hosts:" in outcome.output
+
+
+def test_a_report_is_not_written_among_the_records(controller: Controller) -> None:
+    outcome = controller.report(formats=["json"], output_dir="./report/../records")
+    assert outcome.code != 0
+    assert "which holds records" in outcome.result["msg"]
+    assert not (controller.records / "fleet.json").exists()
+
+
+@pytest.mark.matrix
+def test_what_hosts_say_is_never_run_or_obeyed(controller: Controller) -> None:
+    canary = controller.folder / "canary"
+    jinja = f"{{{{ lookup('pipe', 'touch {canary}') }}}}"
+    for index, text in enumerate((*HOSTILE, jinja)):
+        record = hostile_record(text)
+        record["host"] = f"evil{index}"
+        _record_store.store(controller.records, record)
+    _record_store.store(controller.records, {**hostile_record(jinja), "host": jinja})
+    show = {"ansible.builtin.debug": {"msg": "{{ report.summary.kernels }} {{ report.hosts_by_state.failed }}"}}
+    outcome = controller.report(formats=ALL_FORMATS, output_dir="report", then=[show])
+    assert outcome.code == 0, outcome.output
+    assert "lookup('pipe', 'touch " in outcome.output
+    assert not canary.exists()
+    for name, text in {**controller.written(), "standard output": outcome.output}.items():
+        assert all(line.isprintable() for line in text.split("\n")), name
+    outside_code = re.sub("`[^`]*`", "", controller.written()["fleet.md"])
+    assert not re.search(r"<script|<!--|://|(?<!\\)\[", outside_code)
+
+
+def test_colour_follows_the_users_settings_and_never_reaches_files_or_logs(controller: Controller) -> None:
+    log = controller.folder / "ansible.log"
+    playbook = ("kernelops.livepatch.report", "-e", "livepatch_record_dir=records")
+    plain = controller.run(*playbook)
+    coloured = controller.run(*playbook, ANSIBLE_NOCOLOR="0", ANSIBLE_FORCE_COLOR="1", ANSIBLE_LOG_PATH=str(log))
+    assert "\x1b" not in plain.output
+    assert "\x1b[32mprotected" in coloured.output
+    logged = log.read_text(encoding="utf-8")
+    assert "web1  protected" in logged
+    assert "\x1b[32mprotected" not in logged
+    report = (controller.folder / "livepatch-report" / "fleet.txt").read_text(encoding="utf-8")
+    assert "\x1b" not in report
+
+
+def test_the_table_is_as_wide_as_the_terminal(controller: Controller) -> None:
+    playbook = ("kernelops.livepatch.report", "-e", "livepatch_record_dir=records")
+    assert "NEXT STEP" not in controller.run(*playbook, COLUMNS="80").output
+    assert "NEXT STEP" in controller.run(*playbook, COLUMNS="140").output
+
+
+def test_the_role_reports_once_for_a_play_on_many_hosts(controller: Controller) -> None:
+    role = {"role": "kernelops.livepatch.report", "vars": {"report_record_dir": "records", "report_fail_on": []}}
+    role["vars"]["report_hosts"] = "{{ ansible_play_hosts_all }}"  # type: ignore[index]  # a literal, just above
+    play = {"hosts": "all", "gather_facts": False, "roles": [role]}
+    playbook = controller.folder / "play.yml"
+    playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
+    outcome = controller.run(str(playbook), "-i", "web1,web2,web8,")
+    assert outcome.code == 0, outcome.output
+    assert outcome.output.count("Livepatch report of") == 1
+    assert "3 hosts: 1 protected, 1 unreachable, 1 disabled." in outcome.output
+    document = json.loads((controller.folder / "livepatch-report" / "fleet.json").read_text(encoding="utf-8"))
+    assert [entry["host"] for entry in document["unreachable"]] == ["web8"]
+
+
+def test_the_role_takes_every_host_that_has_a_record_by_default(controller: Controller) -> None:
+    role = {"role": "kernelops.livepatch.report", "vars": {"report_record_dir": ["records"]}}
+    play = {"hosts": "localhost", "gather_facts": False, "roles": [role]}
+    playbook = controller.folder / "play.yml"
+    playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
+    outcome = controller.run(str(playbook))
+    assert outcome.code != 0
+    assert "Of 3 hosts, 1 unreachable (web3)" in outcome.output

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Makes reports for tests from records, and the words with which a hostile host tries to act in them."""
+
+from __future__ import annotations
+
+import json
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
+    Document,
+    Recorded,
+    Report,
+    assemble,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.spool import Spool
+
+from .records import make_record
+
+GENERATED_AT = "2026-01-12T00:00:00Z"
+
+HOSTILE = (
+    "\x1b[2J\x1b]0;title\x07",
+    "line one\nline two\r\n\x0b\u2028\u2029",
+    "\u202egnp.exe\u2066\u200b\ufeff",
+    "\x00\x7f\x9b31m",
+    "\ud800",
+    "{{ lookup('pipe', 'id') }}{% raw %}",
+    "<script>alert(1)</script><!-- &amp; -->",
+    "a | b |\n| c | d |",
+    "`code` **bold** _em_ ~~gone~~ [link](javascript:alert(1)) ![image](https://evil.example/x)",
+    "https://evil.example www.evil.example me@evil.example @everyone #1",
+    "\\| \\` \\",
+    '"},{"state": "protected"}',
+    "漢字かな" * 30,
+    "x" * 10_000,
+)
+
+
+def recorded(record: Record) -> Recorded:
+    """Return a record as a folder gives it."""
+    return Recorded(record, json.dumps(record).encode())
+
+
+def a_report(*documents: Document, hosts: list[str] | None = None) -> Report:
+    """Make the report of documents."""
+    return assemble(documents, hosts, GENERATED_AT, Spool())
+
+
+def hostile_record(text: str) -> Record:
+    """Make a record that says the text wherever a host has a say, and in its name too."""
+    return make_record(
+        f"evil{text}",
+        "failed",
+        system__kernel__full=text,
+        system__kernel__release=text,
+        client__version=text,
+        patch__version=text,
+        patch__support=text,
+        patch__upgrade_required_by=text,
+        assessment__reasons=[{"id": "apply_failed", "message": text, "remedy": text}],
+    )

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The schema of the record: what it takes, what it refuses, and where it says the mistake is."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+from collections.abc import Iterator
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import (
+    SCHEMA,
+    STATES,
+    NewerSchemaError,
+    RecordError,
+    validate,
+)
+
+from .records import make_record
+
+Steps = tuple[str | int, ...]
+
+
+def _places(value: t.Any, steps: Steps = ()) -> Iterator[Steps]:
+    """Every place in a document, the document itself aside."""
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in members:
+        yield (*steps, key)
+        yield from _places(member, (*steps, key))
+
+
+def _name(steps: Steps) -> str:
+    words = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    return "".join(words).removeprefix(".")
+
+
+def _parent(document: t.Any, steps: Steps) -> t.Any:
+    for step in steps[:-1]:
+        document = document[step]
+    return document
+
+
+PLACES = list(_places(make_record()))
+KEYS = [steps for steps in PLACES if isinstance(steps[-1], str)]
+
+
+def test_a_record_is_returned_as_it_is() -> None:
+    record = make_record()
+    assert validate(record) is record
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_is_a_state_of_a_record(state: t.Any) -> None:
+    assert make_record(state=state)["assessment"]["state"] == state
+
+
+@pytest.mark.parametrize("steps", KEYS, ids=map(_name, KEYS))
+def test_a_missing_key_is_named(steps: Steps) -> None:
+    document = copy.deepcopy(make_record())
+    del _parent(document, steps)[steps[-1]]
+    with pytest.raises(RecordError) as caught:
+        validate(document)
+    assert caught.value.path == _name(steps)
+
+
+@pytest.mark.parametrize("steps", PLACES, ids=map(_name, PLACES))
+def test_a_value_of_the_wrong_kind_is_named(steps: Steps) -> None:
+    document = copy.deepcopy(make_record())
+    _parent(document, steps)[steps[-1]] = 1.5
+    with pytest.raises(RecordError) as caught:
+        validate(document)
+    assert caught.value.path == _name(steps)
+    assert str(caught.value).startswith(_name(steps))
+
+
+@pytest.mark.parametrize("steps", PLACES, ids=map(_name, PLACES))
+def test_a_key_that_this_version_does_not_know_is_accepted(steps: Steps) -> None:
+    document = copy.deepcopy(make_record())
+    place = _parent(document, steps)
+    if isinstance(place, dict):
+        place["added_later"] = [{"anything": None}]
+    validate(document)
+
+
+def test_a_yes_or_no_is_no_count() -> None:
+    with pytest.raises(RecordError) as caught:
+        make_record(system__containers={"docker": True, "lxd": None, "podman": None})
+    assert caught.value.path == "system.containers.docker"
+
+
+@pytest.mark.parametrize("version", ["2", "17"])
+def test_a_record_of_a_later_schema_is_told_apart_from_a_broken_one(version: str) -> None:
+    with pytest.raises(NewerSchemaError, match=SCHEMA):
+        validate({"schema": f"kernelops.livepatch/record/{version}", "state_of_2": {}})
+
+
+@pytest.mark.parametrize("schema", [None, 1, "", "1", "record/1", "kernelops.livepatch/report/1", f"{SCHEMA}.1"])
+def test_a_document_of_another_kind_is_refused(schema: object) -> None:
+    with pytest.raises(RecordError) as caught:
+        validate({**make_record(), "schema": schema})
+    assert caught.value.path == "schema"
+    assert not isinstance(caught.value, NewerSchemaError)
+
+
+@pytest.mark.parametrize("document", [None, [], "text", 1])
+def test_what_is_no_mapping_is_no_record(document: object) -> None:
+    with pytest.raises(RecordError, match="expected a record"):
+        validate(document)
