@@ -14,7 +14,6 @@ import dataclasses
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -118,8 +117,7 @@ def running() -> t.Iterator[Sshd]:
         try:
             yield sshd
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
+            _end(process)
     finally:
         shutil.rmtree(folder)
 
@@ -210,6 +208,11 @@ def _start(sshd: Sshd) -> subprocess.Popen[bytes]:
             if peer.recv(4) == b"SSH-":
                 return process
         time.sleep(0.05)
+    _end(process)
+    raise RuntimeError(f"sshd did not start on port {sshd.port}; what it says stands above")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the namespaces: their first process goes with its parent, and all others go with it."""
     process.kill()
     process.wait()
-    raise RuntimeError(f"sshd did not start on port {sshd.port}; what it says stands above")

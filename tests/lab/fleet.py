@@ -60,11 +60,6 @@ class Fleet:
         """What Ansible needs in its environment to reach this fleet."""
         return {"ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS), "ANSIBLE_INVENTORY": str(self.inventory)}
 
-    @property
-    def has_copies(self) -> bool:
-        """Do the hosts share one root, as copies of one description."""
-        return len({host.name for host in self.hosts.values()}) < len(self.hosts)
-
     def root(self, name: str) -> Path:
         """The root folder of a host, seen from outside."""
         return self.directory / "hosts" / name / "root"
@@ -194,6 +189,7 @@ def _build_hosts(fleet: Fleet) -> None:
     now = dt.datetime.now(dt.timezone.utc)
     toolboxes = Toolboxes(fleet.directory / "tools")
     originals: dict[str, Path] = {}
+    shared = len({host.name for host in fleet.hosts.values()}) < len(fleet.hosts)
     for name, host in fleet.hosts.items():
         root = fleet.root(name)
         for folder in (root.parent, *(root.parent / own for own in OWN_FOLDERS)):
@@ -209,7 +205,7 @@ def _build_hosts(fleet: Fleet) -> None:
             fit_root(root, host, toolboxes)
             tree.close(root)
         session = {
-            "command": command(host, name, root.parent, toolboxes.for_host(host), shared=fleet.has_copies),
+            "command": command(host, name, root.parent, toolboxes.for_host(host), shared=shared),
             "environment": environment(host),
             "booted_at": now.timestamp() - seconds(host.kernel.booted),
             "unreachable": host.faults.unreachable,

@@ -88,7 +88,7 @@ def a_host(**changes: t.Any) -> HostFacts:
         carried_keys=(KEY,),
         livepatch_in_kernel=True,
         desktop=False,
-        fips_source=None,
+        fips_updates=False,
         snapd=Snapd(installed=True, version="2.58", answers=True),
         client_installed=True,
         client=a_client(),

@@ -240,26 +240,19 @@ def _kernel_conflict(facts: HostFacts) -> Check:
             required=required,
             remedy="boot another flavour, or patch this host by kernel upgrade and reboot",
         )
-    if not kernel.fips or facts.fips_source == "updates":
-        status: CheckStatus = "unknown" if kernel.release is None else "pass"
-        message = "no kernel is known" if kernel.release is None else "the kernel is of no kind that conflicts"
-        return _check("kernel_conflict", status, message, found=found, required=required)
-    if facts.fips_source == "certified":
-        return _check(
-            "kernel_conflict",
-            "fail",
-            "Livepatch conflicts with FIPS-certified kernels: a patch would end their certification",
-            found=found,
-            required=required,
-            remedy="use fips-updates (pro enable fips-updates), or patch by kernel upgrade and reboot",
-        )
+    if kernel.release is None:
+        message = "the kind of the kernel could not be determined"
+        return _check("kernel_conflict", "unknown", message, required=required, remedy="look at `uname -r` on the host")
+    if not kernel.fips or facts.fips_updates:
+        message = "the kernel is of no kind that conflicts"
+        return _check("kernel_conflict", "pass", message, found=found, required=required)
     return _check(
         "kernel_conflict",
-        "unknown",
-        "this is a FIPS kernel, and whether from fips (which conflicts) or fips-updates could not be determined",
+        "fail",
+        "Livepatch conflicts with FIPS-certified kernels, and nothing here says that this one is from fips-updates",
         found=found,
         required=required,
-        remedy="check `pro status` on the host",
+        remedy="use fips-updates (pro enable fips-updates), or patch by kernel upgrade and reboot",
     )
 
 

@@ -74,7 +74,7 @@ class HostFacts:
     carried_keys: tuple[kernel_patches.CarriedKey, ...] | None
     livepatch_in_kernel: bool | None
     desktop: bool
-    fips_source: t.Literal["certified", "updates"] | None
+    fips_updates: bool
     snapd: Snapd
     client_installed: bool | None
     client: client_status.ClientStatus | None
@@ -148,7 +148,7 @@ def read_facts(sections: Sections) -> HostFacts:
         carried_keys=_carried_keys(sections),
         livepatch_in_kernel=_livepatch_in_kernel(sections, files, identity.release),
         desktop=bool(files.below("/usr/share/xsessions/") or files.below("/usr/share/wayland-sessions/")),
-        fips_source=_fips_source(files),
+        fips_updates=_fips_updates(files),
         snapd=_snapd(sections),
         client_installed=_client_installed(sections, files),
         client=_client(sections, files),
@@ -325,14 +325,13 @@ def _livepatch_in_kernel(sections: Sections, files: _Files, release: str | None)
     return False if files.access("/sys/kernel") == "ok" and files.access(_LIVEPATCH) == "absent" else None
 
 
-def _fips_source(files: _Files) -> t.Literal["certified", "updates"] | None:
-    """Which of its two FIPS archives Ubuntu Pro has set up here."""
-    folder = "/etc/apt/sources.list.d/ubuntu-fips"
-    if {files.access(f"{folder}-updates.list"), files.access(f"{folder}-updates.sources")} & {"ok", "denied"}:
-        return "updates"
-    if {files.access(f"{folder}.list"), files.access(f"{folder}.sources")} & {"ok", "denied"}:
-        return "certified"
-    return None
+def _fips_updates(files: _Files) -> bool:
+    """Whether Ubuntu Pro has set up the archive of FIPS kernels that are updated, and so not certified.
+
+    Ubuntu Pro names the files of its archives so (ubuntu-pro-client, uaclient/entitlements/repo.py).
+    """
+    source = "/etc/apt/sources.list.d/ubuntu-fips-updates"
+    return any(files.access(f"{source}.{suffix}") in ("ok", "denied") for suffix in ("list", "sources"))
 
 
 def _snapd(sections: Sections) -> Snapd:

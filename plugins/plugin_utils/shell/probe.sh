@@ -62,7 +62,6 @@ paths() {
     note /sys/kernel /sys/kernel/livepatch /sys/firmware/efi /proc/keys
     note /.dockerenv /run/.containerenv /proc/sys/fs/binfmt_misc/WSLInterop
     note /usr/share/xsessions/*.desktop /usr/share/wayland-sessions/*.desktop
-    note /etc/apt/sources.list.d/ubuntu-fips.list /etc/apt/sources.list.d/ubuntu-fips.sources
     note /etc/apt/sources.list.d/ubuntu-fips-updates.list /etc/apt/sources.list.d/ubuntu-fips-updates.sources
     note /snap/bin/canonical-livepatch /var/snap/canonical-livepatch/common/machine-token
     entries /var/snap/canonical-livepatch/common/locks
