@@ -55,7 +55,7 @@ def run_all(session: nox.Session, *commands: list[str], env: dict[str, str] | No
         try:
             session.run(*command, env=env, external=True)
         except CommandFailed:
-            failed.append(command[0])
+            failed.append(" ".join(command[:4]) if command[0] == "python" else command[0])
     if failed:
         session.error(f"failed: {', '.join(failed)}")
 
@@ -79,11 +79,10 @@ def ansible_environment(session: nox.Session) -> dict[str, str]:
     }
 
 
-def run_pytest(session: nox.Session, tests: str, *arguments: str) -> None:
-    """Run pytest on a folder of tests; what stands after ``--`` on nox's command line goes to it too."""
+def pytest(session: nox.Session, tests: str, *options: str) -> list[str]:
+    """Words that run pytest on a folder; what stands after ``--`` on nox's command line goes to it too."""
     report = REPORTS / f"{session.name}-{Path(tests).name}.xml"
-    words = [tests, *arguments, f"--junitxml={report}", *session.posargs]
-    session.run("python", "-m", "pytest", *words, env=ansible_environment(session))
+    return ["python", "-m", "pytest", tests, *options, f"--junitxml={report}", *session.posargs]
 
 
 @nox.session(python=NEWEST_PYTHON, tags=["lint"])
@@ -148,14 +147,14 @@ def sanity(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Tests of the core and of the controller's side, without a host."""
     install(session, ANSIBLE, "requirements.txt", "tests/requirements-tests.txt")
-    run_pytest(session, "tests/unit")
+    run_all(session, pytest(session, "tests/unit"), env=ansible_environment(session))
 
 
 @nox.session(python=NEWEST_PYTHON)
 def integration(session: nox.Session) -> None:
     """Tests that run Ansible against lab hosts and a real sshd."""
     install(session, ANSIBLE, "requirements.txt", "tests/requirements-tests.txt")
-    run_pytest(session, "tests/integration")
+    run_all(session, pytest(session, "tests/integration"), env=ansible_environment(session))
 
 
 def matrix(core: interpreters.Core) -> None:
@@ -168,8 +167,12 @@ def matrix(core: interpreters.Core) -> None:
         if not pythons:
             session.skip(f"ansible-core {core.version} needs Python {core.describe_pythons()}, and none was found")
         install(session, f"ansible-core~={core.version}.0", "requirements.txt", "tests/requirements-tests.txt")
-        run_pytest(session, "tests/unit")
-        run_pytest(session, "tests/integration", "-m", "matrix")
+        run_all(
+            session,
+            pytest(session, "tests/unit"),
+            pytest(session, "tests/integration", "-m", "matrix"),
+            env=ansible_environment(session),
+        )
 
 
 for each in interpreters.CORES:

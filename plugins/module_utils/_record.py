@@ -189,62 +189,96 @@ class RecordError(ValueError):
 
     def __init__(self, path: str, message: str) -> None:
         self.path = path
+        self.message = message
         super().__init__(f"{path}: {message}" if path else message)
+
+    def below(self, step: str) -> RecordError:
+        """The same error, seen from one level up."""
+        joint = "." if self.path and not self.path.startswith("[") else ""
+        return RecordError(f"{step}{joint}{self.path}", self.message)
 
 
 class NewerSchemaError(RecordError):
     """A record written by a later version of this collection, in a schema that this one cannot read."""
 
 
-_Checker = t.Callable[[object, str], None]
+# A checker takes a value and raises `RecordError` where it does not fit. Reports hold records by the hundred thousand
+# against the schema, so the common case is one look-up of a member's class, and places are named only on failure.
+_Checker = t.Callable[[object], None]
+_Member = tuple[str, frozenset[type], _Checker]
 
 
-def _check_mapping(value: object, path: str, members: dict[str, _Checker]) -> None:
-    if not isinstance(value, dict):
-        raise RecordError(path, f"expected a mapping, found {_kind(value)}")
-    for key, check in members.items():
-        place = f"{path}.{key}" if path else key
-        if key not in value:
-            raise RecordError(place, "is missing")
-        check(value[key], place)
+def _mapping_checker(members: tuple[_Member, ...]) -> _Checker:
+    def check(value: object) -> None:
+        if not isinstance(value, dict):
+            raise RecordError("", f"expected a mapping, found {_kind(value)}")
+        key = ""
+        try:
+            for key, scalars, checker in members:
+                member = value[key]
+                if member.__class__ not in scalars:
+                    checker(member)
+        except KeyError:
+            raise RecordError(key, "is missing") from None
+        except RecordError as error:
+            raise error.below(key) from None
+
+    return check
 
 
-def _check_list(value: object, path: str, item: _Checker) -> None:
-    if not isinstance(value, list):
-        raise RecordError(path, f"expected a list, found {_kind(value)}")
-    for index, member in enumerate(value):
-        item(member, f"{path}[{index}]")
+def _list_checker(item: _Checker) -> _Checker:
+    def check(value: object) -> None:
+        if not isinstance(value, list):
+            raise RecordError("", f"expected a list, found {_kind(value)}")
+        for index, member in enumerate(value):
+            try:
+                item(member)
+            except RecordError as error:
+                raise error.below(f"[{index}]") from None
+
+    return check
 
 
-def _check_choice(value: object, path: str, choices: tuple[object, ...]) -> None:
-    if value not in choices or isinstance(value, (list, dict)):
-        raise RecordError(path, f"expected one of {', '.join(map(str, choices))}, found {value!r:.80}")
+def _choice_checker(choices: tuple[object, ...]) -> _Checker:
+    def check(value: object) -> None:
+        if not isinstance(value, str) or value not in choices:
+            raise RecordError("", f"expected one of {', '.join(map(str, choices))}, found {value!r:.80}")
+
+    return check
 
 
-def _check_scalar(value: object, path: str, kinds: tuple[type, ...]) -> None:
-    # bool is a kind of int in Python, and never what a count means.
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise RecordError(path, f"expected {wanted}, found {_kind(value)}")
+def _scalar_checker(kinds: tuple[type, ...]) -> _Checker:
+    def check(value: object) -> None:
+        # bool is a kind of int in Python, and never what a count means.
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            wanted = " or ".join("null" if kind is types.NoneType else kind.__name__ for kind in kinds)
+            raise RecordError("", f"expected {wanted}, found {_kind(value)}")
+
+    return check
 
 
 def _kind(value: object) -> str:
     return "null" if value is None else type(value).__name__
 
 
+def _scalars(annotation: t.Any) -> tuple[type, ...]:
+    """The plain types that an annotation of this module allows; none for what is not a scalar."""
+    origin, arguments = t.get_origin(annotation), t.get_args(annotation)
+    if origin in (types.UnionType, t.Union):
+        return arguments
+    return (annotation,) if origin is None and not t.is_typeddict(annotation) else ()
+
+
 @functools.cache
 def _checker(annotation: t.Any) -> _Checker:
     """Turn a type of this module into a function that holds a value against it."""
     if t.is_typeddict(annotation):
-        members = {key: _checker(kind) for key, kind in t.get_type_hints(annotation).items()}
-        return functools.partial(_check_mapping, members=members)
+        hints = t.get_type_hints(annotation).items()
+        return _mapping_checker(tuple((key, frozenset(_scalars(kind)), _checker(kind)) for key, kind in hints))
     origin, arguments = t.get_origin(annotation), t.get_args(annotation)
     if origin is list:
-        return functools.partial(_check_list, item=_checker(arguments[0]))
-    if origin is t.Literal:
-        return functools.partial(_check_choice, choices=arguments)
-    kinds = arguments if origin in (types.UnionType, t.Union) else (annotation,)
-    return functools.partial(_check_scalar, kinds=tuple(kinds))
+        return _list_checker(_checker(arguments[0]))
+    return _choice_checker(arguments) if origin is t.Literal else _scalar_checker(_scalars(annotation))
 
 
 def validate(document: object) -> Record:
@@ -260,5 +294,5 @@ def validate(document: object) -> Record:
         raise RecordError("schema", f"expected {SCHEMA}, found {schema!r:.80}")
     if int(version) > SCHEMA_VERSION:
         raise NewerSchemaError("schema", f"this is {schema}, and this version of the collection reads up to {SCHEMA}")
-    _checker(Record)(document, "")
+    _checker(Record)(document)
     return t.cast(Record, document)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import functools
 import pathlib
+import re
 import secrets
 import shlex
 import typing as t
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import sections
 
@@ -22,6 +25,10 @@ _SHELL_FOLDER = pathlib.Path(__file__).parent / "shell"
 
 SECTION_LIMIT = 262_144
 """Bytes that one section may bring, on each stream."""
+
+_WRONG_PASSWORD = re.compile(
+    r"(?i)incorrect (\S+ )?password|sorry, try again|duplicate become password|authentication failure"
+)
 
 
 class HostShellError(Exception):
@@ -49,19 +56,24 @@ def run_script(
     Raises `HostShellError`; a connection that fails raises what Ansible raises.
     """
     nonce = secrets.token_hex(16)
-    script = compose(name, nonce, variables)
-    if _takes_stdin(action):
-        answer = action._low_level_execute_command("/bin/sh -s", in_data=script.encode())
-    elif secret:
+    if secret and not _takes_stdin(action):
         raise HostShellError(
             "stdin_unavailable",
             f"{_way_in(action)} cannot pass standard input, and a secret must not go on a command line",
             "use a connection and a become method that pass standard input, such as ssh with sudo",
         )
-    else:
-        answer = action._low_level_execute_command(f"/bin/sh -c {shlex.quote(script)} </dev/null")
     try:
-        return sections.parse(answer.get("stdout", ""), answer.get("stderr", ""), nonce)
+        answer = _send(action, name, nonce, variables)
+    except AnsibleConnectionFailure:
+        raise
+    except AnsibleError as error:
+        # Some connections notice that privilege escalation failed, others hand on what it said.
+        refusal = _refusal(str(error))
+        if refusal is None:
+            raise
+        raise refusal from error
+    try:
+        return sections.parse(answer["stdout"], answer["stderr"], nonce)
     except sections.NoAnswerError:
         raise _explain(answer) from None
 
@@ -73,11 +85,26 @@ def compose(name: str, nonce: str, variables: Mapping[str, str]) -> str:
     return f"{head}{_script(name)}\nrun {SECTION_LIMIT}\n"
 
 
+def _send(action: ActionBase, name: str, nonce: str, variables: Mapping[str, str]) -> dict[str, t.Any]:
+    if _takes_stdin(action):
+        script = compose(name, nonce, variables)
+        return dict(action._low_level_execute_command("/bin/sh -s", in_data=script.encode()))
+    script = compose(name, nonce, {"terminal": "1", **variables})
+    answer = action._low_level_execute_command(f"/bin/sh -c {shlex.quote(script)} </dev/null")
+    # A terminal ends lines in its own way, and what the script said on its other stream follows the first.
+    output, done, errors = answer["stdout"].replace("\r\n", "\n").partition(f"@{nonce} done\n")
+    return {**answer, "stdout": output + done, "stderr": errors + answer["stderr"]}
+
+
 def _takes_stdin(action: ActionBase) -> bool:
-    become = action._connection.become
+    connection = action._connection
+    become = connection.become
     if become is not None and (become.name.rpartition(".")[2] == "su" or become.require_tty):
         return False
-    return bool(action._connection.has_pipelining)
+    if become is not None and connection.transport == "local" and become.get_option("become_pass"):
+        # This connection then puts a terminal in the place of standard input, unless told to use pipes.
+        return bool(connection.get_option("pipelining"))
+    return bool(connection.has_pipelining)
 
 
 def _way_in(action: ActionBase) -> str:
@@ -89,27 +116,32 @@ def _way_in(action: ActionBase) -> str:
 def _explain(answer: Mapping[str, t.Any]) -> HostShellError:
     """Say why no script ran, from what came back instead."""
     said = " ".join(f"{answer.get('stderr', '')} {answer.get('stdout', '')}".split())[-400:]
+    code = answer.get("rc")
+    return _refusal(said) or HostShellError(
+        "script_did_not_run",
+        f"the host's shell did not run the script (exit code {code}): {said or 'no output'}",
+        "check that the login is an ordinary shell: `ansible HOST -m raw -a 'echo ok'`",
+    )
+
+
+def _refusal(said: str) -> HostShellError | None:
+    """Know a failed privilege escalation by the words of sudo, su, or Ansible on their behalf."""
     if "must have a tty" in said:
         return HostShellError(
             "sudo_requires_tty",
             "sudo on the host refuses to work without a terminal (requiretty)",
             "remove `Defaults requiretty` for this user in sudoers, or log in as root",
         )
-    if "password is required" in said or "Missing sudo password" in said:
+    if "password is required" in said or re.search(r"Missing \S+ password", said):
         return HostShellError(
             "become_password_missing",
             "privilege escalation asked for a password and got none",
             "give the password with --ask-become-pass or ansible_become_password",
         )
-    if "incorrect password" in said.lower() or "sorry, try again" in said.lower():
+    if _WRONG_PASSWORD.search(said):
         return HostShellError(
             "become_password_wrong",
             "privilege escalation refused the password",
             "check ansible_become_password for this host",
         )
-    code = answer.get("rc")
-    return HostShellError(
-        "script_did_not_run",
-        f"the host's shell did not run the script (exit code {code}): {said or 'no output'}",
-        "check that the login is an ordinary shell: `ansible HOST -m raw -a 'echo ok'`",
-    )
+    return None

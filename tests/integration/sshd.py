@@ -137,7 +137,7 @@ def _demand_namespaces() -> None:
 def _prepare(folder: Path) -> Sshd:
     """Write all that the server and its accounts need into the folder."""
     # Quotes, blanks and shell characters must all survive the way to sudo and su.
-    sshd = Sshd(_free_port(), folder, f"it's \"$made\" up {secrets.token_hex(8)}", f"root; & {secrets.token_hex(8)}")
+    sshd = Sshd(_free_port(), folder, f'it\'s "$made" up {secrets.token_hex(8)}', f"root; & {secrets.token_hex(8)}")
     folder.chmod(0o755)
     for name in ("login_key", "host_key"):
         key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]

@@ -16,7 +16,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="lab", description="A fleet of described hosts, each in a sandbox.")
     commands = parser.add_subparsers(dest="command", required=True)
     bring_up = commands.add_parser("up", help="bring a fleet up")
-    bring_up.add_argument("--count", type=int, metavar="N", help="N copies of one host, in place of all that are described")
+    bring_up.add_argument(
+        "--count", type=int, metavar="N", help="N copies of one host, in place of all that are described"
+    )
     bring_up.add_argument("--like", default=REPLICATED, metavar="HOST", help="the host to copy (%(default)s)")
     take_down = commands.add_parser("down", help="take it down, and remove what it made")
     for command in (bring_up, take_down):

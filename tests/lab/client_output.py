@@ -32,10 +32,10 @@ _HUMANE_SUPPORT = {
     "kernel-upgrade-required": "✗ livepatch coverage ended; please upgrade the kernel and reboot",
     "kernel-end-of-life": "✗ kernel series {series} is end of life",
 }
-_NOT_ENABLED = {
-    "2016": "Machine is not enabled. Please run 'sudo canonical-livepatch enable' with the\n"
-    "token obtained from https://ubuntu.com/livepatch.\n",
-}
+_NOT_ENABLED = (
+    "Machine is not enabled. Please run 'sudo canonical-livepatch enable' with the\n"
+    "token obtained from https://ubuntu.com/livepatch.\n"
+)
 _SETTINGS = {
     "http-proxy": "",
     "https-proxy": "",
@@ -78,7 +78,7 @@ def texts(client: Client, machine: Machine) -> dict[str, str]:
     return status | {
         "config": "".join(f"{key}: {_quoted(value)}\n" for key, value in _settings(client, machine).items()),
         "version": f"canonical-livepatch version {_version(client)}\n",
-        "not-enabled": _NOT_ENABLED["2016"],
+        "not-enabled": _NOT_ENABLED,
         "daemon-down": _daemon_down(client, machine),
         "refusal": f"{machine.now:%Y/%m/%d %H:%M:%S} cannot use livepatch: your kernel "
         f'"{_release(machine.kernel)}" is not eligible for livepatch updates\n',
@@ -218,7 +218,7 @@ def _json_status(client: Client, machine: Machine, *, verbose: bool) -> dict[str
         }
         for other in client.other_kernels
     ]
-    document = {
+    document: dict[str, t.Any] = {
         "Client-Version": _version(client),
         "Machine-Id": machine.machine_id,
         **({"Machine-Token": machine.machine_token} if verbose else {}),
@@ -259,19 +259,24 @@ def _humane_status(client: Client, machine: Machine, *, verbose: bool) -> str:
     ]
     if client.supported is not None:
         series = ".".join(machine.kernel.split(".")[:2])
-        lines.append("kernel state: " + _HUMANE_SUPPORT.get(client.supported, client.supported).replace("{series}", series))
+        lines.append(
+            "kernel state: " + _HUMANE_SUPPORT.get(client.supported, client.supported).replace("{series}", series)
+        )
     lines.append("patch state: " + _HUMANE_STATES.get(client.patch_state, client.patch_state))
     if client.patch_version:
         lines.append(f"patch version: {client.patch_version}")
     if client.generation in ("10", "11"):
-        lines.append(f"tier: {client.tier} (Free usage; This machine beta tests new patches.)")
+        free = " (Free usage; This machine beta tests new patches.)" if client.tier == "updates" else ""
+        lines.append(f"tier: {client.tier}{free}")
         lines.append(f"machine id: {machine.machine_id}")
     if verbose:
         lines += [f"client version: {_version(client)}", f"machine token: {machine.machine_token}"]
     return "\n".join(lines) + "\n"
 
 
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9 ()@._/-]*|\d{4}-\d\d-\d\dT[0-9:.+-]+Z?|\d+[hms][0-9hms]*|\d+\.\d+\.\d+(-[0-9a-z.~+-]+)?")
+_PLAIN = re.compile(
+    r"[A-Za-z][A-Za-z0-9 ()@._/-]*|\d{4}-\d\d-\d\dT[0-9:.+-]+Z?|\d+[hms][0-9hms]*|\d+\.\d+\.\d+(-[0-9a-z.~+-]+)?"
+)
 _RESERVED = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
 
 

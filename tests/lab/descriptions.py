@@ -17,11 +17,6 @@ from pathlib import Path
 
 import yaml
 
-try:
-    from yaml import CSafeLoader as Loader
-except ImportError:
-    from yaml import SafeLoader as Loader
-
 FLEET = Path(__file__).parent / "fleet"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -216,12 +211,16 @@ class Description:
 
     def expected(self, policy: str) -> Expectation:
         """What is expected under a policy of the collection, ``launch`` or ``current``."""
-        said = {"state": self.expect.state, "verdict": self.expect.verdict, "failing": self.expect.failing}
+        said: dict[str, t.Any] = {
+            "state": self.expect.state,
+            "verdict": self.expect.verdict,
+            "failing": self.expect.failing,
+        }
         if policy == "current":
             said |= self.expect.current
         elif policy != "launch":
             raise ValueError(f"the descriptions expect nothing of policy {policy!r}")
-        return Expectation(str(said["state"]), t.cast("str | None", said["verdict"]), tuple(sorted(said["failing"])))
+        return Expectation(said["state"], said["verdict"], tuple(sorted(said["failing"])))
 
 
 def load_descriptions(directory: Path = FLEET) -> dict[str, Description]:
@@ -229,7 +228,7 @@ def load_descriptions(directory: Path = FLEET) -> dict[str, Description]:
     profiles: dict[str, dict[str, t.Any]] = {}
     hosts: dict[str, dict[str, t.Any]] = {}
     for path in sorted(directory.glob("*.yml")):
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
         for kind, into in (("profiles", profiles), ("hosts", hosts)):
             for name, mapping in document.pop(kind, {}).items():
                 if name in profiles or name in hosts:

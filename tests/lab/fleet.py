@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-from .authority import SERVER_NAME, Authority, make_authority
+from .authority import SERVER_NAME, make_authority
 from .descriptions import Description, load_descriptions, seconds
 from .root import Surroundings, host_tree, own_files, timed_files
 from .sandbox import OWN_FOLDERS, SandboxError, Toolboxes, command, environment, fit_root
@@ -64,6 +64,12 @@ class Fleet:
         """The root folder of a host, seen from outside."""
         return self.directory / "hosts" / name / "root"
 
+    def run(self, name: str, line: str, in_data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run a command line in a host as the connection plugin does, but without Ansible."""
+        session = json.loads((self.root(name).parent / "session.json").read_text(encoding="utf-8"))
+        words = [*session["command"], "/bin/sh", "-c", line]
+        return subprocess.run(words, input=in_data, env=session["environment"], capture_output=True, check=False)
+
     def commands(self, name: str) -> list[str]:
         """Every call of a double on a host so far, a line each: the command and its arguments."""
         log = self.root(name).parent / "lab" / "commands"
@@ -87,10 +93,10 @@ class Fleet:
         for name, host in self.hosts.items():
             for path, content in timed_files(host, self.around, now).items():
                 (self.root(name) / path).write_bytes(content)
-            path = self.root(name).parent / "session.json"
-            session = json.loads(path.read_text(encoding="utf-8"))
-            session["booted_at"] = now.timestamp() - seconds(host.kernel.booted)
-            path.write_text(json.dumps(session), encoding="utf-8")
+            session = self.root(name).parent / "session.json"
+            said = json.loads(session.read_text(encoding="utf-8"))
+            said["booted_at"] = now.timestamp() - seconds(host.kernel.booted)
+            session.write_text(json.dumps(said), encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -128,9 +134,11 @@ def up(directory: Path, count: int | None = None, replicated: str = REPLICATED) 
         _build_hosts(fleet)
         _write_inventory(fleet)
         _try_sandbox(fleet)
-    except (SandboxError, OSError) as error:
+    except BaseException as error:
         down(directory)
-        raise LabError(str(error)) from error
+        if isinstance(error, (SandboxError, OSError)):
+            raise LabError(str(error)) from error
+        raise
     return fleet
 
 
@@ -229,9 +237,7 @@ def _write_inventory(fleet: Fleet) -> None:
 
 def _try_sandbox(fleet: Fleet) -> None:
     """Start one command in one host, so that a machine that forbids sandboxes says so now and not in every task."""
-    name, host = next(iter(fleet.hosts.items()))
-    words = json.loads((fleet.root(name).parent / "session.json").read_text(encoding="utf-8"))["command"]
-    tried = subprocess.run([*words, "/bin/sh", "-c", ":"], env=environment(host), capture_output=True, check=False)
+    tried = fleet.run(next(iter(fleet.hosts)), ":")
     if tried.returncode != 0:
         said = tried.stderr.decode(errors="replace").strip()
         raise SandboxError(

@@ -34,6 +34,7 @@ KEY_OWNER = "Canonical Ltd. Live Patch Signing"
 KEY_ID = "14df34d1a87cf37625abec039ef2bf521249b969"
 SECURE_BOOT_VARIABLE = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 NOISE_BYTES = 50_000_000
+_NOISE = b'NOISE="\x1b[2J{{ 1/0 }}<script>alert(1)</script>"\n@0123456789abcdef end\n@0123456789abcdef files ok\n' * 500
 _TAINT_BITS = {"O": 12, "E": 13, "K": 15}
 _COMMON = "var/snap/canonical-livepatch/common"
 _ROOT_ONLY = (_COMMON, "proc/1/environ", "var/lib/snapd/state.json")
@@ -44,13 +45,14 @@ _CLOUDS = {"amazon": "aws", "microsoft": "azure", "google": "gcloud"}
 class Tree:
     """Files, links and folders by their path from the host's root, without the leading slash.
 
-    What is `closed` is root's alone, and this host's session is not root's.
+    What is `closed` is root's alone, and this host's session is not root's. What is `noisy` ends in 50 MB of noise.
     """
 
     files: dict[str, bytes] = dataclasses.field(default_factory=dict)
     links: dict[str, str] = dataclasses.field(default_factory=dict)
     folders: set[str] = dataclasses.field(default_factory=set)
     closed: set[str] = dataclasses.field(default_factory=set)
+    noisy: set[str] = dataclasses.field(default_factory=set)
 
     def text(self, path: str, *lines: str) -> None:
         """Add a text file, each line ended by a newline."""
@@ -70,6 +72,10 @@ class Tree:
             (root / folder).mkdir()
         for path, content in self.files.items():
             (root / path).write_bytes(content)
+        for path in self.noisy:
+            with (root / path).open("ab") as file:
+                for _block in range(1 + NOISE_BYTES // len(_NOISE)):
+                    file.write(_NOISE)
         for path, target in self.links.items():
             (root / path).symlink_to(target)
 
@@ -109,7 +115,8 @@ def host_tree(host: Description, around: Surroundings, now: dt.datetime) -> Tree
     tree.links |= {path: f"/{OWN}/{name}" for path, name in OWN_FILES.items()}
     tree.files |= timed_files(host, around, now)
     tree.files |= {path.strip("/"): text.encode() for path, text in host.files.items()}
-    _noise(tree, host)
+    for target in host.faults.noise:
+        tree.noisy.add(f"{LAB}/client/noise" if target == "status" else target.strip("/"))
     if host.login == "user":
         present = {*tree.files, *tree.all_folders()}
         private = (*_ROOT_ONLY, *(path for path in tree.files if path.startswith("boot/vmlinuz-")))
@@ -248,7 +255,9 @@ def _keys(host: Description) -> bytes:
         owners.append(f"{KEY_OWNER}: {KEY_ID}")
     lines = [f"021a6a95 I------     1 perm 1f0b0000     0     0 keyring   .builtin_trusted_keys: {len(owners)}"]
     for number, owner in enumerate(owners):
-        lines.append(f"1b2c3d{number:02x} I------     1 perm 1f030000     0     0 asymmetri {owner}: X509.rsa {owner[-8:]} []")
+        lines.append(
+            f"1b2c3d{number:02x} I------     1 perm 1f030000     0     0 asymmetri {owner}: X509.rsa {owner[-8:]} []"
+        )
     if host.login == "user":
         lines = ["2f6c1b6a I--Q---     3 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty"]
     return "".join(f"{line}\n" for line in lines).encode()
@@ -341,7 +350,9 @@ def _client(tree: Tree, host: Description, client: Client) -> None:
         "snap/canonical-livepatch/current": revision,
         "var/snap/canonical-livepatch/current": revision,
     }
-    tree.text(f"snap/canonical-livepatch/{revision}/meta/snap.yaml", "name: canonical-livepatch", f"version: {client.version}")
+    tree.text(
+        f"snap/canonical-livepatch/{revision}/meta/snap.yaml", "name: canonical-livepatch", f"version: {client.version}"
+    )
     tree.folders |= {f"var/snap/canonical-livepatch/{revision}", f"{_COMMON}/locks", "snap/bin"}
     settings = {"check-interval": "60", "log-level": "warning", **client.settings}
     tree.text(f"{_COMMON}/config", *(f"{key}: {value}" for key, value in settings.items()))
@@ -386,15 +397,3 @@ def _facts_for_doubles(tree: Tree, host: Description, kernel: KernelIdentity) ->
             "client_exit": str(client.status_exit),
         }
     tree.text(f"{LAB}/facts", *(f"lab_{key}={shlex.quote(value)}" for key, value in facts.items()))
-
-
-def _noise(tree: Tree, host: Description) -> None:
-    """Flood a file, or the client's status, with 50 MB that hold forged boundaries and escapes."""
-    if not host.faults.noise:
-        return
-    line = "NOISE=\"\x1b[2J{{ 1/0 }}<script>alert(1)</script>\"\n@0123456789abcdef end\n@0123456789abcdef os_release ok\n"
-    block = line.encode() * 512
-    noise = block * (NOISE_BYTES // len(block) + 1)
-    for target in host.faults.noise:
-        path = f"{LAB}/client/noise" if target == "status" else target.strip("/")
-        tree.files[path] = tree.files.get(path, b"") + noise[:NOISE_BYTES]

@@ -17,17 +17,10 @@ from .root import CLIENT, OWN
 
 DOUBLES = Path(__file__).parent / "doubles"
 _CLIENT_DOUBLE = "canonical-livepatch"
-# What a minimal Ubuntu server has. A command that this machine lacks is left out.
-TOOLS = (
-    "[ awk base32 base64 basename bash bunzip2 bzip2 cat chgrp chmod chown cksum cmp comm cp curl cut dash date dd df "
-    "diff dirname dpkg-query du echo env expand expr false find flock fold grep egrep fgrep groups gunzip gzip head "
-    "hostname id install join link ln ls md5sum mkdir mkfifo mknod mktemp mv nl nohup nproc numfmt od openssl paste "
-    "pathchk printenv printf ps pwd readlink realpath rm rmdir sed seq sh sha1sum sha256sum sha512sum shuf sleep sort "
-    "split stat stty sum sync tac tail tar tee test timeout touch tr true truncate tsort tty uniq unlink "
-    "wc wget which whoami xargs xz yes zcat"
-).split()
+_TOOLS = Path(__file__).parent / "tools.txt"
+_PYTHON = "python3"
+# What each host has for itself, beside its root: the files in which copies differ, and two places to write.
 OWN_FOLDERS = ("lab", "tmp", "home")
-"""What each host has for itself, beside its root: the files in which copies differ, ``/tmp``, and its user's home."""
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -51,7 +44,7 @@ class Toolboxes:
         self._stock = folder / "stock"
         self._stock.mkdir(parents=True)
         copies: dict[Path, Path] = {}
-        for name in (*TOOLS, "python3"):
+        for name in (*_tools(), _PYTHON):
             found = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
             if found is None:
                 continue
@@ -72,7 +65,7 @@ class Toolboxes:
         """Return the folder that becomes the host's ``/usr/bin``."""
         absent = {_CLIENT_DOUBLE, *host.hidden}
         if not host.python:
-            absent.add("python3")
+            absent.add(_PYTHON)
         if host.snapd is None:
             absent.add("snap")
         key = frozenset(absent)
@@ -84,6 +77,11 @@ class Toolboxes:
                     (box / tool.name).hardlink_to(tool)
             self._made[key] = box
         return self._made[key]
+
+
+def _tools() -> list[str]:
+    lines = _TOOLS.read_text(encoding="utf-8").splitlines()
+    return [name for line in lines if not line.startswith("#") for name in line.split()]
 
 
 def fit_root(root: Path, host: Description, toolboxes: Toolboxes) -> None:
@@ -123,8 +121,8 @@ def command(host: Description, name: str, folder: Path, toolbox: Path, *, shared
     if not host.network:
         words.append("--unshare-net")
     words += ["--ro-bind" if shared else "--bind", str((folder / "root").resolve()), "/"]
-    for own, place in zip(OWN_FOLDERS, (f"/{OWN}", "/tmp", home), strict=True):  # noqa: S108
-        words += ["--bind", str(folder / own), place]
+    for own, place in zip(OWN_FOLDERS, (OWN, "tmp", home.strip("/")), strict=True):
+        words += ["--bind", str(folder / own), f"/{place}"]
     words += ["--ro-bind", str(toolbox), "/usr/bin"]
     for folder in (libraries(), *(_python_libraries() if host.python else ())):
         words += ["--ro-bind", str(folder), str(folder)]

@@ -6,6 +6,8 @@
 #
 # From the controller: lp_server (URL, or empty: what the client is configured with), lp_network (1 or empty).
 
+lp_access=
+
 # offer PATH...: says of each path whether it can be read, and keeps those that can for the reading at the end.
 offer() {
     for lp_path in "$@"; do

@@ -11,6 +11,7 @@
 
 LC_ALL=C
 export LC_ALL
+: "${lp_nonce:?}"
 
 # mark WORDS: one boundary line on both streams. The leading newline ends a last line that had none.
 mark() {
@@ -45,6 +46,7 @@ missing() {
 
 # access PATH: sets lp_access to ok, denied or absent. A file below a folder that cannot be entered is
 # denied, not absent: who may not look does not know.
+# shellcheck disable=SC2034 # lp_access is read by the scripts that come after this text
 access() {
     if [ -r "$1" ]; then
         lp_access=ok
@@ -79,17 +81,29 @@ limit() {
         }'
 }
 
-# run BYTES: main, with both streams limited apart. What main starts cannot read the script from stdin.
+# run BYTES: main, with what it says on both streams. A terminal (lp_terminal) has one stream and would mix the
+# two: there the second follows the first.
 run() {
     lp_timeout=
     if command -v timeout >/dev/null; then
         lp_timeout=1
     fi
+    if [ -n "$lp_terminal" ]; then
+        { lp_errors=$(streams "$1" 2>&1); } 4>&1
+        printf '%s\n' "$lp_errors"
+    else
+        streams "$1" 4>&1
+    fi
+}
+
+# streams BYTES: main, with its output limited to descriptor 4 and its errors, apart, to descriptor 2. What main
+# starts cannot read the script from stdin.
+streams() {
     {
         {
             mark "begin 1"
             main
             mark "done"
         } </dev/null 2>&1 1>&3 | limit "$1" >&2
-    } 3>&1 | limit "$1"
+    } 3>&1 | limit "$1" >&4
 }

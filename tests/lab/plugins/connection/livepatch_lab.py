@@ -57,7 +57,9 @@ class Connection(ConnectionBase):
         try:
             self._session: dict[str, t.Any] = json.loads((folder / "session.json").read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise AnsibleConnectionFailure(f"the lab in {folder.parents[1]} is not up, or has no host {host}") from error
+            raise AnsibleConnectionFailure(
+                f"the lab in {folder.parents[1]} is not up, or has no host {host}"
+            ) from error
         if self._session["unreachable"]:
             raise AnsibleConnectionFailure(f"connect to host {host} port 22: No route to host")
         self._uptime = folder / "lab" / "uptime"
