@@ -12,13 +12,13 @@ module: fleet_report
 short_description: Report on a fleet from the records of its hosts
 version_added: 1.0.0
 description:
-  - Reads the records that M(kernelops.livepatch.patch_info) stored, shows them as a table, writes them as files, and fails where
-    hosts are in a state that must not be.
+  - Reads the records that M(kernelops.livepatch.patch_info) stored, shows them as a table, writes them as files, and
+    fails where hosts are in a state that must not be.
   - Several folders are merged. The newest record of a host counts.
-  - A host is V(unreachable) when its last attempt gave no answer, when it has no record although it is expected, and when its
-    record cannot be used. The report then says when, and in which state, it was last seen.
-  - A file that cannot be used (cut off, malformed, written by a later version of the collection) is named among the problems,
-    and the rest is still reported.
+  - A host is V(unreachable) when its last attempt gave no answer, when it has no record although it is expected, and
+    when its record cannot be used. The report then says when, and in which state, it was last seen.
+  - A file that cannot be used (cut off, malformed, written by a later version of the collection) is named among the
+    problems, and the rest is still reported.
 author:
   - The kernelops.livepatch contributors (@kernelops)
 extends_documentation_fragment:
@@ -52,11 +52,12 @@ options:
   formats:
     description:
       - What to make of the records.
-      - V(table) is for people. It is shown on the terminal, where a fleet of more than 200 hosts is cut to those that are not
-        protected. Written to a file, it is whole. Leave it out where standard output must stay in another form, as with a
-        JSON callback.
+      - V(table) is for people. It is shown on the terminal, where a fleet of more than 200 hosts is cut to those that
+        are not protected. Written to a file, it is whole. Leave it out where standard output must stay in another
+        form, as with a JSON callback.
       - V(json) is one document with the summary, the problems, the records, and the hosts that are unreachable.
-      - V(jsonl) is one line of JSON for each host. The state is in C(assessment.state) also for one that is unreachable.
+      - V(jsonl) is one line of JSON for each host. The state is in C(assessment.state) also for one that is
+        unreachable.
       - V(markdown) is for pages and pull requests.
     type: list
     elements: str
@@ -64,24 +65,24 @@ options:
     default: [table]
   output_dir:
     description:
-      - Folder on the controller in which the report is written, as C(fleet.txt), C(fleet.json), C(fleet.jsonl) and C(fleet.md).
-        It is made where it does not exist, and must not be a folder of records.
+      - Folder on the controller in which the report is written, as C(fleet.txt), C(fleet.json), C(fleet.jsonl) and
+        C(fleet.md). It is made where it does not exist, and must not be a folder of records.
       - Each file is replaced as a whole, and only when something in it other than the time of the report is new.
       - Without this no file is written.
     type: path
   fail_on:
     description:
       - Rules by which the task fails, after everything is shown and written.
-      - There is a rule for each state, and it matches when a host is in that state, V(unreachable), V(tampered), V(ineligible),
-        V(failed), V(end_of_life), V(upgrade_required), V(disabled), V(stale), V(applying), V(unverified), V(protected) or
-        V(unknown).
+      - There is a rule for each state, and it matches when a host is in that state, V(unreachable), V(tampered),
+        V(ineligible), V(failed), V(end_of_life), V(upgrade_required), V(disabled), V(stale), V(applying),
+        V(unverified), V(protected) or V(unknown).
     type: list
     elements: str
     default: []
 notes:
   - Use it once for all hosts, with C(run_once) or in a play on C(localhost).
-  - Control characters, escape sequences, direction overrides, HTML and Markdown that a host may have put into its record show
-    as text in every format, and do nothing.
+  - Control characters, escape sequences, direction overrides, HTML and Markdown that a host may have put into its
+    record show as text in every format, and do nothing.
 seealso:
   - module: kernelops.livepatch.patch_info
 """
@@ -142,12 +143,14 @@ summary:
         protected: 32
         unknown: 0
     kernels:
-      description: Number of reachable hosts on each kernel, the most frequent first. A C(kernel) that is not known is null.
+      description: >-
+        Number of reachable hosts on each kernel, the most frequent first. A C(kernel) that is not known is null.
       type: list
       elements: dict
       sample: [{"kernel": "4.4.0-168.197-generic", "hosts": 37}]
     patch_versions:
-      description: Number of reachable hosts on each patch version, the most frequent first. Null where there is no patch.
+      description: >-
+        Number of reachable hosts on each patch version, the most frequent first. Null where there is no patch.
       type: list
       elements: dict
       sample: [{"version": "65.1", "hosts": 34}, {"version": null, "hosts": 3}]

@@ -13,8 +13,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.hos
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import Fix
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
-from tests.unit.facts import NOW, a_client, a_host, a_kernel, a_patch, without_client
-from tests.unit.test_policy import shipped
+from tests.unit.facts import NOW, a_client, a_host, a_kernel, a_patch, shipped, without_client
 
 FIXES = tuple(Fix(f"CVE-2024-{number}", patched=True) for number in range(50000, 50014))
 

@@ -273,8 +273,12 @@ def test_the_table_is_as_wide_as_the_terminal(controller: Controller) -> None:
 
 
 def test_the_role_reports_once_for_a_play_on_many_hosts(controller: Controller) -> None:
-    role = {"role": "kernelops.livepatch.report", "vars": {"report_record_dir": "records", "report_fail_on": []}}
-    role["vars"]["report_hosts"] = "{{ ansible_play_hosts_all }}"  # type: ignore[index]  # a literal, just above
+    variables = {
+        "report_record_dir": "records",
+        "report_hosts": "{{ ansible_play_hosts_all }}",
+        "report_fail_on": [],
+    }
+    role = {"role": "kernelops.livepatch.report", "vars": variables}
     play = {"hosts": "all", "gather_facts": False, "roles": [role]}
     playbook = controller.folder / "play.yml"
     playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")

@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def environment(demo: Path) -> dict[str, str]:
-    """The user's environment, with Ansible kept from any configuration of theirs, and quiet about hosts that are well."""
+    """The user's environment, with Ansible kept from a configuration of theirs, and quiet about hosts that are well."""
     configuration = demo / "lab" / "ansible.cfg"
     configuration.write_text("[defaults]\ndisplay_ok_hosts = false\n", encoding="utf-8")
     ours = {

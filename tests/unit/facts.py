@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import pathlib
 import typing as t
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientStatus
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import KernelIdentity, identify
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel_patches import (
@@ -16,10 +18,17 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel_p
     SysfsPatch,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts, Reach, Snapd
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._policy_file import parse_policy
 
+SHIPPED = pathlib.Path(__file__).parents[2] / "plugins" / "plugin_utils" / "policies"
 NOW = datetime.datetime(2026, 3, 1, 4, 0, tzinfo=datetime.timezone.utc)
 KEY = CarriedKey(subject="Canonical Ltd. Live Patch Signing", key_id=LIVE_PATCH_KEY_ID, kind="X509.rsa")
 MODULE = "lkp_Ubuntu_4_4_0_210_242_generic_113"
+
+
+def shipped(name: str) -> Policy:
+    """A policy that comes with the collection."""
+    return parse_policy((SHIPPED / f"{name}.yml").read_text(encoding="utf-8"), name)
 
 
 def a_kernel(

@@ -20,8 +20,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel_p
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts, Reach, Snapd
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Check
 
-from .facts import NOW, a_client, a_host, a_kernel, without_client
-from .test_policy import shipped
+from .facts import NOW, a_client, a_host, a_kernel, shipped, without_client
 
 LAUNCH = shipped("launch")
 CURRENT = shipped("current")

@@ -5,18 +5,16 @@
 from __future__ import annotations
 
 import datetime
-import pathlib
 
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import (
-    Policy,
     PolicyError,
     policy_from_mapping,
 )
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._policy_file import parse_policy
 
-SHIPPED = pathlib.Path(__file__).parents[2] / "plugins" / "plugin_utils" / "policies"
+from .facts import shipped
 
 OWN = """\
 name: ours
@@ -27,10 +25,6 @@ systems:
     flavours:
       - generic
 """
-
-
-def shipped(name: str) -> Policy:
-    return parse_policy((SHIPPED / f"{name}.yml").read_text(encoding="utf-8"), name)
 
 
 def test_launch_admits_one_release_one_architecture_one_kernel_two_flavours() -> None:

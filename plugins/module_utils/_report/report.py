@@ -55,7 +55,7 @@ class Problem:
         return dataclasses.asdict(self)
 
 
-Document = Recorded | Attempt | Problem
+Document: t.TypeAlias = "Recorded | Attempt | Problem"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
