@@ -39,6 +39,7 @@ PrintMotd no
 PrintLastLog no
 PidFile none
 LogLevel VERBOSE
+SetEnv PATH={path}
 """
 _SUDOERS = """\
 Defaults secure_path="{path}"
@@ -54,13 +55,14 @@ account required pam_unix.so
 session required pam_permit.so
 """
 # The shell of the namespaces: lays the made files over the machine's own, then becomes the server.
-# What a login or an escalation would note (utmp, lastlog, sudo's time stamps) goes to memory.
+# What a login or an escalation would note (utmp, lastlog, sudo's time stamps) goes to memory; this machine's own
+# snaps are out of sight.
 _ENTER = """\
 set -eu
 for name in passwd group shadow gshadow sudoers sudoers.d pam.d; do
     if [ -e "/etc/$name" ]; then mount --bind "$1/etc/$name" "/etc/$name"; fi
 done
-for path in /run /var/log /var/lib/sudo; do
+for path in /run /var/log /var/lib/sudo /snap; do
     if [ -d "$path" ]; then mount -t tmpfs -o mode=755 none "$path"; fi
 done
 mkdir -p /run/sshd
@@ -106,13 +108,16 @@ class Sshd:
 
 
 @contextlib.contextmanager
-def running() -> t.Iterator[Sshd]:
-    """Start the server, and end it with all that it started. Raises `UnavailableError`."""
+def running(programs: t.Mapping[str, str]) -> t.Iterator[Sshd]:
+    """Start the server, and end it with all that it started. Raises `UnavailableError`.
+
+    `programs` are scripts by name, which every account finds on its PATH.
+    """
     _demand_namespaces()
     # Not pytest's own folder: the accounts here must be able to enter it.
     folder = Path(tempfile.mkdtemp(prefix="sshd-"))
     try:
-        sshd = _prepare(folder)
+        sshd = _prepare(folder, programs)
         process = _start(sshd)
         try:
             yield sshd
@@ -134,7 +139,7 @@ def _demand_namespaces() -> None:
         raise UnavailableError(f"this machine lets root make no namespaces: {trial.stderr.strip()}")
 
 
-def _prepare(folder: Path) -> Sshd:
+def _prepare(folder: Path, programs: t.Mapping[str, str]) -> Sshd:
     """Write all that the server and its accounts need into the folder."""
     # Quotes, blanks and shell characters must all survive the way to sudo and su.
     sshd = Sshd(_free_port(), folder, f'it\'s "$made" up {secrets.token_hex(8)}', f"root; & {secrets.token_hex(8)}")
@@ -144,13 +149,17 @@ def _prepare(folder: Path) -> Sshd:
         subprocess.run(key, check=True, stdin=subprocess.DEVNULL)
     host_key = (folder / "host_key.pub").read_text(encoding="utf-8")
     _write(folder / "known_hosts", f"[127.0.0.1]:{sshd.port} {host_key}")
-    _write(folder / "sshd_config", _SSHD_CONFIG.format(port=sshd.port, folder=folder))
+    (folder / "programs").mkdir(mode=0o755)
+    for name, script in programs.items():
+        _write(folder / "programs" / name, script, 0o755)
+    path = f"{folder}/programs:{_SYSTEM_PATH}"
+    _write(folder / "sshd_config", _SSHD_CONFIG.format(port=sshd.port, folder=folder, path=path))
     _write(folder / "no_program", "")
-    _write_accounts(folder, sshd)
+    _write_accounts(folder, sshd, _SUDOERS.format(path=path))
     return sshd
 
 
-def _write_accounts(folder: Path, sshd: Sshd) -> None:
+def _write_accounts(folder: Path, sshd: Sshd, sudoers: str) -> None:
     shell, closed = "/bin/sh", "/usr/sbin/nologin"
     accounts = [("root", 0, shell, sshd.root_password), ("sshd", 901, closed, None)]
     accounts += [("fleet", 4001, shell, sshd.password), ("terminal", 4002, shell, sshd.password)]
@@ -171,7 +180,7 @@ def _write_accounts(folder: Path, sshd: Sshd) -> None:
     _write(etc / "group", group)
     _write(etc / "shadow", shadow, 0o600)
     _write(etc / "gshadow", gshadow, 0o600)
-    _write(etc / "sudoers", _SUDOERS.format(path=_SYSTEM_PATH), 0o440)
+    _write(etc / "sudoers", sudoers, 0o440)
     for service in ("sudo", "su", "other"):
         _write(etc / "pam.d" / service, _PAM)
 

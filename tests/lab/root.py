@@ -190,6 +190,10 @@ def _system(tree: Tree, host: Description) -> None:
     packages = {f"linux-image-{name}": name for name in _kernel_releases(host)}
     if host.snapd is not None:
         packages["snapd"] = host.snapd.version
+    if host.python:
+        # Ordinary modules read the list of packages: make it as long as a server's.
+        packages |= {f"package-{number}": "1.0" for number in range(500)}
+        tree.folders |= {"etc/apt/apt.conf.d", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial"}
     tree.text(
         "var/lib/dpkg/status",
         *(

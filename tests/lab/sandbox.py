@@ -18,7 +18,8 @@ from .root import CLIENT, OWN
 DOUBLES = Path(__file__).parent / "doubles"
 _CLIENT_DOUBLE = "canonical-livepatch"
 _TOOLS = Path(__file__).parent / "tools.txt"
-_PYTHON = "python3"
+# What a host with Python has beside it, so that Ansible's ordinary modules find what they need of apt.
+_WITH_PYTHON = ("python3", "apt-get")
 # What each host has for itself, beside its root: the files in which copies differ, and two places to write.
 OWN_FOLDERS = ("lab", "tmp", "home")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
@@ -44,7 +45,7 @@ class Toolboxes:
         self._stock = folder / "stock"
         self._stock.mkdir(parents=True)
         copies: dict[Path, Path] = {}
-        for name in (*_tools(), _PYTHON):
+        for name in (*_tools(), *_WITH_PYTHON):
             found = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
             if found is None:
                 continue
@@ -65,7 +66,7 @@ class Toolboxes:
         """Return the folder that becomes the host's ``/usr/bin``."""
         absent = {_CLIENT_DOUBLE, *host.hidden}
         if not host.python:
-            absent.add(_PYTHON)
+            absent.update(_WITH_PYTHON)
         if host.snapd is None:
             absent.add("snap")
         key = frozenset(absent)
@@ -103,7 +104,8 @@ def fit_root(root: Path, host: Description, toolboxes: Toolboxes) -> None:
 
 
 def _python_libraries() -> list[Path]:
-    return [folder for folder in sorted(Path("/usr/lib").glob("python3*")) if folder.is_dir()]
+    found = [*sorted(Path("/usr/lib").glob("python3*")), Path("/usr/share/dpkg")]
+    return [folder for folder in found if folder.is_dir()]
 
 
 def command(host: Description, name: str, folder: Path, toolbox: Path, *, shared: bool) -> list[str]:

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""One script, one round trip: every way in gives the same record, and a way that is closed says why."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import types
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import HostShellError, run_script
+from tests.integration.conftest import Ansible, Run
+
+pytestmark = pytest.mark.matrix
+
+PASSWORD = "made up: $x 'y'"
+# What sudo does with these options, and no more; tests need not be root for it.
+SUDO = """\
+#!/bin/sh
+prompt=
+while :; do
+    case $1 in
+        -p) prompt=$2; shift 2 ;;
+        -u) shift 2 ;;
+        -*) shift ;;
+        *) break ;;
+    esac
+done
+if [ -z "$prompt" ]; then
+    echo 'sudo: a password is required' >&2
+    exit 1
+fi
+printf '%s' "$prompt" >&2
+IFS= read -r password
+if [ "$password" != "$PASSWORD" ]; then
+    echo 'Sorry, try again.' >&2
+    echo 'sudo: 1 incorrect password attempt' >&2
+    exit 1
+fi
+exec "$@"
+"""
+REFUSING = """\
+#!/bin/sh
+echo '{words}' >&2
+exit 1
+"""
+TALKING = """\
+#!/bin/sh
+while [ "${1#-}" != "$1" ]; do
+    if [ "$1" = -u ]; then shift; fi
+    shift
+done
+echo 'Welcome! @0123456789abcdef begin 1'
+echo '@0123456789abcdef section user' >&2
+exec "$@"
+"""
+# Like a connection that has no standard input for a command.
+DEAF = """\
+DOCUMENTATION = '''
+name: deaf
+short_description: Without standard input
+description: For tests.
+'''
+from ansible.plugins.connection.local import Connection as Local
+
+class Connection(Local):
+    transport = "deaf"
+    has_pipelining = False
+
+    def exec_command(self, cmd, in_data=None, sudoable=True):
+        assert in_data is None
+        return super().exec_command(cmd, sudoable=sudoable)
+"""
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One look at this machine by every way in, as verbose as can be."""
+    folder = tmp_path_factory.mktemp("ways")
+    programs = {
+        "sudo": SUDO,
+        "wants-terminal": REFUSING.format(words="sudo: sorry, you must have a tty to run sudo"),
+        "not-allowed": REFUSING.format(words="fleet is not in the sudoers file."),
+        "talking": TALKING,
+    }
+    for name, script in programs.items():
+        (folder / name).write_text(script, encoding="utf-8")
+        (folder / name).chmod(0o755)
+    (folder / "connection").mkdir()
+    (folder / "connection" / "deaf.py").write_text(DEAF, encoding="utf-8")
+
+    def become(program: str, **more: t.Any) -> dict[str, t.Any]:
+        # Another user than the one who logs in, or Ansible would see no need for sudo.
+        user = {"ansible_become": True, "ansible_become_user": "somebody-else"}
+        return {**user, "ansible_become_exe": str(folder / program), **more}
+
+    password = {"ansible_become_password": PASSWORD}
+    hosts = {
+        "plain": {},
+        "talking": become("talking"),
+        "password": become("sudo", **password),
+        "password-by-pipe": become("sudo", **password, ansible_pipelining=True),
+        "deaf": {"ansible_connection": "deaf"},
+        "deaf-too": {"ansible_connection": "deaf"},
+        "wrong-password": become("sudo", ansible_become_password="made up, and wrong"),
+        "no-password": become("sudo"),
+        "wants-terminal": become("wants-terminal"),
+        "not-allowed": become("not-allowed"),
+    }
+    variables = {"ansible_connection": "local", "ansible_python_interpreter": "/nonexistent/python"}
+    (folder / "inventory.json").write_text(json.dumps({"all": {"vars": variables, "hosts": hosts}}), encoding="utf-8")
+    environment = {"PASSWORD": PASSWORD, "ANSIBLE_CONNECTION_PLUGINS": str(folder / "connection")}
+    ansible = Ansible(folder, environment)
+    return ansible.task("patch_info", "all", "-i", "inventory.json", "-vvv", network=False)
+
+
+@pytest.mark.parametrize("host", ["talking", "password", "password-by-pipe", "deaf"])
+def test_every_way_in_gives_the_same_record(seen: Run, host: str) -> None:
+    record, plain = (seen.result(name)["record"] for name in (host, "plain"))
+    assert plain["system"]["kernel"]["release"]
+    for each in (record, plain):
+        each["collected_at"] = each["host"] = each["system"]["kernel"]["booted_at"] = None
+    assert record == plain
+
+
+@pytest.mark.parametrize(
+    ("host", "reason", "words"),
+    [
+        ("wrong-password", "become_password_wrong", "check ansible_become_password"),
+        ("no-password", "become_password_missing", "--ask-become-pass"),
+        ("wants-terminal", "sudo_requires_tty", "requiretty"),
+        ("not-allowed", "script_did_not_run", "fleet is not in the sudoers file."),
+    ],
+)
+def test_a_refusal_says_why_and_what_to_do(seen: Run, host: str, reason: str, words: str) -> None:
+    result = seen.result(host)
+    assert (result["kind"], result.get("error_id")) == ("failed", reason)
+    assert words in result["msg"]
+
+
+def test_each_host_is_given_one_command(seen: Run) -> None:
+    for host in ("plain", "talking", "password", "deaf", "no-password"):
+        assert len(re.findall(rf"^<{host}> EXEC ", seen.output, re.MULTILINE)) == 1
+
+
+def test_every_call_has_a_boundary_of_its_own(seen: Run) -> None:
+    """Seen where the script goes as an argument; it never shows where it goes as input."""
+    boundaries = re.findall(r"lp_nonce=([0-9a-f]{32})\b", seen.output)
+    assert len(set(boundaries)) == len(["password", "deaf", "deaf-too"])
+
+
+class Action:
+    """As much of an action plugin as a script needs, with the shell of this machine as its host."""
+
+    def __init__(self, error: Exception | None = None, **connection: t.Any) -> None:
+        self._connection = types.SimpleNamespace(**{"become": None, "transport": "ssh", **connection})
+        self.error = error
+        self.commands: list[str] = []
+
+    def _low_level_execute_command(self, cmd: str, in_data: bytes | None = None) -> dict[str, t.Any]:
+        self.commands.append(cmd)
+        if self.error:
+            raise self.error
+        done = subprocess.run(["/bin/sh", "-c", cmd], input=in_data, capture_output=True, check=False)
+        return {"rc": done.returncode, "stdout": done.stdout.decode(), "stderr": done.stderr.decode()}
+
+
+def look(action: Action, **variables: str) -> t.Any:
+    return run_script(t.cast("t.Any", action), "probe", {"network": "", **variables}, secret=True)
+
+
+def test_a_secret_goes_as_input() -> None:
+    action = Action(has_pipelining=True)
+    assert look(action, token=PASSWORD).complete
+    assert action.commands == ["/bin/sh -s"]
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        {"has_pipelining": False},
+        {"has_pipelining": True, "become": types.SimpleNamespace(name="su", require_tty=True)},
+        {"has_pipelining": True, "become": types.SimpleNamespace(name="ansible.builtin.su", require_tty=False)},
+    ],
+)
+def test_a_secret_never_goes_as_an_argument(connection: dict[str, t.Any]) -> None:
+    action = Action(**connection)
+    with pytest.raises(HostShellError, match="must not go on a command line") as failure:
+        look(action, token=PASSWORD)
+    assert failure.value.id == "stdin_unavailable"
+    assert action.commands == []
+
+
+@pytest.mark.parametrize("error", [AnsibleConnectionFailure("Incorrect sudo password"), AnsibleError("no ssh here")])
+def test_other_failures_of_a_connection_are_left_to_ansible(error: AnsibleError) -> None:
+    with pytest.raises(type(error)) as failure:
+        look(Action(error, has_pipelining=True))
+    assert failure.value is error
