@@ -29,6 +29,7 @@ SECTION_LIMIT = 262_144
 _WRONG_PASSWORD = re.compile(
     r"(?i)incorrect (\S+ )?password|sorry, try again|duplicate become password|authentication failure"
 )
+_NOT_ALLOWED = re.compile(r"not in the sudoers file|is not allowed to|may not run sudo")
 
 
 class HostShellError(Exception):
@@ -143,5 +144,11 @@ def _refusal(said: str) -> HostShellError | None:
             "become_password_wrong",
             "privilege escalation refused the password",
             "check ansible_become_password for this host",
+        )
+    if _NOT_ALLOWED.search(said):
+        return HostShellError(
+            "become_not_allowed",
+            f"the host does not let this user become another: {said}",
+            "allow it in the host's sudoers, or log in as root",
         )
     return None

@@ -87,8 +87,8 @@ class Ansible:
         return self.command("playbook", playbook, *words, "-e", json.dumps(extra))
 
     def task(self, module: str, hosts: str, *words: str, **arguments: t.Any) -> Run:
-        """Run one module of the collection on hosts."""
-        task = {"name": module, f"kernelops.livepatch.{module}": arguments}
+        """Run one module, by its full name, on hosts."""
+        task = {"name": module, module: arguments}
         playbook = self.folder / "play.yml"
         play = {"name": "Play", "hosts": hosts, "gather_facts": False, "tasks": [task]}
         playbook.write_text(yaml.safe_dump([play], sort_keys=False), encoding="utf-8")

@@ -158,7 +158,7 @@ def test_check_mode_and_diff_give_the_same_records(fleet: Fleet, ansible: Ansibl
     hosts = "xenial-generic:not-root:lxd-container"
     results = []
     for words in ([], ["--check"], ["--diff"], ["--check", "--diff"]):
-        run = ansible.task("patch_info", hosts, *words, policy="current", server=fleet.server)
+        run = ansible.task("kernelops.livepatch.patch_info", hosts, *words, policy="current", server=fleet.server)
         assert run.code == 0, run.output
         results.append({line["host"]: line["result"] for line in run.results})
     for again in results[1:]:
@@ -226,7 +226,7 @@ def test_a_killed_run_loses_nothing_that_was_collected(fleet: Fleet, ansible: An
 
 
 def test_an_unknown_policy_is_named(fleet: Fleet, ansible: Ansible) -> None:
-    run = ansible.task("eligibility_info", "xenial-generic", policy="lunch")
+    run = ansible.task("kernelops.livepatch.eligibility_info", "xenial-generic", policy="lunch")
     failure = run.result("xenial-generic")
     assert failure["kind"] == "failed"
     assert "There is no policy lunch" in failure["msg"]
@@ -236,7 +236,9 @@ def test_an_unknown_policy_is_named(fleet: Fleet, ansible: Ansible) -> None:
 def test_a_malformed_policy_is_named_with_its_line(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
     policy = tmp_path / "ours.yml"
     policy.write_text("name: ours\nsystems:\n  - release: '16.04'\n    architecure: amd64\n", encoding="utf-8")
-    failure = ansible.task("patch_info", "xenial-generic", policy=str(policy)).result("xenial-generic")
+    failure = ansible.task("kernelops.livepatch.patch_info", "xenial-generic", policy=str(policy)).result(
+        "xenial-generic"
+    )
     assert failure["kind"] == "failed"
     assert f"{policy}:4: systems[0].architecure: unknown key; did you mean architecture?" in failure["msg"]
 
@@ -253,14 +255,16 @@ def test_a_policy_of_ones_own(fleet: Fleet, ansible: Ansible) -> None:
 
 def test_a_record_folder_that_cannot_be_written_is_an_error(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, and no folder", encoding="utf-8")
-    failure = ansible.task("patch_info", "xenial-generic", record_dir=str(tmp_path / "taken")).result("xenial-generic")
+    failure = ansible.task(
+        "kernelops.livepatch.patch_info", "xenial-generic", record_dir=str(tmp_path / "taken")
+    ).result("xenial-generic")
     assert (failure["kind"], failure["error_id"]) == ("failed", "record_not_stored")
     assert str(tmp_path / "taken") in failure["msg"]
     assert failure["record"]["host"] == "xenial-generic", "what was collected is not lost with the folder"
 
 
 def test_an_unknown_option_is_refused(fleet: Fleet, ansible: Ansible) -> None:
-    failure = ansible.task("patch_info", "xenial-generic", polcy="launch").result("xenial-generic")
+    failure = ansible.task("kernelops.livepatch.patch_info", "xenial-generic", polcy="launch").result("xenial-generic")
     assert failure["kind"] == "failed"
     assert "polcy" in failure["msg"]
 
@@ -276,7 +280,7 @@ def test_the_server_is_asked_once_a_kernel_and_not_once_a_host(
     before = len(fleet.requests())
     hosts = "xenial-generic:stale:tampered:desktop:client-9.5"
     server = fleet.server.replace("livepatch.lab.test", "127.0.0.1")
-    run = ansible.task("eligibility_info", hosts, ask_server=True, network=False, server=server)
+    run = ansible.task("kernelops.livepatch.eligibility_info", hosts, ask_server=True, network=False, server=server)
     assert run.code == 0, run.output
     asked = [request for request in fleet.requests()[before:] if request["path"] == "/v1/api/kernels/supported"]
     assert len(asked) == 2, asked
