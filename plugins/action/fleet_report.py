@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import difflib
 import shutil
+import sys
 import typing as t
 from pathlib import Path
 
@@ -25,6 +26,9 @@ from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import
 _FILE_STEM = "fleet"
 _MOST_ON_TERMINAL = 200
 _TERMINAL_COLUMNS = (80, 140)
+# Asked when the plugin is loaded, in Ansible's main process: the processes that run tasks have no terminal. A log is
+# not cut to the width of one.
+_ON_TERMINAL = sys.stdout.isatty()
 _NAMED_IN_FAILURE = 5
 
 
@@ -59,8 +63,8 @@ class ActionModule(LivepatchAction):
         return {**result, "hosts_by_state": by_state, "problems": _problems(report)}
 
     def _show(self, report: Report, whole: Path | None) -> None:
-        columns = shutil.get_terminal_size((self._display.columns, 0)).columns
         least, most = _TERMINAL_COLUMNS
+        columns = shutil.get_terminal_size((self._display.columns if _ON_TERMINAL else most, 0)).columns
         layout: dict[str, t.Any] = {
             "columns": max(least, min(columns, most)),
             "most": _MOST_ON_TERMINAL,

@@ -55,6 +55,7 @@ def policy(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def checked(policy: str, fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Checked:
     folder = tmp_path_factory.mktemp(policy)
+    fleet.set_clocks()
     ansible = Ansible(folder, fleet.variables)
     return Checked(ansible.playbook(CHECK, livepatch_policy=policy, livepatch_fail_on=[]), folder)
 

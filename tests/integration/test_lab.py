@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import shutil
 import struct
 import typing as t
 from collections.abc import Iterator
@@ -535,6 +537,14 @@ def test_down_leaves_nothing(tmp_path: Path) -> None:
     down(tmp_path)
     assert not Path(f"/proc/{server}").exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_server_ends_when_its_folder_is_gone(tmp_path: Path) -> None:
+    fleet = up(tmp_path / "lab", count=1)
+    assert said(fleet, "web-0001", f"curl -sS -m 5 {fleet.server}")[0] == 0
+    server = json.loads((tmp_path / "lab" / "lab.json").read_text(encoding="utf-8"))["pid"]
+    shutil.rmtree(tmp_path / "lab")
+    assert os.waitpid(server, 0) == (server, 0)
 
 
 def test_down_leaves_a_process_alone_that_is_not_the_labs(tmp_path: Path) -> None:

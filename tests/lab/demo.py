@@ -7,6 +7,7 @@ Run by ``make demo``. Leaves the records and the report in ``demo/``.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -40,7 +41,9 @@ def main() -> int:
     if code != 0:
         print(f"demo: the playbook ended with exit code {code}", file=sys.stderr)
         return code
-    print(f"Done in {time.monotonic() - started:.0f} s. What the run left:\n")
+    summary = json.loads((demo / "livepatch-report" / "fleet.json").read_text(encoding="utf-8"))["summary"]
+    states = ", ".join(f"{hosts} {state}" for state, hosts in summary["states"].items() if hosts)
+    print(f"\n{summary['hosts']} hosts in {time.monotonic() - started:.0f} s: {states}.\n\nWhat the run left:\n")
     print("  demo/livepatch-records/    one record a host, for instance xenial-generic.json")
     print("  demo/livepatch-report/     the report: fleet.txt, fleet.json, fleet.md")
     return 0

@@ -59,6 +59,11 @@ class Server(http.server.ThreadingHTTPServer):
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.load_cert_chain(certificate)
 
+    def service_actions(self) -> None:
+        """End when somebody has removed the lab's folder without taking the lab down."""
+        if not self.folder.exists():
+            raise SystemExit
+
     def finish_request(self, request: t.Any, client_address: t.Any) -> None:
         # The handshake belongs to the connection's own thread: a silent peer must not hold up the others.
         request.settimeout(30)
@@ -127,7 +132,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     options = parser.parse_args()
     with socket.socket(fileno=options.descriptor) as listener:
-        Server(listener, options.folder / "server.pem", options.folder).serve_forever()
+        Server(listener, options.folder / "server.pem", options.folder).serve_forever(poll_interval=1)
 
 
 if __name__ == "__main__":
