@@ -25,7 +25,7 @@ from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import
 
 _FILE_STEM = "fleet"
 _MOST_ON_TERMINAL = 200
-_TERMINAL_COLUMNS = (80, 140)
+_TERMINAL_COLUMNS = (80, table.FILE_WIDTH)
 # Asked when the plugin is loaded, in Ansible's main process: the processes that run tasks have no terminal. A log is
 # not cut to the width of one.
 _ON_TERMINAL = sys.stdout.isatty()

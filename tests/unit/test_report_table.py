@@ -61,7 +61,7 @@ def test_a_narrow_terminal_has_the_next_step_below_the_host() -> None:
     ]
 
 
-@pytest.mark.parametrize("columns", [79, 80, 100, 120, 140])
+@pytest.mark.parametrize("columns", [79, 80, 100, 120, 140, 180])
 def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
     names = [f"a-host-with-a-very-long-name-{state}.fleet.example.org" for state in STATES]
     records = [make_record(name, state) for name, state in zip(names, STATES, strict=True)]

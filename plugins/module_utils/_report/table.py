@@ -11,7 +11,7 @@ from .._record import State
 from .report import URGENCY, HostLine, Report
 from .text import pad, shorten, visible, width
 
-FILE_WIDTH = 140
+FILE_WIDTH = 180
 """Columns of a table that no terminal limits."""
 
 _HEADINGS = ("HOST", "STATE", "KERNEL", "PATCH", "CLIENT", "UPGRADE BY")

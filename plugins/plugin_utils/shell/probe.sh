@@ -153,7 +153,7 @@ client() {
         answer "status plain" bounded 15 "$lp_client" status
     fi
     mark "section config"
-    lp_config=$(bounded 10 "$lp_client" config)
+    lp_config=$(bounded 10 "$lp_client" config | head -c 262144)
     printf '%s\n' "$lp_config"
     mark "end config ok"
 }
@@ -170,14 +170,16 @@ setting() {
 }
 
 # network: reaches for the server with whatever the host has. A proxy goes by the environment, never by a command
-# line: its address may hold a password.
+# line: its address may hold a password. It is exported, for what stands before the call of a function reaches no
+# command with the dash of Ubuntu 20.04 and older.
 network() {
     setting remote-server
     lp_url=${lp_server:-${lp_setting:-https://livepatch.canonical.com}}
     setting https-proxy
-    lp_proxy=${lp_setting:-${https_proxy:-$HTTPS_PROXY}}
+    https_proxy=${lp_setting:-${https_proxy:-$HTTPS_PROXY}}
     setting no-proxy
-    lp_direct=${lp_setting:-${no_proxy:-$NO_PROXY}}
+    no_proxy=${lp_setting:-${no_proxy:-$NO_PROXY}}
+    export https_proxy no_proxy
     lp_host=${lp_url#*://}
     lp_host=${lp_host%%/*}
     case $lp_host in
@@ -187,15 +189,14 @@ network() {
     lp_host=${lp_host%:*}
     mark "section network"
     printf 'url %s\n' "$lp_url"
-    printf 'proxy %s\n' "${lp_proxy:+yes}"
+    printf 'proxy %s\n' "${https_proxy:+yes}"
     if command -v curl >/dev/null; then
         printf 'tool curl\n'
-        https_proxy=$lp_proxy no_proxy=$lp_direct \
-            curl -s -S -o /dev/null --max-time 8 -w 'http %{http_code}\n' -- "$lp_url"
+        curl -s -S -o /dev/null --max-time 8 -w 'http %{http_code}\n' -- "$lp_url"
     elif command -v wget >/dev/null; then
         printf 'tool wget\n'
-        https_proxy=$lp_proxy no_proxy=$lp_direct bounded 10 wget -q -O /dev/null -T 8 -t 1 -- "$lp_url"
-    elif [ -n "$lp_proxy" ]; then
+        bounded 10 wget -q -O /dev/null -T 8 -t 1 -- "$lp_url"
+    elif [ -n "$https_proxy" ]; then
         printf 'tool none\n'
         false
     elif command -v openssl >/dev/null; then

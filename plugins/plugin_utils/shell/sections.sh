@@ -64,8 +64,9 @@ access() {
     fi
 }
 
-# limit BYTES: passes each section up to that size and says where it cut. Tokens end here: no secret that
-# the client prints leaves the host. Only ever the end of a pipeline, for it becomes awk.
+# limit BYTES: passes each section up to that size and says where it cut. Tokens end here, and so do the names and
+# passwords in addresses of proxies: no secret that the client prints leaves the host. Only ever the end of a
+# pipeline, for it becomes awk.
 limit() {
     exec awk -v mark="@$lp_nonce " -v most="$1" '
         index($0, mark) == 1 { used = 0; cut = 0; print; next }
@@ -76,6 +77,9 @@ limit() {
             if ($0 ~ /[Tt]oken/) {
                 gsub(/[Tt]oken" *: *"[^"]*"/, "token\": \"removed\"")
                 gsub(/[Tt]oken *[:=] *"?[^" ,.]+"?/, "token: removed")
+            }
+            if (index($0, "@")) {
+                gsub(/:\/\/[^ "]*@/, "://removed@")
             }
             print
         }'
