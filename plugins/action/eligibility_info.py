@@ -10,8 +10,7 @@ import typing as t
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import assess_eligibility
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.host_record import system_of
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _host_probe
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import HostShellError
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
 
 
 class ActionModule(LivepatchAction):
@@ -19,10 +18,7 @@ class ActionModule(LivepatchAction):
 
     def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
         policy = _host_probe.load_policy(options["policy"])
-        try:
-            facts = _host_probe.probe_host(self, options)
-        except HostShellError as error:
-            raise ActionError(f"{error}; {error.remedy}", error_id=error.id) from error
+        facts = _host_probe.probe_host(self, options)
         eligibility = assess_eligibility(facts, policy, _host_probe.asked_service_word(options, facts))
         return {
             "eligible": eligibility["verdict"] == "eligible",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import pathlib
 import typing as t
@@ -16,7 +17,6 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils import _record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.host_record import make_record, timestamp
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _host_probe, _record_store
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import HostShellError
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._version import COLLECTION_VERSION
 
 
@@ -26,19 +26,22 @@ class ActionModule(LivepatchAction):
         "record_dir": {"type": "path"},
     }
 
-    def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
-        policy = _host_probe.load_policy(options["policy"])
-        record_dir = pathlib.Path(options["record_dir"]) if options["record_dir"] else None
-        started = datetime.datetime.now(datetime.timezone.utc)
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """As every action, and leave word for the report when the host gives no record, for whatever reason."""
         try:
-            facts = _host_probe.probe_host(self, options)
-        except HostShellError as error:
-            _note_failure(record_dir, self.host, started, error.id, str(error), error.remedy)
-            raise ActionError(f"{error}; {error.remedy}", error_id=error.id) from error
+            result = super().run(tmp, task_vars)
         except AnsibleError as error:
             remedy = f"check the connection: ansible {self.host} -m ansible.builtin.raw -a 'echo ok'"
-            _note_failure(record_dir, self.host, started, "connection_failed", str(error), remedy)
+            self._note_failure("connection_failed", str(error), remedy)
             raise
+        if result.get("failed"):
+            self._note_failure(str(result.get("error_id", "task_failed")), str(result["msg"]), result.get("remedy"))
+        return result
+
+    def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
+        policy = _host_probe.load_policy(options["policy"])
+        started = datetime.datetime.now(datetime.timezone.utc)
+        facts = _host_probe.probe_host(self, options)
         record = make_record(
             self.host,
             facts,
@@ -47,27 +50,20 @@ class ActionModule(LivepatchAction):
             collected_at=started,
             service_word=_host_probe.asked_service_word(options, facts),
         )
-        result: dict[str, t.Any] = {"record": record}
-        if record_dir is not None:
-            result["record_file"] = str(_store(record_dir, record))
-        return result
+        if not options["record_dir"]:
+            return {"record": record}
+        try:
+            stored = _record_store.store(pathlib.Path(options["record_dir"]), record)
+        except _record_store.RecordStoreError as error:
+            raise ActionError(str(error), error_id="record_not_stored", record=record) from error
+        return {"record": record, "record_file": str(stored)}
 
-
-def _store(record_dir: pathlib.Path, record: _record.Record) -> pathlib.Path:
-    try:
-        return _record_store.store(record_dir, record)
-    except _record_store.RecordStoreError as error:
-        raise ActionError(str(error), error_id="record_not_stored", record=record) from error
-
-
-def _note_failure(
-    record_dir: pathlib.Path | None, host: str, at: datetime.datetime, cause: str, message: str, remedy: str
-) -> None:
-    """Leave word for the report; the failure itself is told in any case."""
-    if record_dir is None:
-        return
-    reason = _record.Reason(id=cause, message=message, remedy=remedy)
-    try:
-        _record_store.note_unreachable(record_dir, host, timestamp(at), [reason])
-    except _record_store.RecordStoreError as error:
-        raise ActionError(f"{message}. {error}", error_id="record_not_stored") from error
+    def _note_failure(self, cause: str, message: str, remedy: str | None) -> None:
+        """Write the attempt down. Where that fails too, the failure that is told already has to do."""
+        record_dir = self._task.args.get("record_dir")
+        if not record_dir:
+            return
+        reason = _record.Reason(id=cause, message=message, remedy=remedy)
+        now = timestamp(datetime.datetime.now(datetime.timezone.utc))
+        with contextlib.suppress(_record_store.RecordStoreError):
+            _record_store.note_unreachable(pathlib.Path(str(record_dir)).expanduser(), self.host, now, [reason])

@@ -283,4 +283,9 @@ error_id:
   returned: failure
   type: str
   sample: become_password_missing
+remedy:
+  description: What to do about it. It is part of C(msg), too.
+  returned: failure to run on the host
+  type: str
+  sample: give the password with --ask-become-pass or ansible_become_password
 """

@@ -17,7 +17,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.pol
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts, read_facts
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import run_script
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import HostShellError, run_script
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._policy_file import parse_policy
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._service_word import service_word
 
@@ -47,19 +47,24 @@ def load_policy(wanted: object) -> Policy:
         if not path.is_file():
             raise ActionError(
                 f"There is no policy {name}: it is neither {' nor '.join(_SHIPPED)}, nor a file on the controller. "
-                "Name one of these, give the path of a policy file, or give the policy as a mapping."
+                "Name one of these, give the path of a policy file, or give the policy as a mapping.",
+                error_id="policy_unusable",
             )
         return parse_policy(path.read_text(encoding="utf-8"), str(path))
     except PolicyError as error:
-        raise ActionError(f"The policy cannot be used. {error}") from error
+        raise ActionError(f"The policy cannot be used. {error}", error_id="policy_unusable") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ActionError(f"The policy file {wanted} cannot be read: {error}") from error
+        message = f"The policy file {wanted} cannot be read: {error}"
+        raise ActionError(message, error_id="policy_unusable") from error
 
 
 def probe_host(action: LivepatchAction, options: Mapping[str, t.Any]) -> HostFacts:
-    """Look at the task's host, in one round trip. Raises `HostShellError` and what the connection raises."""
+    """Look at the task's host, in one round trip. Raises `ActionError`, and what the connection raises."""
     variables = {"server": options["server"] or "", "network": "1" if options["network"] else ""}
-    return read_facts(run_script(action, "probe", variables))
+    try:
+        return read_facts(run_script(action, "probe", variables))
+    except HostShellError as error:
+        raise ActionError(f"{error}; {error.remedy}", error_id=error.id, remedy=error.remedy) from error
 
 
 def asked_service_word(options: Mapping[str, t.Any], facts: HostFacts) -> ServiceWord | None:

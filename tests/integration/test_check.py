@@ -197,6 +197,16 @@ def test_a_host_that_goes_away_keeps_its_last_record(fleet: Fleet, ansible: Ansi
     assert back.code == 0
 
 
+@pytest.mark.matrix
+def test_a_run_in_which_every_host_fails_still_ends_in_a_report(fleet: Fleet, ansible: Ansible) -> None:
+    """Records of an earlier run must not pass for those of one that could not look at anything."""
+    hosts = "xenial-generic:stale"
+    assert ansible.playbook(CHECK, "--limit", hosts).code == 0
+    run = ansible.playbook(CHECK, "--limit", hosts, livepatch_policy="lunch")
+    assert run.code != 0
+    assert len(re.findall(r"^(?:xenial-generic|stale) +unreachable .*last seen", run.output, re.MULTILINE)) == 2
+
+
 def test_a_killed_run_loses_nothing_that_was_collected(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
     records = tmp_path / "livepatch-records"
     process = subprocess.Popen(
@@ -248,7 +258,10 @@ def test_a_malformed_policy_is_named_with_its_line(fleet: Fleet, ansible: Ansibl
 def test_a_policy_of_ones_own(fleet: Fleet, ansible: Ansible) -> None:
     row = {"release": "18.04", "architecture": "amd64", "kernel": "4.15", "flavours": ["generic"]}
     run = ansible.task(
-        "eligibility_info", "in-transition", policy={"name": "ours", "systems": [row]}, server=fleet.server
+        "kernelops.livepatch.eligibility_info",
+        "in-transition",
+        policy={"name": "ours", "systems": [row]},
+        server=fleet.server,
     )
     result = run.result("in-transition")
     assert (result["eligible"], result["verdict"], result["policy"]) == (True, "eligible", "ours")
@@ -292,7 +305,11 @@ def test_the_server_is_asked_once_a_kernel_and_not_once_a_host(
 
 def test_a_server_that_does_not_answer_leaves_the_check_unknown(fleet: Fleet, ansible: Ansible) -> None:
     run = ansible.task(
-        "eligibility_info", "not-installed", ask_server=True, network=False, server="https://127.0.0.1:9"
+        "kernelops.livepatch.eligibility_info",
+        "not-installed",
+        ask_server=True,
+        network=False,
+        server="https://127.0.0.1:9",
     )
     result = run.result("not-installed")
     (word,) = [check for check in result["checks"] if check["id"] == "kernel_supported"]

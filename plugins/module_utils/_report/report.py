@@ -189,7 +189,8 @@ def _line(record: Record, place: int) -> HostLine:
 
 
 def _judged(host: str, line: HostLine | None, attempt: Attempt | None, unusable: Problem | None) -> HostLine:
-    if line is not None and (attempt is None or _moment(line.collected_at) >= _moment(attempt.attempted_at)):
+    # Storing a record removes the note of an attempt before it: of two within one second, the note is the later.
+    if line is not None and (attempt is None or _moment(line.collected_at) > _moment(attempt.attempted_at)):
         return line
     if attempt is not None:
         reasons = attempt.reasons or [_reason("no_answer", "the host gave no answer", "check that it runs")]

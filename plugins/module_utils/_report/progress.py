@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""How far a run over a fleet has come: what is counted, and how it is told in one line.
+
+Nothing here knows a clock or a terminal: times are seconds of any clock that never goes back, and what is told is text.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+import typing as t
+
+from .._record import STATES
+from .report import URGENCY
+from .table import COLOURS
+from .text import pad, visible, width
+
+UNREACHABLE = "unreachable"
+NO_RECORD = "no record"
+OTHER = "other"
+OK = "ok"
+FAILED = "failed"
+SKIPPED = "skipped"
+
+# What is well comes first, for it is what most hosts are; then what needs a person.
+_ORDER = ("protected", OK, NO_RECORD, *URGENCY[:-1], OTHER, SKIPPED)
+_WORD_COLOURS: dict[str, str] = {**COLOURS, OK: "32", NO_RECORD: "31", OTHER: "35", SKIPPED: "36"}
+
+_PATIENCE = 0.5  # seconds before a task is worth a line
+_SILENCE = 5.0  # seconds without a result after which the hosts are named that everything waits for
+_NAMED = 2
+_FEWEST_RESULTS = 3  # for a guess of the time that is left
+
+_FEW_HOSTS = 20
+_MILESTONES = 4  # quarters of all hosts
+_MILESTONE_GAP = 2.0  # seconds
+_FIRST_INTERVAL = 30.0  # seconds
+_MOST_MILESTONES = 12
+
+_MOST_TASKS = 20
+_GAP = "  "
+_NAME_COLUMNS = 24
+
+
+class Style(t.NamedTuple):
+    """What the terminal can show. `columns` is the most that a line may take."""
+
+    columns: int
+    colour: bool = False
+    unicode: bool = True
+
+
+@dataclasses.dataclass
+class TaskProgress:
+    """One task over the hosts of a play. `running` holds the hosts that have begun and not ended, by their begin."""
+
+    name: str
+    started_at: float
+    of_some_hosts: bool
+    seen: set[str] = dataclasses.field(default_factory=set)
+    running: dict[str, float] = dataclasses.field(default_factory=dict)
+    outcomes: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    done: int = 0
+    last_result_at: float = 0.0
+    told: int = 0
+    told_at: float = 0.0
+    told_quarter: int = 0
+    interval: float = _FIRST_INTERVAL
+
+
+class PlayProgress:
+    """The tasks of one play over `hosts`. A host that is `gone` has failed before and is not expected."""
+
+    def __init__(self, hosts: t.Iterable[str], gone: t.Iterable[str] = ()) -> None:
+        self._hosts = frozenset(hosts)
+        self.gone = set(gone)
+        self._tasks: dict[str, TaskProgress] = {}
+
+    def start(self, task_id: str, name: str, host: str, now: float, *, of_some_hosts: bool = False) -> None:
+        """A host begins with a task. `of_some_hosts` is for handlers: it is not known how many hosts they meet."""
+        task = self._tasks.get(task_id)
+        if task is None:
+            self._forget()
+            task = self._tasks[task_id] = TaskProgress(name, now, of_some_hosts, last_result_at=now, told_at=now)
+        self.gone.discard(host)
+        task.seen.add(host)
+        task.running[host] = now
+
+    def finish(self, task_id: str, host: str, outcome: str, now: float, *, gone: bool = False) -> None:
+        """A host has ended a task, and takes no further part in the play when it is `gone`."""
+        if gone:
+            self.gone.add(host)
+        task = self._tasks.get(task_id)
+        if task is not None and task.running.pop(host, None) is not None:
+            task.outcomes[outcome] += 1
+            task.done += 1
+            task.last_result_at = now
+
+    def total(self, task: TaskProgress) -> int:
+        """Count the hosts that a task has met, or that it is still expected to meet."""
+        if task.of_some_hosts:
+            return len(task.seen)
+        return max(len(task.seen), len(self._hosts) - len(self.gone - task.seen))
+
+    def current(self) -> TaskProgress | None:
+        """The oldest task that more than one host has begun and that one is still at."""
+        return next((task for task in self._tasks.values() if task.running and len(task.seen) > 1), None)
+
+    def line(self, now: float, style: Style) -> str:
+        """One line for a terminal, or nothing when there is nothing worth it."""
+        task = self.current()
+        if task is None or now - task.started_at < _PATIENCE:
+            return ""
+        return live_line(task, self.total(task), now, style)
+
+    def milestone(self, task_id: str, now: float) -> str:
+        """One line for a log when enough has happened since the last one, else nothing. To be asked after `finish`."""
+        task = self._tasks.get(task_id)
+        if task is None or now - task.told_at < _MILESTONE_GAP:
+            return ""
+        total = self.total(task)
+        quarter = task.done * _MILESTONES // total if total else 0
+        complete = task.done >= total
+        late = now - task.told_at >= task.interval
+        reached = quarter > task.told_quarter and (total >= _FEW_HOSTS or (complete and task.told > 0))
+        if not (late or reached) or (task.told >= _MOST_MILESTONES - 1 and not complete):
+            return ""
+        if late:
+            # A run of hours is told of less and less often.
+            task.interval *= 2
+        task.told, task.told_at, task.told_quarter = task.told + 1, now, quarter
+        return milestone_line(task, total, now)
+
+    def _forget(self) -> None:
+        """Drop what no host will come to any more, and more than that when there is too much of it."""
+        idle = [key for key, task in self._tasks.items() if not task.running]
+        for key in idle:
+            task = self._tasks[key]
+            if task.done >= self.total(task) or len(self._tasks) >= _MOST_TASKS:
+                del self._tasks[key]
+
+
+def outcome_of_record(result: t.Mapping[str, t.Any]) -> str:
+    """The state in a result of ``patch_info``; a word that is no state counts as `OTHER`."""
+    try:
+        said = result["record"]["assessment"]["state"]
+    except (KeyError, TypeError):
+        return OTHER
+    return next((state for state in STATES if state == said), OTHER)
+
+
+def live_line(task: TaskProgress, total: int, now: float, style: Style) -> str:
+    """Tell of a task in at most ``style.columns``: its name and a bar where there is room, hosts, outcomes, time."""
+    digits = len(str(total))
+    left = [f"{task.done:>{digits}}/{total}"]
+    if style.columns >= 64:
+        left.append(_bar(task.done, total, 10 if style.columns < 100 else 20, style))
+    if style.columns >= 110:
+        left.insert(0, pad(visible(task.name), min(_NAME_COLUMNS, width(visible(task.name)))))
+    right = _clock(task, total, now)
+    taken = sum(_columns(part) + len(_GAP) for part in left)
+    if taken + width(right) > style.columns:
+        right = ""
+    room = style.columns - taken - (len(_GAP) + width(right) if right else 0)
+    middle = _outcomes(task.outcomes, room, style)
+    return _GAP.join(part for part in (*left, middle, right) if part)
+
+
+def milestone_line(task: TaskProgress, total: int, now: float) -> str:
+    """Tell of a task in a log."""
+    outcomes = ", ".join(f"{count} {word}" for word, count in _sorted(task.outcomes))
+    name = visible(task.name)
+    if task.done >= total:
+        return f"{name}: {total} hosts in {duration(now - task.started_at)}: {outcomes}"
+    clock = _clock(task, total, now)
+    percent = task.done * 100 // total
+    return f"{name}: {task.done} of {total} hosts ({percent} %): {outcomes}" + (f"; {clock}" if clock else "")
+
+
+def time_left(done: int, total: int, elapsed: float) -> float | None:
+    """Guess the seconds until all are done, from the rate so far; too early, there is no guess."""
+    if done < _FEWEST_RESULTS or elapsed < 1 or done >= total:
+        return None
+    return (total - done) * elapsed / done
+
+
+def duration(seconds: float) -> str:
+    """Write a time as on a clock: ``0:07``, ``12:30``, ``1:02:03``. Begun seconds count."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _clock(task: TaskProgress, total: int, now: float) -> str:
+    silence = now - task.last_result_at
+    if task.running and silence >= _SILENCE:
+        # No rate tells when a host will answer that has kept all others waiting.
+        names = ", ".join(visible(host) for host in list(task.running)[:_NAMED])
+        more = f" and {len(task.running) - _NAMED} more" if len(task.running) > _NAMED else ""
+        return f"{duration(silence)} waiting for {names}{more}"
+    left = time_left(task.done, total, now - task.started_at)
+    return "" if left is None else f"{duration(left)} left"
+
+
+def _sorted(outcomes: t.Mapping[str, int]) -> list[tuple[str, int]]:
+    return [(word, outcomes[word]) for word in _ORDER if outcomes.get(word)]
+
+
+def _outcomes(outcomes: t.Mapping[str, int], room: int, style: Style) -> str:
+    """As many outcomes as there is room for; an ellipsis stands for the rest."""
+    ellipsis = "…" if style.unicode else "..."
+    shown: list[str] = []
+    words = _sorted(outcomes)
+    for index, (word, count) in enumerate(words):
+        text = f"{count} {word}"
+        more = index + 1 < len(words)
+        needed = len(text) + (len(_GAP) + len(ellipsis) if more else 0)
+        if needed > room:
+            return _GAP.join([*shown, ellipsis]) if room >= len(ellipsis) else _GAP.join(shown)
+        shown.append(_paint(text, _WORD_COLOURS[word]) if style.colour else text)
+        room -= len(text) + len(_GAP)
+    return _GAP.join(shown)
+
+
+def _bar(done: int, total: int, columns: int, style: Style) -> str:
+    full, empty = ("━", "─") if style.unicode else ("#", ".")
+    filled = done * columns // total
+    bar, rest = full * filled, empty * (columns - filled)
+    return f"{_paint(bar, '32')}{_paint(rest, '2')}" if style.colour else bar + rest

@@ -1,0 +1,462 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The probe as the shell of a host runs it: the same in every shell, cheap, bounded, and keeping secrets."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+import select
+import shutil
+import socket
+import socketserver
+import subprocess
+import threading
+import time
+import typing as t
+from collections.abc import Iterator
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import Reach, read_facts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import compose
+from tests.lab.authority import make_authority
+from tests.lab.fleet import Fleet, running_fleet
+from tests.lab.service import Server
+
+NONCE = "0f" * 16
+SHELLS = {
+    "dash": "dash",
+    "busybox": "busybox ash",
+    "bash": "bash --posix",
+    "mksh": "mksh",
+}
+# Those that the probe uses and busybox brings in a version of its own.
+APPLETS = ("awk", "cut", "date", "grep", "head", "id", "od", "timeout", "tr")
+HOSTS = (
+    "xenial-generic",
+    "client-2016",
+    "client-6",
+    "client-11",
+    "secure-boot",
+    "container-host",
+    "bash-only",
+    "trusty",
+    "no-snapd",
+    "lxd-container",
+    "not-enabled",
+    "not-installed",
+    "not-root",
+    "hostile-values",
+)
+NETWORK_TOOLS = ("curl", "wget", "openssl", "bash")
+MOST_PROCESSES = 25
+MOST_BYTES = 2_000_000
+NOISE_BYTES = 50_000_000
+
+
+class Answer(t.NamedTuple):
+    """What a host sent, and how long that took."""
+
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def sections(self) -> Sections:
+        return parse(self.stdout, self.stderr, NONCE)
+
+    @property
+    def reach(self) -> Reach:
+        reach = read_facts(self.sections).reach
+        assert reach is not None
+        return reach
+
+    @property
+    def size(self) -> int:
+        return len(self.stdout) + len(self.stderr)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A fleet for these tests alone, since they put other clients and files on its hosts."""
+    with running_fleet(tmp_path_factory.mktemp("lab")) as fleet:
+        yield fleet
+
+
+def probe(server: str = "", network: bool = False) -> str:
+    return compose("probe", NONCE, {"server": server, "network": "1" if network else ""})
+
+
+def hurried(script: str) -> str:
+    """The same script with every wait of more than two seconds cut down to one, for tests that outwait them."""
+    script, bounds = re.subn(r"\bbounded ([3-9]|1[0-9]) ", "bounded 1 ", script)
+    script, times = re.subn(r"(--max-time|-T) 8\b", r"\1 1", script)
+    assert bounds
+    assert times
+    return script
+
+
+def look(lab: Fleet, host: str, script: str, shell: str = "/bin/sh") -> Answer:
+    started = time.monotonic()
+    done = lab.run(host, f"{shell} -s", script.encode())
+    seconds = time.monotonic() - started
+    return Answer(done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), seconds)
+
+
+def give(lab: Fleet, host: str, command: str) -> str:
+    """Copy a command of this machine to a host, and return its path there."""
+    found = shutil.which(command)
+    if found is None:
+        pytest.skip(f"{command} is not installed on this machine")
+    place = lab.root(host).parent / "tmp" / command
+    if not place.exists():
+        shutil.copy(found, place)
+    return f"/tmp/{command}"  # noqa: S108  (the host's own)
+
+
+def install_client(lab: Fleet, host: str, script: str) -> None:
+    client = lab.root(host) / "snap/bin/canonical-livepatch"
+    client.unlink()
+    client.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    client.chmod(0o755)
+
+
+def path_of(lab: Fleet, host: str, *tools: str) -> str:
+    """A PATH on the host on which these are the only tools for the network."""
+    folder = lab.root(host).parent / "tmp" / "-".join(["with", *tools])
+    if not folder.exists():
+        folder.mkdir()
+        for name in lab.run(host, "ls /usr/bin").stdout.decode().split():
+            if name not in NETWORK_TOOLS or name in tools:
+                (folder / name).symlink_to(f"/usr/bin/{name}")
+    return f"PATH=/tmp/{folder.name}"
+
+
+# --- shells ---
+
+
+def without_clock(sections: Sections) -> dict[str, t.Any]:
+    """Sections as they can be compared between two looks at a host."""
+    compared = {}
+    for name, section in sections.items():
+        output = "" if name == "clock" else re.sub(r"(?m)^/proc/uptime:.*$", "", section.output)
+        errors = re.sub(r"after \d+ ms", "", section.errors)
+        compared[name] = (section.status, section.exit_code, section.cut, output, errors)
+    return compared
+
+
+@pytest.fixture(scope="module")
+def by_sh(lab: Fleet) -> dict[str, Sections]:
+    return {host: look(lab, host, probe(lab.server, network=True)).sections for host in HOSTS}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_shell_gives_the_same_sections(shell: str, lab: Fleet, by_sh: dict[str, Sections]) -> None:
+    name, _blank, options = SHELLS[shell].partition(" ")
+    for host in HOSTS:
+        answer = look(lab, host, probe(lab.server, network=True), f"{give(lab, host, name)} {options}")
+        assert answer.sections.complete, (host, answer)
+        assert list(answer.sections) == list(by_sh[host])
+        assert without_clock(answer.sections) == without_clock(by_sh[host])
+
+
+def test_the_tools_of_busybox_give_the_same_sections(lab: Fleet, by_sh: dict[str, Sections]) -> None:
+    # Few hosts: its timeout looks only once a second whether the command has ended.
+    for host in ("xenial-generic", "client-6", "secure-boot", "not-installed", "not-root", "hostile-values"):
+        busybox = give(lab, host, "busybox")
+        applets = lab.root(host).parent / "tmp" / "applets"
+        applets.mkdir()
+        for applet in APPLETS:
+            (applets / applet).symlink_to(busybox)
+        answer = look(lab, host, probe(lab.server, network=True), f"PATH=/tmp/applets:$PATH {busybox} ash")
+        assert without_clock(answer.sections) == without_clock(by_sh[host])
+
+
+def test_the_script_passes_shellcheck() -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed on this machine")
+    words = ["shellcheck", "--shell=sh", "--severity=style", "-"]
+    checked = subprocess.run(words, input=probe(), capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+# --- cost ---
+
+
+class Trace(t.NamedTuple):
+    """What strace saw: each process with its parent, and every command line with its process."""
+
+    parents: dict[str, str]
+    commands: list[tuple[str, str]]
+
+
+def traced(lab: Fleet, host: str, script: str, environment: str = "") -> tuple[Answer, Trace]:
+    strace = give(lab, host, "strace")
+    options = "-f -qq -s 4096 -e signal=none -e trace=execve,clone,clone3,fork,vfork -o /tmp/trace"
+    answer = look(lab, host, script, f"{environment} {strace} {options} /bin/sh")
+    trace = Trace({}, [])
+    for line in (lab.root(host).parent / "tmp" / "trace").read_text(encoding="utf-8").splitlines():
+        process, _blank, call = line.partition(" ")
+        call = call.strip()
+        if call.startswith("execve("):
+            trace.commands.append((process, call))
+        child = re.search(r"\b(?:clone3?|v?fork)\b.*\) += (\d+)$", call)
+        if child and "CLONE_THREAD" not in call:
+            trace.parents[child[1]] = process
+    return answer, trace
+
+
+def test_the_probe_starts_few_processes(lab: Fleet) -> None:
+    """Counted where it has most to do: snapd, an enabled client, a patch, Secure Boot, the network."""
+    host = "secure-boot"
+    answer, trace = traced(lab, host, probe(lab.server, network=True))
+    sections = answer.sections
+    assert sections["snapd"].exit_code == sections["status json"].exit_code == 0
+    assert any(name.startswith("build_id ") for name in sections)
+    assert sections["secure_boot_variable"].exit_code == 0
+    assert (answer.reach.tool, answer.reach.outcome) == ("curl", "reached")
+    assert sections.complete
+    clients = {process for process, command in trace.commands if '("/snap/bin/canonical-livepatch"' in command}
+    assert clients
+    own = [process for process, parent in trace.parents.items() if parent not in clients]
+    started = len(["the shell itself", *own])
+    assert len(trace.commands) > 10, "strace saw nothing"
+    assert started <= MOST_PROCESSES, f"{started} processes: {trace}"
+
+
+# --- noise ---
+
+
+def assert_bounded(answer: Answer, seconds: float) -> None:
+    assert answer.seconds < seconds
+    assert answer.size < MOST_BYTES
+    assert answer.sections.complete
+    assert answer.sections.output("machine") == "x86_64"
+
+
+def test_a_flood_from_a_file_and_the_client_is_cut(lab: Fleet) -> None:
+    answer = look(lab, "hostile-noise", probe())
+    assert (lab.root("hostile-noise") / "etc/os-release").stat().st_size >= NOISE_BYTES
+    assert_bounded(answer, seconds=10)
+    assert answer.sections["status json"].cut
+    assert answer.sections["config"].output.strip()
+
+
+@pytest.mark.parametrize("line", ["x" * NOISE_BYTES, "NAME=Ubuntu\n" * (NOISE_BYTES // 12)], ids=["one", "many"])
+def test_a_file_of_any_size_costs_the_same(line: str, lab: Fleet) -> None:
+    """And what stands in the next file is read all the same."""
+    release = lab.root("stale") / "etc/os-release"
+    release.unlink()
+    release.write_text(line, encoding="ascii")
+    answer = look(lab, "stale", probe())
+    assert_bounded(answer, seconds=10)
+    assert len(answer.sections["files"].output) < 100_000
+    assert "/proc/version_signature:Ubuntu 4.4.0-" in answer.sections["files"].output
+
+
+def test_a_client_that_prints_for_ever_is_ended_and_cut(lab: Fleet) -> None:
+    install_client(lab, "tampered", 'exec yes "$*"')
+    answer = look(lab, "tampered", hurried(probe(network=True, server="https://127.0.0.1:1")))
+    assert_bounded(answer, seconds=10)
+    status = answer.sections["status json"]
+    assert (status.status, status.cut) == ("timeout", True)
+    assert answer.sections["config"].cut
+    assert answer.reach.outcome == "refused"
+
+
+def test_settings_without_end_are_not_waited_for(lab: Fleet) -> None:
+    """They are kept in the shell's memory, which nothing else bounds."""
+    install_client(lab, "tampered", '[ "$1" = config ] || exit 1; exec yes "$*"')
+    assert_bounded(look(lab, "tampered", probe()), seconds=8)
+
+
+def test_a_client_that_hangs_is_ended(lab: Fleet) -> None:
+    install_client(lab, "applying", "echo started; exec sleep 1000")
+    answer = look(lab, "applying", hurried(probe()))
+    assert_bounded(answer, seconds=10)
+    assert (answer.sections["status json"].status, answer.sections["status json"].output) == ("timeout", "started\n")
+    assert answer.sections["config"].status == "ok"
+
+
+# --- secrets ---
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "machine-token: {}",
+        'machine-token: "{}"',
+        "machine-token: '{}'",
+        '"Machine-Token":"{}"',
+        '  "Machine-Token" : "{}",',
+        "Machine-Token: {}, and more",
+        "Successfully enabled device. Using machine-token: {}",
+        "PUT /enable?auth-token={}: refused",
+        'http-proxy: "http://proxy-user:{}@proxy.test:3128"',
+        'https-proxy: "socks5://proxy-user:with@and/{}@proxy.test:3128"',
+    ],
+)
+@pytest.mark.parametrize("stream", [1, 2])
+def test_secrets_of_the_client_stay_on_the_host(text: str, stream: int, lab: Fleet) -> None:
+    secret = "5ec2e7" * 5
+    said = text.format(secret).replace("'", "'\\''")
+    install_client(lab, "unverified", f"echo before >&{stream}; echo '{said}' >&{stream}; echo after >&{stream}")
+    answer = look(lab, "unverified", probe())
+    assert secret not in answer.stdout + answer.stderr
+    assert "removed" in answer.stdout + answer.stderr
+    for name in ("status json", "config"):
+        section = answer.sections[name]
+        assert {"before", "after"} <= set(f"{section.output}\n{section.errors}".splitlines())
+
+
+# --- network ---
+
+
+class Servers(t.NamedTuple):
+    """Addresses by what a host finds there."""
+
+    trusted: str
+    untrusted: str
+    closed: str
+    silent: str
+
+
+@pytest.fixture(scope="module")
+def servers(lab: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    folder = tmp_path_factory.mktemp("untrusted")
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _each in range(3)]
+        untrusted, closed, silent = (f"https://127.0.0.1:{each.getsockname()[1]}" for each in listeners)
+        listeners[1].close()
+        server = Server(listeners[0], make_authority(folder).server, folder)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        stack.callback(server.shutdown)
+        yield Servers(lab.server, untrusted, closed, silent)
+
+
+@pytest.mark.parametrize(
+    ("tools", "used", "outcomes"),
+    [
+        (NETWORK_TOOLS, "curl", ("reached", "untrusted", "refused", "refused")),
+        (("curl",), "curl", ("reached", "untrusted", "refused", "refused")),
+        (("wget",), "wget", ("reached", "untrusted", "refused", "refused")),
+        (("openssl", "bash"), "openssl", ("reached", "untrusted", "refused", "refused")),
+        # It opens a connection and can tell no more.
+        (("bash",), "bash", ("reached", "reached", "refused", "reached")),
+        ((), "none", ("no_tool", "no_tool", "no_tool", "no_tool")),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, tuple) else None,
+)
+def test_the_server_is_reached_with_what_the_host_has(
+    tools: tuple[str, ...], used: str, outcomes: tuple[str, ...], lab: Fleet, servers: Servers
+) -> None:
+    host = "xenial-generic"
+    path = path_of(lab, host, *tools)
+    for address, outcome in zip(servers, outcomes, strict=True):
+        reach = look(lab, host, hurried(probe(address, network=True)), f"{path} /bin/sh").reach
+        assert (reach.url, reach.tool, reach.outcome) == (address, used, outcome), reach
+        assert not reach.by_proxy
+
+
+@pytest.mark.parametrize("tool", ["curl", "wget"])
+@pytest.mark.parametrize("status", [403, 503])
+def test_a_server_that_answers_with_an_error_is_reached(tool: str, status: int, lab: Fleet) -> None:
+    path = path_of(lab, "xenial-generic", tool)
+    lab.set_faults(status=status)
+    try:
+        answer = look(lab, "xenial-generic", probe(lab.server, network=True), f"{path} /bin/sh")
+    finally:
+        lab.set_faults()
+    assert (answer.reach.tool, answer.reach.outcome) == (tool, "reached")
+
+
+def test_without_leave_nothing_is_reached_for(lab: Fleet) -> None:
+    before = len(lab.requests())
+    assert "network" not in look(lab, "xenial-generic", probe(lab.server)).sections
+    assert len(lab.requests()) == before
+
+
+class Proxy(socketserver.ThreadingTCPServer):
+    """An HTTP proxy for CONNECT that asks for a name and a password, and takes every tunnel to loopback."""
+
+    daemon_threads = True
+    password = "made-up-5ec2e7"
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Tunnel)
+        self.tunnels: list[str] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://proxy-user:{self.password}@127.0.0.1:{self.server_address[1]}"
+
+
+class Tunnel(socketserver.BaseRequestHandler):
+    server: Proxy
+
+    def handle(self) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += self.request.recv(65536)
+        credentials = base64.b64encode(f"proxy-user:{self.server.password}".encode())
+        if b"Proxy-Authorization: Basic " + credentials not in head:
+            self.request.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            return
+        target = head.split()[1].decode()
+        self.server.tunnels.append(target)
+        with socket.create_connection(("127.0.0.1", int(target.rpartition(":")[2]))) as peer:
+            self.request.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            other = {self.request: peer, peer: self.request}
+            while True:
+                for side in select.select(list(other), [], [])[0]:
+                    data = side.recv(65536)
+                    if not data:
+                        return
+                    other[side].sendall(data)
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    with Proxy() as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        yield proxy
+        proxy.shutdown()
+
+
+def configured(**settings: str) -> str:
+    """A client with these settings, and with nothing else to say."""
+    lines = "\n".join(f'{key.replace("_", "-")}: "{value}"' for key, value in settings.items())
+    return f"[ \"$1\" = config ] || exit 1\ncat <<'END'\n{lines}\nEND"
+
+
+@pytest.mark.parametrize("tool", ["curl", "wget"])
+def test_the_proxy_of_the_client_is_used_and_its_password_seen_by_nobody(tool: str, lab: Fleet, proxy: Proxy) -> None:
+    host = "crash-lock"
+    install_client(lab, host, configured(https_proxy=proxy.address, remote_server=lab.server))
+    answer, trace = traced(lab, host, probe(network=True), path_of(lab, host, tool))
+    assert (answer.reach.tool, answer.reach.outcome) == (tool, "reached"), answer.reach
+    assert answer.reach.by_proxy
+    assert proxy.tunnels == [lab.server.removeprefix("https://")]
+    assert any(f"/{tool}" in command for _process, command in trace.commands)
+    assert [command for _process, command in trace.commands if proxy.password in command] == []
+    assert proxy.password not in answer.stdout + answer.stderr
+    assert "proxy-user" not in answer.stdout + answer.stderr
+
+
+def test_a_host_behind_a_proxy_needs_a_tool_that_knows_proxies(lab: Fleet, proxy: Proxy) -> None:
+    host = "crash-lock"
+    install_client(lab, host, configured(https_proxy=proxy.address, remote_server=lab.server))
+    reach = look(lab, host, probe(network=True), f"{path_of(lab, host, 'openssl', 'bash')} /bin/sh").reach
+    assert (reach.by_proxy, reach.outcome) == (True, "no_tool")
+    assert proxy.tunnels == []
+
+
+def test_a_server_that_the_client_reaches_directly_needs_no_proxy(lab: Fleet, proxy: Proxy) -> None:
+    host = "crash-lock"
+    settings = {"https_proxy": proxy.address, "no_proxy": "livepatch.lab.test", "remote_server": lab.server}
+    install_client(lab, host, configured(**settings))
+    assert look(lab, host, probe(network=True), f"{path_of(lab, host, 'curl')} /bin/sh").reach.outcome == "reached"
+    assert proxy.tunnels == []
