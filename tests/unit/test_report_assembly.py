@@ -50,10 +50,14 @@ def test_a_failed_attempt_after_the_record_makes_the_host_unreachable(order: int
     assert line.last_seen == f"last seen {OLD}, stale"
 
 
-@pytest.mark.parametrize("attempted_at", [OLD, NEW])
-def test_a_record_as_new_as_the_failed_attempt_counts(attempted_at: str) -> None:
-    line = _only_line([Attempt("web1", attempted_at, REFUSED), recorded(make_record(collected_at=NEW))])
+def test_a_record_after_the_failed_attempt_counts() -> None:
+    line = _only_line([Attempt("web1", OLD, REFUSED), recorded(make_record(collected_at=NEW))])
     assert (line.state, line.last_seen) == ("protected", None)
+
+
+def test_of_a_record_and_an_attempt_in_the_same_second_the_attempt_is_the_later() -> None:
+    """A note that was there before the record was stored would be gone."""
+    assert _only_line([Attempt("web1", NEW, REFUSED), recorded(make_record(collected_at=NEW))]).state == "unreachable"
 
 
 def test_the_newest_of_several_attempts_is_told() -> None:
