@@ -10,6 +10,7 @@ Times are RFC 3339 in UTC with a ``Z``. Readers accept keys that they do not kno
 from __future__ import annotations
 
 import functools
+import re
 import types
 import typing as t
 
@@ -290,7 +291,7 @@ def validate(document: object) -> Record:
         raise RecordError("", f"expected a record, found {_kind(document)}")
     schema = document.get("schema")
     name, _separator, version = schema.rpartition("/") if isinstance(schema, str) else ("", "", "")
-    if name != SCHEMA_NAME or not version.isdecimal():
+    if name != SCHEMA_NAME or not re.fullmatch(r"[1-9][0-9]{0,8}", version):
         raise RecordError("schema", f"expected {SCHEMA}, found {schema!r:.80}")
     if int(version) > SCHEMA_VERSION:
         raise NewerSchemaError("schema", f"this is {schema}, and this version of the collection reads up to {SCHEMA}")

@@ -205,6 +205,11 @@ def test_a_file_that_cannot_be_used_is_named_and_the_rest_is_read(
     assert isinstance(found, Recorded)
 
 
+def test_a_note_that_cannot_be_used_is_told_of_its_host(tmp_path: Path) -> None:
+    note_unreachable(tmp_path, "web1", COLLECTED_AT, []).write_text("{")
+    assert _problem(tmp_path).host == "web1"
+
+
 @pytest.mark.parametrize("collected_at", ["yesterday", "2026-01-10 06:00:00Z", "2026-01-10T06:00:00+02:00"])
 def test_a_time_that_cannot_be_compared_is_refused(tmp_path: Path, collected_at: str) -> None:
     store(tmp_path, make_record(collected_at=collected_at))

@@ -10,14 +10,14 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
+import re
 import typing as t
 
 from .._record import STATES
 from .report import URGENCY
-from .table import COLOURS
-from .text import pad, visible, width
+from .table import _COLOURS  # the line and the table paint a state alike
+from .text import shorten, visible, width
 
-UNREACHABLE = "unreachable"
 NO_RECORD = "no record"
 OTHER = "other"
 OK = "ok"
@@ -25,8 +25,8 @@ FAILED = "failed"
 SKIPPED = "skipped"
 
 # What is well comes first, for it is what most hosts are; then what needs a person.
-_ORDER = ("protected", OK, NO_RECORD, *URGENCY[:-1], OTHER, SKIPPED)
-_WORD_COLOURS: dict[str, str] = {**COLOURS, OK: "32", NO_RECORD: "31", OTHER: "35", SKIPPED: "36"}
+_ORDER: tuple[str, ...] = ("protected", OK, NO_RECORD, *URGENCY[:-1], OTHER, SKIPPED)
+_WORD_COLOURS: dict[str, str] = {**_COLOURS, OK: "32", NO_RECORD: "31", OTHER: "35", SKIPPED: "36"}
 
 _PATIENCE = 0.5  # seconds before a task is worth a line
 _SILENCE = 5.0  # seconds without a result after which the hosts are named that everything waits for
@@ -40,6 +40,7 @@ _FIRST_INTERVAL = 30.0  # seconds
 _MOST_MILESTONES = 12
 
 _MOST_TASKS = 20
+_SGR = re.compile("\x1b\\[[0-9]+m")
 _GAP = "  "
 _NAME_COLUMNS = 24
 
@@ -158,7 +159,7 @@ def live_line(task: TaskProgress, total: int, now: float, style: Style) -> str:
     if style.columns >= 64:
         left.append(_bar(task.done, total, 10 if style.columns < 100 else 20, style))
     if style.columns >= 110:
-        left.insert(0, pad(visible(task.name), min(_NAME_COLUMNS, width(visible(task.name)))))
+        left.insert(0, shorten(visible(task.name), _NAME_COLUMNS))
     right = _clock(task, total, now)
     taken = sum(_columns(part) + len(_GAP) for part in left)
     if taken + width(right) > style.columns:
@@ -229,3 +230,12 @@ def _bar(done: int, total: int, columns: int, style: Style) -> str:
     filled = done * columns // total
     bar, rest = full * filled, empty * (columns - filled)
     return f"{_paint(bar, '32')}{_paint(rest, '2')}" if style.colour else bar + rest
+
+
+def _columns(text: str) -> int:
+    """Columns of a part of a line, colours left out."""
+    return width(_SGR.sub("", text))
+
+
+def _paint(text: str, parameter: str) -> str:
+    return f"\x1b[{parameter}m{text}\x1b[0m" if text else ""
