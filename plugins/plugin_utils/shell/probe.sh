@@ -137,7 +137,8 @@ snapd() {
     fi
 }
 
-# Clients before 9.5 know no --format; what they print by default is data. Never --verbose: it shows the
+# Clients before 9.5 know no --format; what they print by default is data. A second try is spared where root sees that
+# there is no machine-token: then the first has said that the client is not enabled. Never --verbose: it shows the
 # machine-token.
 client() {
     lp_config=
@@ -149,7 +150,8 @@ client() {
     bounded 15 "$lp_client" status --format json
     lp_exit=$?
     mark "end status json ok $lp_exit"
-    if [ "$lp_exit" != 0 ]; then
+    access /var/snap/canonical-livepatch/common/machine-token
+    if [ "$lp_exit" != 0 ] && [ "$lp_access" != absent ]; then
         answer "status plain" bounded 15 "$lp_client" status
     fi
     mark "section config"
@@ -177,31 +179,40 @@ network() {
     lp_url=${lp_server:-${lp_setting:-https://livepatch.canonical.com}}
     setting https-proxy
     https_proxy=${lp_setting:-${https_proxy:-$HTTPS_PROXY}}
+    setting http-proxy
+    http_proxy=${lp_setting:-$http_proxy}
     setting no-proxy
     no_proxy=${lp_setting:-${no_proxy:-$NO_PROXY}}
-    export https_proxy no_proxy
+    export https_proxy http_proxy no_proxy
+    lp_proxy=$https_proxy
+    lp_port=443
+    case $lp_url in
+        http://*)
+            lp_proxy=$http_proxy
+            lp_port=80
+            ;;
+    esac
     lp_host=${lp_url#*://}
     lp_host=${lp_host%%/*}
     case $lp_host in
         *:*) lp_port=${lp_host##*:} ;;
-        *) lp_port=443 ;;
     esac
     lp_host=${lp_host%:*}
     mark "section network"
     printf 'url %s\n' "$lp_url"
-    printf 'proxy %s\n' "${https_proxy:+yes}"
+    printf 'proxy %s\n' "${lp_proxy:+yes}"
     if command -v curl >/dev/null; then
         printf 'tool curl\n'
-        curl -s -S -o /dev/null --max-time 8 -w 'http %{http_code}\n' -- "$lp_url"
+        curl -q -s -S -o /dev/null --max-time 8 -w 'http %{http_code}\n' -- "$lp_url"
     elif command -v wget >/dev/null; then
         printf 'tool wget\n'
         bounded 10 wget -q -O /dev/null -T 8 -t 1 -- "$lp_url"
-    elif [ -n "$https_proxy" ]; then
+    elif [ -n "$lp_proxy" ]; then
         printf 'tool none\n'
         false
     elif command -v openssl >/dev/null; then
         printf 'tool openssl\n'
-        bounded 8 openssl s_client -connect "$lp_host:$lp_port" -servername "$lp_host"
+        bounded 8 openssl s_client -connect "$lp_host:$lp_port" -servername "$lp_host" -verify_hostname "$lp_host"
     elif command -v bash >/dev/null; then
         printf 'tool bash\n'
         # shellcheck disable=SC2016 # bash expands these, from its own arguments
@@ -211,6 +222,20 @@ network() {
         false
     fi
     mark "end network ok $?"
+}
+
+# architecture: of the userland, and of the machine where the two may differ or the first cannot be had.
+architecture() {
+    lp_architecture=
+    if command -v dpkg >/dev/null; then
+        lp_architecture=$(dpkg --print-architecture)
+        mark "section architecture"
+        printf '%s\n' "$lp_architecture"
+        mark "end architecture ok $?"
+    fi
+    case $lp_architecture in
+        i386 | '') answer machine uname -m ;;
+    esac
 }
 
 main() {
@@ -231,10 +256,7 @@ main() {
         answer release uname -r
         answer version uname -v
     fi
-    answer machine uname -m
-    if command -v dpkg >/dev/null; then
-        answer architecture dpkg --print-architecture
-    fi
+    architecture
     answer containers containers
     virtualization
     build_ids

@@ -74,9 +74,9 @@ limit() {
         {
             used += length($0) + 1
             if (used > most) { cut = 1; print mark "cut"; next }
-            if ($0 ~ /[Tt]oken/) {
-                gsub(/[Tt]oken" *: *"[^"]*"/, "token\": \"removed\"")
-                gsub(/[Tt]oken *[:=] *"?[^" ,.]+"?/, "token: removed")
+            if ($0 ~ /[Tt][Oo][Kk][Ee][Nn]/) {
+                gsub(/[Tt][Oo][Kk][Ee][Nn]" *: *"[^"]*"/, "token\": \"removed\"")
+                gsub(/[Tt][Oo][Kk][Ee][Nn] *[:=] *"?[^" ]+"?/, "token: removed")
             }
             if (index($0, "@")) {
                 gsub(/:\/\/[^ "]*@/, "://removed@")
