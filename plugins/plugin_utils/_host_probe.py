@@ -28,8 +28,11 @@ PROBE_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "ask_server": {"type": "bool", "default": False},
 }
 
-_POLICY_FOLDER = pathlib.Path(__file__).parent / "policies"
-_SHIPPED = ("launch", "current")
+# Read when the plugin is loaded: once a run, before Ansible forks a process for each host.
+_SHIPPED = {
+    path.stem: parse_policy(path.read_text(encoding="utf-8"), str(path))
+    for path in sorted((pathlib.Path(__file__).parent / "policies").glob("*.yml"), reverse=True)
+}
 
 
 def load_policy(wanted: object) -> Policy:
@@ -42,7 +45,7 @@ def load_policy(wanted: object) -> Policy:
             return policy_from_mapping(wanted, "policy")
         name = str(wanted)
         if name in _SHIPPED:
-            return parse_policy((_POLICY_FOLDER / f"{name}.yml").read_text(encoding="utf-8"), f"policy {name}")
+            return _SHIPPED[name]
         path = pathlib.Path(name).expanduser()
         if not path.is_file():
             raise ActionError(

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 import pathlib
 import re
 import secrets
@@ -21,7 +20,11 @@ if t.TYPE_CHECKING:
 
     from ansible.plugins.action import ActionBase
 
-_SHELL_FOLDER = pathlib.Path(__file__).parent / "shell"
+# Read when the plugin is loaded: once a run, before Ansible forks a process for each host.
+_LIBRARY = "sections"
+_SCRIPTS = {
+    path.stem: path.read_text(encoding="utf-8") for path in (pathlib.Path(__file__).parent / "shell").glob("*.sh")
+}
 
 SECTION_LIMIT = 262_144
 """Bytes that one section may bring, on each stream."""
@@ -39,11 +42,6 @@ class HostShellError(Exception):
         super().__init__(message)
         self.id = cause
         self.remedy = remedy
-
-
-@functools.cache
-def _script(name: str) -> str:
-    return "\n".join((_SHELL_FOLDER / part).read_text(encoding="utf-8") for part in ("sections.sh", f"{name}.sh"))
 
 
 def run_script(
@@ -83,7 +81,7 @@ def compose(name: str, nonce: str, variables: Mapping[str, str]) -> str:
     """The whole text that goes to the host's shell: variables, the sections' library, the script, the call."""
     values = {"nonce": nonce, **variables}
     head = "".join(f"lp_{key}={shlex.quote(value)}\n" for key, value in values.items())
-    return f"{head}{_script(name)}\nrun {SECTION_LIMIT}\n"
+    return f"{head}{_SCRIPTS[_LIBRARY]}\n{_SCRIPTS[name]}\nrun {SECTION_LIMIT}\n"
 
 
 def _send(action: ActionBase, name: str, nonce: str, variables: Mapping[str, str]) -> dict[str, t.Any]:

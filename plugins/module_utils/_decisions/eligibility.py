@@ -22,6 +22,8 @@ from .policy import AdmittedSystem, Policy
 # Kernels built from this day on carry Canonical's live patch key (Ubuntu Pro documentation on Secure Boot).
 _KEY_BUILT_IN_SINCE = datetime.datetime(2021, 4, 1, tzinfo=datetime.timezone.utc)
 
+_VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,5}")
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
 _SNAP_KEY = "/snap/canonical-livepatch/current/keys/livepatch-kmod.x509"
 _RUN_AS_ROOT = "run as root: add --become"
 _UPGRADE = "upgrade the kernel and reboot"
@@ -361,7 +363,7 @@ def _snapd(facts: HostFacts, minimum: str) -> Check:
 
 def _version_numbers(version: str | None) -> tuple[int, ...]:
     """The leading numbers of a version: 2.15.2ubuntu1 is (2, 15, 2); what is no version is empty."""
-    match = re.match(r"[0-9]{1,6}(\.[0-9]{1,6}){0,5}", version or "")
+    match = _VERSION.match(version or "")
     return tuple(int(number) for number in match[0].split(".")) if match else ()
 
 
@@ -477,7 +479,7 @@ def _client_checked_recently(facts: HostFacts, policy: Policy) -> bool:
 
 def _without_credentials(text: str) -> str:
     """A proxy's or server's address without user and password."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    return _CREDENTIALS.sub("//", text)
 
 
 def _desktop(facts: HostFacts) -> Check:

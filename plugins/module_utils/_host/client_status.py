@@ -369,7 +369,7 @@ def _moment(value: object) -> datetime | None:
         return None
     offset = timedelta(hours=int(match["hours"] or 0), minutes=int(match["minutes"] or 0))
     try:
-        local = datetime.strptime(f"{match['date']} {match['clock']}", "%Y-%m-%d %H:%M:%S")
+        local = datetime.fromisoformat(f"{match['date']} {match['clock']}")
         utc = local + offset if match["sign"] == "-" else local - offset
     except (ValueError, OverflowError):
         return None

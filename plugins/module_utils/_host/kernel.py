@@ -44,6 +44,7 @@ _BUILD_DATES = (
 
 _MODULE_NAME = re.compile(r"(?:lkp|livepatch)_Ubuntu_(?P<kernel>[0-9][0-9A-Za-z_]*)_(?P<major>[0-9]+)")
 _MODULE_NAME_LIMIT = 64
+_NOT_OF_IDENTIFIERS = re.compile(r"[^0-9A-Za-z]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,7 @@ def _realtime(version: str | None, flavour: str | None) -> bool | None:
 
 
 def _as_identifier(full: str) -> str:
-    return re.sub(r"[^0-9A-Za-z]", "_", full)
+    return _NOT_OF_IDENTIFIERS.sub("_", full)
 
 
 def _match_module(name: str) -> re.Match[str] | None:

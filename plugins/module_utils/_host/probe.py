@@ -26,6 +26,14 @@ _CONTAINERS = frozenset(
     {"docker", "lxc", "lxc-libvirt", "openvz", "podman", "pouch", "proot", "rkt", "systemd-nspawn", "container-other"}
 )
 
+# Twelve digits reach beyond the year 9999, where Python's dates end.
+_CLOCK = re.compile(r"[0-9]{1,11}")
+_UPTIME = re.compile(r"([0-9]{1,10})(\.[0-9]{1,6})?(\s|$)")
+_OS_RELEASE_KEY = re.compile(r"[A-Z][A-Z0-9_]*")
+_COUNT = re.compile(r"[0-9]{1,6}")
+_SNAP_VERSION = re.compile(r"^version:\s*['\"]?([^\s'\"]{1,64})", re.MULTILINE)
+_OPENSSL_VERIFIED = re.compile(r"Verify return code: 0\b")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snapd:
@@ -184,14 +192,13 @@ def _root(sections: Sections) -> bool | None:
 
 def _clock(sections: Sections) -> datetime.datetime | None:
     seconds = sections.output("clock") or ""
-    # Twelve digits reach beyond the year 9999, where Python's dates end.
-    if not re.fullmatch(r"[0-9]{1,11}", seconds):
+    if not _CLOCK.fullmatch(seconds):
         return None
     return datetime.datetime.fromtimestamp(int(seconds), datetime.timezone.utc)
 
 
 def _uptime(files: _Files) -> datetime.timedelta | None:
-    match = re.match(r"([0-9]{1,10})(\.[0-9]{1,6})?\s", (files.text("/proc/uptime") or "") + " ")
+    match = _UPTIME.match(files.text("/proc/uptime") or "")
     return datetime.timedelta(seconds=int(match[1])) if match else None
 
 
@@ -201,7 +208,7 @@ def _os_release(files: _Files) -> dict[str, str]:
     values: dict[str, str] = {}
     for line in text.splitlines():
         key, equals, value = line.strip().partition("=")
-        if not equals or not re.fullmatch(r"[A-Z][A-Z0-9_]*", key):
+        if not equals or not _OS_RELEASE_KEY.fullmatch(key):
             continue
         try:
             values[key] = "".join(shlex.split(value))
@@ -284,7 +291,7 @@ def _counts(sections: Sections) -> dict[str, int] | None:
     if section is None:
         return None
     pairs = (line.split() for line in section.splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and re.fullmatch(r"[0-9]{1,6}", pair[1])}
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and _COUNT.fullmatch(pair[1])}
 
 
 def _digest(machine_id: str | None) -> str | None:
@@ -382,7 +389,7 @@ def _attempt(section: Section) -> client_status.Attempt:
 def _snap_version(files: _Files) -> str | None:
     """The version in the snap's own description, for a client that does not say it itself."""
     text = files.text("/snap/canonical-livepatch/current/meta/snap.yaml") or ""
-    match = re.search(r"^version:\s*['\"]?([^\s'\"]{1,64})", text, re.MULTILINE)
+    match = _SNAP_VERSION.search(text)
     return match[1] if match else None
 
 
@@ -427,7 +434,7 @@ def _reached(tool: str, section: Section) -> t.Literal["reached", "untrusted", "
     if section.status != "ok":
         return "refused" if section.status == "timeout" else "unclear"
     if code == 0:
-        untrusted = tool == "openssl" and not re.search(r"Verify return code: 0\b", section.output)
+        untrusted = tool == "openssl" and not _OPENSSL_VERIFIED.search(section.output)
         return "untrusted" if untrusted else "reached"
     if tool == "wget":
         return _reached_by_wget(code, section.errors)
