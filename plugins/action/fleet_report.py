@@ -14,13 +14,18 @@ from pathlib import Path
 
 from ansible.utils.color import ANSIBLE_COLOR
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rules import (
+    SEVERITIES,
+    MissingLibraryError,
+    RuleError,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import table
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import FORMATS
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report, assemble
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.spool import Spool
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.text import visible
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _atomic_file, _record_store
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _atomic_file, _record_store, _report_rules
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
 
 _FILE_STEM = "fleet"
@@ -30,6 +35,8 @@ _TERMINAL_COLUMNS = (80, table.FILE_WIDTH)
 # not cut to the width of one.
 _ON_TERMINAL = sys.stdout.isatty()
 _NAMED_IN_FAILURE = 5
+_FLEET = "the fleet"
+_FORMATS_OF_RULES = {"junit", "sarif"}
 
 
 class ActionModule(LivepatchAction):
@@ -38,29 +45,59 @@ class ActionModule(LivepatchAction):
         "hosts": {"type": "list", "elements": "str"},
         "formats": {"type": "list", "elements": "str", "choices": list(FORMATS), "default": ["table"]},
         "output_dir": {"type": "path"},
+        "rules": {"type": "raw", "default": _report_rules.DEFAULT},
+        "closed_cves": {"type": "list", "elements": "str", "default": []},
+        "seats": {"type": "int"},
         "fail_on": {"type": "list", "elements": "str", "default": []},
     }
 
     def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
-        _check_rules(options["fail_on"])
+        now = datetime.datetime.now(datetime.timezone.utc)
+        judgement = self._judgement(options, now)
+        _check_fail_on(options["fail_on"], judgement)
         record_dirs = [Path(folder).absolute() for folder in options["record_dir"]]
         targets = _targets(options["output_dir"], options["formats"], record_dirs)
-        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        report = assemble(_record_store.load(record_dirs), options["hosts"], now, Spool())
+        documents = _record_store.load(record_dirs)
+        report = assemble(documents, options["hosts"], now.strftime("%Y-%m-%dT%H:%M:%SZ"), Spool(), judgement)
         if not report.lines:
             raise ActionError(_nothing_to_report(record_dirs, report), problems=_problems(report))
+        report = judgement.with_fleet(report, options["seats"])
         if "table" in options["formats"]:
             self._show(report, targets.get("table"))
-        by_state = report.hosts_by_state()
         result = {
             "changed": self._write(report, targets),
             "files": [str(path) for path in targets.values()],
             "summary": report.summary(),
         }
-        if any(by_state[rule] for rule in options["fail_on"]):
+        found = _found(report, options["fail_on"])
+        if found:
             # A failed task prints its whole result: the names of all hosts would bury the message.
-            raise ActionError(_failure(by_state, options["fail_on"], targets), **result)
-        return {**result, "hosts_by_state": by_state, "problems": _problems(report)}
+            raise ActionError(_failure(report, found, targets), **result)
+        return {
+            **result,
+            "hosts_by_state": report.hosts_by_state(),
+            "hosts_by_rule": report.hosts_by_rule(),
+            "problems": _problems(report),
+        }
+
+    def _judgement(self, options: dict[str, t.Any], now: datetime.datetime) -> _report_rules.Judgement:
+        """The rules of the task. Without the library for them, a report that nobody asked for rules has none."""
+        asked_for = (
+            options["rules"] != _report_rules.DEFAULT
+            or options["closed_cves"]
+            or _FORMATS_OF_RULES.intersection(options["formats"])
+            or not set(options["fail_on"]) <= set(STATES)
+        )
+        try:
+            rules = _report_rules.load_rules(options["rules"], options["closed_cves"])
+            return _report_rules.Judgement(rules, now)
+        except MissingLibraryError as error:
+            if asked_for:
+                raise ActionError(f"The rules cannot be used: {error}") from error
+            self._display.warning(f"The report is made without rules: {error}")
+            return _report_rules.Judgement([], now)
+        except RuleError as error:
+            raise ActionError(f"The rules cannot be used. {error}") from error
 
     def _show(self, report: Report, whole: Path | None) -> None:
         least, most = _TERMINAL_COLUMNS
@@ -95,12 +132,16 @@ class ActionModule(LivepatchAction):
         return changed
 
 
-def _check_rules(rules: list[str]) -> None:
-    for rule in rules:
-        if rule not in STATES:
-            near = difflib.get_close_matches(rule, STATES, n=1, cutoff=0.0)[0]
+def _check_fail_on(names: list[str], judgement: _report_rules.Judgement) -> None:
+    rules = [rule.id for rule in judgement.rules]
+    known = [*STATES, *SEVERITIES, *rules]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
             raise ActionError(
-                f"fail_on: there is no rule {rule!r}. Did you mean {near!r}? The rules are {', '.join(STATES)}."
+                f"fail_on: there is no rule {name!r}. Did you mean {near!r}? "
+                f"The states are {', '.join(STATES)}, the severities {', '.join(SEVERITIES)}, "
+                f"the rules {', '.join(rules) or 'none'}."
             )
 
 
@@ -126,15 +167,25 @@ def _nothing_to_report(record_dirs: list[Path], report: Report) -> str:
     )
 
 
-def _failure(by_state: dict[str, list[str]], rules: list[str], targets: dict[str, Path]) -> str:
-    found = []
-    for rule in dict.fromkeys(rules):
-        hosts = [visible(host) for host in by_state[rule]]
-        if hosts:
-            more = f" and {len(hosts) - _NAMED_IN_FAILURE} more" if hosts[_NAMED_IN_FAILURE:] else ""
-            found.append(f"{len(hosts)} {rule} ({', '.join(hosts[:_NAMED_IN_FAILURE])}{more})")
+def _found(report: Report, names: list[str]) -> dict[str, list[str]]:
+    """What `fail_on` names and the report found: the hosts by each state, severity and rule that has any."""
+    severities = {rule.id: rule.severity for rule in report.rules}
+    hosts: dict[str, dict[str, None]] = {name: {} for name in names}
+    for line in report.lines:
+        hosts.get(line.state, {})[line.host] = None
+    for line, (rule, _message) in report.findings():
+        for name in (rule, severities[rule]):
+            hosts.get(name, {})[line.host if line else _FLEET] = None
+    return {name: list(found) for name, found in hosts.items() if found}
+
+
+def _failure(report: Report, found: dict[str, list[str]], targets: dict[str, Path]) -> str:
+    words = []
+    for name, hosts in found.items():
+        more = f" and {len(hosts) - _NAMED_IN_FAILURE} more" if hosts[_NAMED_IN_FAILURE:] else ""
+        words.append(f"{len(hosts)} {name} ({', '.join(map(visible, hosts[:_NAMED_IN_FAILURE]))}{more})")
     written = f" in {next(iter(targets.values()))}" if targets else ""
     return (
-        f"Of {sum(map(len, by_state.values()))} hosts, {'; '.join(found)}: fail_on names these states. "
+        f"Of {len(report.lines)} hosts, {'; '.join(words)}: fail_on names these. "
         f"The report{written} gives the next step for each host."
     )

@@ -11,14 +11,14 @@ type: aggregate
 short_description: Show how far a run over many hosts has come
 version_added: 1.0.0
 description:
-  - On a terminal, shows one line below the output, with hosts that are done, what came of them so far, and the time that
-    is left. It is drawn in place, and erased before anything else is written, so that nothing is lost or garbled.
+  - On a terminal, shows one line below the output, with the hosts that are done, what came of them so far, and the time
+    that is left. It is drawn in place, and erased before anything else is written, so that nothing is lost or garbled.
   - When no host has answered for five seconds, the line names the hosts that the task waits for.
   - Where standard output is no terminal, writes a line to standard error, and to Ansible's log, at each quarter of the
     hosts of a task, and after 30 seconds, then one, two, four minutes without one. That is at most twelve lines a task.
     Tasks of less than two seconds get none, and short tasks of less than twenty hosts neither.
-  - Results of M(kernelops.livepatch.patch_info) are counted by the state of the host, C(no record) being a host on which
-    the task failed. Results of all other tasks are counted as ok, failed, unreachable and skipped.
+  - Results of M(kernelops.livepatch.patch_info) are counted by the state of the host, C(no record) being a host on
+    which the task failed. Results of all other tasks are counted as ok, failed, unreachable and skipped.
   - A task that only one host has begun shows nothing.
 author:
   - The kernelops.livepatch contributors (@kernelops)
@@ -26,8 +26,8 @@ requirements:
   - enabled in the configuration, as C(callbacks_enabled = kernelops.livepatch.fleet_progress) or by the environment
     variable E(ANSIBLE_CALLBACKS_ENABLED)
 notes:
-  - How many hosts a task will meet is not known beforehand where only some hosts run it, as in the rescue of a block. The
-    line then counts against all hosts of the play that have not failed.
+  - How many hosts a task will meet is not known beforehand where only some hosts run it, as in the rescue of a block.
+    The line then counts against all hosts of the play that have not failed.
   - Before ansible-core 2.19, C(ssh) itself asks on the terminal whether to trust an unknown host. Add the keys of new
     hosts before a run, as the line could be drawn over that question.
 """
@@ -41,7 +41,7 @@ EXAMPLES = r"""
 #   ANSIBLE_CALLBACKS_ENABLED=kernelops.livepatch.fleet_progress ansible-playbook kernelops.livepatch.check -i inventory
 #
 # What a terminal of 100 columns shows:
-#   417/1200 ━━━━━━──────────────  380 protected  2 unreachable  35 upgrade_required         1:23 left
+#    417/1200  ━━━━━━──────────────  380 protected  2 unreachable  35 upgrade_required  1:23 left
 #
 # What a log gets:
 #   Look at the host: 600 of 1200 hosts (50 %): 551 protected, 2 unreachable, 47 upgrade_required; 1:01 left
@@ -71,8 +71,8 @@ class CallbackModule(CallbackBase):
         super().__init__(*args, **kwargs)
         self._lock: threading.RLock = self._display._lock
         self._play = progress.PlayProgress(())
+        self._unicode = shows("".join(progress.BAR))
         self._line = LiveLine(self._text, self._lock) if can_be_shown() else None
-        self._unicode = shows(progress.BAR + progress.ELLIPSIS)
 
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
         hosts = play.get_variable_manager().get_vars(play=play)["ansible_play_batch"]
@@ -106,7 +106,7 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_skipped(self, result: t.Any) -> None:
         self._finish(result, progress.SKIPPED)
 
-    def v2_playbook_on_stats(self, stats: t.Any) -> None:
+    def v2_playbook_on_stats(self, _stats: t.Any) -> None:
         if self._line is not None:
             self._line.close()
 

@@ -59,21 +59,57 @@ options:
       - V(jsonl) is one line of JSON for each host. The state is in C(assessment.state) also for one that is
         unreachable.
       - V(markdown) is for pages and pull requests.
+      - V(html) is one page for people that loads nothing, to be sorted, filtered and searched, with all that is known
+        of each host.
+      - V(csv) is a row for each host, for spreadsheets and databases. A value that a spreadsheet would take for a
+        formula begins with an apostrophe.
+      - V(junit) is for the test pages of Jenkins and GitLab, with a suite for each rule and a case for each host in it.
+        A case of a host that is unreachable is skipped where the host does not break the rule.
+      - V(sarif) is for code scanning pages, in version 2.1.0, with a result for each host that breaks a rule.
+      - V(prometheus) is for the textfile collector of the node exporter.
     type: list
     elements: str
-    choices: [table, json, jsonl, markdown]
+    choices: [table, json, jsonl, markdown, html, csv, junit, sarif, prometheus]
     default: [table]
   output_dir:
     description:
-      - Folder on the controller in which the report is written, as C(fleet.txt), C(fleet.json), C(fleet.jsonl) and
-        C(fleet.md). It is made where it does not exist, and must not be a folder of records.
+      - Folder on the controller in which the report is written, as C(fleet.txt), C(fleet.json), C(fleet.jsonl),
+        C(fleet.md), C(fleet.html), C(fleet.csv), C(fleet.junit.xml), C(fleet.sarif) and C(fleet.prom). It is made where
+        it does not exist, and must not be a folder of records.
       - Each file is replaced as a whole, and only when something in it other than the time of the report is new.
       - Without this no file is written.
     type: path
+  rules:
+    description:
+      - Rules that the records are held against. V(default) for those that are shipped, the path of a YAML file with a
+        list of rules, one rule as a mapping, or a list of all these. An empty list is for no rules.
+      - A rule has the keys C(id), C(expression), C(message), and optionally C(severity) (V(error), V(warning) or
+        V(info), by default V(error)), C(scope) (V(host) or V(fleet), by default V(host)) and C(remedy).
+      - The C(expression) is one of JMESPath. It sees the record, and beside it C(state), C(hours_since_record),
+        C(hours_since_check) and C(days_until_upgrade). Where it is true, the rule is broken. The guide on rules tells
+        more.
+      - Of two rules with the same id, the later one counts.
+      - Rules need the Python package jmespath on the controller. Where it is missing, a report that does not ask for
+        rules is made without them, with a warning.
+    type: raw
+    default: default
+  closed_cves:
+    description:
+      - CVEs that must be closed on every host by its live patch. Each is a rule of severity V(error) with the number
+        of the CVE as its id.
+    type: list
+    elements: str
+    default: []
+  seats:
+    description:
+      - How many hosts may be enabled. The rule C(seats_exceeded) is broken where there are more.
+      - By default this is not known, and the rule holds.
+    type: int
   fail_on:
     description:
-      - Rules by which the task fails, after everything is shown and written.
-      - There is a rule for each state, and it matches when a host is in that state, V(unreachable), V(tampered),
+      - By what the task fails, after everything is shown and written. Each is the id of a rule that is broken, a
+        severity, for all rules that have it, or a state that a host is in,
+        V(unreachable), V(tampered),
         V(ineligible), V(failed), V(end_of_life), V(upgrade_required), V(disabled), V(stale), V(applying),
         V(unverified), V(protected) or V(unknown).
     type: list
@@ -81,8 +117,8 @@ options:
     default: []
 notes:
   - Use it once for all hosts, with C(run_once) or in a play on C(localhost).
-  - Control characters, escape sequences, direction overrides, HTML and Markdown that a host may have put into its
-    record show as text in every format, and do nothing.
+  - Control characters, escape sequences, direction overrides, HTML, Markdown and formulas that a host may have put
+    into its record show as text in every format, and do nothing.
 seealso:
   - module: kernelops.livepatch.patch_info
 """
@@ -108,6 +144,22 @@ EXAMPLES = r"""
     hosts: "{{ ansible_play_hosts_all }}"
     fail_on: [unreachable, tampered, failed, end_of_life]
   run_once: true
+
+- name: Fail a pipeline where a rule of severity error is broken, with results for its pages
+  kernelops.livepatch.fleet_report:
+    record_dir: livepatch-records
+    formats: [table, junit, sarif]
+    output_dir: livepatch-report
+    rules:
+      - default
+      - id: client_outdated
+        severity: warning
+        expression: "!starts_with(client.version || '', '10.')"
+        message: the client is not of version 10
+        remedy: snap refresh canonical-livepatch
+    closed_cves: [CVE-2024-1086]
+    seats: 50
+    fail_on: [error]
 """
 
 RETURN = r"""
@@ -142,6 +194,10 @@ summary:
         unverified: 0
         protected: 32
         unknown: 0
+    rules:
+      description: How often each rule is broken. Every rule is there.
+      type: dict
+      sample: {"no_answer": 1, "not_protected": 6, "patch_tampered": 0, "cloned": 2}
     kernels:
       description: >-
         Number of reachable hosts on each kernel, the most frequent first. A C(kernel) that is not known is null.
@@ -183,6 +239,14 @@ hosts_by_state:
     unverified: []
     protected: [web-01, web-02]
     unknown: []
+hosts_by_rule:
+  description: Names of the hosts that break each rule. Every rule is there.
+  returned: success
+  type: dict
+  sample:
+    no_answer: [web-07]
+    patch_tampered: []
+    cloned: [build-01, build-02]
 problems:
   description: What could not be used of the folders.
   returned: success, and failure because there is no host to report on

@@ -74,9 +74,12 @@ class LiveLine:
                 self._show()
 
     def _show(self) -> None:
-        columns = _columns(self._terminal)
+        if not _is_at_rest(self._terminal):
+            # To erase now could erase the question.
+            self._shown = ""
+            return
         # The last column stays free: a line that fills it is wrapped by some terminals.
-        text = self._text(columns - 1) if self._at_line_start and _is_at_rest(self._terminal) else ""
+        text = self._text(_columns(self._terminal) - 1) if self._at_line_start else ""
         if text == self._shown:
             return
         if not text:
@@ -120,6 +123,15 @@ class LiveLine:
 def can_be_shown() -> bool:
     """Whether standard output is a terminal on which a line can be erased and that nobody has set up otherwise."""
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and _is_at_rest(sys.stdout.fileno())
+
+
+def shows(characters: str) -> bool:
+    """Whether standard output can take these characters."""
+    try:
+        characters.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_at_rest(terminal: int) -> bool:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import json
 import shutil
@@ -13,8 +14,9 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.hos
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import Fix
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
-from tests.unit.facts import NOW, a_client, a_host, a_kernel, a_patch, shipped, without_client
+from tests.unit.facts import a_client, a_host, a_kernel, a_patch, shipped, without_client
 
+MACHINE_ID = str(a_host().machine_id_sha256)
 FIXES = tuple(Fix(f"CVE-2024-{number}", patched=True) for number in range(50000, 50014))
 
 
@@ -43,11 +45,13 @@ def write_records(folder: Path, count: int) -> None:
     folder.mkdir(parents=True)
     collector = Collector(collection="1.0.0", ansible_core="2.19.0")
     policy = shipped("launch")
+    now = datetime.datetime.now(datetime.timezone.utc)
     texts = [
-        json.dumps(make_record("HOSTNAME", facts, policy, collector=collector, collected_at=NOW), indent=2)
+        json.dumps(make_record("HOSTNAME", facts, policy, collector=collector, collected_at=now), indent=2)
         for facts in kinds()
     ]
     for number, text in zip(range(count), itertools.cycle(texts), strict=False):
         name = f"host-{number:06}.example.com"
-        (folder / f"{name}.json").write_text(text.replace("HOSTNAME", name) + "\n", encoding="utf-8")
+        own = text.replace("HOSTNAME", name).replace(MACHINE_ID, f"{number:064x}")
+        (folder / f"{name}.json").write_text(own + "\n", encoding="utf-8")
     stamp.write_text(str(count), encoding="utf-8")

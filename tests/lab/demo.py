@@ -54,6 +54,7 @@ def environment(demo: Path) -> dict[str, str]:
     configuration = demo / "lab" / "ansible.cfg"
     configuration.write_text("[defaults]\ndisplay_ok_hosts = false\n", encoding="utf-8")
     ours = {
+        "ANSIBLE_CALLBACKS_ENABLED": "kernelops.livepatch.fleet_progress",
         "ANSIBLE_CONFIG": str(configuration),
         "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / ".build" / "collections"),
         "ANSIBLE_NOCOWS": "1",

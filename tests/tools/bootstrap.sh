@@ -20,6 +20,8 @@ demo bwrap bubblewrap
 lint git git
 lint shellcheck shellcheck
 test busybox busybox
+test chromium chromium
+test chromedriver chromium-driver
 test curl curl
 test mksh mksh
 test openssl openssl

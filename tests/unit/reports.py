@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
     Document,
+    Finding,
     Recorded,
     Report,
+    Rule,
     assemble,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.spool import Spool
@@ -47,6 +50,19 @@ def a_report(*documents: Document, hosts: list[str] | None = None) -> Report:
     return assemble(documents, hosts, GENERATED_AT, Spool())
 
 
+RULES = (
+    Rule("not_protected", "error", "the host is not protected", "look at it", of_fleet=False),
+    Rule("upgrade_soon", "warning", "… days are left", None, of_fleet=False),
+    Rule("cloned", "info", "the host is a clone", "give it an identity", of_fleet=True),
+    Rule("seats_exceeded", "error", "there are more hosts than seats", None, of_fleet=True),
+)
+
+
+def a_judged_report(findings: list[tuple[str | None, Finding]], *documents: Document) -> Report:
+    """Make the report of documents, held against `RULES`, which found these of hosts, or of the fleet."""
+    return dataclasses.replace(a_report(*documents), rules=RULES).with_findings(findings)
+
+
 def hostile_record(text: str) -> Record:
     """Make a record that says the text wherever a host has a say, and in its name too."""
     return make_record(
@@ -58,5 +74,6 @@ def hostile_record(text: str) -> Record:
         patch__version=text,
         patch__support=text,
         patch__upgrade_required_by=text,
+        client__last_check=text,
         assessment__reasons=[{"id": "apply_failed", "message": text, "remedy": text}],
     )

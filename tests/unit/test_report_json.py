@@ -72,6 +72,7 @@ def test_the_document_has_all_that_the_report_has() -> None:
         "generated_at": GENERATED_AT,
         "summary": FLEET.summary(),
         "problems": [{"id": "invalid_json", "path": "/r/web4.json", "message": "cut off", "host": "web4"}],
+        "findings": [],
         "records": [DISABLED, PROTECTED],
         "unreachable": UNREACHABLE,
     }

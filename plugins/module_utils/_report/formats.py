@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import json_document, json_lines, markdown, table
+from . import csv_table, html, json_document, json_lines, junit, markdown, prometheus, sarif, table
 from .report import Report
 
 
@@ -25,4 +25,9 @@ FORMATS: dict[str, Format] = {
     "json": Format(".json", json_document.render, 2),
     "jsonl": Format(".jsonl", json_lines.render, None),
     "markdown": Format(".md", markdown.render, 2),
+    "html": Format(".html", html.render, 1),
+    "csv": Format(".csv", csv_table.render, None),
+    "junit": Format(".junit.xml", junit.render, None),
+    "sarif": Format(".sarif", sarif.render, 2),
+    "prometheus": Format(".prom", prometheus.render, None),
 }

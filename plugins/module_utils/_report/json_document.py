@@ -7,8 +7,7 @@ from __future__ import annotations
 import json
 import typing as t
 
-from .json_lines import unreachable_document
-from .report import Report
+from .report import Finding, HostLine, Report, unreachable_document
 from .spool import as_line
 
 SCHEMA = "kernelops.livepatch/report/1"
@@ -21,11 +20,22 @@ def render(report: Report) -> t.Iterator[str]:
     yield f'  "generated_at": {json.dumps(report.generated_at)},\n'
     yield f'  "summary": {json.dumps(report.summary())},\n'
     yield from _list("problems", (as_line(problem.as_dict()) for problem in report.problems), ",")
+    yield from _list("findings", (as_line(_finding(report, *found)) for found in report.findings()), ",")
     recorded = (line.document for line in report.lines if line.document is not None)
     unreachable = (line for line in report.lines if line.document is None)
     yield from _list("records", (report.spool.read(place).rstrip("\n") for place in recorded), ",")
     yield from _list("unreachable", (as_line(unreachable_document(line)) for line in unreachable), "")
     yield "}\n"
+
+
+def _finding(report: Report, line: HostLine | None, finding: Finding) -> dict[str, t.Any]:
+    rule, message = finding
+    return {
+        "rule": rule,
+        "severity": report.rule(rule).severity,
+        "host": line.host if line else None,
+        "message": message,
+    }
 
 
 def _list(name: str, lines: t.Iterable[str], separator: str) -> t.Iterator[str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .report import ATTEMPT_SCHEMA, HostLine, Report
+from .report import Report, unreachable_document
 from .spool import as_line
 
 
@@ -17,14 +17,3 @@ def render(report: Report) -> t.Iterator[str]:
             yield as_line(unreachable_document(line)) + "\n"
         else:
             yield report.spool.read(line.document)
-
-
-def unreachable_document(line: HostLine) -> dict[str, t.Any]:
-    """Say what is known of a host that gave no record, with its state where a record has it."""
-    return {
-        "schema": ATTEMPT_SCHEMA,
-        "host": line.host,
-        "attempted_at": line.attempted_at,
-        "assessment": {"state": line.state, "reasons": line.reasons, "reboot_needed": None},
-        "last_record": line.last_record.as_dict() if line.last_record else None,
-    }

@@ -15,18 +15,23 @@ import typing as t
 
 from .._record import STATES
 from .report import URGENCY
-from .table import _COLOURS  # the line and the table paint a state alike
+from .table import COLOURS  # the line and the table paint a state alike
 from .text import shorten, visible, width
 
+UNREACHABLE = "unreachable"
 NO_RECORD = "no record"
 OTHER = "other"
 OK = "ok"
 FAILED = "failed"
 SKIPPED = "skipped"
 
+BAR = ("━", "─")
+"""What a bar is drawn with, done and not yet, where the terminal has it."""
+
 # What is well comes first, for it is what most hosts are; then what needs a person.
 _ORDER: tuple[str, ...] = ("protected", OK, NO_RECORD, *URGENCY[:-1], OTHER, SKIPPED)
-_WORD_COLOURS: dict[str, str] = {**_COLOURS, OK: "32", NO_RECORD: "31", OTHER: "35", SKIPPED: "36"}
+_WORD_COLOURS = {str(state): colour for state, colour in COLOURS.items()}
+_WORD_COLOURS |= {OK: "32", NO_RECORD: "31", OTHER: "35", SKIPPED: "36"}
 
 _PATIENCE = 0.5  # seconds before a task is worth a line
 _SILENCE = 5.0  # seconds without a result after which the hosts are named that everything waits for
@@ -106,8 +111,9 @@ class PlayProgress:
         return max(len(task.seen), len(self._hosts) - len(self.gone - task.seen))
 
     def current(self) -> TaskProgress | None:
-        """The oldest task that more than one host has begun and that one is still at."""
-        return next((task for task in self._tasks.values() if task.running and len(task.seen) > 1), None)
+        """The task that most hosts are at now, where more than one host has begun it."""
+        tasks = (task for task in self._tasks.values() if task.running and len(task.seen) > 1)
+        return max(tasks, key=lambda task: len(task.running), default=None)
 
     def line(self, now: float, style: Style) -> str:
         """One line for a terminal, or nothing when there is nothing worth it."""
@@ -119,18 +125,22 @@ class PlayProgress:
     def milestone(self, task_id: str, now: float) -> str:
         """One line for a log when enough has happened since the last one, else nothing. To be asked after `finish`."""
         task = self._tasks.get(task_id)
-        if task is None or now - task.told_at < _MILESTONE_GAP:
+        if task is None:
             return ""
-        total = self.total(task)
-        quarter = task.done * _MILESTONES // total if total else 0
-        complete = task.done >= total
-        late = now - task.told_at >= task.interval
-        reached = quarter > task.told_quarter and (total >= _FEW_HOSTS or (complete and task.told > 0))
-        if not (late or reached) or (task.told >= _MOST_MILESTONES - 1 and not complete):
-            return ""
-        if late:
+        total, since = self.total(task), now - task.told_at
+        quarter = task.done * _MILESTONES // total
+        if task.done >= total:
+            due = task.told > 0 or (total >= _FEW_HOSTS and since >= _MILESTONE_GAP)
+        elif task.told >= _MOST_MILESTONES - 1:
+            due = False
+        elif since >= task.interval:
             # A run of hours is told of less and less often.
             task.interval *= 2
+            due = True
+        else:
+            due = quarter > task.told_quarter and total >= _FEW_HOSTS and since >= _MILESTONE_GAP
+        if not due:
+            return ""
         task.told, task.told_at, task.told_quarter = task.told + 1, now, quarter
         return milestone_line(task, total, now)
 
@@ -210,26 +220,29 @@ def _sorted(outcomes: t.Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def _outcomes(outcomes: t.Mapping[str, int], room: int, style: Style) -> str:
-    """As many outcomes as there is room for; an ellipsis stands for the rest."""
-    ellipsis = "…" if style.unicode else "..."
+    """As many outcomes as there is room for, and how many hosts are not told of."""
     shown: list[str] = []
-    words = _sorted(outcomes)
-    for index, (word, count) in enumerate(words):
+    untold = sum(outcomes.values())
+    for word, count in _sorted(outcomes):
         text = f"{count} {word}"
-        more = index + 1 < len(words)
-        needed = len(text) + (len(_GAP) + len(ellipsis) if more else 0)
-        if needed > room:
-            return _GAP.join([*shown, ellipsis]) if room >= len(ellipsis) else _GAP.join(shown)
+        rest = untold - count
+        if len(text) + (len(_more(rest)) + len(_GAP) if rest else 0) > room:
+            return _GAP.join([*shown, _more(untold)]) if len(_more(untold)) <= room else ""
         shown.append(_paint(text, _WORD_COLOURS[word]) if style.colour else text)
         room -= len(text) + len(_GAP)
+        untold = rest
     return _GAP.join(shown)
 
 
+def _more(hosts: int) -> str:
+    return f"{hosts} more"
+
+
 def _bar(done: int, total: int, columns: int, style: Style) -> str:
-    full, empty = ("━", "─") if style.unicode else ("#", ".")
+    full, empty = BAR if style.unicode else ("#", ".")
     filled = done * columns // total
-    bar, rest = full * filled, empty * (columns - filled)
-    return f"{_paint(bar, '32')}{_paint(rest, '2')}" if style.colour else bar + rest
+    parts = full * filled, empty * (columns - filled)
+    return "".join(map(_paint, parts, ("32", "2"))) if style.colour else "".join(parts)
 
 
 def _columns(text: str) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import re
 import typing as t
 
@@ -57,6 +58,30 @@ class Problem:
 
 Document: t.TypeAlias = "Recorded | Attempt | Problem"
 
+Severity = t.Literal["error", "warning", "info"]
+Finding: t.TypeAlias = "tuple[str, str]"
+"""A rule, by its id, is broken, and what is wrong."""
+
+
+class Rule(t.NamedTuple):
+    """A rule that the report was held against. `of_fleet`: held against the fleet as a whole, not each host."""
+
+    id: str
+    severity: Severity
+    description: str
+    remedy: str | None
+    of_fleet: bool
+
+
+class Judgement(t.Protocol):
+    """Rules, and what they find of a host: from its record, or from what is known of it where it is unreachable."""
+
+    rules: tuple[Rule, ...]
+
+    def of_record(self, record: Record) -> tuple[Finding, ...]: ...
+
+    def of_unreachable(self, document: dict[str, t.Any]) -> tuple[Finding, ...]: ...
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LastRecord:
@@ -71,7 +96,10 @@ class LastRecord:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HostLine:
-    """One host of the report. `document` is its JSON text in the spool; an unreachable host has none."""
+    """One host of the report. `document` is its JSON text in the spool; an unreachable host has none.
+
+    `enabled` and `machine_id_sha256` are as last seen, also of a host that is unreachable now.
+    """
 
     host: str
     state: State
@@ -84,6 +112,10 @@ class HostLine:
     upgrade_required_by: str | None = None
     reasons: list[Reason] = dataclasses.field(default_factory=list)
     last_record: LastRecord | None = None
+    last_check: str | None = None
+    enabled: bool | None = None
+    machine_id_sha256: str | None = None
+    findings: tuple[Finding, ...] = ()
     document: int | None = None
 
     @property
@@ -106,7 +138,8 @@ class HostLine:
 class Report:
     """A fleet at one time. `lines` are sorted by urgency, then by host (numbers by their value).
 
-    `left_out` counts hosts that have records but were not asked for.
+    `left_out` counts hosts that have records but were not asked for. `rules` are those that it was held against;
+    each line has what they found of its host, `fleet_findings` is what they found of the fleet as a whole.
     """
 
     generated_at: str
@@ -114,6 +147,8 @@ class Report:
     problems: list[Problem]
     left_out: int
     spool: Spool
+    rules: tuple[Rule, ...] = ()
+    fleet_findings: tuple[Finding, ...] = ()
 
     def states(self) -> dict[State, int]:
         """Hosts per state, every state, in the order of the record's schema."""
@@ -127,6 +162,52 @@ class Report:
             hosts[line.state].append(line.host)
         return hosts
 
+    def rule(self, identifier: str) -> Rule:
+        """The rule that has this id."""
+        return self._rules[identifier]
+
+    @functools.cached_property
+    def _rules(self) -> dict[str, Rule]:
+        return {rule.id: rule for rule in self.rules}
+
+    def findings(self) -> t.Iterator[tuple[HostLine | None, Finding]]:
+        """All that the rules found: first of the fleet as a whole (without a line), then of the hosts, in order."""
+        yield from ((None, finding) for finding in self.fleet_findings)
+        yield from ((line, finding) for line in self.lines for finding in line.findings)
+
+    def hosts_by_rule(self) -> dict[str, list[str]]:
+        """Names of the hosts that break each rule, every rule, in the order of the rules."""
+        hosts: dict[str, list[str]] = {rule.id: [] for rule in self.rules}
+        for line in self.lines:
+            for rule, _message in line.findings:
+                hosts[rule].append(line.host)
+        return hosts
+
+    def findings_by_rule(self) -> dict[str, int]:
+        """How often each rule is broken, every rule, in the order of the rules."""
+        counts = collections.Counter(rule for _line, (rule, _message) in self.findings())
+        return {rule.id: counts[rule.id] for rule in self.rules}
+
+    def clones(self) -> list[list[str]]:
+        """Hosts that have the same machine identity, together."""
+        hosts: dict[str, list[str]] = collections.defaultdict(list)
+        for line in self.lines:
+            if line.machine_id_sha256 is not None:
+                hosts[line.machine_id_sha256].append(line.host)
+        return [same for same in hosts.values() if len(same) > 1]
+
+    def with_findings(self, findings: t.Iterable[tuple[str | None, Finding]]) -> Report:
+        """The same with more findings, each with the host that it is of, or ``None`` for the fleet as a whole."""
+        of_host: dict[str | None, list[Finding]] = collections.defaultdict(list)
+        for host, finding in findings:
+            of_host[host].append(finding)
+        lines = [
+            dataclasses.replace(line, findings=(*line.findings, *of_host[line.host])) if line.host in of_host else line
+            for line in self.lines
+        ]
+        of_fleet = (*self.fleet_findings, *of_host[None])
+        return dataclasses.replace(self, lines=lines, fleet_findings=of_fleet)
+
     def summary(self) -> dict[str, t.Any]:
         """Count the hosts, as plain data that is safe to show. Only reachable hosts have times, kernels and patches."""
         seen = [line for line in self.lines if line.collected_at is not None]
@@ -134,6 +215,7 @@ class Report:
         return {
             "hosts": len(self.lines),
             "states": self.states(),
+            "rules": self.findings_by_rule(),
             "kernels": _tally("kernel", (line.kernel for line in seen)),
             "patch_versions": _tally("version", (line.patch for line in seen)),
             "oldest_record": min(times, key=_moment, default=None),
@@ -142,11 +224,17 @@ class Report:
         }
 
 
-def assemble(documents: t.Iterable[Document], hosts: t.Sequence[str] | None, generated_at: str, spool: Spool) -> Report:
+def assemble(
+    documents: t.Iterable[Document],
+    hosts: t.Sequence[str] | None,
+    generated_at: str,
+    spool: Spool,
+    judgement: Judgement | None = None,
+) -> Report:
     """Make the report of these hosts, or of every host that the documents know.
 
     The newest record of a host wins, and a failed attempt that is newer than it makes the host unreachable.
-    `generated_at` is RFC 3339 in UTC.
+    `generated_at` is RFC 3339 in UTC. Each host is judged while its record is at hand, for not all fit in memory.
     """
     recorded: dict[str, HostLine] = {}
     attempts: dict[str, Attempt] = {}
@@ -162,17 +250,30 @@ def assemble(documents: t.Iterable[Document], hosts: t.Sequence[str] | None, gen
             record, text = document
             previous = recorded.get(record["host"])
             if previous is None or _moment(record["collected_at"]) > _moment(previous.collected_at):
-                recorded[record["host"]] = _line(record, spool.append(text))
+                recorded[record["host"]] = _line(record, spool.append(text), judgement)
     unusable = {problem.host: problem for problem in reversed(problems) if problem.host is not None}
     known_hosts = {**recorded, **attempts, **unusable}
     asked_for = dict.fromkeys(hosts if hosts is not None else known_hosts)
-    lines = [_judged(host, recorded.get(host), attempts.get(host), unusable.get(host)) for host in asked_for]
+    lines = [
+        _counted(host, recorded.get(host), attempts.get(host), unusable.get(host), judgement) for host in asked_for
+    ]
     lines.sort(key=lambda line: (_RANK[line.state], _natural(line.host), line.host))
     left_out = sum(host not in asked_for for host in known_hosts)
-    return Report(generated_at, lines, problems, left_out, spool)
+    return Report(generated_at, lines, problems, left_out, spool, judgement.rules if judgement else ())
 
 
-def _line(record: Record, place: int) -> HostLine:
+def unreachable_document(line: HostLine) -> dict[str, t.Any]:
+    """Say what is known of a host that gave no record, with its state where a record has it."""
+    return {
+        "schema": ATTEMPT_SCHEMA,
+        "host": line.host,
+        "attempted_at": line.attempted_at,
+        "assessment": {"state": line.state, "reasons": line.reasons, "reboot_needed": None},
+        "last_record": line.last_record.as_dict() if line.last_record else None,
+    }
+
+
+def _line(record: Record, place: int, judgement: Judgement | None) -> HostLine:
     kernel = record["system"]["kernel"]
     return HostLine(
         host=record["host"],
@@ -184,11 +285,21 @@ def _line(record: Record, place: int) -> HostLine:
         support=record["patch"]["support"],
         upgrade_required_by=record["patch"]["upgrade_required_by"],
         reasons=record["assessment"]["reasons"][:1],
+        last_check=record["client"]["last_check"],
+        enabled=record["client"]["enabled"],
+        machine_id_sha256=record["system"]["machine_id_sha256"],
+        findings=judgement.of_record(record) if judgement else (),
         document=place,
     )
 
 
-def _judged(host: str, line: HostLine | None, attempt: Attempt | None, unusable: Problem | None) -> HostLine:
+def _counted(
+    host: str,
+    line: HostLine | None,
+    attempt: Attempt | None,
+    unusable: Problem | None,
+    judgement: Judgement | None,
+) -> HostLine:
     # Storing a record removes the note of an attempt before it: of two within one second, the note is the later.
     if line is not None and (attempt is None or _moment(line.collected_at) > _moment(attempt.attempted_at)):
         return line
@@ -200,13 +311,18 @@ def _judged(host: str, line: HostLine | None, attempt: Attempt | None, unusable:
         ]
     else:
         reasons = [_reason("no_record", "there is no record of this host", "run the check playbook on it")]
-    return HostLine(
+    gone = HostLine(
         host=host,
         state="unreachable",
         attempted_at=attempt.attempted_at if attempt else None,
         reasons=reasons,
         last_record=LastRecord(line.collected_at, line.state) if line and line.collected_at else None,
+        enabled=line.enabled if line else None,
+        machine_id_sha256=line.machine_id_sha256 if line else None,
     )
+    if judgement is None:
+        return gone
+    return dataclasses.replace(gone, findings=judgement.of_unreachable(unreachable_document(gone)))
 
 
 def _reason(identifier: str, message: str, remedy: str) -> Reason:

@@ -30,7 +30,7 @@ _SHOWN_GROUPS = 20
 
 # SGR parameters (ECMA-48) for the word of a state: red is broken, yellow wants a person, cyan wants time.
 _BOLD = "1"
-_COLOURS: dict[State, str] = {
+COLOURS: dict[State, str] = {
     "unreachable": "35",
     "tampered": "31",
     "ineligible": "34",
@@ -68,7 +68,7 @@ def render(
 
 
 def totals(report: Report) -> t.Iterator[str]:
-    """Say in words how many hosts are in which state, and from when the records are."""
+    """Say in words how many hosts are in which state, from when the records are, and which rules are broken."""
     states = report.states()
     present = [f"{states[state]} {state}" for state in ("protected", *URGENCY[:-1]) if states[state]]
     yield f"{_count(len(report.lines), 'host')}: {', '.join(present)}." if present else "0 hosts."
@@ -76,6 +76,9 @@ def totals(report: Report) -> t.Iterator[str]:
     oldest, newest = summary["oldest_record"], summary["newest_record"]
     if oldest:
         yield f"Records collected {oldest}." if oldest == newest else f"Records collected {oldest} to {newest}."
+    broken = [f"{rule} ({found})" for rule, found in report.findings_by_rule().items() if found]
+    if broken:
+        yield f"Broken rules: {', '.join(broken)}."
     if report.left_out:
         yield f"Not asked for, and left out: {_count(report.left_out, 'host')} with records in these folders."
 
@@ -136,7 +139,7 @@ def _table(rows: list[_Row], columns: int, paint: _Paint) -> t.Iterator[str]:
     yield paint(f"{headings}{_GAP}{_LAST_HEADING}" if beside else headings.rstrip(), _BOLD) + "\n"
     for row in rows:
         cells = {index: pad(row.cells[index], size) for index, size in widths.items()}
-        cells[_STATE] = paint(cells[_STATE], _COLOURS[row.state])
+        cells[_STATE] = paint(cells[_STATE], COLOURS[row.state])
         line = _GAP.join(cells.values())
         yield (f"{line}{_GAP}{shorten(row.next_step, room)}" if beside else line).rstrip() + "\n"
         if not beside and row.state != "protected" and row.next_step != _ABSENT:

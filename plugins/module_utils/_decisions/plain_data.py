@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Plain data that an operator wrote, read so that a mistake is named with its file, its line and its key."""
+
+from __future__ import annotations
+
+import collections.abc as c
+import dataclasses
+import difflib
+import typing as t
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """Where in which document a value stands, for messages.
+
+    `path` is that of the value within the document, such as ``systems[0].kernel``. `lines` has the line of each path
+    where the document was read from a file. `failure` is the exception that `error` makes.
+    """
+
+    source: str
+    path: str
+    lines: c.Mapping[str, int]
+    failure: type[ValueError]
+
+    def below(self, step: str) -> Place:
+        """The place of a member: a key, or an index as ``[2]``."""
+        path = f"{self.path}{step}" if step.startswith("[") or not self.path else f"{self.path}.{step}"
+        return dataclasses.replace(self, path=path)
+
+    def error(self, message: str) -> ValueError:
+        """The failure that says what is wrong here."""
+        line = self.lines.get(self.path)
+        where = f"{self.source}:{line}" if line is not None else self.source
+        return self.failure(f"{where}: {self.path}: {message}" if self.path else f"{where}: {message}")
+
+
+def mapping(
+    value: object, place: Place, *, required: tuple[str, ...], optional: tuple[str, ...]
+) -> c.Mapping[str, object]:
+    """The value as a mapping that has these keys and no other."""
+    if not isinstance(value, c.Mapping):
+        raise place.error(f"expected a mapping with {', '.join(required)}")
+    known = (*required, *optional)
+    for key in value:
+        if key not in known:
+            raise place.below(str(key)).error(f"unknown key; {nearest(str(key), known, 'keys')}")
+    for key in required:
+        if value.get(key) is None:
+            raise place.error(f"{key} is missing")
+    return t.cast("c.Mapping[str, object]", value)
+
+
+def text(value: object, place: Place) -> str:
+    """The value as text that says something."""
+    if not isinstance(value, str) or not value.strip():
+        raise place.error(f"expected text, found {value!r:.80}")
+    # A copy in plain str: the value may carry a subclass of Ansible's.
+    return str(value)
+
+
+def choice(value: object, place: Place, choices: tuple[str, ...]) -> str:
+    """The value as one of these words."""
+    if not isinstance(value, str) or value not in choices:
+        raise place.error(f"expected one of {', '.join(choices)}, found {value!r:.80}")
+    return str(value)
+
+
+def nearest(word: str, known: c.Iterable[str], kind: str) -> str:
+    """What was meant by a word that is not known: the one that is most like it, or all of its kind that there are."""
+    words = tuple(known)
+    near = difflib.get_close_matches(word, words, n=1)
+    return f"did you mean {near[0]}?" if near else f"known {kind} are {', '.join(words)}"

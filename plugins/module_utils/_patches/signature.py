@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The signature of a kernel module: the trailer, the PKCS#7 message before it, and whether it holds.
+
+A signed module is ``<module><PKCS#7 in DER><trailer of 12 bytes><mark>`` (kernel ``include/linux/module_signature.h``).
+The message is CMS SignedData (RFC 5652) over the module, detached. What the kernel and signing tools write is taken:
+one signer, named by issuer and serial number or by key identifier, with or without signed attributes and
+certificates. Whatever no signature covers must have its one expected form.
+
+The signature covers a digest of the module, so it can be verified without the module: `read_signature` and `verify`
+need the bytes behind the module and the digest alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import struct
+import typing as t
+
+from .der import INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET, Der, DerError, context
+from .trust import Certificate, SignerId, TrustAnchors
+from .verdict import PatchFileError, Verdict
+
+try:
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+except ImportError:
+    # Trust anchors cannot be made without the library, and say so.
+    pass
+
+MARK = b"~Module signature appended~\n"
+SIGNATURE_LIMIT = 1 << 16
+"""Bytes of a PKCS#7 message. One without certificates is 700 bytes, each certificate adds some 1,500."""
+
+HashName = t.Literal["sha256", "sha384", "sha512"]
+_Scheme = t.Literal["rsa", "ecdsa"]
+
+_TRAILER = struct.Struct(">BBBBB3sI")
+_PKCS7 = 2
+_OLD_FORMATS = {0: "PGP", 1: "X.509"}
+
+_DATA = bytes.fromhex("2a864886f70d010701")  # 1.2.840.113549.1.7.1
+_SIGNED_DATA = bytes.fromhex("2a864886f70d010702")  # 1.2.840.113549.1.7.2
+_CONTENT_TYPE = bytes.fromhex("2a864886f70d010903")  # 1.2.840.113549.1.9.3
+_MESSAGE_DIGEST = bytes.fromhex("2a864886f70d010904")  # 1.2.840.113549.1.9.4
+
+_HASHES: dict[bytes, HashName] = {
+    bytes.fromhex("608648016503040201"): "sha256",  # 2.16.840.1.101.3.4.2.1
+    bytes.fromhex("608648016503040202"): "sha384",
+    bytes.fromhex("608648016503040203"): "sha512",
+}
+_DIGEST_SIZES: dict[HashName, int] = {"sha256": 32, "sha384": 48, "sha512": 64}
+
+# The hash that an identifier names besides; None where it leaves that to the signer's digest algorithm.
+_SCHEMES: dict[bytes, tuple[_Scheme, HashName | None]] = {
+    bytes.fromhex("2a864886f70d010101"): ("rsa", None),  # 1.2.840.113549.1.1.1, rsaEncryption
+    bytes.fromhex("2a864886f70d01010b"): ("rsa", "sha256"),
+    bytes.fromhex("2a864886f70d01010c"): ("rsa", "sha384"),
+    bytes.fromhex("2a864886f70d01010d"): ("rsa", "sha512"),
+    bytes.fromhex("2a8648ce3d040302"): ("ecdsa", "sha256"),  # 1.2.840.10045.4.3.2
+    bytes.fromhex("2a8648ce3d040303"): ("ecdsa", "sha384"),
+    bytes.fromhex("2a8648ce3d040304"): ("ecdsa", "sha512"),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModuleSignature:
+    """What a signature says, before anything of it is believed.
+
+    `signed_attributes` is their DER as it was signed, `message_digest` the digest that they give of the module; both
+    are ``None`` when the signature is over the module itself. `certificates` are those that came along, in DER.
+    """
+
+    signer: SignerId
+    hash_algorithm: HashName
+    scheme: _Scheme
+    value: bytes
+    signed_attributes: bytes | None
+    message_digest: bytes | None
+    certificates: tuple[bytes, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verification:
+    """How verifying ended. `certificate` is the trusted one that the signature names, ``None`` when it names none."""
+
+    verdict: Verdict
+    reason: str
+    certificate: Certificate | None
+
+
+def split_module(data: bytes) -> tuple[memoryview, bytes]:
+    """Part a signed module into what is signed and the bytes behind it (message, trailer and mark).
+
+    Raises `PatchFileError`: ``unsigned`` without a mark at the end, ``truncated`` when the file is smaller than its
+    signature, ``malformed`` and ``unsupported_algorithm`` for a trailer that cannot be used.
+    """
+    if not data.endswith(MARK):
+        raise PatchFileError("unsigned", "the module carries no signature")
+    footer = _TRAILER.size + len(MARK)
+    size = len(data) - footer - _message_size(data)
+    if size < 0:
+        raise PatchFileError("truncated", "the file is smaller than its own signature")
+    return memoryview(data)[:size], data[size:]
+
+
+def read_signature(block: bytes) -> ModuleSignature:
+    """Read the bytes behind a module: PKCS#7 message, trailer and mark, nothing more. Raises `PatchFileError`."""
+    if not block.endswith(MARK):
+        raise PatchFileError("unsigned", "there is no signature")
+    size = _message_size(block)
+    if size != len(block) - _TRAILER.size - len(MARK):
+        raise PatchFileError("malformed", "the trailer gives another size of the signature than there is")
+    try:
+        return _read_message(block[:size])
+    except DerError as error:
+        raise PatchFileError("malformed", f"the signature is malformed: {error}") from error
+
+
+def digest(content: bytes | memoryview, name: HashName) -> bytes:
+    """The digest of a module without its signature, which `verify` takes."""
+    return hashlib.new(name, content).digest()
+
+
+def verify(signature: ModuleSignature, content_digest: bytes, anchors: TrustAnchors) -> Verification:
+    """Verify the signature over a module of which only the digest (by `signature.hash_algorithm`) is needed.
+
+    The verdict is ``valid``, ``wrong_signer``, ``no_certificate`` or ``digest_mismatch``.
+    """
+    certificates = anchors.find(signature.signer, signature.certificates)
+    if not certificates:
+        return _stranger(signature.signer, anchors)
+    if signature.message_digest not in (None, content_digest):
+        reason = "the module is not the one that was signed: its digest is another"
+        return Verification("digest_mismatch", reason, certificates[0])
+    for certificate in certificates:
+        if _holds(signature, content_digest, certificate):
+            return Verification("valid", f"signed by {certificate.subject}", certificate)
+    reason = "the signature does not fit: the module was changed, or signed with another key than the one it names"
+    return Verification("digest_mismatch", reason, certificates[0])
+
+
+def _message_size(data: bytes) -> int:
+    """The size of the message, from the trailer before the mark."""
+    footer = _TRAILER.size + len(MARK)
+    if len(data) < footer:
+        raise PatchFileError("truncated", "the file is smaller than the trailer of a signature")
+    algorithm, hash_, id_type, signer, key_id, padding_, size = _TRAILER.unpack_from(data, len(data) - footer)
+    if not 0 < size <= SIGNATURE_LIMIT:
+        raise PatchFileError("malformed", f"the trailer gives {size} bytes as the size of the signature")
+    if id_type in _OLD_FORMATS:
+        raise PatchFileError("unsupported_algorithm", f"the signature is {_OLD_FORMATS[id_type]}, not PKCS#7")
+    if id_type != _PKCS7 or algorithm or hash_ or signer or key_id or padding_ != b"\0\0\0":
+        raise PatchFileError("malformed", "the trailer of the signature holds values that no PKCS#7 signature has")
+    return int(size)
+
+
+def _read_message(message: bytes) -> ModuleSignature:
+    """Read ContentInfo and SignedData: RFC 5652, 3 and 5.1."""
+    outer = Der(message)
+    info = outer.enter(SEQUENCE)
+    outer.finish()
+    _expect(info.value(OBJECT_IDENTIFIER) == _SIGNED_DATA, "it is no SignedData")
+    explicit = info.enter(context(0))
+    info.finish()
+    signed = explicit.enter(SEQUENCE)
+    explicit.finish()
+
+    version = signed.value(INTEGER)
+    digest_algorithms = signed.enter(SET)
+    digest_algorithm = _algorithm(digest_algorithms.enter(SEQUENCE))
+    digest_algorithms.finish()
+    content = signed.enter(SEQUENCE)
+    _expect(content.value(OBJECT_IDENTIFIER) == _DATA, "it signs something that is no plain data")
+    content.finish()  # a module signature is detached
+    certificates = _read_certificates(signed.enter(context(0))) if signed.at(context(0)) else ()
+    signers = signed.enter(SET)
+    signed.finish()
+    signer = signers.enter(SEQUENCE)
+    signers.finish()
+    return _read_signer(signer, version, digest_algorithm, certificates)
+
+
+def _read_signer(
+    signer: Der, signed_version: bytes, signed_digest_algorithm: bytes, certificates: tuple[bytes, ...]
+) -> ModuleSignature:
+    """Read the one SignerInfo: RFC 5652, 5.3."""
+    version = signer.value(INTEGER)
+    _expect(version == signed_version, "its versions do not agree")
+    identity = _read_identity(signer, version)
+    digest_algorithm = _algorithm(signer.enter(SEQUENCE))
+    _expect(digest_algorithm == signed_digest_algorithm, "its digest algorithms do not agree")
+    attributes = signer.encoded(context(0)) if signer.at(context(0)) else None
+    signature_algorithm = _algorithm(signer.enter(SEQUENCE))
+    value = signer.value(OCTET_STRING)
+    signer.finish()
+
+    hash_algorithm = _HASHES.get(digest_algorithm)
+    if hash_algorithm is None:
+        raise PatchFileError("unsupported_algorithm", "the digest is none of SHA-256, SHA-384 and SHA-512")
+    if signature_algorithm not in _SCHEMES:
+        raise PatchFileError("unsupported_algorithm", "the signature is neither RSA (PKCS #1, 1.5) nor ECDSA")
+    scheme, named_hash = _SCHEMES[signature_algorithm]
+    _expect(named_hash in (None, hash_algorithm), "its signature and its digest use different algorithms")
+    return ModuleSignature(
+        signer=identity,
+        hash_algorithm=hash_algorithm,
+        scheme=scheme,
+        value=value,
+        # They are signed as a SET (RFC 5652, 5.4), and sent with another tag.
+        signed_attributes=bytes([SET]) + attributes[1:] if attributes else None,
+        message_digest=_message_digest(Der(attributes).enter(context(0))) if attributes else None,
+        certificates=certificates,
+    )
+
+
+def _read_identity(signer: Der, version: bytes) -> SignerId:
+    """How the signer is named, which the version must agree with: 1 or 3, as the kernel demands too."""
+    if version == b"\x03":
+        return signer.value(context(0, constructed=False))
+    _expect(version == b"\x01", "its version is neither 1 nor 3")
+    names = signer.enter(SEQUENCE)
+    issuer, serial = names.encoded(SEQUENCE), names.value(INTEGER)
+    names.finish()
+    return issuer, serial
+
+
+def _read_certificates(elements: Der) -> tuple[bytes, ...]:
+    found = []
+    while elements.more():
+        found.append(elements.encoded(SEQUENCE))
+    return tuple(found)
+
+
+def _algorithm(algorithm: Der) -> bytes:
+    """The identifier of an AlgorithmIdentifier. No algorithm that is supported has parameters other than NULL."""
+    identifier = algorithm.value(OBJECT_IDENTIFIER)
+    if algorithm.at(NULL):
+        _expect(algorithm.value(NULL) == b"", "a NULL is not empty")
+    elif algorithm.more():
+        raise PatchFileError("unsupported_algorithm", "an algorithm has parameters that are not supported")
+    algorithm.finish()
+    return identifier
+
+
+def _message_digest(attributes: Der) -> bytes:
+    """The digest among the signed attributes, which must also say that plain data is signed: RFC 5652, 5.3 and 11."""
+    found: dict[bytes, Der] = {}
+    while attributes.more():
+        attribute = attributes.enter(SEQUENCE)
+        kind = attribute.value(OBJECT_IDENTIFIER)
+        _expect(kind not in found, "a signed attribute is there twice")
+        found[kind] = attribute.enter(SET)
+        attribute.finish()
+    _expect(_CONTENT_TYPE in found and _MESSAGE_DIGEST in found, "its signed attributes are not complete")
+    _expect(found[_CONTENT_TYPE].value(OBJECT_IDENTIFIER) == _DATA, "its signed attributes name another content")
+    digest = found[_MESSAGE_DIGEST].value(OCTET_STRING)
+    found[_CONTENT_TYPE].finish()
+    found[_MESSAGE_DIGEST].finish()
+    return digest
+
+
+def _expect(holds: bool, fault: str) -> None:
+    if not holds:
+        raise DerError(fault)
+
+
+def _stranger(signer: SignerId, anchors: TrustAnchors) -> Verification:
+    if anchors.unmet_pins:
+        pins = ", ".join(sorted(anchors.unmet_pins))
+        reason = f"no certificate is at hand for the pinned key {pins}: give it as a trusted certificate"
+        return Verification("no_certificate", reason, None)
+    named = f"key identifier {signer[:32].hex()}" if isinstance(signer, bytes) else f"serial number {signer[1].hex()}"
+    return Verification("wrong_signer", f"the signature names a signer that is not trusted, with {named}", None)
+
+
+def _holds(signature: ModuleSignature, digest: bytes, certificate: Certificate) -> bool:
+    """Whether the signature over the attributes, or else over the digest, was made with the certificate's key."""
+    if len(digest) != _DIGEST_SIZES[signature.hash_algorithm]:
+        return False
+    algorithm = _hash(signature.hash_algorithm)
+    signed = digest if signature.signed_attributes is None else signature.signed_attributes
+    over = utils.Prehashed(algorithm) if signature.signed_attributes is None else algorithm
+    key = certificate.public_key
+    try:
+        if signature.scheme == "rsa" and isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature.value, signed, padding.PKCS1v15(), over)
+        elif signature.scheme == "ecdsa" and isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature.value, signed, ec.ECDSA(over))
+        else:
+            return False
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
+        return False
+    return True
+
+
+def _hash(name: HashName) -> hashes.HashAlgorithm:
+    if name == "sha512":
+        return hashes.SHA512()
+    return hashes.SHA384() if name == "sha384" else hashes.SHA256()

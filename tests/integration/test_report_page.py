@@ -1,0 +1,562 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report page in a real browser: what a reader can do with it, and what a hostile host cannot."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import shutil
+import threading
+import time
+import typing as t
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.html import render
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Problem, Report
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.text import visible
+from tests.unit.records import make_record
+from tests.unit.reports import HOSTILE, a_judged_report, a_report, hostile_record, recorded
+
+from .conftest import Ansible
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",  # which root cannot have; the page is our own
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+WIDE, NARROW = (1440, 1400), (400, 860)
+SECONDS = 10
+
+# The contrast of every text that is seen with what is behind it (WCAG 2.2, 1.4.3), where it is too low.
+LOW_CONTRAST = """
+const channel = (value) => (value <= 10.31475 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4);
+const rgba = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const luminance = ([red, green, blue]) => 0.2126 * channel(red) + 0.7152 * channel(green) + 0.0722 * channel(blue);
+const behind = (element) => {
+  for (let each = element; each; each = each.parentElement) {
+    const colour = rgba(getComputedStyle(each).backgroundColor);
+    if (colour.length === 3 || colour[3] === 1) return colour;
+  }
+};
+const low = [];
+const texts = document.createTreeWalker(arguments[0], NodeFilter.SHOW_TEXT);
+let seen = 0;
+while (texts.nextNode()) {
+  const element = texts.currentNode.parentElement;
+  if (!texts.currentNode.data.trim() || !element.checkVisibility() || element.closest(".unseen, :disabled")) continue;
+  const style = getComputedStyle(element);
+  const colour = element instanceof SVGElement ? style.fill : style.color;
+  const shades = [luminance(rgba(colour)), luminance(behind(element))];
+  const contrast = (Math.max(...shades) + 0.05) / (Math.min(...shades) + 0.05);
+  seen += 1;
+  if (contrast < 4.5) low.push(`${contrast.toFixed(2)} ${texts.currentNode.data}`);
+}
+return [seen, low];
+"""
+
+
+class Browser:
+    """Chromium with one page open, and what a reader does in it."""
+
+    def __init__(self, driver: webdriver.Chrome, folder: Path) -> None:
+        self.driver = driver
+        self.folder = folder
+
+    def open(self, report: Report, address: str = "") -> None:
+        """Open the page of a report, in an address with this fragment."""
+        path = self.folder / "fleet.html"
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(render(report))
+        self.visit(path.as_uri() + address)
+
+    def visit(self, address: str) -> None:
+        """Open an address in a wide light window. What the last page logged is forgotten."""
+        self.driver.get("about:blank")
+        self.media(scheme="light")
+        self.size(*WIDE)
+        for kind in ("browser", "performance"):
+            self.driver.get_log(kind)
+        self.driver.get(address)
+
+    def media(self, *, scheme: str, kind: str = "") -> None:
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": kind, "features": features})
+
+    def size(self, width: int, height: int) -> None:
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def run(self, script: str, *arguments: t.Any) -> t.Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def find(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def texts(self, selector: str) -> list[str]:
+        """The text of every element that matches, as it is in the document."""
+        script = "return [...document.querySelectorAll(arguments[0])].map((element) => element.textContent)"
+        texts: list[str] = self.run(script, selector)
+        return texts
+
+    @property
+    def hosts(self) -> list[str]:
+        """The names in the rows that exist, from the first on."""
+        return self.texts("tbody tr.host a")
+
+    @property
+    def found(self) -> str:
+        return self.texts("#found")[0]
+
+    @property
+    def dialog(self) -> str | None:
+        """The text of the host that is open."""
+        return "\n".join(self.texts("#host")) if self.run("return document.getElementById('host').open") else None
+
+    def search(self, words: str) -> None:
+        field = self.find("#search")
+        field.clear()
+        field.send_keys(words)
+
+    def press(self, *keys: str) -> None:
+        """Press keys one after another, wherever the focus is."""
+        for key in keys:
+            self.driver.switch_to.active_element.send_keys(key)
+
+    def sort(self, title: str) -> str | None:
+        """Click the heading of a column, and return how the table is then sorted by it."""
+        heading = next(each for each in self.driver.find_elements(By.CSS_SELECTOR, "thead th") if title in each.text)
+        heading.find_element(By.TAG_NAME, "button").click()
+        return heading.get_attribute("aria-sort")
+
+    def complaints(self) -> list[str]:
+        """What the console says."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def requests(self) -> list[str]:
+        """Every address that was asked for since the page was opened."""
+        messages = (json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance"))
+        return [
+            message["params"]["request"]["url"]
+            for message in messages
+            if message["method"] == "Network.requestWillBeSent"
+        ]
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[webdriver.Chrome]:
+    """A headless Chromium of Debian or Ubuntu. Nothing is downloaded where there is none."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    service = shutil.which("chromedriver")
+    if program is None or service is None:
+        pytest.skip("there is no Chromium with chromedriver here (Debian packages: chromium, chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    for option in OPTIONS:
+        options.add_argument(option)
+    # chromedriver makes a profile of its own for each start, and removes it.
+    driver = webdriver.Chrome(options, webdriver.ChromeService(service))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(driver: webdriver.Chrome, tmp_path: Path) -> Iterator[Browser]:
+    """A browser in which no page says anything on the console, or asks for anything but itself."""
+    browser = Browser(driver, tmp_path)
+    yield browser
+    assert browser.complaints() == []
+    assert [address for address in browser.requests() if not address.endswith("fleet.html")] == []
+
+
+@pytest.fixture(scope="module")
+def fleet_report() -> Report:
+    """Some hosts, at least one in each state."""
+    records = [make_record(f"{state}-{number}", state) for state in STATES[1:] for number in (2, 10)]
+    records.append(
+        make_record(
+            "web1",
+            "upgrade_required",
+            system__kernel__full="4.15.0-30.32~16.04.1-generic",
+            patch__version=None,
+            patch__upgrade_required_by="2026-01-02",
+            patch__fixes=[{"cve": "CVE-2025-0001", "patched": False}, {"cve": "CVE-2019-14895", "patched": True}],
+        )
+    )
+    reasons: t.Any = [{"id": "x", "message": "connection refused", "remedy": "start sshd"}]
+    return a_judged_report(
+        [("web1", ("not_protected", "it is not")), (None, ("seats_exceeded", "30 of 20 seats"))],
+        *map(recorded, records),
+        Attempt("protected-2", "2026-01-11T00:00:00Z", reasons),
+        Problem("invalid_json", "/srv/records/web9.json", "this file is cut off", "web9"),
+    )
+
+
+@pytest.fixture(scope="module")
+def large_report() -> Report:
+    """10,000 hosts."""
+    others: t.Any = STATES[1:-2]
+    return a_report(
+        *(
+            recorded(
+                make_record(
+                    f"host-{number:05}.example.com",
+                    "protected" if number % 5 else others[number // 5 % len(others)],
+                    patch__version=f"{60 + number % 30}.1",
+                    client__last_check=f"2026-01-10T05:{number % 60:02}:00Z",
+                )
+            )
+            for number in range(10_000)
+        )
+    )
+
+
+def wait_for(condition: t.Callable[[], object]) -> None:
+    limit = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < limit, "this did not come"
+        time.sleep(0.05)
+
+
+def test_the_page_shows_the_fleet(browser: Browser, fleet_report: Report) -> None:
+    browser.open(fleet_report)
+    assert browser.texts("#headline") == ["1 of 24 hosts protected4 %"]
+    assert browser.texts("#states button")[:3] == ["protected14 %", "unreachable28 %", "tampered28 %"]
+    assert "2 failed" in (browser.find("#bar").get_attribute("aria-label") or "")
+    assert browser.texts("figcaption") == ["Kernels", "Patch versions", "Rules"]
+    assert browser.texts("#charts svg text")[:2] == ["4.4.0-168.197-generic", "21"]
+    assert browser.texts(".rules a, .rules .number, .rules .whole") == [
+        "not_protected",
+        "error: 1 host",
+        "error",
+        "30 of 20 seats",
+    ]
+    assert "/srv/records/web9.json" in browser.texts("#problems")[0]
+    assert browser.hosts[:4] == ["protected-2", "web9", "tampered-2", "tampered-10"]
+    assert "last seen 2026-01-10T06:00:00Z, protected; start sshd" in browser.texts("tbody tr.host")[0]
+    assert browser.texts("tbody .past") == ["past"]
+    assert browser.run("return performance.getEntriesByType('resource').length") == 0
+
+
+def test_the_table_sorts_by_click_and_key(browser: Browser, fleet_report: Report) -> None:
+    browser.open(fleet_report)
+    first, last = browser.hosts[0], browser.hosts[-1]
+    assert browser.sort("Host") == "ascending"
+    assert browser.hosts[:2] == ["applying-2", "applying-10"]
+    browser.press(Keys.ENTER)
+    assert browser.hosts[:3] == ["web9", "web1", "upgrade_required-10"]
+    assert browser.run("return document.querySelectorAll('[aria-sort]').length") == 1
+    assert browser.sort("Kernel") == "ascending"
+    assert browser.hosts[-3:] == ["web1", "protected-2", "web9"]
+    assert browser.sort("Kernel") == "descending"
+    # What is not known comes last either way.
+    assert (browser.hosts[0], browser.hosts[-2:]) == ("web1", ["protected-2", "web9"])
+    assert browser.sort("State") == "ascending"
+    assert (browser.hosts[0], browser.hosts[-1]) == (first, last)
+
+
+def test_states_filter_and_words_search(browser: Browser, fleet_report: Report) -> None:
+    browser.open(fleet_report)
+    failed = browser.find("#states [data-state=failed]")
+    failed.click()
+    assert (browser.hosts, failed.get_attribute("aria-pressed")) == (["failed-2", "failed-10"], "true")
+    browser.find("#states [data-state=stale]").click()
+    assert browser.found == "4 of 24 hosts · failed, stale"
+    wait_for(lambda: browser.driver.current_url.endswith("#state=failed,stale"))
+    browser.search("FAILED-1")
+    assert browser.hosts == ["failed-10"]
+    browser.find("#clear").click()
+    assert browser.found == "24 hosts"
+    for words, hosts in {
+        "connection refused": ["protected-2"],
+        "4.15.0-30": ["web1"],
+        "kernel:4.15.0-30.32~16.04.1-generic": ["web1"],
+        "patch:none": ["web1"],
+        "rule:not_protected": ["web1"],
+        "stale refresh": ["stale-2", "stale-10"],
+        "cve-2025-0001": ["web1"],
+        "<script>": [],
+    }.items():
+        browser.search(words)
+        assert browser.hosts == hosts, words
+    assert browser.texts("#none:not([hidden])") == ["No host matches."]
+    browser.search("CVE-2025-0001")
+    assert browser.found == "1 of 24 hosts · CVE-2025-0001: patched on 0, not yet on 1"
+
+
+def test_a_chart_leads_to_its_hosts(browser: Browser, fleet_report: Report) -> None:
+    browser.open(fleet_report)
+    links = browser.driver.find_elements(By.CSS_SELECTOR, "#charts svg a")
+    assert [link.get_attribute("aria-label") for link in links][1] == (
+        "4.15.0-30.32~16.04.1-generic: 1 host, 0 protected"
+    )
+    links[1].click()
+    wait_for(lambda: browser.hosts == ["web1"])
+    assert browser.find("#search").get_property("value") == "kernel:4.15.0-30.32~16.04.1-generic"
+
+
+def test_a_host_opens_with_all_that_is_known_and_escape_closes_it(browser: Browser, fleet_report: Report) -> None:
+    browser.open(fleet_report)
+    browser.find("[aria-label='Hosts'] tbody tr:nth-of-type(4) td.kernel").click()
+    shown = browser.dialog
+    assert shown is not None
+    for text in (
+        "tampered-2",
+        "does not verify",
+        "Take the host out of service",
+        "CVE-2019-14895",
+        "lkp_Ubuntu_4_4_0_168_197_generic_65",
+        "Canonical Ltd. Live Patch Signing",
+        "14df34d1a87cf37625abec039ef2bf521249b969",
+        "cd" * 64,
+        "Ubuntu 16.04 LTS is covered.",
+        "https://livepatch.canonical.com",
+        "10.8.3",
+        "2026-01-10 05:31 UTC",
+        "2026-01-01 00:00 UTC",
+        "docker 2, podman 0",
+        "ansible-core 2.19.0",
+    ):
+        assert text in shown
+    wait_for(lambda: browser.driver.current_url.endswith("#host=tampered-2"))
+    browser.press(Keys.ESCAPE)
+    assert browser.dialog is None
+    assert browser.driver.switch_to.active_element.text == "tampered-2"
+    wait_for(lambda: browser.driver.current_url.endswith("#"))
+
+
+def test_everything_can_be_done_with_the_keyboard(browser: Browser, fleet_report: Report) -> None:
+    browser.open(fleet_report)
+    browser.press(Keys.TAB)
+    assert browser.driver.switch_to.active_element.text == "Skip to the hosts"
+    browser.press(Keys.ENTER, Keys.TAB)
+    assert browser.driver.switch_to.active_element.get_attribute("id") == "search"
+    browser.press(Keys.TAB, *[Keys.TAB] * 7, Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ENTER)
+    assert (browser.dialog or "").startswith("tampered-2")
+    # The focus stays in the dialog, and each of its buttons can be reached.
+    reached = set()
+    for _tab in range(8):
+        browser.press(Keys.TAB)
+        reached.add(browser.run("return document.activeElement.closest('dialog')?.id + document.activeElement.tagName"))
+    assert "hostBUTTON" in reached
+    assert reached <= {"hostBUTTON", "hostSUMMARY", "hostDIALOG", "undefinedBODY"}
+    browser.find("[aria-label='Next host']").send_keys(Keys.ENTER)
+    assert (browser.dialog or "").startswith("tampered-10")
+    browser.press(Keys.ESCAPE, Keys.END)
+    assert browser.driver.switch_to.active_element.text == "protected-10"
+    # The table is one stop: Tab leaves it.
+    browser.press(Keys.TAB)
+    assert browser.run("return document.activeElement.closest('tbody')") is None
+
+
+def test_an_address_opens_a_host_or_filters(browser: Browser, fleet_report: Report) -> None:
+    browser.open(fleet_report, "#host=web1")
+    assert "Only a newer kernel closes the remaining holes." in (browser.dialog or "")
+    assert "Not yet patched: 1" in (browser.dialog or "")
+    assert "it is not" in (browser.dialog or "")
+    browser.open(fleet_report, "#state=failed")
+    assert browser.hosts == ["failed-2", "failed-10"]
+    browser.run("location.hash = '#state=stale&q=stale-10&host=stale-10'")
+    wait_for(lambda: browser.dialog is not None)
+    assert browser.hosts == ["stale-10"]
+    browser.open(fleet_report, "#host=nobody")
+    assert browser.found == "There is no host nobody in this report."
+    browser.open(fleet_report, "#host=protected-2")
+    assert "2026-01-11 00:00 UTC" in (browser.dialog or "")
+    assert "Last stateprotected" in (browser.dialog or "")
+
+
+def test_light_and_dark_can_be_switched_and_read(browser: Browser, fleet_report: Report) -> None:
+    def ground() -> str:
+        return str(browser.run("return getComputedStyle(document.documentElement).backgroundColor"))
+
+    def low_contrast() -> list[str]:
+        seen, low = browser.run(LOW_CONTRAST, browser.find("body"))
+        assert seen > 100
+        return list(low)
+
+    browser.open(fleet_report, "#host=web1")
+    light = ground()
+    assert low_contrast() == []
+    browser.press(Keys.ESCAPE)
+    browser.find("#theme").click()
+    dark = ground()
+    assert dark != light
+    assert browser.texts("#theme") == ["Light"]
+    browser.run("location.hash = '#host=web1'")
+    wait_for(lambda: browser.dialog is not None)
+    assert low_contrast() == []
+    browser.press(Keys.ESCAPE)
+    browser.find("#theme").click()
+    assert ground() == light
+    browser.media(scheme="dark")
+    assert ground() == light
+    browser.driver.refresh()
+    assert ground() == dark
+
+
+def test_a_narrow_window_shows_all_without_scrolling_sideways(browser: Browser, fleet_report: Report) -> None:
+    browser.open(fleet_report)
+    browser.size(*NARROW)
+    wait_for(lambda: browser.run("return document.querySelector('#charts svg').clientWidth < 400"))
+    assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+    row = browser.find("tbody tr.host:nth-of-type(4)")
+    assert row.text.splitlines() == ["tampered-2", "Take the host out of service and reboot it.", "tampered"]
+    row.click()
+    assert browser.run("return document.getElementById('host').scrollWidth <= innerWidth")
+
+
+def test_ten_thousand_hosts_are_usable(browser: Browser, large_report: Report) -> None:
+    browser.open(large_report)
+    ready = browser.run("return performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
+    assert browser.found == "10,000 hosts"
+    assert ready < 2000
+    assert (browser.folder / "fleet.html").stat().st_size < 3_000_000
+
+    def timed(script: str) -> float:
+        return float(browser.run(f"const started = performance.now(); {script}; return performance.now() - started"))
+
+    typed = "search.dispatchEvent(new Event('input')); document.getElementById('table').offsetHeight"
+    find = f"const search = document.getElementById('search'); search.value = 'host-0999 protected'; {typed}"
+    assert timed(find) < 500
+    assert browser.found == "8 of 10,000 hosts"
+    browser.find("#clear").click()
+    sort = "document.querySelector('thead th.patch button').click(); document.getElementById('table').offsetHeight"
+    assert timed(sort) < 500
+    browser.sort("Host")
+    rows = "return document.querySelectorAll('tbody tr').length"
+    assert browser.run(rows) < 100
+    browser.run("scrollTo(0, document.documentElement.scrollHeight)")
+    wait_for(lambda: browser.hosts[-1] == "host-09999.example.com")
+    assert browser.run(rows) < 100
+    browser.run("scrollTo(0, document.documentElement.scrollHeight / 2)")
+    wait_for(lambda: "host-05000.example.com" in browser.hosts)
+    place = browser.run(
+        "const rows = [...document.querySelectorAll('tbody tr.host')];"
+        "const row = rows.find((each) => each.textContent.includes('05000'));"
+        "return [row.getAttribute('aria-rowindex'), document.getElementById('table').getAttribute('aria-rowcount')]"
+    )
+    assert place == ["5002", "10001"]
+
+
+def test_printed_the_page_holds_every_host_that_is_shown(browser: Browser, fleet_report: Report) -> None:
+    many = a_report(*(recorded(make_record(f"web{number}")) for number in range(300)))
+    browser.open(many)
+    browser.run(
+        "addEventListener('beforeprint', () => {"
+        "window.printed = document.querySelectorAll('tbody tr.host').length;"
+        "window.hidden = getComputedStyle(document.getElementById('search')).display; })"
+    )
+    browser.media(scheme="dark", kind="print")
+    assert browser.run("return getComputedStyle(document.documentElement).colorScheme") == "light"
+    browser.driver.print_page()
+    assert browser.run("return [window.printed, window.hidden]") == [300, "none"]
+    browser.media(scheme="light")
+    assert len(browser.hosts) < 100
+
+
+@pytest.mark.parametrize("index", range(len(HOSTILE)))
+def test_what_a_host_says_is_shown_and_does_nothing(browser: Browser, index: int) -> None:
+    text = HOSTILE[index]
+    record = hostile_record(f"{text}<img src=x onerror='document.title=1'><script>document.title=2</script>")
+    record["host"] = f"evil{text}"
+    plain = a_report(recorded(make_record("evil")))
+    browser.open(plain, "#host=evil")
+    elements = "return [...new Set([...document.querySelectorAll('*')].map((each) => each.tagName))].sort()"
+    ours = browser.run(elements)
+    browser.open(a_report(recorded(record), Problem("x", text, text, text)))
+    browser.find("tbody tr.host:last-of-type td.state, tbody tr.host td.state").click()
+    browser.press(Keys.ARROW_RIGHT)
+    assert browser.driver.title == "Livepatch report"
+    assert set(browser.run(elements)) - set(ours) <= {"B", "DETAILS", "LI", "SUMMARY", "UL", "STRONG"}
+    assert browser.run("return document.scripts.length") == 2
+    shown = " ".join([*browser.hosts, *browser.texts("#problems code")])
+    assert f"evil{visible(text)}" in shown
+    assert visible(text) in shown
+
+
+def test_the_policy_stops_what_would_get_past_the_script(browser: Browser, fleet_report: Report) -> None:
+    browser.open(fleet_report)
+    outcome = browser.driver.execute_async_script(
+        """
+        const done = arguments[arguments.length - 1];
+        const stopped = [];
+        addEventListener("securitypolicyviolation", (event) => stopped.push(event.effectiveDirective));
+        try { document.body.innerHTML = "<b>x</b>"; } catch (error) { stopped.push(error.name); }
+        const image = new Image();
+        image.src = "http://127.0.0.1:9/x.png";
+        fetch("http://127.0.0.1:9/").catch(() => {});
+        const style = document.createElement("style");
+        style.textContent = "body { display: none }";
+        document.head.append(style);
+        setTimeout(() => done(stopped), 500);
+        """
+    )
+    assert {"TypeError", "require-trusted-types-for", "img-src", "connect-src", "style-src-elem"} <= set(outcome)
+    assert browser.find("#headline").is_displayed()
+    assert any("violates" in message for message in browser.complaints())
+    # What is stopped is in the log of requests all the same.
+    browser.requests()
+
+
+def test_served_by_a_web_server_the_page_is_all_that_is_fetched(browser: Browser, fleet_report: Report) -> None:
+    asked: list[str] = []
+    content = "".join(render(fleet_report)).encode()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser.visit(f"http://127.0.0.1:{server.server_port}/fleet.html")
+        browser.find("tbody tr.host td.state").click()
+        time.sleep(0.5)
+        server.shutdown()
+    assert browser.dialog is not None
+    assert asked == ["/fleet.html"]
+
+
+def test_the_hostile_host_of_the_lab_is_inert_in_the_page(browser: Browser, ansible: Ansible) -> None:
+    run = ansible.playbook(
+        "kernelops.livepatch.check",
+        "--limit",
+        "xenial-generic:tampered:hostile-values:unreachable",
+        livepatch_report_formats=["html"],
+        livepatch_fail_on=[],
+    )
+    assert run.code == 0, run.output
+    page = ansible.folder / "livepatch-report" / "fleet.html"
+    browser.visit(f"{page.as_uri()}#host=hostile-values")
+    shown = browser.dialog or ""
+    for text in (
+        "<script>alert('applied')</script>",
+        "{{ lookup('pipe', 'touch livepatch-lab-was-here') }}",
+        "[31mstable",
+    ):
+        assert text in shown
+    assert not list(ansible.folder.rglob("livepatch-lab-was-here"))
+    assert sorted(browser.hosts) == ["hostile-values", "tampered", "unreachable", "xenial-generic"]
+    assert browser.run("return [document.images.length, document.scripts.length]") == [0, 2]

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The alert rules and the dashboard: they ask for metrics that the report has, and say what they mean."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report import prometheus
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt
+
+from .records import make_record
+from .reports import a_judged_report, recorded
+
+MONITORING = Path(__file__).resolve().parents[2] / "docs" / "monitoring"
+ALERTS = MONITORING / "alerts.yml"
+DASHBOARD: dict[str, t.Any] = json.loads((MONITORING / "grafana-dashboard.json").read_text(encoding="utf-8"))
+RULES: list[dict[str, t.Any]] = [
+    rule for group in yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]
+]
+REPORT = a_judged_report(
+    [("web2", ("not_protected", "m"))],
+    recorded(make_record("web1")),
+    recorded(make_record("web2", "tampered")),
+    Attempt("web3", "2026-01-11T00:00:00Z", []),
+)
+METRICS = "".join(prometheus.render(REPORT))
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
+
+
+def _expressions() -> list[str]:
+    variables = [variable["query"]["query"] for variable in DASHBOARD["templating"]["list"] if "definition" in variable]
+    targets = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    return [rule["expr"] for rule in RULES] + targets + variables
+
+
+def _promtool(*words: str, text: str = "", codes: tuple[int, ...] = (0,)) -> str:
+    assert PROMTOOL is not None
+    ended = subprocess.run([PROMTOOL, *words], input=text, capture_output=True, text=True, check=False)
+    assert ended.returncode in codes, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("expression", _expressions())
+def test_what_is_asked_for_is_in_the_report(expression: str) -> None:
+    written = set(re.findall(r"^# TYPE (\S+) gauge$", METRICS, re.MULTILINE))
+    asked_for = set(re.findall(r"livepatch_\w+", expression))
+    assert asked_for
+    assert asked_for <= written
+    for metric, labels in re.findall(r"(livepatch_\w+)\{([^}]*)\}", expression):
+        series = re.search(rf"^{metric}\{{(.*)\}}", METRICS, re.MULTILINE)
+        assert series
+        names = set(re.findall(r'(\w+)="', series[1]))
+        assert set(re.findall(r"(\w+)\s*[=!]~?", labels)) <= names
+    for words in re.findall(r'state!?=~?"([^"$]*)"', expression):
+        assert set(words.split("|")) <= set(STATES)
+
+
+def test_the_table_of_metrics_is_that_of_the_report() -> None:
+    table = (MONITORING / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(livepatch_\w+)`", table, re.MULTILINE) == re.findall(
+        r"^# TYPE (\S+)", METRICS, re.MULTILINE
+    )
+
+
+def test_every_alert_says_what_is_wrong_and_what_to_do() -> None:
+    assert len({rule["alert"] for rule in RULES}) == len(RULES)
+    for rule in RULES:
+        assert rule["annotations"].keys() == {"summary", "description"}
+        assert rule["labels"]["severity"] in ("warning", "critical")
+
+
+def test_the_dashboard_has_every_panel_once_in_a_place_of_its_own() -> None:
+    panels = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        rows, columns = range(place["y"], place["y"] + place["h"]), range(place["x"], place["x"] + place["w"])
+        cells = {(row, column) for row in rows for column in columns}
+        assert columns.stop <= 24
+        assert not cells & taken
+        taken |= cells
+        assert panel["description"]
+        assert all(target["datasource"]["uid"] == "${datasource}" for target in panel["targets"])
+
+
+@needs_promtool
+def test_promtool_takes_the_alerts_and_the_metrics() -> None:
+    _promtool("check", "rules", str(ALERTS))
+    written = _promtool("check", "metrics", text=METRICS, codes=(0, 3))
+    # Its lint, which ends with 3, wants units in names; the names are those that are promised.
+    assert all("unit" in line for line in written.splitlines())
+
+
+@needs_promtool
+def test_the_alerts_fire_when_they_should(tmp_path: Path) -> None:
+    firing = {
+        "LivepatchTampered": 'livepatch_host_state{host="a",state="tampered"}',
+        "LivepatchFailed": 'livepatch_host_state{host="a",state="failed"}',
+        "LivepatchUpgradeRequired": 'livepatch_host_state{host="a",state="end_of_life"}',
+        "LivepatchHostUnreachable": 'livepatch_host_state{host="a",state="unreachable"}',
+        "LivepatchUpgradeDue": 'livepatch_upgrade_required_by_timestamp{host="a"}',
+        "LivepatchCheckOld": 'livepatch_last_check_timestamp{host="a"}',
+        "LivepatchReportOld": 'livepatch_record_timestamp{host="a",instance="i"}',
+        "LivepatchRuleBroken": 'livepatch_rule_findings{rule="r",severity="error"}',
+    }
+    assert set(firing) == {rule["alert"] for rule in RULES}
+    well = ['livepatch_host_state{host="b",state="protected"}', 'livepatch_rule_findings{rule="w",severity="warning"}']
+    counted = {"state=": "1x4000", "findings": "1x4000", "timestamp": "0x4000"}
+    series = [
+        {"series": name, "values": next(values for part, values in counted.items() if part in name)}
+        for name in (*firing.values(), *well)
+    ]
+    queries = [
+        {
+            "expr": f'count by (alertname) (ALERTS{{alertname="{name}",alertstate="firing"}})',
+            "eval_time": "3d",
+            "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1}],
+        }
+        for name in firing
+    ]
+    document = {
+        "rule_files": [str(ALERTS)],
+        "evaluation_interval": "5m",
+        "tests": [{"interval": "5m", "input_series": series, "promql_expr_test": queries}],
+    }
+    path = tmp_path / "test.yml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    _promtool("test", "rules", str(path))

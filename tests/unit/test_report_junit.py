@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report as JUnit XML, read by a parser that is not ours."""
+
+from __future__ import annotations
+
+import typing as t
+import xml.etree.ElementTree as ElementTree
+
+import junitparser
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report import junit
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Report
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.text import visible
+
+from .records import make_record
+from .reports import HOSTILE, RULES, a_judged_report, a_report, hostile_record, recorded
+
+# What Jenkins' schema of the format lets an element have (jenkinsci/xunit-plugin, junit-10.xsd).
+ATTRIBUTES = {
+    "testsuites": {"name", "tests", "failures", "errors", "skipped", "time", "disabled"},
+    "testsuite": {"name", "tests", "failures", "errors", "skipped", "time", "timestamp", "hostname", "id", "package"},
+    "testcase": {"name", "classname", "time", "status", "assertions", "file", "line"},
+    "failure": {"type", "message"},
+    "skipped": {"type", "message"},
+}
+CHILDREN = {
+    "testsuites": {"testsuite"},
+    "testsuite": {"testcase"},
+    "testcase": {"failure", "skipped"},
+    "failure": set(),
+    "skipped": set(),
+}
+
+FINDINGS: list[t.Any] = [
+    ("web2", ("not_protected", "it is disabled")),
+    ("web3", ("not_protected", "it is unreachable")),
+    ("web1", ("cloned", "same as web2")),
+    ("web2", ("cloned", "same as web1")),
+]
+DOCUMENTS: list[t.Any] = [
+    recorded(make_record("web1")),
+    recorded(make_record("web2", "disabled")),
+    Attempt("web3", "2026-01-11T00:00:00Z", []),
+]
+
+
+def _parsed(report: Report) -> junitparser.JUnitXml:
+    written = "".join(junit.render(report)).encode()
+    _assert_of_the_schema(ElementTree.fromstring(written))  # noqa: S314  (written by the code under test)
+    return junitparser.JUnitXml.fromstring(written)
+
+
+def _assert_of_the_schema(element: ElementTree.Element) -> None:
+    assert set(element.attrib) <= ATTRIBUTES[element.tag]
+    for child in element:
+        assert child.tag in CHILDREN[element.tag]
+        _assert_of_the_schema(child)
+
+
+def _outcomes(report: Report) -> dict[str, dict[str, str]]:
+    """What each case is, by suite and name."""
+    outcomes: dict[str, dict[str, str]] = {}
+    for suite in _parsed(report):
+        cases = list(suite)
+        assert all(case.classname == f"livepatch.{suite.name}" for case in cases)
+        kinds = {case.name: (type(case.result[0]).__name__.lower() if case.result else "passed") for case in cases}
+        counted = list(kinds.values())
+        figures = (suite.tests, suite.failures, suite.skipped, suite.errors)
+        assert figures == (len(cases), counted.count("failure"), counted.count("skipped"), 0)
+        outcomes[suite.name] = kinds
+    return outcomes
+
+
+def test_a_rule_is_a_suite_and_a_host_a_case_in_it() -> None:
+    assert _outcomes(a_judged_report(FINDINGS, *DOCUMENTS)) == {
+        "not_protected": {"web3": "failure", "web2": "failure", "web1": "passed"},
+        "upgrade_soon": {"web3": "skipped", "web2": "passed", "web1": "passed"},
+        "cloned": {"web2": "failure", "web1": "failure"},
+        "seats_exceeded": {"the fleet": "passed"},
+    }
+
+
+def test_the_numbers_of_the_document_are_those_of_its_cases() -> None:
+    document = _parsed(a_judged_report(FINDINGS, *DOCUMENTS))
+    assert (document.tests, document.failures, document.skipped, document.errors) == (9, 4, 1, 0)
+
+
+def test_a_failure_says_why_and_what_to_do() -> None:
+    report = a_judged_report([*FINDINGS, (None, ("seats_exceeded", "4 of 3 <seats>"))], *DOCUMENTS)
+    failures = {
+        (suite.name, case.name): case.result[0]
+        for suite in _parsed(report)
+        for case in suite
+        if case.result and isinstance(case.result[0], junitparser.Failure)
+    }
+    disabled = failures["not_protected", "web2"]
+    assert (disabled.type, disabled.message) == ("error", "it is disabled")
+    assert disabled.text == (
+        "state: disabled\nwhy: The client is not enabled.\nnext step: Enable the client.\nof the rule: look at it"
+    )
+    assert failures["cloned", "web1"].type == "info"
+    assert failures["seats_exceeded", "the fleet"].message == "4 of 3 <seats>"
+
+
+def test_without_rules_there_is_no_suite() -> None:
+    assert _outcomes(a_report(*DOCUMENTS)) == {}
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_a_host_says_stays_text(text: str) -> None:
+    record = hostile_record(text)
+    report = a_judged_report([(record["host"], ("not_protected", text))], recorded(record))
+    assert _outcomes(report)["not_protected"] == {visible(record["host"]): "failure"}
+    [failure] = next(iter(next(iter(_parsed(report))))).result
+    assert failure.message == visible(text)
+    assert visible(text) in failure.text
+    assert all(line.isprintable() for line in "".join(junit.render(report)).split("\n"))
+
+
+def test_every_rule_is_a_suite() -> None:
+    assert list(_outcomes(a_judged_report([], *DOCUMENTS))) == [rule.id for rule in RULES]
