@@ -74,32 +74,34 @@ function chart({ title, field, noun, absent }) {
     const numbers = 52;
     const step = above ? 40 : 26;
     const room = width - names - numbers;
-    const picture = draw("svg", { role: "list", width, height: found.length * step, "aria-label": title });
+    const height = found.length * step;
+    const viewBox = `0 0 ${width} ${height}`;
+    const picture = draw("svg", { role: "list", width, height, viewBox, "aria-label": title });
     found.forEach((group, index) => {
       const top = index * step;
       const name = group.others ? `${number(group.others)} other ${noun}` : group.value ?? absent;
-      const most_letters = Math.floor((above ? width : names - 8) / 7.3);
-      const short = name.length > most_letters ? `${name.slice(0, most_letters - 1)}…` : name;
+      const letters = Math.floor((above ? width : names - 8) / 7.3);
+      const short = name.length > letters ? `${name.slice(0, letters - 1)}…` : name;
       const line = draw("g", {}, draw("rect", { class: "hit", x: 0, y: top, width, height: step, rx: 4 }));
-      const words = Object.entries(group.tones);
-      line.append(draw("title", {}, `${name}: ${count(group.hosts, "host")}, ${number(group.tones.well ?? 0)} protected`));
+      const tones = Object.entries(group.tones);
+      const spoken = `${name}: ${count(group.hosts, "host")}, ${number(group.tones.well ?? 0)} protected`;
+      line.append(draw("title", {}, spoken));
       line.append(draw("text", { x: 4, y: top + 17 }, short));
       let left = names;
       const bar = { y: above ? top + 24 : top + 6, height: above ? 11 : 14 };
-      words.sort(([one], [other]) => TONE_ORDER.indexOf(one) - TONE_ORDER.indexOf(other));
-      for (const [tone, times] of words) {
+      tones.sort(([one], [other]) => TONE_ORDER.indexOf(one) - TONE_ORDER.indexOf(other));
+      for (const [tone, times] of tones) {
         const size = Math.max(2, (times / most) * room);
         line.append(draw("rect", { ...bar, x: left, width: Math.max(1, size - 1), "data-tone": tone, class: "bar" }));
         left += size;
       }
       const label = { x: width - 4, y: bar.y + bar.height - 2, "text-anchor": "end", class: "number" };
       line.append(draw("text", label, number(group.hosts)));
-      const link = { href: `#q=${encodeURIComponent(`${field}:${group.value ?? NONE}`)}` };
-      const spoken = `${name}: ${count(group.hosts, "host")}, ${number(group.tones.well ?? 0)} protected`;
       // A value with a space in it cannot be searched for as one word.
       const linked = !group.others && !/\s/.test(group.value ?? "");
-      const entry = linked ? draw("a", { ...link, "aria-label": spoken }, line) : line;
-      picture.append(draw("g", { role: "listitem", ...(linked ? {} : { "aria-label": spoken }) }, entry));
+      const href = `#q=${encodeURIComponent(`${field}:${group.value ?? NONE}`)}`;
+      const entry = linked ? draw("a", { href, "aria-label": spoken }, line) : line;
+      picture.append(draw("g", linked ? { role: "listitem" } : { role: "listitem", "aria-label": spoken }, entry));
     });
     figure.querySelector("svg")?.remove();
     figure.append(picture);

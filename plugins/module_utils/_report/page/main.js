@@ -111,6 +111,14 @@ document.getElementById("charts").addEventListener("click", (event) => {
   if (event.target.closest("a")) document.getElementById("hosts").scrollIntoView();
 });
 
+// On paper nothing can be unfolded.
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details:not([open])")) {
+    folded.open = true;
+    addEventListener("afterprint", () => { folded.open = false; }, { once: true });
+  }
+});
+
 addEventListener("hashchange", follow);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showTheme);
 showTimes();
