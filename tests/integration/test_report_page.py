@@ -23,6 +23,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._record import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.html import render
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Problem, Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.text import visible
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _record_store
 from tests.unit.records import make_record
 from tests.unit.reports import HOSTILE, a_judged_report, a_report, hostile_record, recorded
 
@@ -560,3 +561,26 @@ def test_the_hostile_host_of_the_lab_is_inert_in_the_page(browser: Browser, ansi
     assert not list(ansible.folder.rglob("livepatch-lab-was-here"))
     assert sorted(browser.hosts) == ["hostile-values", "tampered", "unreachable", "xenial-generic"]
     assert browser.run("return [document.images.length, document.scripts.length]") == [0, 2]
+
+
+@pytest.mark.matrix
+def test_the_page_is_written_again_only_when_a_record_is_new(ansible: Ansible) -> None:
+    def changed() -> bool:
+        run = ansible.task(
+            "kernelops.livepatch.fleet_report",
+            "localhost",
+            record_dir=str(records),
+            formats=["html"],
+            output_dir=str(ansible.folder / "report"),
+        )
+        return bool(run.result("localhost")["changed"])
+
+    records = ansible.folder / "records"
+    _record_store.store(records, make_record("web1"))
+    assert changed()
+    page = (ansible.folder / "report" / "fleet.html").read_text(encoding="utf-8")
+    time.sleep(1.1)  # the time of a report is in whole seconds
+    assert not changed()
+    _record_store.store(records, make_record("web1", "failed"))
+    assert changed()
+    assert (ansible.folder / "report" / "fleet.html").read_text(encoding="utf-8") != page

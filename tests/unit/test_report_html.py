@@ -90,7 +90,7 @@ def records_of(page: Page) -> dict[str, dict[str, t.Any]]:
         if isinstance(item, dict):
             parts.append(item)
             continue
-        host, state, _findings, assessment, eligibility, patch, modules, system, client, collector, *times = item
+        host, state, _findings, assessment, eligibility, patch, modules, collector, system, client, *times = item
         kernel = {**parts[system]["kernel"], "booted_at": times[1]}
         fixes = {key: value for key, value in parts[patch].items() if key not in ("closed", "open")}
         records[host] = {
@@ -281,7 +281,7 @@ def test_any_text_comes_through_as_the_text_that_is_seen(text: str, other: str) 
     record = make_record("web1", "failed", client__version=text, assessment__reasons=[])
     record["eligibility"]["checks"][0]["message"] = other
     page = Page(a_report(recorded(record)))
-    (shown,) = records_of(page).values()
+    shown = records_of(page)["web1"]
     assert shown["client"]["version"] == visible(text)
     assert shown["eligibility"]["checks"][0]["message"] == visible(other)
 

@@ -169,14 +169,17 @@ class _Stream:
             if "\\" in key:
                 key = json.loads(f'"{key}"')
             known = self._known(key, text, begin)
-            found[key], place = (known, begin + len(known.text)) if known else _DECODER.raw_decode(text, begin)
-            texts[key] = text[begin:place]
-        sections = [self._section(name, found[name], texts[name]) for name in _SECTIONS]
+            if known:
+                found[key], place = known, begin + len(known.text)
+            else:
+                found[key], place = _DECODER.raw_decode(text, begin)
+                texts[key] = text[begin:place]
+        sections = [self._section(name, found[name], texts) for name in _SECTIONS]
         system, client = found["system"], found["client"]
         # These differ from host to host, and would keep the rest from being shared.
         system.pop("machine_id_sha256")
         booted_at, last_check = system["kernel"].pop("booted_at"), client.pop("last_check")
-        shared = (self._part(part) for part in (system, client, found["collector"]))
+        shared = (self._part(part) for part in (system, client))
         return [*sections, *shared, found["collected_at"], booted_at, last_check]
 
     def _known(self, key: str, text: str, place: int) -> _Known | None:
@@ -191,12 +194,12 @@ class _Stream:
                 return known
         return None
 
-    def _section(self, name: str, section: t.Any, text: str) -> int:
+    def _section(self, name: str, section: t.Any, texts: dict[str, str]) -> int:
         if isinstance(section, _Known):
             return section.number
         number = self._part(_SECTIONS[name](self, section))
         recent = self._recent[name]
-        recent.insert(0, _Known(text, number))
+        recent.insert(0, _Known(texts[name], number))
         del recent[_RECENT:]
         return number
 
@@ -220,6 +223,9 @@ class _Stream:
     def _kernel_patches(self, patches: list[dict[str, t.Any]]) -> dict[str, t.Any]:
         return {"modules": patches}
 
+    def _collector(self, collector: dict[str, t.Any]) -> dict[str, t.Any]:
+        return collector
+
     def _assessment(self, assessment: dict[str, t.Any]) -> dict[str, t.Any]:
         # Its state is the host's.
         return {"reasons": assessment["reasons"], "reboot_needed": assessment["reboot_needed"]}
@@ -230,4 +236,5 @@ _SECTIONS: dict[str, t.Callable[[_Stream, t.Any], dict[str, t.Any]]] = {
     "eligibility": _Stream._eligibility,
     "patch": _Stream._patch,
     "kernel_patches": _Stream._kernel_patches,
+    "collector": _Stream._collector,
 }

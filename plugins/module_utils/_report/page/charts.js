@@ -86,7 +86,7 @@ function chart({ title, field, noun, absent }) {
       const tones = Object.entries(group.tones);
       const spoken = `${name}: ${count(group.hosts, "host")}, ${number(group.tones.well ?? 0)} protected`;
       line.append(draw("title", {}, spoken));
-      line.append(draw("text", { x: 4, y: top + 17 }, short));
+      line.append(draw("text", { x: above ? 0 : 4, y: top + 17 }, short));
       let left = names;
       const bar = { y: above ? top + 24 : top + 6, height: above ? 11 : 14 };
       tones.sort(([one], [other]) => TONE_ORDER.indexOf(one) - TONE_ORDER.indexOf(other));

@@ -104,6 +104,7 @@ function recordSections(host) {
   const { system, client, patch, collector } = host;
   const { kernel, containers } = system;
   const running = Object.entries(containers).filter(([, times]) => times !== null);
+  const { reboot_needed: rebootNeeded } = host.assessment;
   const fixes = patch.open.length + patch.closed.length;
   return [
     section(
@@ -113,7 +114,7 @@ function recordSections(host) {
         ["Version", patch.version],
         ["Support", patch.support],
         ["Upgrade by", patch.upgrade_required_by, isPast(patch.upgrade_required_by) ? "past" : ""],
-        ["Reboot needed", host.assessment.reboot_needed],
+        ["Reboot", rebootNeeded === null ? null : rebootNeeded ? "needed" : "not needed"],
       ),
       ...(fixes ? vulnerabilities(patch) : [make("p", "quiet", "The client names no vulnerability.")]),
     ),

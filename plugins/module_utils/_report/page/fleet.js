@@ -30,8 +30,8 @@ class Host {
     [this.name, this.stateRank, this.findingsPart, this.assessmentPart] = row;
     this.recorded = row.length > 7;
     if (this.recorded) {
-      [this.eligibilityPart, this.patchPart, this.modulesPart, this.systemPart, this.clientPart] = row.slice(4, 9);
-      [this.collectorPart, this.collectedAt, this.bootedAt, this.lastCheck] = row.slice(9);
+      [this.eligibilityPart, this.patchPart, this.modulesPart, this.collectorPart] = row.slice(4, 8);
+      [this.systemPart, this.clientPart, this.collectedAt, this.bootedAt, this.lastCheck] = row.slice(8);
     } else {
       [this.attemptedAt, this.collectedAt, this.lastState] = row.slice(4);
     }

@@ -73,12 +73,13 @@ function showTheme() {
 }
 
 function showTimes() {
-  const { oldest_record: oldest, newest_record: newest, left_out: leftOut } = fleet;
+  const { left_out: leftOut } = fleet;
+  const [oldest, newest] = [moment(fleet.oldest_record), moment(fleet.newest_record)];
   const made = document.getElementById("made");
   made.dateTime = madeAt;
   made.textContent = moment(madeAt);
   const words = [];
-  if (oldest) words.push(`records of ${oldest === newest ? moment(oldest) : `${moment(oldest)} to ${moment(newest)}`}`);
+  if (oldest) words.push(`records of ${oldest === newest ? oldest : `${oldest} to ${newest}`}`);
   if (leftOut) words.push(`${count(leftOut, "host")} with records not asked for`);
   document.getElementById("collected").textContent = words.map((word) => ` · ${word}`).join("");
 }

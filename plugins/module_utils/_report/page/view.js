@@ -67,18 +67,22 @@ const FIELDS = {
   client: (host) => host.clientVersion,
 };
 
-// What can be found in a part that hosts share. Checks that pass are left out: they would match every host.
+// What can be found in a part that hosts share, told apart by keys that it always has. Checks that pass are left out:
+// they would match every host.
 function wordsOf(part) {
-  if (part.findings) return part.findings.flatMap((finding) => [finding.rule, finding.message]);
-  if (part.reasons) return part.reasons.flatMap((reason) => [reason.id, reason.message, reason.remedy]);
-  if (part.closed) return [part.version, part.state, part.support, part.upgrade_required_by, ...part.closed, ...part.open];
-  if (part.modules) return part.modules.map((module) => module.module);
-  if (part.kernel) return [part.kernel.full, part.kernel.release, part.codename, part.kernel.flavour];
-  if (part.checks) {
-    const failed = part.checks.map((place) => parts[place]).filter((check) => check.status !== "pass");
-    return failed.flatMap((check) => [check.id, check.message]);
+  if ("status" in part || "ansible_core" in part) return [];
+  if ("containers" in part) return [part.kernel.full, part.kernel.release, part.codename, part.kernel.flavour];
+  if ("snapd_version" in part) return [part.version, part.tier, part.server, part.check_state];
+  if ("verdict" in part) {
+    const others = part.checks.map((place) => parts[place]).filter((check) => check.status !== "pass");
+    return others.flatMap((check) => [check.id, check.message]);
   }
-  return "snapd_version" in part ? [part.version, part.tier, part.server, part.check_state] : [];
+  if ("closed" in part) {
+    return [part.version, part.state, part.support, part.upgrade_required_by, ...part.closed, ...part.open];
+  }
+  if ("modules" in part) return part.modules.map((module) => module.module);
+  if ("findings" in part) return part.findings.flatMap((finding) => [finding.rule, finding.message]);
+  return part.reasons.flatMap((reason) => [reason.id, reason.message, reason.remedy]);
 }
 
 const searched = { names: null, parts: null };
