@@ -19,7 +19,7 @@ from nox.command import CommandFailed
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "tests" / "tools"))
 import interpreters  # noqa: E402  (found by the line above)
-import trees  # noqa: E402
+import trees  # noqa: E402  (found by the same line)
 
 nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "virtualenv"

@@ -23,8 +23,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import compose  # noqa: E402  (path above)
-from tests.bench.records import write_records  # noqa: E402
-from tests.lab.fleet import Fleet, running_fleet  # noqa: E402
+from tests.bench.records import write_records  # noqa: E402  (path above)
+from tests.lab.fleet import Fleet, running_fleet  # noqa: E402  (path above)
 
 PLAYS = Path(__file__).parent / "plays"
 WORK = REPOSITORY / ".build" / "bench"
