@@ -86,7 +86,9 @@ def test_no_answer_is_an_error(stdout: str) -> None:
 @given(st.text(), st.text())
 def test_any_text_survives(body: str, noise: str) -> None:
     """Whatever a host prints, in a section or beside it, it changes nothing but that section's text."""
-    stdout = noise + lines("@begin 1", "@section a", body, "@end a ok 0", "@section b", "two", "@end b ok 0", "@done")
+    # The body is put in by itself, for it may begin as the boundaries of lines() do.
+    end = lines("@end a ok 0", "@section b", "two", "@end b ok 0", "@done")
+    stdout = noise + lines("@begin 1", "@section a") + body + end
     answer = parse(stdout, noise, NONCE)
     assert answer["a"].output == body
     assert answer["b"].output == "two"
