@@ -16,7 +16,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import sections
 
 if t.TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ansible.plugins.action import ActionBase
 
@@ -45,10 +45,11 @@ class HostShellError(Exception):
 
 
 def run_script(
-    action: ActionBase, name: str, variables: Mapping[str, str], *, secret: bool = False
+    action: ActionBase, name: str | Sequence[str], variables: Mapping[str, str], *, secret: bool = False
 ) -> sections.Sections:
     """Run ``shell/<name>.sh`` on the task's host and return what it said.
 
+    Several names are one script, each part using the functions of those before it; the last ``main`` counts.
     `variables` become shell variables ``lp_<key>``. With `secret`, they hold one: the script then never goes
     as an argument, where a process list would show it.
 
@@ -77,14 +78,16 @@ def run_script(
         raise _explain(answer) from None
 
 
-def compose(name: str, nonce: str, variables: Mapping[str, str]) -> str:
-    """The whole text that goes to the host's shell: variables, the sections' library, the script, the call."""
+def compose(name: str | Sequence[str], nonce: str, variables: Mapping[str, str]) -> str:
+    """The whole text that goes to the host's shell: variables, the sections' library, the script's parts, the call."""
+    names = [name] if isinstance(name, str) else name
     values = {"nonce": nonce, **variables}
     head = "".join(f"lp_{key}={shlex.quote(value)}\n" for key, value in values.items())
-    return f"{head}{_SCRIPTS[_LIBRARY]}\n{_SCRIPTS[name]}\nrun {SECTION_LIMIT}\n"
+    parts = "\n".join(_SCRIPTS[part] for part in (_LIBRARY, *names))
+    return f"{head}{parts}\nrun {SECTION_LIMIT}\n"
 
 
-def _send(action: ActionBase, name: str, nonce: str, variables: Mapping[str, str]) -> dict[str, t.Any]:
+def _send(action: ActionBase, name: str | Sequence[str], nonce: str, variables: Mapping[str, str]) -> dict[str, t.Any]:
     if _takes_stdin(action):
         script = compose(name, nonce, variables)
         return dict(action._low_level_execute_command("/bin/sh -s", in_data=script.encode()))

@@ -236,7 +236,8 @@ architecture() {
     esac
 }
 
-main() {
+# find_client: sets lp_client to the client's command, or to nothing.
+find_client() {
     # /snap/bin is not on the PATH of root under sudo or cron.
     lp_client=/snap/bin/canonical-livepatch
     if [ ! -x "$lp_client" ]; then
@@ -245,6 +246,10 @@ main() {
             lp_client=canonical-livepatch
         fi
     fi
+}
+
+probe() {
+    find_client
     answer user id -u
     answer clock date +%s
     answer paths paths
@@ -270,4 +275,9 @@ main() {
     if [ -n "$lp_network" ]; then
         network
     fi
+}
+
+# A script that comes after this one may do more: the last main() counts.
+main() {
+    probe
 }
