@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import datetime
 import difflib
-import shutil
-import sys
 import typing as t
 from pathlib import Path
-
-from ansible.utils.color import ANSIBLE_COLOR
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rules import (
     SEVERITIES,
@@ -25,15 +21,16 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.format
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report, assemble
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.spool import Spool
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.text import visible
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _atomic_file, _record_store, _report_rules
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import (
+    _atomic_file,
+    _record_store,
+    _report_rules,
+    _screen,
+)
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
 
 _FILE_STEM = "fleet"
 _MOST_ON_TERMINAL = 200
-_TERMINAL_COLUMNS = (80, table.FILE_WIDTH)
-# Asked when the plugin is loaded, in Ansible's main process: the processes that run tasks have no terminal. A log is
-# not cut to the width of one.
-_ON_TERMINAL = sys.stdout.isatty()
 _NAMED_IN_FAILURE = 5
 _FLEET = "the fleet"
 _FORMATS_OF_RULES = {"junit", "sarif"}
@@ -100,18 +97,11 @@ class ActionModule(LivepatchAction):
             raise ActionError(f"The rules cannot be used. {error}") from error
 
     def _show(self, report: Report, whole: Path | None) -> None:
-        least, most = _TERMINAL_COLUMNS
-        columns = shutil.get_terminal_size((self._display.columns if _ON_TERMINAL else most, 0)).columns
-        layout: dict[str, t.Any] = {
-            "columns": max(least, min(columns, most)),
-            "most": _MOST_ON_TERMINAL,
-            "elsewhere": f"The whole table is in {whole}." if whole else "With output_dir, a file has the whole table.",
-        }
-        coloured = "".join(table.render(report, colour=ANSIBLE_COLOR, **layout))
-        plain = "".join(table.render(report, **layout))
-        # A log gets the words without the colours, as it does from Ansible's own recap.
-        self._display.display(coloured.rstrip("\n"), screen_only=True)
-        self._display.display(plain.rstrip("\n"), log_only=True)
+        elsewhere = f"The whole table is in {whole}." if whole else "With output_dir, a file has the whole table."
+        _screen.show(
+            self._display,
+            lambda **layout: table.render(report, most=_MOST_ON_TERMINAL, elsewhere=elsewhere, **layout),
+        )
 
     def _write(self, report: Report, targets: dict[str, Path]) -> bool:
         """Write what differs, or in check mode only find out, and tell whether anything does."""

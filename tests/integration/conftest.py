@@ -86,7 +86,7 @@ class Ansible:
         """Run a playbook, with `extra` as its extra variables."""
         return self.command("playbook", playbook, *words, "-e", json.dumps(extra))
 
-    def task(self, module: str, hosts: str, *words: str, **arguments: t.Any) -> Run:
+    def task(self, module: str, hosts: str, /, *words: str, **arguments: t.Any) -> Run:
         """Run one module, by its full name, on hosts."""
         task = {"name": module, module: arguments}
         playbook = self.folder / "play.yml"
