@@ -16,15 +16,18 @@ import subprocess
 import sys
 import time
 import typing as t
-from collections.abc import Iterator
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
-from .authority import SERVER_NAME, make_authority
+from .authority import BEHIND_PROXY_NAME, SERVER_NAME, make_authority
 from .descriptions import Description, load_descriptions, seconds
 from .root import Surroundings, host_tree, own_files, timed_files
 from .sandbox import OWN_FOLDERS, SandboxError, Toolboxes, command, environment, fit_root
+from .service.faults import Fault, Faults, write_faults
+from .service.state import State
 
 PLUGINS = Path(__file__).parent / "plugins" / "connection"
 REPLICATED = "xenial-generic"
@@ -38,13 +41,27 @@ class LabError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
+class Addresses:
+    """Where a lab's server is: `server` by HTTPS, `on_premises` the same one by plain HTTP, `proxy` before both."""
+
+    server: str
+    on_premises: str
+    proxy: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Fleet:
-    """A running fleet. `hosts` are the descriptions by inventory name; `server` is the address of its server."""
+    """A running fleet. `hosts` are the descriptions by inventory name; `server` is the address of its server.
+
+    The same server is at `on_premises` by plain HTTP, and `proxy` leads to both. What the server knows is in `state`.
+    """
 
     directory: Path
     hosts: dict[str, Description]
     server: str
     around: Surroundings
+    on_premises: str
+    proxy: str
 
     @property
     def inventory(self) -> Path:
@@ -75,17 +92,64 @@ class Fleet:
         log = self.root(name).parent / "lab" / "commands"
         return log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
 
-    def requests(self) -> list[dict[str, t.Any]]:
-        """Every request that the server got so far: ``method``, ``path``, ``query``."""
-        log = self.directory / "server" / "requests.jsonl"
-        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    @property
+    def behind_proxy(self) -> str:
+        """The server by HTTPS under a name that only the proxy can find."""
+        return self.server.replace(SERVER_NAME, BEHIND_PROXY_NAME)
 
-    def set_faults(self, **faults: t.Any) -> None:
-        """Make the server misbehave from the next request on (see `service`); no fault at all heals it."""
-        path = self.directory / "server" / "faults.json"
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(faults), encoding="utf-8")
-        part.replace(path)
+    @property
+    def state(self) -> State:
+        """What the server knows: tokens, machines, patches, files. Tests may read and set it at any time."""
+        return State(self.directory / "server")
+
+    def requests(self) -> list[dict[str, t.Any]]:
+        """Every request that the server got so far: ``method``, ``path``, ``query``, where there was one ``auth_token``
+        and ``range``."""
+        return _lines(self.directory / "server" / "requests.jsonl")
+
+    def proxied(self) -> list[dict[str, t.Any]]:
+        """Every request that the proxy got so far: ``method``, ``target``, ``authorized``."""
+        return _lines(self.directory / "server" / "proxy.jsonl")
+
+    def set_proxy(self, user: str | None = None, password: str = "") -> None:
+        """Let the proxy ask for a name and a password from the next request on, or, without a name, for nothing."""
+        path = self.directory / "server" / "proxy.json"
+        if user is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.write_text(json.dumps({"user": user, "password": password}), encoding="utf-8")
+
+    def set_tokens(self, tokens: Mapping[str, Mapping[str, t.Any]]) -> None:
+        """The tokens that the server knows: ``{token: {"seats": 3, "tier": "updates"}}``, both with a default."""
+        self.state.set_tokens(tokens)
+
+    def machines(self) -> dict[str, dict[str, t.Any]]:
+        """The machines that hold a seat, by machine-id: ``auth_token``, ``machine_token``, ``tier``, …"""
+        return self.state.machines()
+
+    def add_patch(self, name: str, archive: bytes, *, tier: str = "stable", fixes: Sequence[str] = ()) -> str:
+        """Publish an archive under its name (see `signing.patch_for`) and return its SHA-256."""
+        return self.state.add_patch(name, archive, tier=tier, fixes=fixes)
+
+    def patches(self) -> dict[str, dict[str, t.Any]]:
+        """What the server publishes, by file name."""
+        return self.state.patches()
+
+    def set_faults(self, *rules: Fault, **fault: t.Any) -> None:
+        """Make the server misbehave from the next request on (see `service.faults`); no fault at all heals it.
+
+        ``set_faults(status=503, count=2)`` is one fault everywhere, ``set_faults({"path": "/v1/patches/", "cut": 1000},
+        {"path": "/v1/client/", "delay_ms": 50})`` two in their places.
+        """
+        folder = self.directory / "server"
+        faults = [*rules, fault] if fault else list(rules)
+        refuse = [{"refuse": True}] if any(each.get("refuse") for each in faults) else []
+        if refuse or Faults(folder).refuses():
+            # First this alone, since trying whether it has come about would count as a connection.
+            write_faults(folder, refuse)
+            for address in (self.server, self.on_premises):
+                _wait_until(lambda address=address: _takes_connections(address) is not bool(refuse), address)
+        write_faults(folder, faults)
 
     def set_clocks(self) -> None:
         """Let every age in the descriptions count from now on, as it did when the lab came up."""
@@ -124,13 +188,13 @@ def up(directory: Path, count: int | None = None, replicated: str = REPLICATED) 
             _remove(directory / part)
             (directory / part).mkdir(parents=True)
         authority = make_authority(directory / "server")
-        server = _start_server(directory)
-        around = Surroundings(server, authority.certificate.read_bytes(), authority.openssl_hash)
+        addresses = _start_server(directory)
+        around = Surroundings(addresses.server, authority.certificate.read_bytes(), authority.openssl_hash)
         if count is None:
             hosts = descriptions
         else:
             hosts = {f"web-{number:04}": descriptions[replicated] for number in range(1, count + 1)}
-        fleet = Fleet(directory, hosts, server, around)
+        fleet = Fleet(directory, hosts, addresses.server, around, addresses.on_premises, addresses.proxy)
         _build_hosts(fleet)
         _write_inventory(fleet)
         _try_sandbox(fleet)
@@ -154,27 +218,63 @@ def down(directory: Path) -> None:
         (directory / name).unlink(missing_ok=True)
 
 
-def _start_server(directory: Path) -> str:
+def _start_server(directory: Path) -> Addresses:
     folder = directory / "server"
-    (folder / "requests.jsonl").touch()
+    for log in ("requests.jsonl", "proxy.jsonl"):
+        (folder / log).touch()
     package = __package__ or "lab"
     top = Path(__file__).absolute().parents[package.count(".") + 1]
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+    with contextlib.ExitStack() as stack:
+        ports = ("https", "http", "proxy")
+        listeners = {name: stack.enter_context(_listen()) for name in ports}
+        descriptors = {name: listener.fileno() for name, listener in listeners.items()}
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", f"{package}.service"),
-                *("--descriptor", str(listener.fileno()), "--folder", str(folder)),
+                *(sys.executable, "-m", f"{package}.service", "--folder", str(folder)),
+                *(word for name, number in descriptors.items() for word in (f"--{name}", str(number))),
             ],
             cwd=top,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=(folder / "errors.log").open("wb"),
-            pass_fds=[listener.fileno()],
+            pass_fds=list(descriptors.values()),
             start_new_session=True,
         )
-        address = f"https://{SERVER_NAME}:{listener.getsockname()[1]}"
-    (directory / "lab.json").write_text(json.dumps({"pid": process.pid, "server": address}), encoding="utf-8")
-    return address
+        https, http, proxy = (f"{SERVER_NAME}:{listeners[name].getsockname()[1]}" for name in ports)
+    addresses = Addresses(f"https://{https}", f"http://{http}", f"http://{proxy}")
+    said = {"pid": process.pid, **dataclasses.asdict(addresses)}
+    (directory / "lab.json").write_text(json.dumps(said), encoding="utf-8")
+    return addresses
+
+
+def _listen() -> socket.socket:
+    """A listening socket on loopback that keeps its port when it ends listening and begins again.
+
+    A socket that was given its port by the kernel would get another one then, so it is asked for by its number.
+    """
+    with socket.socket() as finder:
+        finder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        finder.bind(("127.0.0.1", 0))
+        return socket.create_server(finder.getsockname(), backlog=1024)
+
+
+def _takes_connections(address: str) -> bool:
+    port = urllib.parse.urlsplit(address).port
+    with socket.socket() as client:
+        client.settimeout(10)
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait_until(holds: t.Callable[[], bool], address: str) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        if time.monotonic() > deadline:
+            raise LabError(f"{address} does not do as it was told; its process may have ended")
+        time.sleep(0.02)
+
+
+def _lines(log: Path) -> list[dict[str, t.Any]]:
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
 
 
 def _stop_server(pid: int, directory: Path) -> None:

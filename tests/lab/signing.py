@@ -14,6 +14,8 @@ import datetime as dt
 import functools
 import hashlib
 import io
+import random
+import re
 import struct
 import tarfile
 
@@ -253,16 +255,18 @@ def module(
     name_in_modinfo: bool = True,
     bits: int = 64,
     order: str = "<",
+    text: bytes = b"",
 ) -> bytes:
-    """A module without code: the sections that tell what it is, in an ELF file."""
+    """A module without code but `text`: the sections that tell what it is, in an ELF file."""
     modinfo = {"license": "GPL", "vermagic": vermagic, "srcversion": srcversion, "livepatch": "Y"}
     if name_in_modinfo:
         modinfo["name"] = name
     strings = b"".join(f"{key}={value}".encode() + b"\0" for key, value in modinfo.items() if value is not None)
     note = struct.pack(f"{order}III", 4, len(build_id), 3) + b"GNU\0" + build_id
     structure = bytes(24 if bits == 64 else 12) + name.encode().ljust(56, b"\0") + bytes(64)
+    code = {".text": text} if text else {}
     return elf(
-        {".modinfo": strings, ".note.gnu.build-id": note, ".gnu.linkonce.this_module": structure},
+        {**code, ".modinfo": strings, ".note.gnu.build-id": note, ".gnu.linkonce.this_module": structure},
         bits=bits,
         order=order,
     )
@@ -314,6 +318,28 @@ def archive(
         for entry in extra:
             tar.addfile(entry)
     return buffer.getvalue()
+
+
+def patch_for(
+    kernel: str, version: str, signer: Signer, *, architecture: str = "amd64", size: int = 0
+) -> tuple[str, bytes]:
+    """Name and content of the archive of a patch for a kernel (``4.4.0-168.197-generic``), as the service publishes it.
+
+    Its module is signed, is named for the kernel and the version, and has a build id of its own. `size` bytes that no
+    packing makes smaller are added to it.
+    """
+    base, _dot, rest = kernel.rpartition(".")
+    _upload, _dash, flavour = rest.partition("-")
+    said = f"{kernel} {version} {architecture}".encode()
+    content = module(
+        name=f"lkp_Ubuntu_{re.sub('[^0-9A-Za-z]', '_', kernel)}_{version.partition('.')[0]}",
+        vermagic=f"{base}-{flavour} SMP mod_unload modversions ",
+        build_id=hashlib.sha1(said, usedforsecurity=False).digest(),
+        text=random.Random(said).randbytes(size),  # noqa: S311  (bytes to fill a file, and no secret)
+    )
+    meta = f"kernel: {kernel}\nversion: {version}\n".encode()
+    packed = archive({"meta": meta, "livepatch.ko": sign(content, signer)})
+    return f"livepatch-{kernel}-{version}-{architecture}.tar.bz2", packed
 
 
 def patch_archive(module_file: bytes, *, packing: str = "bz2") -> bytes:

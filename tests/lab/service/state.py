@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""What the server knows, as files in a folder: the server and the tests read and write them under one lock."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import fcntl
+import hashlib
+import json
+import re
+import secrets
+import typing as t
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+_ARCHIVE = re.compile(r"livepatch-(?P<kernel>.+)-(?P<version>[0-9.]+)-(?P<architecture>[0-9a-z]+)\.tar\.[a-z0-9]+")
+_TIERS = {
+    **dict.fromkeys(("proposed", "edge"), 0),
+    **dict.fromkeys(("internal", "beta"), 1),
+    **dict.fromkeys(("updates", "candidate"), 2),
+    "stable": 3,
+}
+"""How far a patch has come. A machine sees the patches that have come to its own tier, or further."""
+
+SEATS_USED_UP = "machine limit reached for this token"
+UNKNOWN_TOKEN = "Unknown Auth-Token"
+INVALID_MACHINE = "Invalid Machine Token"
+
+
+class RefusalError(Exception):
+    """The server refuses: 403, with this text as its error."""
+
+
+class State:
+    """The folder of a server.
+
+    ``tokens.json``: by auth-token its ``seats`` (null: no limit) and ``tier``. ``machines.json``: by machine-id the
+    ``auth_token`` whose seat it holds, its ``machine_token``, ``tier``, and when it registered and checked last.
+    ``patches.json``: by file name what is said of it; ``patches/``, ``files/``: the files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for part in ("patches", "files"):
+            (folder / part).mkdir(exist_ok=True)
+
+    # What tests set and read.
+
+    def set_tokens(self, tokens: Mapping[str, Mapping[str, t.Any]]) -> None:
+        """Let these tokens, and no other, be known: ``{token: {"seats": 3, "tier": "updates"}}``."""
+        complete = {token: {"seats": None, "tier": "updates", **terms} for token, terms in tokens.items()}
+        strange = [
+            terms for terms in complete.values() if set(terms) != {"seats", "tier"} or terms["tier"] not in _TIERS
+        ]
+        if strange:
+            raise ValueError(f"a token has seats and a tier, not {strange}")
+        with self._locked():
+            self._write("tokens", complete)
+
+    def machines(self) -> dict[str, dict[str, t.Any]]:
+        """The machines that hold a seat."""
+        with self._locked():
+            return self._read("machines")
+
+    def set_machines(self, machines: Mapping[str, Mapping[str, t.Any]]) -> None:
+        """Let these machines hold seats, and no other: ``{machine_id: {"auth_token": …}}`` is enough."""
+        with self._locked():
+            tokens = self._read("tokens")
+            complete = {
+                machine: {**_registration(held["auth_token"], tokens.get(held["auth_token"], {})), **held}
+                for machine, held in machines.items()
+            }
+            self._write("machines", complete)
+
+    def add_patch(self, name: str, archive: bytes, *, tier: str = "stable", fixes: Sequence[str] = ()) -> str:
+        """Publish an archive; its name says for which kernel it is. Returns the SHA-256 that the server will name."""
+        said = _ARCHIVE.fullmatch(name)
+        if said is None or tier not in _TIERS:
+            raise ValueError(f"{name} in tier {tier} is no archive of a patch")
+        sha256 = hashlib.sha256(archive).hexdigest()
+        entry = {**said.groupdict(), "sha256": sha256, "tier": tier, "fixes": list(fixes)}
+        with self._locked():
+            _replace(self.folder / "patches" / name, archive)
+            self._write("patches", {**self._read("patches"), name: entry})
+        return sha256
+
+    def patches(self) -> dict[str, dict[str, t.Any]]:
+        """The published patches by file name: kernel, version, architecture, sha256, tier, fixes."""
+        with self._locked():
+            return self._read("patches")
+
+    def remove_patches(self) -> None:
+        """Publish nothing any more."""
+        with self._locked():
+            self._write("patches", {})
+            for path in (self.folder / "patches").iterdir():
+                path.unlink()
+
+    def put_file(self, name: str, content: bytes) -> None:
+        """Offer a file at ``/files/<name>``."""
+        _replace(self.folder / "files" / name, content)
+
+    # What the server does.
+
+    def register(self, machine: str, auth_token: str) -> dict[str, t.Any]:
+        """Give a machine a seat of the token. One that has a seat of it already keeps that. Raises `RefusalError`."""
+        with self._locked():
+            token = self._read("tokens").get(auth_token)
+            if token is None:
+                raise RefusalError(UNKNOWN_TOKEN)
+            machines = self._read("machines")
+            others = [one for one, held in machines.items() if held["auth_token"] == auth_token and one != machine]
+            if token["seats"] is not None and len(others) >= token["seats"]:
+                raise RefusalError(SEATS_USED_UP)
+            machines[machine] = _registration(auth_token, token)
+            self._write("machines", machines)
+            return machines[machine]
+
+    def check(self, machine: str, machine_token: str | None) -> dict[str, t.Any]:
+        """The registration of a machine that checks. Raises `RefusalError`.
+
+        A machine-token that is not the machine's is refused; none at all is let through, for what is not published.
+        """
+        with self._locked():
+            machines = self._read("machines")
+            held = machines.get(machine)
+            if held is None or machine_token not in (None, held["machine_token"]):
+                raise RefusalError(INVALID_MACHINE)
+            held["checked_at"] = _now()
+            self._write("machines", machines)
+            return dict(held)
+
+    def release(self, machine: str, machine_token: str | None) -> None:
+        """Free the seat of a machine. Raises `RefusalError`."""
+        with self._locked():
+            machines = self._read("machines")
+            held = machines.get(machine)
+            if held is None or machine_token not in (None, held["machine_token"]):
+                raise RefusalError(INVALID_MACHINE)
+            del machines[machine]
+            self._write("machines", machines)
+
+    def newest_patch(self, kernel: str, architecture: str, tier: str) -> dict[str, t.Any] | None:
+        """What is published last for a kernel and has come to this tier: an entry of `patches` with its filename."""
+        fitting = [
+            {"filename": name, **patch}
+            for name, patch in self.patches().items()
+            if (patch["kernel"], patch["architecture"]) == (kernel, architecture)
+            and _TIERS[patch["tier"]] >= _TIERS[tier]
+        ]
+        return max(fitting, key=lambda patch: [int(part) for part in patch["version"].split(".")], default=None)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        # Every opening is a lock of its own, so this holds threads apart as it does processes.
+        with (self.folder / "state.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _read(self, name: str) -> dict[str, t.Any]:
+        try:
+            content: dict[str, t.Any] = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return content
+
+    def _write(self, name: str, content: t.Any) -> None:
+        _replace(self.folder / f"{name}.json", json.dumps(content, indent=1).encode())
+
+
+def _registration(auth_token: str, token: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {
+        "auth_token": auth_token,
+        "machine_token": secrets.token_hex(16),
+        "tier": token.get("tier", "updates"),
+        "registered_at": _now(),
+        "checked_at": None,
+    }
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
