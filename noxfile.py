@@ -136,13 +136,6 @@ def content(session: nox.Session) -> None:
         )
 
 
-@nox.session(python=NEWEST_PYTHON, tags=["lint"])
-def sanity(session: nox.Session) -> None:
-    """All of `ansible-test sanity`, with the newest ansible-core."""
-    install(session, ANSIBLE)
-    session.run("python", "tests/tools/sanity.py", *session.posargs)
-
-
 @nox.session(python=NEWEST_PYTHON)
 def unit(session: nox.Session) -> None:
     """Tests of the core and of the controller's side, without a host."""
@@ -157,6 +150,12 @@ def integration(session: nox.Session) -> None:
     run_all(session, pytest(session, "tests/integration"), env=ansible_environment(session))
 
 
+def skip_without(session: nox.Session, core: interpreters.Core, pythons: list[Path]) -> None:
+    """Say why a session does not run on a machine that has no Python for its ansible-core."""
+    if not pythons:
+        session.skip(f"ansible-core {core.version} needs Python {core.describe_pythons()}, and none was found")
+
+
 def matrix(core: interpreters.Core) -> None:
     """Make the session of one ansible-core. It takes the oldest Python, since all other sessions take the newest."""
     pythons = core.pythons(PYTHONS)
@@ -164,8 +163,7 @@ def matrix(core: interpreters.Core) -> None:
     @nox.session(name=f"matrix-{core.version}", python=str(pythons[0]) if pythons else False)
     def session_of_core(session: nox.Session) -> None:
         """All unit tests, and the integration tests that are marked `matrix`, with this ansible-core."""
-        if not pythons:
-            session.skip(f"ansible-core {core.version} needs Python {core.describe_pythons()}, and none was found")
+        skip_without(session, core, pythons)
         install(session, f"ansible-core~={core.version}.0", "requirements.txt", "tests/requirements-tests.txt")
         run_all(
             session,
@@ -175,5 +173,21 @@ def matrix(core: interpreters.Core) -> None:
         )
 
 
+def sanity(core: interpreters.Core) -> None:
+    """Make the session of one ansible-core's own checks."""
+    pythons = core.pythons(PYTHONS)
+    name = f"sanity-{core.version}"
+
+    @nox.session(name=name, python=str(pythons[-1]) if pythons else False, tags=["lint"])
+    def session_of_core(session: nox.Session) -> None:
+        """All of `ansible-test sanity` of this ansible-core."""
+        skip_without(session, core, pythons)
+        install(session, f"ansible-core~={core.version}.0")
+        session.run("python", "tests/tools/sanity.py", name, *session.posargs)
+
+
 for each in interpreters.CORES:
-    matrix(each)
+    if each.version in interpreters.SANE:
+        sanity(each)
+    if each.version in interpreters.TESTED:
+        matrix(each)

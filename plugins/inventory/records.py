@@ -51,11 +51,8 @@ seealso:
 
 EXAMPLES = r"""
 ---
-# livepatch.yml: all that is needed where the records are in livepatch-records beside it
-plugin: kernelops.livepatch.records
-
----
-# Records of two controllers, and groups of one's own
+# livepatch.yml: the line with the plugin's name is all that is needed where the records are in livepatch-records
+# beside this file. The rest is for records of two controllers, and for groups of one's own.
 plugin: kernelops.livepatch.records
 record_dir:
   - records-eu

@@ -34,9 +34,15 @@ class Core(t.NamedTuple):
 # https://docs.ansible.com/ansible/latest/reference_appendices/release_and_maintenance.html
 CORES = (
     Core("2.16", (3, 10), (3, 12)),
+    Core("2.18", (3, 11), (3, 13)),
     Core("2.19", (3, 11), (3, 13)),
+    Core("2.20", (3, 12), (3, 14)),
     Core("2.21", (3, 12), (3, 14)),
 )
+TESTED = ("2.16", "2.19", "2.21")
+"""Those that the tests run with: the oldest, the newest, and one on a Python between theirs."""
+SANE = ("2.16", "2.18", "2.20", "2.21")
+"""Those whose `ansible-test sanity` must pass: what it looks at changes with every release."""
 _NAMES = [f"python3.{minor}" for minor in range(10, 15)]
 
 

@@ -2,6 +2,10 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """Run `ansible-test sanity`, all of it, in a copy of this repository.
 
+    python tests/tools/sanity.py FOLDER [words for ansible-test]
+
+The copy lies in .build/FOLDER, so that several ansible-core can look at one at the same time.
+
 `ansible-test` makes virtual environments of its own and fetches pip's installer from the internet for them. Every
 Python carries that installer as `ensurepip`, so a script that calls it is laid where ansible-test looks first.
 """
@@ -18,7 +22,6 @@ from pathlib import Path
 import interpreters
 import trees
 
-HOME = trees.BUILD / "sanity" / "home"
 _INSTALLER = "import ensurepip\n\nensurepip.bootstrap(default_pip=True)\n"
 
 
@@ -33,12 +36,14 @@ def lay_pip_installers(home: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run ansible-test of this Python's environment; its exit code is ours."""
-    copy = trees.copy_collection(trees.BUILD / "sanity")
-    lay_pip_installers(HOME)
+    folder = trees.BUILD / arguments[0]
+    home = folder / "home"
+    copy = trees.copy_collection(folder)
+    lay_pip_installers(home)
     # ansible-test looks for `python3.N` on PATH, and would find commands that refuse to run.
     folders = [sysconfig.get_path("scripts"), *(str(path.parent) for path in interpreters.find().values())]
-    environment = {**os.environ, "HOME": str(HOME), "PATH": os.pathsep.join([*folders, os.environ["PATH"]])}
-    command = [sys.executable, str(Path(folders[0], "ansible-test")), "sanity", "--color", *arguments]
+    environment = {**os.environ, "HOME": str(home), "PATH": os.pathsep.join([*folders, os.environ["PATH"]])}
+    command = [sys.executable, str(Path(folders[0], "ansible-test")), "sanity", "--color", *arguments[1:]]
     return subprocess.run(command, cwd=copy, env=environment, check=False).returncode
 
 

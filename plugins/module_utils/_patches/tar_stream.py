@@ -44,12 +44,19 @@ class _Decompressor(t.Protocol):
     """What the decompressors of `bz2` and `lzma` have in common."""
 
     @property
-    def eof(self) -> bool: ...
+    def eof(self) -> bool:
+        """Whether the compressed stream has ended."""
+
     @property
-    def needs_input(self) -> bool: ...
+    def needs_input(self) -> bool:
+        """Whether it has given all that it had been given."""
+
     @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+    def unused_data(self) -> bytes:
+        """What came after the end."""
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Give at most that many bytes."""
 
 
 class _Gunzip:
@@ -124,11 +131,11 @@ class TarStream:
                 name = _as_name(records[b"path"]) if b"path" in records else name
                 size = _as_size(records[b"size"], 10) if b"size" in records else size
             else:
-                name, size = name or own_name, own_size if size is None else size
-                _check_entry(kind, name, size)
+                entry_name, entry_size = name or own_name, own_size if size is None else size
+                _check_entry(kind, entry_name, entry_size)
                 if kind == _FILE:
-                    yield name, size
-                    self.skip(-size % _BLOCK)
+                    yield entry_name, entry_size
+                    self.skip(_padding(entry_size))
                 name = size = None
         raise PatchFileError("malformed", f"the archive holds more than {_ENTRY_LIMIT} entries")
 
@@ -154,7 +161,7 @@ class TarStream:
         if size > _HEADER_TEXT_LIMIT:
             raise PatchFileError("malformed", f"the archive has a header of {size} bytes")
         text = self.read(size)
-        self.skip(-size % _BLOCK)
+        self.skip(_padding(size))
         return text
 
     def _finish(self) -> None:
@@ -229,6 +236,11 @@ def _as_size(digits: bytes, base: int) -> int:
     if len(digits) > 20 or not digits.isdigit() or (base == 8 and not set(digits) <= set(b"01234567")):
         raise PatchFileError("malformed", "the archive has a header with a number that is none")
     return int(digits, base)
+
+
+def _padding(size: int) -> int:
+    """The bytes that fill up the last block of an entry."""
+    return -size % _BLOCK
 
 
 def _as_name(name: bytes) -> str:

@@ -78,9 +78,11 @@ class Judgement(t.Protocol):
 
     rules: tuple[Rule, ...]
 
-    def of_record(self, record: Record) -> tuple[Finding, ...]: ...
+    def of_record(self, record: Record) -> tuple[Finding, ...]:
+        """The rules that the host of this record breaks."""
 
-    def of_unreachable(self, document: dict[str, t.Any]) -> tuple[Finding, ...]: ...
+    def of_unreachable(self, document: dict[str, t.Any]) -> tuple[Finding, ...]:
+        """The rules that a host without a record of this run breaks; `document` is what is left to look at."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
