@@ -19,6 +19,8 @@ import yaml
 
 FLEET = Path(__file__).parent / "fleet"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+TROUBLES = ("apparmor", "interface", "shutting-down")
+"""A nested container forbids the snap; the daemon may not load modules, and ends; the daemon is about to end."""
 
 
 class DescriptionError(ValueError):
@@ -81,11 +83,17 @@ class SecureBoot:
 
 @dataclasses.dataclass(frozen=True)
 class Snapd:
-    """The snap daemon; `running` false means that the tools are there and the daemon does not answer."""
+    """The snap daemon; `running` false means that the tools are there and the daemon does not answer.
+
+    `seeds_in` is how long a host that is not `seeded` takes, from the first time that somebody asks it (None: without
+    end). `store` says whether it reaches the snap store.
+    """
 
     version: str = "2.54.3"
     seeded: bool = True
+    seeds_in: str | None = None
     running: bool = True
+    store: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +121,11 @@ class Client:
     `upgrade_required_in` is a number of days from now, negative for the past. `supported` is None for clients
     older than 10, which do not say it; ``unsupported`` on a 2016 client adds its mark after the kernel's name.
     `refuses_kernel` is the 2018 client, whose every command fails on a kernel that it does not know.
+
+    What it does when it is told to change something: `sockets` false means that its daemon listens nowhere that curl or
+    nc could reach. `mode` is the one that the daemon found when it started. `trouble` is one of `TROUBLES`. A patch takes
+    `apply_takes` to apply, for ever while a process named `held_by` holds it up, and does not when `apply_fails`.
+    `machine_token` is made up unless a server gave one.
     """
 
     version: str = "9.5.5"
@@ -131,11 +144,24 @@ class Client:
     refuses_kernel: bool = False
     status_exit: int = 0
     settings: dict[str, str] = dataclasses.field(default_factory=dict)
+    channel: str = "latest/stable"
+    machine_token: str | None = None
+    sockets: bool = True
+    mode: str = "normal"
+    trouble: str | None = None
+    apply_takes: str = "0s"
+    apply_fails: bool = False
+    held_by: str | None = None
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The version, to be compared."""
+        return tuple(int(part) for part in self.version.split("."))
 
     @property
     def generation(self) -> str:
         """One of ``2016``, ``6``, ``9.5``, ``10``, ``11``: the shape of the output."""
-        numbers = tuple(int(part) for part in self.version.split("."))
+        numbers = self.numbers
         for generation, first in (("11", (11,)), ("10", (10,)), ("9.5", (9, 5)), ("6", (6,))):
             if numbers >= first:
                 return generation
@@ -144,12 +170,30 @@ class Client:
 
 @dataclasses.dataclass(frozen=True)
 class Module:
-    """The loaded patch as sysfs shows it. Described only where it differs from what the client says."""
+    """The loaded patch as sysfs shows it. Described only where it differs from what the client says.
+
+    With a `name` and a `version` it is loaded whatever the client says: no patch leaves a running kernel.
+    `held_by` names the process that has not moved to the patch yet.
+    """
 
     loaded: bool = True
     enabled: bool = True
     transition: bool = False
     taint: str | None = None
+    name: str | None = None
+    version: str | None = None
+    build_id: str | None = None
+    srcversion: str | None = None
+    held_by: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Pro:
+    """The Ubuntu Pro client. `services` are those that are enabled while it is attached."""
+
+    version: str = "31.2"
+    attached: bool = False
+    services: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +226,11 @@ class Expected:
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """One host. `architecture` is the userland's (Debian's word), `machine` the kernel's (``uname -m``)."""
+    """One host. `architecture` is the userland's (Debian's word), `machine` the kernel's (``uname -m``).
+
+    `offers` is the client that ``snap install`` brings. `trusts_authority` says whether the host's own certificates hold
+    the authority of the lab's server.
+    """
 
     name: str
     expect: Expected
@@ -195,6 +243,9 @@ class Description:
     secure_boot: SecureBoot | None = None
     snapd: Snapd | None = Snapd()
     client: Client | None = None
+    offers: Client = Client(version="10.8.3", enabled=False)
+    pro: Pro | None = None
+    trusts_authority: bool = True
     module: Module | None = None
     containers: dict[str, int] = dataclasses.field(default_factory=dict)
     login: str = "root"
@@ -237,10 +288,15 @@ def load_descriptions(directory: Path = FLEET) -> dict[str, Description]:
         if document:
             raise DescriptionError(f"{path.name}: unknown key {', '.join(map(str, document))}")
     known = profiles | hosts
-    return {
-        name: _build(Description, _inherit(mapping, known, (name,)) | {"name": name}, name)
-        for name, mapping in hosts.items()
-    }
+    return {name: from_plain(_inherit(mapping, known, (name,)) | {"name": name}) for name, mapping in hosts.items()}
+
+
+def from_plain(plain: dict[str, t.Any]) -> Description:
+    """Build a host from plain data, such as ``dataclasses.asdict`` gives."""
+    host: Description = _build(Description, plain, plain["name"])
+    if host.client is not None and host.client.trouble not in (None, *TROUBLES):
+        raise DescriptionError(f"{host.name}: client.trouble: {host.client.trouble} is none of {', '.join(TROUBLES)}")
+    return host
 
 
 def _inherit(mapping: dict[str, t.Any], known: dict[str, dict[str, t.Any]], path: tuple[str, ...]) -> dict[str, t.Any]:
@@ -272,7 +328,7 @@ def _build(kind: t.Any, value: t.Any, place: str) -> t.Any:
         kind = next(member for member in t.get_args(kind) if member is not types.NoneType)
     if t.get_origin(kind) is tuple:
         item = t.get_args(kind)[0]
-        if not isinstance(value, list):
+        if not isinstance(value, (list, tuple)):
             raise DescriptionError(f"{place}: expected a list")
         return tuple(_build(item, member, f"{place}[{index}]") for index, member in enumerate(value))
     if kind is Fix and isinstance(value, str):

@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
+import json
 import shlex
 import struct
 from pathlib import Path
 
 from .client_output import Machine, texts
-from .descriptions import Client, Description, seconds
+from .descriptions import Client, Description, Module, seconds
 from .identity import KernelIdentity, identify, lock_name, module_name
 
 LAB = "usr/lib/livepatch-lab"
@@ -30,14 +31,18 @@ OWN_FILES = {
     "proc/uptime": "uptime",
 }
 CLIENT = "snap/bin/canonical-livepatch"
+COMMON = "var/snap/canonical-livepatch/common"
+MODE = "var/local/canonical_livepatch_mode"
+CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 KEY_OWNER = "Canonical Ltd. Live Patch Signing"
 KEY_ID = "14df34d1a87cf37625abec039ef2bf521249b969"
 SECURE_BOOT_VARIABLE = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 NOISE_BYTES = 50_000_000
 _NOISE = b'NOISE="\x1b[2J{{ 1/0 }}<script>alert(1)</script>"\n@0123456789abcdef end\n@0123456789abcdef files ok\n' * 500
 _TAINT_BITS = {"O": 12, "E": 13, "K": 15}
-_COMMON = "var/snap/canonical-livepatch/common"
-_ROOT_ONLY = (_COMMON, "proc/1/environ", "var/lib/snapd/state.json")
+_ROOT_ONLY = (COMMON, "proc/1/environ", "var/lib/snapd/state.json")
+_HOLDER = 4711
+"""The process that has not moved to a patch yet."""
 _CLOUDS = {"amazon": "aws", "microsoft": "azure", "google": "gcloud"}
 
 
@@ -129,7 +134,7 @@ def own_files(host: Description, name: str) -> dict[str, str]:
     since_boot = seconds(host.kernel.booted)
     return {
         "hostname": f"{name}\n",
-        "machine-id": f"{_made_up(name, 'machine-id')}\n",
+        "machine-id": f"{machine_id(name)}\n",
         "boot_id": f"{_uuid(_made_up(name, 'boot'))}\n",
         "uptime": f"{since_boot:.2f} {since_boot * 1.9:.2f}\n",
     }
@@ -144,15 +149,29 @@ def timed_files(host: Description, around: Surroundings, now: dt.datetime) -> di
     machine = Machine(
         kernel=identify(host.kernel).status_name,
         machine=host.machine,
-        machine_id=_made_up(host.name, "machine-id"),
-        machine_token=_made_up(host.name, "machine-token"),
+        machine_id=machine_id(host.name),
+        machine_token=machine_token(host),
         cloud=_CLOUDS.get(host.virtualization, ""),
         server=around.server,
         booted=booted,
         now=now,
     )
     said = {f"{LAB}/client/{key}": text.encode() for key, text in texts(host.client, machine).items()}
+    if host.client.enabled:
+        checked = now - dt.timedelta(seconds=seconds(host.client.last_check))
+        said[f"{COMMON}/last-check"] = f"{checked:%Y-%m-%dT%H:%M:%SZ}\n".encode()
     return said | {"proc/stat": stat.encode()}
+
+
+def machine_token(host: Description) -> str:
+    """The secret by which the server knows an enabled host: the server's own, or one that is made up."""
+    given = host.client.machine_token if host.client is not None else None
+    return given or _made_up(host.name, "machine-token")
+
+
+def machine_id(name: str) -> str:
+    """The machine id of the host under that name."""
+    return _made_up(name, "machine-id")
 
 
 def _made_up(name: str, purpose: str) -> str:
@@ -202,16 +221,16 @@ def _system(tree: Tree, host: Description) -> None:
         ),
     )
     tree.text("var/lib/dpkg/arch", host.architecture)
-    tree.folders |= {"root", "home/ubuntu", "tmp", "run", "var/tmp", OWN, "dev", "sys/module", "proc/self"}
+    tree.folders |= {"var/local", "var/log", "root", "home/ubuntu", "tmp", "run", "var/tmp", OWN, "dev", "sys/module", "proc/self"}
     tree.folders |= {"usr/bin", "usr/sbin", "usr/lib", "usr/share", "usr/local/bin", "boot", "usr/lib/modules"}
     tree.links |= {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64", "var/run": "/run"}
 
 
 def _network(tree: Tree, host: Description, around: Surroundings) -> None:
     tree.text("etc/hosts", "127.0.0.1 localhost", "127.0.0.1 livepatch.lab.test")
-    tree.files["etc/ssl/certs/ca-certificates.crt"] = around.authority_pem
+    tree.files[CERTIFICATES] = around.authority_pem if host.trusts_authority else b""
     tree.text("etc/ssl/openssl.cnf")
-    if around.authority_hash is not None:
+    if around.authority_hash is not None and host.trusts_authority:
         tree.links[f"etc/ssl/certs/{around.authority_hash}.0"] = "ca-certificates.crt"
     tree.links |= {"usr/lib/ssl/certs": "/etc/ssl/certs", "usr/lib/ssl/openssl.cnf": "/etc/ssl/openssl.cnf"}
     tree.folders.add("sys/class/net/lo")
@@ -302,30 +321,54 @@ def _secure_boot(tree: Tree, host: Description) -> None:
 
 def _patch(tree: Tree, host: Description) -> None:
     """Add the loaded patch to sysfs, `/proc/modules` and the taint flags."""
-    client, full = host.client, host.kernel.full
     tree.text("proc/modules")
     tree.text("proc/sys/kernel/tainted", "0")
-    if client is None or full is None or not client.patch_version or not client.enabled:
+    loaded = loaded_module(host)
+    if loaded is None:
         return
-    applied = client.patch_state in ("applied", "applied-with-bug")
-    if not (host.module.loaded if host.module else applied):
-        return
-    name = module_name(full, client.patch_version)
-    enabled = host.module.enabled if host.module else True
-    taint = (host.module.taint if host.module else None) or ("OK" if host.kernel.key else "OEK")
-    patch, module = f"sys/kernel/livepatch/{name}", f"sys/module/{name}"
-    tree.text(f"{patch}/enabled", str(int(enabled)))
+    patch, module = f"sys/kernel/livepatch/{loaded.name}", f"sys/module/{loaded.name}"
+    tree.text(f"{patch}/enabled", str(int(loaded.enabled)))
     tree.folders |= {f"{patch}/vmlinux/do_exit,1", f"{patch}/nf_tables/nft_set_elem_init,1"}
-    if not full.startswith("4.4."):
-        tree.text(f"{patch}/transition", str(int(host.module.transition if host.module else False)))
+    if tells_transition(host):
+        tree.text(f"{patch}/transition", str(int(loaded.transition)))
         tree.text(f"{patch}/force")
-    tree.text(f"{module}/taint", taint)
-    tree.text(f"{module}/srcversion", _made_up(name, "source")[:23].upper())
+        if loaded.transition:
+            tree.text("proc/1/patch_state", "1")
+        if loaded.transition and loaded.held_by is not None:
+            tree.text(f"proc/{_HOLDER}/comm", loaded.held_by)
+            tree.text(f"proc/{_HOLDER}/patch_state", "0")
+    tree.text(f"{module}/taint", loaded.taint or "")
+    tree.text(f"{module}/srcversion", loaded.srcversion or "")
     tree.text(f"{module}/initstate", "live")
     tree.text(f"{module}/refcnt", "1")
-    tree.files[f"{module}/notes/.note.gnu.build-id"] = build_id_note(name)
-    tree.text("proc/modules", f"{name} 36864 1 - Live 0x0000000000000000 ({taint})")
-    tree.text("proc/sys/kernel/tainted", str(sum(1 << _TAINT_BITS[letter] for letter in taint)))
+    tree.files[f"{module}/notes/.note.gnu.build-id"] = build_id_note(loaded.build_id or "")
+    tree.text("proc/modules", f"{loaded.name} 36864 1 - Live 0x0000000000000000 ({loaded.taint})")
+    tree.text("proc/sys/kernel/tainted", str(sum(1 << _TAINT_BITS[letter] for letter in loaded.taint or "")))
+
+
+def tells_transition(host: Description) -> bool:
+    """Whether this kernel shows that its tasks are still moving to a patch: those of 4.4 do not."""
+    return not (host.kernel.full or "").startswith("4.4.")
+
+
+def loaded_module(host: Description) -> Module | None:
+    """The patch in the host's kernel, with everything that sysfs shows of it, or None."""
+    client, full, described = host.client, host.kernel.full, host.module or Module()
+    version = described.version
+    if version is None and client is not None and client.enabled and client.patch_version:
+        shown = described.loaded if host.module else client.patch_state in ("applied", "applied-with-bug")
+        version = client.patch_version if shown else None
+    if full is None or version is None:
+        return None
+    name = described.name or module_name(full, version)
+    return dataclasses.replace(
+        described,
+        name=name,
+        version=version,
+        taint=described.taint or ("OK" if host.kernel.key else "OEK"),
+        build_id=described.build_id or build_id(name),
+        srcversion=described.srcversion or _made_up(name, "source")[:23].upper(),
+    )
 
 
 def build_id(module: str) -> str:
@@ -333,9 +376,9 @@ def build_id(module: str) -> str:
     return hashlib.sha256(f"build id of {module}".encode()).hexdigest()[:40]
 
 
-def build_id_note(module: str) -> bytes:
+def build_id_note(build_id: str) -> bytes:
     """An ELF note: sizes of name and descriptor, type 3 (NT_GNU_BUILD_ID), the name ``GNU``, the id."""
-    identifier = bytes.fromhex(build_id(module))
+    identifier = bytes.fromhex(build_id)
     return struct.pack("<III4s", 4, len(identifier), 3, b"GNU\0") + identifier
 
 
@@ -348,8 +391,13 @@ def _snapd(tree: Tree, host: Description) -> None:
         tree.text("run/snapd.socket")
 
 
+def snap_revision(client: Client) -> str:
+    """The number under which snapd keeps this version of the client."""
+    return str(int(client.version.replace(".", "")) % 400 + 15)
+
+
 def _client(tree: Tree, host: Description, client: Client) -> None:
-    revision = str(int(client.version.replace(".", "")) % 400 + 15)
+    revision = snap_revision(client)
     tree.links |= {
         "snap/canonical-livepatch/current": revision,
         "var/snap/canonical-livepatch/current": revision,
@@ -357,15 +405,16 @@ def _client(tree: Tree, host: Description, client: Client) -> None:
     tree.text(
         f"snap/canonical-livepatch/{revision}/meta/snap.yaml", "name: canonical-livepatch", f"version: {client.version}"
     )
-    tree.folders |= {f"var/snap/canonical-livepatch/{revision}", f"{_COMMON}/locks", "snap/bin"}
+    tree.folders |= {f"var/snap/canonical-livepatch/{revision}", f"{COMMON}/locks", "snap/bin"}
     settings = {"check-interval": "60", "log-level": "warning", **client.settings}
-    tree.text(f"{_COMMON}/config", *(f"{key}: {value}" for key, value in settings.items()))
+    tree.text(f"{COMMON}/config", *(f"{key}: {json.dumps(value)}" for key, value in settings.items()))
     if client.enabled:
-        tree.text(f"{_COMMON}/machine-token", _made_up(host.name, "machine-token"))
+        tree.text(f"{COMMON}/machine-token", machine_token(host))
+        tree.text(f"{COMMON}/client-info", json.dumps({"machine-id": machine_id(host.name), "tier": client.tier}))
     if client.enabled and client.patch_version:
-        tree.text(f"{_COMMON}/payload/meta", f"version: {client.patch_version}")
+        tree.text(f"{COMMON}/payload/meta", f"version: {client.patch_version}")
     if client.crash_lock and host.kernel.full is not None:
-        tree.text(f"{_COMMON}/locks/{lock_name(host.kernel.full, client.patch_version)}")
+        tree.text(f"{COMMON}/locks/{lock_name(host.kernel.full, client.patch_version)}")
 
 
 def _facts_for_doubles(tree: Tree, host: Description, kernel: KernelIdentity) -> None:
@@ -381,6 +430,7 @@ def _facts_for_doubles(tree: Tree, host: Description, kernel: KernelIdentity) ->
         "virtualization": host.virtualization,
         "container": host.virtualization if host.is_container else "none",
         "secure_boot": "none" if secure_boot is None else "enabled" if secure_boot.enabled else "disabled",
+        "login": host.login,
         "key_enrolled": "yes" if secure_boot is not None and secure_boot.key_enrolled else "no",
     }
     if snapd is not None:
@@ -389,14 +439,18 @@ def _facts_for_doubles(tree: Tree, host: Description, kernel: KernelIdentity) ->
             "snapd_version": snapd.version,
             "snapd_running": "yes" if snapd.running else "no",
             "snapd_seeded": "yes" if snapd.seeded else "no",
+            "snapd_seeds_in": str(seconds(snapd.seeds_in)) if snapd.seeds_in is not None else "",
             "snapd_waits": "yes" if (major, minor) >= (2, 27) else "no",
         }
     if client is not None:
         facts |= {
             "client_version": client.version,
+            "client_revision": snap_revision(client),
+            "client_channel": client.channel,
             "client_generation": client.generation,
             "client_enabled": "yes" if client.enabled else "no",
             "client_running": "yes" if client.running else "no",
+            "client_trouble": client.trouble or "",
             "client_refuses_kernel": "yes" if client.refuses_kernel else "no",
             "client_exit": str(client.status_exit),
         }

@@ -13,10 +13,13 @@ import shutil
 from pathlib import Path
 
 from .descriptions import Description
-from .root import CLIENT, OWN
+from .root import CLIENT, LAB, OWN
 
 DOUBLES = Path(__file__).parent / "doubles"
 _CLIENT_DOUBLE = "canonical-livepatch"
+_PRO = ("pro", "ua")
+# Sourced by the doubles, no command of a host.
+_LIBRARY = "ask.sh"
 _TOOLS = Path(__file__).parent / "tools.txt"
 # What a host with Python has beside it, so that Ansible's ordinary modules find what they need of apt.
 _WITH_PYTHON = ("python3", "apt-get")
@@ -42,8 +45,8 @@ class Toolboxes:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._stock = folder / "stock"
-        self._stock.mkdir(parents=True)
+        self.stock = folder / "stock"
+        self.stock.mkdir(parents=True)
         copies: dict[Path, Path] = {}
         for name in (*_tools(), *_WITH_PYTHON):
             found = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
@@ -51,29 +54,30 @@ class Toolboxes:
                 continue
             source = Path(found).resolve()
             if source in copies:
-                (self._stock / name).hardlink_to(copies[source])
+                (self.stock / name).hardlink_to(copies[source])
             else:
-                copies[source] = self._stock / name
-                shutil.copyfile(source, self._stock / name)
-                (self._stock / name).chmod(0o755)
+                copies[source] = self.stock / name
+                shutil.copyfile(source, self.stock / name)
+                (self.stock / name).chmod(0o755)
         for double in sorted(DOUBLES.iterdir()):
-            shutil.copyfile(double, self._stock / double.name)
-            (self._stock / double.name).chmod(0o755)
-        self.client = self._stock / _CLIENT_DOUBLE
+            shutil.copyfile(double, self.stock / double.name)
+            (self.stock / double.name).chmod(0o755)
         self._made: dict[frozenset[str], Path] = {}
 
     def for_host(self, host: Description) -> Path:
         """Return the folder that becomes the host's ``/usr/bin``."""
-        absent = {_CLIENT_DOUBLE, *host.hidden}
+        absent = {_CLIENT_DOUBLE, _LIBRARY, *host.hidden}
         if not host.python:
             absent.update(_WITH_PYTHON)
         if host.snapd is None:
             absent.add("snap")
+        if host.pro is None:
+            absent.update(_PRO)
         key = frozenset(absent)
         if key not in self._made:
             box = self._folder / f"box-{len(self._made)}"
             box.mkdir()
-            for tool in self._stock.iterdir():
+            for tool in self.stock.iterdir():
                 if tool.name not in absent:
                     (box / tool.name).hardlink_to(tool)
             self._made[key] = box
@@ -99,8 +103,20 @@ def fit_root(root: Path, host: Description, toolboxes: Toolboxes) -> None:
             place = root / "usr" / folder / loader.name
             if not place.is_symlink():
                 place.symlink_to(shared / loader.resolve().name)
-    if host.client is not None:
-        (root / CLIENT).hardlink_to(toolboxes.client)
+    for tool in (_LIBRARY, "curl"):
+        # The doubles' own way to the lab: a host may be without curl, and they are not.
+        if (toolboxes.stock / tool).exists():
+            (root / LAB / tool).hardlink_to(toolboxes.stock / tool)
+    fit_client(root, host, toolboxes.stock)
+
+
+def fit_client(root: Path, host: Description, stock: Path) -> None:
+    """Put the client double where the host has one, and take it away where it has none."""
+    client = root / CLIENT
+    if host.client is None:
+        client.unlink(missing_ok=True)
+    elif not client.exists():
+        client.hardlink_to(stock / _CLIENT_DOUBLE)
 
 
 def _python_libraries() -> list[Path]:

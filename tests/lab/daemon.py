@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The one process behind all hosts of a lab that change: their livepatch daemons, their snapd, their Pro service.
+
+No process lives in a sandbox, so this one listens on Unix sockets inside the hosts' folders: the two of each livepatch
+daemon, ``livepatchd.sock`` and ``livepatchd-priv.sock``, as in life, and one of the lab's own, ``lab.sock``, over which
+the doubles hand on what they were told and tests do to a host what no command of the host does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.server
+import json
+import os
+import resource
+import selectors
+import socket
+import sys
+import threading
+import typing as t
+import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
+
+from .livepatchd import Livepatchd, RefusedError
+from .present import Present
+from .root import Surroundings, snap_revision
+from .snapd import Snapd, SnapError
+
+LAB_SOCKET = "lab.sock"
+SOCKETS = ("livepatchd.sock", "livepatchd-priv.sock")
+READY = b"ready\n"
+
+
+class Host:
+    """A host's services, and the sockets on which they listen."""
+
+    def __init__(self, folder: Path, around: Surroundings, listeners: Listeners) -> None:
+        stock = folder.parents[1] / "tools" / "stock"
+        self.present = Present(folder, around, stock)
+        self.livepatchd = Livepatchd(self.present, around.server)
+        self.snapd = Snapd(self.present, self.livepatchd)
+        self._listeners = listeners
+        self._own: list[socket.socket] = []
+        listeners.add(folder / "lab" / LAB_SOCKET, self, 0o600)
+        self.fit_sockets()
+
+    def fit_sockets(self) -> None:
+        """Listen where the daemon does now, and nowhere else."""
+        for listener in self._own:
+            self._listeners.remove(listener)
+        self._own = []
+        host = self.present.look()
+        client = host.client
+        if client is None:
+            return
+        folder = self.present.root / "var/snap/canonical-livepatch" / snap_revision(client)
+        for name in SOCKETS:
+            (folder / name).unlink(missing_ok=True)
+        if client.running and client.sockets and not client.refuses_kernel:
+            public, private = SOCKETS
+            self._own.append(self._listeners.add(folder / public, self, 0o666))
+            self._own.append(self._listeners.add(folder / private, self, 0o600 if host.login == "root" else 0))
+
+
+class Listeners:
+    """Every socket of the lab, and a thread for each connection that one of them takes."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def add(self, path: Path, host: Host, mode: int) -> socket.socket:
+        """Listen at a path of a host. The path may be longer than the address of a socket can be."""
+        listener = socket.socket(socket.AF_UNIX)
+        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+        try:
+            path.unlink(missing_ok=True)
+            listener.bind(f"/proc/self/fd/{folder}/{path.name}")
+        finally:
+            os.close(folder)
+        path.chmod(mode)
+        listener.listen(64)
+        listener.setblocking(False)
+        self._selector.register(listener, selectors.EVENT_READ, (host, path.name))
+        return listener
+
+    def remove(self, listener: socket.socket) -> None:
+        self._selector.unregister(listener)
+        listener.close()
+
+    def serve(self, folder: Path) -> None:
+        """Take connections until the lab's folder is gone."""
+        while folder.exists():
+            for key, _events in self._selector.select(timeout=1):
+                host, name = key.data
+                with contextlib.suppress(OSError):
+                    connection, _address = t.cast("socket.socket", key.fileobj).accept()
+                    connection.setblocking(True)
+                    threading.Thread(target=_serve, args=(connection, host, name), daemon=True).start()
+
+
+def _serve(connection: socket.socket, host: Host, name: str) -> None:
+    handler = {LAB_SOCKET: LabHandler, SOCKETS[0]: PublicHandler, SOCKETS[1]: PrivateHandler}[name]
+    with contextlib.suppress(OSError), connection:
+        handler(connection, name, t.cast("t.Any", host))
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """Answers as Go's server does: HTTP/1.1, connections that stay, and no request of 1.1 without ``Host``."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 120
+    server: t.Any
+
+    @property
+    def host(self) -> Host:
+        host: Host = self.server
+        return host
+
+    def routes(self) -> dict[tuple[str, str], Callable[[dict[str, str], str], str]]:
+        """What this socket answers, by method and path: from the query and the body to the text."""
+        raise NotImplementedError
+
+    def handle_request(self) -> None:
+        if self.request_version == "HTTP/1.1" and "Host" not in self.headers:
+            self.close_connection = True
+            self._answer(400, "400 Bad Request: missing required Host header")
+            return
+        address = urllib.parse.urlsplit(self.path)
+        query = dict(urllib.parse.parse_qsl(address.query, keep_blank_values=True))
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode(errors="replace")
+        action = self.routes().get((self.command, address.path))
+        if action is None:
+            self._answer(404, "404 page not found\n")
+            return
+        try:
+            self._answer(200, action(query, body))
+        except RefusedError as error:
+            self._answer(error.status, str(error))
+        except SnapError as error:
+            self._answer(error.status, str(error))
+
+    do_GET = do_PUT = do_POST = handle_request
+
+    def _answer(self, status: int, text: str) -> None:
+        content = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def version_string(self) -> str:
+        return "livepatchd"
+
+    def log_message(self, *_said: t.Any) -> None:
+        """Say nothing: what a request did is in the host's files."""
+
+
+class PublicHandler(_Handler):
+    """``livepatchd.sock``, for everybody."""
+
+    def routes(self) -> dict[tuple[str, str], Callable[[dict[str, str], str], str]]:
+        return {("GET", "/status"): lambda query, _body: self.host.livepatchd.status(query)}
+
+
+class PrivateHandler(_Handler):
+    """``livepatchd-priv.sock``, for root."""
+
+    def routes(self) -> dict[tuple[str, str], Callable[[dict[str, str], str], str]]:
+        daemon = self.host.livepatchd
+        return {
+            ("PUT", "/enable"): lambda query, _body: daemon.enable(query.get("auth-token", "")),
+            ("PUT", "/disable"): lambda _query, _body: daemon.disable(),
+        }
+
+
+class LabHandler(_Handler):
+    """``lab.sock``, for the doubles and the tests."""
+
+    def routes(self) -> dict[tuple[str, str], Callable[[dict[str, str], str], str]]:
+        daemon, snapd = self.host.livepatchd, self.host.snapd
+        return {
+            ("PUT", "/livepatchd/enable"): lambda _query, body: daemon.enable(body),
+            ("PUT", "/livepatchd/disable"): lambda _query, _body: daemon.disable(),
+            ("PUT", "/livepatchd/refresh"): lambda _query, _body: daemon.refresh(),
+            ("PUT", "/livepatchd/config"): lambda _query, body: daemon.configure(_pairs(body)),
+            ("PUT", "/livepatchd/finish"): lambda _query, _body: daemon.finish() or "",
+            ("PUT", "/snap/install"): lambda query, _body: self._moved(snapd.install, query),
+            ("PUT", "/snap/refresh"): lambda query, _body: self._moved(snapd.refresh, query),
+            ("PUT", "/snap/remove"): lambda query, _body: self._moved(snapd.remove, query),
+            ("PUT", "/snap/restart"): lambda query, _body: self._moved(snapd.restart, query),
+            ("PUT", "/snap/start"): lambda query, _body: self._moved(snapd.start, query),
+            ("PUT", "/snap/stop"): lambda query, _body: self._moved(snapd.stop, query),
+        }
+
+    def _moved(self, action: Callable[[str], str], query: dict[str, str]) -> str:
+        """Do something after which the daemon may listen, or listen no more."""
+        try:
+            return action(query.get("channel", ""))
+        finally:
+            self.host.fit_sockets()
+
+
+def _pairs(body: str) -> list[tuple[str, str]]:
+    """Keys and values: each a line of the key and the number of bytes of the value, then the value and a newline."""
+    rest, pairs = body.encode(), []
+    while rest:
+        head, _newline, rest = rest.partition(b"\n")
+        key, _blank, size = head.decode().rpartition(" ")
+        pairs.append((key, rest[: int(size)].decode()))
+        rest = rest[int(size) + 1 :]
+    return pairs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The services of a lab's hosts. The hosts come on standard input.")
+    parser.add_argument("--folder", type=Path, required=True)
+    options = parser.parse_args()
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    said = json.loads(sys.stdin.buffer.readline())
+    authority = options.folder / "server" / "ca.pem"
+    around = Surroundings(said["server"], authority.read_bytes(), said["authority_hash"])
+    listeners = Listeners()
+    for name in said["hosts"]:
+        Host(options.folder / "hosts" / name, around, listeners)
+    os.write(1, READY)
+    listeners.serve(options.folder / "hosts")
+
+
+if __name__ == "__main__":
+    main()

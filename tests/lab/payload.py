@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The archive of a patch as the daemon takes it: fetched, held against its hash, opened, inserted.
+
+Written from the formats alone, without the code that the project verifies patches with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import re
+import tarfile
+
+from .signing import MARK
+
+_NOTE = re.compile(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", re.DOTALL)
+
+
+class PayloadError(Exception):
+    """The archive cannot be used; the text is what the daemon logs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Payload:
+    """The kernel module of an archive: the file, and what it says of itself."""
+
+    content: bytes
+    name: str
+    release: str
+    build_id: str
+    srcversion: str
+
+
+def open_payload(archive: bytes, sha256: str) -> Payload:
+    """Hold an archive against its hash and return the one module in it, which must be signed."""
+    if hashlib.sha256(archive).hexdigest() != sha256:
+        raise PayloadError("payload checksum does not match")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            files = [tar.extractfile(member) for member in tar if member.isfile() and member.name.endswith(".ko")]
+            modules = [file.read() for file in files if file is not None]
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise PayloadError(f"cannot unpack payload: {error}") from error
+    if len(modules) != 1:
+        raise PayloadError(f"payload holds {len(modules)} modules")
+    content = modules[0]
+    if not content.endswith(MARK):
+        raise PayloadError("cannot verify module: no signature")
+    note = _NOTE.search(content)
+    if note is None:
+        raise PayloadError("payload holds no kernel module")
+    return Payload(
+        content=content,
+        name=_said(content, "name"),
+        release=_said(content, "vermagic").partition(" ")[0],
+        build_id=note[1].hex(),
+        srcversion=_said(content, "srcversion"),
+    )
+
+
+def _said(content: bytes, key: str) -> str:
+    found = re.search(rb"\0?" + key.encode() + rb"=([^\0]*)\0", content)
+    return found[1].decode(errors="replace") if found is not None else ""
