@@ -42,7 +42,9 @@ def bad_answer(client: Client, method: str, url: str, answer: Answer) -> str:
     """The server refused, or failed."""
     text = answer.content.decode(errors="replace").strip()
     if client.numbers >= (10,):
-        return f'failed to register client: {method} request to "{url}" failed: bad server status {answer.status}: {text}'
+        return (
+            f'failed to register client: {method} request to "{url}" failed: bad server status {answer.status}: {text}'
+        )
     if client.numbers >= (6,):
         return f"cannot enable machine: bad server status {answer.status} (URL: {url}): {text}"
     return f"Bad server status code: {answer.status}. URL: {url} {text}"

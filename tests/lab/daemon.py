@@ -24,14 +24,13 @@ import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 
+from .doors import LAB_SOCKET, READY, opened
 from .livepatchd import Livepatchd, RefusedError
 from .present import Present
 from .root import Surroundings, snap_revision
 from .snapd import Snapd, SnapError
 
-LAB_SOCKET = "lab.sock"
 SOCKETS = ("livepatchd.sock", "livepatchd-priv.sock")
-READY = b"ready\n"
 
 
 class Host:
@@ -72,14 +71,11 @@ class Listeners:
         self._selector = selectors.DefaultSelector()
 
     def add(self, path: Path, host: Host, mode: int) -> socket.socket:
-        """Listen at a path of a host. The path may be longer than the address of a socket can be."""
+        """Listen at a path of a host."""
         listener = socket.socket(socket.AF_UNIX)
-        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-        try:
-            path.unlink(missing_ok=True)
-            listener.bind(f"/proc/self/fd/{folder}/{path.name}")
-        finally:
-            os.close(folder)
+        path.unlink(missing_ok=True)
+        with opened(path.parent) as place:
+            listener.bind(f"{place}/{path.name}")
         path.chmod(mode)
         listener.listen(64)
         listener.setblocking(False)
@@ -142,7 +138,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         except SnapError as error:
             self._answer(error.status, str(error))
 
-    do_GET = do_PUT = do_POST = handle_request
+    do_GET = do_PUT = do_POST = handle_request  # noqa: N815  (the names that http.server looks for)
 
     def _answer(self, status: int, text: str) -> None:
         content = text.encode()
@@ -188,6 +184,7 @@ class LabHandler(_Handler):
             ("PUT", "/livepatchd/refresh"): lambda _query, _body: daemon.refresh(),
             ("PUT", "/livepatchd/config"): lambda _query, body: daemon.configure(_pairs(body)),
             ("PUT", "/livepatchd/finish"): lambda _query, _body: daemon.finish() or "",
+            ("PUT", "/refit"): lambda _query, _body: self.host.fit_sockets() or "",
             ("PUT", "/snap/install"): lambda query, _body: self._moved(snapd.install, query),
             ("PUT", "/snap/refresh"): lambda query, _body: self._moved(snapd.refresh, query),
             ("PUT", "/snap/remove"): lambda query, _body: self._moved(snapd.remove, query),

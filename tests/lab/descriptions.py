@@ -122,10 +122,10 @@ class Client:
     older than 10, which do not say it; ``unsupported`` on a 2016 client adds its mark after the kernel's name.
     `refuses_kernel` is the 2018 client, whose every command fails on a kernel that it does not know.
 
-    What it does when it is told to change something: `sockets` false means that its daemon listens nowhere that curl or
-    nc could reach. `mode` is the one that the daemon found when it started. `trouble` is one of `TROUBLES`. A patch takes
-    `apply_takes` to apply, for ever while a process named `held_by` holds it up, and does not when `apply_fails`.
-    `machine_token` is made up unless a server gave one.
+    When it is to change something: `sockets` false means that its daemon listens nowhere that curl or nc could reach.
+    `mode` is the one that the daemon found when it started. `trouble` is one of `TROUBLES`. A patch takes `apply_takes`
+    to apply, has no end while a process named `held_by` holds it up, and fails when `apply_fails`. `machine_token` is
+    made up unless a server gave one.
     """
 
     version: str = "9.5.5"
@@ -228,8 +228,8 @@ class Expected:
 class Description:
     """One host. `architecture` is the userland's (Debian's word), `machine` the kernel's (``uname -m``).
 
-    `offers` is the client that ``snap install`` brings. `trusts_authority` says whether the host's own certificates hold
-    the authority of the lab's server.
+    `offers` is the client that ``snap install`` brings. `trusts_authority` says whether the host's own certificates
+    hold the authority of the lab's server.
     """
 
     name: str

@@ -17,14 +17,16 @@ import sys
 import time
 import typing as t
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
 from .authority import BEHIND_PROXY_NAME, SERVER_NAME, make_authority
 from .descriptions import Description, load_descriptions, seconds
-from .root import Surroundings, host_tree, own_files, timed_files
+from .doors import READY, tell
+from .present import Present
+from .root import COMMON, Surroundings, host_tree, machine_id, machine_token, own_files, timed_files
 from .sandbox import OWN_FOLDERS, SandboxError, Toolboxes, command, environment, fit_root
 from .service.faults import Fault, Faults, write_faults
 from .service.state import State
@@ -32,6 +34,8 @@ from .service.state import State
 PLUGINS = Path(__file__).parent / "plugins" / "connection"
 REPLICATED = "xenial-generic"
 """The host that `count` makes copies of, unless another is named."""
+FIRST_TOKEN = "token-of-the-first-hosts"
+"""The auth-token of the hosts that are described as enabled. Nobody else is told of it."""
 _PARTS = ("hosts", "tools", "server")
 _FILES = ("inventory.yml", "lab.json")
 
@@ -151,12 +155,47 @@ class Fleet:
                 _wait_until(lambda address=address: _takes_connections(address) is not bool(refuse), address)
         write_faults(folder, faults)
 
+    def present(self, name: str) -> Present:
+        """What a host is now, and the way to make it another."""
+        return Present(self.root(name).parent, self.around, self.directory / "tools" / "stock")
+
+    def machine_token(self, name: str) -> str | None:
+        """The secret by which the server knows a host; None where the host is not enabled."""
+        token = self.root(name) / COMMON / "machine-token"
+        return token.read_text(encoding="utf-8").strip() if token.exists() else None
+
+    def restart_daemon(self, name: str) -> None:
+        """Start the livepatch daemon of a host anew, as a restart of its service does: it reads its mode file."""
+        self._tell(name, "/snap/restart")
+
+    def kill_daemon(self, name: str) -> None:
+        """End the livepatch daemon of a host, sockets and all, until somebody starts it."""
+        self._tell(name, "/snap/stop")
+
+    def finish_apply(self, name: str) -> None:
+        """Let a patch that a host is still applying, or that a process holds up, be applied."""
+        self._tell(name, "/livepatchd/finish")
+
+    def change(self, name: str, become: Callable[[Description], Description]) -> None:
+        """Make a host another one, for instance with `dataclasses.replace`; its daemon goes on from there."""
+        self.present(name).change(become)
+        self._tell(name, "/refit")
+
+    def _tell(self, name: str, path: str) -> None:
+        status, text = tell(self.root(name).parent / "lab", path)
+        if status != 200:
+            raise LabError(f"{name}: {text}")
+
     def set_clocks(self) -> None:
         """Let every age in the descriptions count from now on, as it did when the lab came up."""
         now = dt.datetime.now(dt.timezone.utc)
-        for name, host in self.hosts.items():
-            for path, content in timed_files(host, self.around, now).items():
-                (self.root(name) / path).write_bytes(content)
+        for name, described in self.hosts.items():
+            host = described
+            if _is_shared(self.hosts):
+                for path, content in timed_files(host, self.around, now).items():
+                    (self.root(name) / path).write_bytes(content)
+            else:
+                host = self.present(name).set_clock(now)
             session = self.root(name).parent / "session.json"
             said = json.loads(session.read_text(encoding="utf-8"))
             said["booted_at"] = now.timestamp() - seconds(host.kernel.booted)
@@ -164,25 +203,43 @@ class Fleet:
 
 
 @contextlib.contextmanager
-def running_fleet(directory: Path, count: int | None = None, replicated: str = REPLICATED) -> Iterator[Fleet]:
+def running_fleet(
+    directory: Path,
+    count: int | None = None,
+    replicated: str = REPLICATED,
+    *,
+    only: Sequence[str] | None = None,
+    writable: bool = False,
+) -> Iterator[Fleet]:
     """Bring a fleet up in a folder and take it down again at the end."""
-    fleet = up(directory, count, replicated)
+    fleet = up(directory, count, replicated, only=only, writable=writable)
     try:
         yield fleet
     finally:
         down(directory)
 
 
-def up(directory: Path, count: int | None = None, replicated: str = REPLICATED) -> Fleet:
-    """Bring up the described hosts, or with `count` that many copies of one, named ``web-0001`` and so on.
+def up(
+    directory: Path,
+    count: int | None = None,
+    replicated: str = REPLICATED,
+    *,
+    only: Sequence[str] | None = None,
+    writable: bool = False,
+) -> Fleet:
+    """Bring up the described hosts (or `only` those), or `count` copies of one, named ``web-0001`` and so on.
+
+    Copies share a root that nobody can write to, unless they are to be `writable`: then each is a host of its own, with
+    a machine id of its own.
 
     A lab that is up in the same folder is taken down first. Raises `LabError` when this machine cannot run one.
     """
     directory = directory.absolute()
     down(directory)
     descriptions = load_descriptions()
-    if replicated not in descriptions:
-        raise LabError(f"no host {replicated} is described in {Path(__file__).parent / 'fleet'}")
+    for name in (replicated, *(only or ())):
+        if name not in descriptions:
+            raise LabError(f"no host {name} is described in {Path(__file__).parent / 'fleet'}")
     try:
         for part in _PARTS:
             _remove(directory / part)
@@ -191,12 +248,16 @@ def up(directory: Path, count: int | None = None, replicated: str = REPLICATED) 
         addresses = _start_server(directory)
         around = Surroundings(addresses.server, authority.certificate.read_bytes(), authority.openssl_hash)
         if count is None:
-            hosts = descriptions
+            hosts = {name: host for name, host in descriptions.items() if only is None or name in only}
         else:
             hosts = {f"web-{number:04}": descriptions[replicated] for number in range(1, count + 1)}
+            if writable:
+                hosts = {name: dataclasses.replace(host, name=name) for name, host in hosts.items()}
         fleet = Fleet(directory, hosts, addresses.server, around, addresses.on_premises, addresses.proxy)
-        _build_hosts(fleet)
-        _write_inventory(fleet)
+        with _daemon(fleet) as serve:
+            _build_hosts(fleet)
+            _write_inventory(fleet)
+            serve()
         _try_sandbox(fleet)
     except BaseException as error:
         down(directory)
@@ -207,11 +268,14 @@ def up(directory: Path, count: int | None = None, replicated: str = REPLICATED) 
 
 
 def down(directory: Path) -> None:
-    """Stop the server of the lab in a folder and remove what the lab made there. Without a lab, do nothing."""
+    """Stop the processes of the lab in a folder and remove what the lab made there. Without a lab, do nothing."""
     state = directory / "lab.json"
     if not state.exists():
         return
-    _stop_server(json.loads(state.read_text(encoding="utf-8"))["pid"], directory.absolute())
+    said = json.loads(state.read_text(encoding="utf-8"))
+    _stop(said["pid"], directory.absolute() / "server")
+    if "daemon" in said:
+        _stop(said["daemon"], directory.absolute())
     for part in _PARTS:
         _remove(directory / part)
     for name in _FILES:
@@ -247,6 +311,43 @@ def _start_server(directory: Path) -> Addresses:
     return addresses
 
 
+@contextlib.contextmanager
+def _daemon(fleet: Fleet) -> Iterator[Callable[[], None]]:
+    """Start the process behind the hosts; what is yielded lets it serve those that are built, and waits until it does.
+
+    Hosts that share a root cannot be changed and need none.
+    """
+    if _is_shared(fleet.hosts):
+        yield lambda: None
+        return
+    package = __package__ or "lab"
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"{package}.daemon", "--folder", str(fleet.directory)],
+        cwd=Path(__file__).absolute().parents[package.count(".") + 1],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=(fleet.directory / "hosts" / "errors.log").open("wb"),
+        start_new_session=True,
+    )
+    state = fleet.directory / "lab.json"
+    state.write_text(json.dumps({**json.loads(state.read_text(encoding="utf-8")), "daemon": process.pid}), "utf-8")
+
+    def serve() -> None:
+        said = {
+            "server": fleet.around.server,
+            "authority_hash": fleet.around.authority_hash,
+            "hosts": list(fleet.hosts),
+        }
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps(said).encode() + b"\n")
+        process.stdin.close()
+        if process.stdout.readline() != READY:
+            raise LabError((fleet.directory / "hosts" / "errors.log").read_text(encoding="utf-8"))
+        process.stdout.close()
+
+    yield serve
+
+
 def _listen() -> socket.socket:
     """A listening socket on loopback that keeps its port when it ends listening and begins again.
 
@@ -277,13 +378,13 @@ def _lines(log: Path) -> list[dict[str, t.Any]]:
     return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
 
 
-def _stop_server(pid: int, directory: Path) -> None:
-    """End the recorded process, if it still is the server of this folder."""
+def _stop(pid: int, folder: Path) -> None:
+    """End the recorded process, if it still is the one of this folder."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except FileNotFoundError:
         return
-    if str(directory / "server").encode() not in words:
+    if str(folder).encode() not in words:
         return
     os.kill(pid, signal.SIGTERM)
     with contextlib.suppress(ChildProcessError):
@@ -295,9 +396,10 @@ def _stop_server(pid: int, directory: Path) -> None:
 
 def _build_hosts(fleet: Fleet) -> None:
     now = dt.datetime.now(dt.timezone.utc)
+    _register_enabled(fleet)
     toolboxes = Toolboxes(fleet.directory / "tools")
     originals: dict[str, Path] = {}
-    shared = len({host.name for host in fleet.hosts.values()}) < len(fleet.hosts)
+    shared = _is_shared(fleet.hosts)
     for name, host in fleet.hosts.items():
         root = fleet.root(name)
         for folder in (root.parent, *(root.parent / own for own in OWN_FOLDERS)):
@@ -312,6 +414,7 @@ def _build_hosts(fleet: Fleet) -> None:
             tree.write(root)
             fit_root(root, host, toolboxes)
             tree.close(root)
+            fleet.present(name).begin(host, now)
         session = {
             "command": command(host, name, root.parent, toolboxes.for_host(host), shared=shared),
             "environment": environment(host),
@@ -320,6 +423,26 @@ def _build_hosts(fleet: Fleet) -> None:
             "latency_ms": host.faults.latency_ms,
         }
         (root.parent / "session.json").write_text(json.dumps(session), encoding="utf-8")
+
+
+def _register_enabled(fleet: Fleet) -> None:
+    """Let the server know the machines that are enabled from the beginning: they hold seats of a token of their own."""
+    enabled = [host for host in fleet.hosts.values() if host.client is not None and host.client.enabled]
+    fleet.state.set_machines(
+        {
+            machine_id(host.name): {
+                "auth_token": FIRST_TOKEN,
+                "machine_token": machine_token(host),
+                "tier": host.client.tier if host.client is not None else None,
+            }
+            for host in enabled
+        }
+    )
+
+
+def _is_shared(hosts: Mapping[str, Description]) -> bool:
+    """Whether some hosts are copies that have their root in common."""
+    return len({host.name for host in hosts.values()}) < len(hosts)
 
 
 def _write_inventory(fleet: Fleet) -> None:

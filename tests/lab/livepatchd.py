@@ -2,9 +2,9 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """What the livepatch daemon of a host does: enable, disable, configure, check, apply.
 
-It talks to its server by real HTTPS, and everything that it changes is the host's description (`present.py`), from which
-the host's files follow. What an operator changes on the host himself counts: a machine-token that is gone, a crash lock
-that is removed, the mode file, which is read when the daemon starts.
+It talks to its server by real HTTPS, and everything that it changes is the host's description (`present.py`), from
+which the host's files follow. What an operator changes on the host himself counts: a machine-token that is gone, a
+crash lock that is removed, the mode file, which is read when the daemon starts.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ class Livepatchd:
             if client.enabled:
                 raise RefusedError(complaints.ALREADY_ENABLED)
             given, tier = self._register(host, client, token)
-            self._become(enabled=True, machine_token=given, tier=tier, check_state="needs-check", patch_state="unapplied")
+            self._become(
+                enabled=True, machine_token=given, tier=tier, check_state="needs-check", patch_state="unapplied"
+            )
             self.log("Client.Check")
             if client.mode != "no-refresh":
                 self._check()
@@ -396,9 +398,7 @@ def _finished(host: Description) -> Description:
     if client is None or module is None or client.patch_state != "applying":
         return host
     client = dataclasses.replace(client, patch_state="applied", held_by=None)
-    return dataclasses.replace(
-        host, client=client, module=dataclasses.replace(module, transition=False, held_by=None)
-    )
+    return dataclasses.replace(host, client=client, module=dataclasses.replace(module, transition=False, held_by=None))
 
 
 def _block(host: Description) -> str:
@@ -407,5 +407,3 @@ def _block(host: Description) -> str:
     patched = "true" if client.patch_state in ("applied", "nothing-to-apply") else "false"
     kernel = identify(host.kernel).status_name
     return f'kernel: {kernel}\nfully-patched: {patched}\nversion: "{client.patch_version}"\n'
-
-

@@ -13,8 +13,7 @@ import io
 import re
 import tarfile
 
-from .signing import MARK
-
+_MARK = b"~Module signature appended~\n"
 _NOTE = re.compile(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", re.DOTALL)
 
 
@@ -46,7 +45,7 @@ def open_payload(archive: bytes, sha256: str) -> Payload:
     if len(modules) != 1:
         raise PayloadError(f"payload holds {len(modules)} modules")
     content = modules[0]
-    if not content.endswith(MARK):
+    if not content.endswith(_MARK):
         raise PayloadError("cannot verify module: no signature")
     note = _NOTE.search(content)
     if note is None:

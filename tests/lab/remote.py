@@ -19,10 +19,11 @@ import typing as t
 import urllib.parse
 from pathlib import Path
 
+from .authority import HOSTED_NAME
 from .descriptions import Client, Description
 from .root import CERTIFICATES
 
-HOSTED = "https://livepatch.canonical.com"
+HOSTED = f"https://{HOSTED_NAME}"
 """The server of a client that nobody configured. In the lab it is the lab's own server, under that name."""
 _ANSWER_SECONDS = 30
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
@@ -68,9 +69,7 @@ class Route:
     hosted: tuple[str, int]
     dial_seconds: float
 
-    def request(
-        self, method: str, url: str, body: dict[str, t.Any] | None = None, token: str | None = None
-    ) -> Answer:
+    def request(self, method: str, url: str, body: dict[str, t.Any] | None = None, token: str | None = None) -> Answer:
         """Ask a server, and return its answer. Raises `UnreachableError`."""
         address = urllib.parse.urlsplit(url)
         if address.scheme not in ("http", "https") or not address.hostname:
@@ -133,7 +132,7 @@ class Route:
 
     def _dial(self, name: str, port: int) -> socket.socket:
         place = (self._address(name), port)
-        if (name, port) == (urllib.parse.urlsplit(HOSTED).hostname, 443):
+        if (name, port) == (HOSTED_NAME, 443):
             place = self.hosted
         try:
             return socket.create_connection(place, timeout=self.dial_seconds)
@@ -179,7 +178,7 @@ def route(host: Description, client: Client, root: Path, server: str) -> Route:
     for line in (root / "etc/hosts").read_text(encoding="utf-8", errors="replace").splitlines():
         address, *called = line.partition("#")[0].split() or [""]
         names |= dict.fromkeys(called, address)
-    names[urllib.parse.urlsplit(HOSTED).hostname or ""] = "127.0.0.1"
+    names[HOSTED_NAME] = "127.0.0.1"
     trusted = (root / CERTIFICATES).read_text(encoding="utf-8", errors="replace")
     return Route(
         online=host.network,

@@ -221,7 +221,19 @@ def _system(tree: Tree, host: Description) -> None:
         ),
     )
     tree.text("var/lib/dpkg/arch", host.architecture)
-    tree.folders |= {"var/local", "var/log", "root", "home/ubuntu", "tmp", "run", "var/tmp", OWN, "dev", "sys/module", "proc/self"}
+    tree.folders |= {
+        "var/local",
+        "var/log",
+        "root",
+        "home/ubuntu",
+        "tmp",
+        "run",
+        "var/tmp",
+        OWN,
+        "dev",
+        "sys/module",
+        "proc/self",
+    }
     tree.folders |= {"usr/bin", "usr/sbin", "usr/lib", "usr/share", "usr/local/bin", "boot", "usr/lib/modules"}
     tree.links |= {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64", "var/run": "/run"}
 
@@ -385,6 +397,7 @@ def build_id_note(build_id: str) -> bytes:
 def _snapd(tree: Tree, host: Description) -> None:
     if host.snapd is None:
         return
+    tree.folders |= {"snap/bin", "var/snap"}
     tree.text("usr/lib/snapd/info", f"VERSION={host.snapd.version}")
     tree.text("var/lib/snapd/state.json", "{}")
     if host.snapd.running:

@@ -37,7 +37,7 @@ class Snapd:
     def install(self, channel: str) -> str:
         host = self._present.look()
         if host.client is not None:
-            return f'snap "{NAME}" is already installed, see \'snap help refresh\'\n'
+            return f"snap \"{NAME}\" is already installed, see 'snap help refresh'\n"
         if host.snapd is None or _version(host.snapd.version) < (2, 15):
             raise SnapError(f'snap "{NAME}" assumes unsupported features: snapd2.15 (try to upgrade snapd)')
         followed = _channel(channel or "stable")
