@@ -15,6 +15,7 @@ help:
 	@echo 'make lint         the part of it that runs no test'
 	@echo 'make unit         the unit tests'
 	@echo 'make integration  the tests that run Ansible'
+	@echo 'make docs         the documentation site, in .build/site/html'
 	@echo 'make bench        speed and memory, as ratios'
 	@echo 'make clean        remove what these made'
 
@@ -42,6 +43,11 @@ lint:
 unit integration:
 	@sh tests/tools/bootstrap.sh test
 	@$(CHECKS) --session $@
+
+.PHONY: docs
+docs:
+	@sh tests/tools/bootstrap.sh lint
+	@$(CHECKS) --session site
 
 .PHONY: clean
 clean:

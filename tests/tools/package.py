@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Build the collection's archive as a release would, and hold it against what users should get."""
+"""Build the collection's archive as a release would, hold it against what users should get, and let Galaxy read it."""
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -14,6 +16,17 @@ import trees
 OUTPUT = trees.BUILD / "dist"
 LARGEST = 1024 * 1024
 """Bytes. The collection is text: an archive above this has caught something that is not part of it."""
+# All that it can look at by itself. ansible-test is run apart, with every ansible-core that we support.
+_IMPORTER = """\
+[galaxy-importer]
+CHECK_CHANGELOG = True
+CHECK_REQUIRED_TAGS = True
+REQUIRE_V1_OR_GREATER = True
+RUN_ANSIBLE_DOC = True
+RUN_ANSIBLE_LINT = True
+RUN_ANSIBLE_TEST = False
+RUN_FLAKE8 = False
+"""
 WANTED = {"COPYING", "README.md", "MANIFEST.json", "FILES.json", "changelogs", "docs", "meta", "plugins"}
 ALLOWED = WANTED | {
     "CHANGELOG.md",
@@ -46,12 +59,29 @@ def complaints(archive: Path) -> list[str]:
     return found
 
 
+def import_into_galaxy(archive: Path) -> list[str]:
+    """Do what Galaxy does with an archive that is published there; what it warns of or refuses, one line each."""
+    settings = OUTPUT / "galaxy-importer.cfg"
+    settings.write_text(_IMPORTER, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "galaxy_importer.main", str(archive.resolve())],
+        cwd=OUTPUT,
+        env={**os.environ, "GALAXY_IMPORTER_CONFIG": str(settings)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = (done.stdout + done.stderr).splitlines()
+    found = [line for line in lines if re.match(r"(WARNING|ERROR|CRITICAL)\b", line)]
+    return found if found or done.returncode == 0 else [f"galaxy-importer ended with {done.returncode}", *lines[-5:]]
+
+
 def main() -> int:
     """Build in the current folder, print what is wrong, return the exit code."""
     for old in OUTPUT.glob("*.tar.gz"):
         old.unlink()
     archive = build(Path.cwd())
-    found = complaints(archive)
+    found = complaints(archive) + import_into_galaxy(archive)
     for complaint in found:
         print(f"{archive.name} {complaint}", file=sys.stderr)
     print(f"{archive.name}: {archive.stat().st_size} bytes")

@@ -8,8 +8,10 @@ checkout of their own get a copy.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,16 +33,30 @@ def copy_collection(collections: Path) -> Path:
     """Copy all files that git knows or would add, and return the copy: a git checkout of its own."""
     copy = collections / _COLLECTION
     shutil.rmtree(copy, ignore_errors=True)
+    for name, source in _files():
+        target = copy / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
+    _git(copy, "init", "--quiet")
+    _git(copy, "add", "--all")
+    return copy
+
+
+def fingerprint() -> str:
+    """One word for the names, the modes and the content of all files that git knows or would add."""
+    seen = hashlib.sha256()
+    for name, source in sorted(_files()):
+        content = str(source.readlink()).encode() if source.is_symlink() else source.read_bytes()
+        seen.update(f"{name}\0{source.lstat().st_mode:o}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    return seen.hexdigest()
+
+
+def _files() -> Iterator[tuple[str, Path]]:
     for name in _git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
         source = ROOT / name
         # A file that was deleted and not yet committed is still listed.
         if name and (source.is_file() or source.is_symlink()):
-            target = copy / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target, follow_symlinks=False)
-    _git(copy, "init", "--quiet")
-    _git(copy, "add", "--all")
-    return copy
+            yield name, source
 
 
 def _git(directory: Path, *arguments: str) -> str:
