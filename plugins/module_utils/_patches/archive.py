@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
 
 from .module_file import ELF_MAGIC
@@ -40,7 +41,7 @@ def unpack_module(data: bytes) -> bytes:
     ``truncated`` for an archive that ends too early, ``malformed`` for one that is damaged, holds anything but files
     and folders below it, is larger than it may be, or has no module or several.
     """
-    stream = TarStream(data)
+    stream = TarStream(io.BytesIO(data))
     module: bytes | None = None
     for name, size in stream.entries():
         head = stream.read(min(size, len(ELF_MAGIC)))

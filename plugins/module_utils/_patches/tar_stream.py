@@ -91,6 +91,8 @@ _DECOMPRESSORS: dict[bytes, c.Callable[[], _Decompressor]] = {
     b"\xfd7zXZ\0": _unxz,
 }
 
+_MAGIC_SIZE = max(map(len, _DECOMPRESSORS))
+
 
 def is_compressed(data: bytes) -> bool:
     """Whether this begins like bzip2, gzip or xz."""
@@ -100,10 +102,13 @@ def is_compressed(data: bytes) -> bool:
 class TarStream:
     """Reads a compressed archive. Every method raises `PatchFileError`, with ``truncated`` or ``malformed``."""
 
-    def __init__(self, data: bytes) -> None:
-        """`data` must be what `is_compressed` takes."""
-        self._source = io.BytesIO(data)
-        self._new = next(new for magic, new in _DECOMPRESSORS.items() if data.startswith(magic))
+    def __init__(self, source: t.BinaryIO, *, entries: int = _ENTRY_LIMIT, unpacked: int = UNPACKED_LIMIT) -> None:
+        """`source` must begin with what `is_compressed` takes. It may hold so many entries and bytes."""
+        self._source = source
+        self._entries, self._most = entries, unpacked
+        magic = source.read(_MAGIC_SIZE)
+        source.seek(-len(magic), io.SEEK_CUR)
+        self._new = next(new for start, new in _DECOMPRESSORS.items() if magic.startswith(start))
         self._decompressor = self._new()
         self._streams = 1
         self._unpacked = 0
@@ -116,7 +121,7 @@ class TarStream:
         """
         name: str | None = None
         size: int | None = None
-        for _header in range(_ENTRY_LIMIT):
+        for _header in range(self._entries):
             header = self.read(_BLOCK)
             if not any(header):
                 self._finish()
@@ -137,7 +142,7 @@ class TarStream:
                     yield entry_name, entry_size
                     self.skip(_padding(entry_size))
                 name = size = None
-        raise PatchFileError("malformed", f"the archive holds more than {_ENTRY_LIMIT} entries")
+        raise PatchFileError("malformed", f"the archive holds more than {self._entries} entries")
 
     def read(self, size: int) -> bytes:
         """Exactly this many bytes."""
@@ -194,8 +199,8 @@ class TarStream:
             except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
                 raise PatchFileError("malformed", f"the compressed data is damaged: {error}") from error
             self._unpacked += len(unpacked)
-            if self._unpacked > UNPACKED_LIMIT:
-                raise PatchFileError("malformed", f"the archive unpacks to more than {UNPACKED_LIMIT >> 20} MiB")
+            if self._unpacked > self._most:
+                raise PatchFileError("malformed", f"the archive unpacks to more than {self._most >> 20} MiB")
             if unpacked:
                 return unpacked
 
