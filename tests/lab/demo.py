@@ -27,8 +27,9 @@ CHECK = [
 ]
 
 
-def main() -> int:
-    demo = REPOSITORY / "demo"
+def main(folder: str = "demo") -> int:
+    """Run it, and leave what it makes in a folder (of the repository, unless its path is absolute)."""
+    demo = REPOSITORY / folder
     started = time.monotonic()
     try:
         with running_fleet(demo / "lab") as fleet:
@@ -56,11 +57,12 @@ def environment(demo: Path) -> dict[str, str]:
     ours = {
         "ANSIBLE_CALLBACKS_ENABLED": "kernelops.livepatch.fleet_progress",
         "ANSIBLE_CONFIG": str(configuration),
-        "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / ".build" / "collections"),
+        # Named by the Makefile, or by whoever wants to see an installed collection at work.
+        "ANSIBLE_COLLECTIONS_PATH": os.environ["ANSIBLE_COLLECTIONS_PATH"],
         "ANSIBLE_NOCOWS": "1",
     }
     return {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")} | ours
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(*sys.argv[1:]))
