@@ -330,7 +330,7 @@ def _snapd(facts: HostFacts, minimum: str) -> Check:
             required=required,
             remedy="apt-get install snapd",
         )
-    numbers = _version_numbers(snapd.version)
+    numbers = version_numbers(snapd.version)
     if not numbers:
         return _check(
             "snapd",
@@ -340,7 +340,7 @@ def _snapd(facts: HostFacts, minimum: str) -> Check:
             required=required,
             remedy="check `snap version` and `systemctl status snapd` on the host",
         )
-    if numbers < _version_numbers(minimum):
+    if numbers < version_numbers(minimum):
         return _check(
             "snapd",
             "fail",
@@ -361,7 +361,7 @@ def _snapd(facts: HostFacts, minimum: str) -> Check:
     return _check("snapd", "pass", f"snapd {snapd.version} is new enough", found=snapd.version, required=required)
 
 
-def _version_numbers(version: str | None) -> tuple[int, ...]:
+def version_numbers(version: str | None) -> tuple[int, ...]:
     """The leading numbers of a version: 2.15.2ubuntu1 is (2, 15, 2); what is no version is empty."""
     match = _VERSION.match(version or "")
     return tuple(int(number) for number in match[0].split(".")) if match else ()

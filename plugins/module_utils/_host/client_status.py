@@ -45,7 +45,7 @@ _NOT_EXECUTABLE = (126, 127)
 """Exit codes with which a shell says that a command could not be run, or was not found."""
 
 _DIAL = "dial unix [^ ]{1,200} (?:connect: )?"
-_ERRORS = (
+STATUS_ERRORS = (
     ("interface_not_connected", re.compile(r"kernel-module-control interface not connected", re.IGNORECASE)),
     ("permission_denied", re.compile(rf"{_DIAL}permission denied", re.IGNORECASE)),
     ("daemon_down", re.compile(r"connection to the daemon failed", re.IGNORECASE)),
@@ -415,9 +415,11 @@ def _listed_fixes(value: object) -> Iterator[Fix]:
 
 
 def _explain(attempts: Sequence[Attempt]) -> ClientError:
-    messages = [_message(attempt.stderr) for attempt in attempts] + [_message(attempt.stdout) for attempt in attempts]
+    messages = [plain_text(attempt.stderr) for attempt in attempts] + [
+        plain_text(attempt.stdout) for attempt in attempts
+    ]
     for message in messages:
-        for error, pattern in _ERRORS:
+        for error, pattern in STATUS_ERRORS:
             found = pattern.search(message)
             if found:
                 return ClientError(error, message[0 if found.end() <= _ERROR_TEXT else found.start() :][:_ERROR_TEXT])
@@ -429,8 +431,8 @@ def _explain(attempts: Sequence[Attempt]) -> ClientError:
     return ClientError("unreadable_output", text)
 
 
-def _message(output: str) -> str:
-    """Return an output on one line, printable and without tokens."""
+def plain_text(output: str) -> str:
+    """Return an output on one line, printable and without what looks like a token."""
     head = output[:_MESSAGE_LIMIT]
     if len(head) < len(output):
         # A token that is cut in two could not be told any more.
