@@ -27,7 +27,7 @@ TOKEN = "token"  # noqa: S105  (the name of its mark)
 STOP, NO_APPLY = "stop", "no-apply"
 
 # None of these means anything in a URL, in JSON or to a shell.
-_TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,512}")
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]{4,512}")
 _LIVEPATCH_TOKEN = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PRO_TOKEN = re.compile(r"C[0-9A-Za-z]{20,63}")
 # What this module mends itself, or finds out better by enabling.
