@@ -87,6 +87,8 @@ snapd_down:
 store_unreachable:
   error: cannot install "canonical-livepatch": Post https://store.example/v2/snaps/refresh: dial tcp: lookup
   store.example: no such host
+snapd_too_old:
+  error: snap "canonical-livepatch" assumes unsupported features: snapd2.15 (try to upgrade snapd)
 snap_busy:
   error: snap "canonical-livepatch" has "install-snap" change in progress
 channel_unknown:

@@ -77,6 +77,7 @@ _CAUSES = (
     ("crash_lock", _pattern(r"may have caused kernel crash|lock file .{1,300} already exists")),
     ("not_seeded", _pattern(r"too early for operation|not yet seeded")),
     ("snapd_down", _pattern(r"cannot communicate with server|dial unix [^ ]{0,100}/snapd(?:-snap)?\.socket")),
+    ("snapd_too_old", _pattern(r"assumes unsupported features")),
     ("snap_busy", _pattern(r"change in progress")),
     (
         "channel_unknown",
@@ -102,7 +103,7 @@ _BROAD_CAUSES = (
         _pattern(
             r"dial tcp|no such host|connection refused|connection reset|network is unreachable|no route to host"
             r"|i/o timeout|context deadline exceeded|timeout exceeded|cannot send request|couldn't send req"
-            r"|unexpected eof|: eof\b|proxyconnect|tls handshake timeout|server communication failed"
+            r"|unexpected eof|: eof\b|proxyconnect|timeout awaiting|malformed http|server communication failed"
         ),
     ),
     ("server_refused", _pattern(r"\bstatus(?: code:?)? 4[0-9][0-9]\b")),

@@ -227,8 +227,10 @@ step_adopt() {
     keep token.mark "$lp_mark"
 }
 
-# by_curl: hands the token over as curl's configuration. Sets lp_exit to 9 where the daemon has no such door.
+# by_curl, by_nc: hand the token over, in curl's configuration, or in a request of our own. They set lp_exit to 9 where
+# the daemon has no such door.
 ask_by_curl() {
+    # The status comes last, so that no text of the daemon can be taken for it.
     emit "url = \"http://localhost/enable?auth-token=$lp_token\"
 " | bounded 100 curl -q -s -S -K - -X PUT --unix-socket "$lp_socket" --max-time 95 -w '\nstatus %{http_code}\n'
 }
@@ -238,7 +240,10 @@ by_curl() {
     case $lp_exit in
         28) lp_exit=124 ;;
         7) lp_exit=9 ;;
-        0) judge "${lp_said##*status }" ;;
+        0)
+            judge "${lp_said##*status }"
+            lp_said=${lp_said%status *}
+            ;;
     esac
 }
 
