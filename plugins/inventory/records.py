@@ -117,7 +117,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         problems: list[Problem] = []
         documents = _usable(_record_store.load(self._record_dirs(Path(path).parent)), problems)
         for line in assemble(documents, None, _now(), spool).lines:
-            record = json.loads(spool.read(line.document)) if line.document is not None else None
+            record = json.loads(spool.document(line.document)) if line.document is not None else None
             self._add(line, record, inert)
         self._warn(problems)
 

@@ -282,6 +282,24 @@ def _checker(annotation: t.Any) -> _Checker:
     return _choice_checker(arguments) if origin is t.Literal else _scalar_checker(_scalars(annotation))
 
 
+def is_section(key: str, value: object) -> bool:
+    """Tell whether a record of this schema can have this value under this key. An unknown key takes any value."""
+    if key == "schema":
+        return value == SCHEMA
+    checker = _sections().get(key)
+    try:
+        if checker is not None:
+            checker(value)
+    except RecordError:
+        return False
+    return True
+
+
+@functools.cache
+def _sections() -> dict[str, _Checker]:
+    return {key: _checker(kind) for key, kind in t.get_type_hints(Record).items()}
+
+
 def validate(document: object) -> Record:
     """Return the document as a record.
 

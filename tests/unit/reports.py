@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
@@ -16,7 +15,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report
     Rule,
     assemble,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.spool import Spool
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.spool import Spool, sections_of
 
 from .records import make_record
 
@@ -42,7 +41,7 @@ HOSTILE = (
 
 def recorded(record: Record) -> Recorded:
     """Return a record as a folder gives it."""
-    return Recorded(record, json.dumps(record).encode())
+    return Recorded(record, sections_of(record))
 
 
 def a_report(*documents: Document, hosts: list[str] | None = None) -> Report:

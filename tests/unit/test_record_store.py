@@ -20,6 +20,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report
     Problem,
     Recorded,
 )
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _record_reader
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._atomic_file import holds, write_atomically
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._record_store import (
     RecordStoreError,
@@ -64,7 +65,7 @@ def test_a_stored_record_is_found_again(tmp_path: Path) -> None:
     found = _load_one(path.parent)
     assert isinstance(found, Recorded)
     assert found.record == record
-    assert json.loads(found.line) == record
+    assert json.loads(b"{" + b",".join(found.sections) + b"}") == record
 
 
 def test_names_of_hosts_never_collide_or_leave_the_folder(tmp_path: Path) -> None:
@@ -246,9 +247,82 @@ def test_a_record_that_another_program_wrote_becomes_one_line_of_ascii(tmp_path:
         (tmp_path / "web1.json").write_bytes(text.encode())
         found = _load_one(tmp_path)
         assert isinstance(found, Recorded)
-        assert found.line.isascii()
-        assert not set(found.line) & {*b"\r\n", 0x7F}
-        assert json.loads(found.line) == json.loads(text)
+        line = b"{" + b",".join(found.sections) + b"}"
+        assert line.isascii()
+        assert not set(line) & {*b"\r\n", 0x7F}
+        assert json.loads(line) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place"),
+    [
+        (("client", None), "client"),
+        (("client", {"installed": True}), "client"),
+        (("schema", "kernelops.livepatch/record/01"), "schema"),
+        (("collected_at", "yesterday"), "collected_at"),
+    ],
+)
+def test_a_section_that_does_not_fit_is_named_among_others_that_are_known(
+    tmp_path: Path, wrong: tuple[str, object], place: str
+) -> None:
+    """In the form in which records are stored, each section is read for itself, and those that come again only once."""
+    record: dict[str, t.Any] = {**make_record("web2"), wrong[0]: wrong[1]}
+    absent = {key: value for key, value in make_record("web3").items() if key != place}
+    _write_sections(tmp_path / "web1.json", make_record("web1"))
+    _write_sections(tmp_path / "web2.json", record)
+    _write_sections(tmp_path / "web3.json", absent)
+    _write_sections(tmp_path / "web4.json", make_record("web4"))
+    documents = list(load([tmp_path]))
+    assert [document.record["host"] for document in documents if isinstance(document, Recorded)] == ["web1", "web4"]
+    assert [document.host for document in documents if isinstance(document, Problem)] == ["web2", "web3"]
+    assert all(place in document.message for document in documents if isinstance(document, Problem))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{\n  "host": "a",\n  "patch": 1 "x",\n  "client": {}\n}\n',
+        '{\n  "host": "a",\n  \n}\n',
+        '{\n  "host": "a"},\n  "patch": {\n}\n',
+        '{\n  "host": "a",\n  "host\n}\n',
+    ],
+)
+def test_what_is_no_json_as_a_whole_is_none_in_sections(tmp_path: Path, text: str) -> None:
+    (tmp_path / "web1.json").write_text(text)
+    assert _problem(tmp_path).id == "invalid_json"
+
+
+def test_a_key_that_comes_again_counts_with_its_last_value(tmp_path: Path) -> None:
+    _write_sections(tmp_path / "web1.json", make_record())
+    text = (tmp_path / "web1.json").read_text()
+    (tmp_path / "web1.json").write_text(text.replace("{", '{\n  "patch": null,', 1))
+    found = _load_one(tmp_path)
+    assert isinstance(found, Recorded)
+    assert found.record == make_record()
+    assert json.loads(b"{" + b",".join(found.sections) + b"}") == make_record()
+
+
+def test_a_large_record_is_read_to_its_end(tmp_path: Path) -> None:
+    for size in (65_000, 65_536, 66_000, 200_000):
+        record = make_record(patch__support="x" * size)
+        for length in {size, size + (-len(json.dumps(record, indent=2)) - 1) % 65536}:
+            record = make_record(patch__support="x" * length)
+            _write_sections(tmp_path / "web1.json", record)
+            found = _load_one(tmp_path)
+            assert isinstance(found, Recorded)
+            assert found.record == record
+
+
+def test_more_kinds_of_sections_than_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_record_reader, "_MEMORY", 4000)
+    records = [make_record(f"web{number:02}", patch__version=str(number % 5)) for number in range(20)]
+    for record in records:
+        store(tmp_path, record)
+    assert [document.record for document in load([tmp_path]) if isinstance(document, Recorded)] == records
+
+
+def _write_sections(path: Path, document: t.Mapping[str, object]) -> None:
+    path.write_text(json.dumps(document, indent=2) + "\n")
 
 
 def test_a_file_holds_a_text_besides_a_chunk_of_the_same_length(tmp_path: Path) -> None:

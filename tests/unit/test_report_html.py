@@ -12,6 +12,7 @@ import html.parser
 import json
 import re
 import typing as t
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -24,11 +25,11 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.html i
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
     Attempt,
     Problem,
-    Recorded,
     Report,
     Rule,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.text import visible
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._record_store import load
 
 from .records import make_record
 from .reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
@@ -146,17 +147,44 @@ def test_all_of_every_record_is_in_the_page() -> None:
     ]
 
 
-def test_a_record_reads_the_same_however_its_json_is_written() -> None:
-    record = make_record("web1", patch__version='}, "patch": {')
+def test_a_record_reads_the_same_however_its_json_is_written(tmp_path: Path) -> None:
+    record = make_record("web1", patch__version='}, "patch": {', client__server=', "client": {"last_check": "never"}')
     plain = json.dumps(record)
-    reordered = json.dumps(dict(reversed(record.items())))
-    wide = json.dumps(record, indent=4).replace("\n", "")
-    escaped = plain.replace('"client":', '"\\u0063lient":')
-    nested = json.dumps({"note": {"client": {}, "x": [{"patch": {}}, "\\"]}, **record})
-    repeated = json.dumps({"patch": 1})[:-1] + "," + plain[1:]
-    for text in (plain, reordered, wide, escaped, nested, repeated):
-        page = Page(a_report(Recorded(record, text.encode())))
-        assert records_of(page) == {"web1": expected(record)}
+    kernel = {"booted_at": "never", "kernel": None}
+    texts = [
+        plain,
+        json.dumps(record, indent=2) + "\n",
+        json.dumps(record, indent=2, separators=(",", " :\n\t ")) + "\n",
+        json.dumps(record, indent=2).replace("\n", "\r\n"),
+        json.dumps(record, indent=4).replace("\n", ""),
+        json.dumps(dict(reversed(record.items()))),
+        plain.replace('"client":', '"\\u0063lient":'),
+        json.dumps({"note": {"client": {}, "x": [{"patch": {}}, "\\"]}, **record}),
+        json.dumps({"patch": 1})[:-1] + "," + plain[1:],
+        '{\n  "patch": 1,\n  ' + plain[1:-1] + "\n}\n",
+        json.dumps({**record, "system": {"more": kernel, **record["system"], "last": kernel}}, indent=2) + "\n",
+        json.dumps(record, indent=2).replace('"booted_at"', '"booted\\u005fat"') + "\n",
+    ]
+    for text in texts:
+        (tmp_path / "web1.json").write_text(text, encoding="utf-8")
+        page = Page(a_report(*load([tmp_path])))
+        found = records_of(page)
+        for added in ("more", "last"):
+            found["web1"]["system"].pop(added, None)
+        assert found == {"web1": expected(record)}
+
+
+def test_what_is_a_hosts_own_is_never_that_of_another() -> None:
+    records = [
+        make_record("web1", system__kernel__booted_at="2026-01-01T00:00:01Z", client__last_check="2026-01-02"),
+        make_record("web2", system__kernel__booted_at="2026-01-01T00:00:03Z", client__last_check=None),
+        make_record("web3", system__kernel__booted_at=None, client__last_check='"last_check": "x"'),
+        make_record("web4", system__kernel__booted_at="2026-01-01T00:00:04Z", client__server='"last_check": "x"'),
+        make_record("web5", system__kernel__booted_at='\\"', client__server='"last_check": "x"'),
+    ]
+    assert records_of(Page(a_report(*map(recorded, records)))) == {
+        record["host"]: expected(record) for record in records
+    }
 
 
 def test_what_hosts_have_in_common_is_written_once() -> None:
@@ -207,7 +235,7 @@ def test_rules_and_problems_are_in_the_page() -> None:
     report = a_report(
         recorded(make_record("web1")), recorded(make_record("web2")), Problem("x", "/r/a.json", "cut off")
     )
-    lines = [report.lines[0], dataclasses.replace(report.lines[1], findings=(("well", "it is not"),))]
+    lines = [report.lines[0], report.lines[1]._replace(findings=(("well", "it is not"),))]
     page = Page(dataclasses.replace(report, lines=lines, rules=(rule("well"),), fleet_findings=(("seats", "full"),)))
     assert page.fleet["problems"] == [{"id": "x", "path": "/r/a.json", "message": "cut off", "host": None}]
     assert page.fleet["rules"] == [rule("well")._asdict()]

@@ -12,6 +12,8 @@ hosts (lists): parts are numbered as they come, from 0, and a host names its par
 from __future__ import annotations
 
 import base64
+import collections.abc as c
+import functools
 import hashlib
 import html
 import json
@@ -19,18 +21,24 @@ import re
 import typing as t
 from pathlib import Path
 
-from .report import URGENCY, HostLine, Report
+from .report import URGENCY, Finding, HostLine, Report
+from .spool import Place
 from .table import totals
 from .text import visible
 
 _PAGE = Path(__file__).parent / "page"
 _SCRIPTS = ("fleet.js", "view.js", "charts.js", "table.js", "details.js", "main.js")
 _PLACE = re.compile(r"@([a-z]+)@")
-_RECENT = 64
+_REMEMBERED = 512  # sections
+
+# Sections that a line of the report has already.
+_IN_LINE = ('"schema": ', '"host": ', '"collected_at": ')
+# What is each host's own in a section, sorted.
+_OWN_OF = {'"system"': ["booted_at", "machine_id_sha256"], '"client"': ["last_check"]}
+_LONGEST_KEY = len('"system"')
+_OWN = re.compile(r'"(booted_at|last_check|machine_id_sha256)"\s*:\s*(?:"([^"]*)"|null)')
 
 _ENCODE = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
-_DECODER = json.JSONDecoder()
-_MEMBER = re.compile(r'\s*[{,]\s*"((?:[^"\\]|\\.)*)"\s*:\s*')
 
 
 def render(report: Report) -> t.Iterator[str]:
@@ -123,11 +131,12 @@ def _visible(value: t.Any) -> t.Any:
     return value
 
 
-class _Known(t.NamedTuple):
-    """A section of a record as it was written there, and the number of its part."""
+class _Part(t.NamedTuple):
+    """A section that was read: its key, the number of its part, and what is the host's own in it, by name."""
 
-    text: str
+    key: str
     number: int
+    own: c.Mapping[str, str | None]
 
 
 class _Stream:
@@ -141,67 +150,53 @@ class _Stream:
         self._states = {state: index for index, state in enumerate(URGENCY)}
         self._numbers: dict[bytes, int] = {}
         self._new: list[str] = []
-        self._recent: dict[str, list[_Known]] = {name: [] for name in _SECTIONS}
+        self._known: dict[tuple[str, ...], _Part] = {}
+        self._part_of_findings = functools.lru_cache(_REMEMBERED)(self._findings)
 
     def host(self, line: HostLine) -> list[str]:
         """Return the new parts of a host and then the host, each as JSON."""
-        findings = self._part({"findings": _findings(line.findings)}) if line.findings else None
-        if line.document is None:
-            members = self._unreachable(line)
-        else:
-            members = self._recorded(self._report.spool.read(line.document))
-        row = _json([line.host, self._states[line.state], findings, *members])
+        findings = self._part_of_findings(line.findings) if line.findings else None
+        members = self._unreachable(line) if line.document is None else self._recorded(line, line.document)
+        row = _inert(_ENCODE([visible(line.host), self._states[line.state], findings, *members]))
         new, self._new = self._new, []
         return [*new, row]
 
+    def _findings(self, findings: tuple[Finding, ...]) -> int:
+        return self._part({"findings": _findings(findings)})
+
     def _unreachable(self, line: HostLine) -> list[object]:
-        last = line.last_record
         assessment = self._part({"reasons": line.reasons, "reboot_needed": None})
-        times = (line.attempted_at, last.collected_at, last.state) if last else (line.attempted_at, None, None)
-        return [assessment, *times]
+        return [assessment, *map(_visible, (line.attempted_at, *(line.last_record or (None, None))))]
 
-    def _recorded(self, text: str) -> list[object]:
-        found: dict[str, t.Any] = {}
-        texts: dict[str, str] = {}
-        place = 0
-        while member := _MEMBER.match(text, place):
-            key, begin = member[1], member.end()
-            if "\\" in key:
-                key = json.loads(f'"{key}"')
-            known = self._known(key, text, begin)
-            if known:
-                found[key], place = known, begin + len(known.text)
-            else:
-                found[key], place = _DECODER.raw_decode(text, begin)
-                texts[key] = text[begin:place]
-        sections = [self._section(name, found[name], texts) for name in _SECTIONS]
-        system, client = found["system"], found["client"]
-        # These differ from host to host, and would keep the rest from being shared.
-        system.pop("machine_id_sha256")
-        booted_at, last_check = system["kernel"].pop("booted_at"), client.pop("last_check")
-        shared = (self._part(part) for part in (system, client))
-        return [*sections, *shared, found["collected_at"], booted_at, last_check]
+    def _recorded(self, line: HostLine, document: Place) -> list[object]:
+        numbers: dict[str, int] = {}
+        own: dict[str, str | None] = {}
+        for text in self._report.spool.sections(document):
+            if not text.startswith(_IN_LINE):
+                self._section(text, numbers, own)
+        times = (line.collected_at, own["booted_at"], own["last_check"])
+        return [*(numbers[key] for key in _PARTS), *map(_visible, times)]
 
-    def _known(self, key: str, text: str, place: int) -> _Known | None:
-        """Return the section that begins at this place of a record, if a host of late had the same."""
-        # JSON says by itself where an object or a list ends: text that begins like a whole one is that one. To know
-        # sections again so, and not parse them, saves most of the time of a large fleet.
-        recent = self._recent.get(key, [])
-        for index, known in enumerate(recent):
-            if text.startswith(known.text, place):
-                if index:
-                    recent.insert(0, recent.pop(index))
-                return known
-        return None
+    def _section(self, text: str, numbers: dict[str, int], own: dict[str, str | None]) -> None:
+        # A section that a host of late had too is known by its text. Not to parse it saves most of the time.
+        around, names, values = _apart(text)
+        part = self._known.get(around)
+        if part is None:
+            part = self._read(text)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[around] = part
+        numbers[part.key] = part.number
+        own.update(zip(names, values, strict=True) if names else part.own)
 
-    def _section(self, name: str, section: t.Any, texts: dict[str, str]) -> int:
-        if isinstance(section, _Known):
-            return section.number
-        number = self._part(_SECTIONS[name](self, section))
-        recent = self._recent[name]
-        recent.insert(0, _Known(texts[name], number))
-        del recent[_RECENT:]
-        return number
+    def _read(self, text: str) -> _Part:
+        [(key, value)] = json.loads(f"{{{text}}}").items()
+        own: dict[str, str | None] = {}
+        if key == "system":
+            own = {"machine_id_sha256": value.pop("machine_id_sha256"), "booted_at": value["kernel"].pop("booted_at")}
+        elif key == "client":
+            own = {"last_check": value.pop("last_check")}
+        return _Part(key, self._part(_PARTS[key](self, value)) if key in _PARTS else -1, own)
 
     def _part(self, part: dict[str, t.Any]) -> int:
         digest = hashlib.sha256(_ENCODE(part).encode("ascii")).digest()
@@ -223,18 +218,36 @@ class _Stream:
     def _kernel_patches(self, patches: list[dict[str, t.Any]]) -> dict[str, t.Any]:
         return {"modules": patches}
 
-    def _collector(self, collector: dict[str, t.Any]) -> dict[str, t.Any]:
-        return collector
-
     def _assessment(self, assessment: dict[str, t.Any]) -> dict[str, t.Any]:
         # Its state is the host's.
         return {"reasons": assessment["reasons"], "reboot_needed": assessment["reboot_needed"]}
 
+    def _as_it_is(self, section: dict[str, t.Any]) -> dict[str, t.Any]:
+        return section
 
-_SECTIONS: dict[str, t.Callable[[_Stream, t.Any], dict[str, t.Any]]] = {
+
+_PARTS: dict[str, t.Callable[[_Stream, t.Any], dict[str, t.Any]]] = {
     "assessment": _Stream._assessment,
     "eligibility": _Stream._eligibility,
     "patch": _Stream._patch,
     "kernel_patches": _Stream._kernel_patches,
-    "collector": _Stream._collector,
+    "collector": _Stream._as_it_is,
+    "system": _Stream._as_it_is,
+    "client": _Stream._as_it_is,
 }
+
+
+def _apart(text: str) -> tuple[tuple[str, ...], list[str], list[str | None]]:
+    """Take what differs from host to host out of a section: the text around it, the names, and the values.
+
+    Without these, parts of ``system`` and ``client`` would not be shared.
+    """
+    wanted = _OWN_OF.get(text[:_LONGEST_KEY])
+    # Without a backslash, text has quotation marks around its strings only, so that names and values are just these.
+    if wanted is None or "\\" in text:
+        return (text,), [], []
+    pieces = _OWN.split(text)
+    names = pieces[1::3]
+    if sorted(names) != wanted:
+        return (text,), [], []
+    return (*pieces[::3], *names), names, pieces[2::3]

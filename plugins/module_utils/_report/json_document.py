@@ -23,7 +23,7 @@ def render(report: Report) -> t.Iterator[str]:
     yield from _list("findings", (as_line(_finding(report, *found)) for found in report.findings()), ",")
     recorded = (line.document for line in report.lines if line.document is not None)
     unreachable = (line for line in report.lines if line.document is None)
-    yield from _list("records", (report.spool.read(place).rstrip("\n") for place in recorded), ",")
+    yield from _list("records", map(report.spool.document, recorded), ",")
     yield from _list("unreachable", (as_line(unreachable_document(line)) for line in unreachable), "")
     yield "}\n"
 

@@ -16,4 +16,4 @@ def render(report: Report) -> t.Iterator[str]:
         if line.document is None:
             yield as_line(unreachable_document(line)) + "\n"
         else:
-            yield report.spool.read(line.document)
+            yield report.spool.document(line.document) + "\n"

@@ -16,7 +16,7 @@ import re
 import typing as t
 
 from .._record import STATES, Reason, Record, State
-from .spool import Spool
+from .spool import Place, Spool, Writer
 from .text import visible
 
 ATTEMPT_SCHEMA = "kernelops.livepatch/attempt/1"
@@ -28,10 +28,10 @@ _RANK = {state: rank for rank, state in enumerate(URGENCY)}
 
 
 class Recorded(t.NamedTuple):
-    """A record, and the same as one line of JSON in pure ASCII, without its line end."""
+    """A record, and its sections as `spool.sections_of` writes them."""
 
     record: Record
-    line: bytes
+    sections: tuple[bytes, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,20 +85,15 @@ class Judgement(t.Protocol):
         """The rules that a host without a record of this run breaks; `document` is what is left to look at."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class LastRecord:
+class LastRecord(t.NamedTuple):
     """When, and in which state, a host that is now unreachable was last seen."""
 
     collected_at: str
     state: State
 
-    def as_dict(self) -> dict[str, str]:
-        return dataclasses.asdict(self)
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class HostLine:
-    """One host of the report. `document` is its JSON text in the spool; an unreachable host has none.
+class HostLine(t.NamedTuple):
+    """One host of the report. `document` is its record in the spool; an unreachable host has none.
 
     `enabled` and `machine_id_sha256` are as last seen, also of a host that is unreachable now.
     """
@@ -112,13 +107,13 @@ class HostLine:
     client: str | None = None
     support: str | None = None
     upgrade_required_by: str | None = None
-    reasons: list[Reason] = dataclasses.field(default_factory=list)
+    reasons: t.Sequence[Reason] = ()
     last_record: LastRecord | None = None
     last_check: str | None = None
     enabled: bool | None = None
     machine_id_sha256: str | None = None
     findings: tuple[Finding, ...] = ()
-    document: int | None = None
+    document: Place | None = None
 
     @property
     def message(self) -> str | None:
@@ -134,6 +129,9 @@ class HostLine:
     def next_step(self) -> str | None:
         """What to do, if anything."""
         return self.reasons[0]["remedy"] if self.reasons else None
+
+
+Condensed: t.TypeAlias = "HostLine | Attempt | Problem"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,7 +202,7 @@ class Report:
         for host, finding in findings:
             of_host[host].append(finding)
         lines = [
-            dataclasses.replace(line, findings=(*line.findings, *of_host[line.host])) if line.host in of_host else line
+            line._replace(findings=(*line.findings, *of_host[line.host])) if line.host in of_host else line
             for line in self.lines
         ]
         of_fleet = (*self.fleet_findings, *of_host[None])
@@ -236,23 +234,48 @@ def assemble(
     """Make the report of these hosts, or of every host that the documents know.
 
     The newest record of a host wins, and a failed attempt that is newer than it makes the host unreachable.
-    `generated_at` is RFC 3339 in UTC. Each host is judged while its record is at hand, for not all fit in memory.
+    `generated_at` is RFC 3339 in UTC.
     """
+    return merge(condense(documents, spool.writer(), judgement), hosts, generated_at, spool, judgement)
+
+
+def condense(documents: t.Iterable[Document], writer: Writer, judgement: Judgement | None) -> list[Condensed]:
+    """Make each record the line of its host, and put the whole of it away: not all records fit in memory.
+
+    Each host is judged here, while its record is at hand.
+    """
+    condensed: list[Condensed] = [
+        _line(document.record, writer.append(document.sections), judgement)
+        if isinstance(document, Recorded)
+        else document
+        for document in documents
+    ]
+    writer.flush()
+    return condensed
+
+
+def merge(
+    condensed: t.Iterable[Condensed],
+    hosts: t.Sequence[str] | None,
+    generated_at: str,
+    spool: Spool,
+    judgement: Judgement | None,
+) -> Report:
+    """Make the report of what `condense` has made of the documents."""
     recorded: dict[str, HostLine] = {}
     attempts: dict[str, Attempt] = {}
     problems: list[Problem] = []
-    for document in documents:
-        if isinstance(document, Problem):
-            problems.append(document)
+    for document in condensed:
+        if isinstance(document, HostLine):
+            previous = recorded.get(document.host)
+            if previous is None or _moment(document.collected_at) > _moment(previous.collected_at):
+                recorded[document.host] = document
         elif isinstance(document, Attempt):
             known = attempts.get(document.host)
             if known is None or _moment(document.attempted_at) > _moment(known.attempted_at):
                 attempts[document.host] = document
         else:
-            record, text = document
-            previous = recorded.get(record["host"])
-            if previous is None or _moment(record["collected_at"]) > _moment(previous.collected_at):
-                recorded[record["host"]] = _line(record, spool.append(text), judgement)
+            problems.append(document)
     unusable = {problem.host: problem for problem in reversed(problems) if problem.host is not None}
     known_hosts = {**recorded, **attempts, **unusable}
     asked_for = dict.fromkeys(hosts if hosts is not None else known_hosts)
@@ -271,11 +294,11 @@ def unreachable_document(line: HostLine) -> dict[str, t.Any]:
         "host": line.host,
         "attempted_at": line.attempted_at,
         "assessment": {"state": line.state, "reasons": line.reasons, "reboot_needed": None},
-        "last_record": line.last_record.as_dict() if line.last_record else None,
+        "last_record": line.last_record._asdict() if line.last_record else None,
     }
 
 
-def _line(record: Record, place: int, judgement: Judgement | None) -> HostLine:
+def _line(record: Record, place: Place, judgement: Judgement | None) -> HostLine:
     kernel = record["system"]["kernel"]
     return HostLine(
         host=record["host"],
@@ -324,7 +347,7 @@ def _counted(
     )
     if judgement is None:
         return gone
-    return dataclasses.replace(gone, findings=judgement.of_unreachable(unreachable_document(gone)))
+    return gone._replace(findings=judgement.of_unreachable(unreachable_document(gone)))
 
 
 def _reason(identifier: str, message: str, remedy: str) -> Reason:

@@ -8,29 +8,73 @@ A large fleet's records do not fit in memory, and reading their files twice coul
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import typing as t
 
-_IN_MEMORY = 32 * 1024 * 1024  # bytes; a fleet of a few thousand hosts never touches the disk
+_BUFFER = 1024 * 1024  # bytes
+
+
+class Place(t.NamedTuple):
+    """Where a document is: in which file, from which byte on, and how many bytes of it."""
+
+    file: int
+    begin: int
+    size: int
 
 
 class Spool:
-    """Documents as one line of JSON each, in an unnamed temporary file that is gone when the process is."""
+    """Documents, each as its sections, in unnamed temporary files that are gone when the processes are.
+
+    A process that is forked from this one can read and go on writing, each process to a writer of its own.
+    """
 
     def __init__(self) -> None:
-        self._file: t.IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)
+        self._files: list[t.IO[bytes]] = []
+
+    def writer(self) -> Writer:
+        """A file more."""
+        self._files.append(tempfile.TemporaryFile(buffering=_BUFFER))
+        return Writer(len(self._files) - 1, self._files[-1])
+
+    def sections(self, place: Place) -> list[str]:
+        """The sections of the document that was kept at this place, each a member of a JSON object."""
+        return self._read(place).split("\n")
+
+    def document(self, place: Place) -> str:
+        """The document that was kept at this place: one line of JSON, without a line end."""
+        return f"{{{self._read(place).replace(_JOINT, _JSON_JOINT)}}}"
+
+    def _read(self, place: Place) -> str:
+        return os.pread(self._files[place.file].fileno(), place.size, place.begin).decode("ascii")
+
+
+_JOINT = "\n"  # never within JSON text that is on one line
+_JSON_JOINT = ", "
+
+
+class Writer:
+    """Fills one file of a spool."""
+
+    def __init__(self, number: int, file: t.IO[bytes]) -> None:
+        self._number = number
+        self._file = file
         self._end = 0
 
-    def append(self, line: bytes) -> int:
-        """Keep the line of a document, and return its place for `read`. All lines come before the first `read`."""
-        place = self._end
-        self._end += self._file.write(line) + self._file.write(b"\n")
+    def append(self, sections: t.Iterable[bytes]) -> Place:
+        """Keep a document, of sections as `sections_of` makes them. It can be read after `flush`."""
+        place = Place(self._number, self._end, self._file.write(_JOINT.encode().join(sections)))
+        self._end += place.size
         return place
 
-    def read(self, place: int) -> str:
-        """Return the line that was kept at this place, with its line end."""
-        self._file.seek(place)
-        return self._file.readline().decode("ascii")
+    def flush(self) -> None:
+        """Make all that was appended readable."""
+        self._file.flush()
+
+
+def sections_of(document: t.Mapping[str, object]) -> tuple[bytes, ...]:
+    """Write the members of a document as JSON, each on one line of pure ASCII."""
+    return tuple(f"{as_line(key)}: {as_line(value)}".encode("ascii") for key, value in document.items())
 
 
 def as_line(document: object) -> str:

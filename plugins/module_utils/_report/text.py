@@ -34,6 +34,8 @@ def shorten(text: str, columns: int) -> str:
     """Cut visible text to at most so many columns; an ellipsis shows that something is gone."""
     if width(text) <= columns:
         return text
+    if text.isascii():
+        return text[: columns - 1].rstrip() + ELLIPSIS
     kept: list[str] = []
     room = columns - 1
     for character in text:
@@ -46,6 +48,8 @@ def shorten(text: str, columns: int) -> str:
 
 def pad(text: str, columns: int) -> str:
     """Cut or fill visible text to exactly so many columns."""
+    if text.isascii() and len(text) <= columns:
+        return text.ljust(columns)
     text = shorten(text, columns)
     return text + " " * (columns - width(text))
 
