@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import collections.abc as c
+import contextlib
 import datetime
 import difflib
+import gc
+import itertools
 import typing as t
 from pathlib import Path
 
@@ -17,15 +21,21 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rul
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import table
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import FORMATS
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report, assemble
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.spool import Spool
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import FORMATS, halves
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
+    Condensed,
+    Report,
+    condense,
+    merge,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.spool import Spool, Writer
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.text import visible
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import (
     _atomic_file,
     _record_store,
     _report_rules,
     _screen,
+    _two_processes,
 )
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
 
@@ -33,6 +43,9 @@ _FILE_STEM = "fleet"
 _MOST_ON_TERMINAL = 200
 _NAMED_IN_FAILURE = 5
 _FLEET = "the fleet"
+_FEW_HOSTS = 2000
+_Share = t.TypeVar("_Share")
+_Result = t.TypeVar("_Result")
 _FORMATS_OF_RULES = {"junit", "sarif"}
 
 
@@ -49,13 +62,16 @@ class ActionModule(LivepatchAction):
     }
 
     def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
+        with _without_collector():
+            return self._report(options)
+
+    def _report(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
         now = datetime.datetime.now(datetime.timezone.utc)
         judgement = self._judgement(options, now)
         _check_fail_on(options["fail_on"], judgement)
         record_dirs = [Path(folder).absolute() for folder in options["record_dir"]]
         targets = _targets(options["output_dir"], options["formats"], record_dirs)
-        documents = _record_store.load(record_dirs)
-        report = assemble(documents, options["hosts"], now.strftime("%Y-%m-%dT%H:%M:%SZ"), Spool(), judgement)
+        report = _assembled(_record_store.find(record_dirs), options["hosts"], now, judgement)
         if not report.lines:
             raise ActionError(_nothing_to_report(record_dirs, report), problems=_problems(report))
         report = judgement.with_fleet(report, options["seats"])
@@ -105,21 +121,67 @@ class ActionModule(LivepatchAction):
 
     def _write(self, report: Report, targets: dict[str, Path]) -> bool:
         """Write what differs, or in check mode only find out, and tell whether anything does."""
-        changed = False
-        for name, path in targets.items():
-            layout = FORMATS[name]
-            try:
-                if _atomic_file.holds(path, layout.render(report), besides=layout.time_chunk):
-                    continue
-                changed = True
-                if not self.check_mode:
-                    _atomic_file.write_atomically(path, layout.render(report))
-            except OSError as error:
-                raise ActionError(
-                    f"Cannot write the report to {path}: {error.strerror or error}. Give the user who runs Ansible "
-                    "write access to that folder, and room on its disk, or choose another output_dir."
-                ) from error
-        return changed
+
+        def write(names: list[str]) -> list[bool]:
+            return [self._write_one(report, name, targets[name]) for name in names]
+
+        return any(itertools.chain(*_shared_out(write, halves(targets), len(report.lines))))
+
+    def _write_one(self, report: Report, name: str, path: Path) -> bool:
+        layout = FORMATS[name]
+        try:
+            if _atomic_file.holds(path, layout.render(report), besides=layout.time_chunk):
+                return False
+            if not self.check_mode:
+                _atomic_file.write_atomically(path, layout.render(report))
+        except OSError as error:
+            raise ActionError(
+                f"Cannot write the report to {path}: {error.strerror or error}. Give the user who runs Ansible "
+                "write access to that folder, and room on its disk, or choose another output_dir."
+            ) from error
+        return True
+
+
+@contextlib.contextmanager
+def _without_collector() -> c.Iterator[None]:
+    """Let no collector of garbage look through a large fleet again and again: a report leaves no cycles."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _assembled(
+    found: list[_record_store.Found],
+    hosts: list[str] | None,
+    now: datetime.datetime,
+    judgement: _report_rules.Judgement,
+) -> Report:
+    spool = Spool()
+    middle = len(found) // 2
+    shares = [(part, spool.writer()) for part in (found[:middle], found[middle:])]
+
+    def condensed(share: tuple[list[_record_store.Found], Writer]) -> list[Condensed]:
+        part, writer = share
+        return condense(_record_store.read(part), writer, judgement)
+
+    lines = itertools.chain(*_shared_out(condensed, shares, len(found)))
+    return merge(lines, hosts, now.strftime("%Y-%m-%dT%H:%M:%SZ"), spool, judgement)
+
+
+def _shared_out(work: c.Callable[[_Share], _Result], shares: c.Sequence[_Share], hosts: int) -> list[_Result]:
+    """Do the shares of work, two at the same time where that saves more than a second process takes."""
+    shares = [share for share in shares if share]
+    if len(shares) < 2 or hosts < _FEW_HOSTS:
+        return [work(share) for share in shares]
+    try:
+        return [*_two_processes.in_two(work, *shares)]
+    except _two_processes.LostProcessError as error:
+        raise ActionError(
+            f"The report is not complete: {error}. See in the log of the controller's system whether memory was short, "
+            "and try again."
+        ) from error
 
 
 def _check_fail_on(names: list[str], judgement: _report_rules.Judgement) -> None:

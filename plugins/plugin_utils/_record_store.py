@@ -36,6 +36,10 @@ from ansible_collections.kernelops.livepatch.plugins.plugin_utils._record_reader
 _LONGEST_STEM = 200  # with a suffix still below 255 bytes, the longest name that common file systems take
 
 
+Found: t.TypeAlias = "tuple[str, str] | Problem"
+"""The folder and name of a file to be read, or why a folder cannot be."""
+
+
 class RecordStoreError(Exception):
     """A folder of records cannot be used. The message says what, where, why and what to do."""
 
@@ -65,17 +69,29 @@ def load(record_dirs: t.Sequence[Path]) -> t.Iterator[Document]:
 
     Nothing raises: one bad file or folder never hides the rest. A host can occur several times.
     """
-    reader = RecordReader()
+    return read(find(record_dirs))
+
+
+def find(record_dirs: t.Sequence[Path]) -> list[Found]:
+    """Name what there is to read in these folders."""
+    found: list[Found] = []
     for record_dir in record_dirs:
         folder = str(record_dir)
         try:
-            with os.scandir(record_dir) as entries:
+            with os.scandir(folder) as entries:
                 names = sorted(entry.name for entry in entries if _may_be_document(entry))
         except OSError as error:
-            yield Problem("folder_unreadable", folder, f"this folder cannot be read: {why(error)}")
+            found.append(Problem("folder_unreadable", folder, f"this folder cannot be read: {why(error)}"))
             continue
-        for name in names:
-            yield reader.read(folder, name)
+        found += [(folder, name) for name in names]
+    return found
+
+
+def read(found: t.Iterable[Found]) -> t.Iterator[Document]:
+    """Read what was found, or some of it."""
+    reader = RecordReader()
+    for each in found:
+        yield each if isinstance(each, Problem) else reader.read(*each)
 
 
 def _may_be_document(entry: os.DirEntry[str]) -> bool:

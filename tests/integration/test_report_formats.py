@@ -18,7 +18,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _record_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report import formats
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import assemble
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.spool import Spool
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _atomic_file, _record_store
 from tests.lab.fleet import Fleet
 from tests.unit.records import make_record
 from tests.unit.reports import HOSTILE, hostile_record
@@ -96,6 +99,28 @@ def test_every_format_tells_the_same(controller: Controller) -> None:
     families = {family.name: family for family in text_string_to_metric_families(controller.written("fleet.prom"))}
     counted = {sample.labels["rule"]: sample.value for sample in families["livepatch_rule_findings"].samples}
     assert {rule: value for rule, value in counted.items() if value} == {rule: len(broken[rule]) for rule in broken}
+
+
+def test_a_large_fleet_is_read_and_written_by_two_processes_as_by_one(controller: Controller) -> None:
+    others: list[t.Any] = ["disabled", "stale", "protected"]
+    for number in range(2200):
+        _record_store.store(controller.records, make_record(f"host-{number}", others[number % 3]))
+    (controller.records / "host-9999.json").write_text("{")
+    options = {"livepatch_report_formats": list(formats.FORMATS), "livepatch_fail_on": [], "livepatch_rules": []}
+    outcome = controller.playbook(**options)
+    assert outcome.code == 0, outcome.output
+    assert outcome.result("localhost")["changed"]
+    generated_at = json.loads(controller.written("fleet.json"))["generated_at"]
+    report = assemble(_record_store.load([controller.records]), None, generated_at, Spool())
+    assert len(report.lines) == 2205
+    for layout in formats.FORMATS.values():
+        assert _atomic_file.holds(
+            controller.folder / "livepatch-report" / f"fleet{layout.suffix}", layout.render(report)
+        )
+    (controller.folder / "livepatch-report" / "fleet.csv").unlink()
+    (controller.folder / "livepatch-report" / "fleet.csv").mkdir()
+    outcome = controller.playbook(**options)
+    assert "fleet.csv: Is a directory. Give the user who runs Ansible" in _message(outcome)
 
 
 def test_the_table_ends_with_the_rules_that_are_broken(controller: Controller) -> None:

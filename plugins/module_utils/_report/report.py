@@ -152,6 +152,10 @@ class Report:
 
     def states(self) -> dict[State, int]:
         """Hosts per state, every state, in the order of the record's schema."""
+        return self._states
+
+    @functools.cached_property
+    def _states(self) -> dict[State, int]:
         counts = collections.Counter(line.state for line in self.lines)
         return {state: counts[state] for state in STATES}
 
@@ -185,6 +189,10 @@ class Report:
 
     def findings_by_rule(self) -> dict[str, int]:
         """How often each rule is broken, every rule, in the order of the rules."""
+        return self._findings_by_rule
+
+    @functools.cached_property
+    def _findings_by_rule(self) -> dict[str, int]:
         counts = collections.Counter(rule for _line, (rule, _message) in self.findings())
         return {rule.id: counts[rule.id] for rule in self.rules}
 
@@ -210,6 +218,10 @@ class Report:
 
     def summary(self) -> dict[str, t.Any]:
         """Count the hosts, as plain data that is safe to show. Only reachable hosts have times, kernels and patches."""
+        return self._summary
+
+    @functools.cached_property
+    def _summary(self) -> dict[str, t.Any]:
         seen = [line for line in self.lines if line.collected_at is not None]
         times = [line.collected_at for line in seen if line.collected_at is not None]
         return {
