@@ -15,7 +15,8 @@ from ansible.release import __version__ as ansible_core_version
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils import _record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.host_record import make_record, timestamp
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _host_probe, _record_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.trust import TrustAnchors
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _host_probe, _record_store, _trust
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._version import COLLECTION_VERSION
 
@@ -23,6 +24,8 @@ from ansible_collections.kernelops.livepatch.plugins.plugin_utils._version impor
 class ActionModule(LivepatchAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         **_host_probe.PROBE_ARGUMENTS,
+        **_trust.TRUST_ARGUMENTS,
+        "verify": {"type": "str", "choices": ["auto", "file", "off"], "default": "auto"},
         "record_dir": {"type": "path"},
     }
 
@@ -40,8 +43,12 @@ class ActionModule(LivepatchAction):
 
     def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
         policy = _host_probe.load_policy(options["policy"])
+        anchors = self._anchors(options)
+        wanted = options["verify"] if anchors else "off"
         started = datetime.datetime.now(datetime.timezone.utc)
-        facts = _host_probe.probe_host(self, options)
+        facts = _host_probe.probe_host(
+            self, options, wanted, certificate=anchors is not None and bool(anchors.unmet_pins)
+        )
         record = make_record(
             self.host,
             facts,
@@ -49,6 +56,7 @@ class ActionModule(LivepatchAction):
             collector=_record.Collector(collection=COLLECTION_VERSION, ansible_core=ansible_core_version),
             collected_at=started,
             service_word=_host_probe.asked_service_word(options, facts),
+            anchors=anchors,
         )
         if not options["record_dir"]:
             return {"record": record}
@@ -57,6 +65,14 @@ class ActionModule(LivepatchAction):
         except _record_store.RecordStoreError as error:
             raise ActionError(str(error), error_id="record_not_stored", record=record) from error
         return {"record": record, "record_file": str(stored)}
+
+    @staticmethod
+    def _anchors(options: dict[str, t.Any]) -> TrustAnchors | None:
+        """Whom to trust, or nobody where no signature is to be verified here."""
+        verify = options["verify"]
+        if verify == "off" or (verify == "auto" and _trust.usual_trust_is_impossible(options)):
+            return None
+        return _trust.trust_anchors(options)
 
     def _note_failure(self, cause: str, message: str, remedy: str | None) -> None:
         """Write the attempt down. Where that fails too, the failure that is told already has to do."""

@@ -24,7 +24,22 @@ extends_documentation_fragment:
   - kernelops.livepatch.attributes.action_group
   - kernelops.livepatch.attributes.host
   - kernelops.livepatch.probe
+  - kernelops.livepatch.trust
+requirements:
+  - cryptography >= 41 on the controller, to verify signatures there
 options:
+  verify:
+    description:
+      - How to verify the live patches that the kernel has loaded. See RV(record.kernel_patches[].verification).
+      - V(auto) has the host send the digest of the file that a patch was loaded from, and the signature that follows
+        the module in it, some 2 KB in the same round trip. Where that cannot be had, or not be judged, the kernel's own
+        word counts, and then the client's. So it is where C(cryptography) is not on the controller and nobody but
+        Canonical is to be trusted.
+      - V(file) has the host send the whole file, of up to 8 MiB, instead.
+      - V(off) leaves it to the kernel and the client.
+    type: str
+    choices: [auto, file, "off"]
+    default: auto
   record_dir:
     description:
       - Folder on the controller in which the record is stored, as C(<host>.json). It is made where it does not exist.
@@ -47,6 +62,11 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: livepatch.record.assessment.state == 'protected'
     fail_msg: "{{ livepatch.record.assessment.reasons[0].message }}"
+
+- name: Verify the file of the running patch on the controller, against a signer of your own
+  kernelops.livepatch.patch_info:
+    verify: file
+    trusted_certificates: [keys/signing.pem]
 
 - name: Keep a record of each host for reports
   kernelops.livepatch.patch_info:
@@ -245,8 +265,13 @@ record:
         verification:
           description:
             - How far its signature is verified, with C(level), C(result), C(signer), C(key_id) and C(sha512).
+            - At level V(file), the controller has verified the signature of the whole file, and the module that runs
+              has the file's build ID. At level V(digest), it has verified the signature of what the host says it holds.
             - At level V(kernel) the kernel carries the live patch key and checked the module itself when it was loaded.
               At level V(client) only the client vouches for it.
+            - The result is V(verified), V(failed), or V(not_checked) where no signature could be judged. One that has
+              V(failed) makes the host V(tampered).
+            - The C(sha512) is that of the module without its signature, where the host or the file gave it.
           type: dict
           sample: {"level": "kernel", "result": "verified", "signer": "Canonical Ltd. Live Patch Signing",
                    "key_id": "14df34d1a87cf37625abec039ef2bf521249b969", "sha512": null}

@@ -61,11 +61,23 @@ def load_policy(wanted: object) -> Policy:
         raise ActionError(message, error_id="policy_unusable") from error
 
 
-def probe_host(action: LivepatchAction, options: Mapping[str, t.Any]) -> HostFacts:
+def probe_variables(options: Mapping[str, t.Any], verify: str = "off", *, certificate: bool = False) -> dict[str, str]:
+    """What the script ``probe`` is told. `verify` is ``auto``, ``file`` or ``off``; `certificate` asks for that of the
+    host's client."""
+    return {
+        "server": options["server"] or "",
+        "network": "1" if options["network"] else "",
+        "verify": "" if verify == "off" else verify,
+        "certificate": "1" if certificate else "",
+    }
+
+
+def probe_host(
+    action: LivepatchAction, options: Mapping[str, t.Any], verify: str = "off", *, certificate: bool = False
+) -> HostFacts:
     """Look at the task's host, in one round trip. Raises `ActionError`, and what the connection raises."""
-    variables = {"server": options["server"] or "", "network": "1" if options["network"] else ""}
     try:
-        return read_facts(run_script(action, "probe", variables))
+        return read_facts(run_script(action, "probe", probe_variables(options, verify, certificate=certificate)))
     except HostShellError as error:
         raise ActionError(f"{error}; {error.remedy}", error_id=error.id, remedy=error.remedy) from error
 

@@ -29,6 +29,9 @@ _SCRIPTS = {
 SECTION_LIMIT = 262_144
 """Bytes that one section may bring, on each stream."""
 
+FILE_LIMIT = 11_600_000
+"""The same for a file, in base64: 8 MiB, and some more, so that one that is larger shows."""
+
 _WRONG_PASSWORD = re.compile(
     r"(?i)incorrect (\S+ )?password|sorry, try again|duplicate become password|authentication failure"
 )
@@ -84,7 +87,7 @@ def compose(name: str | Sequence[str], nonce: str, variables: Mapping[str, str])
     values = {"nonce": nonce, **variables}
     head = "".join(f"lp_{key}={shlex.quote(value)}\n" for key, value in values.items())
     parts = "\n".join(_SCRIPTS[part] for part in (_LIBRARY, *names))
-    return f"{head}{parts}\nrun {SECTION_LIMIT}\n"
+    return f"{head}{parts}\nrun {SECTION_LIMIT} {FILE_LIMIT}\n"
 
 
 def _send(action: ActionBase, name: str | Sequence[str], nonce: str, variables: Mapping[str, str]) -> dict[str, t.Any]:

@@ -24,6 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import compose  # noqa: E402  (path above)
 from tests.bench.records import write_records  # noqa: E402  (path above)
+from tests.lab import module_files  # noqa: E402  (path above)
 from tests.lab.fleet import Fleet, running_fleet  # noqa: E402  (path above)
 
 PLAYS = Path(__file__).parent / "plays"
@@ -82,16 +83,31 @@ def against_raw(options: argparse.Namespace) -> t.Iterator[Line]:
     for count in options.hosts:
         with running_fleet(WORK / "lab", count) as fleet:
             script = WORK / "probe.sh"
-            script.write_text(compose("probe", NONCE, {"server": fleet.server, "network": "1"}), encoding="utf-8")
+            script.write_text(probe_script(fleet, network=True), encoding="utf-8")
+            certificate = give_module_file(fleet)
             ours, raw = in_turns(
                 options.rounds,
-                lambda fleet=fleet: play(fleet, "patch_info.yml"),
+                lambda fleet=fleet, certificate=certificate: play(fleet, "patch_info.yml", certificate=certificate),
                 lambda fleet=fleet, script=script: play(fleet, "raw.yml", script=str(script)),
             )
         for name in ("wall", "cpu"):
             ratio = median_ratio(ours, raw, name)
             detail = f"{median(ours, name):.1f} s against {median(raw, name):.1f} s"
             yield Line(f"patch_info / raw, {count} hosts, {name} time", ratio, "<= 1.3", ratio <= 1.3, detail)
+
+
+def probe_script(fleet: Fleet, *, network: bool) -> str:
+    """The script as patch_info sends it."""
+    variables = {"server": fleet.server, "network": "1" if network else "", "verify": "auto", "certificate": ""}
+    return compose("probe", NONCE, variables)
+
+
+def give_module_file(fleet: Fleet) -> str:
+    """Let every copy hold the file of its loaded patch, to be verified; return the signer's certificate."""
+    module_files.put(fleet, "web-0001", module_files.loaded(fleet, "web-0001").file())
+    path = WORK / "signing.pem"
+    path.write_bytes(module_files.vendor().pem)
+    return str(path)
 
 
 def against_the_usual_way(options: argparse.Namespace) -> t.Iterator[Line]:
@@ -146,7 +162,8 @@ def script_alone(options: argparse.Namespace) -> t.Iterator[Line]:
     """The probe's own seconds on a host, without those of the client."""
     with running_fleet(WORK / "lab", 1) as fleet:
         host = json.loads((fleet.root("web-0001").parent / "session.json").read_text(encoding="utf-8"))
-        script = compose("probe", NONCE, {"server": fleet.server, "network": ""}).encode()
+        script = probe_script(fleet, network=False).encode()
+        give_module_file(fleet)
         took = []
         for _round in range(max(options.rounds, 5)):
             started = time.monotonic()

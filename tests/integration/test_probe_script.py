@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import re
 import select
 import shutil
@@ -19,9 +20,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.module_report import ModuleFile
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import Reach, read_facts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import compose
+from tests.lab import module_files, signing
 from tests.lab.authority import make_authority
 from tests.lab.fleet import Fleet, running_fleet
 from tests.lab.service import Server
@@ -34,7 +37,7 @@ SHELLS = {
     "mksh": "mksh",
 }
 # Those that the probe uses and busybox brings in a version of its own.
-APPLETS = ("awk", "cut", "date", "grep", "head", "id", "od", "timeout", "tr")
+APPLETS = ("awk", "base64", "cut", "date", "grep", "head", "id", "od", "sha512sum", "timeout", "tr")
 HOSTS = (
     "xenial-generic",
     "client-2016",
@@ -51,8 +54,11 @@ HOSTS = (
     "not-root",
     "hostile-values",
 )
+# Those on which the file of the loaded module lies.
+WITH_FILES = ("xenial-generic", "client-2016", "client-6", "client-11", "secure-boot", "not-root")
 NETWORK_TOOLS = ("curl", "wget", "openssl", "bash")
 MOST_PROCESSES = 25
+MOST_BYTES_OF_A_SIGNATURE = 2048
 MOST_BYTES = 2_000_000
 NOISE_BYTES = 50_000_000
 
@@ -83,16 +89,19 @@ class Answer(t.NamedTuple):
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A fleet for these tests alone, since they put other clients and files on its hosts."""
     with running_fleet(tmp_path_factory.mktemp("lab")) as fleet:
+        for host in WITH_FILES:
+            module_files.put(fleet, host, module_files.loaded(fleet, host).file())
         yield fleet
 
 
-def probe(server: str = "", network: bool = False) -> str:
-    return compose("probe", NONCE, {"server": server, "network": "1" if network else ""})
+def probe(server: str = "", network: bool = False, verify: str = "auto") -> str:
+    options = {"server": server, "network": "1" if network else "", "verify": verify, "certificate": "1"}
+    return compose("probe", NONCE, options)
 
 
 def hurried(script: str) -> str:
     """The same script with every wait of more than two seconds cut down to one, for tests that outwait them."""
-    script, bounds = re.subn(r"\bbounded ([3-9]|1[0-9]) ", "bounded 1 ", script)
+    script, bounds = re.subn(r"\b((?:exec_)?bounded) ([3-9]|1[0-9]) ", r"\1 1 ", script)
     script, times = re.subn(r"(--max-time|-T) 8\b", r"\1 1", script)
     assert bounds
     assert times
@@ -156,7 +165,9 @@ def by_sh(lab: Fleet) -> dict[str, Sections]:
 @pytest.mark.parametrize("shell", SHELLS)
 def test_every_shell_gives_the_same_sections(shell: str, lab: Fleet, by_sh: dict[str, Sections]) -> None:
     name, _blank, options = SHELLS[shell].partition(" ")
-    for host in HOSTS:
+    # A busybox that was built to prefer its own commands finds a wget where there is none.
+    finds_wget = lab.run("bash-only", f"{give(lab, 'bash-only', name)} {options} -c 'command -v wget'").stdout
+    for host in [host for host in HOSTS if host != "bash-only" or not finds_wget]:
         answer = look(lab, host, probe(lab.server, network=True), f"{give(lab, host, name)} {options}")
         assert answer.sections.complete, (host, answer)
         assert list(answer.sections) == list(by_sh[host])
@@ -218,16 +229,125 @@ def test_the_probe_starts_few_processes(host: str, statuses: list[str], lab: Fle
     sections = answer.sections
     assert sections["snapd"].exit_code == sections[statuses[-1]].exit_code == 0
     assert [name for name in sections if name.startswith("status")] == statuses
-    assert any(name.startswith("build_id ") for name in sections)
+    assert any(name.startswith("module ") for name in sections)
     assert ("secure_boot_variable" in sections) == (host == "secure-boot")
     assert (answer.reach.tool, answer.reach.outcome) == ("curl", "reached")
     assert sections.complete
     clients = {process for process, command in trace.commands if '("/snap/bin/canonical-livepatch"' in command}
     assert clients
-    own = [process for process, parent in trace.parents.items() if parent not in clients]
+    assert "digest sha512 " in next(sections[name].output for name in sections if name.startswith("module "))
+    own = [process for process, parent in trace.parents.items() if not clients & {process, parent}]
     started = len(["the shell itself", *own])
     assert len(trace.commands) > 10, "strace saw nothing"
     assert started <= MOST_PROCESSES, f"{started} processes: {trace}"
+
+
+# --- the file of the loaded module ---
+
+
+def report_of(answer: Answer) -> ModuleFile:
+    facts = read_facts(answer.sections)
+    assert facts.patches is not None
+    (patch,) = facts.patches
+    assert patch.file is not None
+    return patch.file
+
+
+def test_a_signature_needs_few_bytes(lab: Fleet) -> None:
+    """Those of the key that signs all patches, RSA-4096."""
+    without, with_it = (look(lab, "xenial-generic", probe(verify=verify)) for verify in ("", "auto"))
+    assert report_of(with_it).trailer
+    assert len(report_of(with_it).trailer or b"") > 600, "a signature of another size says nothing"
+    assert 0 < with_it.size - without.size <= MOST_BYTES_OF_A_SIGNATURE
+
+
+@pytest.mark.parametrize("verify", ["auto", "file"])
+@pytest.mark.parametrize("name", ["livepatch.ko", "kernel/patch-107.1.ko", None])
+def test_the_file_is_found_by_its_name_or_by_the_name_in_it(name: str | None, verify: str, lab: Fleet) -> None:
+    """And a file of another module beside it is not taken for it."""
+    host = "container-host"
+    content = module_files.loaded(lab, host).file()
+    other = module_files.put(lab, host, signing.sign(signing.module(name="lkp_other"), module_files.vendor()), "a.ko")
+    place = module_files.put(lab, host, content, name)
+    try:
+        file = report_of(look(lab, host, probe(verify=verify)))
+    finally:
+        place.unlink()
+    assert file.path == f"/{place.relative_to(lab.root(host))}"
+    if verify == "file":
+        assert file.content == content
+    else:
+        end = content.rindex(signing.MARK) - 12 - int.from_bytes(content[-32:-28], "big")
+        assert file.trailer == content[end:]
+        assert file.digest == ("sha512", hashlib.sha512(content[:end]).digest())
+        assert file.built == content[64 : 64 + len(file.built)]
+        assert len(file.built) >= 36
+    assert report_of(look(lab, host, probe(verify=verify))).access == "absent", "without it there is no file"
+    other.unlink()
+
+
+@pytest.mark.parametrize("hash_name", ["sha256", "sha384", "sha512"])
+def test_the_digest_is_the_one_that_is_signed(hash_name: str, lab: Fleet) -> None:
+    host = "container-host"
+    content = signing.module(name=module_files.loaded(lab, host).module)
+    signer = signing.make_signer("Curve", "p256")
+    place = module_files.put(lab, host, signing.sign(content, signer, hash_name))
+    file = report_of(look(lab, host, probe()))
+    place.unlink()
+    assert file.digest == (hash_name, hashlib.new(hash_name, content).digest())
+
+
+def test_a_file_that_is_not_shown_is_denied_and_not_absent(lab: Fleet) -> None:
+    assert report_of(look(lab, "not-root", probe())).access == "denied"
+    assert report_of(look(lab, "container-host", probe())).access == "absent"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x7fELF",
+        b"\x7fELF\2\1" + b"\xff" * 200,
+        b"\x7fELF\2\1" + b"\0" * 500,
+        signing.elf({}, bits=32),
+        signing.elf({}, order=">"),
+        b"#!/bin/sh\n" * 1000,
+    ],
+    ids=["empty", "cut", "all ones", "all zeros", "32 bits", "big-endian", "text"],
+)
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_file_that_is_no_module_tells_nothing(content: bytes, shell: str, lab: Fleet) -> None:
+    host = "container-host"
+    name, _blank, options = SHELLS[shell].partition(" ")
+    place = module_files.put(lab, host, content)
+    answer = look(lab, host, probe(), f"{give(lab, host, name)} {options}")
+    place.unlink()
+    assert answer.sections.complete
+    file = report_of(answer)
+    assert (file.access, file.trailer, file.digest) == ("ok", None, None)
+
+
+def test_a_file_larger_than_any_module_is_not_transferred(lab: Fleet) -> None:
+    host = "container-host"
+    content = module_files.loaded(lab, host).file()
+    place = module_files.put(lab, host, content[:-40] + bytes(9 << 20) + content[-40:])
+    large = look(lab, host, probe(verify="file"))
+    place.write_bytes(content + bytes((8 << 20) - len(content)))
+    fits = look(lab, host, probe(verify="file"))
+    place.unlink()
+    assert report_of(large).content is None
+    assert large.size < 13_000_000
+    assert len(report_of(fits).content or b"") == 8 << 20
+
+
+def test_the_certificate_of_the_snap_is_sent_on_demand(lab: Fleet) -> None:
+    keys = lab.root("container-host") / "snap/canonical-livepatch/current/keys"
+    folder = lab.root("container-host") / "snap/canonical-livepatch" / keys.parent.readlink() / "keys"
+    folder.mkdir()
+    (folder / "livepatch-kmod.x509").write_bytes(module_files.vendor().der)
+    assert read_facts(look(lab, "container-host", probe()).sections).certificate == module_files.vendor().der
+    script = compose("probe", NONCE, {"server": "", "network": "", "verify": "auto", "certificate": ""})
+    assert read_facts(look(lab, "container-host", script).sections).certificate is None
 
 
 # --- noise ---

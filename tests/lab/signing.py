@@ -266,7 +266,8 @@ def module(
     structure = bytes(24 if bits == 64 else 12) + name.encode().ljust(56, b"\0") + bytes(64)
     code = {".text": text} if text else {}
     return elf(
-        {**code, ".modinfo": strings, ".note.gnu.build-id": note, ".gnu.linkonce.this_module": structure},
+        # The kernel's build puts the build id first.
+        {".note.gnu.build-id": note, **code, ".modinfo": strings, ".gnu.linkonce.this_module": structure},
         bits=bits,
         order=order,
     )

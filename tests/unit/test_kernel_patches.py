@@ -19,6 +19,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel_p
     carries_key,
     parse_patches,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.module_report import ModuleReport
 
 MODULE = "lkp_Ubuntu_4_4_0_47_68_generic_15"
 BUILD_ID = "5d" * 20
@@ -37,8 +38,12 @@ def sysfs(module: str = MODULE, **contents: str) -> dict[str, str]:
 
 
 def only(files: dict[str, str], notes: dict[str, str] | None = None) -> SysfsPatch:
-    (patch,) = parse_patches(files, notes or {})
+    (patch,) = parse_patches(files, reports(notes or {}))
     return patch
+
+
+def reports(notes: dict[str, str]) -> dict[str, ModuleReport]:
+    return {module: ModuleReport(dump) for module, dump in notes.items()}
 
 
 def test_every_field_of_a_patch() -> None:
@@ -64,7 +69,7 @@ def test_patch_whose_files_could_not_be_read_is_still_listed() -> None:
 
 def test_patches_are_ordered_and_modules_that_patch_nothing_left_out() -> None:
     files = sysfs("b_patch", enabled="0") | sysfs("a_patch", enabled="1", transition="1") | sysfs("nf_tables", taint="")
-    patches = parse_patches(files, {"b_patch": note(b"\x02" * 20).hex(), "xfs": note().hex()})
+    patches = parse_patches(files, reports({"b_patch": note(b"\x02" * 20).hex(), "xfs": note().hex()}))
     assert [(p.module, p.enabled, p.transition, p.build_id) for p in patches] == [
         ("a_patch", True, True, None),
         ("b_patch", False, None, "02" * 20),
@@ -204,7 +209,7 @@ PATHS = st.text() | st.builds("/sys/kernel/livepatch/{}/{}".format, st.text(max_
 @settings(deadline=None)
 @given(st.dictionaries(PATHS, st.text()), st.dictionaries(st.text(), st.text()))
 def test_any_files_give_patches(files: dict[str, str], notes: dict[str, str]) -> None:
-    patches = parse_patches(files, notes)
+    patches = parse_patches(files, reports(notes))
     assert [p.module for p in patches] == sorted({p.module for p in patches})
 
 
@@ -227,5 +232,5 @@ def test_a_megabyte_takes_no_time(unit: str) -> None:
     noise = unit * (2**20 // len(unit))
     start = time.process_time()
     carries_key(noise, LIVE_PATCH_KEY_ID)
-    parse_patches(sysfs(enabled=noise, srcversion=noise, taint=noise), {MODULE: noise})
+    parse_patches(sysfs(enabled=noise, srcversion=noise, taint=noise), reports({MODULE: noise}))
     assert time.process_time() - start < 3

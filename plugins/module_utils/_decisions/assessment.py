@@ -17,6 +17,7 @@ from .._host.client_status import ClientStatus
 from .._host.probe import HostFacts
 from .._record import Assessment, Eligibility, KernelPatch, Reason, State
 from .policy import Policy
+from .verification import Fault
 
 _SOON = datetime.timedelta(days=30)
 
@@ -27,12 +28,13 @@ _LOCKS = "/var/snap/canonical-livepatch/common/locks"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that is known of one host when it is judged."""
+    """All that is known of one host when it is judged. `faults` are what speaks against its loaded patches."""
 
     facts: HostFacts
     policy: Policy
     eligibility: Eligibility
     patches: c.Sequence[KernelPatch]
+    faults: c.Sequence[Fault] = ()
 
     @property
     def client(self) -> ClientStatus:
@@ -73,15 +75,7 @@ def _reason(identifier: str, message: str, remedy: str | None = None) -> Reason:
 
 
 def _tampered(evidence: Evidence) -> list[Reason]:
-    return [
-        _reason(
-            "signature_failed",
-            f"the loaded patch {patch['module']} does not carry a valid signature of the live patch key",
-            "isolate the host, find out who loaded the module, and reboot: a patch cannot be taken out otherwise",
-        )
-        for patch in evidence.patches
-        if patch["verification"]["result"] == "failed"
-    ]
+    return [_reason(fault.id, fault.message, fault.remedy) for fault in evidence.faults]
 
 
 def _ineligible(evidence: Evidence) -> list[Reason]:

@@ -5,16 +5,18 @@
 from __future__ import annotations
 
 import collections.abc as c
+import contextlib
 import datetime
 
 from .._host import kernel
 from .._host.client_status import ClientStatus
 from .._host.probe import HostFacts
-from .._record import SCHEMA, Client, Collector, Containers, Fix, Kernel, KernelPatch, Patch, Record, System
+from .._patches import trust
+from .._record import SCHEMA, Client, Collector, Containers, Fix, Kernel, Patch, Record, System
 from .assessment import Evidence, assess
 from .eligibility import ServiceWord, assess_eligibility
 from .policy import Policy
-from .verification import verified_patches
+from .verification import VerifiedPatch, verified_patches
 
 _HOSTED = "https://livepatch.canonical.com"
 
@@ -27,10 +29,16 @@ def make_record(
     collector: Collector,
     collected_at: datetime.datetime,
     service_word: ServiceWord | None = None,
+    anchors: trust.TrustAnchors | None = None,
 ) -> Record:
-    """Judge a host and write down all that is known of it."""
+    """Judge a host and write down all that is known of it.
+
+    Without `anchors`, nothing is said of signatures but what the kernel says.
+    """
     eligibility = assess_eligibility(facts, policy, service_word)
-    patches = _patches(facts)
+    verified = _verified(facts, anchors)
+    patches = [each.patch for each in verified]
+    faults = [each.fault for each in verified if each.fault is not None]
     return Record(
         schema=SCHEMA,
         host=host,
@@ -41,7 +49,7 @@ def make_record(
         client=_client(facts),
         patch=_patch(facts.client),
         kernel_patches=patches,
-        assessment=assess(Evidence(facts, policy, eligibility, patches)),
+        assessment=assess(Evidence(facts, policy, eligibility, patches, faults)),
     )
 
 
@@ -110,8 +118,11 @@ def _patch(client: ClientStatus | None) -> Patch:
     )
 
 
-def _patches(facts: HostFacts) -> list[KernelPatch]:
-    return verified_patches(facts.patches or (), facts.carried_keys, claimed=_claimed_module(facts))
+def _verified(facts: HostFacts, anchors: trust.TrustAnchors | None) -> list[VerifiedPatch]:
+    if anchors is not None and facts.certificate is not None and anchors.unmet_pins:
+        with contextlib.suppress(trust.TrustError):
+            anchors = anchors.with_offered(trust.read_certificate(facts.certificate))
+    return verified_patches(facts.patches or (), facts.carried_keys, claimed=_claimed_module(facts), anchors=anchors)
 
 
 def _claimed_module(facts: HostFacts) -> str | None:

@@ -14,10 +14,18 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from .module_report import ModuleFile, ModuleReport
+
 LIVE_PATCH_KEY_ID = "14df34d1a87cf37625abec039ef2bf521249b969"
 """Key identifier (SHA-1 of the public key) of ``Canonical Ltd. Live Patch Signing``, which signs every patch.
 
 Ubuntu kernels that carry the key log it at boot (``Loaded X.509 cert 'Canonical Ltd. Live Patch Signing: 14df34d1…'``).
+"""
+
+SECOND_LIVE_PATCH_KEY_ID = "d541cef61dc7e793b7eb7e899970a2eef0b5dc8c"
+"""Key identifier of ``Canonical Ltd. Live Patch Signing 2025 Kmod``, which newer Ubuntu kernels carry beside the first.
+
+Its certificate is not published apart from those kernels, so that there is no pin of it here.
 """
 
 _LIVEPATCH = "/sys/kernel/livepatch/"
@@ -41,6 +49,7 @@ class SysfsPatch:
 
     `transition` is also ``None`` on kernels that have no such file (4.4). `build_id` is hexadecimal in lower case;
     `taint` holds the letters of ``/sys/module/<module>/taint``, the empty string where the module taints nothing.
+    `file` is the file that it was loaded from, ``None`` where the host was not asked for it.
     """
 
     module: str
@@ -49,6 +58,7 @@ class SysfsPatch:
     build_id: str | None
     srcversion: str | None
     taint: str | None
+    file: ModuleFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +70,18 @@ class CarriedKey:
     kind: str
 
 
-def parse_patches(files: Mapping[str, str], notes: Mapping[str, str]) -> tuple[SysfsPatch, ...]:
+def parse_patches(files: Mapping[str, str], reports: Mapping[str, ModuleReport]) -> tuple[SysfsPatch, ...]:
     """Return the patches under ``/sys/kernel/livepatch``, ordered by module.
 
     `files` maps paths to contents; those under ``/sys/kernel/livepatch/<module>`` say which patches there are, those
-    under ``/sys/module/<module>`` describe them. `notes` maps a module to the dump, in hexadecimal with any white
-    space, of ``/sys/module/<module>/notes/.note.gnu.build-id``.
+    under ``/sys/module/<module>`` describe them. `reports` has what the host sent of each module itself.
     """
     found = {path.removeprefix(_LIVEPATCH).partition("/")[0] for path in files if path.startswith(_LIVEPATCH)}
-    return tuple(_patch(module, files, notes) for module in sorted(found) if _MODULE.fullmatch(module))
+    return tuple(
+        _patch(module, files, reports.get(module, ModuleReport()))
+        for module in sorted(found)
+        if _MODULE.fullmatch(module)
+    )
 
 
 def carried_keys(proc_keys: str) -> tuple[CarriedKey, ...]:
@@ -85,14 +98,15 @@ def carries_key(proc_keys: str, key_id: str) -> bool:
     return any(key.key_id == key_id.lower() for key in carried_keys(proc_keys))
 
 
-def _patch(module: str, files: Mapping[str, str], notes: Mapping[str, str]) -> SysfsPatch:
+def _patch(module: str, files: Mapping[str, str], report: ModuleReport) -> SysfsPatch:
     return SysfsPatch(
         module=module,
         enabled=_flag(files.get(f"{_LIVEPATCH}{module}/enabled")),
         transition=_flag(files.get(f"{_LIVEPATCH}{module}/transition")),
-        build_id=_build_id(notes.get(module)),
+        build_id=_build_id_of_dump(report.note),
         srcversion=_matching(_SRCVERSION, files.get(f"/sys/module/{module}/srcversion")),
         taint=_matching(_TAINT, files.get(f"/sys/module/{module}/taint")),
+        file=report.file,
     )
 
 
@@ -107,13 +121,17 @@ def _matching(pattern: re.Pattern[str], content: str | None) -> str | None:
     return word if pattern.fullmatch(word) else None
 
 
-def _build_id(dump: str | None) -> str | None:
-    if dump is None or len(dump) > _NOTE_DUMP_LIMIT:
+def _build_id_of_dump(dump: str) -> str | None:
+    if len(dump) > _NOTE_DUMP_LIMIT:
         return None
     try:
-        section = bytes.fromhex("".join(dump.split()))
+        return build_id(bytes.fromhex("".join(dump.split())))
     except ValueError:
         return None
+
+
+def build_id(section: bytes) -> str | None:
+    """The build id in ELF notes, or in bytes that begin with one."""
     # The byte order is the machine's, and the section does not name it: in the wrong one no note fits.
     for order in ("<", ">"):
         for kind, name, descriptor in _notes(section, order):

@@ -12,7 +12,7 @@ import re
 import shlex
 import typing as t
 
-from . import client_status, kernel, kernel_patches
+from . import client_status, kernel, kernel_patches, module_report
 from .sections import Section, Sections
 
 Access = t.Literal["ok", "denied", "absent", "unknown"]
@@ -62,7 +62,10 @@ class Reach:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HostFacts:
-    """A host, as it describes itself. Every text in here is the host's own and may be hostile."""
+    """A host, as it describes itself. Every text in here is the host's own and may be hostile.
+
+    `certificate` is that of the live patch key (DER) in the client's snap, where the host was asked for it.
+    """
 
     root: bool | None
     now: datetime.datetime | None
@@ -91,6 +94,7 @@ class HostFacts:
     patches: tuple[kernel_patches.SysfsPatch, ...] | None
     reach: Reach | None
     complete: bool
+    certificate: bytes | None = None
 
     @property
     def distribution(self) -> str | None:
@@ -165,6 +169,7 @@ def read_facts(sections: Sections) -> HostFacts:
         patches=_patches(sections, files),
         reach=_reach(sections),
         complete=sections.complete,
+        certificate=module_report.decode_file(sections.output("certificate") or ""),
     )
 
 
@@ -403,12 +408,18 @@ def _config(sections: Sections) -> dict[str, str] | None:
 def _patches(sections: Sections, files: _Files) -> tuple[kernel_patches.SysfsPatch, ...] | None:
     if files.access(_LIVEPATCH) not in ("ok", "absent"):
         return None
-    notes = {
-        name.removeprefix("build_id "): section.output
+    reports = {
+        name.removeprefix("module "): module_report.parse_report(section.output, _file(sections, name))
         for name, section in sections.items()
-        if name.startswith("build_id ") and section.exit_code == 0
+        if name.startswith("module ") and section.status == "ok" and not section.cut
     }
-    return kernel_patches.parse_patches(files.content, notes)
+    return kernel_patches.parse_patches(files.content, reports)
+
+
+def _file(sections: Sections, name: str) -> str | None:
+    section = sections.get(f"file {name.removeprefix('module ')}")
+    whole = section is not None and section.status == "ok" and section.exit_code == 0 and not section.cut
+    return section.output if section is not None and whole else None
 
 
 def _reach(sections: Sections) -> Reach | None:

@@ -79,11 +79,21 @@ class TrustAnchors:
         _require_cryptography()
         self._pins = frozenset(parse_pin(pin) for pin in pins)
         certificates = [*trusted, *(certificate for certificate in offered if certificate.spki_sha256 in self._pins)]
+        self._certificates = certificates
         self._by_signer: dict[SignerId, list[Certificate]] = {}
         for certificate in certificates:
             for signer in certificate.signer_ids:
                 self._by_signer.setdefault(signer, []).append(certificate)
         self.unmet_pins = self._pins - {certificate.spki_sha256 for certificate in certificates}
+
+    @property
+    def key_ids(self) -> frozenset[str]:
+        """The key identifiers (SHA-1, hex) of the certificates that count."""
+        return frozenset(certificate.key_id for certificate in self._certificates)
+
+    def with_offered(self, certificate: Certificate) -> TrustAnchors:
+        """The same trust, where one more certificate is at hand, of any origin."""
+        return TrustAnchors(self._certificates, self._pins, [certificate])
 
     def find(self, signer: SignerId, embedded: c.Iterable[bytes]) -> list[Certificate]:
         """The trusted certificates of this signer; of those `embedded` in a signature only what is pinned counts."""

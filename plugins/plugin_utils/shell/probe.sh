@@ -4,7 +4,9 @@
 #
 # What a host is, and what its livepatch client and its kernel say. Reads only, decides nothing.
 #
-# From the controller: lp_server (URL, or empty: what the client is configured with), lp_network (1 or empty).
+# From the controller: lp_server (URL, or empty: what the client is configured with), lp_network (1 or empty),
+# lp_verify (auto: what a signature needs of the module's file; file: the file itself; empty: neither),
+# lp_certificate (1: also the certificate that the client's snap brings).
 
 lp_access=
 
@@ -59,7 +61,6 @@ paths() {
     for lp_patch in /sys/kernel/livepatch/*; do
         lp_patch=${lp_patch##*/}
         offer "/sys/module/$lp_patch/taint" "/sys/module/$lp_patch/srcversion"
-        note "/sys/module/$lp_patch/notes/.note.gnu.build-id"
     done
     note /sys/kernel /sys/kernel/livepatch /sys/firmware/efi /proc/keys
     note /.dockerenv /run/.containerenv /proc/sys/fs/binfmt_misc/WSLInterop
@@ -107,13 +108,116 @@ virtualization() {
     fi
 }
 
-build_ids() {
+# locate MODULE: sets lp_file to the file that the module was loaded from, or to nothing, and lp_access. The client
+# keeps it beside what describes the patch; where it is named in another way, its content names it.
+locate() {
+    lp_file=
+    lp_others=
+    for lp_path in "$lp_payload"/*.ko "$lp_payload"/*/*.ko; do
+        case $lp_path in
+            */"$1".ko) lp_file=${lp_file:-$lp_path} ;;
+            *[!A-Za-z0-9_./+:~-]*) continue ;;
+            *) lp_others="$lp_others $lp_path" ;;
+        esac
+    done
+    if [ -z "$lp_file" ] && [ -n "$lp_others" ]; then
+        # shellcheck disable=SC2086 # paths without blanks, by the pattern above
+        lp_file=$(grep -l -s -F -e "$1" $lp_others | head -n 1)
+    fi
+    access "${lp_file:-$lp_payload/$1.ko}"
+    if [ "$lp_access" != ok ] || [ ! -f "$lp_file" ]; then
+        lp_file=
+    fi
+}
+
+# module NAME: the running module's build id, and what its signature needs of its file: the build id that the file
+# has behind its header, the bytes behind the module, and the digest of the module before them. The section headers
+# are the last part of a module, so the header says where it ends. Bytes are hexadecimal.
+module() {
+    lp_note=/sys/module/$1/notes/.note.gnu.build-id
+    if [ ! -r "$lp_note" ]; then
+        lp_note=
+    fi
+    lp_file=
+    if [ -n "$lp_verify" ]; then
+        locate "$1"
+        printf 'file %s %s\n' "$lp_access" "$lp_file"
+    fi
+    if [ -z "$lp_note$lp_file" ]; then
+        return
+    fi
+    # shellcheck disable=SC2046,SC2086 # words of two digits; two paths without blanks, one of which may be missing
+    set -- $(od -An -v -tx1 -N 148 $lp_note $lp_file)
+    lp_bytes=
+    while [ $# -gt 0 ] && [ "$1${2-}${3-}${4-}" != 7f454c46 ]; do
+        lp_bytes=$lp_bytes$1
+        shift
+    done
+    printf 'note %s\n' "$lp_bytes"
+    if [ -n "$lp_file" ] && [ "$lp_verify" != file ]; then
+        trailer "$@"
+    fi
+}
+
+# trailer BYTE...: of lp_file, which begins with these bytes. Nothing is said of files of other kinds than 64 bits,
+# little-endian, and of what is larger than any module.
+trailer() {
+    if [ $# -lt 64 ] || [ "$5$6" != 0201 ] || [ "${45}${46}${47}${48}" != 00000000 ]; then
+        return
+    fi
+    lp_size=$((0x${44}${43}${42}${41} + 0x${60}${59} * 0x${62}${61}))
+    if [ "$lp_size" -lt 64 ] || [ "$lp_size" -gt 67108864 ]; then
+        return
+    fi
+    shift 64
+    lp_bytes=
+    for lp_byte in "$@"; do
+        lp_bytes=$lp_bytes$lp_byte
+    done
+    printf 'built %s\n' "$lp_bytes"
+    # shellcheck disable=SC2046 # words of two digits
+    set -- $(od -An -v -tx1 -j "$lp_size" -N 4097 "$lp_file")
+    if [ $# -gt 4096 ]; then
+        return
+    fi
+    printf trailer
+    printf '%s' ' ' "$@"
+    # The digest that the signature is over, by the identifier of its algorithm (2.16.840.1.101.3.4.2).
+    lp_digest=sha512
+    case "$*" in
+        *'60 86 48 01 65 03 04 02 03'*) ;;
+        *'60 86 48 01 65 03 04 02 02'*) lp_digest=sha384 ;;
+        *'60 86 48 01 65 03 04 02 01'*) lp_digest=sha256 ;;
+    esac
+    if command -v "${lp_digest}sum" >/dev/null; then
+        printf '\ndigest %s ' "$lp_digest"
+        head -c "$lp_size" "$lp_file" | "${lp_digest}sum"
+    fi
+}
+
+# content PATH: a whole file, if it is none of the largest.
+content() {
+    head -c 8388609 "$1" | base64
+}
+
+modules() {
+    lp_payload=/var/snap/canonical-livepatch/common/payload
+    lp_left=4
     for lp_patch in /sys/kernel/livepatch/*; do
-        lp_path=/sys/module/${lp_patch##*/}/notes/.note.gnu.build-id
-        if [ -r "$lp_path" ]; then
-            answer "build_id ${lp_patch##*/}" od -An -v -tx1 "$lp_path"
+        lp_patch=${lp_patch##*/}
+        if [ "$lp_left" = 0 ] || [ ! -e "/sys/kernel/livepatch/$lp_patch" ]; then
+            return
+        fi
+        lp_left=$((lp_left - 1))
+        answer "module $lp_patch" module "$lp_patch"
+        if [ -n "$lp_file" ] && [ "$lp_verify" = file ]; then
+            answer "file $lp_patch" content "$lp_file"
         fi
     done
+    lp_path=/snap/canonical-livepatch/current/keys/livepatch-kmod.x509
+    if [ -n "$lp_certificate" ] && [ -r "$lp_path" ]; then
+        answer certificate base64 "$lp_path"
+    fi
 }
 
 secure_boot() {
@@ -153,7 +257,7 @@ client() {
         answer "status plain" bounded 15 "$lp_client" status
     fi
     mark "section config"
-    lp_config=$(bounded 10 "$lp_client" config | head -c 262144)
+    lp_config=$(exec_bounded 10 "$lp_client" config | head -c 262144)
     printf '%s\n' "$lp_config"
     mark "end config ok"
 }
@@ -262,7 +366,7 @@ probe() {
     architecture
     answer containers containers
     virtualization
-    build_ids
+    modules
     secure_boot
     if [ -r /proc/keys ]; then
         answer keys grep -s -m 256 asymmetri /proc/keys

@@ -29,6 +29,15 @@ bounded() {
     fi
 }
 
+# exec_bounded SECONDS COMMAND...: the same as a part of a pipeline, which it becomes, and so spares a process.
+exec_bounded() {
+    if [ -n "$lp_timeout" ]; then
+        exec timeout -k 2 "$@"
+    fi
+    shift
+    exec "$@"
+}
+
 # answer NAME COMMAND...: one section with what the command says, and how it ended.
 answer() {
     lp_name=$1
@@ -64,16 +73,25 @@ access() {
     fi
 }
 
-# limit BYTES: passes each section up to that size and says where it cut. Tokens end here, and so do the names and
-# passwords in addresses of proxies: no secret that the client prints leaves the host. Only ever the end of a
-# pipeline, for it becomes awk.
+# limit BYTES BYTES: passes each section up to the first size, a file (base64) up to the second, and says where it cut.
+# Tokens end here, and so do the names and passwords in addresses of proxies: no secret that the client prints leaves the
+# host. Only ever the end of a pipeline, for it becomes awk.
 limit() {
-    exec awk -v mark="@$lp_nonce " -v most="$1" '
-        index($0, mark) == 1 { used = 0; cut = 0; print; next }
+    exec awk -v mark="@$lp_nonce " -v usual="$1" -v large="$2" '
+        BEGIN { most = usual }
+        index($0, mark) == 1 {
+            used = 0
+            cut = 0
+            file = index($0, mark "section file ") == 1
+            most = file ? large : usual
+            print
+            next
+        }
         cut { next }
         {
             used += length($0) + 1
             if (used > most) { cut = 1; print mark "cut"; next }
+            if (file) { print; next }
             if ($0 ~ /[Tt][Oo][Kk][Ee][Nn]/) {
                 gsub(/[Tt][Oo][Kk][Ee][Nn]" *: *"[^"]*"/, "token\": \"removed\"")
                 gsub(/[Tt][Oo][Kk][Ee][Nn] *[:=] *"?[^" ]+"?/, "token: removed")
@@ -85,7 +103,7 @@ limit() {
         }'
 }
 
-# run BYTES: main, with what it says on both streams. A terminal (lp_terminal) has one stream and would mix the
+# run BYTES BYTES: main, with what it says on both streams. A terminal (lp_terminal) has one stream and would mix the
 # two: there the second follows the first.
 run() {
     lp_timeout=
@@ -93,14 +111,14 @@ run() {
         lp_timeout=1
     fi
     if [ -n "$lp_terminal" ]; then
-        { lp_errors=$(streams "$1" 2>&1); } 4>&1
+        { lp_errors=$(streams "$@" 2>&1); } 4>&1
         printf '%s\n' "$lp_errors"
     else
-        streams "$1" 4>&1
+        streams "$@" 4>&1
     fi
 }
 
-# streams BYTES: main, with its output limited to descriptor 4 and its errors, apart, to descriptor 2. What main
+# streams BYTES BYTES: main, with its output limited to descriptor 4 and its errors, apart, to descriptor 2. What main
 # starts cannot read the script from stdin.
 streams() {
     {
@@ -108,6 +126,6 @@ streams() {
             mark "begin 1"
             main
             mark "done"
-        } </dev/null 2>&1 1>&3 | limit "$1" >&2
-    } 3>&1 | limit "$1" >&4
+        } </dev/null 2>&1 1>&3 | limit "$@" >&2
+    } 3>&1 | limit "$@" >&4
 }

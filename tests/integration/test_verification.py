@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The levels `digest` and `file` from outside: what lies on a host, and what patch_info says of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import typing as t
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import module_files, signing
+from tests.lab.fleet import Fleet, running_fleet
+
+from .conftest import Ansible, Run
+
+STRANGER = signing.make_signer("Stranger")
+# Late kernels, which carry Canonical's key, and one that does not.
+HOSTS = {
+    "signed": "xenial-generic",
+    "signed-old": "client-9.5",
+    "changed": "xenial-lowlatency",
+    "stranger": "desktop",
+    "unsigned": "container-host",
+    "rebuilt": "client-10",
+    "missing": "no-curl-no-wget",
+    "denied": "not-root",
+    "unsupported": "bash-only",
+    "two-keys": "secure-boot",
+}
+SECOND_KEY = (
+    "1b2c3d77 I------     1 perm 1f030000     0     0 asymmetri"
+    " Canonical Ltd. Live Patch Signing 2025 Kmod: d541cef61dc7e793b7eb7e899970a2eef0b5dc8c: X509.rsa b5dc8c []\n"
+)
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with running_fleet(tmp_path_factory.mktemp("lab"), only=[*HOSTS.values(), "not-enabled"]) as fleet:
+        for role, host in HOSTS.items():
+            loaded = module_files.loaded(fleet, host)
+            good = loaded.file()
+            files = {
+                "changed": good[:150] + bytes([good[150] ^ 4]) + good[151:],
+                "stranger": loaded.file(STRANGER),
+                "unsigned": signing.module(name=loaded.module, build_id=bytes.fromhex(loaded.build_id)),
+                "rebuilt": loaded.file(build_id="cd" * 20),
+                "unsupported": signing.sign(signing.module(name=loaded.module), module_files.vendor(), "sha1"),
+                "two-keys": loaded.file(STRANGER),
+            }
+            if role != "missing":
+                module_files.put(fleet, host, files.get(role, good))
+        keys = fleet.root(HOSTS["two-keys"]) / "proc/keys"
+        keys.write_text(keys.read_text("ascii") + SECOND_KEY, encoding="ascii")
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("keys") / "signing.pem"
+    path.write_bytes(module_files.vendor().pem)
+    return str(path)
+
+
+@pytest.fixture(scope="module", params=["auto", "file"])
+def level(request: pytest.FixtureRequest) -> str:
+    """The level that a file which is there reaches."""
+    return {"auto": "digest", "file": "file"}[request.param]
+
+
+@pytest.fixture(scope="module")
+def seen(level: str, fleet: Fleet, certificate: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    ansible = Ansible(tmp_path_factory.mktemp(level), fleet.variables)
+    verify = "auto" if level == "digest" else "file"
+    options = {"network": False, "verify": verify, "trusted_certificates": [certificate]}
+    return ansible.task("kernelops.livepatch.patch_info", "all", "-vvv", **options)
+
+
+def record(seen: Run, role: str) -> dict[str, t.Any]:
+    result = seen.result(HOSTS.get(role, role))
+    assert result["kind"] == "ok", result
+    kept: dict[str, t.Any] = result["record"]
+    return kept
+
+
+def verification(seen: Run, role: str) -> tuple[str, str]:
+    (patch,) = record(seen, role)["kernel_patches"]
+    return patch["verification"]["level"], patch["verification"]["result"]
+
+
+@pytest.mark.parametrize("role", ["signed", "signed-old"])
+def test_a_signed_patch_is_verified_on_the_controller(role: str, seen: Run, level: str, fleet: Fleet) -> None:
+    assert record(seen, role)["assessment"]["state"] == "protected"
+    (patch,) = record(seen, role)["kernel_patches"]
+    loaded = module_files.loaded(fleet, HOSTS[role])
+    unsigned = signing.module(name=loaded.module, build_id=bytes.fromhex(loaded.build_id))
+    assert patch["build_id"] == loaded.build_id
+    assert patch["verification"] == {
+        "level": level,
+        "result": "verified",
+        "signer": "The Lab's Live Patch Signing",
+        "key_id": module_files.vendor().key_id.hex(),
+        "sha512": hashlib.sha512(unsigned).hexdigest(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("role", "reason"),
+    [
+        ("changed", "signature_failed"),
+        ("unsigned", "signature_failed"),
+        ("stranger", "wrong_signer"),
+        ("rebuilt", "build_id_differs"),
+    ],
+)
+def test_what_fails_is_tampered_with_though_client_and_kernel_are_content(
+    role: str, reason: str, seen: Run, level: str
+) -> None:
+    assert verification(seen, role) == (level, "failed")
+    assessment = record(seen, role)["assessment"]
+    assert (assessment["state"], assessment["reasons"][0]["id"]) == ("tampered", reason)
+    assert assessment["reboot_needed"] is True
+    assert "isolate the host" in assessment["reasons"][0]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("role", "expected"),
+    [
+        ("missing", ("kernel", "verified")),
+        ("unsupported", ("kernel", "verified")),
+        ("two-keys", ("kernel", "verified")),
+        ("denied", ("client", "not_checked")),
+    ],
+)
+def test_what_cannot_be_judged_leaves_the_level_where_it_was(role: str, expected: tuple[str, str], seen: Run) -> None:
+    assert verification(seen, role) == expected
+    assert record(seen, role)["assessment"]["state"] == "protected"
+
+
+def test_no_round_trip_is_added(seen: Run) -> None:
+    for host in HOSTS.values():
+        assert seen.output.count(f"<{host}> EXEC ") == 1
+
+
+def test_without_a_patch_nothing_is_read(seen: Run) -> None:
+    assert record(seen, "not-enabled")["kernel_patches"] == []
+
+
+@pytest.mark.matrix
+def test_off_leaves_it_to_the_kernel(fleet: Fleet, ansible: Ansible) -> None:
+    hosts = f"{HOSTS['signed']}:{HOSTS['changed']}"
+    run = ansible.task("kernelops.livepatch.patch_info", hosts, network=False, verify="off")
+    for host in hosts.split(":"):
+        (patch,) = run.result(host)["record"]["kernel_patches"]
+        assert (patch["verification"]["level"], patch["verification"]["result"]) == ("kernel", "verified")
+
+
+@pytest.mark.matrix
+def test_by_default_canonicals_key_alone_is_trusted(fleet: Fleet, ansible: Ansible) -> None:
+    run = ansible.task("kernelops.livepatch.patch_info", HOSTS["signed"], network=False)
+    assessment = run.result(HOSTS["signed"])["record"]["assessment"]
+    assert (assessment["state"], assessment["reasons"][0]["id"]) == ("tampered", "wrong_signer")
+
+
+def test_the_hosts_snap_brings_the_certificate_of_a_pinned_key(fleet: Fleet, ansible: Ansible) -> None:
+    host = HOSTS["signed"]
+    snap = fleet.root(host) / "snap/canonical-livepatch"
+    keys = snap / (snap / "current").readlink() / "keys"
+    keys.mkdir()
+    (keys / "livepatch-kmod.x509").write_bytes(module_files.vendor().der)
+
+    def level_of(pin: str) -> str:
+        run = ansible.task("kernelops.livepatch.patch_info", host, network=False, trusted_spki_sha256=[pin])
+        (patch,) = run.result(host)["record"]["kernel_patches"]
+        return str(patch["verification"]["level"])
+
+    assert level_of(module_files.vendor().spki_sha256) == "digest"
+    # A certificate that is not pinned is worth nothing, and what cannot be judged is no tampering.
+    assert level_of("0" * 64) == "client"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"trusted_certificates": ["nowhere.pem"]}, "nowhere.pem cannot be read on the controller"),
+        ({"trusted_spki_sha256": ["abc"]}, "64 hexadecimal digits"),
+    ],
+)
+def test_trust_that_cannot_be_is_an_error(
+    options: dict[str, t.Any], words: str, fleet: Fleet, ansible: Ansible
+) -> None:
+    failure = ansible.task("kernelops.livepatch.patch_info", HOSTS["signed"], **options).result(HOSTS["signed"])
+    assert (failure["kind"], failure["error_id"]) == ("failed", "trust_unusable")
+    assert words in failure["msg"]
+
+
+@pytest.mark.matrix
+def test_the_playbook_check_hands_the_trust_on(fleet: Fleet, ansible: Ansible, certificate: str) -> None:
+    run = ansible.playbook(
+        "kernelops.livepatch.check",
+        "--limit",
+        f"{HOSTS['signed']}:{HOSTS['stranger']}",
+        livepatch_verify="file",
+        livepatch_trusted_certificates=[certificate],
+        livepatch_fail_on=[],
+    )
+    assert run.code == 0, run.output
+    records = Path(ansible.folder, "livepatch-records")
+    states = {
+        host: json.loads((records / f"{HOSTS[host]}.json").read_text("utf-8"))["assessment"]["state"]
+        for host in ("signed", "stranger")
+    }
+    assert states == {"signed": "protected", "stranger": "tampered"}
