@@ -192,6 +192,21 @@ def test_what_is_not_known_is_a_reason_of_its_own() -> None:
     assert [reason["id"] for reason in known.refusals] == ["privileges"]
 
 
+def test_what_the_client_module_mends_keeps_no_host_from_a_seat() -> None:
+    """It installs snapd, or a newer one, and waits for it; whether the server can be reached, enabling shows best."""
+    mended = (check("snapd", "fail"), check("snapd_seeded", "unknown"), check("network", "unknown"))
+    known = judged(False, "ineligible", *mended)
+    assert (known.verdict, known.refusals) == ("eligible", ())
+    known = judged(False, "ineligible", *mended, check("release", "unknown"))
+    assert known.verdict == "unknown"
+    assert [reason["id"] for reason in known.refusals] == ["release"]
+
+
+def test_a_verdict_without_checks_counts_as_it_is() -> None:
+    assert judged(False, "ineligible").verdict == "ineligible"
+    assert judged(False, "eligible").verdict == "eligible"
+
+
 def test_an_enabled_host_that_lost_its_way_to_the_server_keeps_its_seat() -> None:
     assert judged(True, "ineligible", check("network", "fail")).verdict == "eligible"
     assert judged(False, "ineligible", check("network", "fail")).verdict == "ineligible"

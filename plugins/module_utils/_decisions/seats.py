@@ -14,7 +14,7 @@ import collections.abc as c
 import dataclasses
 import typing as t
 
-from .._record import Reason, Record
+from .._record import Check, Reason, Record, Verdict
 
 _NAMED = 5
 
@@ -30,7 +30,7 @@ class KnownHost:
     name: str
     holds_seat: bool = False
     identity: str | None = None
-    verdict: t.Literal["eligible", "ineligible", "unknown"] | None = None
+    verdict: Verdict | None = None
     refusals: tuple[Reason, ...] = ()
     trouble: Reason | None = None
 
@@ -59,19 +59,36 @@ def known_from_record(record: Record) -> KnownHost:
     """What the record of a host says that matters to its seat."""
     client, eligibility = record["client"], record["eligibility"]
     enabled = client["enabled"]
-    failing = [check for check in eligibility["checks"] if check["status"] == "fail"]
-    if enabled:
-        # It reached the server once: a lost way is trouble, and no reason to refuse it.
-        failing = [check for check in failing if check["id"] != "network"]
-    refused = failing or [check for check in eligibility["checks"] if check["status"] == "unknown" and not enabled]
-    verdict = eligibility["verdict"] if refused or not enabled else "eligible"
+    doubtful = [check for check in eligibility["checks"] if check["status"] in ("fail", "unknown")]
+    refusing = [check for check in doubtful if _refuses(check, enabled=enabled is True)]
+    verdict = eligibility["verdict"]
+    if refusing:
+        verdict = "ineligible" if any(check["status"] == "fail" for check in refusing) else "unknown"
+        refusing = [
+            check for check in refusing if check["status"] == ("fail" if verdict == "ineligible" else "unknown")
+        ]
+    elif doubtful:
+        verdict = "eligible"
     return KnownHost(
         name=record["host"],
         holds_seat=enabled is True or (enabled is None and client["installed"] is not False),
         identity=record["system"]["machine_id_sha256"],
         verdict=verdict,
-        refusals=tuple(Reason(id=each["id"], message=each["message"], remedy=each["remedy"]) for each in refused),
+        refusals=tuple(Reason(id=each["id"], message=each["message"], remedy=each["remedy"]) for each in refusing),
     )
+
+
+# The module client installs snapd, upgrades it, and waits until it is set up.
+_MENDED = frozenset({"snapd", "snapd_seeded"})
+
+
+def _refuses(check: Check, *, enabled: bool) -> bool:
+    """Whether a check that is not passed keeps a host from being enabled. What is enabled already has shown enough."""
+    if check["id"] in _MENDED:
+        return False
+    if check["id"] == "network":
+        return check["status"] == "fail" and not enabled
+    return check["status"] == "fail" or not enabled
 
 
 def plan_seats(
