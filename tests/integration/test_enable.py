@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The playbook `enable` and the role `client`, on hosts that can be changed, against a server that counts.
+
+The server's token has more seats than the plan is told of, so that only the plan keeps the number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.lab.fleet import Fleet, running_fleet
+
+from .conftest import Ansible, Run
+from .test_check import READING
+
+ENABLE = "kernelops.livepatch.enable"
+TOKEN = "c0ffee00c0ffee00c0ffee00c0ffee00"
+SEATS = 2
+COPIES = [f"web-{number:04}" for number in range(1, 6)]
+DESCRIBED = ["i386", "not-enabled", "not-enabled-2016", "not-installed", "unreachable", "xenial-generic"]
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> Iterator[Fleet]:
+    """Five hosts without a client, each with a machine id of its own."""
+    with running_fleet(tmp_path / "lab", len(COPIES), "not-installed", writable=True) as fleet:
+        fleet.set_tokens({TOKEN: {"seats": 100, "tier": "updates"}})
+        yield fleet
+
+
+@pytest.fixture
+def described(tmp_path: Path) -> Iterator[Fleet]:
+    """Hosts of several kinds; one of them holds a seat already."""
+    with running_fleet(tmp_path / "lab", only=DESCRIBED, writable=True) as fleet:
+        fleet.set_tokens({TOKEN: {"seats": 100, "tier": "updates"}})
+        yield fleet
+
+
+def runner(fleet: Fleet, folder: Path) -> Ansible:
+    folder.mkdir(exist_ok=True)
+    return Ansible(folder, fleet.variables)
+
+
+def enable(ansible: Ansible, *words: str, **extra: t.Any) -> Run:
+    variables = {"livepatch_token": TOKEN, "livepatch_seats": SEATS, "livepatch_fail_on": []}
+    return ansible.playbook(ENABLE, *words, **{**variables, **extra})
+
+
+def registered(fleet: Fleet) -> int:
+    """How many machines the server has enabled with the token."""
+    return sum(machine["auth_token"] == TOKEN for machine in fleet.machines().values())
+
+
+def client_results(run: Run) -> dict[str, dict[str, t.Any]]:
+    task = "Bring the client into its state"
+    return {
+        line["host"]: line["result"] for line in run.results if line["task"].endswith(task) and line["kind"] == "ok"
+    }
+
+
+def seat_plan(run: Run) -> dict[str, t.Any]:
+    [result] = [line["result"] for line in run.results if line["task"].endswith("Grant the seats of the token")]
+    return t.cast("dict[str, t.Any]", result)
+
+
+def records(ansible: Ansible) -> dict[str, t.Any]:
+    found = (json.loads(path.read_text("utf-8")) for path in (ansible.folder / "livepatch-records").glob("*.json"))
+    return {record["host"]: record for record in found}
+
+
+# --- who is enabled ---
+
+
+@pytest.mark.matrix
+def test_hosts_that_get_a_seat_are_enabled_and_the_others_named(described: Fleet, tmp_path: Path) -> None:
+    ansible = runner(described, tmp_path / "run")
+    run = enable(ansible, livepatch_seats=3, livepatch_priority=["not-enabled-2016", "not-enabled"])
+    assert run.code == 0, run.output
+    plan = seat_plan(run)
+    assert plan["granted"] == ["xenial-generic", "not-enabled-2016", "not-enabled"]
+    assert {denial["host"]: denial["id"] for denial in plan["denied"]} == {
+        "i386": "ineligible",
+        "not-installed": "seats_used_up",
+        "unreachable": "unreachable",
+    }
+    for denial in plan["denied"]:
+        assert re.search(rf"^{denial['host']} +denied +{re.escape(denial['message'][:20])}", run.output, re.MULTILINE)
+    assert registered(described) == 2, "the host that was enabled already keeps the token that it has"
+    enabled = {host for host, record in records(ansible).items() if record.get("client", {}).get("enabled")}
+    assert enabled == {*plan["granted"]}, "the report speaks of the hosts as they are now"
+    assert re.search(r"^not-enabled +(protected|applying) ", run.output, re.MULTILINE)
+
+
+@pytest.mark.matrix
+def test_a_second_run_changes_nothing(copies: Fleet, tmp_path: Path) -> None:
+    ansible = runner(copies, tmp_path / "run")
+    assert enable(ansible).code == 0
+    machines = {machine: held["machine_token"] for machine, held in copies.machines().items()}
+    asked = {host: len(copies.commands(host)) for host in COPIES}
+    again = enable(ansible)
+    assert again.code == 0
+    assert [result["changed"] for result in client_results(again).values()] == [False] * SEATS
+    assert seat_plan(again)["free"] == 0
+    assert {machine: held["machine_token"] for machine, held in copies.machines().items()} == machines
+    new = [command for host in COPIES for command in copies.commands(host)[asked[host] :]]
+    assert [command for command in new if not is_reading(command)] == []
+
+
+def is_reading(command: str) -> bool:
+    return bool(READING.fullmatch(command)) or command.startswith(
+        ("snap list", "snap info", "canonical-livepatch --version")
+    )
+
+
+@pytest.mark.matrix
+def test_check_mode_predicts_the_run_and_changes_nothing(copies: Fleet, tmp_path: Path) -> None:
+    ansible = runner(copies, tmp_path / "run")
+    predicted = enable(ansible, "--check", "--diff")
+    assert predicted.code == 0, predicted.output
+    assert registered(copies) == 0
+    assert [command for host in COPIES for command in copies.commands(host) if not is_reading(command)] == []
+    assert not (tmp_path / "run" / "livepatch-records" / "seats.granted").exists()
+    run = enable(ansible)
+    assert seat_plan(run)["granted"] == seat_plan(predicted)["granted"] == COPIES[:SEATS]
+    steps = {host: result["steps"] for host, result in client_results(predicted).items()}
+    assert steps == {host: result["steps"] for host, result in client_results(run).items()}
+    assert registered(copies) == SEATS
+
+
+def test_a_changed_token_enables_the_same_hosts_again(copies: Fleet, tmp_path: Path) -> None:
+    other = "decade00decade00decade00decade00"
+    copies.set_tokens({TOKEN: {"seats": 100}, other: {"seats": 100}})
+    ansible = runner(copies, tmp_path / "run")
+    assert enable(ansible, livepatch_priority=COPIES[::-1]).code == 0
+    run = enable(ansible, livepatch_token=other)
+    assert run.code == 0
+    assert sorted(seat_plan(run)["granted"]) == sorted(COPIES[-SEATS:]), "those that hold a seat come first"
+    assert [held["auth_token"] for held in copies.machines().values()] == [other] * SEATS
+
+
+def test_clones_are_named_and_left_alone(copies: Fleet, tmp_path: Path) -> None:
+    identities = [copies.root(host).parent / "lab" / "machine-id" for host in COPIES]
+    identities[1].write_text(identities[0].read_text("utf-8"), encoding="utf-8")
+    run = enable(runner(copies, tmp_path / "run"))
+    plan = seat_plan(run)
+    assert plan["granted"] == COPIES[2:4]
+    clones = {denial["host"]: denial["message"] for denial in plan["denied"] if denial["id"] == "cloned"}
+    assert sorted(clones) == COPIES[:2]
+    assert all(
+        message.startswith("web-0001 and web-0002 have the same machine identity") for message in clones.values()
+    )
+
+
+# --- never more than the seats ---
+
+
+def test_limited_runs_share_the_seats(copies: Fleet, tmp_path: Path) -> None:
+    ansible = runner(copies, tmp_path / "run")
+    for limit, expected in [("web-0005", 1), ("web-0004", 2), ("web-0003:web-0001", 2), ("all", 2)]:
+        run = enable(ansible, "--limit", limit)
+        assert run.code == 0, run.output
+        assert registered(copies) == expected
+    assert sorted(seat_plan(run)["granted"]) == ["web-0004", "web-0005"]
+
+
+def _records_are_written(fleet: Fleet, folder: Path) -> bool:
+    return len(list((folder / "livepatch-records").glob("*.json"))) >= 3
+
+
+def _seats_are_granted(fleet: Fleet, folder: Path) -> bool:
+    return (folder / "livepatch-records" / "seats.granted").exists()
+
+
+def _the_client_is_installed(fleet: Fleet, folder: Path) -> bool:
+    return any("snap install" in command for host in COPIES for command in fleet.commands(host))
+
+
+def _a_host_is_enabled(fleet: Fleet, folder: Path) -> bool:
+    return registered(fleet) >= 1
+
+
+def _all_are_enabled(fleet: Fleet, folder: Path) -> bool:
+    return registered(fleet) >= SEATS
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [_records_are_written, _seats_are_granted, _the_client_is_installed, _a_host_is_enabled, _all_are_enabled],
+)
+def test_a_killed_run_never_leads_to_more_than_the_seats(
+    moment: Callable[[Fleet, Path], bool], copies: Fleet, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    ansible = runner(copies, folder)
+    _kill_when(lambda: moment(copies, folder), ansible)
+    # The next run looks at other hosts only, and cannot know what the killed one left behind.
+    limited = enable(ansible, "--limit", ":".join(COPIES[2:]))
+    assert limited.code == 0, limited.output
+    assert registered(copies) <= SEATS
+    whole = enable(ansible)
+    assert whole.code == 0, whole.output
+    assert registered(copies) == SEATS, "no seat is lost"
+    assert TOKEN not in _all_text(copies.directory / "hosts", folder / "livepatch-records")
+
+
+def _kill_when(holds: Callable[[], bool], ansible: Ansible) -> None:
+    """Start the playbook and kill it and all that it started once the condition holds."""
+    variables = {"livepatch_token": TOKEN, "livepatch_seats": SEATS, "livepatch_fail_on": []}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ansible", "playbook", ENABLE, "--forks", "1", "-e", json.dumps(variables)],
+        cwd=ansible.folder,
+        env=ansible.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not holds() and time.monotonic() < deadline:
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+# --- the token ---
+
+
+def test_without_a_token_nothing_is_done(copies: Fleet, tmp_path: Path) -> None:
+    run = runner(copies, tmp_path / "run").playbook(ENABLE)
+    assert run.code != 0
+    assert "Set livepatch_token" in run.output
+    assert run.output.count("There is no token") <= 2, "said once, not for each host"
+    assert [command for host in COPIES for command in copies.commands(host)] == []
+
+
+def test_the_token_is_found_nowhere(described: Fleet, tmp_path: Path) -> None:
+    """Neither in the output at -vvvvv nor in any file or command line, with a host that fails among those enabled."""
+    folder, secrets = tmp_path / "run", tmp_path / "secrets.yml"
+    secrets.write_text(yaml.safe_dump({"livepatch_token": TOKEN}), encoding="utf-8")
+    described.set_faults({"path": "/api/machine-tokens", "status": 503})
+    ansible = runner(described, folder)
+    with _watched_command_lines() as seen:
+        run = ansible.command(
+            *("playbook", ENABLE, "-vvvvv", "--diff", "-e", f"@{secrets}"),
+            *("-e", json.dumps({"livepatch_seats": 9, "livepatch_report_formats": ["table", "json", "html", "csv"]})),
+            ANSIBLE_LOG_PATH=str(folder / "ansible.log"),
+            ANSIBLE_CACHE_PLUGIN="jsonfile",
+            ANSIBLE_CACHE_PLUGIN_CONNECTION=str(folder / "facts"),
+        )
+    assert any(line["kind"] == "failed" for line in run.results), "the client of 2016 gets its 503"
+    assert registered(described) == 2
+    assert TOKEN not in run.output
+    assert TOKEN not in json.dumps(run.results)
+    assert (folder / "ansible.log").stat().st_size > 10_000
+    assert TOKEN not in _all_text(folder, described.directory / "hosts")
+    assert TOKEN not in "\n".join(seen)
+    assert any("ansible" in line for line in seen)
+    given = {request.get("auth_token") for request in described.requests()}
+    assert TOKEN in given, "the server alone was given it"
+
+
+def _all_text(*folders: Path) -> str:
+    """All files below these folders, one after the other."""
+    found = []
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.is_file() and not path.is_symlink() and path.stat().st_size < 5_000_000:
+                found.append(path.read_bytes().decode("latin-1"))
+    return "\n".join(found)
+
+
+@contextlib.contextmanager
+def _watched_command_lines() -> Iterator[set[str]]:
+    """Collects what every process of this machine has as its arguments, again and again, until the end."""
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.005):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):  # it ended meanwhile
+                    seen.add(path.read_bytes().replace(b"\0", b" ").decode("latin-1"))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+# --- the role by itself ---
+
+
+def play(folder: Path, hosts: str, **variables: t.Any) -> str:
+    path = folder / "provision.yml"
+    role = {"role": "kernelops.livepatch.client", "vars": variables}
+    path.write_text(yaml.safe_dump([{"name": "Provision", "hosts": hosts, "gather_facts": False, "roles": [role]}]))
+    return str(path)
+
+
+@pytest.mark.matrix
+def test_the_role_provisions_one_host(copies: Fleet, tmp_path: Path) -> None:
+    ansible = runner(copies, tmp_path / "run")
+    config = {"remote-server": copies.server, "ca-certs": copies.certificate.read_text("utf-8")}
+    variables = {"client_token": TOKEN, "client_seats": 1, "client_config": config, "client_required": True}
+    first = ansible.command("playbook", play(ansible.folder, "web-0001", **variables))
+    assert first.code == 0, first.output
+    assert registered(copies) == 1
+    second = ansible.command("playbook", play(ansible.folder, "web-0002", **variables))
+    assert second.code != 0
+    assert "web-0002 gets no seat: the one seat is taken by web-0001" in second.output
+    assert registered(copies) == 1
+    gone = ansible.command("playbook", play(ansible.folder, "web-0001", client_state="absent"))
+    assert gone.code == 0, gone.output
+    assert registered(copies) == 0
+
+
+def test_a_wrong_variable_of_the_role_is_named(copies: Fleet, tmp_path: Path) -> None:
+    ansible = runner(copies, tmp_path / "run")
+    run = ansible.command("playbook", play(ansible.folder, "web-0001", client_state="on", client_token=TOKEN))
+    assert run.code != 0
+    assert "client_state" in run.output
+    assert TOKEN not in run.output
