@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The demonstration: a fleet of described hosts, checked with the command that a user would type.
+"""The demonstration: a fleet of described hosts, checked and enabled with the commands that a user would type.
 
-Run by ``make demo``. Leaves the records and the report in ``demo/``.
+Run by ``make demo``. Leaves the records and the reports in ``demo/``.
 """
 
 from __future__ import annotations
@@ -10,50 +10,89 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
+import typing as t
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
-from tests.lab.fleet import LabError, running_fleet  # noqa: E402  (the package is found by the line above)
+from tests.lab.fleet import Fleet, LabError, running_fleet  # noqa: E402  (the package is found by the line above)
 
 FORKS = 10
-CHECK = [
-    *("ansible-playbook", "kernelops.livepatch.check", "-i", "lab/inventory.yml", "--forks", str(FORKS)),
-    # One host of the lab is unreachable on purpose, and that must not fail the demonstration.
-    *("-e", '{"livepatch_fail_on": []}'),
-]
+SEATS = 3
+# One host of the lab is unreachable on purpose, and that must not fail the demonstration.
+CHECK: dict[str, t.Any] = {"livepatch_fail_on": []}
+# Hosts with a token of their own, and so with a folder of records of their own.
+ENABLE: dict[str, t.Any] = {
+    "livepatch_hosts": "not-installed:not-enabled:not-enabled-2016:not-seeded:i386:lxd-container:unreachable",
+    "livepatch_seats": SEATS,
+    "livepatch_record_dir": "enabled/records",
+    "livepatch_report_dir": "enabled/report",
+    "livepatch_fail_on": [],
+}
+TOKEN = "f00dfeedf00dfeedf00dfeedf00dfeed"
+
+
+class DemoError(Exception):
+    """A playbook failed; the message says which."""
 
 
 def main(folder: str = "demo") -> int:
     """Run it, and leave what it makes in a folder (of the repository, unless its path is absolute)."""
     demo = REPOSITORY / folder
-    started = time.monotonic()
     try:
-        with running_fleet(demo / "lab") as fleet:
+        with running_fleet(demo / "lab", writable=True) as fleet:
             print(f"{len(fleet.hosts)} described hosts are up, each in a sandbox without Python.", flush=True)
-            print(f"\n$ cd demo\n$ {shlex.join(CHECK)}\n", flush=True)
-            code = subprocess.run(CHECK, cwd=demo, env=environment(demo) | fleet.variables, check=False).returncode
-    except LabError as error:
+            check(demo, fleet)
+            enable(demo, fleet)
+    except (LabError, DemoError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    if code != 0:
-        print(f"demo: the playbook ended with exit code {code}", file=sys.stderr)
-        return code
-    summary = json.loads((demo / "livepatch-report" / "fleet.json").read_text(encoding="utf-8"))["summary"]
-    states = ", ".join(f"{hosts} {state}" for state, hosts in summary["states"].items() if hosts)
-    print(f"\n{summary['hosts']} hosts in {time.monotonic() - started:.0f} s: {states}.\n\nWhat the run left:\n")
+    print("\nWhat the runs left:\n")
     print("  demo/livepatch-records/    one record a host, for instance xenial-generic.json")
     print("  demo/livepatch-report/     the report: fleet.txt, fleet.json, fleet.md")
+    print("  demo/enabled/              records and report of the hosts that asked for a seat")
     return 0
+
+
+def check(demo: Path, fleet: Fleet) -> None:
+    """Who may have Livepatch, who is protected, and what to do next."""
+    started = time.monotonic()
+    run(demo, fleet, "check", "-e", json.dumps(CHECK))
+    summary = json.loads((demo / "livepatch-report" / "fleet.json").read_text(encoding="utf-8"))["summary"]
+    states = ", ".join(f"{hosts} {state}" for state, hosts in summary["states"].items() if hosts)
+    print(f"\n{summary['hosts']} hosts in {time.monotonic() - started:.0f} s: {states}.", flush=True)
+
+
+def enable(demo: Path, fleet: Fleet) -> None:
+    """Who gets one of the seats, and who does not and why."""
+    fleet.set_tokens({TOKEN: {"seats": SEATS, "tier": "updates"}})
+    secrets = demo / "lab" / "secrets.yml"
+    secrets.touch(mode=0o600)
+    secrets.write_text(json.dumps({"livepatch_token": TOKEN}), encoding="utf-8")
+    shutil.rmtree(demo / "enabled", ignore_errors=True)
+    run(demo, fleet, "enable", "-e", "@lab/secrets.yml", "-e", json.dumps(ENABLE))
+    machines = sum(machine["auth_token"] == TOKEN for machine in fleet.machines().values())
+    print(f"\nThe server has enabled {machines} machines with the token.", flush=True)
+
+
+def run(demo: Path, fleet: Fleet, playbook: str, *words: str) -> None:
+    """Show a command and run it. Raises `DemoError`."""
+    begin = ("ansible-playbook", f"kernelops.livepatch.{playbook}", "-i", "lab/inventory.yml", "--forks", str(FORKS))
+    command = [*begin, *words]
+    print(f"\n$ cd demo\n$ {shlex.join(command)}\n", flush=True)
+    code = subprocess.run(command, cwd=demo, env=environment(demo) | fleet.variables, check=False).returncode
+    if code != 0:
+        raise DemoError(f"the playbook {playbook} ended with exit code {code}")
 
 
 def environment(demo: Path) -> dict[str, str]:
     """The user's environment, with Ansible kept from a configuration of theirs, and quiet about hosts that are well."""
     configuration = demo / "lab" / "ansible.cfg"
-    configuration.write_text("[defaults]\ndisplay_ok_hosts = false\n", encoding="utf-8")
+    configuration.write_text("[defaults]\ndisplay_ok_hosts = false\ndisplay_skipped_hosts = false\n", encoding="utf-8")
     ours = {
         "ANSIBLE_CALLBACKS_ENABLED": "kernelops.livepatch.fleet_progress",
         "ANSIBLE_CONFIG": str(configuration),
