@@ -17,7 +17,7 @@ from .._host.client_state import DEFAULT_MODE, ClientState, channel_name
 from .._host.probe import HostFacts
 from .._record import Check, Eligibility
 from . import client_config
-from .eligibility import version_numbers
+from .eligibility import MENDED_BY_CLIENT, version_numbers
 
 StateWord = t.Literal["present", "enabled", "disabled", "absent"]
 Via = t.Literal["livepatch", "pro"]
@@ -30,8 +30,6 @@ STOP, NO_APPLY = "stop", "no-apply"
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{4,512}")
 _LIVEPATCH_TOKEN = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PRO_TOKEN = re.compile(r"C[0-9A-Za-z]{20,63}")
-# What this module mends itself, or finds out better by enabling.
-_NOT_ITS_BUSINESS = frozenset({"snapd", "snapd_seeded"})
 _PAID_TIERS = frozenset({"stable"})
 
 
@@ -427,7 +425,7 @@ class _Planner:
         if check["id"] == "network":
             ways = (*client_config.PROXIES, client_config.CERTIFICATES, client_config.SERVER)
             return check["status"] == "fail" and not set(ways).intersection(self._settings())
-        return check["id"] not in _NOT_ITS_BUSINESS
+        return check["id"] not in MENDED_BY_CLIENT
 
     def _demand_paid_settings(self, settings: list[str]) -> None:
         client = self.facts.client

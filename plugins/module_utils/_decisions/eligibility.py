@@ -19,6 +19,9 @@ from .._host.probe import HostFacts
 from .._record import Check, CheckStatus, Eligibility, Verdict
 from .policy import AdmittedSystem, Policy
 
+MENDED_BY_CLIENT = frozenset({"snapd", "snapd_seeded"})
+"""Checks that keep no host from being enabled: the module client installs snapd, upgrades it, and waits for it."""
+
 # Kernels built from this day on carry Canonical's live patch key (Ubuntu Pro documentation on Secure Boot).
 _KEY_BUILT_IN_SINCE = datetime.datetime(2021, 4, 1, tzinfo=datetime.timezone.utc)
 

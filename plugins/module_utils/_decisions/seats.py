@@ -15,6 +15,7 @@ import dataclasses
 import typing as t
 
 from .._record import Check, Reason, Record, Verdict
+from .eligibility import MENDED_BY_CLIENT
 
 _NAMED = 5
 
@@ -78,13 +79,9 @@ def known_from_record(record: Record) -> KnownHost:
     )
 
 
-# The module client installs snapd, upgrades it, and waits until it is set up.
-_MENDED = frozenset({"snapd", "snapd_seeded"})
-
-
 def _refuses(check: Check, *, enabled: bool) -> bool:
     """Whether a check that is not passed keeps a host from being enabled. What is enabled already has shown enough."""
-    if check["id"] in _MENDED:
+    if check["id"] in MENDED_BY_CLIENT:
         return False
     if check["id"] == "network":
         return check["status"] == "fail" and not enabled
