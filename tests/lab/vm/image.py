@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The disk of the machine, and what belongs to it: built once, and kept until the kernels or what stands here change.
+
+Nothing is mounted: the root is a small Debian made by `mmdebstrap`, with the older of two kernels really installed, and
+`mke2fs` makes a file system of it. The disk starts by itself, with GRUB, so that a reboot is one: the firmware, the boot
+loader, and whichever kernel its menu then names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import io
+import os
+import platform
+import shutil
+import struct
+import subprocess
+import tarfile
+from pathlib import Path
+
+from ..identity import module_name
+from .modules import SUPPORT, make_keys, make_modules, unpack_headers
+from .packages import Kernel, UnavailableError, download, find_kernels, make_archive
+
+CACHE = Path(__file__).parents[3] / ".build" / "vm"
+_HERE = Path(__file__).parent
+_GRUB = Path("/usr/lib/grub/i386-pc")
+_TOOLS = ("debugfs", "gcc", "grub-mkimage", "make", "mke2fs", "mmdebstrap", "openssl", "ssh-keygen", "strip", "tar")
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PACKAGES = (
+    *("busybox-static", "bzip2", "curl", "iproute2", "jq", "kmod", "linux-base", "openssh-server", "procps"),
+    *("sudo", "sysvinit-core"),
+)
+_UNREAD = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+_ARCHIVE = "srv/archive"
+_DISK_BYTES = 1 << 30
+_PARTITION_START = 1 << 20
+_SECTOR = 512
+_LINUX_PARTITION = 0x83
+_GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "normal", "linux", "test", "echo")
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """What was built. `kernels`: the one that is installed, and the newer one that its archive of packages has."""
+
+    folder: Path
+    kernels: tuple[Kernel, Kernel]
+
+    @property
+    def disk(self) -> Path:
+        return self.folder / "disk.img"
+
+    @property
+    def login_key(self) -> Path:
+        return self.folder / "login_key"
+
+    @property
+    def host_key(self) -> str:
+        """The public key of the machine's sshd."""
+        return (self.folder / "host_key.pub").read_text(encoding="utf-8")
+
+    def certificate(self, signer: str = "lab") -> Path:
+        """The certificate of a signer of patches, in PEM."""
+        return self.folder / "keys" / f"{signer}.pem"
+
+    def patch(self, kernel: Kernel, version: str, signer: str = "lab") -> Path:
+        """The module of a patch. `signer` may also be ``unsigned``."""
+        return self.folder / "modules" / kernel.release / signer / f"{module_name(kernel.full, version)}.ko"
+
+
+def built_image() -> Image:
+    """The image, which is built if there is none of this recipe. Raises `UnavailableError`."""
+    _demand_tools()
+    kernels = find_kernels()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    image = Image(CACHE / _recipe(kernels), kernels)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not image.folder.is_dir():
+            for leftover in CACHE.iterdir():
+                if leftover.is_dir():
+                    shutil.rmtree(leftover)
+            part = Image(image.folder.with_suffix(".part"), kernels)
+            part.folder.mkdir()
+            _build(part)
+            part.folder.rename(image.folder)
+    return image
+
+
+def _demand_tools() -> None:
+    missing = [tool for tool in _TOOLS if shutil.which(tool, path=_SYSTEM_PATH) is None]
+    if os.geteuid() != 0 and shutil.which("fakeroot") is None:
+        missing.append("fakeroot")
+    if not (_GRUB / "boot.img").is_file():
+        missing.append("GRUB for a BIOS (grub-pc-bin)")
+    if missing:
+        raise UnavailableError(f"this machine lacks {', '.join(missing)}")
+
+
+def _recipe(kernels: tuple[Kernel, Kernel]) -> str:
+    """A name for all that the image is made from."""
+    digest = hashlib.sha256(repr((kernels, _release())).encode())
+    for path in sorted(_HERE.rglob("*")):
+        if path.is_file() and path.suffix != ".pyc" and path.name != "machine.py":
+            digest.update(f"{path.relative_to(_HERE)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:20]
+
+
+def _release() -> str:
+    """Of the Debian that this machine is: its root and its compiler are those that its kernels were built with."""
+    return platform.freedesktop_os_release().get("VERSION_CODENAME", "stable")
+
+
+def _build(image: Image) -> None:
+    work = image.folder / "work"
+    for folder in (work, work / "packages", work / "headers", image.folder / "keys", image.folder / "modules"):
+        folder.mkdir()
+    download(image.kernels, work / "packages")
+    make_keys(image.folder / "keys")
+    unpack_headers(work / "packages", work / "headers")
+    for kernel in image.kernels:
+        make_modules(kernel, work / "headers", image.folder / "keys", image.folder / "modules" / kernel.release)
+    make_archive(image.kernels, work / "packages", work / "archive")
+    for name in ("login_key", "host_key"):
+        key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(image.folder / name)]
+        subprocess.run(key, check=True, stdin=subprocess.DEVNULL)
+    _write_files(image, work / "files.tar")
+    _make_root(image, work)
+    _make_disk(image.disk, work)
+    shutil.rmtree(work)
+
+
+def _write_files(image: Image, target: Path) -> None:
+    """What the lab lays over the root of Debian, as a tar archive whose files are all root's."""
+    own, guest = "usr/lib/livepatch-lab", _HERE / "guest"
+    snap = "snap/canonical-livepatch/current"
+    files: list[tuple[str, bytes, int]] = [
+        (f"{own}/boot", (guest / "boot").read_bytes(), 0o755),
+        (f"{own}/halt", (guest / "halt").read_bytes(), 0o755),
+        (f"{own}/kernel-hook", (guest / "kernel-hook").read_bytes(), 0o755),
+        (f"{own}/initrd-init", (guest / "initrd-init").read_bytes(), 0o755),
+        ("etc/inittab", (guest / "inittab").read_bytes(), 0o644),
+        ("etc/os-release.lab", (guest / "os-release").read_bytes(), 0o644),
+        ("etc/hostname", b"patched\n", 0o644),
+        ("etc/hosts", b"127.0.0.1 localhost patched\n10.0.2.100 livepatch.lab.test\n", 0o644),
+        ("etc/machine-id", hashlib.md5(b"patched").hexdigest().encode() + b"\n", 0o644),  # noqa: S324  (no secret)
+        ("etc/sudoers.d/fleet", b"fleet ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440),
+        ("etc/ssh/sshd_config", (guest / "sshd_config").read_bytes(), 0o644),
+        ("etc/ssh/ssh_host_ed25519_key", (image.folder / "host_key").read_bytes(), 0o600),
+        ("etc/ssh/ssh_host_ed25519_key.pub", (image.folder / "host_key.pub").read_bytes(), 0o644),
+        ("etc/ssh/authorized_keys", (image.folder / "login_key.pub").read_bytes(), 0o644),
+        ("etc/apt/sources.list", f"deb [trusted=yes] file:/{_ARCHIVE} ./\n".encode(), 0o644),
+        ("etc/dpkg/dpkg.cfg.d/lab", "".join(f"path-exclude {each}\n" for each in _UNREAD).encode(), 0o644),
+        (f"{snap}/keys/livepatch-kmod.x509", (image.folder / "keys" / "lab.der").read_bytes(), 0o644),
+        ("snap/bin/canonical-livepatch", (guest / "canonical-livepatch").read_bytes(), 0o755),
+        ("usr/bin/snap", (guest / "snap").read_bytes(), 0o755),
+    ]
+    for kernel in image.kernels:
+        modules = image.folder / "modules" / kernel.release
+        there = f"{own}/modules/{kernel.release}"
+        files += [(f"{there}/{name}.ko", (modules / f"{name}.ko").read_bytes(), 0o644) for name in SUPPORT]
+        files.append((f"{there}/signature", kernel.signature.encode() + b"\n", 0o644))
+    with tarfile.open(target, "w") as tar:
+        for name, content, mode in files:
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), mode
+            tar.addfile(entry, io.BytesIO(content))
+
+
+def _make_root(image: Image, work: Path) -> None:
+    """Make the root as ``root.tar``: Debian, the lab's files, and the older kernel installed by `apt-get`."""
+    older = image.kernels[0]
+    install = f"apt-get install --yes --quiet livepatch-lab-boot linux-image-cloud-amd64={older.package_version}"
+    steps = "\n".join(
+        [
+            "set -e",
+            "mv /etc/os-release.lab /etc/os-release",
+            "useradd --create-home --shell /bin/sh fleet",
+            "rm -f /etc/apt/sources.list.d/* /etc/ssh/ssh_host_rsa* /etc/ssh/ssh_host_ecdsa*",
+            "mkdir -p /var/snap/canonical-livepatch/common",
+            "apt-get update --quiet",
+            f"DEBIAN_FRONTEND=noninteractive {install}",
+            "apt-get clean",
+        ]
+    )
+    command = [
+        *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(_PACKAGES)}"),
+        *(f"--dpkgopt=path-exclude={each}" for each in _UNREAD),
+        f"--customize-hook=copy-in {work / 'archive'} /srv",
+        f"--customize-hook=tar-in {work / 'files.tar'} /",
+        f"--customize-hook=chroot \"$1\" /bin/sh -c '{steps}'",
+        *(_release(), str(work / "root.tar")),
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode != 0:
+        raise RuntimeError(f"mmdebstrap failed:\n{ended.stdout[-2000:]}{ended.stderr[-4000:]}")
+
+
+def _make_disk(disk: Path, work: Path) -> None:
+    """Make the disk: boot loader in front of one partition, which holds the root."""
+    kilobytes = (_DISK_BYTES - _PARTITION_START) // 1024
+    script = (
+        f"mkdir root && tar --extract --preserve-permissions --file root.tar --directory root --exclude './dev/*' && "
+        f"mke2fs -q -t ext4 -d root -E offset={_PARTITION_START},lazy_itable_init=0 -m 0 {disk} {kilobytes}k"
+    )
+    # Without root's rights the owners of the files are in fakeroot's memory only, so one must hold for both commands.
+    owners = [] if os.geteuid() == 0 else ["fakeroot"]
+    subprocess.run(
+        [*owners, "sh", "-c", script],
+        cwd=work,
+        check=True,
+        env={**os.environ, "PATH": _SYSTEM_PATH},
+    )
+    core = work / "core.img"
+    grub = ["grub-mkimage", "--format=i386-pc", "--prefix=(hd0,msdos1)/boot/grub", f"--output={core}", *_GRUB_MODULES]
+    subprocess.run(grub, check=True)
+    with disk.open("r+b") as file:
+        file.write(_boot_sector())
+        file.write(core.read_bytes())
+
+
+def _boot_sector() -> bytes:
+    """GRUB's first sector, which loads what follows it, and the table of partitions. Source: ``grub-core/boot/i386/pc``."""
+    start, size = _PARTITION_START // _SECTOR, (_DISK_BYTES - _PARTITION_START) // _SECTOR
+    entry = struct.pack("<B3sB3sII", 0x80, b"\xfe\xff\xff", _LINUX_PARTITION, b"\xfe\xff\xff", start, size)
+    return (_GRUB / "boot.img").read_bytes()[:446] + entry + bytes(48) + b"\x55\xaa"
