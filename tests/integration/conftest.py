@@ -17,6 +17,8 @@ import pytest
 import yaml
 
 from tests.lab.fleet import Fleet, running_fleet
+from tests.lab.vm.machine import VirtualMachine, running_machine
+from tests.lab.vm.packages import UnavailableError
 
 COLLECTIONS = Path(__file__).parents[2] / ".build" / "collections"
 CALLBACKS = Path(__file__).parent / "plugins" / "callback"
@@ -106,3 +108,20 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 def ansible(tmp_path: Path, fleet: Fleet) -> Ansible:
     """Ansible with the lab's fleet as its inventory."""
     return Ansible(tmp_path, fleet.variables)
+
+
+@pytest.fixture(scope="session")
+def vm_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """The server that the virtual machine's client asks: the one of a small fleet that nothing else uses."""
+    with running_fleet(tmp_path_factory.mktemp("service"), count=1) as fleet:
+        yield fleet
+
+
+@pytest.fixture(scope="session")
+def virtual_machine(vm_service: Fleet) -> Iterator[VirtualMachine]:
+    """The lab's virtual machine, started once for all tests that use it. They put it in order with its `reset`."""
+    try:
+        with running_machine(vm_service.server, vm_service.certificate) as machine:
+            yield machine
+    except UnavailableError as reason:
+        pytest.skip(f"no virtual machine: {reason}")

@@ -20,15 +20,25 @@ demo bwrap bubblewrap
 lint git git
 lint shellcheck shellcheck
 test busybox busybox
-test chromium chromium
 test chromedriver chromium-driver
+test chromium chromium
 test curl curl
+test eu-readelf elfutils
+test fakeroot fakeroot
+test gcc gcc
+test grub-mkimage grub-common
+test /usr/lib/grub/i386-pc/grub-bios-setup grub-pc-bin
+test make make
+test mke2fs e2fsprogs
 test mksh mksh
+test mmdebstrap mmdebstrap
 test openssl openssl
+test qemu-system-x86_64 qemu-system-x86
 test ssh openssh-client
 test sshd openssh-server
 test sshpass sshpass
 test strace strace
+test strip binutils
 test sudo sudo
 test wget wget
 LIST

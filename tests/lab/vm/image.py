@@ -2,9 +2,9 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """The disk of the machine, and what belongs to it: built once, and kept until the kernels or what stands here change.
 
-Nothing is mounted: the root is a small Debian made by `mmdebstrap`, with the older of two kernels really installed, and
-`mke2fs` makes a file system of it. The disk starts by itself, with GRUB, so that a reboot is one: the firmware, the boot
-loader, and whichever kernel its menu then names.
+Nothing is mounted: the root is a small Debian made by `mmdebstrap`, with the older of two kernels really installed,
+and `mke2fs` makes a file system of it. The disk starts by itself, with GRUB, so that a reboot is one: the firmware, the
+boot loader, and whichever kernel its menu then names.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from .packages import Kernel, UnavailableError, download, find_kernels, make_arc
 CACHE = Path(__file__).parents[3] / ".build" / "vm"
 _HERE = Path(__file__).parent
 _GRUB = Path("/usr/lib/grub/i386-pc")
-_TOOLS = ("debugfs", "gcc", "grub-mkimage", "make", "mke2fs", "mmdebstrap", "openssl", "ssh-keygen", "strip", "tar")
+_TOOLS = ("gcc", "grub-mkimage", "make", "mke2fs", "mmdebstrap", "openssl", "ssh-keygen", "strip", "tar")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PACKAGES = (
-    *("busybox-static", "bzip2", "curl", "iproute2", "jq", "kmod", "linux-base", "openssh-server", "procps"),
-    *("sudo", "sysvinit-core"),
+    *("busybox-static", "bzip2", "curl", "iproute2", "kmod", "linux-base", "openssh-server"),
+    *("openssl", "procps", "sudo", "sysvinit-core"),
 )
+_PROGRAMS = ("boot", "halt", "initrd-init", "kernel-hook", "livepatchd")
 _UNREAD = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 _ARCHIVE = "srv/archive"
 _DISK_BYTES = 1 << 30
@@ -104,9 +105,9 @@ def _demand_tools() -> None:
 def _recipe(kernels: tuple[Kernel, Kernel]) -> str:
     """A name for all that the image is made from."""
     digest = hashlib.sha256(repr((kernels, _release())).encode())
-    for path in sorted(_HERE.rglob("*")):
-        if path.is_file() and path.suffix != ".pyc" and path.name != "machine.py":
-            digest.update(f"{path.relative_to(_HERE)}\0".encode() + path.read_bytes())
+    own = [_HERE / f"{name}.py" for name in ("image", "modules", "packages")]
+    for path in sorted([*own, *_HERE.glob("guest/*"), *_HERE.glob("kernel/*")]):
+        digest.update(f"{path.relative_to(_HERE)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:20]
 
 
@@ -139,15 +140,12 @@ def _write_files(image: Image, target: Path) -> None:
     own, guest = "usr/lib/livepatch-lab", _HERE / "guest"
     snap = "snap/canonical-livepatch/current"
     files: list[tuple[str, bytes, int]] = [
-        (f"{own}/boot", (guest / "boot").read_bytes(), 0o755),
-        (f"{own}/halt", (guest / "halt").read_bytes(), 0o755),
-        (f"{own}/kernel-hook", (guest / "kernel-hook").read_bytes(), 0o755),
-        (f"{own}/initrd-init", (guest / "initrd-init").read_bytes(), 0o755),
+        *((f"{own}/{name}", (guest / name).read_bytes(), 0o755) for name in _PROGRAMS),
         ("etc/inittab", (guest / "inittab").read_bytes(), 0o644),
         ("etc/os-release.lab", (guest / "os-release").read_bytes(), 0o644),
         ("etc/hostname", b"patched\n", 0o644),
         ("etc/hosts", b"127.0.0.1 localhost patched\n10.0.2.100 livepatch.lab.test\n", 0o644),
-        ("etc/machine-id", hashlib.md5(b"patched").hexdigest().encode() + b"\n", 0o644),  # noqa: S324  (no secret)
+        (f"{own}/machine-id", hashlib.md5(b"patched").hexdigest().encode() + b"\n", 0o644),  # noqa: S324  (no secret)
         ("etc/sudoers.d/fleet", b"fleet ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440),
         ("etc/ssh/sshd_config", (guest / "sshd_config").read_bytes(), 0o644),
         ("etc/ssh/ssh_host_ed25519_key", (image.folder / "host_key").read_bytes(), 0o600),
@@ -224,7 +222,10 @@ def _make_disk(disk: Path, work: Path) -> None:
 
 
 def _boot_sector() -> bytes:
-    """GRUB's first sector, which loads what follows it, and the table of partitions. Source: ``grub-core/boot/i386/pc``."""
+    """GRUB's first sector, which loads what follows it, and the table of partitions.
+
+    Source: GRUB's ``grub-core/boot/i386/pc/boot.S``.
+    """
     start, size = _PARTITION_START // _SECTOR, (_DISK_BYTES - _PARTITION_START) // _SECTOR
     entry = struct.pack("<B3sB3sII", 0x80, b"\xfe\xff\xff", _LINUX_PARTITION, b"\xfe\xff\xff", start, size)
     return (_GRUB / "boot.img").read_bytes()[:446] + entry + bytes(48) + b"\x55\xaa"
