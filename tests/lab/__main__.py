@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The lab's command line: ``python -m tests.lab up --dir DIR``, ``python -m tests.lab down --dir DIR``."""
+"""The lab's command line: ``python -m tests.lab up --dir DIR``, ``… down --dir DIR``, ``… vm``."""
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import tempfile
 from pathlib import Path
 
 from .descriptions import DescriptionError
-from .fleet import PLUGINS, REPLICATED, LabError, down, up
+from .fleet import PLUGINS, REPLICATED, LabError, down, running_fleet, up
+from .vm.machine import NAME, POLICY, running_machine
+from .vm.packages import UnavailableError
 
 
 def main() -> int:
@@ -23,7 +27,10 @@ def main() -> int:
     take_down = commands.add_parser("down", help="take it down, and remove what it made")
     for command in (bring_up, take_down):
         command.add_argument("--dir", type=Path, required=True, help="the folder of this lab")
+    commands.add_parser("vm", help="start the virtual machine, until interrupted")
     options = parser.parse_args()
+    if options.command == "vm":
+        return run_machine()
     if options.command == "down":
         down(options.dir)
         return 0
@@ -36,6 +43,28 @@ def main() -> int:
     print(f"  export ANSIBLE_CONNECTION_PLUGINS={PLUGINS}")
     print(f"  ansible -i {fleet.inventory} all -m ansible.builtin.raw -a 'uname -a'")
     print(f"  {fleet.server} (trust {fleet.certificate})")
+    return 0
+
+
+def run_machine() -> int:
+    """Start the virtual machine and its server, tell how they are reached, and end them when interrupted."""
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="lab-") as folder,
+            running_fleet(Path(folder), count=1) as fleet,
+            running_machine(fleet.server, fleet.certificate) as machine,
+        ):
+            fleet.set_tokens({"made-up-token": {}})
+            for version in ("1.1", "2.1"):
+                fleet.add_patch(*machine.archive(version))
+            print("The virtual machine is up, until you interrupt this command. Its inventory, and a way in:")
+            print(f"  ansible -i {machine.inventory} {NAME} -m ansible.builtin.raw -a 'cat /proc/version_signature'")
+            print(f"  {machine.login}")
+            print(f"Its policy is {POLICY}, its server {fleet.server} knows made-up-token and has a patch.", flush=True)
+            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    except (LabError, UnavailableError) as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

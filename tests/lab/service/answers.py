@@ -125,7 +125,8 @@ class Answers:
         kernel, architecture = _text(request, "kernel"), _text(request, "architecture")
         # Old clients name the architecture as the kernel does.
         architecture = {"x86_64": "amd64"}.get(architecture, architecture)
-        word = fault.get("supported", self._kernels.supported_by_name(architecture, kernel))
+        of_table = self._kernels.supported_by_name(architecture, kernel)
+        word = fault.get("supported", self._state.words().get(kernel, of_table))
         patch = self._state.newest_patch(kernel, architecture, held["tier"]) if word == "supported" else None
         if patch is not None:
             sha256 = patch["sha256"]

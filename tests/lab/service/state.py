@@ -98,6 +98,16 @@ class State:
             for path in (self.folder / "patches").iterdir():
                 path.unlink()
 
+    def set_words(self, words: Mapping[str, str]) -> None:
+        """Say these words of these kernels, by full name, at a check, and of all others what the table says."""
+        with self._locked():
+            self._write("words", words)
+
+    def words(self) -> dict[str, str]:
+        """The words that a test has set."""
+        with self._locked():
+            return self._read("words")
+
     def put_file(self, name: str, content: bytes) -> None:
         """Offer a file at ``/files/<name>``."""
         _replace(self.folder / "files" / name, content)

@@ -114,6 +114,11 @@ class VirtualMachine:
         subprocess.run([*self._login, line], input=content, capture_output=True, timeout=120, check=True)
 
     @property
+    def login(self) -> str:
+        """A command line that logs in as root."""
+        return shlex.join(self._login)
+
+    @property
     def _login(self) -> list[str]:
         control = ["-o", "ControlMaster=auto", "-o", "ControlPersist=600", "-o", f"ControlPath={self.folder}/own"]
         key = ["-i", str(self.image.login_key), "-p", str(self.port), "-o", "ConnectTimeout=60"]
