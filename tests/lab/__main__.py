@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 import tempfile
@@ -61,7 +62,9 @@ def run_machine() -> int:
             print(f"  ansible -i {machine.inventory} {NAME} -m ansible.builtin.raw -a 'cat /proc/version_signature'")
             print(f"  {machine.login}")
             print(f"Its policy is {POLICY}, its server {fleet.server} knows made-up-token and has a patch.", flush=True)
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.pause()
     except (LabError, UnavailableError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
