@@ -19,8 +19,8 @@ from cryptography.x509.oid import NameOID
 SERVER_NAME = "livepatch.lab.test"
 BEHIND_PROXY_NAME = "behind-proxy.lab.test"
 """The same server, by a name that no host finds and the lab's proxy does."""
-HOSTED_NAME = "livepatch.canonical.com"
-"""The hosted service, which is the same server for clients that nobody configured."""
+HOSTED_NAMES = ("livepatch.canonical.com", "contracts.canonical.com")
+"""The hosted services, which are the same server for clients that nobody configured."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ def make_authority(directory: Path) -> Authority:
     issuer = _Issuer("The lab's certificate authority")
     made = Authority(directory / "ca.pem", directory / "server.pem")
     made.certificate.write_bytes(issuer.certificate.public_bytes(serialization.Encoding.PEM))
-    own_names = (SERVER_NAME, BEHIND_PROXY_NAME, HOSTED_NAME, "localhost", "127.0.0.1")
+    own_names = (SERVER_NAME, BEHIND_PROXY_NAME, *HOSTED_NAMES, "localhost", "127.0.0.1")
     issuer.issue(made.server, own_names)
     issuer.issue(directory / "misnamed.pem", ("another.lab.test",))
     issuer.issue(directory / "expired.pem", own_names, expired=True)

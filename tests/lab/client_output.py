@@ -16,6 +16,7 @@ import re
 import typing as t
 
 from .descriptions import Client, Fix, seconds
+from .settings import defaults
 
 _HUMANE_STATES = {
     "unapplied": "✗ patch is not applied",
@@ -36,15 +37,6 @@ _NOT_ENABLED = (
     "Machine is not enabled. Please run 'sudo canonical-livepatch enable' with the\n"
     "token obtained from https://ubuntu.com/livepatch.\n"
 )
-_SETTINGS = {
-    "http-proxy": "",
-    "https-proxy": "",
-    "no-proxy": "",
-    "remote-server": "https://livepatch.canonical.com",
-    "ca-certs": "",
-    "check-interval": "60",
-}
-_LATER_SETTINGS = {"dial-timeout": "12s", "log-level": "warning", "tls-patch-download": "false"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,8 +87,7 @@ def _version(client: Client) -> str:
 
 
 def _settings(client: Client, machine: Machine) -> dict[str, str]:
-    settings = dict(_SETTINGS) if client.generation == "2016" else _SETTINGS | _LATER_SETTINGS
-    return settings | {"remote-server": machine.server} | client.settings
+    return defaults(client) | {"remote-server": machine.server} | client.settings
 
 
 def _daemon_down(client: Client, machine: Machine) -> str:

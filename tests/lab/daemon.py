@@ -27,6 +27,7 @@ from pathlib import Path
 from .doors import LAB_SOCKET, READY, opened
 from .livepatchd import Livepatchd, RefusedError
 from .present import Present
+from .pro import ProError, ProService
 from .root import Surroundings, snap_revision
 from .snapd import Snapd, SnapError
 
@@ -41,6 +42,7 @@ class Host:
         self.present = Present(folder, around, stock)
         self.livepatchd = Livepatchd(self.present, around.server)
         self.snapd = Snapd(self.present, self.livepatchd)
+        self.pro = ProService(self.present, self.snapd, self.livepatchd, around.server)
         self._listeners = listeners
         self._own: list[socket.socket] = []
         listeners.add(folder / "lab" / LAB_SOCKET, self, 0o600)
@@ -133,9 +135,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         try:
             self._answer(200, action(query, body))
-        except RefusedError as error:
-            self._answer(error.status, str(error))
-        except SnapError as error:
+        except (RefusedError, SnapError, ProError) as error:
             self._answer(error.status, str(error))
 
     do_GET = do_PUT = do_POST = handle_request  # noqa: N815  (the names that http.server looks for)
@@ -177,26 +177,31 @@ class LabHandler(_Handler):
     """``lab.sock``, for the doubles and the tests."""
 
     def routes(self) -> dict[tuple[str, str], Callable[[dict[str, str], str], str]]:
-        daemon, snapd = self.host.livepatchd, self.host.snapd
+        daemon, snapd, pro = self.host.livepatchd, self.host.snapd, self.host.pro
         return {
             ("PUT", "/livepatchd/enable"): lambda _query, body: daemon.enable(body),
             ("PUT", "/livepatchd/disable"): lambda _query, _body: daemon.disable(),
             ("PUT", "/livepatchd/refresh"): lambda _query, _body: daemon.refresh(),
             ("PUT", "/livepatchd/config"): lambda _query, body: daemon.configure(_pairs(body)),
             ("PUT", "/livepatchd/finish"): lambda _query, _body: daemon.finish() or "",
+            ("PUT", "/apt/snapd"): lambda _query, _body: snapd.upgrade(),
+            ("PUT", "/pro/attach"): lambda _query, body: self._moved(pro.attach, body),
+            ("PUT", "/pro/enable"): lambda _query, _body: self._moved(pro.enable),
+            ("PUT", "/pro/disable"): lambda _query, _body: self._moved(pro.disable),
+            ("PUT", "/pro/detach"): lambda _query, _body: self._moved(pro.detach),
             ("PUT", "/refit"): lambda _query, _body: self.host.fit_sockets() or "",
-            ("PUT", "/snap/install"): lambda query, _body: self._moved(snapd.install, query),
-            ("PUT", "/snap/refresh"): lambda query, _body: self._moved(snapd.refresh, query),
-            ("PUT", "/snap/remove"): lambda query, _body: self._moved(snapd.remove, query),
-            ("PUT", "/snap/restart"): lambda query, _body: self._moved(snapd.restart, query),
-            ("PUT", "/snap/start"): lambda query, _body: self._moved(snapd.start, query),
-            ("PUT", "/snap/stop"): lambda query, _body: self._moved(snapd.stop, query),
+            ("PUT", "/snap/install"): lambda query, _body: self._moved(snapd.install, query.get("channel", "")),
+            ("PUT", "/snap/refresh"): lambda query, _body: self._moved(snapd.refresh, query.get("channel", "")),
+            ("PUT", "/snap/remove"): lambda _query, _body: self._moved(snapd.remove),
+            ("PUT", "/snap/restart"): lambda _query, _body: self._moved(snapd.restart),
+            ("PUT", "/snap/start"): lambda _query, _body: self._moved(snapd.start),
+            ("PUT", "/snap/stop"): lambda _query, _body: self._moved(snapd.stop),
         }
 
-    def _moved(self, action: Callable[[str], str], query: dict[str, str]) -> str:
+    def _moved(self, action: Callable[..., str], *words: str) -> str:
         """Do something after which the daemon may listen, or listen no more."""
         try:
-            return action(query.get("channel", ""))
+            return action(*words)
         finally:
             self.host.fit_sockets()
 

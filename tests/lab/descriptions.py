@@ -189,11 +189,10 @@ class Module:
 
 @dataclasses.dataclass(frozen=True)
 class Pro:
-    """The Ubuntu Pro client. `services` are those that are enabled while it is attached."""
+    """The Ubuntu Pro client."""
 
     version: str = "31.2"
     attached: bool = False
-    services: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,8 @@ from .authority import BEHIND_PROXY_NAME, SERVER_NAME, make_authority
 from .descriptions import Description, load_descriptions, seconds
 from .doors import READY, tell
 from .present import Present
-from .root import COMMON, Surroundings, host_tree, machine_id, machine_token, own_files, timed_files
+from .processes import recording
+from .root import COMMON, MODE, Surroundings, host_tree, machine_id, machine_token, own_files, timed_files
 from .sandbox import OWN_FOLDERS, SandboxError, Toolboxes, command, environment, fit_root
 from .service.faults import Fault, Faults, write_faults
 from .service.state import State
@@ -127,6 +128,10 @@ class Fleet:
         """The tokens that the server knows: ``{token: {"seats": 3, "tier": "updates"}}``, both with a default."""
         self.state.set_tokens(tokens)
 
+    def set_contracts(self, contracts: Mapping[str, Mapping[str, t.Any]]) -> None:
+        """The contract tokens of Ubuntu Pro that the server knows, as in `set_tokens`; each begins with C."""
+        self.state.set_contracts(contracts)
+
     def machines(self) -> dict[str, dict[str, t.Any]]:
         """The machines that hold a seat, by machine-id: ``auth_token``, ``machine_token``, ``tier``, …"""
         return self.state.machines()
@@ -180,6 +185,25 @@ class Fleet:
         """Make a host another one, for instance with `dataclasses.replace`; its daemon goes on from there."""
         self.present(name).change(become)
         self._tell(name, "/refit")
+
+    def reset(self, name: str) -> None:
+        """Make a host what its description says, whatever it has become."""
+        described = self.hosts[name]
+        if f"/{MODE}" not in described.files:
+            (self.root(name) / MODE).unlink(missing_ok=True)
+        self.change(name, lambda _host: described)
+
+    @contextlib.contextmanager
+    def recorded(self, name: str, log: Path) -> Iterator[None]:
+        """Record every process of a host, whoever starts a command there (see `processes`); one command a log."""
+        session = self.root(name).parent / "session.json"
+        before = session.read_text(encoding="utf-8")
+        said = json.loads(before)
+        session.write_text(json.dumps({**said, "command": [*recording(log), *said["command"]]}), encoding="utf-8")
+        try:
+            yield
+        finally:
+            session.write_text(before, encoding="utf-8")
 
     def _tell(self, name: str, path: str) -> None:
         status, text = tell(self.root(name).parent / "lab", path)

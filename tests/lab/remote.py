@@ -19,12 +19,11 @@ import typing as t
 import urllib.parse
 from pathlib import Path
 
-from .authority import HOSTED_NAME
+from .authority import HOSTED_NAMES
 from .descriptions import Client, Description
 from .root import CERTIFICATES
+from .settings import duration
 
-HOSTED = f"https://{HOSTED_NAME}"
-"""The server of a client that nobody configured. In the lab it is the lab's own server, under that name."""
 _ANSWER_SECONDS = 30
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 _CERTIFICATE_ERRORS = {
@@ -132,7 +131,7 @@ class Route:
 
     def _dial(self, name: str, port: int) -> socket.socket:
         place = (self._address(name), port)
-        if (name, port) == (HOSTED_NAME, 443):
+        if name in HOSTED_NAMES and port == 443:
             place = self.hosted
         try:
             return socket.create_connection(place, timeout=self.dial_seconds)
@@ -178,7 +177,7 @@ def route(host: Description, client: Client, root: Path, server: str) -> Route:
     for line in (root / "etc/hosts").read_text(encoding="utf-8", errors="replace").splitlines():
         address, *called = line.partition("#")[0].split() or [""]
         names |= dict.fromkeys(called, address)
-    names[HOSTED_NAME] = "127.0.0.1"
+    names |= dict.fromkeys(HOSTED_NAMES, "127.0.0.1")
     trusted = (root / CERTIFICATES).read_text(encoding="utf-8", errors="replace")
     return Route(
         online=host.network,
@@ -188,18 +187,3 @@ def route(host: Description, client: Client, root: Path, server: str) -> Route:
         hosted=("127.0.0.1", urllib.parse.urlsplit(server).port or 443),
         dial_seconds=duration(client.settings.get("dial-timeout", "12s")) or 12,
     )
-
-
-def duration(text: str) -> float | None:
-    """Seconds of a duration as Go writes it, such as ``12s`` or ``1m30s``; None where it is none."""
-    units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
-    total, rest = 0.0, text
-    while rest:
-        digits = len(rest) - len(rest.lstrip("0123456789."))
-        number, rest = rest[:digits], rest[digits:]
-        unit = next((unit for unit in units if rest.startswith(unit)), None)
-        if unit is None or not number or number.count(".") > 1:
-            return None
-        total += float(number) * units[unit]
-        rest = rest[len(unit) :]
-    return total if text else None

@@ -16,7 +16,7 @@ import struct
 from pathlib import Path
 
 from .client_output import Machine, texts
-from .descriptions import Client, Description, Module, seconds
+from .descriptions import Client, Description, Module, Pro, seconds
 from .identity import KernelIdentity, identify, lock_name, module_name
 
 LAB = "usr/lib/livepatch-lab"
@@ -112,6 +112,8 @@ def host_tree(host: Description, around: Surroundings, now: dt.datetime) -> Tree
     _snapd(tree, host)
     if host.client is not None:
         _client(tree, host, host.client)
+    if host.pro is not None:
+        _pro(tree, host, host.pro)
     if host.desktop:
         tree.text("etc/X11/default-display-manager", "/usr/sbin/lightdm")
         tree.text("usr/share/xsessions/ubuntu.desktop", "[Desktop Entry]", "Name=Ubuntu", "Exec=gnome-session")
@@ -402,6 +404,27 @@ def _snapd(tree: Tree, host: Description) -> None:
     tree.text("var/lib/snapd/state.json", "{}")
     if host.snapd.running:
         tree.text("run/snapd.socket")
+
+
+def _pro(tree: Tree, host: Description, pro: Pro) -> None:
+    enabled = pro.attached and host.client is not None and host.client.enabled
+    status = "enabled" if enabled else "disabled" if pro.attached else "-"
+    service = {"name": "livepatch", "description": "Canonical Livepatch service", "available": "yes"}
+    if pro.attached:
+        service |= {"entitled": "yes", "status": status, "blocked_by": "", "warning": ""}
+        tree.text("var/lib/ubuntu-advantage/private/machine-token.json", _made_up(host.name, "contract"))
+    said = {
+        "_schema_version": "0.1",
+        "version": pro.version,
+        "attached": pro.attached,
+        "execution_status": "inactive",
+        "services": [service],
+        "errors": [],
+        "warnings": [],
+        "result": "success",
+    }
+    tree.text(f"{LAB}/pro-status.json", json.dumps(said))
+    tree.text(f"{LAB}/pro", f"lab_pro_version={shlex.quote(pro.version)}", f"lab_pro_livepatch={status}")
 
 
 def snap_revision(client: Client) -> str:

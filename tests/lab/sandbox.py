@@ -17,12 +17,11 @@ from .root import CLIENT, LAB, OWN
 
 DOUBLES = Path(__file__).parent / "doubles"
 _CLIENT_DOUBLE = "canonical-livepatch"
-_PRO = ("pro", "ua")
+_PRO = "pro"
 # Sourced by the doubles, no command of a host.
 _LIBRARY = "ask.sh"
 _TOOLS = Path(__file__).parent / "tools.txt"
-# What a host with Python has beside it, so that Ansible's ordinary modules find what they need of apt.
-_WITH_PYTHON = ("python3", "apt-get")
+_WITH_PYTHON = ("python3",)
 # What each host has for itself, beside its root: the files in which copies differ, and two places to write.
 OWN_FOLDERS = ("lab", "tmp", "home")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
@@ -41,7 +40,10 @@ def libraries() -> Path:
 
 
 class Toolboxes:
-    """Folders of commands, one for each set that some host has; hosts with the same set share one."""
+    """Folders of commands, one for each set that some host has; hosts with the same set share one.
+
+    `stock` holds all of them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -72,7 +74,7 @@ class Toolboxes:
         if host.snapd is None:
             absent.add("snap")
         if host.pro is None:
-            absent.update(_PRO)
+            absent.add(_PRO)
         key = frozenset(absent)
         if key not in self._made:
             box = self._folder / f"box-{len(self._made)}"

@@ -10,9 +10,11 @@ import ssl
 import urllib.parse
 from collections.abc import Callable
 
+from .authority import HOSTED_NAMES
 from .descriptions import Client
-from .remote import HOSTED, duration
 
+HOSTED = f"https://{HOSTED_NAMES[0]}"
+"""The server of a client that nobody configured. In the lab it is the lab's own server, under that name."""
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -45,6 +47,21 @@ def wrong_with(client: Client, key: str, value: str) -> str | None:
 def needs_payment(client: Client, key: str) -> bool:
     """Whether the key is for paying customers, and this enabled client is none."""
     return key in ("cutoff-date", "patch-delay") and client.enabled and client.tier == "updates"
+
+
+def duration(text: str) -> float | None:
+    """Seconds of a duration as Go writes it, such as ``12s`` or ``1m30s``; None where it is none."""
+    units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+    total, rest = 0.0, text
+    while rest:
+        digits = len(rest) - len(rest.lstrip("0123456789."))
+        number, rest = rest[:digits], rest[digits:]
+        unit = next((unit for unit in units if rest.startswith(unit)), None)
+        if unit is None or not number or number.count(".") > 1:
+            return None
+        total += float(number) * units[unit]
+        rest = rest[len(unit) :]
+    return total if text else None
 
 
 def _is_address(*schemes: str) -> Callable[[str], bool]:

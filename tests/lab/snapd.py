@@ -7,13 +7,16 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from . import descriptions
 from .descriptions import Client, Description
 from .livepatchd import Livepatchd
 from .present import Present
-from .remote import HOSTED
 from .root import loaded_module
+from .settings import HOSTED
 
 NAME = "canonical-livepatch"
+ARCHIVED = "2.61.3"
+"""The version of snapd in the archive that apt-get installs from."""
 _RISKS = ("stable", "candidate", "beta", "edge")
 _STORE = (
     f'cannot install "{NAME}": Post https://api.snapcraft.io/v2/snaps/refresh:\n'
@@ -72,7 +75,7 @@ class Snapd:
         self._present.change(become)
         return f"{NAME}{_risk(followed)} {host.client.version} from Canonical✓ refreshed\n"
 
-    def remove(self, _channel: str) -> str:
+    def remove(self) -> str:
         """Remove the snap with its data: the machine-token goes, the seat at the server stays taken."""
         host = self._present.look()
         if host.client is None:
@@ -84,20 +87,36 @@ class Snapd:
         self._present.change(become)
         return f"{NAME} removed\n"
 
-    def restart(self, _channel: str) -> str:
+    def restart(self) -> str:
         self._need()
         self._livepatchd.start()
         return "Restarted.\n"
 
-    def start(self, _channel: str) -> str:
+    def start(self) -> str:
         if not self._need().running:
             self._livepatchd.start()
         return "Started.\n"
 
-    def stop(self, _channel: str) -> str:
+    def stop(self) -> str:
         self._need()
         self._livepatchd.stop()
         return "Stopped.\n"
+
+    def upgrade(self) -> str:
+        """What ``apt-get install snapd`` does: the archive's version comes, unless it is here."""
+        host = self._present.look()
+        old = host.snapd
+        if old is not None and _version(old.version) >= _version(ARCHIVED):
+            return f"snapd is already the newest version ({old.version}).\n"
+
+        def become(host: Description) -> Description:
+            snapd = dataclasses.replace(host.snapd or descriptions.Snapd(), version=ARCHIVED, running=True)
+            return dataclasses.replace(host, snapd=snapd)
+
+        self._present.change(become)
+        if old is None:
+            self._present.add_command("snap")
+        return f"Setting up snapd ({ARCHIVED}) ...\n"
 
     def _need(self) -> Client:
         client = self._present.look().client

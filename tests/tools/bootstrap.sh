@@ -17,12 +17,12 @@ build=$root/.build
 system_packages() {
     cat <<'LIST'
 demo bwrap bubblewrap
+demo curl curl
 lint git git
 lint shellcheck shellcheck
 test busybox busybox
-test chromedriver chromium-driver
 test chromium chromium
-test curl curl
+test chromedriver chromium-driver
 test eu-readelf elfutils
 test fakeroot fakeroot
 test gcc gcc
@@ -32,6 +32,7 @@ test make make
 test mke2fs e2fsprogs
 test mksh mksh
 test mmdebstrap mmdebstrap
+test nc netcat-openbsd
 test openssl openssl
 test qemu-system-x86_64 qemu-system-x86
 test ssh openssh-client

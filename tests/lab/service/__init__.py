@@ -13,6 +13,8 @@ one folder (`State`), which tests read and set while the server runs.
 - ``GET /v1/client/<machine-id>/info``: what is known of the machine
 - ``POST /v1/client/<machine-id>/updates``: ``{kernel, architecture}`` gives ``{supported, patch}``
 - ``DELETE`` of either path of a machine: frees its seat
+- ``POST /v1/context/machines/token`` (contracts, for Ubuntu Pro), with ``Authorization: Bearer <contract token>``:
+  ``{resourceToken}``, an auth-token of the contract's seats
 - ``GET /v1/patches/<filename>``: an archive, with ETag and ranges
 - ``GET /files/<name>``: any file that a test has put there, with ETag and ranges
 

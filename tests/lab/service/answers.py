@@ -19,6 +19,7 @@ from .kernels import Kernels
 from .state import RefusalError, State
 
 HEALTH = "Canonical Livepatch Health service, version v1.14.3"
+CONTRACT = "/v1/context/machines/token"
 _QUESTION = ("kernel-version", "flavour", "architecture", "codename", "build-date")
 _RANGE = re.compile(r"bytes=([0-9]+)-([0-9]*)")
 
@@ -111,6 +112,9 @@ class Answers:
         self._state.release(machine, request.machine_token)
         return as_json(200, {})
 
+    def _contract(self, request: Request, _fault: Fault) -> Answer:
+        return as_json(200, {"resourceToken": self._state.resource_token(request.machine_token)})
+
     def _info(self, request: Request, _fault: Fault, machine: str) -> Answer:
         held = self._state.check(machine, request.machine_token)
         return as_json(200, {"machine-id": machine, "tier": held["tier"], "registered-at": held["registered_at"]})
@@ -160,6 +164,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], _Reply]] = [
         ("DELETE", "/api/machine/([^/]+)", Answers._release),
         ("POST", "/v1/client/([^/]+)", Answers._register),
         ("DELETE", "/v1/client/([^/]+)", Answers._release),
+        ("POST", CONTRACT, Answers._contract),
         ("GET", "/v1/client/([^/]+)/info", Answers._info),
         ("POST", "/v1/client/([^/]+)/updates", Answers._updates),
         ("GET", "/v1/patches/([^/]+)", Answers._patch),

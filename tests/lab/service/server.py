@@ -21,7 +21,7 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
-from .answers import Answer, Answers, Request
+from .answers import CONTRACT, Answer, Answers, Request
 from .faults import CERTIFICATES, Fault, Faults
 from .state import State
 
@@ -147,6 +147,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         entry: dict[str, t.Any] = {"method": request.method, "path": request.path, "query": request.query}
         if "auth-token" in request.body:
             entry["auth_token"] = request.body["auth-token"]
+        if request.path == CONTRACT:
+            entry["auth_token"] = request.machine_token
         if request.headers.get("Range"):
             entry["range"] = request.headers["Range"]
         self.server.log(entry)

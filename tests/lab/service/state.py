@@ -36,7 +36,8 @@ class RefusalError(Exception):
 class State:
     """The folder of a server.
 
-    ``tokens.json``: by auth-token its ``seats`` (null: no limit) and ``tier``. ``machines.json``: by machine-id the
+    ``tokens.json``: by auth-token its ``seats`` (null: no limit) and ``tier``; ``contracts.json``: the same by the
+    contract token of Ubuntu Pro. ``machines.json``: by machine-id the
     ``auth_token`` whose seat it holds, its ``machine_token``, ``tier``, and when it registered and checked last.
     ``patches.json``: by file name what is said of it; ``patches/``, ``files/``: the files.
     """
@@ -50,14 +51,13 @@ class State:
 
     def set_tokens(self, tokens: Mapping[str, Mapping[str, t.Any]]) -> None:
         """Let these tokens, and no other, be known: ``{token: {"seats": 3, "tier": "updates"}}``."""
-        complete = {token: {"seats": None, "tier": "updates", **terms} for token, terms in tokens.items()}
-        strange = [
-            terms for terms in complete.values() if set(terms) != {"seats", "tier"} or terms["tier"] not in _TIERS
-        ]
-        if strange:
-            raise ValueError(f"a token has seats and a tier, not {strange}")
         with self._locked():
-            self._write("tokens", complete)
+            self._write("tokens", _complete(tokens))
+
+    def set_contracts(self, contracts: Mapping[str, Mapping[str, t.Any]]) -> None:
+        """Let these contract tokens, and no other, be known, with the seats and the tier that they entitle to."""
+        with self._locked():
+            self._write("contracts", _complete(contracts))
 
     def machines(self) -> dict[str, dict[str, t.Any]]:
         """The machines that hold a seat."""
@@ -113,6 +113,16 @@ class State:
         _replace(self.folder / "files" / name, content)
 
     # What the server does.
+
+    def resource_token(self, contract_token: str | None) -> str:
+        """The auth-token to which a contract entitles, always the same one. Raises `RefusalError`."""
+        with self._locked():
+            terms = self._read("contracts").get(contract_token)
+            if terms is None or contract_token is None:
+                raise RefusalError("unauthorized")
+            token = hashlib.sha256(f"resource token of {contract_token}".encode()).hexdigest()[:32]
+            self._write("tokens", {**self._read("tokens"), token: terms})
+            return token
 
     def register(self, machine: str, auth_token: str) -> dict[str, t.Any]:
         """Give a machine a seat of the token. One that has a seat of it already keeps that. Raises `RefusalError`."""
@@ -178,6 +188,14 @@ class State:
 
     def _write(self, name: str, content: t.Any) -> None:
         _replace(self.folder / f"{name}.json", json.dumps(content, indent=1).encode())
+
+
+def _complete(tokens: Mapping[str, Mapping[str, t.Any]]) -> dict[str, dict[str, t.Any]]:
+    complete = {token: {"seats": None, "tier": "updates", **terms} for token, terms in tokens.items()}
+    strange = [terms for terms in complete.values() if set(terms) != {"seats", "tier"} or terms["tier"] not in _TIERS]
+    if strange:
+        raise ValueError(f"a token has seats and a tier, not {strange}")
+    return complete
 
 
 def _registration(auth_token: str, token: Mapping[str, t.Any]) -> dict[str, t.Any]:
