@@ -19,6 +19,8 @@ pytestmark = pytest.mark.vm
 
 TOKEN = "made-up-token-for-the-virtual-machine"
 CLIENT = "/snap/bin/canonical-livepatch"
+PAYLOAD = "/var/snap/canonical-livepatch/common/payload"
+SIGNER = "Live patch signing of lab"
 FIXES = ["CVE-2026-10001", "CVE-2026-10002"]
 
 
@@ -51,9 +53,24 @@ def result(run: Run) -> dict[str, t.Any]:
     return run.result(NAME)
 
 
-def record(ansible: Ansible, **options: t.Any) -> dict[str, t.Any]:
-    run = ansible.task("kernelops.livepatch.patch_info", NAME, policy=str(POLICY), **options)
+def record(ansible: Ansible, machine: VirtualMachine, **options: t.Any) -> dict[str, t.Any]:
+    """The machine's record, for somebody who trusts the lab's key and asks the lab's server."""
+    terms = {
+        "policy": str(POLICY),
+        "server": machine.server,
+        "trusted_certificates": [str(machine.image.certificate())],
+    }
+    run = ansible.task("kernelops.livepatch.patch_info", NAME, **{**terms, **options})
     return t.cast("dict[str, t.Any]", result(run)["record"])
+
+
+def reasons(found: dict[str, t.Any]) -> list[str]:
+    return [reason["id"] for reason in found["assessment"]["reasons"]]
+
+
+def without_checks(machine: VirtualMachine) -> None:
+    """Let the client insert whatever it gets, as an attacker's would."""
+    machine.read("mkdir -p /var/lib/livepatch-lab && touch /var/lib/livepatch-lab/careless")
 
 
 def built_build_id(machine: VirtualMachine, version: str) -> str | None:
@@ -79,31 +96,74 @@ def test_a_policy_of_the_operators_admits_the_machine(ansible: Ansible, machine:
     assert machine.image.kernels[0].release == kernel["release"], "the older of the two kernels runs"
 
 
-def test_the_record_tells_what_the_kernel_runs(ansible: Ansible, enabled: VirtualMachine, vm_service: Fleet) -> None:
-    before = record(ansible)
+def test_what_the_kernel_runs_is_verified_by_the_file_it_came_from(
+    ansible: Ansible, enabled: VirtualMachine, vm_service: Fleet
+) -> None:
+    before = record(ansible, enabled)
     assert before["kernel_patches"] == []
     assert (before["client"]["enabled"], before["patch"]["version"]) == (True, None)
     vm_service.add_patch(*enabled.archive("1.1"), fixes=FIXES)
     enabled.read(f"{CLIENT} refresh")
     assert enabled.read("cat /proc/cmdline") == patched_text("1.1")
 
-    after = record(ansible)
-    (loaded,) = after["kernel_patches"]
-    assert loaded["module"] == enabled.image.patch(enabled.kernel, "1.1").stem
-    assert (loaded["enabled"], loaded["transition"]) == (True, False)
-    assert loaded["build_id"] == built_build_id(enabled, "1.1") is not None
-    assert set(loaded["taint"]) == set("KOE"), "this kernel does not carry the lab's key"
-    assert (after["patch"]["state"], after["patch"]["version"]) == ("applied", "1.1")
-    assert [fix["cve"] for fix in after["patch"]["fixes"]] == FIXES
-    assert int(enabled.read("cat /proc/sys/kernel/tainted")) & 1 << 15
+    by_digest, by_file = record(ansible, enabled), record(ansible, enabled, verify="file")
+    for after in (by_digest, by_file):
+        assert after["assessment"]["state"] == "protected", after["assessment"]
+        assert (after["patch"]["state"], after["patch"]["version"]) == ("applied", "1.1")
+        assert [fix["cve"] for fix in after["patch"]["fixes"]] == FIXES
+        (loaded,) = after["kernel_patches"]
+        assert loaded["module"] == enabled.image.patch(enabled.kernel, "1.1").stem
+        assert (loaded["enabled"], loaded["transition"]) == (True, False)
+        assert loaded["build_id"] == built_build_id(enabled, "1.1") is not None
+        assert set(loaded["taint"]) == set("KOE"), "this kernel does not carry the lab's key"
+        assert (loaded["verification"]["result"], loaded["verification"]["signer"]) == ("verified", SIGNER)
+    levels = [after["kernel_patches"][0]["verification"]["level"] for after in (by_digest, by_file)]
+    assert levels == ["digest", "file"]
+
+
+def test_who_does_not_trust_the_key_is_told_of_tampering(
+    ansible: Ansible, enabled: VirtualMachine, vm_service: Fleet
+) -> None:
+    vm_service.add_patch(*enabled.archive("1.1"))
+    enabled.read(f"{CLIENT} refresh")
+    found = record(ansible, enabled, trusted_certificates=[str(enabled.image.certificate("stranger"))])
+    assert found["assessment"]["state"] == "tampered"
+    assert reasons(found) == ["wrong_signer"]
+
+
+@pytest.mark.parametrize(("signer", "reason"), [("stranger", "wrong_signer"), ("unsigned", "signature_failed")])
+def test_a_module_that_is_not_signed_by_the_key_is_tampering(
+    ansible: Ansible, enabled: VirtualMachine, vm_service: Fleet, signer: str, reason: str
+) -> None:
+    without_checks(enabled)
+    vm_service.add_patch(*enabled.archive("1.1", signer))
+    enabled.read(f"{CLIENT} refresh")
+    assert enabled.read("cat /proc/cmdline") == patched_text("1.1"), "the kernel itself takes it"
+    for verify in ("auto", "file"):
+        found = record(ansible, enabled, verify=verify)
+        assert found["patch"]["state"] == "applied", "the client's word is not enough"
+        assert (found["assessment"]["state"], reasons(found)) == ("tampered", [reason]), verify
+
+
+def test_a_module_that_runs_and_is_not_the_file_is_tampering(
+    ansible: Ansible, enabled: VirtualMachine, vm_service: Fleet
+) -> None:
+    """The file that is kept is genuine, but of another module than the one in memory."""
+    vm_service.add_patch(*enabled.archive("1.1"))
+    enabled.read(f"{CLIENT} refresh")
+    name = enabled.image.patch(enabled.kernel, "1.1").name
+    enabled.write(f"{PAYLOAD}/{name}", enabled.image.patch(enabled.kernel, "2.1").read_bytes())
+    for verify in ("auto", "file"):
+        found = record(ansible, enabled, verify=verify)
+        assert (found["assessment"]["state"], reasons(found)) == ("tampered", ["build_id_differs"]), verify
 
 
 def test_a_patch_that_a_sleeping_task_holds_up_is_in_transition(ansible: Ansible, machine: VirtualMachine) -> None:
     machine.read("cat /proc/lab_nap >/dev/null 2>&1 & sleep 1")
     with pytest.raises(RuntimeError):
         machine.insert("3.1", wait=3)
-    (loaded,) = record(ansible)["kernel_patches"]
+    (loaded,) = record(ansible, machine)["kernel_patches"]
     assert (loaded["enabled"], loaded["transition"]) == (True, True)
     machine.read("echo wake >/proc/lab_nap && sleep 3")
-    (loaded,) = record(ansible)["kernel_patches"]
+    (loaded,) = record(ansible, machine)["kernel_patches"]
     assert (loaded["enabled"], loaded["transition"]) == (True, False)
