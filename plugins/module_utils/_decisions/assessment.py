@@ -167,7 +167,11 @@ def _in_grace(evidence: Evidence) -> bool:
 
 
 def _end_of_life(evidence: Evidence) -> list[Reason]:
-    client, today = evidence.client, _today(evidence.facts)
+    return end_of_life_reasons(evidence.client, _today(evidence.facts))
+
+
+def end_of_life_reasons(client: ClientStatus, today: datetime.date | None) -> list[Reason]:
+    """Why the running kernel gets no patches any more; none where it does, or where that is not known."""
     if client.supported == "kernel-end-of-life":
         return [_reason("kernel_end_of_life", "the service has ended its support of this kernel", _UPGRADE)]
     if client.upgrade_required_by is not None and today is not None and client.upgrade_required_by < today:
@@ -181,7 +185,11 @@ def _today(facts: HostFacts) -> datetime.date | None:
 
 
 def _upgrade_required(evidence: Evidence) -> list[Reason]:
-    client = evidence.client
+    return upgrade_required_reasons(evidence.client)
+
+
+def upgrade_required_reasons(client: ClientStatus) -> list[Reason]:
+    """Why only a newer kernel helps, in the client's word."""
     if "kernel-upgrade-required" in (client.patch_state, client.supported):
         message = "this kernel cannot be live patched any further: only a newer kernel helps"
         return [_reason("kernel_upgrade_required", message, _UPGRADE)]

@@ -38,13 +38,15 @@ exec_bounded() {
     exec "$@"
 }
 
-# answer NAME COMMAND...: one section with what the command says, and how it ended.
+# answer NAME COMMAND...: one section with what the command says, and how it ended, which is also in lp_exit.
+# shellcheck disable=SC2034 # lp_exit is read by the scripts that come after this text
 answer() {
     lp_name=$1
     shift
     mark "section $lp_name"
     "$@"
-    mark "end $lp_name ok $?"
+    lp_exit=$?
+    mark "end $lp_name ok $lp_exit"
 }
 
 # missing NAME STATUS: a section without an answer, and why: absent, denied.
