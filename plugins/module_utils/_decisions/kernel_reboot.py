@@ -50,7 +50,9 @@ def choose_course(
     running = facts.kernel.release
     if running is None or boot_id is None:
         raise KernelRebootError(
-            "boot_unknown", "the host does not say which kernel runs, or which boot it is in", "look at the host's /proc"
+            "boot_unknown",
+            "the host does not say which kernel runs, or which boot it is in",
+            "look at the host's /proc",
         )
     intended = kernel or facts.newest_installed or running
     if unfinished is not None and unfinished.boot_id not in (None, boot_id):

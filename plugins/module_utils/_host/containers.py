@@ -18,7 +18,7 @@ _VANISHING = re.compile(r"true /?(\S{1,256})")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Container:
-    """A container. `runtime` is ``docker``, ``podman``, ``lxd``, or ``evacuated`` for one of an LXD cluster's member."""
+    """A container. `runtime` is ``docker``, ``podman``, ``lxd``, or ``evacuated`` on a member of an LXD cluster."""
 
     runtime: str
     name: str
@@ -50,7 +50,9 @@ def read_boot_id(sections: Sections, name: str = "boot_id") -> str | None:
 def read_containers(text: str) -> tuple[Container, ...]:
     """Read lines ``RUNTIME ID NAME``. A member of a cluster is no container."""
     found = (_LINE.fullmatch(line.strip()) for line in text.splitlines())
-    return tuple(Container(match["runtime"], match["name"]) for match in found if match and match["runtime"] != "member")
+    return tuple(
+        Container(match["runtime"], match["name"]) for match in found if match and match["runtime"] != "member"
+    )
 
 
 def read_runtimes(sections: Sections) -> dict[str, Runtime]:

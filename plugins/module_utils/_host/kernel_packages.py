@@ -20,7 +20,9 @@ PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,127}")
 _IMAGE = re.compile(r"linux-(?:signed-)?image-(?:unsigned-)?(?P<release>[0-9][0-9A-Za-z.+~-]{1,63})")
 _ACTION = re.compile(r"(?P<verb>Inst|Remv) (?P<name>\S+)(?: \[(?P<old>[^]\s]+)\])?(?: \((?P<new>\S+))?")
 _NUMBER = re.compile(r"[0-9]{1,15}")
-_BOOT_FILE = re.compile(r"(?P<size>[0-9]{1,15})\s+/boot/(?:vmlinuz|initrd\.img|System\.map|config)-(?P<release>\S{1,64})")
+_BOOT_FILE = re.compile(
+    r"(?P<size>[0-9]{1,15})\s+/boot/(?:vmlinuz|initrd\.img|System\.map|config)-(?P<release>\S{1,64})"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def read_run(sections: Sections) -> InstallRun:
         case ["ended", code] if _NUMBER.fullmatch(code):
             return InstallRun("ended", int(code), log)
         case ["running" | "starting" | "lost" as state]:
-            return InstallRun(t.cast("t.Literal['running', 'starting', 'lost']", state), log=log)
+            return InstallRun(state, log=log)
         case ["absent"]:
             return InstallRun("absent")
         case _:
