@@ -10,14 +10,14 @@ name: window_open
 short_description: Tell whether a maintenance window is open
 version_added: 1.0.0
 description:
-  - Tells whether the controller's clock is within a daily window. A window may reach over midnight; its last minute is the
-    one before its end.
+  - Tells whether the controller's clock is within a daily window. A window may reach over midnight; its last minute is
+    the one before its end.
 positional: _input
 options:
   _input:
     description:
-      - The window, for instance V(22:00-04:00 Europe/Berlin). The zone is a name of the IANA time zone database. Without
-        one, the times are in the controller's own time zone.
+      - The window, for instance V(22:00-04:00 Europe/Berlin). The zone is a name of the IANA time zone database.
+        Without one, the times are in the controller's own time zone.
       - An empty text is a window that is always open.
     type: str
     required: true

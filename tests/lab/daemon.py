@@ -24,8 +24,10 @@ import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 
+from .apt import AptError, PackageManager
 from .doors import LAB_SOCKET, READY, opened
 from .livepatchd import Livepatchd, RefusedError
+from .machine import Machine, MachineError
 from .present import Present
 from .pro import ProError, ProService
 from .root import Surroundings, snap_revision
@@ -43,6 +45,8 @@ class Host:
         self.livepatchd = Livepatchd(self.present, around.server)
         self.snapd = Snapd(self.present, self.livepatchd)
         self.pro = ProService(self.present, self.snapd, self.livepatchd, around.server)
+        self.packages = PackageManager(self.present)
+        self.machine = Machine(self.present)
         self._listeners = listeners
         self._own: list[socket.socket] = []
         listeners.add(folder / "lab" / LAB_SOCKET, self, 0o600)
@@ -135,7 +139,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         try:
             self._answer(200, action(query, body))
-        except (RefusedError, SnapError, ProError) as error:
+        except (RefusedError, SnapError, ProError, AptError, MachineError) as error:
             self._answer(error.status, str(error))
 
     do_GET = do_PUT = do_POST = handle_request  # noqa: N815  (the names that http.server looks for)
@@ -178,7 +182,20 @@ class LabHandler(_Handler):
 
     def routes(self) -> dict[tuple[str, str], Callable[[dict[str, str], str], str]]:
         daemon, snapd, pro = self.host.livepatchd, self.host.snapd, self.host.pro
+        packages, machine = self.host.packages, self.host.machine
         return {
+            ("PUT", "/job"): lambda _query, body: machine.start(body),
+            ("PUT", "/reboot"): lambda _query, body: machine.reboot(body),
+            ("PUT", "/containers/stop"): lambda _query, body: machine.stop_containers(body),
+            ("PUT", "/containers/start"): lambda _query, body: machine.start_containers(body),
+            ("PUT", "/containers/evacuate"): lambda _query, body: machine.evacuate(body),
+            ("PUT", "/containers/restore"): lambda _query, body: machine.take_back(body),
+            ("PUT", "/apt/names"): lambda _query, body: packages.names(body.strip()),
+            ("PUT", "/apt/depends"): lambda _query, body: packages.depends(body),
+            ("PUT", "/apt/simulate"): lambda _query, body: packages.simulate(body),
+            ("PUT", "/apt/install"): lambda _query, body: packages.install(body),
+            ("PUT", "/dpkg/configure"): lambda _query, body: packages.configure(body),
+            ("PUT", "/dpkg/interrupt"): lambda _query, body: packages.interrupt(body),
             ("PUT", "/livepatchd/enable"): lambda _query, body: daemon.enable(body),
             ("PUT", "/livepatchd/disable"): lambda _query, _body: daemon.disable(),
             ("PUT", "/livepatchd/refresh"): lambda _query, _body: daemon.refresh(),

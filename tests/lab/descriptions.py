@@ -22,6 +22,9 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 TROUBLES = ("apparmor", "interface", "shutting-down")
 """A nested container forbids the snap; the daemon may not load modules, and ends; the daemon is about to end."""
 
+APT_FAULTS = ("fetch", "dpkg", "initrd", "grub")
+"""The archive does not answer; a package's script fails; the new kernel gets no initial ramdisk; or no boot entry."""
+
 
 class DescriptionError(ValueError):
     """A description that the lab cannot build; the message names the host and the key."""
@@ -196,6 +199,55 @@ class Pro:
 
 
 @dataclasses.dataclass(frozen=True)
+class Apt:
+    """The packages of kernels: what the archive has, what is installed beside images, and what goes wrong.
+
+    `kernels` are full names (``4.4.0-262.296-generic``). The metapackages of the running series lead to the newest of
+    each flavour; `leads` adds others, by name. `installed` holds versions by name. `locked_for` is how long another one
+    holds the locks, from the first time that somebody wants them, and `takes` how long an installation does. `fault` is
+    one of `APT_FAULTS`. `boot_free` is in MiB.
+    """
+
+    kernels: tuple[str, ...] = ()
+    leads: dict[str, str] = dataclasses.field(default_factory=dict)
+    installed: dict[str, str] = dataclasses.field(default_factory=dict)
+    held: tuple[str, ...] = ()
+    locked_for: str = "0s"
+    interrupted: bool = False
+    boot_free: int = 200
+    takes: str = "0s"
+    fault: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Reboot:
+    """What happens when the host is told to reboot.
+
+    `down` is how long it is gone, and it `returns` or not. With `into` ``old``, the boot loader starts the kernel that
+    ran before; with `ignored`, nothing happens at all. `protects` is false where the client does not come to its work.
+    """
+
+    down: str = "1s"
+    returns: bool = True
+    into: str = "newest"
+    ignored: bool = False
+    protects: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """A container with a name. `restarts` by itself after a reboot, `vanishes` when it stops, `hangs` when told to."""
+
+    name: str
+    runtime: str = "docker"
+    running: bool = True
+    restarts: bool = False
+    vanishes: bool = False
+    hangs: bool = False
+    priority: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Faults:
     """What goes wrong on the way to the host, or floods the reader."""
 
@@ -227,8 +279,9 @@ class Expected:
 class Description:
     """One host. `architecture` is the userland's (Debian's word), `machine` the kernel's (``uname -m``).
 
-    `offers` is the client that ``snap install`` brings. `trusts_authority` says whether the host's own certificates
-    hold the authority of the lab's server.
+    `containers` counts what runs by runtime; `workloads` are containers that can be stopped and started, and count as
+    well. `member` is the host's name in an LXD cluster. `offers` is the client that ``snap install`` brings.
+    `trusts_authority` says whether the host's own certificates hold the authority of the lab's server.
     """
 
     name: str
@@ -247,6 +300,10 @@ class Description:
     trusts_authority: bool = True
     module: Module | None = None
     containers: dict[str, int] = dataclasses.field(default_factory=dict)
+    workloads: tuple[Workload, ...] = ()
+    member: str | None = None
+    apt: Apt | None = None
+    reboot: Reboot = Reboot()
     login: str = "root"
     network: bool = True
     desktop: bool = False
@@ -295,6 +352,8 @@ def from_plain(plain: dict[str, t.Any]) -> Description:
     host: Description = _build(Description, plain, plain["name"])
     if host.client is not None and host.client.trouble not in (None, *TROUBLES):
         raise DescriptionError(f"{host.name}: client.trouble: {host.client.trouble} is none of {', '.join(TROUBLES)}")
+    if host.apt is not None and host.apt.fault not in (None, *APT_FAULTS):
+        raise DescriptionError(f"{host.name}: apt.fault: {host.apt.fault} is none of {', '.join(APT_FAULTS)}")
     return host
 
 

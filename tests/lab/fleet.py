@@ -97,6 +97,11 @@ class Fleet:
         log = self.root(name).parent / "lab" / "commands"
         return log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
 
+    def boots(self, name: str) -> list[str]:
+        """The kernel of every boot of a host since the lab came up."""
+        log = self.root(name).parent / "lab" / "boots"
+        return log.read_text(encoding="ascii").split() if log.exists() else []
+
     @property
     def behind_proxy(self) -> str:
         """The server by HTTPS under a name that only the proxy can find."""

@@ -11,8 +11,10 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
+import re
 import shlex
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 
 from .client_output import Machine, texts
@@ -107,6 +109,7 @@ def host_tree(host: Description, around: Surroundings, now: dt.datetime) -> Tree
     _network(tree, host, around)
     _kernel(tree, host, kernel)
     _virtualization(tree, host)
+    _workloads(tree, host)
     _secure_boot(tree, host)
     _patch(tree, host)
     _snapd(tree, host)
@@ -208,7 +211,8 @@ def _system(tree: Tree, host: Description) -> None:
     tree.text("etc/group", "root:x:0:", "ubuntu:x:1000:")
     tree.text("etc/nsswitch.conf", "passwd: files", "group: files", "hosts: files")
     tree.text("etc/resolv.conf")
-    packages = {f"linux-image-{name}": name for name in _kernel_releases(host)}
+    packages = installed_packages(host)
+    held = host.apt.held if host.apt is not None else ()
     if host.snapd is not None:
         packages["snapd"] = host.snapd.version
     if host.python:
@@ -218,11 +222,15 @@ def _system(tree: Tree, host: Description) -> None:
     tree.text(
         "var/lib/dpkg/status",
         *(
-            f"Package: {name}\nStatus: install ok installed\nArchitecture: {host.architecture}\nVersion: {version}\n"
+            f"Package: {name}\nStatus: {'hold' if name in held else 'install'} ok installed\n"
+            f"Architecture: {host.architecture}\nVersion: {version}\n"
             for name, version in packages.items()
         ),
     )
     tree.text("var/lib/dpkg/arch", host.architecture)
+    tree.folders.add("var/lib/dpkg/updates")
+    if host.apt is not None and host.apt.interrupted:
+        tree.text("var/lib/dpkg/updates/0000", "Package: linux-base")
     tree.folders |= {
         "var/local",
         "var/log",
@@ -240,6 +248,33 @@ def _system(tree: Tree, host: Description) -> None:
     tree.links |= {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64", "var/run": "/run"}
 
 
+def installed_packages(host: Description) -> dict[str, str]:
+    """The versions of the host's packages of kernels, by name."""
+    known = {release_of(full): package_version(full) for full in host.apt.kernels} if host.apt is not None else {}
+    packages = {f"linux-image-{release}": known.get(release, release) for release in kernel_releases(host)}
+    return packages | (host.apt.installed if host.apt is not None else {})
+
+
+def release_of(full: str) -> str:
+    """``4.4.0-262.296-generic`` → ``4.4.0-262-generic``."""
+    version, abi, flavour = full.split("-", 2)
+    return f"{version}-{abi.partition('.')[0]}-{flavour}"
+
+
+def package_version(full: str) -> str:
+    """``4.4.0-262.296-generic`` → ``4.4.0-262.296``."""
+    return "-".join(full.split("-", 2)[:2])
+
+
+def newest(releases: Iterable[str]) -> str:
+    """The newest of some kernel releases."""
+    return max(releases, key=_age)
+
+
+def _age(release: str) -> list[int]:
+    return [int(number) for number in re.findall(r"[0-9]+", release)]
+
+
 def _network(tree: Tree, host: Description, around: Surroundings) -> None:
     tree.text("etc/hosts", "127.0.0.1 localhost", "127.0.0.1 livepatch.lab.test")
     tree.files[CERTIFICATES] = around.authority_pem if host.trusts_authority else b""
@@ -252,7 +287,7 @@ def _network(tree: Tree, host: Description, around: Surroundings) -> None:
         tree.folders.add("sys/class/net/eth0")
 
 
-def _kernel_releases(host: Description) -> list[str]:
+def kernel_releases(host: Description) -> list[str]:
     """The kernels in `/boot`, the running one last; a container has none."""
     if host.is_container:
         return []
@@ -276,13 +311,30 @@ def _kernel(tree: Tree, host: Description, kernel: KernelIdentity) -> None:
     if host.kernel.livepatch is not None:
         setting = "CONFIG_LIVEPATCH=y" if host.kernel.livepatch else "# CONFIG_LIVEPATCH is not set"
         configuration = ("CONFIG_MODULE_SIG=y", "CONFIG_HAVE_LIVEPATCH=y", setting, "CONFIG_KEYS=y")
-        for release in _kernel_releases(host):
+        for release in kernel_releases(host):
             tree.text(f"boot/config-{release}", *configuration)
-    for release in _kernel_releases(host):
+    for release in kernel_releases(host):
         tree.files[f"boot/vmlinuz-{release}"] = b"\0" * 512
         tree.text(f"usr/lib/modules/{release}/modules.builtin")
+        tree.text(f"usr/lib/modules/{release}/modules.dep")
+    _boot_loader(tree, host)
     if host.kernel.livepatch:
         tree.folders.add("sys/kernel/livepatch")
+
+
+def _boot_loader(tree: Tree, host: Description) -> None:
+    """Add initial ramdisks, GRUB's configuration, whose first entry is the default, and the link of kernel packages."""
+    fault = host.apt.fault if host.apt is not None else None
+    releases = sorted(kernel_releases(host), key=_age, reverse=True)
+    if not releases:
+        return
+    fresh = releases[0] if releases[0] != identify(host.kernel).release else None
+    for release in releases:
+        if not (fault == "initrd" and release == fresh):
+            tree.files[f"boot/initrd.img-{release}"] = b"\0" * 2048
+    entries = [release for release in releases if not (fault == "grub" and release == fresh)]
+    tree.text("boot/grub/grub.cfg", *(f"linux /boot/vmlinuz-{release} root=/dev/vda1 ro" for release in entries))
+    tree.links["vmlinuz"] = f"boot/vmlinuz-{entries[0]}"
 
 
 def _keys(host: Description) -> bytes:
@@ -321,10 +373,24 @@ def _virtualization(tree: Tree, host: Description) -> None:
         "lxd": "sys/fs/cgroup/systemd/lxc/guest-{number}",
         "podman": "sys/fs/cgroup/systemd/machine.slice/libpod-{id}.scope",
     }
-    for runtime, count in host.containers.items():
+    counts = dict(host.containers)
+    for workload in host.workloads:
+        counts[workload.runtime] = counts.get(workload.runtime, 0) + workload.running
+    for runtime, count in counts.items():
         for number in range(count):
             identifier = _made_up(f"{host.name} {number}", runtime) * 2
             tree.folders.add(scopes[runtime].format(id=identifier, number=number))
+
+
+def _workloads(tree: Tree, host: Description) -> None:
+    """Write the table that the doubles of the container runtimes read: the oldest first."""
+    lines = []
+    for workload in host.workloads:
+        identifier = _made_up(f"{host.name} {workload.name}", workload.runtime) * 2
+        words = [workload.runtime, identifier, workload.name, "RUNNING" if workload.running else "STOPPED"]
+        flags = ["true" if workload.vanishes else "false", "hangs" if workload.hangs else "-", str(workload.priority)]
+        lines.append(" ".join([*words, *flags]))
+    tree.text(f"{LAB}/workloads", *lines)
 
 
 def _secure_boot(tree: Tree, host: Description) -> None:
@@ -467,8 +533,13 @@ def _facts_for_doubles(tree: Tree, host: Description, kernel: KernelIdentity) ->
         "container": host.virtualization if host.is_container else "none",
         "secure_boot": "none" if secure_boot is None else "enabled" if secure_boot.enabled else "disabled",
         "login": host.login,
+        "member": host.member or "",
+        "boot_free": str(host.apt.boot_free * 1024 if host.apt is not None else 200 * 1024),
         "key_enrolled": "yes" if secure_boot is not None and secure_boot.key_enrolled else "no",
     }
+    if host.apt is not None:
+        facts |= {"apt_locked_for": str(seconds(host.apt.locked_for)), "apt_takes": str(seconds(host.apt.takes))}
+        facts["apt_fault"] = host.apt.fault or ""
     if snapd is not None:
         major, minor = (int(part) for part in snapd.version.split(".")[:2])
         facts |= {

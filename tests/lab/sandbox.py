@@ -22,6 +22,9 @@ _PRO = "pro"
 _LIBRARY = "ask.sh"
 _TOOLS = Path(__file__).parent / "tools.txt"
 _WITH_PYTHON = ("python3",)
+_RUNTIMES = {"docker", "podman", "lxc"}
+# Doubles that look at the name by which they are called.
+_ALIASES = {"podman": "docker", "reboot": "systemctl", "shutdown": "systemctl"}
 # What each host has for itself, beside its root: the files in which copies differ, and two places to write.
 OWN_FOLDERS = ("lab", "tmp", "home")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
@@ -64,6 +67,8 @@ class Toolboxes:
         for double in sorted(DOUBLES.iterdir()):
             shutil.copyfile(double, self.stock / double.name)
             (self.stock / double.name).chmod(0o755)
+        for alias, double in _ALIASES.items():
+            (self.stock / alias).hardlink_to(self.stock / double)
         self._made: dict[frozenset[str], Path] = {}
 
     def for_host(self, host: Description) -> Path:
@@ -75,6 +80,8 @@ class Toolboxes:
             absent.add("snap")
         if host.pro is None:
             absent.add(_PRO)
+        runtimes = {"lxc" if workload.runtime == "lxd" else workload.runtime for workload in host.workloads}
+        absent.update(_RUNTIMES - runtimes)
         key = frozenset(absent)
         if key not in self._made:
             box = self._folder / f"box-{len(self._made)}"

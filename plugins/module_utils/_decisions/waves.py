@@ -46,14 +46,14 @@ def plan_waves(
     """Put hosts into waves.
 
     What an earlier run has begun comes first, for its containers may stand still; then the canaries (so many hosts, or
-    those named), then waves of the sizes in `serial`: a number, a percentage of all hosts, or a list of these whose last
-    one repeats. No wave holds two hosts of one drain group; the second waits for the next wave. `groups_down` names the
-    drain groups that have lost a host already, with that host: nothing more is taken from them.
+    those named), then waves of the sizes in `serial`: a number, a percentage of the hosts that are left, or a list of
+    these whose last one repeats. No wave holds two hosts of one drain group; the second waits for the next wave.
+    `groups_down` names the drain groups that have lost a host already, with that host: nothing more is taken from them.
 
     Raises `WavesError`.
     """
     left_out = {
-        candidate.name: f"{groups_down[candidate.drain_group]} of the same drain group ({candidate.drain_group}) is down"
+        candidate.name: f"{groups_down[candidate.drain_group]} of its drain group ({candidate.drain_group}) is down"
         for candidate in candidates
         if candidate.drain_group in groups_down and not candidate.unfinished
     }

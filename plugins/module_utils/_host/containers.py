@@ -64,9 +64,9 @@ def read_runtimes(sections: Sections) -> dict[str, Runtime]:
             continue
         vanishing = sections[f"vanishing {name}"].output if f"vanishing {name}" in sections else ""
         names = (_VANISHING.fullmatch(line.strip()) for line in vanishing.splitlines())
-        answers = section.status == "ok" and not section.errors.strip()
-        running = read_containers(section.output)
-        runtimes[name] = Runtime(answers or bool(running), running, tuple(match[1] for match in names if match))
+        answers = section.status == "ok" and section.exit_code == 0
+        vanishes = tuple(match[1] for match in names if match)
+        runtimes[name] = Runtime(answers, read_containers(section.output), vanishes)
     return runtimes
 
 

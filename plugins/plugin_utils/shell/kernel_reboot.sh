@@ -42,9 +42,10 @@ tell() {
 
 # Newest first is how both list containers; they start in the order in which they came to be.
 engine_running() {
-    ask "$1" ps --no-trunc --format '{{.ID}} {{.Names}}' | awk -v runtime="$1" '
-        { lines[NR] = runtime " " $1 " " $2 }
-        END { for (number = NR; number > 0; number--) print lines[number] }'
+    lp_listed=$(ask "$1" ps --no-trunc --format '{{.ID}} {{.Names}}') || return
+    printf '%s\n' "$lp_listed" | awk -v runtime="$1" '
+        NF { lines[NR] = runtime " " $1 " " $2 }
+        END { for (number = NR; number > 0; number--) if (number in lines) print lines[number] }'
 }
 
 # Containers that the engine removes as soon as they stop.
@@ -72,7 +73,8 @@ lxd_running() {
         printf 'member %s %s\n' "$lp_member" "$lp_member"
         lp_columns=nsL
     fi
-    ask lxc list -c "$lp_columns" | awk -F '|' -v member="$lp_member" '
+    lp_listed=$(ask lxc list -c "$lp_columns") || return
+    printf '%s\n' "$lp_listed" | awk -F '|' -v member="$lp_member" '
         {
             gsub(/ /, "")
             if ($3 != "RUNNING") next
@@ -127,6 +129,7 @@ to_stop() {
 keep_note() {
     umask 077
     mkdir -p "$lp_kept"
+    rm -f "$lp_kept/going"
     if [ ! -e "$lp_kept/boot_id" ]; then
         cat /proc/sys/kernel/random/boot_id >"$lp_kept/boot_id"
     fi
@@ -197,8 +200,10 @@ wanting() {
             { gsub(/ /, "") }
             $3 == "RUNNING" { print "lxd", $2, $2; print "evacuated", $2, $2 }' >>"$lp_kept/running"
     fi
-    awk 'NR == FNR { runs[$1 " " $2] = 1; next } $1 != "member" && !runs[$1 " " $2]' \
-        "$lp_kept/running" "$lp_kept/containers"
+    # The first file may be empty, so that counting lines does not tell the two apart.
+    awk -v running="$lp_kept/running" '
+        FILENAME == running { runs[$1 " " $2] = 1; next }
+        $1 != "member" && !runs[$1 " " $2]' "$lp_kept/running" "$lp_kept/containers"
 }
 
 # The members of a cluster take back what they gave away, and do it once.
@@ -249,14 +254,20 @@ go_down() {
     if [ -n "$lp_message" ] && command -v wall >/dev/null; then
         printf '%s\n' "$lp_message" | wall
     fi
-    # shellcheck disable=SC2016 # the inner shell's own variable
+    # shellcheck disable=SC2016 # the inner shell's own variables
     setsid sh -c '
+        : >"$2"
         sleep "$1"
         sync
         systemctl reboot || shutdown -r now || reboot -f || {
             echo s >/proc/sysrq-trigger
             echo b >/proc/sysrq-trigger
-        }' reboot "$lp_delay" </dev/null >/dev/null 2>&1 &
+        }' reboot "$lp_delay" "$lp_kept/going" </dev/null >/dev/null 2>&1 &
+    lp_left=10
+    while [ ! -e "$lp_kept/going" ] && [ "$lp_left" -gt 0 ]; do
+        sleep 1
+        lp_left=$((lp_left - 1))
+    done
 }
 
 boot() {

@@ -52,20 +52,26 @@ class Connection(ConnectionBase):
     def _connect(self) -> Connection:
         if self._connected:
             return self
-        host = self.get_option("host")
-        folder = Path(self.get_option("directory"), "hosts", host)
-        try:
-            self._session: dict[str, t.Any] = json.loads((folder / "session.json").read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise AnsibleConnectionFailure(
-                f"the lab in {folder.parents[1]} is not up, or has no host {host}"
-            ) from error
-        if self._session["unreachable"]:
-            raise AnsibleConnectionFailure(f"connect to host {host} port 22: No route to host")
+        folder = Path(self.get_option("directory"), "hosts", self.get_option("host"))
+        self._look(folder)
+        self._folder = folder
         self._uptime = folder / "lab" / "uptime"
         self._next_uptime = folder / f"uptime.{os.getpid()}"
         self._connected = True
         return self
+
+    def _look(self, folder: Path) -> dict[str, t.Any]:
+        """Return what the lab says of the host now. Raises `AnsibleConnectionFailure` while it is down."""
+        host = self.get_option("host")
+        try:
+            session: dict[str, t.Any] = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise AnsibleConnectionFailure(
+                f"the lab in {folder.parents[1]} is not up, or has no host {host}"
+            ) from error
+        if session["unreachable"]:
+            raise AnsibleConnectionFailure(f"connect to host {host} port 22: No route to host")
+        return session
 
     def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
         """Run a command line with the host's shell; return its exit status, output and errors."""
@@ -89,8 +95,11 @@ class Connection(ConnectionBase):
     def close(self) -> None:
         self._connected = False
 
+    def reset(self) -> None:
+        self.close()
+
     def _run(self, words: list[str], in_data: bytes) -> tuple[int, bytes, bytes]:
-        session = self._session
+        session = self._look(self._folder)
         # The one file of /proc that moves.
         since_boot = time.time() - session["booted_at"]
         self._next_uptime.write_text(f"{since_boot:.2f} {since_boot * 1.9:.2f}\n", encoding="ascii")

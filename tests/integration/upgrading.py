@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""What the tests of upgrades and reboots share: hosts that each test makes what it needs, and what became of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.lab.descriptions import Apt, Description, Reboot, Workload
+from tests.lab.fleet import Fleet
+
+from .conftest import Ansible
+
+OLD, NEW = "4.4.0-261-generic", "4.4.0-262-generic"
+LIKE = "upgradable-container-host"
+"""The host of the lab that all of these are copies of: it has every runtime of containers."""
+SHELLS = {"dash": "dash", "busybox": "busybox ash", "bash": "bash --posix", "mksh": "mksh"}
+
+
+@dataclasses.dataclass
+class Hosts:
+    """A fleet of copies, handed out one after the other."""
+
+    fleet: Fleet
+    names: Iterator[str]
+
+    def next(
+        self,
+        become: Callable[[Description], Description] | None = None,
+        *,
+        workloads: tuple[Workload, ...] = (),
+        reboot: Reboot | None = None,
+        **apt: t.Any,
+    ) -> str:
+        """A host that no test has used, with these containers, that way to reboot, and such an apt."""
+        name = next(self.names)
+
+        def prepare(host: Description) -> Description:
+            packages = dataclasses.replace(host.apt or Apt(), **apt)
+            host = dataclasses.replace(host, workloads=workloads, apt=packages, reboot=reboot or host.reboot)
+            return become(host) if become is not None else host
+
+        self.fleet.change(name, prepare)
+        return name
+
+    def change(self, name: str, **fields: t.Any) -> None:
+        self.fleet.change(name, lambda host: dataclasses.replace(host, **fields))
+
+    def running(self, name: str) -> list[str]:
+        """The containers that run on a host now."""
+        return sorted(workload.name for workload in self.fleet.present(name).look().workloads if workload.running)
+
+    def kernel(self, name: str) -> str:
+        """The kernel that runs on a host now."""
+        return self.fleet.run(name, "uname -r").stdout.decode().strip()
+
+    def said(self, name: str, beginning: str) -> list[str]:
+        """The commands of a host that began so."""
+        return [command for command in self.fleet.commands(name) if command.startswith(beginning)]
+
+    def reboots(self, name: str) -> int:
+        """How often the host was told to reboot."""
+        return len(self.said(name, "systemctl reboot"))
+
+
+def with_new_kernel(host: Description) -> Description:
+    """The host after the new kernel was installed."""
+    return dataclasses.replace(host, kernel=dataclasses.replace(host.kernel, also_installed=(NEW,)))
+
+
+def set_reachable(fleet: Fleet, name: str, reachable: bool) -> None:
+    """Cut the way to a host, or mend it."""
+    session = fleet.root(name).parent / "session.json"
+    said = json.loads(session.read_text(encoding="utf-8"))
+    part = session.with_suffix(".test")
+    part.write_text(json.dumps({**said, "unreachable": not reachable}), encoding="utf-8")
+    part.replace(session)
+
+
+def kill_when(ansible: Ansible, words: list[str], moment: Callable[[], bool], seconds: float = 120) -> None:
+    """Start Ansible, and kill it and all its children at a moment."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ansible", *words],
+        cwd=ansible.folder,
+        env=ansible.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=(ansible.folder / "killed.log").open("wb"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + seconds
+    try:
+        while not moment():
+            assert process.poll() is None, (ansible.folder / "killed.log").read_text("utf-8")
+            assert time.monotonic() < deadline, (ansible.folder / "killed.log").read_text("utf-8")
+            time.sleep(0.05)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def play(ansible: Ansible, module: str, hosts: str, **arguments: t.Any) -> list[str]:
+    """The words of a command that runs one module, for `kill_when`."""
+    path = ansible.folder / "killed.yml"
+    tasks = [{"name": module, module: arguments}]
+    text = json.dumps([{"name": "Play", "hosts": hosts, "gather_facts": False, "tasks": tasks}])
+    path.write_text(text, encoding="utf-8")
+    return ["playbook", str(path)]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def with_tools_of_the_host(script: str, shell: str) -> str:
+    """The script as a host runs it that has busybox for its shell: its other tools are those of every Ubuntu.
+
+    Debian's busybox prefers its own applets to what is on PATH, and some of them know less.
+    """
+    if shell != "busybox":
+        return script
+    tools = ("df", "flock", "setsid", "wall")
+    return "".join(f'{tool}() {{ /usr/bin/{tool} "$@"; }}\n' for tool in tools) + script
+
+
+def shell_on(fleet: Fleet, name: str, shell: str, source: Path) -> str:
+    """Give a host a shell of this machine, and return the command that starts it there."""
+    program, _blank, options = SHELLS[shell].partition(" ")
+    place = fleet.root(name).parent / "tmp" / program
+    if not place.exists():
+        place.write_bytes(source.read_bytes())
+        place.chmod(0o755)
+    return f"/tmp/{program} {options}".strip()  # noqa: S108  (the host's own)

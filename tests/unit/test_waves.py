@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Waves and windows, held against tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.waves import (
+    Candidate,
+    WavesError,
+    plan_waves,
+    window_open,
+)
+
+
+def waves_of(candidates: list[Candidate], canaries: object = 1, serial: object = 2, **down: str) -> list[list[str]]:
+    planned = plan_waves(candidates, canaries=canaries, serial=serial, groups_down=down)  # type: ignore[arg-type]  # as from a playbook
+    order = list(planned.order)
+    return [[order.pop(0) for _host in range(size)] for size in planned.sizes]
+
+
+def plain(names: str) -> list[Candidate]:
+    return [Candidate(name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("canaries", "serial", "expected"),
+    [
+        (1, 2, ["a", "bc", "de", "fg"]),
+        (0, 3, ["abc", "def", "g"]),
+        (2, "50%", ["ab", "cd", "ef", "g"]),
+        (1, ["1", "50%"], ["a", "b", "cde", "fg"]),
+        (0, "1%", list("abcdefg")),
+        (["f", "b"], 10, ["bf", "acdeg"]),
+        (99, 1, ["abcdefg"]),
+    ],
+)
+def test_sizes(canaries: object, serial: object, expected: list[str]) -> None:
+    assert ["".join(wave) for wave in waves_of(plain("abcdefg"), canaries, serial)] == expected
+
+
+def test_no_hosts_no_waves() -> None:
+    planned = plan_waves([], canaries=1, serial="10%", groups_down={})
+    assert (planned.order, planned.sizes) == ((), ())
+
+
+def test_two_of_one_drain_group_are_never_in_one_wave() -> None:
+    hosts = [Candidate("a1", "a"), Candidate("a2", "a"), Candidate("b1", "b"), Candidate("x"), Candidate("a3", "a")]
+    assert waves_of(hosts, 0, 3) == [["a1", "b1", "x"], ["a2"], ["a3"]]
+    assert waves_of(hosts, 2, 3) == [["a1"], ["a2"], ["b1", "x", "a3"]]
+
+
+def test_what_was_begun_comes_first_and_apart() -> None:
+    hosts = [Candidate("a"), Candidate("b", unfinished=True), Candidate("c"), Candidate("d", unfinished=True)]
+    assert waves_of(hosts, 1, 5) == [["b", "d"], ["a"], ["c"]]
+
+
+def test_a_group_that_has_lost_a_host_is_let_be_unless_it_must_be_completed() -> None:
+    hosts = [Candidate("a1", "a"), Candidate("a2", "a", unfinished=True), Candidate("b1", "b")]
+    planned = plan_waves(hosts, canaries=0, serial=9, groups_down={"a": "a3"})
+    assert planned.order == ("a2", "b1")
+    assert "a3" in planned.left_out["a1"]
+
+
+@pytest.mark.parametrize("serial", ["0", 0, "ten", "-1", "5%%", "", None])
+def test_a_size_that_is_none_is_refused(serial: object) -> None:
+    with pytest.raises(WavesError, match="size of a wave"):
+        waves_of(plain("abc"), 0, serial)
+
+
+def test_a_negative_number_of_canaries_is_refused() -> None:
+    with pytest.raises(WavesError, match="canaries"):
+        waves_of(plain("abc"), -1)
+
+
+candidates = st.lists(
+    st.tuples(st.sampled_from([None, "a", "b", "c"]), st.booleans()),
+    max_size=30,
+).map(lambda drawn: [Candidate(f"h{number}", group, unfinished) for number, (group, unfinished) in enumerate(drawn)])
+
+
+@given(candidates, st.integers(0, 5), st.sampled_from([1, 3, "10%", [1, "50%"]]))
+def test_every_host_is_in_one_wave_and_no_wave_has_two_of_a_group(
+    hosts: list[Candidate], canaries: int, serial: object
+) -> None:
+    waves = waves_of(hosts, canaries, serial)
+    assert sorted(name for wave in waves for name in wave) == sorted(host.name for host in hosts)
+    groups = {host.name: host.drain_group for host in hosts}
+    for wave in waves:
+        assert wave
+        taken = [groups[name] for name in wave if groups[name] is not None]
+        assert len(taken) == len(set(taken))
+
+
+UTC = dt.timezone.utc
+
+
+@pytest.mark.parametrize(
+    ("window", "clock", "is_open"),
+    [
+        ("22:00-04:00", "21:59", False),
+        ("22:00-04:00", "22:00", True),
+        ("22:00-04:00", "00:00", True),
+        ("22:00-04:00", "03:59", True),
+        ("22:00-04:00", "04:00", False),
+        ("2:00 - 4:00", "03:00", True),
+        ("02:00-04:00", "04:00", False),
+        ("02:00-04:00", "01:59", False),
+        ("00:00-00:00", "12:00", False),
+        # In January, Berlin is an hour ahead of UTC.
+        ("22:00-04:00 Europe/Berlin", "21:30", True),
+        ("22:00-04:00 Europe/Berlin", "03:30", False),
+        ("22:00-04:00 UTC", "21:30", False),
+    ],
+)
+def test_windows(window: str, clock: str, is_open: bool) -> None:
+    hour, minute = map(int, clock.split(":"))
+    assert window_open(window, dt.datetime(2026, 1, 15, hour, minute, tzinfo=UTC)) is is_open
+
+
+@pytest.mark.parametrize(
+    "window", ["", "always", "22-04", "25:00-26:00", "22:00-04:00 Nowhere/Land", "22:00-04:00 ../x"]
+)
+def test_what_is_no_window_is_refused(window: str) -> None:
+    with pytest.raises(WavesError):
+        window_open(window, dt.datetime(2026, 1, 15, tzinfo=UTC))
