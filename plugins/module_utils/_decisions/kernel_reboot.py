@@ -112,5 +112,6 @@ def protection(facts: HostFacts, policy: Policy) -> Assessment:
     `policy` gives the times after which a word counts as old.
     """
     admitted = Eligibility(policy=policy.name, verdict="eligible", checks=[])
-    patches = verified_patches(facts.patches or (), facts.carried_keys, claimed=None)
-    return assess(Evidence(facts, policy, admitted, patches))
+    verified = verified_patches(facts.patches or (), facts.carried_keys, claimed=None)
+    faults = [each.fault for each in verified if each.fault is not None]
+    return assess(Evidence(facts, policy, admitted, [each.patch for each in verified], faults))

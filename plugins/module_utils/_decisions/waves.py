@@ -53,9 +53,9 @@ def plan_waves(
     Raises `WavesError`.
     """
     left_out = {
-        candidate.name: f"{groups_down[candidate.drain_group]} of its drain group ({candidate.drain_group}) is down"
+        candidate.name: f"{groups_down[group]} of its drain group ({group}) is down"
         for candidate in candidates
-        if candidate.drain_group in groups_down and not candidate.unfinished
+        if (group := candidate.drain_group) is not None and group in groups_down and not candidate.unfinished
     }
     wanted = [candidate for candidate in candidates if candidate.name not in left_out]
     begun = [candidate for candidate in wanted if candidate.unfinished]
