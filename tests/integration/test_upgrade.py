@@ -22,7 +22,6 @@ from .conftest import Ansible, Run
 from .upgrading import LIKE, NEW, OLD, Hosts, kill_when, wait_until
 
 UPGRADE = "kernelops.livepatch.upgrade"
-ROLE = "kernelops.livepatch.kernel_upgrade"
 CONTAINERS = (Workload("registry"), Workload("database", runtime="lxd"))
 RUNNING = ["database", "registry"]
 QUICK: dict[str, t.Any] = {
@@ -209,7 +208,12 @@ def test_the_role_runs_tasks_on_the_controller_around_the_reboot(few: Hosts, tmp
     options = {f"kernel_upgrade_{key.removeprefix('livepatch_')}": value for key, value in QUICK.items()}
     del options["kernel_upgrade_network"]
     options |= {"kernel_upgrade_pre_tasks": "pre.yml", "kernel_upgrade_post_tasks": str(tmp_path / "post.yml")}
-    play = {"name": "Play", "hosts": name, "gather_facts": False, "roles": [{"role": ROLE, "vars": options}]}
+    play = {
+        "name": "Play",
+        "hosts": name,
+        "gather_facts": False,
+        "roles": [{"role": "kernelops.livepatch.kernel_upgrade", "vars": options}],
+    }
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play], sort_keys=False), encoding="utf-8")
     run = ansible.command("playbook", "play.yml")
     assert run.code == 0, run.output
