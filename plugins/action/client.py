@@ -38,9 +38,9 @@ class ActionModule(LivepatchAction):
     def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
         policy = _host_probe.load_policy(options["policy"])
         wanted = _wanted(options)
+        server = options["server"] or wanted.config.get(client_config.SERVER)
         variables = {
-            "server": options["server"] or wanted.config.get(client_config.SERVER) or "",
-            "network": "1" if options["network"] else "",
+            **_host_probe.probe_variables({**options, "server": server}),
             "channel": "1" if wanted.channel else "",
             "pro": "1" if wanted.via == "pro" else "",
         }

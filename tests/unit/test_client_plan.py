@@ -34,7 +34,8 @@ SERVER = "https://livepatch.example.com"
 PROXY = "http://fleet:made-up@proxy.example.com:3128"
 MARKED = {"token": mark_of(TOKEN, SALT)}
 NOT_ENABLED = ClientStatus(enabled=False, version="10.8.3")
-UNANSWERED = ClientStatus(error=ClientError("daemon_down", "dial unix"))
+UNANSWERED = ClientStatus(error=ClientError("timed_out", ""))
+DOWN = ClientStatus(error=ClientError("daemon_down", "dial unix"))
 
 
 def a_state(**changes: t.Any) -> ClientState:
@@ -232,6 +233,7 @@ def test_a_client_that_is_stopped_can_be_neither_configured_nor_enabled() -> Non
         refusal(Wanted(state="present", config={"check-interval": "90"}), facts, a_state(mode="stop")).id == "mode_stop"
     )
     assert refusal(Wanted(token=TOKEN), facts, bare(mode="stop")).id == "mode_stop"
+    assert refusal(Wanted(state="disabled"), a_host(client=DOWN), a_state(mode="stop")).id == "mode_stop"
 
 
 def test_a_daemon_that_has_not_seen_its_mode_is_restarted() -> None:
@@ -240,8 +242,14 @@ def test_a_daemon_that_has_not_seen_its_mode_is_restarted() -> None:
     assert steps(Wanted(mode="normal"), a_host(), a_state(mode="no-apply", restart_due=True)) == ["mode normal"]
 
 
-def attached(livepatch: str = "disabled") -> ProStatus:
-    return ProStatus(installed=True, attached=True, livepatch=livepatch)
+def test_a_daemon_that_is_down_is_no_trouble_where_it_is_restarted_first() -> None:
+    wanted = Wanted(state="present", mode="no-apply", config={"check-interval": "90"})
+    assert steps(wanted, a_host(client=DOWN), a_state()) == ["mode no-apply", "config check-interval"]
+    assert steps(Wanted(state="absent"), a_host(client=DOWN), bare()) == ["remove"]
+
+
+def attached() -> ProStatus:
+    return ProStatus(installed=True, attached=True)
 
 
 DETACHED = ProStatus(installed=True, attached=False)
@@ -275,6 +283,9 @@ def test_steps_through_ubuntu_pro(wanted: Wanted, facts: HostFacts, state: Clien
         ("not_root", Wanted(state="present"), a_host(root=None), a_state()),
         ("token_missing", Wanted(), ABSENT, bare()),
         ("token_missing", Wanted(via="pro"), ABSENT, bare(pro=DETACHED)),
+        ("daemon_down", Wanted(token=OTHER), a_host(client=DOWN), a_state()),
+        ("daemon_down", Wanted(token=TOKEN), a_host(client=DOWN), bare()),
+        ("daemon_down", Wanted(state="absent"), a_host(client=DOWN), a_state()),
         ("snapd_down", Wanted(token=TOKEN), without_client(snapd=seeded(answers=False)), bare()),
         ("snapd_down", Wanted(state="absent"), a_host(snapd=seeded(answers=False)), a_state()),
         (

@@ -108,22 +108,20 @@ def test_a_channel_has_a_track_and_a_risk(word: str, name: str) -> None:
     assert channel_name(word) == name
 
 
-PRO = {
-    "attached": True,
-    "services": [{"name": "esm-infra", "status": "disabled"}, {"name": "livepatch", "status": "enabled"}],
-}
+PRO = {"attached": True, "services": [{"name": "livepatch", "status": "enabled"}]}
 
 
 @pytest.mark.parametrize(
     ("section", "status"),
     [
         (Section("client_pro", "absent"), ProStatus(installed=False)),
-        (Section("client_pro", "ok", json.dumps(PRO), exit_code=0), ProStatus(True, True, "enabled")),
-        (Section("client_pro", "ok", f"WARNING: x\n{json.dumps(PRO)}", exit_code=0), ProStatus(True, True, "enabled")),
-        (Section("client_pro", "ok", '{"attached": false, "services": []}'), ProStatus(True, False, "None")),
+        (Section("client_pro", "ok", json.dumps(PRO), exit_code=0), ProStatus(True, True)),
+        (Section("client_pro", "ok", f"WARNING: x\n{json.dumps(PRO)}", exit_code=0), ProStatus(True, True)),
+        (Section("client_pro", "ok", '{"attached": false, "services": []}'), ProStatus(True, False)),
         (Section("client_pro", "ok", "no such command"), ProStatus(True)),
         (Section("client_pro", "ok", "[" * 100_000 + "{"), ProStatus(True)),
-        (Section("client_pro", "ok", '{"attached": true, "services": [3]}'), ProStatus(True)),
+        (Section("client_pro", "ok", '{"result": "failure"}'), ProStatus(True)),
+        (Section("client_pro", "ok", '{"attached": "maybe"}'), ProStatus(True, False)),
         (Section("client_pro", "timeout", ""), ProStatus(True)),
     ],
 )  # fmt: skip

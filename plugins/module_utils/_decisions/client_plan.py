@@ -13,6 +13,7 @@ import dataclasses
 import re
 import typing as t
 
+from .._host import client_errors
 from .._host.client_state import DEFAULT_MODE, ClientState, channel_name
 from .._host.probe import HostFacts
 from .._record import Check, Eligibility
@@ -30,6 +31,9 @@ STOP, NO_APPLY = "stop", "no-apply"
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{4,512}")
 _LIVEPATCH_TOKEN = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PRO_TOKEN = re.compile(r"C[0-9A-Za-z]{20,63}")
+_REFUSALS = frozenset({"not_eligible_kernel", "platform_unsupported"})
+# Why a client gives no status that no command of it gets around.
+_HOPELESS = frozenset({"daemon_down", "apparmor", "interface_not_connected", *_REFUSALS})
 _PAID_TIERS = frozenset({"stable"})
 
 
@@ -156,6 +160,7 @@ class _Planner:
             steps = [*self._disabling(), *(self._configuring(self._settings()) if self._installed else ())]
         else:
             steps = self._installing_to_enabling()
+        self._demand_client(steps)
         ways = self._ways() if any(step.id == "enable" for step in steps) else ()
         return Plan(tuple(steps), before, self._after(before), ways)
 
@@ -177,7 +182,7 @@ class _Planner:
     def _refuses_everything(self) -> bool:
         """A client that does not take this kernel or release fails at every command."""
         error = self.facts.client.error if self.facts.client is not None else None
-        return error is not None and error.id in ("not_eligible_kernel", "platform_unsupported")
+        return error is not None and error.id in _REFUSALS
 
     def _token(self) -> str | None:
         """Whose token the client is enabled with."""
@@ -308,11 +313,7 @@ class _Planner:
         first: list[Step] = []
         if present == STOP and needs_daemon:
             if wanted is None or wanted == STOP:
-                raise PlanError(
-                    "mode_stop",
-                    "the client's mode is stop: its daemon does not run, and can be neither configured nor enabled",
-                    "set `mode` to normal, or to no-apply to hold patches back",
-                )
+                raise _stopped()
             first.append(self._mode(NO_APPLY, "the daemon must run to be configured"))
             present = NO_APPLY
         if wanted is None or wanted == present:
@@ -399,6 +400,17 @@ class _Planner:
 
     # --- what a plan cannot do without ---
 
+    def _demand_client(self, steps: c.Sequence[Step]) -> None:
+        """A client that answers nothing now will do nothing then, unless its daemon is restarted first."""
+        error = self.facts.client.error if self.facts.client is not None else None
+        first = next((step for step in steps if step.tool == "client"), None)
+        if error is None or first is None or first.id == "mode" or error.id not in _HOPELESS:
+            return
+        if error.id == "daemon_down" and self.client.mode == STOP:
+            raise _stopped()
+        cause = client_errors.failure(error.id, error.text)
+        raise PlanError(cause.id, cause.message, cause.remedy)
+
     def _demand_token(self, reason: str) -> None:
         if self.wanted.token is None:
             raise PlanError("token_missing", f"{reason}, and the task has no token", "give `token`")
@@ -459,3 +471,11 @@ class _Planner:
                 "install curl on the host, or accept the token on a command line: token_transport: cli",
             )
         return by_socket if self.wanted.transport == "socket" else (*by_socket, "cli")
+
+
+def _stopped() -> PlanError:
+    return PlanError(
+        "mode_stop",
+        "the client's mode is stop: its daemon does not run, and takes no command",
+        "set `mode` to normal, or to no-apply to hold patches back",
+    )

@@ -81,7 +81,7 @@ _CAUSES = (
     ("snap_busy", _pattern(r"change in progress")),
     (
         "channel_unknown",
-        _pattern(r"no snap revision (?:available|on)|not available on .{0,60}channel|invalid .{0,30}channel"),
+        _pattern(r"no snap revision (?:available|on)|not available on .{1,60} but is available|invalid .{0,30}channel"),
     ),
     ("apt_locked", _pattern(r"could not get lock|unable to (?:acquire|lock)|is another process using it")),
     ("snapd_not_in_archive", _pattern(r"unable to locate package|has no installation candidate")),

@@ -46,11 +46,10 @@ def mark_of(secret: str, salt: str) -> Mark:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProStatus:
-    """Ubuntu Pro on the host. `livepatch` is the service's status in its own word, such as ``enabled``."""
+    """Ubuntu Pro on the host. `attached` is None where its client gives no status, as those before 27 do."""
 
     installed: bool
     attached: bool | None = None
-    livepatch: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -131,7 +130,6 @@ def _pro(sections: Sections) -> ProStatus | None:
         return ProStatus(installed=False)
     try:
         status = json.loads(section.output[section.output.index("{") :])
-        services = {service["name"]: service["status"] for service in status["services"]}
-        return ProStatus(True, status["attached"] is True, str(services.get("livepatch"))[:32])
+        return ProStatus(True, status["attached"] is True)
     except (ValueError, LookupError, TypeError, RecursionError):
         return ProStatus(installed=True)

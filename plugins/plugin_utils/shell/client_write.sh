@@ -14,15 +14,6 @@
 
 lp_run=/run/kernelops-livepatch
 
-# emit TEXT: prints it without starting a process. printf is a program of its own for mksh.
-emit() {
-    if [ -n "$KSH_VERSION" ]; then
-        print -rn -- "$1"
-    else
-        printf '%s' "$1"
-    fi
-}
-
 # listen COMMAND...: sets lp_said to what it says on both streams, up to a limit, and lp_exit to its exit code.
 listen() {
     lp_said=$({

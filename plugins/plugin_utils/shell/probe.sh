@@ -258,7 +258,8 @@ client() {
     fi
     mark "section config"
     lp_config=$(exec_bounded 10 "$lp_client" config | head -c 262144)
-    printf '%s\n' "$lp_config"
+    emit "$lp_config
+"
     mark "end config ok"
 }
 

@@ -19,6 +19,15 @@ mark() {
     printf '\n@%s %s\n' "$lp_nonce" "$*" >&2
 }
 
+# emit TEXT: prints what nobody may see among the arguments of a process. For mksh, printf is a program of its own.
+emit() {
+    if [ -n "$KSH_VERSION" ]; then
+        print -rn -- "$1"
+    else
+        printf '%s' "$1"
+    fi
+}
+
 # bounded SECONDS COMMAND...: a command that cannot hang for longer, where the host has timeout(1).
 bounded() {
     if [ -n "$lp_timeout" ]; then
