@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import typing as t
@@ -24,6 +25,7 @@ PUBLIC = "/var/snap/canonical-livepatch/current/livepatchd.sock"
 PRIVATE = "/var/snap/canonical-livepatch/current/livepatchd-priv.sock"
 TOKEN = "d3b07384d113edec49eaa6238ad5ff00"
 CONTRACT = "C1234567890abcdefghijklmnop"
+STRANGER = signing.make_signer("Stranger")
 VENDOR = signing.make_signer("Vendor")
 ENABLE = ["enable-2016", "enable-6", "enable-8", "enable-9.3", "enable-9.5", "enable-10", "enable-11"]
 INSTALL = ["install-2016", "install-6", "install-8", "install-9.5", "install-10", "install-11"]
@@ -581,6 +583,20 @@ def test_a_patch_that_cannot_be_applied_is_not(
     assert host.status()["Livepatch"]["State"] == "apply-failed"
     assert host.succeed("ls /sys/kernel/livepatch") == ""
     assert text in host.succeed("cat /var/log/syslog")
+
+
+def test_a_patch_that_another_has_signed_is_not_applied(shells: Shells, fleet: Fleet) -> None:
+    host = shells("enable-9.5")
+    keys = "/snap/canonical-livepatch/current/keys"
+    host.succeed(f"mkdir {keys} && base64 -d >{keys}/livepatch-kmod.x509", base64.b64encode(STRANGER.der).decode())
+    publish(fleet, host, "65.1")
+    host.succeed(f"{CLIENT} enable {TOKEN}")
+    assert host.status()["Livepatch"]["State"] == "apply-failed"
+    assert "cannot verify module: bad signature" in host.succeed("tail -1 /var/log/syslog")
+    host.succeed(f"base64 -d >{keys}/livepatch-kmod.x509", base64.b64encode(VENDOR.der).decode())
+    host.succeed(f"{CLIENT} refresh")
+    assert host.status()["Livepatch"]["State"] == "applied"
+    host.succeed(f"rm -r {keys}")
 
 
 def test_a_crash_lock_keeps_its_patch_out_until_it_is_removed(shells: Shells, fleet: Fleet) -> None:

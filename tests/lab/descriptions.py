@@ -10,6 +10,7 @@ Ages such as ``20m`` or ``9d`` count back from the moment at which the lab's clo
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import types
 import typing as t
@@ -398,7 +399,7 @@ def _build(kind: t.Any, value: t.Any, place: str) -> t.Any:
         return value
     if not isinstance(value, dict):
         raise DescriptionError(f"{place}: expected a mapping")
-    hints = t.get_type_hints(kind)
+    hints = _hints(kind)
     for key in value:
         if key not in hints:
             raise DescriptionError(f"{place}: unknown key {key}")
@@ -406,3 +407,8 @@ def _build(kind: t.Any, value: t.Any, place: str) -> t.Any:
         return kind(**{key: _build(hints[key], member, f"{place}.{key}") for key, member in value.items()})
     except TypeError as error:
         raise DescriptionError(f"{place}: {error}") from error
+
+
+@functools.cache
+def _hints(kind: t.Any) -> dict[str, t.Any]:
+    return t.get_type_hints(kind)

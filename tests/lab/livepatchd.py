@@ -22,7 +22,7 @@ from .identity import identify, lock_name
 from .payload import Payload, PayloadError, open_payload
 from .present import Present
 from .remote import Answer, Route, UnreachableError, route
-from .root import COMMON, LAB, MODE, loaded_module, machine_id, machine_token, tells_transition
+from .root import COMMON, LAB, MODE, loaded_module, machine_id, machine_token, snap_revision, tells_transition
 from .settings import defaults, needs_payment, wrong_with
 
 MODES = ("normal", "no-apply", "no-refresh", "stop")
@@ -311,7 +311,9 @@ class Livepatchd:
         answer = route(host, client, self._present.root, self._server).request("GET", url)
         if answer.status != 200:
             raise PayloadError(f"bad server status {answer.status} (URL: {url})")
-        payload = open_payload(answer.content, str(patch["sha256"]))
+        key = self._present.root / "snap/canonical-livepatch" / snap_revision(client) / "keys" / "livepatch-kmod.x509"
+        certificate = key.read_bytes() if key.exists() else None
+        payload = open_payload(answer.content, str(patch["sha256"]), certificate)
         if payload.release != identify(host.kernel).release:
             raise PayloadError("Payload does not match current kernel version.")
         folder = self._present.root / COMMON / "payload"

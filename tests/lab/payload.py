@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import io
 import re
+import struct
 import tarfile
 
 _MARK = b"~Module signature appended~\n"
@@ -32,8 +33,11 @@ class Payload:
     srcversion: str
 
 
-def open_payload(archive: bytes, sha256: str) -> Payload:
-    """Hold an archive against its hash and return the one module in it, which must be signed."""
+def open_payload(archive: bytes, sha256: str, certificate: bytes | None) -> Payload:
+    """Hold an archive against its hash and return the one module in it, which must be signed.
+
+    By whose key, `certificate` (DER) says; without one, any signature will do.
+    """
     if hashlib.sha256(archive).hexdigest() != sha256:
         raise PayloadError("payload checksum does not match")
     try:
@@ -45,8 +49,7 @@ def open_payload(archive: bytes, sha256: str) -> Payload:
     if len(modules) != 1:
         raise PayloadError(f"payload holds {len(modules)} modules")
     content = modules[0]
-    if not content.endswith(_MARK):
-        raise PayloadError("cannot verify module: no signature")
+    _verify(content, certificate)
     note = _NOTE.search(content)
     if note is None:
         raise PayloadError("payload holds no kernel module")
@@ -57,6 +60,29 @@ def open_payload(archive: bytes, sha256: str) -> Payload:
         build_id=note[1].hex(),
         srcversion=_said(content, "srcversion"),
     )
+
+
+def _verify(content: bytes, certificate: bytes | None) -> None:
+    """Hold the module against its signature: RSA and SHA-512, without attributes, as the service signs."""
+    if not content.endswith(_MARK):
+        raise PayloadError("cannot verify module: no signature")
+    if certificate is None:
+        return
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    unmarked = content[: -len(_MARK)]
+    (size,) = struct.unpack(">I", unmarked[-4:])
+    signed, message = unmarked[: -12 - size], unmarked[-12 - size : -12]
+    try:
+        assert isinstance(key, rsa.RSAPublicKey)
+        # The signature is the last element of the message.
+        key.verify(message[-key.key_size // 8 :], signed, padding.PKCS1v15(), hashes.SHA512())
+    except InvalidSignature as error:
+        raise PayloadError("cannot verify module: bad signature") from error
 
 
 def _said(content: bytes, key: str) -> str:

@@ -112,15 +112,14 @@ def _aged(host: Description, passed: dt.timedelta) -> Description:
 
 def _move(root: Path, before: Tree, after: Tree) -> None:
     """Write what differs between two trees of a host; a folder that is no longer there goes with all that it holds."""
-    folders = after.all_folders()
-    gone = set(before.all_folders()).difference(folders)
-    for folder in sorted(gone):
+    were, are = set(before.all_folders()), after.all_folders()
+    for folder in sorted(were.difference(are)):
         if (root / folder).exists():
             shutil.rmtree(root / folder)
     for path in (before.files.keys() - after.files.keys()) | (before.links.keys() - after.links.keys()):
         (root / path).unlink(missing_ok=True)
-    for folder in folders:
-        if folder not in after.links:
+    for folder in are:
+        if folder not in were:
             (root / folder).mkdir(exist_ok=True)
     for path, content in after.files.items():
         if before.files.get(path) != content:
@@ -133,6 +132,7 @@ def _move(root: Path, before: Tree, after: Tree) -> None:
 
 def _replace(path: Path, content: bytes) -> None:
     """Write a file at once, so that no reader finds half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(content)
     part.replace(path)

@@ -69,8 +69,14 @@ class Tree:
         """Every folder, parents before what they hold."""
         found = set(self.folders)
         for path in (*self.files, *self.links, *self.folders):
-            found.update(str(parent) for parent in Path(path).parents)
-        return sorted(found - {"."})
+            parent = path.rpartition("/")[0]
+            while parent and parent not in found:
+                found.add(parent)
+                parent = parent.rpartition("/")[0]
+        # A folder that is described comes without those above it.
+        for path in self.folders:
+            found.update(path[:end] for end, letter in enumerate(path) if letter == "/")
+        return sorted(found)
 
     def write(self, root: Path) -> None:
         """Write everything below a new folder."""
