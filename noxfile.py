@@ -174,7 +174,8 @@ def unit(session: nox.Session) -> None:
 @nox.session(python=NEWEST_PYTHON)
 def integration(session: nox.Session) -> None:
     """Tests that run Ansible against lab hosts and a real sshd."""
-    install(session, ANSIBLE, "requirements.txt", "tests/requirements-tests.txt")
+    tools = ("tests/requirements-tests.txt", "tests/requirements-platforms.txt")
+    install(session, ANSIBLE, "requirements.txt", *tools)
     run_all(session, pytest(session, "tests/integration"), env=ansible_environment(session))
 
 

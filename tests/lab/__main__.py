@@ -25,6 +25,11 @@ def main() -> int:
         "--count", type=int, metavar="N", help="N copies of one host, in place of all that are described"
     )
     bring_up.add_argument("--like", default=REPLICATED, metavar="HOST", help="the host to copy (%(default)s)")
+    bring_up.add_argument("--writable", action="store_true", help="hosts that can be changed, each copy one of its own")
+    bring_up.add_argument("--token", help="a token that the server takes")
+    bring_up.add_argument(
+        "--seats", type=int, default=5, metavar="N", help="the machines that it enables (%(default)s)"
+    )
     take_down = commands.add_parser("down", help="take it down, and remove what it made")
     for command in (bring_up, take_down):
         command.add_argument("--dir", type=Path, required=True, help="the folder of this lab")
@@ -36,7 +41,9 @@ def main() -> int:
         down(options.dir)
         return 0
     try:
-        fleet = up(options.dir, options.count, options.like)
+        fleet = up(options.dir, options.count, options.like, writable=options.writable)
+        if options.token:
+            fleet.set_tokens({options.token: {"seats": options.seats, "tier": "updates"}})
     except (LabError, DescriptionError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1

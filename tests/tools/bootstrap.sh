@@ -28,6 +28,7 @@ test fakeroot fakeroot
 test gcc gcc
 test grub-mkimage grub-common
 test /usr/lib/grub/i386-pc/grub-bios-setup grub-pc-bin
+test java default-jre-headless
 test make make
 test mke2fs e2fsprogs
 test mksh mksh

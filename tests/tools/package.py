@@ -34,6 +34,8 @@ ALLOWED = WANTED | {
     "CONTRIBUTING.md",
     "LICENSES",
     "REUSE.toml",
+    "bindep.txt",
+    "extensions",
     "playbooks",
     "requirements.txt",
     "roles",

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The collection where no one types its commands: execution environments, AWX's runner, molecule."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import yaml
+
+from tests.lab.fleet import Fleet
+
+from .conftest import COLLECTIONS, Ansible
+
+ROOT = Path(__file__).parents[2]
+
+
+def tool(name: str) -> str:
+    """A command of the environment that runs the tests."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def run(*command: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env={**inherited, "PATH": path, **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        timeout=300,
+    )
+
+
+# --- execution environments ---
+
+
+def test_an_execution_environment_is_described(tmp_path: Path) -> None:
+    definition = ROOT / "docs" / "platforms" / "execution-environment.yml"
+    made = run(tool("ansible-builder"), "create", "-f", str(definition), "-c", str(tmp_path / "context"), cwd=tmp_path)
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert (tmp_path / "context" / "Containerfile").exists() or (tmp_path / "context" / "Dockerfile").exists()
+    galaxy = yaml.safe_load((tmp_path / "context" / "_build" / "requirements.yml").read_text(encoding="utf-8"))
+    assert galaxy == {"collections": [{"name": "kernelops.livepatch"}]}
+
+
+def test_an_execution_environment_gets_what_the_collection_needs(tmp_path: Path) -> None:
+    found = run(tool("ansible-builder"), "introspect", str(COLLECTIONS), cwd=tmp_path)
+    assert found.returncode == 0, found.stdout + found.stderr
+    needed = yaml.safe_load(found.stdout)
+    lines = [line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines()]
+    wanted = [line for line in lines if line and not line.startswith("ansible-core")]
+    assert [line.split("#")[0].strip() for line in needed["python"]] == wanted
+    assert any(line.startswith("openssh-client ") for line in needed["system"])
+
+
+# --- ansible-runner, which is what AWX runs ---
+
+
+def test_the_runner_checks_a_fleet(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
+    (tmp_path / "runner").mkdir()
+    shutil.copy(fleet.inventory, tmp_path / "inventory.yml")
+    theirs = ("ANSIBLE_CALLBACK_PLUGINS", "ANSIBLE_CALLBACKS_ENABLED")  # the runner brings a callback of its own
+    ours = {key: value for key, value in ansible.environment().items() if key.startswith("ANSIBLE_")}
+    where = f"-e livepatch_record_dir={tmp_path}/records -e livepatch_report_dir={tmp_path}/report"
+    ended = run(
+        *(tool("ansible-runner"), "run", "runner", "--playbook", "kernelops.livepatch.check"),
+        *("--inventory", str(tmp_path / "inventory.yml"), "--limit", "xenial-generic,i386,unreachable"),
+        *("--cmdline", f"""{where} -e '{{"livepatch_fail_on": []}}'"""),
+        cwd=tmp_path,
+        **{key: value for key, value in ours.items() if key not in theirs},
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    [artifacts] = (tmp_path / "runner" / "artifacts").iterdir()
+    assert (artifacts / "status").read_text(encoding="utf-8") == "successful"
+    events = [json.loads(path.read_text("utf-8")) for path in (artifacts / "job_events").glob("*.json")]
+    results = [(event["event_data"]["host"], event["event_data"]["res"]) for event in events if _is_result(event)]
+    looked = {host: result["record"]["assessment"]["state"] for host, result in results if "record" in result}
+    assert looked == {"xenial-generic": "protected", "i386": "ineligible"}
+    report = json.loads((tmp_path / "report" / "fleet.json").read_text(encoding="utf-8"))
+    assert report["summary"]["hosts"] == 3
+
+
+def _is_result(event: dict[str, t.Any]) -> bool:
+    return event["event"] == "runner_on_ok" and "res" in event["event_data"]
+
+
+# --- molecule ---
+
+
+def test_the_scenario_for_molecule(tmp_path: Path) -> None:
+    home = str(tmp_path)  # of the folder that molecule makes for a scenario, too
+    command = (tool("molecule"), "test", "--scenario-name", "lab")
+    ended = run(*command, cwd=ROOT / "extensions", HOME=home, XDG_CACHE_HOME=home, NO_COLOR="1")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", ended.stdout + ended.stderr)
+    for action in ("create", "converge", "idempotence", "verify", "destroy"):
+        assert re.search(rf"{action}: +Executed: Successful", shown), shown
