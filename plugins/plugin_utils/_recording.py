@@ -1,0 +1,86 @@
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The base of the actions that make a record of a host: judged by one policy, one trust, and kept if asked to."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import pathlib
+import typing as t
+
+from ansible.errors import AnsibleError
+from ansible.release import __version__ as ansible_core_version
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils import _record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import ServiceWord
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.host_record import make_record, timestamp
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.trust import TrustAnchors
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _host_probe, _record_store, _trust
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._version import COLLECTION_VERSION
+
+RECORDING_ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    **_host_probe.PROBE_ARGUMENTS,
+    **_trust.TRUST_ARGUMENTS,
+    "record_dir": {"type": "path"},
+}
+
+
+class RecordingAction(LivepatchAction):
+    """An action that looks at a host. Its options hold `RECORDING_ARGUMENTS`."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """As every action, and leave word for the report when the host gives no record, for whatever reason."""
+        try:
+            result = super().run(tmp, task_vars)
+        except AnsibleError as error:
+            remedy = f"check the connection: ansible {self.host} -m ansible.builtin.raw -a 'echo ok'"
+            self._note_failure("connection_failed", str(error), remedy)
+            raise
+        if result.get("failed") and "record" not in result:
+            self._note_failure(str(result.get("error_id", "task_failed")), str(result["msg"]), result.get("remedy"))
+        return result
+
+    def record_of(
+        self,
+        facts: HostFacts,
+        policy: Policy,
+        looked_at: datetime.datetime,
+        anchors: TrustAnchors | None,
+        service_word: ServiceWord | None,
+    ) -> _record.Record:
+        """The record of what a host showed at a moment of the controller's clock."""
+        return make_record(
+            self.host,
+            facts,
+            policy,
+            collector=_record.Collector(collection=COLLECTION_VERSION, ansible_core=ansible_core_version),
+            collected_at=looked_at,
+            service_word=service_word,
+            anchors=anchors,
+        )
+
+    @staticmethod
+    def kept(record: _record.Record, options: dict[str, t.Any]) -> dict[str, t.Any]:
+        """The record as a result shows it, stored where the task asks for it. Raises `ActionError`."""
+        if not options["record_dir"]:
+            return {"record": record}
+        try:
+            stored = _record_store.store(pathlib.Path(options["record_dir"]), record)
+        except _record_store.RecordStoreError as error:
+            raise ActionError(str(error), error_id="record_not_stored", record=record) from error
+        return {"record": record, "record_file": str(stored)}
+
+    def _note_failure(self, cause: str, message: str, remedy: str | None) -> None:
+        """Write the attempt down. Where that fails too, the failure that is told already has to do."""
+        record_dir = self._task.args.get("record_dir")
+        if not record_dir:
+            return
+        reason = _record.Reason(id=cause, message=message, remedy=remedy)
+        now = timestamp(datetime.datetime.now(datetime.timezone.utc))
+        with contextlib.suppress(_record_store.RecordStoreError):
+            _record_store.note_unreachable(pathlib.Path(str(record_dir)).expanduser(), self.host, now, [reason])
