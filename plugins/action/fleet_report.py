@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections.abc as c
 import contextlib
+import dataclasses
 import datetime
 import difflib
 import gc
@@ -59,6 +60,9 @@ class ActionModule(LivepatchAction):
         "closed_cves": {"type": "list", "elements": "str", "default": []},
         "seats": {"type": "int"},
         "fail_on": {"type": "list", "elements": "str", "default": []},
+        "history": {"type": "path"},
+        "retention": {"type": "int"},
+        "notices": {"type": "path"},
     }
 
     def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -69,18 +73,22 @@ class ActionModule(LivepatchAction):
         now = datetime.datetime.now(datetime.timezone.utc)
         judgement = self._judgement(options, now)
         _check_fail_on(options["fail_on"], judgement)
+        _check_history(options)
         record_dirs = [Path(folder).absolute() for folder in options["record_dir"]]
         targets = _targets(options["output_dir"], options["formats"], record_dirs)
         report = _assembled(_record_store.find(record_dirs), options["hosts"], now, judgement)
         if not report.lines:
             raise ActionError(_nothing_to_report(record_dirs, report), problems=_problems(report))
         report = judgement.with_fleet(report, options["seats"])
+        report, remembered = self._over_time(report, options, now)
         if "table" in options["formats"]:
             self._show(report, targets.get("table"))
+        written = self._write(report, targets)
         result = {
-            "changed": self._write(report, targets),
+            "changed": written or remembered,
             "files": [str(path) for path in targets.values()],
             "summary": report.summary(),
+            "history": report.history.summary() if report.history else None,
         }
         found = _found(report, options["fail_on"])
         if found:
@@ -111,6 +119,26 @@ class ActionModule(LivepatchAction):
             return _report_rules.Judgement([], now)
         except RuleError as error:
             raise ActionError(f"The rules cannot be used. {error}") from error
+
+    def _over_time(self, report: Report, options: dict[str, t.Any], now: datetime.datetime) -> tuple[Report, bool]:
+        """The report with its history, and whether the history has anything new. In check mode nothing is kept."""
+        if options["history"] is None:
+            return report, False
+        # Here, for a controller whose Python has no SQLite must still report.
+        from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _history_store, _report_history
+
+        path = Path(options["history"]).absolute()
+        try:
+            notices = None
+            if options["notices"] is not None:
+                notices, unreadable = _report_history.notices_from(Path(options["notices"]))
+                for problem in unreadable[:_NAMED_IN_FAILURE]:
+                    self._display.warning(f"A notice cannot be used as a whole: {visible(problem)}")
+            remembered = not self.check_mode and _report_history.keep(report, path, options["retention"], now)
+            history = _report_history.told(path, notices, now)
+        except (_history_store.HistoryError, _report_history.NoticesUnusableError) as error:
+            raise ActionError(str(error)) from error
+        return dataclasses.replace(report, history=history), remembered
 
     def _show(self, report: Report, whole: Path | None) -> None:
         elsewhere = f"The whole table is in {whole}." if whole else "With output_dir, a file has the whole table."
@@ -195,6 +223,14 @@ def _check_fail_on(names: list[str], judgement: _report_rules.Judgement) -> None
                 f"The states are {', '.join(STATES)}, the severities {', '.join(SEVERITIES)}, "
                 f"the rules {', '.join(rules) or 'none'}."
             )
+
+
+def _check_history(options: dict[str, t.Any]) -> None:
+    for name in ("retention", "notices"):
+        if options[name] is not None and options["history"] is None:
+            raise ActionError(f"{name} is about the history, and there is none. Name its file with the option history.")
+    if options["retention"] is not None and options["retention"] < 1:
+        raise ActionError(f"retention is {options['retention']}; it must be at least 1 day.")
 
 
 def _targets(output_dir: str | None, formats: list[str], record_dirs: list[Path]) -> dict[str, Path]:

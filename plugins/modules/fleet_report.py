@@ -115,6 +115,28 @@ options:
     type: list
     elements: str
     default: []
+  history:
+    description:
+      - File on the controller that keeps what became of the fleet, an SQLite database. It is made where it does not
+        exist.
+      - Of each host only changes of its state, kernel and patch are kept, with the first and the last time of each. Two
+        reports may write one history at the same time, and to report on a record again changes nothing.
+      - The report then shows the states by day and, with O(notices), how long vulnerabilities were open.
+    type: path
+  retention:
+    description:
+      - Of the O(history), what ended more than so many days ago is dropped.
+      - By default all is kept.
+    type: int
+  notices:
+    description:
+      - Livepatch Security Notices on the controller, in the form of OSV, as a folder, an archive or a file. With them
+        the report tells for how long hosts of the O(history) were exposed to which vulnerabilities.
+      - A host is exposed from the publication of a notice that is for its kernel until the first record that shows it
+        V(protected) by a patch, or a kernel, that closes the notice.
+      - A vulnerability that the first record of a host already shows as closed, and that was published before, is only
+        counted in RV(history.closed_before), for nobody knows when it was closed.
+    type: path
 notes:
   - Use it once for all hosts, with C(run_once) or in a play on C(localhost).
   - Control characters, escape sequences, direction overrides, HTML, Markdown and formulas that a host may have put
@@ -160,6 +182,15 @@ EXAMPLES = r"""
     closed_cves: [CVE-2024-1086]
     seats: 50
     fail_on: [error]
+
+- name: Keep a history for two years, and tell how long vulnerabilities were open
+  kernelops.livepatch.fleet_report:
+    record_dir: livepatch-records
+    formats: [html, json]
+    output_dir: livepatch-report
+    history: livepatch-history.sqlite
+    retention: 730
+    notices: /srv/osv/lsn
 """
 
 RETURN = r"""
@@ -222,6 +253,43 @@ summary:
       description: Number of hosts that have records in the folders and are not in O(hosts).
       type: int
       sample: 0
+history:
+  description: The figures of the O(history). Null without one.
+  returned: success, and failure by O(fail_on)
+  type: dict
+  contains:
+    begins_at:
+      description: When the first record that it knows of was collected (RFC 3339, UTC).
+      type: str
+      sample: "2025-06-02T01:10:00Z"
+    time_to_patch:
+      description: >-
+        How long vulnerabilities were open on hosts, over all that were closed since the history begins, each counted
+        host by host. Null where there is none.
+      type: dict
+      contains:
+        exposures:
+          description: How many.
+          type: int
+          sample: 1240
+        mean_days:
+          description: Their mean, in days.
+          type: float
+          sample: 2.13
+        p95_days:
+          description: Their 95th percentile, in days.
+          type: float
+          sample: 6.04
+    open_exposures:
+      description: How many vulnerabilities are open, counted host by host. Null without O(notices).
+      type: int
+      sample: 12
+    closed_before:
+      description: >-
+        How many vulnerabilities the first record of a host showed as closed, so that nobody knows since when. Null
+        without O(notices).
+      type: int
+      sample: 310
 hosts_by_state:
   description: Names of the hosts in each state. Every state is there.
   returned: success

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.server
 import json
 import shutil
@@ -25,7 +26,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.text import visible
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _record_store
 from tests.unit.records import make_record
-from tests.unit.reports import HOSTILE, a_judged_report, a_report, hostile_record, recorded
+from tests.unit.reports import HOSTILE, a_history, a_judged_report, a_report, hostile_record, recorded
 
 from .conftest import Ansible
 
@@ -409,6 +410,52 @@ def test_light_and_dark_can_be_switched_and_read(browser: Browser, fleet_report:
     assert ground() == light
     browser.driver.refresh()
     assert ground() == dark
+
+
+def test_the_history_is_a_picture_with_its_figures(browser: Browser, fleet_report: Report) -> None:
+    browser.open(fleet_report)
+    assert browser.texts("#history *") == []
+    browser.open(dataclasses.replace(fleet_report, history=a_history()))
+    browser.size(*NARROW)
+    browser.size(*WIDE)
+    wait_for(lambda: browser.texts("#history svg .axis:last-of-type") == ["2026-02-10"])
+    assert browser.texts("#history dd strong") == ["1 day", "2 days", "4"]
+    spoken = browser.find("#history svg").get_attribute("aria-label")
+    assert spoken == ("Hosts by state, day by day. 2026-01-01: 1 stale, 1 protected. 2026-02-10: 2 protected.")
+    assert browser.texts("#history .legend li") == ["protected", "stale"]
+    assert len(browser.texts("#history svg .day")) == 41
+    assert browser.texts("#history svg .day title")[11:13] == [
+        "2026-01-12: 1 stale, 1 protected",
+        "2026-01-13: 2 protected",
+    ]
+    for scheme in ("light", "dark"):
+        browser.media(scheme=scheme)
+        for summary in browser.driver.find_elements(By.CSS_SELECTOR, "#history summary"):
+            if not browser.run("return arguments[0].parentElement.open", summary):
+                summary.send_keys(Keys.ENTER)
+        wait_for(lambda: len(browser.texts("#history table")) == 2)
+        seen, low = browser.run(LOW_CONTRAST, browser.find("#history"))
+        assert (seen > 100, low) == (True, [])
+    assert browser.texts("#history table:first-of-type tbody tr:last-child td")[:6] == [
+        "CVE-2026-1001",
+        "2026-01-11",
+        "0",
+        "2",
+        "1 day",
+        "2 days",
+    ]
+    browser.size(*NARROW)
+    assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+    browser.find("#history table a").click()
+    wait_for(lambda: browser.find("#search").get_property("value") == "CVE-2026-2002")
+
+
+def test_a_history_of_one_day_is_a_picture_too(browser: Browser, fleet_report: Report) -> None:
+    first = dataclasses.replace(a_history(), days=a_history().days[:1], exposures=[], unwatched=0)
+    browser.open(dataclasses.replace(fleet_report, history=first))
+    wait_for(lambda: browser.texts("#history svg .axis:last-of-type") == ["2026-01-01"])
+    assert browser.texts("#history summary") == ["Days as a table"]
+    assert browser.texts("#history dd strong") == ["0"]
 
 
 def test_a_narrow_window_shows_all_without_scrolling_sideways(browser: Browser, fleet_report: Report) -> None:

@@ -7,6 +7,14 @@ from __future__ import annotations
 import dataclasses
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import (
+    History,
+    Kind,
+    Notice,
+    Span,
+    Standing,
+    tell,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
     Document,
     Finding,
@@ -76,3 +84,21 @@ def hostile_record(text: str) -> Record:
         client__last_check=text,
         assessment__reasons=[{"id": "apply_failed", "message": text, "remedy": text}],
     )
+
+
+def a_history(days: int = 40) -> History:
+    """Make the history of two hosts: the second one is closed two days late, and open now."""
+    begin, length = 20_454, 24 * 3600 * 1_000_000  # 2026-01-01
+
+    def at(day: float) -> int:
+        return int((begin + day) * length)
+
+    well, open_ = Kind("protected", patch="1.1"), Kind("stale", patch=None)
+    spans = [
+        ("web1", [Span(at(0), at(days), well)]),
+        ("web2", [Span(at(0), at(11.5), open_), Span(at(12), at(days), well)]),
+    ]
+    notices = [Notice("LSN-1", at(10), ("CVE-2026-1001",)), Notice("LSN-2", at(20), ("CVE-2026-2001", "CVE-2026-2002"))]
+    concerned = frozenset({"LSN-1", "LSN-2"})
+    standings = {well: Standing(concerned, frozenset({"LSN-1"})), open_: Standing(concerned, frozenset())}
+    return tell(spans, at(days), notices, standings.__getitem__)

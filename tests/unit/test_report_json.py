@@ -73,6 +73,8 @@ def test_the_document_has_all_that_the_report_has() -> None:
         "summary": FLEET.summary(),
         "problems": [{"id": "invalid_json", "path": "/r/web4.json", "message": "cut off", "host": "web4"}],
         "findings": [],
+        "history": None,
+        "exposures": [],
         "records": [DISABLED, PROTECTED],
         "unreachable": UNREACHABLE,
     }

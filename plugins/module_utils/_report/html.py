@@ -27,7 +27,7 @@ from .table import totals
 from .text import visible
 
 _PAGE = Path(__file__).parent / "page"
-_SCRIPTS = ("fleet.js", "view.js", "charts.js", "table.js", "details.js", "main.js")
+_SCRIPTS = ("fleet.js", "view.js", "charts.js", "history.js", "table.js", "details.js", "main.js")
 _PLACE = re.compile(r"@([a-z]+)@")
 _REMEMBERED = 512  # sections
 
@@ -97,6 +97,7 @@ def _fleet(report: Report) -> t.Iterator[str]:
         "problems": [problem.as_dict() for problem in report.problems],
         "rules": [rule._asdict() for rule in report.rules],
         "fleet_findings": _findings(report.fleet_findings),
+        "history": report.history.as_dict() if report.history else None,
     }
     yield f'{_json(head)[:-1]},"stream":[\n'
     stream = _Stream(report)

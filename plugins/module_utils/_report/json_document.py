@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import typing as t
 
+from .history import Exposure, timestamp
 from .report import Finding, HostLine, Report, unreachable_document
 from .spool import as_line
 
+_REMEMBERED = 1024
 SCHEMA = "kernelops.livepatch/report/1"
 
 
@@ -21,6 +24,9 @@ def render(report: Report) -> t.Iterator[str]:
     yield f'  "summary": {json.dumps(report.summary())},\n'
     yield from _list("problems", (as_line(problem.as_dict()) for problem in report.problems), ",")
     yield from _list("findings", (as_line(_finding(report, *found)) for found in report.findings()), ",")
+    yield f'  "history": {json.dumps(report.history.as_dict() if report.history else None)},\n'
+    exposures = report.history.exposures if report.history else ()
+    yield from _list("exposures", map(_exposure, exposures), ",")
     recorded = (line.document for line in report.lines if line.document is not None)
     unreachable = (line for line in report.lines if line.document is None)
     yield from _list("records", map(report.spool.document, recorded), ",")
@@ -36,6 +42,18 @@ def _finding(report: Report, line: HostLine | None, finding: Finding) -> dict[st
         "host": line.host if line else None,
         "message": message,
     }
+
+
+def _exposure(exposure: Exposure) -> str:
+    closed_at = None if exposure.closed_at is None else timestamp(exposure.closed_at)
+    times = f'"published": "{timestamp(exposure.published)}", "closed_at": {json.dumps(closed_at)}'
+    return f'{{"host": {as_line(exposure.host)}, {times}, "cves": {_cves(exposure.cves)}}}'
+
+
+# Hosts are few kinds, so that most lists come again.
+@functools.lru_cache(_REMEMBERED)
+def _cves(cves: tuple[str, ...]) -> str:
+    return as_line(cves)
 
 
 def _list(name: str, lines: t.Iterable[str], separator: str) -> t.Iterator[str]:

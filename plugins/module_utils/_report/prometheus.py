@@ -12,10 +12,12 @@ import datetime
 import hashlib
 import typing as t
 
+from .history import History
 from .report import HostLine, Report
 from .text import shorten, visible
 
 _LONGEST_LABEL = 200
+_DAY = 24 * 3600
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\""})
 
 
@@ -29,6 +31,8 @@ def render(report: Report) -> t.Iterator[str]:
         yield f'livepatch_rule_findings{{rule="{rule.id}",severity="{rule.severity}"}} {found[rule.id]}\n'
     yield _family("livepatch_problems", "Files and folders that could not be used for this report.")
     yield f"livepatch_problems {len(report.problems)}\n"
+    if report.history and report.history.with_notices:
+        yield from _over_time(report.history)
     # Once, for every metric names every host.
     hosts = [_label(line.host) for line in report.lines]
     for name, description, value in _OF_HOSTS:
@@ -38,6 +42,17 @@ def render(report: Report) -> t.Iterator[str]:
             if sample is not None:
                 labels, number = sample
                 yield f'{name}{{host="{host}"{labels}}} {number}\n'
+
+
+def _over_time(history: History) -> t.Iterator[str]:
+    yield _family("livepatch_open_exposures", "Vulnerabilities that are open, counted host by host.")
+    yield f"livepatch_open_exposures {history.open}\n"
+    patched = history.time_to_patch()
+    if patched:
+        yield _family("livepatch_time_to_patch_mean_seconds", "How long vulnerabilities were open, on average.")
+        yield f"livepatch_time_to_patch_mean_seconds {patched.mean_days * _DAY:.0f}\n"
+        yield _family("livepatch_time_to_patch_p95_seconds", "How long vulnerabilities were open, 95th percentile.")
+        yield f"livepatch_time_to_patch_p95_seconds {patched.p95_days * _DAY:.0f}\n"
 
 
 _Sample: t.TypeAlias = "tuple[str, int] | None"

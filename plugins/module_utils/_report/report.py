@@ -15,7 +15,8 @@ import functools
 import re
 import typing as t
 
-from .._record import STATES, Reason, Record, State
+from .._record import STATES, Fix, Reason, Record, State
+from .history import History, Kind, Sighting, microseconds
 from .spool import Place, Spool, Writer
 from .text import visible
 
@@ -94,6 +95,7 @@ class LastRecord(t.NamedTuple):
 
 class HostLine(t.NamedTuple):
     """One host of the report. `document` is its record in the spool; an unreachable host has none.
+    `release` is that of the distribution, `unpatched` are the vulnerabilities that its client says are open.
 
     `enabled` and `machine_id_sha256` are as last seen, also of a host that is unreachable now.
     """
@@ -114,6 +116,8 @@ class HostLine(t.NamedTuple):
     machine_id_sha256: str | None = None
     findings: tuple[Finding, ...] = ()
     document: Place | None = None
+    release: str | None = None
+    unpatched: tuple[str, ...] = ()
 
     @property
     def message(self) -> str | None:
@@ -140,6 +144,7 @@ class Report:
 
     `left_out` counts hosts that have records but were not asked for. `rules` are those that it was held against;
     each line has what they found of its host, `fleet_findings` is what they found of the fleet as a whole.
+    `history` is what became of the fleet over time, where that is kept.
     """
 
     generated_at: str
@@ -149,6 +154,7 @@ class Report:
     spool: Spool
     rules: tuple[Rule, ...] = ()
     fleet_findings: tuple[Finding, ...] = ()
+    history: History | None = None
 
     def states(self) -> dict[State, int]:
         """Hosts per state, every state, in the order of the record's schema."""
@@ -195,6 +201,13 @@ class Report:
     def _findings_by_rule(self) -> dict[str, int]:
         counts = collections.Counter(rule for _line, (rule, _message) in self.findings())
         return {rule.id: counts[rule.id] for rule in self.rules}
+
+    def sightings(self) -> t.Iterator[Sighting]:
+        """What a history keeps of this report: each host that has a record, or gave no answer at a known time."""
+        for line in self.lines:
+            at = microseconds(line.collected_at or line.attempted_at or "")
+            if at is not None:
+                yield Sighting(line.host, at, Kind(line.state, line.kernel, line.release, line.patch, line.unpatched))
 
     def clones(self) -> list[list[str]]:
         """Hosts that have the same machine identity, together."""
@@ -327,7 +340,13 @@ def _line(record: Record, place: Place, judgement: Judgement | None) -> HostLine
         machine_id_sha256=record["system"]["machine_id_sha256"],
         findings=judgement.of_record(record) if judgement else (),
         document=place,
+        release=record["system"]["release"],
+        unpatched=_unpatched(record["patch"]["fixes"]),
     )
+
+
+def _unpatched(fixes: t.Sequence[Fix]) -> tuple[str, ...]:
+    return tuple(sorted(fix["cve"] for fix in fixes if not fix["patched"]))
 
 
 def _counted(

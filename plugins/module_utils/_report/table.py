@@ -8,6 +8,7 @@ import collections
 import typing as t
 
 from .._record import State
+from .history import History
 from .report import URGENCY, HostLine, Report
 from .text import pad, shorten, visible, width
 
@@ -79,8 +80,22 @@ def totals(report: Report) -> t.Iterator[str]:
     broken = [f"{rule} ({found})" for rule, found in report.findings_by_rule().items() if found]
     if broken:
         yield f"Broken rules: {', '.join(broken)}."
+    if report.history:
+        yield from _over_time(report.history)
     if report.left_out:
         yield f"Not asked for, and left out: {_count(report.left_out, 'host')} with records in these folders."
+
+
+def _over_time(history: History) -> t.Iterator[str]:
+    patched = history.time_to_patch()
+    if patched:
+        yield (
+            f"Time to patch: {patched.mean_days:g} days on average, {patched.p95_days:g} for 95 of 100, "
+            f"since {history.begins_at}."
+        )
+    if history.open:
+        hosts = len({each.host for each in history.exposures if each.closed_at is None})
+        yield f"Open: {_count(history.open, 'vulnerability')} of {_count(hosts, 'host')}, counted host by host."
 
 
 class _Row(t.NamedTuple):
@@ -175,7 +190,9 @@ def _problems(report: Report, paint: _Paint) -> t.Iterator[str]:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    if number == 1:
+        return f"{number} {noun}"
+    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"
 
 
 def _paint(text: str, parameter: str) -> str:

@@ -107,10 +107,12 @@ document.getElementById("skip").addEventListener("click", (event) => {
   document.getElementById("hosts").focus();
 });
 
-// What a chart or rule links to is shown in the table.
-document.getElementById("charts").addEventListener("click", (event) => {
-  if (event.target.closest("a")) document.getElementById("hosts").scrollIntoView();
-});
+// What a chart, rule or vulnerability links to is shown in the table.
+for (const id of ["charts", "history"]) {
+  document.getElementById(id).addEventListener("click", (event) => {
+    if (event.target.closest("a")) document.getElementById("hosts").scrollIntoView();
+  });
+}
 
 // On paper nothing can be unfolded.
 addEventListener("beforeprint", () => {
@@ -126,5 +128,6 @@ showTimes();
 showTheme();
 showTotals(toggleState);
 showCharts();
+showHistory();
 showProblems();
 follow();

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The history of a fleet for a report: kept in a file, and held against the notices that were published."""
+
+from __future__ import annotations
+
+import collections.abc as c
+import datetime
+import functools
+from pathlib import Path
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.notice_files import read_notices
+from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.notices import (
+    Kernel,
+    Notice,
+    NoticeError,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report import history as _history
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _history_store
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+_MICROSECOND = datetime.timedelta(microseconds=1)
+_CLOSED = ("patched", "in_kernel")
+_REMEMBERED = 4096  # kinds of hosts
+
+
+class NoticesUnusableError(Exception):
+    """The notices cannot be read. The message says where, why and what to do."""
+
+
+def notices_from(path: Path) -> tuple[list[Notice], list[str]]:
+    """Read notices from a folder, an archive or a file, and say what of it cannot be used."""
+    try:
+        found = read_notices(path)
+    except (OSError, NoticeError) as error:
+        raise NoticesUnusableError(
+            f"The notices in {path} cannot be read: {error}. Name a folder, an archive or a file with notices of "
+            "Livepatch in the form of OSV, as Ubuntu publishes them."
+        ) from error
+    return found.notices, [f"{each.name}: {each.reason}" for each in found.unreadable]
+
+
+def keep(report: Report, path: Path, retention: int | None, now: datetime.datetime) -> bool:
+    """Add what a report has seen to a history, and tell whether anything of it is new.
+
+    With `retention`, what ended more than so many days ago is dropped.
+    """
+    forget_before = None if retention is None else _moment(now - datetime.timedelta(days=retention))
+    return _history_store.remember(path, report.sightings(), forget_before)
+
+
+def told(path: Path, notices: c.Sequence[Notice] | None, now: datetime.datetime) -> _history.History:
+    """Read a history, and reckon exposures where there are notices."""
+    spans = _history_store.spans(path)
+    if notices is None:
+        return _history.tell(spans, _moment(now))
+    published = [_history.Notice(notice.id, _moment(notice.published), notice.cves) for notice in notices]
+    # Hosts of a fleet are few kinds, and to hold one against all notices takes milliseconds.
+    standing = functools.lru_cache(_REMEMBERED)(functools.partial(_standing, notices))
+    return _history.tell(spans, _moment(now), published, standing)
+
+
+def _standing(notices: c.Sequence[Notice], kind: _history.Kind) -> _history.Standing:
+    try:
+        kernel = Kernel(kind.kernel or "", kind.release)
+    except ValueError:
+        return _history.Standing(frozenset(), frozenset())
+    words = [(notice, notice.standing(kernel, kind.patch)) for notice in notices]
+    return _history.Standing(
+        frozenset(notice.id for notice, word in words if word is not None),
+        frozenset(
+            notice.id
+            for notice, word in words
+            # What the client says is open is open, whatever the version of the patch promises.
+            if word in _CLOSED and not set(notice.cves).intersection(kind.unpatched)
+        ),
+    )
+
+
+def _moment(time: datetime.datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND
