@@ -176,7 +176,7 @@ steps:
   description:
     - What was done, in order. In check mode, what would be done. Empty where nothing is to be done.
     - The names are C(snapd), C(seeded), C(install), C(refresh), C(mode), C(config), C(disable), C(enable), C(adopt),
-      C(pro_attach), C(pro_enable), C(pro_disable) and C(remove).
+      C(pro_attach), C(pro_enable), C(pro_disable), C(remove) and C(forget).
   returned: success, and failure of a step
   type: list
   elements: dict

@@ -55,17 +55,17 @@ account required pam_unix.so
 session required pam_permit.so
 """
 # The shell of the namespaces: lays the made files over the machine's own, then becomes the server.
-# What a login or an escalation would note (utmp, lastlog, sudo's time stamps) goes to memory; this machine's own
-# snaps are out of sight.
+# What a login or an escalation would note (utmp, lastlog, sudo's time stamps), and what a task writes below /var, goes
+# to memory; this machine's own snaps are out of sight.
 _ENTER = """\
 set -eu
 for name in passwd group shadow gshadow sudoers sudoers.d pam.d; do
     if [ -e "/etc/$name" ]; then mount --bind "$1/etc/$name" "/etc/$name"; fi
 done
-for path in /run /var/log /var/lib/sudo /snap; do
+for path in /run /var /snap; do
     if [ -d "$path" ]; then mount -t tmpfs -o mode=755 none "$path"; fi
 done
-mkdir -p /run/sshd
+mkdir -p /run/sshd /var/log /var/lib/sudo /var/lib/dpkg /var/local /var/tmp
 for folder in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin; do
     for python in "$folder"/python*; do
         if [ -f "$python" ] && [ -x "$python" ]; then mount --bind "$1/no_program" "$python"; fi

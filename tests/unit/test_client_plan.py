@@ -82,6 +82,8 @@ ABSENT = without_client(snapd=seeded())
         (Wanted(state="present"), ABSENT, bare(), ["install"]),
         (Wanted(state="disabled", config={"check-interval": "90"}), ABSENT, bare(), []),
         (Wanted(state="absent"), ABSENT, bare(), []),
+        (Wanted(state="absent"), ABSENT, bare(marks=MARKED), ["forget"]),
+        (Wanted(state="absent"), ABSENT, bare(restart_due=True), ["forget"]),
         (Wanted(state="present", channel="10.x"), ABSENT, bare(), ["install 10.x/stable"]),
         # snapd
         (
@@ -193,6 +195,8 @@ def test_a_server_is_left_before_another_is_set() -> None:
     wanted = Wanted(token=TOKEN, config={"remote-server": SERVER})
     assert steps(wanted, a_host(), a_state()) == ["disable", "config remote-server", "enable"]
     assert refusal(Wanted(config={"remote-server": SERVER}), a_host(), a_state()).id == "token_missing"
+    # Nobody moves from a server that is not known.
+    assert steps(wanted, a_host(config=None), a_state()) == ["config remote-server"]
     assert steps(Wanted(state="present", config={"remote-server": SERVER}), a_host(), a_state()) == [
         "config remote-server"
     ]

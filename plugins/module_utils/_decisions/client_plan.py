@@ -330,7 +330,7 @@ class _Planner:
     def _enabling(self, settings: list[str]) -> list[Step]:
         if self.wanted.via == "pro":
             return self._enabling_by_pro()
-        moves = client_config.SERVER in settings
+        moves = client_config.SERVER in settings and self._present(client_config.SERVER) is not None
         if self._enabled is False:
             self._demand_token("the client is not enabled")
             return [Step("enable", "enable the client with the token", "client")]
@@ -393,7 +393,8 @@ class _Planner:
 
     def _removing(self) -> list[Step]:
         if not self._installed:
-            return []
+            left = self.client.marks or self.client.restart_due
+            return [Step("forget", "remove what this collection has left on the host", "file")] if left else []
         if self.facts.snapd.answers is False:
             raise PlanError("snapd_down", "snapd does not answer on the host", "systemctl restart snapd on the host")
         return [Step("remove", "remove the snap canonical-livepatch", "snap")]

@@ -158,6 +158,10 @@ step_remove() {
     else
         tell || return
     fi
+    step_forget
+}
+
+step_forget() {
     rm -rf "$lp_store"
 }
 
