@@ -40,6 +40,10 @@ options:
       - Without this, the check C(kernel_supported) rests on what the client was last told.
     type: bool
     default: false
+"""
+
+    LOOKS = r"""
+options: {}
 notes:
   - Runs one POSIX shell script over the connection's standard input, in one round trip. No Python is needed on the
     host, and no fact gathering.

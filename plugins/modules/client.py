@@ -129,6 +129,8 @@ options:
       - By default the V(remote-server) of O(config), then the server that the host's client is configured with, then
         the hosted service.
 notes:
+  - Runs POSIX shell scripts over the connection's standard input. No Python is needed on the host, and no fact
+    gathering.
   - Needs root on the host. Where anything is to be done with a token, it also needs a connection and a become method
     that pass standard input, such as ssh with sudo.
   - snapd comes from the host's archive, by apt-get, where there is none or one that is older than the policy wants

@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - kernelops.livepatch.attributes.action_group
   - kernelops.livepatch.attributes.host
   - kernelops.livepatch.probe
+  - kernelops.livepatch.probe.looks
   - kernelops.livepatch.trust
 requirements:
   - cryptography >= 41 on the controller, to verify signatures there
