@@ -177,7 +177,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches import patch_file, trust
+from ansible_collections.kernelops.livepatch.plugins.module_utils._patches import patch_file, trust, trust_files
 
 ARGUMENT_SPEC = {
     "path": {"type": "path", "required": True},
@@ -188,31 +188,11 @@ ARGUMENT_SPEC = {
 }
 
 
-def read_file(path: str, limit: int) -> bytes:
-    """Read a file, or raise `OSError` with the path in its message."""
-    try:
-        return patch_file.read_bounded(path, limit)
-    except OSError as error:
-        raise OSError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def read_anchors(paths: list[str], pins: list[str] | None) -> trust.TrustAnchors:
-    """The trust that is asked for. Raises `OSError` and `TrustError`."""
-    certificates = []
-    for path in paths:
-        data = read_file(path, trust.CERTIFICATE_FILE_LIMIT)
-        try:
-            certificates += trust.read_certificates(data)
-        except trust.TrustError as error:
-            raise trust.TrustError(f"{path}: {error}") from error
-    return trust.operator_anchors(certificates, pins)
-
-
 def examine(options: dict[str, t.Any]) -> dict[str, t.Any]:
     """What the module returns of the file. Raises `OSError` and `TrustError`."""
-    anchors = read_anchors(options["trusted_certificates"], options["trusted_spki_sha256"])
+    anchors = trust_files.read_anchors(options["trusted_certificates"], options["trusted_spki_sha256"])
     path = options["path"]
-    data = read_file(path, patch_file.FILE_LIMIT)
+    data = trust_files.read_named(path, patch_file.FILE_LIMIT)
     patch = patch_file.examine(
         data, Path(path).name, anchors, now=dt.datetime.now(dt.timezone.utc), kernel=options["kernel"]
     )

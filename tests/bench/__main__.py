@@ -23,6 +23,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import compose  # noqa: E402  (path above)
+from tests.bench.mirror import Job, publish  # noqa: E402  (path above)
 from tests.bench.records import write_records  # noqa: E402  (path above)
 from tests.lab import module_files  # noqa: E402  (path above)
 from tests.lab.fleet import Fleet, running_fleet  # noqa: E402  (path above)
@@ -58,11 +59,12 @@ def main() -> int:
     parser.add_argument("--hosts", type=int, nargs="+", default=[50, 200, 1000], help="sizes of the fleet")
     parser.add_argument("--usual", type=int, default=200, help="hosts for the usual way, 0 for none")
     parser.add_argument("--records", type=int, nargs="+", default=[10_000, 100_000], help="records to report on")
+    parser.add_argument("--archives", type=int, default=500, help="archives of 1 MB for a mirror, 0 for none")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     lines = []
-    for measure in (against_raw, against_the_usual_way, memory_growth, reports, script_alone):
+    for measure in (against_raw, against_the_usual_way, memory_growth, reports, script_alone, mirrors):
         for line in measure(options):
             print(show(line), flush=True)
             lines.append(line)
@@ -177,6 +179,39 @@ def script_alone(options: argparse.Namespace) -> t.Iterator[Line]:
             took.append(time.monotonic() - started)
     seconds = statistics.median(took)
     yield Line("the probe on a host, seconds", seconds, "<= 0.3", seconds <= 0.3, "sandbox and client double included")
+
+
+def mirrors(options: argparse.Namespace) -> t.Iterator[Line]:
+    """The core of patch_mirror over archives of 1 MB against curl with sha256sum, which verify no signature.
+
+    Unpacking bzip2 takes longer than all the rest, so what the mirror itself adds shows with gzip. With bzip2, the
+    others have to unpack too.
+    """
+    if not options.archives:
+        return
+    few, memory = max(options.archives // 5, 1), {}
+    with running_fleet(WORK / "lab", 1) as fleet:
+        for packing, count, test in (("gz", few, ""), ("gz", options.archives, ""), ("bz2", few, "bzip2 -t")):
+            job = publish(fleet, WORK / "mirror", count, packing)
+            plain = job.plain(test=test)
+            ours, theirs = in_turns(
+                options.rounds, lambda job=job: bring(job, job.ours), lambda job=job, plain=plain: bring(job, plain)
+            )
+            memory[packing, count] = max(cost.memory for cost in ours)
+            if (packing, count) != ("gz", few):
+                ratio = median_ratio(theirs, ours, "wall")
+                detail = f"{median(theirs, 'wall'):.1f} s against {median(ours, 'wall'):.1f} s"
+                what = f"curl, sha256sum{test and f', {test}'} / mirror, {count} archives, {packing}"
+                yield Line(what, ratio, ">= 0.8", ratio >= 0.8, detail)
+    ratio = memory["gz", options.archives] / memory["gz", few]
+    detail = f"{memory['gz', options.archives] / 1e6:.0f} MB against {memory['gz', few] / 1e6:.0f} MB"
+    yield Line(f"memory of a mirror, {options.archives} archives / {few}", ratio, "<= 1.1", ratio <= 1.1, detail)
+
+
+def bring(job: Job, words: list[str]) -> Cost:
+    """Bring all archives of a job, with nothing there."""
+    job.clear()
+    return run(words)
 
 
 def in_turns(rounds: int, one: t.Callable[[], Cost], other: t.Callable[[], Cost]) -> tuple[list[Cost], list[Cost]]:

@@ -322,7 +322,7 @@ def archive(
 
 
 def patch_for(
-    kernel: str, version: str, signer: Signer, *, architecture: str = "amd64", size: int = 0
+    kernel: str, version: str, signer: Signer, *, architecture: str = "amd64", size: int = 0, packing: str = "bz2"
 ) -> tuple[str, bytes]:
     """Name and content of the archive of a patch for a kernel (``4.4.0-168.197-generic``), as the service publishes it.
 
@@ -339,8 +339,8 @@ def patch_for(
         text=random.Random(said).randbytes(size),  # noqa: S311  (bytes to fill a file, and no secret)
     )
     meta = f"kernel: {kernel}\nversion: {version}\n".encode()
-    packed = archive({"meta": meta, "livepatch.ko": sign(content, signer)})
-    return f"livepatch-{kernel}-{version}-{architecture}.tar.bz2", packed
+    packed = archive({"meta": meta, "livepatch.ko": sign(content, signer)}, packing=packing)
+    return f"livepatch-{kernel}-{version}-{architecture}.tar.{packing}", packed
 
 
 def patch_archive(module_file: bytes, *, packing: str = "bz2") -> bytes:

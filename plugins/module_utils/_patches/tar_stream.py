@@ -146,16 +146,16 @@ class TarStream:
 
     def read(self, size: int) -> bytes:
         """Exactly this many bytes."""
-        read = bytearray()
-        while len(read) < size:
+        pieces: list[memoryview] = []
+        while size:
             if not self._chunk:
                 self._chunk = memoryview(self._unpack())
             if not self._chunk:
                 raise PatchFileError("truncated", "the archive ends too early")
-            piece = self._chunk[: size - len(read)]
-            self._chunk = self._chunk[len(piece) :]
-            read += piece
-        return bytes(read)
+            pieces.append(self._chunk[:size])
+            self._chunk = self._chunk[size:]
+            size -= len(pieces[-1])
+        return b"".join(pieces)
 
     def skip(self, size: int) -> None:
         """Leave out this many bytes."""

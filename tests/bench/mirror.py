@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Archives for a mirror, and two ways to bring them: the core of `patch_mirror`, and curl with sha256sum.
+
+As a command (``python tests/bench/mirror.py FOLDER``) it runs the first one, alone in a process that can be measured.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import shutil
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
+from ansible_collections.kernelops.livepatch.plugins.module_utils._patches import (  # noqa: E402  (path above)
+    mirror,
+    mirror_source,
+    trust_files,
+    web,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.mirror_plan import (  # noqa: E402
+    Retention,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.patch_list import (  # noqa: E402
+    Selection,
+)
+from tests.lab import signing  # noqa: E402  (path above)
+from tests.lab.fleet import Fleet  # noqa: E402  (path above)
+
+SIZE = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Archives that the server of a lab has, and a folder with all that is needed to bring them."""
+
+    folder: Path
+
+    @property
+    def ours(self) -> list[str]:
+        """The command that brings them into a mirror."""
+        return [sys.executable, str(Path(__file__)), str(self.folder)]
+
+    def plain(self, *, test: str = "") -> list[str]:
+        """The command that brings them into a folder and holds them against their SHA-256, and does nothing else.
+
+        With `test`, that command also has to read each of them.
+        """
+        steps = ["cd plain", "curl -sS --fail -K ../curl.conf", "sha256sum --check --quiet ../sums"]
+        return ["sh", "-c", " && ".join([f"cd '{self.folder}'", *steps, *([f"{test} *.tar.*"] if test else [])])]
+
+    def clear(self) -> None:
+        """Forget what was brought."""
+        for name in ("mirror", "plain"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        (self.folder / "plain").mkdir(parents=True)
+
+
+def publish(fleet: Fleet, folder: Path, count: int, packing: str) -> Job:
+    """Make so many archives of 1 MB, each signed and for a kernel of its own, and let the server have them."""
+    vendor = signing.make_signer("Vendor", bits=4096)
+    fleet.state.remove_patches()
+    hashes = {}
+    for number in range(count):
+        kernel = f"4.4.0-{100 + number}.{200 + number}-generic"
+        name, content = signing.patch_for(kernel, "65.1", vendor, size=SIZE, packing=packing)
+        hashes[name] = fleet.add_patch(name, content)
+    job = Job(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    job.clear()
+    server = fleet.server.replace("livepatch.lab.test", "localhost")
+    urls = "".join(f'url = "{server}/v1/patches/{name}"\n' for name in hashes)
+    (folder / "curl.conf").write_text(f'remote-name-all\ncacert = "{fleet.certificate}"\n{urls}', encoding="utf-8")
+    (folder / "sums").write_text("".join(f"{value}  {name}\n" for name, value in hashes.items()), encoding="utf-8")
+    listed = [{"filename": name, "hash": value} for name, value in hashes.items()]
+    (folder / "list.json").write_text(json.dumps(listed), encoding="utf-8")
+    (folder / "vendor.pem").write_bytes(vendor.pem)
+    (folder / "job.json").write_text(json.dumps({"server": server, "ca": str(fleet.certificate)}), encoding="utf-8")
+    return job
+
+
+def bring(folder: Path) -> int:
+    """Make a mirror of what was published."""
+    said = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    client = web.Web(web.WebOptions(ca_path=said["ca"]))
+    outcome = mirror.run_mirror(
+        mirror.MirrorTask(
+            folder=folder / "mirror",
+            quarantine=folder / "mirror" / ".quarantine",
+            source=mirror_source.make_source(said["server"], str(folder / "list.json"), None, client),
+            anchors=trust_files.read_anchors([str(folder / "vendor.pem")], []),
+            selection=Selection(),
+            retention=Retention(),
+            allow_downgrade=False,
+            parallel=4,
+            now=dt.datetime.now(dt.timezone.utc),
+        )
+    )
+    return len(outcome.quarantined) + len(outcome.failed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(bring(Path(sys.argv[1])))

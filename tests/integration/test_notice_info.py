@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The module `notice_info` as a user runs it: notices from wherever they are, held against kernels and records."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import typing as t
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.integration.conftest import Ansible
+from tests.lab import Fleet
+from tests.unit.notices import affected, notice
+
+MODULE = "kernelops.livepatch.notice_info"
+KERNEL = "4.4.0-168.197-generic"
+DOCUMENTS = {
+    "LSN-0100-1.json": notice(
+        "0100-1", affected(version="100"), published="2031-01-01T00:00:00Z", upstream=["UBUNTU-CVE-2030-5000"]
+    ),
+    "LSN-101-1.json": notice("0101-1"),
+    "sub/LSN-0102-1.json": notice(
+        "0102-1", affected(version="102"), published="2031-05-01T00:00:00Z", upstream=["UBUNTU-CVE-2031-2000"]
+    ),
+    "LSN-0103-1.json": notice("0103-1", affected(r"lkp_Ubuntu_4_4_0[_|\d]+_aws_(\d+)", "103")),
+    "broken.json": {"id": "LSN-0104-1"},
+    "USN-1-1.json": {"id": "USN-1-1"},
+}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "notices"
+    (folder / "sub").mkdir(parents=True)
+    for name, document in DOCUMENTS.items():
+        (folder / name).write_text(json.dumps(document), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def healthy(fleet: Fleet) -> Iterator[None]:
+    yield
+    fleet.set_faults()
+
+
+def run(ansible: Ansible, *words: str, **options: t.Any) -> dict[str, t.Any]:
+    return ansible.task(MODULE, "localhost", *words, **options).result("localhost")
+
+
+def run_each(ansible: Ansible, cases: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """The results of the module for each set of options, in one play."""
+    tasks = [{"name": f"Case {number}", MODULE: case, "ignore_errors": True} for number, case in enumerate(cases)]
+    playbook = ansible.folder / "each.yml"
+    play = {"name": "Play", "hosts": "localhost", "gather_facts": False, "tasks": tasks}
+    playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
+    return [{"kind": line["kind"], **line["result"]} for line in ansible.command("playbook", str(playbook)).results]
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("words", [(), ("--check", "--diff")], ids=["run", "check"])
+def test_it_is_told_what_a_host_lacks(ansible: Ansible, source: Path, words: tuple[str, ...]) -> None:
+    result = run(ansible, *words, source=str(source), kernel=KERNEL, patch_version="101.3", release="16.04")
+    assert (result["kind"], result["changed"]) == ("ok", False)
+    assert result["notices"] == [
+        {
+            "id": "LSN-0100-1",
+            "published": "2031-01-01T00:00:00Z",
+            "cves": ["CVE-2030-5000"],
+            "version": "100",
+            "standing": "patched",
+        },
+        {
+            "id": "LSN-0101-1",
+            "published": "2031-03-04T05:06:07Z",
+            "cves": ["CVE-2031-1001", "CVE-2031-1002"],
+            "version": "101",
+            "standing": "patched",
+        },
+        {
+            "id": "LSN-0102-1",
+            "published": "2031-05-01T00:00:00Z",
+            "cves": ["CVE-2031-2000"],
+            "version": "102",
+            "standing": "open",
+        },
+    ]
+    assert result["missing"] == ["LSN-0102-1"]
+    assert result["closed_cves"] == ["CVE-2030-5000", "CVE-2031-1001", "CVE-2031-1002"]
+    assert result["open_cves"] == ["CVE-2031-2000"]
+    assert (result["read"], result["fetched"]) == (4, False)
+    assert [(one["name"], one["reason"]) for one in result["unreadable"]] == [
+        ("broken.json", "LSN-0104-1: it does not say when it was published")
+    ]
+
+
+def test_a_kernel_may_have_the_fixes_itself_and_a_host_no_patch(ansible: Ansible, source: Path) -> None:
+    cases: list[dict[str, t.Any]] = [
+        {"source": str(source), "kernel": KERNEL},
+        {"source": str(source), "kernel": "4.4.0-200.232-generic"},
+        {"source": str(source), "kernel": "4.4.0-168-aws", "patch_version": "200"},
+        {"source": str(source), "kernel": "6.8.0-31.31-generic"},
+        {"source": str(source), "kernel": KERNEL, "release": "18.04"},
+        {"source": str(source)},
+    ]
+    results = run_each(ansible, cases)
+    assert [[one.get("standing") for one in result["notices"]] for result in results] == [
+        ["open"] * 3,
+        ["in_kernel"] * 3,
+        ["patched"],
+        [],
+        [],
+        [None] * 4,
+    ]
+    assert [len(result["missing"]) for result in results] == [3, 0, 0, 0, 0, 0]
+
+
+def test_a_record_holds_what_the_module_asks_for(ansible: Ansible, source: Path, fleet: Fleet) -> None:
+    """From a host to its open vulnerabilities, as the example in the documentation does it."""
+    tasks = [
+        {"kernelops.livepatch.patch_info": {"network": False, "verify": "off"}, "register": "looked"},
+        {
+            MODULE: {
+                "source": str(source),
+                "kernel": "{{ looked.record.system.kernel.full }}",
+                "release": "{{ looked.record.system.release }}",
+                "patch_version": "{{ looked.record.patch.version or omit }}",
+            },
+            "delegate_to": "localhost",
+        },
+    ]
+    playbook = ansible.folder / "record.yml"
+    play = {"hosts": "client-9.5", "gather_facts": False, "tasks": tasks}
+    playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
+    result = ansible.command("playbook", str(playbook)).result("client-9.5")
+    assert result["kind"] == "ok", result
+    assert result["missing"] == ["LSN-0100-1", "LSN-0101-1", "LSN-0102-1"], "version 65 is older than all of them"
+
+
+def test_an_address_is_fetched_when_it_has_changed(ansible: Ansible, fleet: Fleet, tmp_path: Path) -> None:
+    def put(*numbers: str) -> None:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:xz") as archive:
+            for number in numbers:
+                content = json.dumps(notice(number)).encode()
+                entry = tarfile.TarInfo(f"osv/{number}.json")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+        fleet.state.put_file("lsn.tar.xz", packed.getvalue())
+
+    options = {
+        "source": f"{fleet.server.replace('livepatch.lab.test', 'localhost')}/files/lsn.tar.xz",
+        "ca_path": str(fleet.certificate),
+        "cache_dir": str(tmp_path / "cache"),
+        "timeout": 5,
+    }
+    put("0100-1")
+    first, again = run_each(ansible, [options, options])
+    assert [(one["fetched"], one["read"]) for one in (first, again)] == [(True, 1), (False, 1)]
+    put("0100-1", "0101-1")
+    changed = run(ansible, **options)
+    assert (changed["fetched"], changed["read"]) == (True, 2)
+    for path in (tmp_path / "cache").iterdir():
+        assert path.stat().st_size > 0
+        if path.suffix != ".json":
+            path.write_bytes(b"spoilt")
+    fleet.set_faults(status=403)
+    refused = run(ansible, **options)
+    assert (refused["kind"], refused["error_id"]) == ("failed", "server")
+    assert "the server answered 403" in refused["msg"]
+    fleet.set_faults(certificate="stranger")
+    assert "is not trusted" in run(ansible, **options)["msg"]
+    fleet.set_faults()
+    healed = run(ansible, **options)
+    assert (healed["fetched"], healed["read"]) == (True, 2), "what was spoilt in the cache is not believed"
+
+
+def test_what_is_no_source_is_a_failure_that_names_it(ansible: Ansible, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.zip").write_bytes(b"PK\3\4")
+    cases = [
+        {"source": "/nonexistent"},
+        {"source": str(tmp_path / "empty")},
+        {"source": str(tmp_path / "bad.zip")},
+        {"source": str(tmp_path / "empty"), "kernel": "generic"},
+    ]
+    expected = [
+        ("files", "/nonexistent"),
+        ("bad_source", "no notice"),
+        ("bad_source", "no end"),
+        ("bad_option", "generic"),
+    ]
+    for result, (error_id, message) in zip(run_each(ansible, cases), expected, strict=True):
+        assert (result["kind"], result["error_id"]) == ("ignored", error_id)
+        assert message in result["msg"]
+        assert result["remedy"]

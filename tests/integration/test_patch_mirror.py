@@ -1,0 +1,649 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The module `patch_mirror` as a user runs it, against a server that does all that servers do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.integration.conftest import Ansible, Run
+from tests.lab import Fleet, running_fleet, signing
+
+MODULE = "kernelops.livepatch.patch_mirror"
+VENDOR = signing.make_signer("Vendor")
+STRANGER = signing.make_signer("Stranger")
+KERNELS = ("4.4.0-168.197-generic", "4.4.0-169.198-generic", "4.4.0-168.197-lowlatency", "5.15.0-107.117-generic")
+SIZE = 200_000
+PATCHES = dict(signing.patch_for(kernel, "65.1", VENDOR, size=SIZE) for kernel in KERNELS)
+NAMES = sorted(PATCHES)
+FIRST = NAMES[0]
+RETURNED = {"changed", "fetched", "kept", "pruned", "quarantined", "failed_patches", "index"}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with running_fleet(tmp_path_factory.mktemp("lab"), count=1) as fleet:
+        yield fleet
+
+
+START = """
+import sys
+from ansible.module_utils import basic
+basic._ANSIBLE_ARGS = sys.stdin.buffer.read()
+basic._ANSIBLE_PROFILE = "legacy"
+from ansible_collections.kernelops.livepatch.plugins.modules import patch_mirror
+patch_mirror.main()
+"""
+
+
+class Mirror:
+    """A mirror in a folder, the server that it has its archives from, and Ansible that keeps it."""
+
+    def __init__(self, ansible: Ansible, lab: Fleet) -> None:
+        self.ansible = ansible
+        self.lab = lab
+        self.dest = ansible.folder / "mirror"
+        self.list = ansible.folder / "patches.yaml"
+        (ansible.folder / "vendor.pem").write_bytes(VENDOR.pem)
+        self._requests_before = len(lab.requests())
+        self.publish(PATCHES)
+
+    def publish(self, archives: dict[str, bytes], **listed: str) -> None:
+        """Serve these archives, and list them with their hashes, or with those that are given."""
+        self.lab.state.remove_patches()
+        for name, content in archives.items():
+            self.lab.add_patch(name, content)
+        self.write_list({name: listed.get(name, sha256(content)) for name, content in archives.items()})
+
+    def write_list(self, hashes: dict[str, str], **more: str) -> None:
+        entries = [{"filename": name, "hash": value, **more} for name, value in hashes.items()]
+        self.list.write_text(yaml.safe_dump(entries, sort_keys=False), encoding="utf-8")
+
+    @property
+    def options(self) -> dict[str, t.Any]:
+        return {
+            "dest": str(self.dest),
+            "server": self.lab.server.replace("livepatch.lab.test", "localhost"),
+            "list": str(self.list),
+            "ca_path": str(self.lab.certificate),
+            "trusted_certificates": [str(self.ansible.folder / "vendor.pem")],
+            "retries": 2,
+        }
+
+    def play(self, *words: str, **options: t.Any) -> Run:
+        """Run the module with Ansible. An option that is None is left out."""
+        return self.ansible.task(MODULE, "localhost", *words, **self._merged(options))
+
+    def run(self, *, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        """Run the module in a process of its own, as Ansible starts it where the mirror is, without the rest of it."""
+        arguments = {**self._merged(options), "_ansible_check_mode": check, "_ansible_diff": True}
+        done = subprocess.run(
+            [sys.executable, "-c", START],
+            input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode(),
+            env=self.ansible.environment(),
+            capture_output=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.stderr == b""
+        result: dict[str, t.Any] = json.loads(done.stdout)
+        return {"kind": "failed" if result.get("failed") else "ok", **result}
+
+    def _merged(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
+        return {name: value for name, value in {**self.options, **options}.items() if value is not None}
+
+    def served(self) -> dict[str, bytes]:
+        """What somebody who lists the folder would find under a name of an archive."""
+        return {path.name: path.read_bytes() for path in sorted(self.dest.glob("livepatch-*"))}
+
+    def index(self) -> dict[str, dict[str, t.Any]]:
+        document = json.loads((self.dest / "index.json").read_text(encoding="utf-8"))
+        assert set(document) == {"schema", "patches"}
+        return {entry["filename"]: entry for entry in document["patches"]}
+
+    def reasons(self) -> dict[str, str]:
+        found = sorted((self.dest / ".quarantine").glob("*.reason.json"))
+        return {(said := json.loads(path.read_text(encoding="utf-8")))["filename"]: said["verdict"] for path in found}
+
+    def asked(self) -> list[dict[str, t.Any]]:
+        asked = self.lab.requests()[self._requests_before :]
+        return [request for request in asked if request["path"].startswith("/v1/patches/")]
+
+
+@pytest.fixture
+def mirror(ansible: Ansible, lab: Fleet) -> Iterator[Mirror]:
+    yield Mirror(ansible, lab)
+    lab.set_faults()
+    lab.set_proxy()
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def assert_complete(mirror: Mirror, archives: dict[str, bytes]) -> None:
+    """The mirror serves these archives and no other, and its index says so."""
+    assert mirror.served() == archives
+    assert {name: entry["sha256"] for name, entry in mirror.index().items()} == {
+        name: sha256(content) for name, content in archives.items()
+    }
+    assert {path.name for path in mirror.dest.iterdir()} <= {*archives, "index.json", ".lock", ".quarantine"}
+
+
+# --- from a server
+
+
+@pytest.mark.matrix
+def test_a_mirror_is_predicted_made_and_then_unchanged(mirror: Mirror) -> None:
+    (mirror.ansible.folder / "mirror").mkdir()
+    predicted = mirror.play("--check", "--diff").result("localhost")
+    assert list(mirror.dest.iterdir()) == []
+    assert mirror.asked() == []
+    done = mirror.play("--diff").result("localhost")
+    assert set(done) >= RETURNED
+    assert {key: done[key] for key in RETURNED} == {
+        "changed": True,
+        "fetched": NAMES,
+        "kept": [],
+        "pruned": [],
+        "quarantined": [],
+        "failed_patches": [],
+        "index": str(mirror.dest / "index.json"),
+    }
+    assert {key: predicted[key] for key in (*RETURNED, "diff")} == {key: done[key] for key in (*RETURNED, "diff")}
+    assert done["diff"]["after"] == "".join(f"{name} {sha256(PATCHES[name])}\n" for name in NAMES)
+    assert_complete(mirror, PATCHES)
+    asked = len(mirror.asked())
+    index = (mirror.dest / "index.json").read_bytes()
+    for words in ((), ("--check",)):
+        again = mirror.play(*words).result("localhost")
+        assert (again["changed"], again["fetched"], again["kept"]) == (False, [], NAMES)
+    assert (mirror.dest / "index.json").read_bytes() == index
+    assert len(mirror.asked()) == asked == len(NAMES)
+
+
+def test_the_index_tells_what_was_verified(mirror: Mirror) -> None:
+    mirror.write_list({FIRST: sha256(PATCHES[FIRST])}, tier="stable")
+    mirror.run()
+    entry = mirror.index()[FIRST]
+    assert entry.pop("fetched_at").endswith("Z")
+    assert entry == {
+        "filename": FIRST,
+        "kernel": "4.4.0-168.197-generic",
+        "version": "65.1",
+        "architecture": "amd64",
+        "tier": "stable",
+        "sha256": sha256(PATCHES[FIRST]),
+        "size": len(PATCHES[FIRST]),
+        "build_id": hashlib.sha1(b"4.4.0-168.197-generic 65.1 amd64", usedforsecurity=False).hexdigest(),
+        "srcversion": "0C7D2E3B0F6F2A1D9B8E4C5",
+        "signer": "Vendor",
+        "key_id": VENDOR.key_id.hex(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "kernels"),
+    [
+        ({"kernels": ["4.4.0-168-*"]}, {KERNELS[0], KERNELS[2]}),
+        ({"kernels": ["4.4.0-169.198-generic", "5.15.0-107-generic"]}, {KERNELS[1], KERNELS[3]}),
+        ({"flavours": ["lowlatency"]}, {KERNELS[2]}),
+        ({"architectures": ["arm64"]}, set()),
+        ({"tiers": ["stable"]}, set(KERNELS)),
+        ({"tiers": ["updates"]}, set()),
+        ({"kernels": ["4.4.0-*"], "flavours": ["generic"], "architectures": ["amd64"]}, {KERNELS[0], KERNELS[1]}),
+    ],
+    ids=str,
+)
+def test_only_what_is_selected_is_brought(mirror: Mirror, options: dict[str, t.Any], kernels: set[str]) -> None:
+    mirror.write_list({name: sha256(content) for name, content in PATCHES.items()}, tier="stable")
+    assert {
+        name.removeprefix("livepatch-")[: -len("-65.1-amd64.tar.bz2")]
+        for name in mirror.run(check=True, **options)["fetched"]
+    } == kernels
+
+
+# --- from other sources
+
+
+def test_a_mirror_follows_another_one(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.run()
+    beyond = str(tmp_path / "beyond")
+    carried = mirror.run(server=None, list=None, folder=str(mirror.dest), dest=beyond)
+    assert (carried["fetched"], carried["changed"]) == (NAMES, True)
+    again = mirror.run(server=None, list=str(mirror.dest / "index.json"), dest=beyond)
+    assert (again["kept"], again["changed"]) == (NAMES, False)
+    for name, content in {**PATCHES, "index.json": (mirror.dest / "index.json").read_bytes()}.items():
+        mirror.lab.state.put_file(name, content)
+    address = f"{mirror.lab.on_premises.replace('livepatch.lab.test', 'localhost')}/files/index.json"
+    by_http = mirror.run(server=None, list=address, dest=str(tmp_path / "third"))
+    assert (by_http["fetched"], by_http["changed"]) == (NAMES, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- filename: a\n  hash: b\n", "entry 0: 'a' is no name of an archive"),
+        (f"- filename: ../../{FIRST}\n  hash: {'0' * 64}\n", "is no name of an archive"),
+        (f"- filename: {FIRST}\n  hash: abc\n", "has no SHA-256"),
+        (f"- filename: {FIRST}\n", "has no SHA-256"),
+        (f"- filename: {FIRST}\n  hash: {'0' * 64}\n- filename: {FIRST}\n  hash: {'1' * 64}\n", "listed above"),
+        ("just text", "this is no list of patches"),
+        ("[", "this is no list of patches"),
+        ("- !!python/object/apply:os.getcwd []", "entry 0: expected filename and hash"),
+        ("&a [*a]", "this is no list of patches"),
+    ],
+)
+def test_a_list_that_is_wrong_is_refused_as_a_whole(mirror: Mirror, text: str, message: str) -> None:
+    mirror.list.write_text(text, encoding="utf-8")
+    result = mirror.run()
+    assert (result["kind"], result["error_id"]) == ("failed", "bad_list")
+    assert message in result["msg"]
+    assert mirror.served() == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "error_id", "message"),
+    [
+        ({"list": "/nonexistent/list"}, "files", "/nonexistent/list"),
+        ({"list": None, "server": None}, None, "one of the following is required: list, folder"),
+        ({"list": None}, None, "one of the following is required: list, folder"),
+        ({"folder": "."}, None, "mutually exclusive"),
+        ({"parallel": 0}, "bad_option", "parallel is 0"),
+        ({"keep_versions": 0}, "bad_option", "keep_versions is 0"),
+        ({"server": "livepatch.example.com"}, "bad_option", "server must begin with"),
+        ({"trusted_certificates": ["/nonexistent/pem"]}, "files", "/nonexistent/pem"),
+        ({"trusted_spki_sha256": ["12"]}, "bad_option", "is no SHA-256 of a public key"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(
+    mirror: Mirror, options: dict[str, t.Any], error_id: str | None, message: str
+) -> None:
+    result = mirror.run(**options)
+    assert (result["kind"], result.get("error_id")) == ("failed", error_id)
+    assert message in result["msg"]
+
+
+# --- what is wrong is never served
+
+
+UNSIGNED = signing.archive({"meta": b"", "livepatch.ko": signing.module()})
+LINK = signing.tarfile.TarInfo("livepatch.ko")
+LINK.type, LINK.linkname = signing.tarfile.SYMTYPE, "/etc/passwd"
+WRONG = {
+    "unsigned": UNSIGNED,
+    "wrong_signer": signing.patch_for(KERNELS[0], "65.1", STRANGER)[1],
+    "not_for_this_kernel": PATCHES[NAMES[1]],
+    "malformed": signing.archive({"meta": b""}, extra=(LINK,)),
+    "truncated": PATCHES[FIRST][:-1000],
+}
+
+
+@pytest.mark.parametrize("verdict", WRONG)
+def test_what_is_wrong_goes_to_quarantine_with_its_reason(mirror: Mirror, verdict: str) -> None:
+    archives = {**PATCHES, FIRST: WRONG[verdict]}
+    mirror.publish(archives)
+    result = mirror.run()
+    assert (result["kind"], result["error_id"], result["changed"]) == ("failed", "incomplete", True)
+    assert [(fault["filename"], fault["verdict"]) for fault in result["quarantined"]] == [(FIRST, verdict)]
+    assert FIRST in result["msg"]
+    good = {name: content for name, content in PATCHES.items() if name != FIRST}
+    assert_complete(mirror, good)
+    assert mirror.reasons() == {FIRST: verdict}
+    assert (mirror.dest / ".quarantine" / FIRST).read_bytes() == WRONG[verdict]
+    assert (mirror.dest / ".quarantine").stat().st_mode & 0o077 == 0
+    asked = len(mirror.asked())
+    again = mirror.run()
+    assert (again["kind"], again["changed"], again["fetched"]) == ("failed", False, [])
+    assert len(mirror.asked()) == asked, "what is known to be wrong is not fetched again"
+    mirror.publish(PATCHES)
+    assert mirror.run()["fetched"] == [FIRST]
+    assert_complete(mirror, PATCHES)
+    assert mirror.reasons() == {}
+
+
+def test_a_key_that_is_trusted_later_frees_what_it_signed(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.publish({FIRST: WRONG["wrong_signer"]})
+    assert mirror.run()["kind"] == "failed"
+    asked = len(mirror.asked())
+    (tmp_path / "stranger.pem").write_bytes(STRANGER.pem)
+    assert mirror.run(trusted_certificates=[str(tmp_path / "stranger.pem")])["fetched"] == [FIRST]
+    assert len(mirror.asked()) == asked
+    assert_complete(mirror, {FIRST: WRONG["wrong_signer"]})
+
+
+def test_a_wrong_hash_is_never_served(mirror: Mirror) -> None:
+    mirror.publish(PATCHES, **{FIRST: "0" * 64})
+    result = mirror.run()
+    assert (result["kind"], mirror.reasons()) == ("failed", {FIRST: "wrong_hash"})
+    assert FIRST not in mirror.served()
+    mirror.publish(PATCHES)
+    asked = len(mirror.asked())
+    assert mirror.run()["fetched"] == [FIRST]
+    assert len(mirror.asked()) == asked, "it was the list that was wrong, and the archive is here"
+    assert_complete(mirror, PATCHES)
+
+
+def test_what_is_spoilt_on_its_way_is_never_served(mirror: Mirror) -> None:
+    mirror.lab.set_faults(path=f"/v1/patches/{FIRST}", spoil=True)
+    spoilt = mirror.run()
+    assert (spoilt["kind"], [fault["verdict"] for fault in spoilt["quarantined"]]) == ("failed", ["wrong_hash"])
+    assert FIRST not in mirror.served()
+    mirror.lab.set_faults(path=f"/v1/patches/{FIRST}", spoil=True, count=1)
+    assert mirror.run()["fetched"] == [FIRST], "a fault that passes is no reason to give up"
+    assert_complete(mirror, PATCHES)
+
+
+def test_what_was_changed_or_put_into_the_mirror_is_taken_out(mirror: Mirror) -> None:
+    mirror.run()
+    (mirror.dest / FIRST).write_bytes(UNSIGNED)
+    stray = "livepatch-4.4.0-1.1-generic-99.1-amd64.tar.bz2"
+    (mirror.dest / stray).write_bytes(UNSIGNED)
+    (mirror.dest / "README").write_text("left alone", encoding="utf-8")
+    assert mirror.run(check=True)["changed"] is True
+    assert stray in mirror.served()
+    result = mirror.run()
+    assert (result["kind"], result["fetched"]) == ("failed", [FIRST])
+    faults = {fault["filename"]: fault["verdict"] for fault in result["quarantined"]}
+    assert faults == mirror.reasons() == {stray: "unknown", f"{FIRST}.changed": "changed"}
+    assert (mirror.dest / ".quarantine" / f"{FIRST}.changed").read_bytes() == UNSIGNED
+    (mirror.dest / "README").unlink()
+    assert_complete(mirror, PATCHES)
+    assert mirror.run()["changed"] is False
+
+
+def test_a_failed_replacement_leaves_what_was_good(mirror: Mirror) -> None:
+    mirror.run()
+    mirror.publish({**PATCHES, FIRST: UNSIGNED})
+    assert mirror.run()["kind"] == "failed"
+    assert_complete(mirror, PATCHES)
+
+
+# --- versions
+
+
+def test_going_back_is_refused_unless_it_is_allowed(mirror: Mirror) -> None:
+    newer, content = signing.patch_for(KERNELS[0], "66.1", VENDOR)
+    mirror.publish({**PATCHES, newer: content})
+    mirror.run()
+    mirror.publish(PATCHES)
+    for check in (False, True):
+        refused = mirror.run(check=check)
+        assert (refused["kind"], refused["error_id"]) == ("failed", "downgrade_refused")
+        assert "65.1 at the source and 66.1 in the mirror, for 4.4.0-168.197-generic amd64" in refused["msg"]
+    assert_complete(mirror, {**PATCHES, newer: content})
+    allowed = mirror.run(allow_downgrade=True)
+    assert (allowed["pruned"], allowed["fetched"]) == ([newer], [])
+    assert_complete(mirror, PATCHES)
+
+
+def test_old_versions_are_pruned_when_the_new_ones_are_there(mirror: Mirror) -> None:
+    versions = {version: signing.patch_for(KERNELS[0], version, VENDOR) for version in ("9.1", "65.1", "66.1", "66.2")}
+    old = dict([versions["9.1"], versions["65.1"]])
+    mirror.publish(old)
+    mirror.run()
+    mirror.publish(dict(versions.values()))
+    mirror.lab.set_faults(path="/v1/patches/", status=404)
+    failed = mirror.run(keep_versions=2)
+    assert (failed["kind"], failed["pruned"]) == ("failed", [])
+    assert_complete(mirror, old)
+    mirror.lab.set_faults()
+    predicted = mirror.run(check=True, keep_versions=2)
+    result = mirror.run(keep_versions=2)
+    assert result["pruned"] == predicted["pruned"] == sorted(old)
+    assert_complete(mirror, dict([versions["66.1"], versions["66.2"]]))
+    assert mirror.run(keep_versions=2)["changed"] is False
+
+
+def test_what_the_source_has_no_more_is_pruned_by_its_age(mirror: Mirror) -> None:
+    mirror.run()
+    left = {name: PATCHES[name] for name in NAMES[1:]}
+    mirror.publish(left)
+    assert (mirror.run(keep_days=1)["changed"], len(mirror.served())) == (False, len(NAMES))
+    index = mirror.dest / "index.json"
+    index.write_text(
+        index.read_text(encoding="utf-8").replace('"fetched_at": "2', '"fetched_at": "1'), encoding="utf-8"
+    )
+    assert mirror.run(keep_days=1)["pruned"] == [FIRST]
+    assert_complete(mirror, left)
+
+
+@pytest.mark.parametrize("text", ["{", '{"schema": "kernelops.livepatch/mirror/2"}', '{"schema": 1}', "[]"])
+def test_an_index_that_cannot_be_read_stops_the_run(mirror: Mirror, text: str) -> None:
+    mirror.run()
+    (mirror.dest / "index.json").write_text(text, encoding="utf-8")
+    result = mirror.run()
+    assert (result["kind"], result["error_id"]) == ("failed", "bad_index")
+    (mirror.dest / "index.json").unlink()
+    asked = len(mirror.asked())
+    assert mirror.run()["fetched"] == NAMES
+    assert len(mirror.asked()) == asked, "what is there is verified where it is"
+    assert_complete(mirror, PATCHES)
+
+
+# --- a server that stumbles
+
+
+def test_a_server_that_comes_back_is_waited_for(mirror: Mirror) -> None:
+    mirror.lab.set_faults(
+        {"path": "/v1/patches/", "status": 503, "count": 2}, {"path": "/v1/patches/", "delay_ms": 100}
+    )
+    assert mirror.run(parallel=1)["fetched"] == NAMES
+    assert_complete(mirror, PATCHES)
+
+
+def test_what_was_cut_off_is_gone_on_with(mirror: Mirror) -> None:
+    mirror.publish({FIRST: PATCHES[FIRST]})
+    mirror.lab.set_faults(path="/v1/patches/", cut=80_000)
+    assert mirror.run(retries=0)["fetched"] == [FIRST]
+    ranges = [request.get("range") for request in mirror.asked()[-3:]]
+    assert ranges == [None, "bytes=80000-", "bytes=160000-"]
+    assert_complete(mirror, {FIRST: PATCHES[FIRST]})
+
+
+def test_a_later_run_goes_on_where_one_gave_up(mirror: Mirror) -> None:
+    mirror.publish({FIRST: PATCHES[FIRST]})
+    mirror.lab.set_faults(path="/v1/patches/", cut=30_000)
+    failed = mirror.run(retries=0)
+    assert [fault["verdict"] for fault in failed["failed_patches"]] == ["not_fetched"]
+    assert mirror.served() == {}
+    mirror.lab.set_faults()
+    assert mirror.run()["fetched"] == [FIRST]
+    assert mirror.asked()[-1]["range"] == "bytes=30000-"
+    assert_complete(mirror, {FIRST: PATCHES[FIRST]})
+
+
+def test_what_was_left_of_another_file_does_no_harm(mirror: Mirror) -> None:
+    (mirror.dest / ".unfinished").mkdir(parents=True)
+    (mirror.dest / ".unfinished" / sha256(PATCHES[FIRST])).write_bytes(b"something else")
+    (mirror.dest / ".unfinished" / sha256(b"nothing")).write_bytes(b"nobody wants it")
+    assert mirror.run()["fetched"] == NAMES
+    assert_complete(mirror, PATCHES)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"status": 403}, "the server answered 403"),
+        ({"status": 503}, "the server answered 503"),
+        ({"reset": True}, "cannot be fetched"),
+        ({"refuse": True}, "cannot be fetched"),
+        ({"certificate": "stranger"}, "is not trusted"),
+        ({"certificate": "misnamed"}, "is not trusted"),
+        ({"certificate": "expired"}, "is not trusted"),
+        ({"slow": 100}, "the server sent"),
+    ],
+    ids=str,
+)
+def test_every_fault_of_the_server_is_named_within_its_time(
+    mirror: Mirror, fault: dict[str, t.Any], message: str
+) -> None:
+    mirror.lab.set_faults(**fault)
+    started = time.monotonic()
+    result = mirror.run(retries=1, timeout=2)
+    assert time.monotonic() - started < 60
+    assert (result["kind"], result["error_id"]) == ("failed", "incomplete")
+    assert len(result["failed_patches"]) == len(NAMES)
+    assert any(message in failed["reason"] for failed in result["failed_patches"]), result["failed_patches"]
+    assert mirror.served() == {}
+    mirror.lab.set_faults()
+    assert mirror.run()["kind"] == "ok"
+    assert_complete(mirror, PATCHES)
+
+
+def test_a_length_that_is_not_the_files_is_seen_through(mirror: Mirror) -> None:
+    mirror.lab.set_faults(
+        {"path": "/v1/patches/", "length": 5}, {"path": f"/v1/patches/{FIRST}", "length": -5, "count": 1}
+    )
+    assert mirror.run()["fetched"] == NAMES
+    assert_complete(mirror, PATCHES)
+
+
+def test_a_slow_server_is_slow_and_no_more(mirror: Mirror) -> None:
+    mirror.lab.set_faults(path="/v1/patches/", slow=400_000)
+    assert mirror.run(timeout=2)["fetched"] == NAMES
+
+
+def test_a_server_without_ranges_sends_all_again(mirror: Mirror) -> None:
+    mirror.publish({FIRST: PATCHES[FIRST]})
+    mirror.lab.set_faults(
+        {"path": "/v1/patches/", "ranges": False}, {"path": "/v1/patches/", "cut": 80_000, "count": 2}
+    )
+    assert mirror.run()["fetched"] == [FIRST]
+    assert_complete(mirror, {FIRST: PATCHES[FIRST]})
+
+
+# --- the way to the server
+
+
+def test_a_server_is_reached_through_a_proxy_whose_password_nobody_sees(mirror: Mirror) -> None:
+    mirror.lab.set_proxy("user", "made-up-3f9c")
+    proxy = mirror.lab.proxy.replace("livepatch.lab.test", "user:made-up-3f9c@localhost")
+    before = len(mirror.lab.proxied())
+    good = mirror.play("-vvv", server=mirror.lab.behind_proxy, proxy=proxy)
+    assert good.result("localhost")["fetched"] == NAMES
+    used = mirror.lab.proxied()[before:]
+    assert used
+    assert {(each["method"], each["authorized"]) for each in used} == {("CONNECT", True)}
+    (mirror.dest / FIRST).unlink()
+    wrong = proxy.replace("3f9c", "wrong")
+    run = mirror.ansible.task(
+        MODULE, "localhost", "-vvv", **{**mirror.options, "server": mirror.lab.behind_proxy, "proxy": wrong}
+    )
+    assert "asks for a name and a password" in run.result("localhost")["msg"]
+    assert "made-up" not in run.output
+    assert "made-up" not in json.dumps(run.results)
+
+
+def test_a_server_with_an_unknown_authority_is_not_talked_to(mirror: Mirror) -> None:
+    result = mirror.run(ca_path=None)
+    assert "is not trusted" in result["failed_patches"][0]["reason"]
+    assert mirror.asked() == []
+
+
+# --- interrupted
+
+
+def test_only_one_run_works_on_a_mirror(mirror: Mirror) -> None:
+    mirror.lab.set_faults(path="/v1/patches/", delay_ms=1000)
+    with Started(mirror) as process:
+        wait_until(lambda: mirror.asked() != [])
+        result = mirror.run()
+        assert (result["kind"], result["error_id"]) == ("failed", "busy")
+        assert process.wait(timeout=120) == 0
+    assert_complete(mirror, PATCHES)
+
+
+class Started:
+    """A run of the module in a session of its own, which is killed at the end if it still runs."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        playbook = mirror.ansible.folder / "started.yml"
+        play = {"hosts": "localhost", "gather_facts": False, "tasks": [{MODULE: {**mirror.options, "parallel": 2}}]}
+        playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "ansible", "playbook", str(playbook)],
+            cwd=mirror.ansible.folder,
+            env=mirror.ansible.environment(TASK_RESULTS=str(mirror.ansible.folder / "started.jsonl")),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> subprocess.Popen[bytes]:
+        return self.process
+
+    def __exit__(self, *_error: object) -> None:
+        if self.process.poll() is None:
+            self.kill()
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def wait_until(holds: t.Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it does not come about"
+        time.sleep(0.01)
+
+
+def test_a_mirror_killed_at_ten_points_is_completed_by_the_next_run(mirror: Mirror) -> None:
+    """After so many bytes were received: from before the first to after the last archive."""
+    versions = ("64.1", "65.1", "66.1")
+    archives = dict(
+        signing.patch_for(kernel, version, VENDOR, size=100_000) for kernel in KERNELS for version in versions
+    )
+    total = sum(map(len, archives.values()))
+    mirror.publish(archives)
+    mirror.lab.set_faults(path="/v1/patches/", slow=400_000)
+
+    def received() -> int:
+        names = [*mirror.dest.glob("livepatch-*"), *mirror.dest.glob(".unfinished/*")]
+        return sum(path.stat().st_size for path in names if path.exists())
+
+    for point in range(10):
+        run = Started(mirror)
+        wait_until(lambda point=point: received() >= total * point // 10)
+        run.kill()
+        for name, content in mirror.served().items():
+            assert content == archives[name], "nothing unfinished has the name of an archive"
+    mirror.lab.set_faults()
+    assert mirror.run()["kind"] == "ok"
+    assert_complete(mirror, archives)
+    asked: dict[str, int] = {}
+    for request in mirror.asked():
+        asked[request["path"]] = asked.get(request["path"], 0) + ("range" not in request)
+    assert sum(asked.values()) < 2 * len(archives), "what had come was not fetched again"
+
+
+# --- the role
+
+
+def test_the_role_keeps_a_mirror(mirror: Mirror) -> None:
+    variables = {f"mirror_{name}": value for name, value in mirror.options.items()}
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "roles": [{"role": "kernelops.livepatch.mirror", "vars": variables}],
+    }
+    playbook = mirror.ansible.folder / "role.yml"
+    playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
+    run = mirror.ansible.command("playbook", str(playbook))
+    assert run.code == 0, run.output
+    assert_complete(mirror, PATCHES)
+    assert mirror.ansible.command("playbook", str(playbook)).result("localhost")["changed"] is False
