@@ -38,9 +38,9 @@ class ActionModule(LivepatchAction):
     def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
         policy = _host_probe.load_policy(options["policy"])
         wanted = _wanted(options)
-        server = options["server"] or wanted.config.get(client_config.SERVER)
+        options = {**options, "server": options["server"] or wanted.config.get(client_config.SERVER)}
         variables = {
-            **_host_probe.probe_variables({**options, "server": server}),
+            **_host_probe.probe_variables(options),
             "channel": "1" if wanted.channel else "",
             "pro": "1" if wanted.via == "pro" else "",
         }
@@ -60,18 +60,30 @@ class ActionModule(LivepatchAction):
         if not plan.steps or self.check_mode:
             return result
         work = _client_host.carry_out(self, plan, wanted, variables, options["wait_seeded"])
-        seen = work.look
+        return self._outcome(plan, work, _rest(planned, work.look), result)
+
+    def _outcome(
+        self, plan: client_plan.Plan, work: _client_host.Work, rest: _Rest, result: dict[str, t.Any]
+    ) -> dict[str, t.Any]:
+        """The result of a run. Raises `ActionError` where it is not what the plan foresaw."""
+        result = {
+            **result,
+            "changed": bool(work.done),
+            "steps": _client_host.as_values(work.done),
+            "version": _version(work.look),
+            "round_trips": 2,
+            **({"token_transport": work.transport} if work.transport else {}),
+        }
         problem = work.failure
-        if problem is None and (rest := _unconfirmed(planned, seen)):
-            problem = failure("not_confirmed", rest)
-        result.update(
-            changed=bool(work.done), steps=_client_host.as_values(work.done), version=_version(seen), round_trips=2
-        )
-        if work.transport:
-            result["token_transport"] = work.transport
-        if problem is not None:
-            raise _failed(problem, plan, work, result)
-        return result
+        if problem is None and rest.words is not None:
+            problem = failure("not_confirmed", rest.words)
+        if problem is None:
+            return result
+        # What came about, in the place of what was foreseen.
+        result["after"] = rest.now.as_dict() if rest.now else None
+        if self.diff_mode:
+            result["diff"] = {"before": result["before"], "after": result["after"] or {}}
+        raise _failed(problem, plan, work, result)
 
     def _foreseen(self, plan: client_plan.Plan) -> dict[str, t.Any]:
         """What the plan comes to, which is the whole result in check mode."""
@@ -110,13 +122,20 @@ def _wanted(options: dict[str, t.Any]) -> client_plan.Wanted:
     )
 
 
-def _unconfirmed(replan: t.Callable[[_client_host.Look], client_plan.Plan], seen: _client_host.Look) -> str | None:
-    """What is still to be done after every step ended well: nothing, or the host did not do what it said."""
+class _Rest(t.NamedTuple):
+    """What a host is after the work, and in words what is still to be done to it, None where that is nothing."""
+
+    now: client_plan.View | None
+    words: str | None
+
+
+def _rest(replan: t.Callable[[_client_host.Look], client_plan.Plan], seen: _client_host.Look) -> _Rest:
+    """Plan once more: what every step that ended well has left to do, the host has not done."""
     try:
-        rest = replan(seen).steps
+        plan = replan(seen)
     except client_plan.PlanError as error:
-        return str(error)
-    return rest[0].message if rest else None
+        return _Rest(None, str(error))
+    return _Rest(plan.before, plan.steps[0].message if plan.steps else None)
 
 
 def _failed(

@@ -229,7 +229,8 @@ before:
       type: dict
       sample: {"check-interval": "60"}
 after:
-  description: The same as it is when every step is done.
+  description:
+    - The same as it is when every step is done. Where one failed, as it is then, or null where that is not known.
   returned: success, and failure of a step
   type: dict
   sample: {"state": "enabled", "token": "given", "mode": "normal", "channel": null, "config": {"check-interval": "120"}}

@@ -50,7 +50,12 @@ class Work:
 
 def look_at_client(action: LivepatchAction, variables: Mapping[str, str]) -> Look:
     """Look at the task's host. Raises `ActionError`, and what the connection raises."""
-    return _look(_run(action, _READING, variables))
+    sections = _run(action, _READING, variables)
+    if not sections.complete:
+        # Half of an answer looks like a host without a client.
+        cause = client_errors.failure("interrupted")
+        raise ActionError(f"{cause.message}; {cause.remedy}", error_id=cause.id, remedy=cause.remedy)
+    return _look(sections)
 
 
 def carry_out(

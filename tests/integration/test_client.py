@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import time
+import types
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_state import mark_of
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._client_host import look_at_client
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import compose
 from tests.integration.conftest import Ansible, Run
 from tests.lab.fleet import Fleet, running_fleet
@@ -228,6 +231,7 @@ def test_a_fault_of_the_server_is_named_and_the_next_run_goes_on(
         result = failed.result(host)
         assert (result["kind"], result["error_id"]) == ("failed", named[generation]), result["msg"]
         assert (result["failed_step"], result["enabled"], result["changed"]) == ("enable", False, False)
+        assert (result["before"]["state"], result["after"]["state"]) == ("disabled", "disabled")
         assert result["remedy"]
         assert snapshot(lab.root(host)) == files[host]
     lab.set_faults()
@@ -610,6 +614,26 @@ def test_every_shell_does_the_work_and_keeps_the_token(shell: str, way: str, lab
     assert [undone[f"step {number}"].exit_code for number in (1, 2)] == [0, 0]
     assert undone["client_marks"].output.split() == []
     assert seat(lab, host) is None
+
+
+class CutOff:
+    """As much of an action plugin as a script needs, over a connection that breaks off."""
+
+    def __init__(self, lab: Fleet, host: str) -> None:
+        self._connection = types.SimpleNamespace(become=None, transport="ssh", has_pipelining=True)
+        self._lab, self._host = lab, host
+
+    def _low_level_execute_command(self, cmd: str, in_data: bytes) -> dict[str, t.Any]:
+        done = self._lab.run(self._host, cmd, in_data)
+        stdout = done.stdout.decode()
+        return {"rc": 255, "stdout": stdout[: stdout.index(" section status")], "stderr": done.stderr.decode()}
+
+
+def test_half_of_an_answer_is_no_host_without_a_client(lab: Fleet) -> None:
+    variables = {"server": "", "network": "", "channel": "", "pro": ""}
+    with pytest.raises(ActionError) as failure:
+        look_at_client(t.cast("t.Any", CutOff(lab, "already-enabled")), variables)
+    assert failure.value.result["error_id"] == "interrupted"
 
 
 def test_the_work_ends_at_the_first_step_that_fails(lab: Fleet, tmp_path: Path) -> None:

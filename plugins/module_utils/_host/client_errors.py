@@ -229,7 +229,7 @@ _WORDS = {
     ),
     "timed_out": ("it took too long and was ended", "check the server and the way to it, and run again"),
     "interrupted": (
-        "the host's answer broke off in the middle of the work",
+        "the host's answer broke off",
         "run again: what was done stays done, and what is missing is done then",
     ),
     "not_confirmed": (
