@@ -7,6 +7,8 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import os
+import shutil
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.lab import Fleet, load_descriptions, running_fleet, signing
+from tests.lab import Fleet, down, load_descriptions, running_fleet, signing, up
 from tests.lab.descriptions import Description
 from tests.lab.processes import executions
 
@@ -173,6 +175,7 @@ def test_a_machine_token_that_somebody_removes_is_gone(shells: Shells, fleet: Fl
     host = shells("enable-10")
     host.succeed(f"{CLIENT} enable {TOKEN}")
     host.succeed(f"rm {COMMON}/machine-token")
+    assert "Machine is not enabled." in host.fail(f"{CLIENT} status")
     host.succeed(f"{CLIENT} enable {TOKEN}")
     assert fleet.machine_token("enable-10") is not None
 
@@ -540,7 +543,7 @@ def test_a_patch_that_takes_time_is_in_transition(shells: Shells, fleet: Fleet) 
     assert host.status()["Livepatch"]["State"] == "applying"
     assert host.succeed("cat /sys/kernel/livepatch/*/transition") == "1\n"
     host.succeed(
-        "i=0; until grep -q 0 /sys/kernel/livepatch/*/transition || [ $i = 100 ]; do i=$((i+1)); sleep 0.1; done"
+        "i=0; until grep -q 0 /sys/kernel/livepatch/*/transition || [ $i = 300 ]; do i=$((i+1)); sleep 0.1; done"
     )
     assert host.status()["Livepatch"]["State"] == "applied"
 
@@ -679,7 +682,6 @@ def test_a_snap_cannot_be_installed(name: str, text: str, code: int, shells: She
 
 def test_seeding_ends(shells: Shells, fleet: Fleet) -> None:
     host = shells("not-seeded-yet")
-    (fleet.root("not-seeded-yet").parent / "lab" / "seeding").unlink(missing_ok=True)
     assert host("timeout 0.5 snap wait system seed.loaded")[0] == 124
     host.succeed("timeout 20 snap wait system seed.loaded && snap install canonical-livepatch")
     old = shells("not-seeded-old-snapd")
@@ -833,6 +835,47 @@ def test_copies_that_can_be_changed_have_machine_ids_of_their_own(tmp_path: Path
         ids = {fleet.run(name, "cat /etc/machine-id").stdout.decode().strip() for name in fleet.hosts}
         assert len(ids) == 3
         assert fleet.machines().keys() < ids
+
+
+def test_clones_fight_over_one_registration(tmp_path: Path) -> None:
+    with running_fleet(tmp_path, count=2, replicated="enable-10", writable=True) as fleet:
+        fleet.set_tokens({TOKEN: {"seats": 1}})
+        one, two = (Shell(fleet, name) for name in fleet.hosts)
+        identity = (fleet.root(one.name).parent / "lab" / "machine-id").read_text(encoding="ascii")
+        (fleet.root(two.name).parent / "lab" / "machine-id").write_text(identity, encoding="ascii")
+        for host in (one, two):
+            host.succeed(f"{CLIENT} enable {TOKEN}")
+        one.succeed(f"{CLIENT} refresh")
+        two.succeed(f"{CLIENT} refresh")
+        assert one.status()["Livepatch"]["CheckState"] == "check-failed"
+        assert two.status()["Livepatch"]["CheckState"] == "checked"
+        assert '{"error": "Invalid Machine Token"}' in one.succeed("cat /var/log/syslog")
+        assert list(fleet.machines()) == [identity.strip()]
+
+
+@pytest.mark.parametrize("name", ["client-6", "client-10"])
+def test_a_host_that_is_enabled_from_the_beginning_can_refresh(name: str, tmp_path: Path) -> None:
+    with running_fleet(tmp_path, count=1, replicated=name) as fleet:
+        host = Shell(fleet, "web-0001")
+        host.succeed(f"{CLIENT} refresh")
+        assert host.succeed("tail -1 /var/log/syslog").endswith("No updates available at this time.\n")
+        assert "Successfully disabled" in host.succeed(f"{CLIENT} disable")
+        assert fleet.machines() == {}
+
+
+def test_the_daemon_ends_with_its_lab(tmp_path: Path) -> None:
+    def daemon(fleet: Fleet) -> Path:
+        return Path("/proc", str(json.loads((fleet.directory / "lab.json").read_text(encoding="utf-8"))["daemon"]))
+
+    with running_fleet(tmp_path / "one", count=1) as fleet:
+        process = daemon(fleet)
+        assert process.exists()
+    assert not process.exists()
+    fleet = up(tmp_path / "two", count=1)
+    process = daemon(fleet)
+    shutil.rmtree(tmp_path / "two" / "hosts")
+    assert os.waitpid(int(process.name), 0) == (int(process.name), 0)
+    down(tmp_path / "two")
 
 
 def test_copies_of_one_root_cannot_be_changed(tmp_path: Path) -> None:

@@ -196,6 +196,7 @@ class Fleet:
         described = self.hosts[name]
         if f"/{MODE}" not in described.files:
             (self.root(name) / MODE).unlink(missing_ok=True)
+        (self.root(name).parent / "lab" / "seeding").unlink(missing_ok=True)
         self.change(name, lambda _host: described)
 
     @contextlib.contextmanager
@@ -280,7 +281,7 @@ def up(
             hosts = {name: host for name, host in descriptions.items() if only is None or name in only}
         else:
             hosts = {f"web-{number:04}": descriptions[replicated] for number in range(1, count + 1)}
-            if writable:
+            if writable or count == 1:
                 hosts = {name: dataclasses.replace(host, name=name) for name, host in hosts.items()}
         fleet = Fleet(directory, hosts, addresses.server, around, addresses.on_premises, addresses.proxy)
         with _daemon(fleet) as serve:

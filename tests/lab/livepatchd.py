@@ -22,7 +22,7 @@ from .identity import identify, lock_name
 from .payload import Payload, PayloadError, open_payload
 from .present import Present
 from .remote import Answer, Route, UnreachableError, route
-from .root import COMMON, LAB, MODE, loaded_module, machine_id, machine_token, snap_revision, tells_transition
+from .root import COMMON, LAB, MODE, loaded_module, machine_token, snap_revision, tells_transition
 from .settings import defaults, needs_payment, wrong_with
 
 MODES = ("normal", "no-apply", "no-refresh", "stop")
@@ -90,7 +90,7 @@ class Livepatchd:
             token = machine_token(host)
             way = "v1/client" if client.numbers >= (10,) else "api/machine"
             try:
-                self._ask(host, client, "DELETE", f"/{way}/{machine_id(host.name)}", token=token)
+                self._ask(host, client, "DELETE", f"/{way}/{self._present.machine_id}", token=token)
             except UnreachableError as error:
                 self.log(f"cannot release the registration: {error}")
             self._present.change(_disabled)
@@ -209,7 +209,7 @@ class Livepatchd:
 
     def _register(self, host: Description, client: Client, token: str) -> tuple[str, str]:
         """Ask for a seat; return the machine-token and the tier."""
-        machine = machine_id(host.name)
+        machine = self._present.machine_id
         if client.numbers >= (10,):
             path, body = f"/v1/client/{machine}", {"auth-token": token}
         else:
@@ -227,7 +227,7 @@ class Livepatchd:
         return given, self._tier(host, client, given)
 
     def _tier(self, host: Description, client: Client, given: str) -> str:
-        path = f"/v1/client/{machine_id(host.name)}/info"
+        path = f"/v1/client/{self._present.machine_id}/info"
         refused = RefusedError(complaints.no_information(self._url(client, path)))
         try:
             answer = self._ask(host, client, "GET", path, token=given)
@@ -242,7 +242,7 @@ class Livepatchd:
         self._present.change(_pinned)
         host, client = self._ready()
         self.log("Checking with livepatch service.")
-        machine, kernel = machine_id(host.name), identify(host.kernel).status_name
+        machine, kernel = self._present.machine_id, identify(host.kernel).status_name
         question = {"kernel": kernel, "architecture": host.machine}
         if client.numbers >= (10,):
             method, path = "POST", f"/v1/client/{machine}/updates"

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .descriptions import Description, from_plain, seconds
-from .root import Surroundings, Tree, host_tree, timed_files
+from .root import OWN_FILES, Surroundings, Tree, host_tree, timed_files
 from .sandbox import fit_client
 
 _STATE = "present.json"
@@ -38,6 +38,11 @@ class Present:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def machine_id(self) -> str:
+        """What the host's own file says: clones of a machine have one in common."""
+        return (self.folder / "lab" / OWN_FILES["etc/machine-id"]).read_text(encoding="ascii").strip()
 
     def begin(self, host: Description, now: dt.datetime) -> None:
         """Keep what a host is as the lab comes up; its root is written already."""

@@ -17,7 +17,6 @@ from .descriptions import Description, Pro
 from .livepatchd import Livepatchd, RefusedError
 from .present import Present
 from .remote import UnreachableError, route
-from .root import machine_id
 from .snapd import Snapd, SnapError
 
 CONTRACTS = "https://contracts.canonical.com/v1/context/machines/token"
@@ -122,7 +121,7 @@ class ProService:
             raise ProError(_INVALID)
         way = route(host, host.client or host.offers, self._present.root, self._server)
         try:
-            answer = way.request("POST", CONTRACTS, {"machineId": machine_id(host.name)}, token)
+            answer = way.request("POST", CONTRACTS, {"machineId": self._present.machine_id}, token)
         except UnreachableError as error:
             raise ProError(f"Failed to access URL: {CONTRACTS}\n{error}") from error
         given = answer.document.get("resourceToken")
