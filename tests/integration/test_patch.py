@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.patch_watch import read_watch
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import compose
 from tests.lab import module_files, signing
 from tests.lab.descriptions import Client, Description
@@ -23,6 +25,7 @@ from tests.lab.root import COMMON
 
 from .conftest import Ansible, Run
 from .test_check import READING
+from .test_probe_script import SHELLS, give, without_clock
 
 MODULE = "kernelops.livepatch.patch"
 STRANGER = signing.make_signer("Stranger")
@@ -187,6 +190,45 @@ def test_without_waiting_it_says_how_far_it_is(lab: Fleet, operator: Operator) -
     assert (result["kind"], result["changed"], result["patch_state"]) == ("ok", True, "applying")
     assert result["round_trips"] == 2
     assert result["record"]["assessment"]["state"] == "applying"
+
+
+# A connection that is lost at the third command, and then back.
+FLAKY = """\
+import pathlib
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.loader import connection_loader
+
+Lab = connection_loader.get("livepatch_lab", class_only=True)
+DOCUMENTATION = __import__(Lab.__module__, fromlist=["DOCUMENTATION"]).DOCUMENTATION
+DOCUMENTATION = DOCUMENTATION.replace("livepatch_lab\\n", "flaky\\n", 1)
+
+class Connection(Lab):
+    transport = "flaky"
+
+    def exec_command(self, *words, **options):
+        counter = pathlib.Path(self.get_option("directory"), "flaky-commands")
+        count = int(counter.read_text()) if counter.exists() else 0
+        counter.write_text(str(count + 1))
+        if count == 2:
+            raise AnsibleConnectionFailure("the link is gone")
+        return super().exec_command(*words, **options)
+"""
+
+
+@on(WITH_TRANSITION)
+def test_a_connection_that_breaks_while_waiting_costs_one_look(lab: Fleet, operator: Operator, tmp_path: Path) -> None:
+    operator.without_patch(WITH_TRANSITION)
+    operator.change_client(WITH_TRANSITION, apply_takes="3s")
+    operator.publish(WITH_TRANSITION, "901.1", OLD)
+    (tmp_path / "connection").mkdir()
+    (tmp_path / "connection" / "flaky.py").write_text(FLAKY, encoding="utf-8")
+    folders = f"{tmp_path / 'connection'}:{lab.variables['ANSIBLE_CONNECTION_PLUGINS']}"
+    ansible = Ansible(tmp_path, {**lab.variables, "ANSIBLE_CONNECTION_PLUGINS": folders})
+    flaky = dataclasses.replace(operator, ansible=ansible)
+    result = flaky.run(WITH_TRANSITION, "-e", "ansible_connection=flaky").result(WITH_TRANSITION)
+    assert (result["kind"], result.get("version"), result.get("patch_state")) == ("ok", "901.1", "applied"), result
+    commands = int((lab.directory / "flaky-commands").read_text(encoding="utf-8"))
+    assert commands == result["round_trips"] >= 4
 
 
 # --- what stops it ---
@@ -433,6 +475,46 @@ def test_the_role_patches_a_host_and_tolerates_what_it_is_told_to(
 
 
 # --- the script ---
+
+
+@on(WITH_TRANSITION)
+def test_every_shell_gives_the_same_sections(lab: Fleet, operator: Operator) -> None:
+    operator.without_patch(WITH_TRANSITION)
+    operator.change_client(WITH_TRANSITION, held_by="backup d")
+    operator.publish(WITH_TRANSITION, "901.1", OLD)
+    operator.result(WITH_TRANSITION, timeout=1)
+    thread = lab.root(WITH_TRANSITION) / "proc/4711/task/4712"
+    thread.mkdir(parents=True)
+    (thread / "comm").write_text("worker\n", encoding="ascii")
+    (thread / "patch_state").write_text("0\n", encoding="ascii")
+    moved = lab.root(WITH_TRANSITION) / "proc/4713"
+    moved.mkdir()
+    (moved / "patch_state").write_text("1\n", encoding="ascii")
+    locks = lab.root(WITH_TRANSITION) / COMMON / "locks"
+    nonce = "0f" * 16
+    variables = {"server": "", "network": "", "verify": "auto", "certificate": "", "refresh": "30", "locks": "a_1 b_2"}
+    script = compose(("probe", "patch"), nonce, variables)
+    seen = {}
+    for name, shell in SHELLS.items():
+        for lock in ("a_1", "b_2", "c_3"):
+            (locks / lock).touch()
+        command, _blank, options = shell.partition(" ")
+        done = lab.run(WITH_TRANSITION, f"{give(lab, WITH_TRANSITION, command)} {options} -s", script.encode())
+        sections = parse(done.stdout.decode(), done.stderr.decode(), nonce)
+        assert sections.complete, (name, done)
+        assert [path.name for path in locks.iterdir()] == ["c_3"]
+        # What a refresh leaves differs from one to the next.
+        refreshed = {"refresh", "status json", "kernel_log", "journal"}
+        seen[name] = {key: value for key, value in without_clock(sections).items() if key not in refreshed}
+        watch = read_watch(sections)
+        assert [(task.pid, task.tid, task.name) for task in watch.tasks] == [
+            (4711, 4711, "backup d"),
+            (4711, 4712, "worker"),
+        ]
+        assert (watch.removed, watch.refused) == (("a_1", "b_2"), None)
+        assert any("enabling patch" in line for line in watch.kernel_log)
+        assert any("Checking with livepatch service" in line for line in watch.journal)
+    assert seen["dash"] == seen["busybox"] == seen["bash"] == seen["mksh"]
 
 
 def test_the_script_passes_shellcheck() -> None:
