@@ -341,6 +341,16 @@ def test_snapd_is_installed_where_there_is_none(operator: Operator, lab: Fleet) 
     assert any(line.startswith("apt-get") and line.endswith("install snapd") for line in lab.commands("no-snapd"))
 
 
+def test_snapd_is_upgraded_where_it_is_too_old(operator: Operator, lab: Fleet) -> None:
+    def aged(host: t.Any) -> t.Any:
+        return dataclasses.replace(host, snapd=dataclasses.replace(host.snapd, version="2.0.2"))
+
+    operator.run("install-8", state="absent")
+    lab.change("install-8", aged)
+    done = operator.predicted(("install-8",), state="present", wait_seeded=60)["install-8"]
+    assert steps(done) == ["snapd", "seeded", "install"]
+
+
 @pytest.mark.matrix
 def test_a_private_authority_makes_the_difference(operator: Operator, lab: Fleet) -> None:
     hosts = ("private-authority-9.3", "private-authority")
@@ -550,8 +560,11 @@ SHELLS = {"dash": "dash", "busybox": "busybox ash", "bash": "bash --posix", "mks
 NONCE = "0f" * 16
 
 
-def work(lab: Fleet, host: str, shell: str, log: Path, **variables: str) -> Sections:
-    """Run the working script in a host under a shell, with every program that it starts recorded."""
+def work(lab: Fleet, host: str, shell: str, log: Path, path: str = "", **variables: str) -> Sections:
+    """Run the working script in a host under a shell, with every program that it starts recorded.
+
+    `path` is a folder of the host whose programs count before the others.
+    """
     name, _blank, options = shell.partition(" ")
     found = shutil.which(name)
     if found is None:
@@ -564,7 +577,7 @@ def work(lab: Fleet, host: str, shell: str, log: Path, **variables: str) -> Sect
     script = compose(("probe", "client_read", "client_write"), NONCE, given)
     session = json.loads((lab.root(host).parent / "session.json").read_text(encoding="utf-8"))
     done = subprocess.run(
-        [*recording(log), *session["command"], "/bin/sh", "-c", f"{shell_path} {options} -s"],
+        [*recording(log), *session["command"], "/bin/sh", "-c", f"PATH={path}:$PATH exec {shell_path} {options} -s"],
         input=script.encode(),
         env=session["environment"],
         capture_output=True,
@@ -644,6 +657,54 @@ def test_the_work_ends_at_the_first_step_that_fails(lab: Fleet, tmp_path: Path) 
     assert 'unknown configuration key "nonsense"' in answer["step 1"].errors
     assert "step 2" not in answer
     assert answer["client_files"].status == "ok"
+
+
+# What the lab's tools do not do: each says at first what makes others give up.
+STUBS = {
+    "apt-get": """
+case $* in
+    *update) echo "E: The repository of somebody else has no Release file."; exit 100 ;;
+esac
+[ "$(grep -c 'apt-get.*install' /tmp/stubs.log)" -gt 2 ] ||
+    { echo "E: Could not get lock /var/lib/dpkg/lock"; exit 100; }
+""",
+    "snap": """
+case $* in
+    version | wait*) ;;
+    "install canonical-livepatch")
+        [ "$(grep -c 'snap install' /tmp/stubs.log)" -gt 1 ] ||
+            { echo 'error: snap "canonical-livepatch" has "install-snap" change in progress'; exit 1; }
+        ;;
+    restart*) echo "error: Unknown command \\`restart'"; exit 1 ;;
+    "remove --purge"*) echo "error: unknown flag \\`purge'"; exit 1 ;;
+esac
+""",
+    "systemctl": "",
+}
+
+
+def test_what_others_hold_is_waited_for_and_old_snapd_gets_what_it_knows(lab: Fleet, tmp_path: Path) -> None:
+    folder = lab.root("enable-10").parent / "tmp" / "stubs"
+    folder.mkdir()
+    for name, script in STUBS.items():
+        stub = folder / name
+        stub.write_text(f'#!/bin/sh\necho "{name} $*" >>/tmp/stubs.log\n{script}', encoding="utf-8")
+        stub.chmod(0o755)
+    given = {"steps": "snapd seeded install mode remove", "argument_4": "normal", "wait": "30"}
+    answer = work(lab, "enable-10", "dash", tmp_path / "log", "/tmp/stubs", **given)  # noqa: S108  (the host's own)
+    outcome = [(answer[f"step {number}"].exit_code, answer[f"step {number}"].errors) for number in range(1, 6)]
+    assert outcome == [(0, "")] * 5
+    log = (folder.parent / "stubs.log").read_text(encoding="utf-8").splitlines()
+    done = [re.sub(" -.* (?=install|update)", " ", line) for line in log]
+    assert done[:4] == ["apt-get update", *["apt-get install snapd"] * 3]
+    assert done[4:10] == [
+        "snap wait system seed.loaded",
+        *["snap install canonical-livepatch"] * 2,
+        "snap restart canonical-livepatch",
+        "systemctl restart snap.canonical-livepatch.canonical-livepatchd",
+        "snap remove --purge canonical-livepatch",
+    ]
+    assert done[10] == "snap remove canonical-livepatch"
 
 
 # --- killed in the middle ---
