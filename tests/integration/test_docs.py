@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Every command that the documentation shows, run as it stands there, in a folder like that of an operator.
+
+A command is a line of a ``console`` block that begins with ``$``. The files that a page shows, each with its name in a
+comment on its first line, lie in the folder; so do an inventory, and the records of a check.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.lab.fleet import Fleet, running_fleet
+
+from .conftest import Ansible
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = sorted(
+    str(page.relative_to(REPOSITORY))
+    for page in (REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").rglob("*.md"))
+)
+HOSTS = ("client-10", "unreachable", "tampered", "upgrade-required", "xenial-generic")
+"""The inventory of these tests: some hosts of the lab that can be changed, and one of each kind of trouble."""
+
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_NAMED = re.compile(r"\A# ([\w./-]+\.(?:ya?ml|sh|pem))\b")
+# Commands that other tests run, or that nothing here can: by their first words, with the reason.
+ELSEWHERE = {
+    "make": "the Makefile has the target (held below), and CI runs it",
+    "pip install": "requirements.txt has the names (held below), and test_release.py installs them",
+    "ansible-galaxy collection install": "test_release.py installs the archive",
+    ".build/": "of this repository's own tools (held below)",
+    "node_exporter": "a program that is not ours; test_report_formats.py reads the file with the parser of Prometheus",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """A page of the documentation: the commands that it shows, and the files by their names."""
+
+    commands: tuple[str, ...]
+    files: dict[str, str]
+
+
+def read_page(text: str) -> Page:
+    commands: list[str] = []
+    files = {}
+    for kind, content in _BLOCK.findall(text):
+        named = _NAMED.match(content)
+        if named:
+            files[named[1]] = content
+        if kind == "console":
+            for line in re.sub(r"\s*\\\n\s*", " ", content).splitlines():
+                if line.startswith("$ "):
+                    commands.append(re.sub(r"\s+# .*", "", line[2:]))
+    return Page(tuple(commands), files)
+
+
+def elsewhere(command: str) -> str | None:
+    return next((reason for start, reason in ELSEWHERE.items() if command.startswith(start)), None)
+
+
+def test_a_page_is_read() -> None:
+    text = "```console\n$ one --x \\\n    y  # why\nsaid\n$ two\n```\n\n```yaml\n# a.yml\n- b\n```\n"
+    assert read_page(text) == Page(("one --x y", "two"), {"a.yml": "# a.yml\n- b\n"})
+
+
+@pytest.fixture(scope="module")
+def docs_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with running_fleet(tmp_path_factory.mktemp("docs-fleet"), only=HOSTS, writable=True) as fleet:
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory, docs_fleet: Fleet) -> Path:
+    """What the last check left."""
+    folder = tmp_path_factory.mktemp("checked")
+    checked = Ansible(folder, docs_fleet.variables).playbook("kernelops.livepatch.check", livepatch_fail_on=[])
+    assert checked.code == 0, checked.output
+    return folder / "livepatch-records"
+
+
+@pytest.fixture
+def operator(tmp_path: Path, docs_fleet: Fleet, records: Path) -> Ansible:
+    """A folder with what an operator has before reading the page."""
+    for name in ("livepatch-records", "records-eu", "records-us"):
+        shutil.copytree(records, tmp_path / name)
+    inventory = yaml.safe_load(docs_fleet.inventory.read_text(encoding="utf-8"))
+    # These hosts log in as root. Of the words of a command and of the inventory, the inventory's count.
+    inventory["all"]["vars"]["ansible_become"] = False
+    inventory["all"]["children"] = {"web": {"hosts": {"client-10": None, "xenial-generic": None}}}
+    for name in ("inventory", "hosts"):
+        (tmp_path / name).write_text(yaml.safe_dump(inventory), encoding="utf-8")
+    (tmp_path / "livepatch.yml").write_text("plugin: kernelops.livepatch.records\n", encoding="utf-8")
+    variables = {name: value for name, value in docs_fleet.variables.items() if name != "ANSIBLE_INVENTORY"}
+    return Ansible(tmp_path, variables)
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if read_page((REPOSITORY / path).read_text()).commands])
+def test_the_commands_of_a_page_work(path: str, operator: Ansible) -> None:
+    page = read_page((REPOSITORY / path).read_text(encoding="utf-8"))
+    commands = [command for command in page.commands if not elsewhere(command)]
+    if not commands:
+        return
+    for name, content in page.files.items():
+        (operator.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (operator.folder / name).write_text(content, encoding="utf-8")
+    exported: dict[str, str] = {}
+    for command in commands:
+        if command.startswith("export "):
+            exported.update(word.split("=", 1) for word in shlex.split(command)[1:])
+            continue
+        environment = operator.environment(**exported)
+        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+        ended = subprocess.run(
+            ["bash", "-c", command],
+            cwd=operator.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        # One host of the inventory is unreachable, and a report may be told to fail: both are as documented.
+        assert ended.returncode in (0, 2), f"{command}\n{ended.stdout}"
+        for trouble in ("Traceback", "is undefined", "Unsupported parameters", "could not be found"):
+            assert trouble not in ended.stdout, f"{command}\n{ended.stdout}"
+
+
+def test_what_is_run_elsewhere_is_there() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    required = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8")
+    for path in PAGES:
+        for command in read_page((REPOSITORY / path).read_text(encoding="utf-8")).commands:
+            words = shlex.split(command)
+            if words[0] == "make":
+                assert re.search(rf"^(\.PHONY:.* )?{words[1]}\b.*:?", makefile, re.MULTILINE), command
+            elif words[:2] == ["pip", "install"]:
+                assert all(re.search(rf"^{word}\b", required, re.MULTILINE) for word in words[2:]), command
