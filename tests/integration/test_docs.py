@@ -150,3 +150,15 @@ def test_what_is_run_elsewhere_is_there() -> None:
                 assert re.search(rf"^(\.PHONY:.* )?{words[1]}\b.*:?", makefile, re.MULTILINE), command
             elif words[:2] == ["pip", "install"]:
                 assert all(re.search(rf"^{word}\b", required, re.MULTILINE) for word in words[2:]), command
+
+
+def test_the_comparison_names_tests_that_are_there() -> None:
+    text = (REPOSITORY / "docs" / "guide" / "comparison.md").read_text(encoding="utf-8")
+    rows = {
+        int(number) for row in re.findall(r"^\|.*\|$", text, re.MULTILINE) for number in re.findall(r"\((\d+)\)", row)
+    }
+    proofs = {int(number) for number in re.findall(r"^(\d+)\. `test_", text, re.MULTILINE)}
+    assert rows == proofs != set()
+    for file, name in re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", text):
+        source = (REPOSITORY / "tests" / "integration" / file).read_text(encoding="utf-8")
+        assert f"def {name or 'test_'}" in source, f"{file}::{name}"
