@@ -19,7 +19,10 @@ _ON_TERMINAL = sys.stdout.isatty()
 
 
 class _Render(t.Protocol):
-    def __call__(self, *, columns: int, colour: bool) -> t.Iterable[str]: ...
+    """What draws a table."""
+
+    def __call__(self, *, columns: int, colour: bool) -> t.Iterable[str]:
+        """Its parts, in order."""
 
 
 def show(display: t.Any, render: _Render) -> None:

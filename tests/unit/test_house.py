@@ -173,3 +173,19 @@ def test_a_role_has_an_integration_test(name: str) -> None:
 @pytest.mark.parametrize("name", PLAYBOOKS)
 def test_a_playbook_has_an_integration_test(name: str) -> None:
     assert re.search(rf"""["'\s]{re.escape(COLLECTION)}\.{name}\b""", _integration_tests())
+
+
+def test_every_variable_of_a_script_comes_from_somewhere() -> None:
+    """Scripts are put together from parts, so that no tool sees a name that is misspelt in one of them."""
+    folder = ROOT / "plugins" / "plugin_utils" / "shell"
+    parts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.sh"))]
+    code = re.sub(r"^\s*#.*", "", "\n".join(parts), flags=re.MULTILINE)
+    given = {word for names in re.findall(r"\bread -r ((?:\w+ ?)+)", code) for word in names.split()}
+    given |= set(re.findall(r"\b(lp_\w+)=", code)) | set(re.findall(r"\bfor (lp_\w+) in\b", code))
+    # What the controller sets is named in the words at the top; of those that are numbered, the beginning.
+    told = "".join(line for part in parts for line in part.splitlines(keepends=True) if line.startswith("#"))
+    named = set(re.findall(r"\blp_\w+", told))
+    named |= {re.sub(r"(\d+|N)$", "", name) for name in named}
+    used = set(re.findall(r"\$\{?(lp_\w+)", code))
+    assert used - given - named - {"lp_nonce", "lp_terminal"} == set()
+    assert {name for name in given if not re.search(rf"{name}\b(?!=)", code)} == set()

@@ -7,7 +7,7 @@
 # From the controller: lp_task, which is one of
 #   look      the probe, the boot, what runs in containers, and what an earlier task has left unfinished
 #   drain     the commands lp_pre_1, lp_pre_2, …, then containers are noted and stopped
-#   reboot    the users are told, and the machine goes down after lp_delay seconds
+#   reboot    the users are told lp_message, and the machine goes down after lp_delay seconds
 #   alive     the boot, and the kernel
 #   restore   what was noted runs again, then the commands lp_post_1, lp_post_2, …
 # lp_docker, lp_podman, lp_lxd say what becomes of containers: stop, wait (until they end by themselves), or ignore.
