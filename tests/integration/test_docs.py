@@ -39,6 +39,9 @@ _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r"\A# ([\w./-]+\.(?:ya?ml|sh|pem))\b")
 # Commands that other tests run, or that nothing here can: by their first words, with the reason.
 ELSEWHERE = {
+    "ansible-builder build": "it needs a container engine; test_platforms.py lets ansible-builder make what is built",
+    "ansible-playbook docs/platforms/awx/": "it needs an AWX; test_platforms.py holds the file against the playbooks",
+    "ansible-navigator run": "it needs a container engine, too",
     "ansible-vault create": "it opens an editor; the file that it makes lies in the folder",
     "make": "the Makefile has the target (held below), and CI runs it",
     "pip install": "requirements.txt has the names (held below), and test_release.py installs them",
