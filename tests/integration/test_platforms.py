@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The collection where no one types its commands: execution environments, AWX's runner, molecule."""
+"""The collection where no one types its commands: execution environments, AWX's runner, event-driven rulebooks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import sys
 import typing as t
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.lab.fleet import Fleet
@@ -20,6 +21,8 @@ from tests.lab.fleet import Fleet
 from .conftest import COLLECTIONS, Ansible
 
 ROOT = Path(__file__).parents[2]
+RULEBOOK = ROOT / "extensions" / "eda" / "rulebooks" / "livepatch_alerts.yml"
+STAND_IN = Path(__file__).parent / "plugins" / "event_source" / "alertmanager.py"
 
 
 def tool(name: str) -> str:
@@ -94,6 +97,93 @@ def test_the_runner_checks_a_fleet(fleet: Fleet, ansible: Ansible, tmp_path: Pat
 
 def _is_result(event: dict[str, t.Any]) -> bool:
     return event["event"] == "runner_on_ok" and "res" in event["event_data"]
+
+
+# --- event-driven ---
+
+
+def alerts() -> dict[str, dict[str, t.Any]]:
+    """The alert rules that the collection ships, by name."""
+    document = yaml.safe_load((ROOT / "docs" / "monitoring" / "alerts.yml").read_text(encoding="utf-8"))
+    return {rule["alert"]: rule for group in document["groups"] for rule in group["rules"]}
+
+
+def test_the_rulebook_is_one_and_listens_to_alerts_that_name_a_host() -> None:
+    from ansible_rulebook.validators import Validate
+
+    rulebook = yaml.safe_load(RULEBOOK.read_text(encoding="utf-8"))
+    Validate.rulebook(rulebook)
+    [ruleset] = rulebook
+    [rule] = ruleset["rules"]
+    listened = re.findall(r'"(Livepatch\w+)"', rule["condition"])
+    assert listened
+    for name in listened:
+        # Which labels an alert has is what its expression leaves of those of the metric; these two have `host`.
+        expression = alerts()[name]["expr"]
+        assert re.search(r"livepatch_(host_state|last_check_timestamp)\b", expression)
+        assert " by " not in expression
+    action = rule["action"]["run_playbook"]
+    playbook = ROOT / "playbooks" / f"{action['name'].removeprefix('kernelops.livepatch.')}.yml"
+    assert set(action["extra_vars"]) <= set(re.findall(r"\blivepatch_\w+", playbook.read_text(encoding="utf-8")))
+
+
+def alert(name: str, host: str, status: str = "firing") -> dict[str, t.Any]:
+    return {"status": status, "labels": {"alertname": name, "host": host, "severity": "warning"}, "annotations": {}}
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="the engine of ansible-rulebook runs on Java")
+def test_an_alert_patches_its_host_and_no_other(tmp_path: Path) -> None:
+    """The rulebook itself, in the engine itself; the playbook tells which hosts it was run on."""
+    collections = tmp_path / "collections" / "ansible_collections"
+    source = collections / "ansible" / "eda"
+    _collection(source, "ansible", "eda")
+    plugins = source / "extensions" / "eda" / "plugins" / "event_source"
+    plugins.mkdir(parents=True)
+    shutil.copy(STAND_IN, plugins)
+    patch = collections / "kernelops" / "livepatch"
+    _collection(patch, "kernelops", "livepatch")
+    (patch / "extensions" / "eda").mkdir(parents=True)
+    shutil.copytree(RULEBOOK.parent, patch / "extensions" / "eda" / "rulebooks")
+    (patch / "playbooks").mkdir()
+    log = tmp_path / "patched"
+    task = {
+        "name": "Note",
+        "ansible.builtin.shell": f"echo {{{{ inventory_hostname }}}} {{{{ livepatch_record_dir }}}} >> {log}",
+    }
+    play = {"name": "Patch", "hosts": "all", "connection": "local", "gather_facts": False, "tasks": [task]}
+    (patch / "playbooks" / "patch.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text(yaml.safe_dump({"all": {"hosts": {f"web{number}": None for number in range(9)}}}))
+    sent = tmp_path / "alerts.json"
+    mischief = ["all", "*", "web*", "web1:web2", "!web1", "~web", "@/etc/passwd", "web1,web2", "{{ 1 }}", "", "-e"]
+    received = [
+        alert("LivepatchFailed", "web1"),
+        alert("LivepatchCheckOld", "web4"),
+        alert("LivepatchFailed", "web1"),
+        alert("LivepatchFailed", "web2", "resolved"),
+        alert("LivepatchTampered", "web3"),
+        *(alert("LivepatchFailed", host) for host in mischief),
+    ]
+    sent.write_text(json.dumps({"alerts": received}), encoding="utf-8")
+    variables = tmp_path / "livepatch.yml"
+    variables.write_text("livepatch_record_dir: /srv/records\n", encoding="utf-8")
+    patched = ["web1", "/srv/records", "web4", "/srv/records"]
+    command = ["--rulebook", "kernelops.livepatch.livepatch_alerts", "-i", str(inventory), "--vars", str(variables)]
+    ended = run(
+        *(tool("ansible-rulebook"), *command),
+        cwd=tmp_path,
+        ANSIBLE_COLLECTIONS_PATH=str(collections.parent),
+        ANSIBLE_PYTHON_INTERPRETER=sys.executable,
+        ALERTS=str(sent),
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert sorted(log.read_text(encoding="utf-8").split()) == sorted(patched), ended.stdout + ended.stderr
+
+
+def _collection(folder: Path, namespace: str, name: str) -> None:
+    folder.mkdir(parents=True)
+    information = {"namespace": namespace, "name": name, "version": "1.0.0", "readme": "README.md", "authors": ["x"]}
+    (folder / "galaxy.yml").write_text(yaml.safe_dump(information), encoding="utf-8")
 
 
 # --- molecule ---
