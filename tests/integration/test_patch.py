@@ -425,31 +425,35 @@ def test_options_that_cannot_be_are_refused(lab: Fleet, operator: Operator) -> N
 
 # --- waves ---
 
-WAVES = ("xenial-generic", "xenial-lowlatency", "client-9.5", "client-10", "not-enabled")
+WAVES = ("not-enabled", "unreachable", "xenial-generic", "xenial-lowlatency", "client-9.5", "client-10")
 PLAYBOOK = "kernelops.livepatch.patch"
 
 
+@pytest.mark.matrix
 @on(*WAVES)
 def test_a_canary_that_fails_stops_the_waves_and_is_in_the_report(
     lab: Fleet, operator: Operator, tmp_path: Path
 ) -> None:
-    for host in WAVES[:-1]:
+    enabled = [host for host in WAVES if host not in ("not-enabled", "unreachable")]
+    for host in enabled:
         operator.publish(host, "901.1", NEW)
-    canary = next(iter(lab.hosts))
+    canary = "client-10"
     operator.change_client(canary, apply_fails=True)
-    trust = {"livepatch_trusted_certificates": [operator.certificate], "livepatch_network": False}
-    stopped = operator.ansible.playbook(PLAYBOOK, **trust)
+    terms = {"livepatch_trusted_certificates": [operator.certificate], "livepatch_network": False}
+    stopped = operator.ansible.playbook(PLAYBOOK, livepatch_canary=[canary], **terms)
     assert stopped.code != 0
     assert re.search(rf"^{re.escape(canary)} +failed ", stopped.output, re.MULTILINE), stopped.output
-    asked = {host: [line for line in lab.commands(host) if line.startswith("canonical")] for host in lab.hosts}
-    assert [host for host, lines in asked.items() if lines] == [canary]
+    assert {host for host in lab.hosts if "canonical-livepatch refresh" in lab.commands(host)} == {canary}
     operator.change_client(canary, apply_fails=False)
-    done = operator.ansible.playbook(PLAYBOOK, livepatch_waves=[1, "50%", "100%"], **trust)
+    done = operator.ansible.playbook(PLAYBOOK, livepatch_fail_on=[], **terms)
     assert done.code == 0, done.output
-    for host in WAVES[:-1]:
+    for host in enabled:
         record = json.loads((tmp_path / "livepatch-records" / f"{host}.json").read_text(encoding="utf-8"))
         assert (record["patch"]["version"], record["assessment"]["state"]) == ("901.1", "protected")
-    assert re.search(r"^not-enabled +disabled ", done.output, re.MULTILINE), "a host without a client stops no wave"
+    assert "canonical-livepatch refresh" not in lab.commands("not-enabled")
+    for host, state in (("not-enabled", "disabled"), ("unreachable", "unreachable")):
+        assert re.search(rf"^{host} +{state} ", done.output, re.MULTILINE), "they are in the report, and stop no wave"
+    assert done.output.count("NEXT STEP") == 1, "a report on a wave is for one that fails"
 
 
 @on("xenial-generic", "not-enabled", "client-down")
