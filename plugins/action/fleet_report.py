@@ -20,6 +20,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rul
     MissingLibraryError,
     RuleError,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.notices import Notice
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import table
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import FORMATS, halves
@@ -33,6 +34,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.spool 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.text import visible
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import (
     _atomic_file,
+    _notices,
     _record_store,
     _report_rules,
     _screen,
@@ -71,16 +73,17 @@ class ActionModule(LivepatchAction):
 
     def _report(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
         now = datetime.datetime.now(datetime.timezone.utc)
-        judgement = self._judgement(options, now)
-        _check_fail_on(options["fail_on"], judgement)
         _check_history(options)
+        notices = self._notices(options)
+        judgement = self._judgement(options, notices, now)
+        _check_fail_on(options["fail_on"], judgement)
         record_dirs = [Path(folder).absolute() for folder in options["record_dir"]]
         targets = _targets(options["output_dir"], options["formats"], record_dirs)
         report = _assembled(_record_store.find(record_dirs), options["hosts"], now, judgement)
         if not report.lines:
             raise ActionError(_nothing_to_report(record_dirs, report), problems=_problems(report))
         report = judgement.with_fleet(report, options["seats"])
-        report, remembered = self._over_time(report, options, now)
+        report, remembered = self._over_time(report, options, notices, now)
         if "table" in options["formats"]:
             self._show(report, targets.get("table"))
         written = self._write(report, targets)
@@ -101,7 +104,20 @@ class ActionModule(LivepatchAction):
             "problems": _problems(report),
         }
 
-    def _judgement(self, options: dict[str, t.Any], now: datetime.datetime) -> _report_rules.Judgement:
+    def _notices(self, options: dict[str, t.Any]) -> list[Notice] | None:
+        if options["notices"] is None:
+            return None
+        try:
+            notices, unreadable = _notices.notices_from(Path(options["notices"]))
+        except _notices.NoticesUnusableError as error:
+            raise ActionError(str(error)) from error
+        for problem in unreadable[:_NAMED_IN_FAILURE]:
+            self._display.warning(f"A notice cannot be used as a whole: {visible(problem)}")
+        return notices
+
+    def _judgement(
+        self, options: dict[str, t.Any], notices: list[Notice] | None, now: datetime.datetime
+    ) -> _report_rules.Judgement:
         """The rules of the task. Without the library for them, a report that nobody asked for rules has none."""
         asked_for = (
             options["rules"] != _report_rules.DEFAULT
@@ -111,7 +127,8 @@ class ActionModule(LivepatchAction):
         )
         try:
             rules = _report_rules.load_rules(options["rules"], options["closed_cves"])
-            return _report_rules.Judgement(rules, now)
+            by_notices = _notices.FixesByNotices(notices, options["closed_cves"]) if notices else None
+            return _report_rules.Judgement(rules, now, by_notices)
         except MissingLibraryError as error:
             if asked_for:
                 raise ActionError(f"The rules cannot be used: {error}") from error
@@ -120,7 +137,9 @@ class ActionModule(LivepatchAction):
         except RuleError as error:
             raise ActionError(f"The rules cannot be used. {error}") from error
 
-    def _over_time(self, report: Report, options: dict[str, t.Any], now: datetime.datetime) -> tuple[Report, bool]:
+    def _over_time(
+        self, report: Report, options: dict[str, t.Any], notices: list[Notice] | None, now: datetime.datetime
+    ) -> tuple[Report, bool]:
         """The report with its history, and whether the history has anything new. In check mode nothing is kept."""
         if options["history"] is None:
             return report, False
@@ -129,14 +148,9 @@ class ActionModule(LivepatchAction):
 
         path = Path(options["history"]).absolute()
         try:
-            notices = None
-            if options["notices"] is not None:
-                notices, unreadable = _report_history.notices_from(Path(options["notices"]))
-                for problem in unreadable[:_NAMED_IN_FAILURE]:
-                    self._display.warning(f"A notice cannot be used as a whole: {visible(problem)}")
             remembered = not self.check_mode and _report_history.keep(report, path, options["retention"], now)
             history = _report_history.told(path, notices, now)
-        except (_history_store.HistoryError, _report_history.NoticesUnusableError) as error:
+        except _history_store.HistoryError as error:
             raise ActionError(str(error)) from error
         return dataclasses.replace(report, history=history), remembered
 
@@ -226,9 +240,13 @@ def _check_fail_on(names: list[str], judgement: _report_rules.Judgement) -> None
 
 
 def _check_history(options: dict[str, t.Any]) -> None:
-    for name in ("retention", "notices"):
-        if options[name] is not None and options["history"] is None:
-            raise ActionError(f"{name} is about the history, and there is none. Name its file with the option history.")
+    if options["retention"] is not None and options["history"] is None:
+        raise ActionError("retention is about the history, and there is none. Name its file with the option history.")
+    if options["notices"] is not None and options["history"] is None and not options["closed_cves"]:
+        raise ActionError(
+            "notices are about the history and closed_cves, and there is neither. Name the file of the history with "
+            "the option history, or vulnerabilities with closed_cves."
+        )
     if options["retention"] is not None and options["retention"] < 1:
         raise ActionError(f"retention is {options['retention']}; it must be at least 1 day.")
 

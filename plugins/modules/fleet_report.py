@@ -97,6 +97,9 @@ options:
     description:
       - CVEs that must be closed on every host by its live patch. Each is a rule of severity V(error) with the number
         of the CVE as its id.
+      - A client says which CVEs its patch closes, and those of the first years do not. With O(notices), a CVE also
+        counts as closed where they show it for the kernel and the patch of a host that is V(protected), or for a kernel
+        that has the fix itself, unless the client says that it is open.
     type: list
     elements: str
     default: []
@@ -131,7 +134,8 @@ options:
   notices:
     description:
       - Livepatch Security Notices on the controller, in the form of OSV, as a folder, an archive or a file. With them
-        the report tells for how long hosts of the O(history) were exposed to which vulnerabilities.
+        the report tells for how long hosts of the O(history) were exposed to which vulnerabilities, and O(closed_cves)
+        rests on more than what clients say.
       - A host is exposed from the publication of a notice that is for its kernel until the first record that shows it
         V(protected) by a patch, or a kernel, that closes the notice.
       - A vulnerability that the first record of a host already shows as closed, and that was published before, is only

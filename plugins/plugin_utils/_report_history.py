@@ -9,12 +9,7 @@ import datetime
 import functools
 from pathlib import Path
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.notice_files import read_notices
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.notices import (
-    Kernel,
-    Notice,
-    NoticeError,
-)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.notices import Kernel, Notice
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import history as _history
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _history_store
@@ -23,22 +18,6 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _MICROSECOND = datetime.timedelta(microseconds=1)
 _CLOSED = ("patched", "in_kernel")
 _REMEMBERED = 4096  # kinds of hosts
-
-
-class NoticesUnusableError(Exception):
-    """The notices cannot be read. The message says where, why and what to do."""
-
-
-def notices_from(path: Path) -> tuple[list[Notice], list[str]]:
-    """Read notices from a folder, an archive or a file, and say what of it cannot be used."""
-    try:
-        found = read_notices(path)
-    except (OSError, NoticeError) as error:
-        raise NoticesUnusableError(
-            f"The notices in {path} cannot be read: {error}. Name a folder, an archive or a file with notices of "
-            "Livepatch in the form of OSV, as Ubuntu publishes them."
-        ) from error
-    return found.notices, [f"{each.name}: {each.reason}" for each in found.unreadable]
 
 
 def keep(report: Report, path: Path, retention: int | None, now: datetime.datetime) -> bool:

@@ -22,6 +22,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rul
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import report as _report
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._notices import FixesByNotices
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._yaml_with_lines import YamlError, read_yaml
 
 DEFAULT = "default"
@@ -47,17 +48,21 @@ def load_rules(wanted: object, closed_cves: t.Sequence[str]) -> list[Rule]:
 
 
 class Judgement:
-    """Rules, held against the hosts of a report at one time (UTC)."""
+    """Rules, held against the hosts of a report at one time (UTC), with what notices say of them if there are any."""
 
-    def __init__(self, rules: t.Sequence[Rule], now: datetime.datetime) -> None:
+    def __init__(
+        self, rules: t.Sequence[Rule], now: datetime.datetime, by_notices: FixesByNotices | None = None
+    ) -> None:
         self._set = RuleSet(rules)
+        self._by_notices = by_notices
         self._now = now
         self.rules = tuple(
             _report.Rule(rule.id, rule.severity, described(rule), rule.remedy, rule.scope == "fleet") for rule in rules
         )
 
     def of_record(self, record: Record) -> tuple[_report.Finding, ...]:
-        return self._set.broken_by_host(record, host_facts(record, self._now))
+        seen = record if self._by_notices is None else self._by_notices.applied(record)
+        return self._set.broken_by_host(seen, host_facts(record, self._now))
 
     def of_unreachable(self, document: dict[str, t.Any]) -> tuple[_report.Finding, ...]:
         return self._set.broken_by_host(document, facts_of_unreachable(document, self._now))

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _record_store
 from tests.integration.conftest import Ansible
 from tests.lab import Fleet
 from tests.unit.notices import affected, notice
+from tests.unit.records import make_record
 
 MODULE = "kernelops.livepatch.notice_info"
 KERNEL = "4.4.0-168.197-generic"
@@ -199,3 +201,35 @@ def test_what_is_no_source_is_a_failure_that_names_it(ansible: Ansible, tmp_path
         assert (result["kind"], result["error_id"]) == ("ignored", error_id)
         assert message in result["msg"]
         assert result["remedy"]
+
+
+# --- notices and the report
+
+
+def test_the_report_knows_from_notices_what_clients_do_not_say(ansible: Ansible, tmp_path: Path) -> None:
+    cve = "CVE-2031-1001"
+    silent: t.Any = {**make_record("silent")["patch"], "version": "101.1", "fixes": []}
+    records = {
+        "silent": make_record("silent", patch=silent),
+        "stale": make_record("stale", "stale", patch=silent),
+        "older": make_record("older", patch={**silent, "version": "100.1"}),
+        "says-open": make_record("says-open", patch={**silent, "fixes": [{"cve": cve, "patched": False}]}),
+        "says-closed": make_record(
+            "says-closed", patch={**silent, "version": "9", "fixes": [{"cve": cve, "patched": True}]}
+        ),
+        "new-kernel": make_record("new-kernel", patch={**silent, "version": None}),
+    }
+    records["new-kernel"]["system"]["kernel"]["full"] = "4.4.0-200.232-generic"
+    for record in records.values():
+        _record_store.store(tmp_path / "records", record)
+    (tmp_path / "lsn.json").write_text(json.dumps(notice()), encoding="utf-8")
+    options = {"record_dir": str(tmp_path / "records"), "closed_cves": [cve]}
+    module = "kernelops.livepatch.fleet_report"
+    without = ansible.task(module, "localhost", **options).result("localhost")
+    assert set(without["hosts_by_rule"][cve]) == set(records) - {"says-closed"}
+    with_notices = ansible.task(module, "localhost", **options, notices=str(tmp_path / "lsn.json")).result("localhost")
+    assert set(with_notices["hosts_by_rule"][cve]) == {"stale", "older", "says-open"}
+    needless = ansible.task(
+        module, "localhost", record_dir=str(tmp_path / "records"), notices=str(tmp_path / "lsn.json")
+    )
+    assert "there is neither" in needless.result("localhost")["msg"]

@@ -197,6 +197,19 @@ def test_a_patch_closes_the_vulnerabilities_of_every_notice_up_to_it() -> None:
     assert notices.closed_cves(published, Kernel(KERNEL), None) == []
 
 
+def test_a_vulnerability_is_settled_when_no_notice_on_it_is_open() -> None:
+    published = [
+        parsed(notice("0100-1", affected(version="100"), upstream=["CVE-2031-1001", "CVE-2031-1002"])),
+        parsed(notice("0101-1", affected(version="101"), upstream=["CVE-2031-1002"])),
+        parsed(notice("0102-1", affected(version="102", fixed="4.4.0-100.1"), upstream=["CVE-2031-1003"])),
+        parsed(notice("0103-1", affected(r"lkp_Ubuntu_5_4_0[_|\d]+_generic_(\d+)", "1"), upstream=["CVE-2031-1004"])),
+    ]
+    kernel = Kernel(KERNEL)
+    assert notices.settled_cves(published, kernel, None) == {"CVE-2031-1003"}
+    assert notices.settled_cves(published, kernel, "100.1") == {"CVE-2031-1001", "CVE-2031-1003"}
+    assert notices.settled_cves(published, kernel, "101.1") == {"CVE-2031-1001", "CVE-2031-1002", "CVE-2031-1003"}
+
+
 @pytest.mark.parametrize(
     "name", ["", "generic", "4.4.0", "4.4.0-168", "x" * 200, "4.4.0-168.197-generic\n", "4.4.0-1-ä"]
 )

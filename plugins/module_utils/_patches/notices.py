@@ -145,6 +145,20 @@ def closed_cves(notices: c.Iterable[Notice], kernel: Kernel, patch_version: str 
     return sorted({cve for one in notices if one.standing(kernel, patch_version) == "patched" for cve in one.cves})
 
 
+def settled_cves(notices: c.Iterable[Notice], kernel: Kernel, patch_version: str | None) -> frozenset[str]:
+    """The vulnerabilities that are closed on this kernel, by the live patch or by itself, as far as notices tell.
+
+    One that is in several notices is closed when none of them is open.
+    """
+    settled: set[str] = set()
+    still_open: set[str] = set()
+    for notice in notices:
+        standing = notice.standing(kernel, patch_version)
+        if standing is not None:
+            (still_open if standing == "open" else settled).update(notice.cves)
+    return frozenset(settled - still_open)
+
+
 def parse_notice(document: object) -> Notice | None:
     """Read a document of OSV; ``None`` when it is no notice of Livepatch, or was withdrawn. Raises `NoticeError`."""
     if not isinstance(document, dict):
