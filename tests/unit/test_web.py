@@ -206,3 +206,10 @@ def test_no_password_of_an_address_is_in_a_message(lab: Lab) -> None:
         with pytest.raises(ServerError) as refused:
             client(retries=0).read(address.replace("localhost", "user:made-up@localhost"), 1000)
         assert "made-up" not in str(refused.value)
+
+
+def test_without_the_library_only_addresses_are_out_of_reach(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "_MISSING", ImportError("No module named 'requests'"))
+    without = client()
+    with pytest.raises(web.FatalServerError, match="needs the Python package requests"):
+        without.read(lab.http, 1000)

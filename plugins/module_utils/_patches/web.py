@@ -83,8 +83,6 @@ class Web:
         sleep: c.Callable[[float], object] = time.sleep,
         clock: c.Callable[[], float] = time.monotonic,
     ) -> None:
-        if _MISSING is not None:
-            raise ServerError(f"fetching needs the Python package requests: {_MISSING}") from _MISSING
         self._options = options
         self._sleep = sleep
         self._clock = clock
@@ -159,6 +157,8 @@ class Web:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _get(self, url: str, headers: dict[str, str]) -> requests.Response:
+        if _MISSING is not None:
+            raise FatalServerError(f"fetching needs the Python package requests: {_MISSING}") from _MISSING
         try:
             # Given with the request, since a variable of the environment would come before the session's own.
             response = self._session().get(
