@@ -42,6 +42,7 @@ ELSEWHERE = {
     "ansible-builder build": "it needs a container engine; test_platforms.py lets ansible-builder make what is built",
     "ansible-playbook docs/platforms/awx/": "it needs an AWX; test_platforms.py holds the file against the playbooks",
     "ansible-navigator run": "it needs a container engine, too",
+    "ansible-rulebook": "it listens until it is ended, by a plugin of ansible.eda; test_platforms.py runs the rulebook",
     "ansible-vault create": "it opens an editor; the file that it makes lies in the folder",
     "make": "the Makefile has the target (held below), and CI runs it",
     "pip install": "requirements.txt has the names (held below), and test_release.py installs them",
