@@ -16,6 +16,7 @@ help:
 	@echo 'make unit         the unit tests'
 	@echo 'make integration  the tests that run Ansible'
 	@echo 'make docs         the documentation site, in .build/site/html'
+	@echo 'make mutation     mistakes in the code that decides, which the unit tests must notice'
 	@echo 'make bench        speed and memory, as ratios'
 	@echo 'make clean        remove what these made'
 
@@ -48,6 +49,11 @@ unit integration:
 docs:
 	@sh tests/tools/bootstrap.sh lint
 	@$(CHECKS) --session site
+
+.PHONY: mutation
+mutation:
+	@sh tests/tools/bootstrap.sh lint
+	@.build/venv/bin/nox -s mutation
 
 .PHONY: clean
 clean:

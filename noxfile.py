@@ -30,6 +30,7 @@ nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False
 
 REPORTS = trees.BUILD / "reports"
+CORE = "ansible_collections.kernelops.livepatch.plugins.module_utils"
 PYTHONS = interpreters.find()
 # The newest ansible-core that this machine can run, on the newest Python that it supports.
 NEWEST = next(core for core in reversed(interpreters.CORES) if core.pythons(PYTHONS))
@@ -169,9 +170,21 @@ def site(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST_PYTHON)
 def unit(session: nox.Session) -> None:
-    """Tests of the core and of the controller's side, without a host."""
+    """Tests of the core and of the controller's side, without a host, and how much of the core they reach."""
     install(session, ANSIBLE, "requirements.txt", "tests/requirements-tests.txt")
-    run_all(session, pytest(session, "tests/unit"), env=ansible_environment(session))
+    environment = {**ansible_environment(session), "COVERAGE_FILE": str(trees.BUILD / "coverage")}
+    measured = ["-m", "coverage", "run", "--branch", f"--source={CORE}"]
+    python, *words = pytest(session, "tests/unit")
+    run_all(session, [python, *measured, *words], env=environment)
+    if not session.posargs:
+        session.run("python", "tests/tools/core_coverage.py", env=environment)
+
+
+@nox.session(python=NEWEST_PYTHON, default=False)
+def mutation(session: nox.Session) -> None:
+    """Small mistakes in the code that decides, each of which the unit tests must notice. Takes many minutes."""
+    install(session, ANSIBLE, "requirements.txt", "tests/requirements-tests.txt", "tests/requirements-mutation.txt")
+    session.run("python", "tests/tools/mutation.py", *session.posargs, env=ansible_environment(session))
 
 
 @nox.session(python=NEWEST_PYTHON)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report import history as history_module
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import (
     Exposure,
     History,
@@ -279,3 +280,11 @@ def test_vulnerabilities_are_listed_with_how_hosts_fared_the_latest_first() -> N
             "p95_days": 3.0,
         },
     ]
+
+
+def test_more_kinds_of_courses_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_module, "_REMEMBERED", 2)
+    hosts = [(f"web{number}", [Span(at(5), at(11), NONE), Span(at(number), at(60), OLD)]) for number in range(12, 40)]
+    told = tell(hosts, at(300), NOTICES, standing)
+    closed = {each.host: each.closed_at for each in told.exposures if each.closed_at is not None}
+    assert closed == {f"web{number}": at(number) for number in range(12, 40)}

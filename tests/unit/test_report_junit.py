@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import typing as t
-from xml.etree import ElementTree
+from pathlib import Path
 
 import junitparser
 import pytest
+import xmlschema
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import junit
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Report
@@ -17,21 +18,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.text i
 from .records import make_record
 from .reports import HOSTILE, RULES, a_judged_report, a_report, hostile_record, recorded
 
-# What Jenkins' schema of the format lets an element have (jenkinsci/xunit-plugin, junit-10.xsd).
-ATTRIBUTES = {
-    "testsuites": {"name", "tests", "failures", "errors", "skipped", "time", "disabled"},
-    "testsuite": {"name", "tests", "failures", "errors", "skipped", "time", "timestamp", "hostname", "id", "package"},
-    "testcase": {"name", "classname", "time", "status", "assertions", "file", "line"},
-    "failure": {"type", "message"},
-    "skipped": {"type", "message"},
-}
-CHILDREN = {
-    "testsuites": {"testsuite"},
-    "testsuite": {"testcase"},
-    "testcase": {"failure", "skipped"},
-    "failure": set(),
-    "skipped": set(),
-}
+SUITE = '<testsuite name="x" tests="1" failures="0" errors="0">'
+SCHEMA = xmlschema.XMLSchema(str(Path(__file__).with_name("junit.xsd")))
 
 FINDINGS: list[t.Any] = [
     ("web2", ("not_protected", "it is disabled")),
@@ -48,15 +36,24 @@ DOCUMENTS: list[t.Any] = [
 
 def _parsed(report: Report) -> junitparser.JUnitXml:
     written = "".join(junit.render(report)).encode()
-    _assert_of_the_schema(ElementTree.fromstring(written))  # noqa: S314  (written by the code under test)
+    SCHEMA.validate(written.decode())
     return junitparser.JUnitXml.fromstring(written)
 
 
-def _assert_of_the_schema(element: ElementTree.Element) -> None:
-    assert set(element.attrib) <= ATTRIBUTES[element.tag]
-    for child in element:
-        assert child.tag in CHILDREN[element.tag]
-        _assert_of_the_schema(child)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '<testsuites name="x" tests="1" failures="0" errors="0"><testcase name="a" classname="b"/></testsuites>',
+        '<testsuites name="x" tests="-1" failures="0" errors="0"/>',
+        '<testsuites tests="0" failures="0" errors="0"><testsuite tests="0" failures="0" errors="0"/></testsuites>',
+        f"{SUITE}<testcase name='a' classname='b'><failure/></testcase></testsuite>",
+        f"{SUITE}<testcase name='a' classname='b'><skipped/><skipped/></testcase></testsuite>",
+        f"{SUITE}<testcase name='a'/></testsuite>",
+    ],
+)
+def test_the_schema_refuses_what_readers_would(wrong: str) -> None:
+    assert SCHEMA.is_valid(f"{SUITE}<testcase name='a' classname='b'><skipped/></testcase></testsuite>")
+    assert not SCHEMA.is_valid(wrong)
 
 
 def _outcomes(report: Report) -> dict[str, dict[str, str]]:

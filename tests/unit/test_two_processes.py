@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import FORMATS, halves
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _two_processes
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._two_processes import LostProcessError, in_two
 
@@ -82,3 +83,12 @@ def test_where_this_process_fails_the_other_is_ended(tmp_path: Path) -> None:
         in_two(work, "one", "other")
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.read_text()), 0)
+
+
+def test_formats_are_shared_out_by_how_long_they_take() -> None:
+    one, other = halves(FORMATS)
+    assert sorted([*one, *other]) == sorted(FORMATS)
+    efforts = [sum(FORMATS[name].effort for name in half) for half in (one, other)]
+    assert abs(efforts[0] - efforts[1]) <= min(layout.effort for layout in FORMATS.values())
+    assert halves(["html"]) == (["html"], [])
+    assert halves([]) == ([], [])
