@@ -232,7 +232,7 @@ summary:
     rules:
       description: How often each rule is broken. Every rule is there.
       type: dict
-      sample: {"no_answer": 1, "not_protected": 6, "patch_tampered": 0, "cloned": 2}
+      sample: {"no_answer": 1, "not_protected": 6, "not_eligible": 2, "patch_tampered": 0, "cloned": 2}
     kernels:
       description: >-
         Number of reachable hosts on each kernel, the most frequent first. A C(kernel) that is not known is null.

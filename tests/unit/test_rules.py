@@ -226,7 +226,8 @@ def test_the_number_of_a_vulnerability_is_held_to_its_form() -> None:
     [
         (make_record(), []),
         (make_record(state="tampered"), ["not_protected", "patch_tampered"]),
-        (make_record(state="ineligible"), ["not_protected"]),
+        (make_record(state="ineligible"), ["not_eligible"]),
+        (make_record(state="ineligible", collected_at="2026-01-09T07:00:00Z"), ["not_eligible"]),
         (make_record(collected_at="2026-01-09T07:00:00Z"), ["not_protected"]),
         (make_record(patch__upgrade_required_by="2026-01-09"), ["upgrade_overdue"]),
         (make_record(state="end_of_life"), ["not_protected", "upgrade_overdue"]),
@@ -267,6 +268,7 @@ def test_the_default_rules_on_a_fleet() -> None:
     assert report.hosts_by_rule() == {
         "no_answer": ["db3", "web7"],
         "not_protected": ["db3", "web7"],
+        "not_eligible": [],
         "patch_tampered": [],
         "upgrade_overdue": [],
         "upgrade_soon": [],
