@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import typing as t
 
@@ -234,3 +235,88 @@ def test_the_record_writes_down_what_is_known() -> None:
     assert bare["client"]["enabled"] is False
     assert bare["client"]["server"] is None
     assert bare["patch"]["state"] is None
+
+
+# --- where one state ends and the next begins ---
+
+
+def reasons(facts: HostFacts) -> dict[str, str]:
+    """All reasons with their messages."""
+    return {each["id"]: each["message"] for each in record_of(facts)["assessment"]["reasons"]}
+
+
+SECOND = datetime.timedelta(seconds=1)
+HOUR = 60 * MINUTE
+
+
+@pytest.mark.parametrize(("late", "state"), [(0 * SECOND, "applying"), (SECOND, "failed")])
+def test_the_grace_after_boot_includes_its_end(late: datetime.timedelta, state: str) -> None:
+    facts = a_host(uptime=LAUNCH.check_grace + late, **client(check_state="check-failed"))
+    assert judge(facts)[0] == state
+
+
+@pytest.mark.parametrize(
+    ("age", "told"),
+    [
+        (LAUNCH.stale_after, None),
+        (LAUNCH.stale_after + SECOND, "24 hours ago"),
+        (30 * HOUR, "30 hours ago"),
+        (30 * HOUR - SECOND, "29 hours ago"),
+        (47 * HOUR, "47 hours ago"),
+        (2 * DAY, "2 days ago"),
+        (5 * DAY, "5 days ago"),
+    ],
+)
+def test_a_check_is_old_after_a_day_and_how_old_is_told(age: datetime.timedelta, told: str | None) -> None:
+    facts = a_host(**client(last_check=NOW - age))
+    assert judge(facts)[0] == ("protected" if told is None else "stale")
+    assert told is None or told in reasons(facts)["check_too_old"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "counts"),
+    [
+        (client(patch_state="unapplied"), True),
+        (client(patch_state="unapplied", patch_version="114.1"), True),
+        (client(), True),
+        (client(patch_version="114.1"), False),
+        ({"kernel": dataclasses.replace(a_kernel(), full=None), **client(patch_state="unapplied")}, True),
+        ({"kernel": a_kernel("4.4.0-168-generic", "197"), **client(patch_state="unapplied")}, False),
+    ],
+)
+def test_which_crash_locks_count(changes: dict[str, t.Any], counts: bool) -> None:
+    assert ("crash_lock" in reasons(a_host(crash_locks=(LOCK,), **changes))) is counts
+
+
+def test_a_protected_host_has_no_reason_but_its_own() -> None:
+    assert list(reasons(a_host())) == ["applied"]
+    assert list(reasons(a_host(desktop=True))) == ["applied"]
+    refused = Reach("https://livepatch.canonical.com", by_proxy=False, tool="curl", outcome="refused", detail="")
+    assert list(reasons(a_host(reach=refused))) == ["applied", "network"]
+
+
+@pytest.mark.parametrize(
+    ("said", "state"), [("4.4.0-210.242-generic", "protected"), (None, "protected"), ("4.4.0-1.1-generic", "unknown")]
+)
+def test_nothing_to_apply_is_good_for_the_kernel_that_runs(said: str | None, state: str) -> None:
+    nothing = client(patch_state="nothing-to-apply", patch_version=None, kernel=said)
+    assert judge(a_host(patches=(), **nothing))[0] == state
+
+
+def test_what_is_unknown_is_told_with_the_clients_words() -> None:
+    denied, strange = a_host(**error("permission_denied")), a_host(**error("unreadable_output"))
+    assert reasons(denied)["permission_denied"] == "the client answers only root here"
+    assert reasons(strange)["unreadable_output"].endswith("could not be understood: as it was said")
+    words = reasons(a_host(**client(patch_state="perhaps")))["client_words_unknown"]
+    assert words.startswith("the client says checked, perhaps, supported, which")
+    silent = reasons(a_host(**client(check_state=None, patch_state=None, supported=None)))
+    assert silent["client_words_unknown"].startswith("the client says nothing, which")
+    assert "answer_cut_short" not in reasons(strange)
+    assert "answer_cut_short" in reasons(dataclasses.replace(strange, complete=False))
+
+
+@pytest.mark.parametrize(("left", "told"), [(-1, False), (0, True), (1, True)])
+def test_a_date_that_has_passed_is_not_soon(left: int, told: bool) -> None:
+    facts = a_host(patches=(a_patch(taint="OEK"),), **client(upgrade_required_by=NOW.date() + left * DAY))
+    assert judge(facts)[0] == "tampered"
+    assert ("upgrade_due_soon" in reasons(facts)) is told

@@ -283,3 +283,69 @@ def test_old_kernels_are_warned_of_where_the_policy_has_a_limit() -> None:
     young = a_host(now=datetime.datetime(2021, 9, 1, tzinfo=datetime.timezone.utc))
     assert check(young, "kernel_age", policy=CURRENT)["status"] == "pass"
     assert "kernel_age" not in [item["id"] for item in assess_eligibility(old, LAUNCH)["checks"]]
+
+
+# --- where one state ends and the next begins ---
+
+
+@pytest.mark.parametrize(("days", "status"), [(425, "pass"), (426, "warn")])
+def test_months_of_a_kernel_are_counted_by_days(days: int, status: str) -> None:
+    built = a_kernel().build_date
+    assert built is not None
+    told = check(a_host(now=built + datetime.timedelta(days)), "kernel_age", policy=CURRENT)
+    assert told["status"] == status
+
+
+def test_without_a_date_no_age_of_a_kernel_is_told() -> None:
+    undated = dataclasses.replace(a_kernel(), build_date=None)
+    for facts in (a_host(now=None), a_host(kernel=undated)):
+        assert "kernel_age" not in [item["id"] for item in assess_eligibility(facts, CURRENT)["checks"]]
+
+
+@pytest.mark.parametrize(("built", "status"), [((2021, 3, 31, 23, 59, 59), "fail"), ((2021, 4, 1, 0, 0, 0), "pass")])
+def test_kernels_carry_the_key_since_april_2021(built: tuple[int, ...], status: str) -> None:
+    moment = datetime.datetime(*built, tzinfo=datetime.timezone.utc)  # type: ignore[misc,arg-type]  # six numbers
+    kernel = dataclasses.replace(a_kernel(), build_date=moment)
+    facts = a_host(secure_boot=True, carried_keys=(), kernel=kernel)
+    assert check(facts, "secure_boot")["status"] == status
+
+
+def test_ubuntu_itself_is_no_derivative_of_ubuntu() -> None:
+    assert "derivative" not in check(a_host(**os_release(ID_LIKE="ubuntu")), "distribution")["message"]
+
+
+@pytest.mark.parametrize(("root", "found"), [(True, "root"), (False, "not root"), (None, None)])
+def test_who_looked_is_told(root: bool | None, found: str | None) -> None:
+    assert check(a_host(root=root), "privileges")["found"] == found
+
+
+@pytest.mark.parametrize(
+    ("outcome", "found", "words", "remedy"),
+    [
+        ("no_tool", None, "no curl, wget, openssl or bash", "install curl"),
+        ("unclear", None, "curl gave no clear answer", "install curl"),
+        ("untrusted", "certificate not trusted", "certificate not trusted (curl): why", "ca-certs"),
+        ("refused", "not reached", "not reached (curl): why", "open port 443"),
+    ],
+)
+def test_what_is_wrong_with_the_way_to_the_server_is_told(
+    outcome: str, found: str | None, words: str, remedy: str
+) -> None:
+    told = check(without_client(reach=reach(outcome, detail="why")), "network")
+    assert told["found"] == found
+    assert words in told["message"]
+    assert remedy in (told["remedy"] or "")
+    assert check(without_client(reach=reach("refused")), "network")["message"].endswith("not reached (curl)")
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"client": a_client(last_check=NOW - LAUNCH.stale_after)}, "warn"),
+        ({"client": a_client(last_check=NOW - LAUNCH.stale_after - datetime.timedelta(seconds=1))}, "fail"),
+        ({"client": a_client(last_check=None)}, "fail"),
+        ({"now": None}, "fail"),
+    ],
+)
+def test_only_a_check_of_late_outweighs_a_failed_try(changes: dict[str, t.Any], status: str) -> None:
+    assert check(a_host(reach=reach("refused"), **changes), "network")["status"] == status
