@@ -44,6 +44,7 @@ class Ansible:
 
     folder: Path
     variables: dict[str, str]
+    timeout: float = 300
 
     def environment(self, **variables: str) -> dict[str, str]:
         """The variables of a command: the tests' own ones, and nothing of Ansible from outside."""
@@ -79,7 +80,7 @@ class Ansible:
             text=True,
             errors="replace",
             check=False,
-            timeout=300,
+            timeout=self.timeout,
         )
         lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
         return Run(ended.returncode, ended.stdout, [json.loads(line) for line in lines])

@@ -29,6 +29,7 @@ def machine(virtual_machine: VirtualMachine, vm_service: Fleet) -> VirtualMachin
     """The machine without a patch and not enabled, and its server without a patch or a fault."""
     vm_service.set_faults()
     vm_service.state.remove_patches()
+    vm_service.state.set_words({})
     vm_service.set_tokens({TOKEN: {}})
     virtual_machine.reset()
     return virtual_machine
@@ -44,7 +45,7 @@ def enabled(machine: VirtualMachine) -> VirtualMachine:
 @pytest.fixture
 def ansible(tmp_path: Path, virtual_machine: VirtualMachine) -> Ansible:
     """Ansible with the machine as its inventory."""
-    return Ansible(tmp_path, {"ANSIBLE_INVENTORY": str(virtual_machine.inventory)})
+    return Ansible(tmp_path, {"ANSIBLE_INVENTORY": str(virtual_machine.inventory)}, timeout=1200)
 
 
 def result(run: Run) -> dict[str, t.Any]:
@@ -62,6 +63,23 @@ def record(ansible: Ansible, machine: VirtualMachine, **options: t.Any) -> dict[
     }
     run = ansible.task("kernelops.livepatch.patch_info", NAME, **{**terms, **options})
     return t.cast("dict[str, t.Any]", result(run)["record"])
+
+
+def patch(ansible: Ansible, machine: VirtualMachine, *words: str, **options: t.Any) -> Run:
+    """A run of the module `patch` by somebody who trusts the lab's key."""
+    terms = {"policy": str(POLICY), "network": False, "trusted_certificates": [str(machine.image.certificate())]}
+    return ansible.task("kernelops.livepatch.patch", NAME, *words, **{**terms, **options})
+
+
+def failure(run: Run) -> dict[str, t.Any]:
+    """What the task that failed returned."""
+    assert run.code == 2, run.output
+    return run.result(NAME)
+
+
+def inserted(machine: VirtualMachine) -> list[str]:
+    """The patches in the kernel, and what its log says of any since the machine was put in order."""
+    return machine.read("ls /sys/kernel/livepatch; dmesg | grep -e lkp_ || true").splitlines()
 
 
 def reasons(found: dict[str, t.Any]) -> list[str]:
@@ -167,3 +185,80 @@ def test_a_patch_that_a_sleeping_task_holds_up_is_in_transition(ansible: Ansible
     machine.read("echo wake >/proc/lab_nap && sleep 3")
     (loaded,) = record(ansible, machine)["kernel_patches"]
     assert (loaded["enabled"], loaded["transition"]) == (True, False)
+
+
+def test_patch_applies_what_is_published_and_then_what_replaces_it(
+    ansible: Ansible, enabled: VirtualMachine, vm_service: Fleet
+) -> None:
+    cmdline = enabled.read("cat /proc/cmdline")
+    vm_service.add_patch(*enabled.archive("1.1"), fixes=FIXES)
+    result(patch(ansible, enabled, "--check"))
+    assert enabled.read("cat /proc/cmdline") == cmdline, "check mode changes nothing"
+
+    first = result(patch(ansible, enabled))
+    assert (first["changed"], first["version"]) == (True, "1.1")
+    assert enabled.read("cat /proc/cmdline") == patched_text("1.1")
+    assert first["record"]["assessment"]["state"] == "protected", first["record"]["assessment"]
+    (loaded,) = first["record"]["kernel_patches"]
+    assert (loaded["verification"]["level"], loaded["verification"]["signer"]) == ("file", SIGNER)
+    assert loaded["build_id"] == built_build_id(enabled, "1.1") is not None
+
+    assert result(patch(ansible, enabled))["changed"] is False
+
+    vm_service.add_patch(*enabled.archive("2.1"), fixes=FIXES)
+    second = result(patch(ansible, enabled))
+    assert (second["changed"], second["previous_version"], second["version"]) == (True, "1.1", "2.1")
+    assert enabled.read("cat /proc/cmdline") == patched_text("2.1")
+    (loaded,) = second["record"]["kernel_patches"]
+    assert loaded["build_id"] == built_build_id(enabled, "2.1") is not None
+    assert second["record"]["assessment"]["state"] == "protected"
+
+
+@pytest.mark.parametrize("fault", ["wrong hash", "cut off", "truncated archive"])
+def test_what_is_damaged_on_its_way_never_reaches_the_kernel(
+    ansible: Ansible, enabled: VirtualMachine, vm_service: Fleet, fault: str
+) -> None:
+    name, archive = enabled.archive("1.1")
+    vm_service.add_patch(name, archive[: len(archive) // 2] if fault == "truncated archive" else archive)
+    if fault == "wrong hash":
+        vm_service.set_faults(hash=True)
+    elif fault == "cut off":
+        vm_service.set_faults(path="/v1/patches/", cut=1000)
+    enabled.read("dmesg --clear")
+    failed = failure(patch(ansible, enabled, timeout=60))
+    assert failed["changed"] is False
+    assert failed["record"]["kernel_patches"] == []
+    assert any("/v1/patches/" in request["path"] for request in vm_service.requests()), "it was fetched"
+    assert inserted(enabled) == []
+    assert not enabled.read("cat /proc/cmdline").startswith("live patch")
+
+
+@pytest.mark.parametrize(("signer", "reason"), [("stranger", "wrong_signer"), ("unsigned", "signature_failed")])
+def test_patch_fails_where_a_client_inserts_what_is_not_signed_by_the_key(
+    ansible: Ansible, enabled: VirtualMachine, vm_service: Fleet, signer: str, reason: str
+) -> None:
+    without_checks(enabled)
+    vm_service.add_patch(*enabled.archive("1.1", signer))
+    failed = failure(patch(ansible, enabled))
+    assert enabled.read("cat /proc/cmdline") == patched_text("1.1"), "the kernel itself takes it"
+    assert (failed["changed"], failed["record"]["assessment"]["state"]) == (True, "tampered")
+    assert reasons(failed["record"]) == [reason]
+
+
+def test_a_task_that_holds_up_a_transition_is_named_and_can_be_waited_for(
+    ansible: Ansible, enabled: VirtualMachine, vm_service: Fleet
+) -> None:
+    # A program under a name of its own: what is reported must be this one and no other.
+    enabled.read("cp /bin/cat /root/late-sleeper; /root/late-sleeper /proc/lab_nap >/dev/null 2>&1 & sleep 1")
+    vm_service.add_patch(*enabled.archive("3.1"))
+    stalled = failure(patch(ansible, enabled, timeout=45))
+    assert "late-sleeper" in stalled["msg"]
+    assert [task["name"] for task in stalled["tasks"]] == ["late-sleeper"]
+    assert [loaded["transition"] for loaded in stalled["record"]["kernel_patches"]] == [True]
+    assert stalled["record"]["assessment"]["state"] == "applying"
+
+    enabled.read("echo wake >/proc/lab_nap && sleep 3")
+    ended = result(patch(ansible, enabled))
+    assert (ended["version"], ended["tasks"]) == ("3.1", [])
+    assert ended["record"]["assessment"]["state"] == "protected", ended["record"]["assessment"]
+    assert enabled.read("cat /proc/cmdline") == patched_text("3.1")

@@ -90,7 +90,7 @@ class VirtualMachine:
         known = f"UserKnownHostsFile={self.folder}/known_hosts"
         return ["-F", "none", "-o", known, "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=8"]
 
-    def run(self, line: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(self, line: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a line as root, by the machine's own `sh`."""
         return subprocess.run(
             [*self._login, "/bin/sh -c " + shlex.quote(line)],
@@ -101,7 +101,7 @@ class VirtualMachine:
             check=False,
         )
 
-    def read(self, line: str, timeout: float = 120) -> str:
+    def read(self, line: str, timeout: float = 300) -> str:
         """What a line that must succeed prints, without the end of its last line."""
         ended = self.run(line, timeout)
         if ended.returncode != 0:
@@ -111,7 +111,7 @@ class VirtualMachine:
     def write(self, path: str, content: bytes) -> None:
         """Write a file in the machine."""
         line = f"mkdir -p {shlex.quote(str(Path(path).parent))} && cat >{shlex.quote(path)}"
-        subprocess.run([*self._login, line], input=content, capture_output=True, timeout=120, check=True)
+        subprocess.run([*self._login, line], input=content, capture_output=True, timeout=300, check=True)
 
     @property
     def login(self) -> str:
