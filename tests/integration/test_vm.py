@@ -262,3 +262,40 @@ def test_a_task_that_holds_up_a_transition_is_named_and_can_be_waited_for(
     assert (ended["version"], ended["tasks"]) == ("3.1", [])
     assert ended["record"]["assessment"]["state"] == "protected", ended["record"]["assessment"]
     assert enabled.read("cat /proc/cmdline") == patched_text("3.1")
+
+
+def test_a_kernel_that_only_an_upgrade_helps_is_upgraded_rebooted_and_patched(
+    ansible: Ansible, enabled: VirtualMachine, vm_service: Fleet
+) -> None:
+    """The last test: from here on the machine runs its newer kernel."""
+    older, newer = enabled.image.kernels
+    boot_id = enabled.read("cat /proc/sys/kernel/random/boot_id")
+    vm_service.state.set_words({older.full: "kernel-upgrade-required"})
+    enabled.read(f"apt-get -q update && {CLIENT} refresh")
+    assert record(ansible, enabled)["assessment"]["state"] == "upgrade_required"
+    assert enabled.run(f"test -e /boot/vmlinuz-{newer.release}").returncode == 1
+
+    terms = {"livepatch_policy": str(POLICY), "livepatch_network": False}
+    run = ansible.playbook("kernelops.livepatch.upgrade", **terms)
+    assert run.code == 0, run.output
+    assert enabled.read("uname -r") == newer.release
+    later_boot_id = enabled.read("cat /proc/sys/kernel/random/boot_id")
+    assert later_boot_id != boot_id
+    installed = enabled.read(f"dpkg-query -W -f '${{Status}} ${{Version}}' linux-image-{newer.release}")
+    assert installed == f"install ok installed {newer.package_version}"
+
+    vm_service.add_patch(*enabled.archive("1.1"), fixes=FIXES)
+    patched = result(patch(ansible, enabled))
+    assert (patched["changed"], patched["version"]) == (True, "1.1")
+    assert enabled.read("cat /proc/cmdline") == patched_text("1.1")
+    assert patched["record"]["system"]["kernel"]["full"] == newer.full
+    assert patched["record"]["assessment"]["state"] == "protected", patched["record"]["assessment"]
+    (loaded,) = patched["record"]["kernel_patches"]
+    assert loaded["verification"]["level"] == "file"
+    assert loaded["build_id"] == built_build_id(enabled, "1.1") is not None
+
+    again = ansible.playbook("kernelops.livepatch.upgrade", **terms)
+    assert again.code == 0, again.output
+    assert enabled.read("cat /proc/sys/kernel/random/boot_id") == later_boot_id, (
+        "a host that needs none is not rebooted"
+    )

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The machine while it runs: an emulator with a copy of the disk that lasts as long as the emulator does."""
+"""The machine while it runs: an emulator with a copy of the disk that outlasts every reboot."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -174,14 +175,16 @@ def running_machine(server: str | None = None, certificate: Path | None = None) 
         (folder / "known_hosts").write_text(f"[127.0.0.1]:{machine.port} {image.host_key}", encoding="utf-8")
         inventory = {"all": {"hosts": {NAME: machine.variables}}}
         machine.inventory.write_text(json.dumps(inventory), encoding="utf-8")
+        subprocess.run(
+            ["cp", "--sparse=always", "--reflink=auto", str(image.disk), str(folder / "disk.img")], check=True
+        )
         process = _start(machine)
         try:
             if certificate is not None:
                 machine.write("/etc/ssl/certs/ca-certificates.crt", certificate.read_bytes())
             yield machine
         finally:
-            process.kill()
-            process.wait()
+            _end(process)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -210,11 +213,9 @@ def _start(machine: VirtualMachine) -> subprocess.Popen[bytes]:
                 if accelerator == "kvm" and silent and time.monotonic() - started > _KVM_SECONDS:
                     break
         except BaseException:
-            process.kill()
-            process.wait()
+            _end(process)
             raise
-        process.kill()
-        process.wait()
+        _end(process)
     said = "".join(
         path.read_text(encoding="utf-8", errors="replace")[-2000:]
         for path in (machine.folder / "emulator.log", console)
@@ -223,19 +224,30 @@ def _start(machine: VirtualMachine) -> subprocess.Popen[bytes]:
     raise RuntimeError(f"the virtual machine did not start. What it said last:\n{said}")
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the emulator and what starts it again."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 def _emulator(machine: VirtualMachine, accelerator: str) -> list[str]:
-    """The command that emulates the machine. It ends when the process that started it does."""
+    """The command that emulates the machine, and does so again after each reboot.
+
+    A reboot within one emulator can take minutes: where it has translated code, every byte that the boot loader writes
+    costs it a search. Both processes end when the one that started them does.
+    """
     network = f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{machine.port}-:22"
     if machine.server is not None:
         port = machine.server.rpartition(":")[2].strip("/")
         network += f",guestfwd=tcp:{_SERVER_ADDRESS}:{port}-cmd:busybox nc 127.0.0.1 {port}"
+    mortal = ("setpriv", "--pdeathsig", "KILL", "--")
     return [
-        *("setpriv", "--pdeathsig", "KILL", "--"),
-        *(_EMULATOR, "-accel", accelerator, "-cpu", "host" if accelerator == "kvm" else "max"),
+        *(*mortal, "sh", "-c", 'while "$@"; do :; done', "sh", *mortal),
+        *(_EMULATOR, "-no-reboot", "-accel", accelerator, "-cpu", "host" if accelerator == "kvm" else "max"),
         *("-m", str(_MEMORY_MB), "-display", "none", "-monitor", "none"),
-        *("-serial", f"file:{machine.folder}/console.log"),
-        # What is written stays as long as this process runs, over every reboot, and is then gone.
-        *("-drive", f"file={machine.image.disk},format=raw,if=virtio,snapshot=on,cache=unsafe"),
+        *("-chardev", f"file,id=console,path={machine.folder}/console.log,append=on", "-serial", "chardev:console"),
+        *("-drive", f"file={machine.folder}/disk.img,format=raw,if=virtio,cache=unsafe"),
         *("-netdev", network, "-device", "virtio-net-pci,netdev=net"),
     ]
 
