@@ -31,7 +31,8 @@ _EMULATOR = "qemu-system-x86_64"
 _TOOLS = (_EMULATOR, "busybox", "setpriv", "ssh")
 _MEMORY_MB = 768
 _SERVER_ADDRESS = "10.0.2.100"
-_BOOT_SECONDS = 240
+_BOOT_SECONDS = 600
+_GREETING_SECONDS = 20
 # With working hardware virtualisation the kernel speaks within two seconds; where it does not work, never.
 _KVM_SECONDS = 6
 
@@ -206,12 +207,12 @@ def _start(machine: VirtualMachine) -> subprocess.Popen[bytes]:
         try:
             started = time.monotonic()
             while process.poll() is None and time.monotonic() - started < _BOOT_SECONDS:
-                if _answers(machine.port):
+                silent = not console.exists() or console.stat().st_size == 0
+                if silent and accelerator == "kvm" and time.monotonic() - started > _KVM_SECONDS:
+                    break
+                if not silent and _answers(machine.port):
                     return process
                 time.sleep(0.2)
-                silent = not console.exists() or console.stat().st_size == 0
-                if accelerator == "kvm" and silent and time.monotonic() - started > _KVM_SECONDS:
-                    break
         except BaseException:
             _end(process)
             raise
@@ -253,7 +254,8 @@ def _emulator(machine: VirtualMachine, accelerator: str) -> list[str]:
 
 
 def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as peer:
+    # Patience: each attempt costs the machine a process, and a busy one may need seconds to greet.
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=_GREETING_SECONDS) as peer:
         return peer.recv(4) == b"SSH-"
     return False
 
