@@ -253,6 +253,10 @@ summary:
       description: When the newest record of the report was collected (RFC 3339, UTC). Null where there is no record.
       type: str
       sample: "2026-01-10T06:02:41Z"
+    exposed_containers:
+      description: How many containers run on kernels that are not protected, where they could be counted.
+      type: int
+      sample: 12
     left_out:
       description: Number of hosts that have records in the folders and are not in O(hosts).
       type: int

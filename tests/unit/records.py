@@ -53,7 +53,7 @@ _RECORD: dict[str, t.Any] = {
         "codename": "xenial",
         "architecture": "amd64",
         "virtualization": "kvm",
-        "containers": {"docker": 2, "lxd": None, "podman": 0},
+        "containers": {"docker": 0, "lxd": None, "podman": 0},
         "machine_id_sha256": "5f" * 32,
         "secure_boot": False,
         "kernel": {

@@ -66,6 +66,20 @@ def test_a_page_begins_with_what_wants_a_person() -> None:
     )
 
 
+def test_the_containers_that_a_kernel_exposes_have_a_column_where_there_are_any() -> None:
+    counts = {"docker": 3, "lxd": 0, "podman": None}
+    page = _text(
+        a_report(
+            recorded(make_record("web1", "disabled", system__containers=counts)),
+            recorded(make_record("web2", system__containers=counts)),
+        )
+    )
+    assert "| Host | State | Exposes | Kernel |" in page
+    assert "| `web1` | disabled | 3 containers | " in page
+    assert "| `web2` | protected | `" in page
+    assert "3 containers on 1 host run on a kernel that is not protected." in page
+
+
 def test_sections_that_would_be_empty_are_left_out() -> None:
     page = _text(a_report(recorded(make_record())))
     assert "## Not protected" not in page

@@ -9,8 +9,13 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Problem, Report
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, State
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
+    Attempt,
+    Problem,
+    Recorded,
+    Report,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.table import render
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.text import width
 
@@ -76,6 +81,35 @@ def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
 def test_a_host_that_was_seen_before_says_when_and_how() -> None:
     report = a_report(recorded(make_record(state="stale")), Attempt("web1", "2026-01-11T00:00:00Z", []))
     assert "last seen 2026-01-10T06:00:00Z, stale; check that it runs" in _text(report, columns=80)
+
+
+def _exposing(host: str, state: State, docker: int | None, lxd: int | None = 0) -> Recorded:
+    counts = {"docker": docker, "lxd": lxd, "podman": 0}
+    return recorded(make_record(host, state, system__containers=counts))
+
+
+def test_the_containers_that_a_kernel_exposes_are_shown_and_sort_hosts_of_one_state() -> None:
+    report = a_report(
+        _exposing("web1", "disabled", 0),
+        _exposing("web2", "disabled", 2),
+        _exposing("web3", "disabled", 7, lxd=4),
+        _exposing("web4", "failed", None, lxd=None),
+        _exposing("web5", "protected", 90),
+        _exposing("web6", "stale", 1),
+        Attempt("web6", "2026-01-11T00:00:00Z", []),
+    )
+    lines = _text(report).splitlines()
+    assert lines[2].split()[:3] == ["HOST", "STATE", "EXPOSES"]
+    assert [line.split()[:3] for line in lines[3:9]] == [
+        ["web6", "unreachable", "1"],
+        ["web4", "failed", "-"],
+        ["web3", "disabled", "11"],
+        ["web2", "disabled", "2"],
+        ["web1", "disabled", "-"],
+        ["web5", "protected", "-"],
+    ]
+    assert "14 containers on 3 hosts run on a kernel that is not protected." in lines
+    assert report.summary()["exposed_containers"] == 14
 
 
 def test_colour_changes_nothing_but_colour() -> None:

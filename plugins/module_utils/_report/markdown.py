@@ -60,13 +60,18 @@ def prose(text: str | None) -> str:
     return _SPECIAL.sub(lambda special: _INERT[special[0]], escaped)
 
 
-def _table(lines: t.Iterable[HostLine]) -> t.Iterator[str]:
-    yield f"| {' | '.join(_HEADINGS)} |\n"
-    yield f"|{' --- |' * len(_HEADINGS)}\n"
+def _table(lines: t.Sequence[HostLine]) -> t.Iterator[str]:
+    # The column is there when there is something to say in it.
+    exposing = any(line.exposes for line in lines)
+    headings = (*_HEADINGS[:2], "Exposes", *_HEADINGS[2:]) if exposing else _HEADINGS
+    yield f"| {' | '.join(headings)} |\n"
+    yield f"|{' --- |' * len(headings)}\n"
     for line in lines:
+        exposes = [f"{line.exposes} containers" if line.exposes != 1 else "1 container"] if exposing else []
         cells = (
             code(line.host),
             line.state,
+            *exposes,
             code(line.kernel),
             code(line.patch),
             code(line.client),

@@ -15,7 +15,7 @@ import functools
 import re
 import typing as t
 
-from .._record import STATES, Fix, Reason, Record, State
+from .._record import STATES, Containers, Fix, Reason, Record, State
 from .history import History, Kind, Sighting, microseconds
 from .spool import Place, Spool, Writer
 from .text import visible
@@ -97,7 +97,8 @@ class HostLine(t.NamedTuple):
     """One host of the report. `document` is its record in the spool; an unreachable host has none.
     `release` is that of the distribution, `unpatched` are the vulnerabilities that its client says are open.
 
-    `enabled` and `machine_id_sha256` are as last seen, also of a host that is unreachable now.
+    `enabled`, `machine_id_sha256` and `containers` are as last seen, also of a host that is unreachable. The last is
+    how many containers share its kernel, null where nobody could count them.
     """
 
     host: str
@@ -114,10 +115,16 @@ class HostLine(t.NamedTuple):
     last_check: str | None = None
     enabled: bool | None = None
     machine_id_sha256: str | None = None
+    containers: int | None = None
     findings: tuple[Finding, ...] = ()
     document: Place | None = None
     release: str | None = None
     unpatched: tuple[str, ...] = ()
+
+    @property
+    def exposes(self) -> int:
+        """How many containers run on this kernel, when it is not protected."""
+        return 0 if self.state == "protected" else self.containers or 0
 
     @property
     def message(self) -> str | None:
@@ -140,7 +147,9 @@ Condensed: t.TypeAlias = "HostLine | Attempt | Problem"
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """A fleet at one time. `lines` are sorted by urgency, then by host (numbers by their value).
+    """A fleet at one time.
+
+    `lines` are sorted by urgency, then by the containers that a kernel exposes, then by host (numbers by their value).
 
     `left_out` counts hosts that have records but were not asked for. `rules` are those that it was held against;
     each line has what they found of its host, `fleet_findings` is what they found of the fleet as a whole.
@@ -245,6 +254,7 @@ class Report:
             "patch_versions": _tally("version", (line.patch for line in seen)),
             "oldest_record": min(times, key=_moment, default=None),
             "newest_record": max(times, key=_moment, default=None),
+            "exposed_containers": sum(line.exposes for line in self.lines),
             "left_out": self.left_out,
         }
 
@@ -307,7 +317,7 @@ def merge(
     lines = [
         _counted(host, recorded.get(host), attempts.get(host), unusable.get(host), judgement) for host in asked_for
     ]
-    lines.sort(key=lambda line: (_RANK[line.state], _natural(line.host), line.host))
+    lines.sort(key=lambda line: (_RANK[line.state], -line.exposes, _natural(line.host), line.host))
     left_out = sum(host not in asked_for for host in known_hosts)
     return Report(generated_at, lines, problems, left_out, spool, judgement.rules if judgement else ())
 
@@ -338,6 +348,7 @@ def _line(record: Record, place: Place, judgement: Judgement | None) -> HostLine
         last_check=record["client"]["last_check"],
         enabled=record["client"]["enabled"],
         machine_id_sha256=record["system"]["machine_id_sha256"],
+        containers=_running(record["system"]["containers"]),
         findings=judgement.of_record(record) if judgement else (),
         document=place,
         release=record["system"]["release"],
@@ -375,10 +386,16 @@ def _counted(
         last_record=LastRecord(line.collected_at, line.state) if line and line.collected_at else None,
         enabled=line.enabled if line else None,
         machine_id_sha256=line.machine_id_sha256 if line else None,
+        containers=line.containers if line else None,
     )
     if judgement is None:
         return gone
     return gone._replace(findings=judgement.of_unreachable(unreachable_document(gone)))
+
+
+def _running(containers: Containers) -> int | None:
+    counts = [count for count in (containers["docker"], containers["lxd"], containers["podman"]) if count is not None]
+    return sum(counts) if counts else None
 
 
 def _reason(identifier: str, message: str, remedy: str) -> Reason:

@@ -15,11 +15,12 @@ from .text import pad, shorten, visible, width
 FILE_WIDTH = 180
 """Columns of a table that no terminal limits."""
 
-_HEADINGS = ("HOST", "STATE", "KERNEL", "PATCH", "CLIENT", "UPGRADE BY")
-_WIDEST = (32, 16, 30, 10, 10, 20)
+_HEADINGS = ("HOST", "STATE", "EXPOSES", "KERNEL", "PATCH", "CLIENT", "UPGRADE BY")
+_WIDEST = (32, 16, 12, 30, 10, 10, 20)
 _STATE = 1
-_KERNEL = 2
-_DISPENSABLE = (4, 5)  # columns that a narrow terminal goes without, in this order
+_EXPOSES = 2  # containers on a kernel that is not protected: a column that is there when there are any
+_KERNEL = 3
+_DISPENSABLE = (5, 6)  # columns that a narrow terminal goes without, in this order
 _LAST_HEADING = "NEXT STEP"
 _ABSENT = "-"
 _GAP = "  "
@@ -73,6 +74,10 @@ def totals(report: Report) -> t.Iterator[str]:
     states = report.states()
     present = [f"{states[state]} {state}" for state in ("protected", *URGENCY[:-1]) if states[state]]
     yield f"{_count(len(report.lines), 'host')}: {', '.join(present)}." if present else "0 hosts."
+    exposing = [line.exposes for line in report.lines if line.exposes]
+    if exposing:
+        found, places = _count(sum(exposing), "container"), _count(len(exposing), "host")
+        yield f"{found} on {places} run on a kernel that is not protected."
     summary = report.summary()
     oldest, newest = summary["oldest_record"], summary["newest_record"]
     if oldest:
@@ -132,13 +137,14 @@ def _rows(report: Report, most: int | None) -> tuple[list[_Row], list[str]]:
 
 def _row(line: HostLine) -> _Row:
     upgrade_by = line.upgrade_required_by or line.support
-    cells = (line.host, line.state, line.kernel, line.patch, line.client, upgrade_by)
+    exposes = str(line.exposes) if line.exposes else ""
+    cells = (line.host, line.state, exposes, line.kernel, line.patch, line.client, upgrade_by)
     next_step = "; ".join(filter(None, (line.last_seen, line.next_step or line.message)))
     return _Row(line.state, tuple(_cell(cell) for cell in cells), _cell(next_step))
 
 
 def _group(kernel: str | None, patch: str | None, hosts: int) -> _Row:
-    cells = (_count(hosts, "host"), "protected", _cell(kernel), _cell(patch), "", "")
+    cells = (_count(hosts, "host"), "protected", _ABSENT, _cell(kernel), _cell(patch), "", "")
     return _Row("protected", cells, "")
 
 
@@ -167,6 +173,8 @@ def _fit(rows: list[_Row], columns: int) -> dict[int, int]:
         index: min(widest, max(len(heading), *(width(row.cells[index]) for row in rows)))
         for index, (heading, widest) in enumerate(zip(_HEADINGS, _WIDEST, strict=True))
     }
+    if all(row.cells[_EXPOSES] == _ABSENT for row in rows):
+        del widths[_EXPOSES]
     for index in (*_DISPENSABLE, None):
         excess = sum(widths.values()) + len(_GAP) * (len(widths) - 1) - columns
         if excess <= 0:
