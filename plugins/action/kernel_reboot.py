@@ -23,6 +23,8 @@ from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell im
 
 _SCRIPTS = ("probe", "kernel_reboot")
 _RUNTIMES = ("docker", "podman", "lxd")
+_SETTLING = 120.0
+"""Seconds in which a host that has come back may be out of reach again, as while its network is set up."""
 _BETWEEN_LOOKS = 5.0
 """Seconds between two looks at a client that has not come so far yet."""
 
@@ -90,8 +92,7 @@ class ActionModule(LivepatchAction):
             self._result["rebooted"] = True
             self._result["elapsed"] = round(time.monotonic() - begun)
         self._restore()
-        now = run_script(self, "probe", self._variables(""))
-        facts_now = read_facts(now)
+        facts_now = read_facts(self._ask("probe", self._variables(""), _SETTLING))
         if course.step == "reboot" or course.rebooted_before:
             kernel_reboot.check_kernel(facts_now.kernel.release, course.intended)
         if self._options["require_protected"] and _enabled(facts, facts_now):
@@ -113,7 +114,7 @@ class ActionModule(LivepatchAction):
 
     def _reboot(self, boot_id: str) -> None:
         """Reboot, and come back in another boot. Raises `KernelRebootError`."""
-        run_script(self, _SCRIPTS, self._variables("reboot"))
+        run_script(self, _SCRIPTS, {**self._variables("reboot"), "boot_id": boot_id})
         gone = False
 
         def ask() -> Sections | None:
@@ -127,6 +128,8 @@ class ActionModule(LivepatchAction):
             return sections
 
         time.sleep(self._options["delay"])
+        # A machine that goes down hard leaves a connection on which a command would wait for minutes.
+        _patient_shell.forget_connection(self)
         answer = _patient_shell.keep_asking(self._options["reboot_timeout"], ask)
         if answer is not None:
             self._result["boot_id"] = containers.read_boot_id(answer)
@@ -148,18 +151,21 @@ class ActionModule(LivepatchAction):
     def _restore(self) -> None:
         """Run again what ran before, then the commands that come after. Raises `KernelRebootError`."""
         variables = self._variables("restore", within=self._options["drain_timeout"])
-        sections = _patient_shell.keep_asking(
-            self._options["drain_timeout"], lambda: _patient_shell.try_script(self, _SCRIPTS, variables)
-        )
-        if sections is None:
-            raise kernel_reboot.KernelRebootError(
-                "host_did_not_return", "the host does not answer any more", "look at its console, then run again"
-            )
+        sections = self._ask(_SCRIPTS, variables, self._options["drain_timeout"])
         wanting = sections.output("wanting") or ""
         kernel_reboot.check_containers(
             containers.read_containers(wanting), sections["said"].output if "said" in sections else ""
         )
         _check_commands(sections, "post")
+
+    def _ask(self, name: str | tuple[str, ...], variables: dict[str, str], seconds: float) -> Sections:
+        """Run a script on a host that may still be coming up. Raises `KernelRebootError` when it stays silent."""
+        sections = _patient_shell.keep_asking(seconds, lambda: _patient_shell.try_script(self, name, variables))
+        if sections is None:
+            raise kernel_reboot.KernelRebootError(
+                "host_did_not_return", "the host does not answer any more", "look at its console, then run again"
+            )
+        return sections
 
     def _wait_for_protection(self, facts: HostFacts) -> None:
         policy = _host_probe.load_policy("current")

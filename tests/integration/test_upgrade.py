@@ -26,8 +26,8 @@ CONTAINERS = (Workload("registry"), Workload("database", runtime="lxd"))
 RUNNING = ["database", "registry"]
 QUICK: dict[str, t.Any] = {
     "livepatch_delay": 1,
-    "livepatch_reboot_timeout": 45,
-    "livepatch_drain_timeout": 60,
+    "livepatch_reboot_timeout": 100,
+    "livepatch_drain_timeout": 120,
     "livepatch_protected_timeout": 60,
     "livepatch_network": False,
 }
@@ -108,7 +108,7 @@ def test_a_host_that_never_returns_stops_the_run_and_the_next_one_goes_on(hosts:
     for name in rest:
         assert untouched(hosts, name), name
         assert hosts.running(name) == RUNNING
-    assert "did not come back within 45 s" in first.output
+    assert "did not come back within 100 s" in first.output
     expected = dict.fromkeys(done, "protected") | dict.fromkeys(rest, "upgrade_required")
     assert report_of(ansible) == expected | {lost: "unreachable"}
 

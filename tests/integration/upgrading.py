@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -104,9 +105,24 @@ def kill_when(ansible: Ansible, words: list[str], moment: Callable[[], bool], se
             assert time.monotonic() < deadline, (ansible.folder / "killed.log").read_text("utf-8")
             time.sleep(0.05)
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+        # Its workers are in sessions of their own, so that no signal to a group reaches all of them.
+        for pid in _family(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.wait()
+
+
+def _family(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(stat.read_text("ascii", errors="replace").rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(stat.parent.name))
+    family = [pid]
+    for member in family:
+        family.extend(parents.get(member, []))
+    return family
 
 
 def play(ansible: Ansible, module: str, hosts: str, **arguments: t.Any) -> list[str]:

@@ -7,7 +7,8 @@
 # From the controller: lp_task, which is one of
 #   look      the probe, the boot, what runs in containers, and what an earlier task has left unfinished
 #   drain     the commands lp_pre_1, lp_pre_2, …, then containers are noted and stopped
-#   reboot    the users are told lp_message, and the machine goes down after lp_delay seconds
+#   reboot    the users are told lp_message, and the machine goes down after lp_delay seconds, if it still is in boot
+#             lp_boot_id
 #   alive     the boot, and the kernel
 #   restore   what was noted runs again, then the commands lp_post_1, lp_post_2, …
 # lp_docker, lp_podman, lp_lxd say what becomes of containers: stop, wait (until they end by themselves), or ignore.
@@ -249,8 +250,14 @@ restore() {
     rm -rf "$lp_kept"
 }
 
-# Each way down is tried after the one before it has failed. The last one works without any program.
+# Each way down is tried after the one before it has failed. The last one works without any program. A machine that has
+# rebooted since it was looked at, as when two controllers work on it, is let be.
 go_down() {
+    read -r lp_now </proc/sys/kernel/random/boot_id
+    if [ "$lp_now" != "$lp_boot_id" ]; then
+        printf 'another boot\n'
+        return
+    fi
     if [ -n "$lp_message" ] && command -v wall >/dev/null; then
         printf '%s\n' "$lp_message" | wall
     fi
@@ -263,7 +270,7 @@ go_down() {
             echo s >/proc/sysrq-trigger
             echo b >/proc/sysrq-trigger
         }' reboot "$lp_delay" "$lp_kept/going" </dev/null >/dev/null 2>&1 &
-    lp_left=10
+    lp_left=60
     while [ ! -e "$lp_kept/going" ] && [ "$lp_left" -gt 0 ]; do
         sleep 1
         lp_left=$((lp_left - 1))

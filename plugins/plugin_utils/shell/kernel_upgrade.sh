@@ -191,7 +191,7 @@ start() {
     # shellcheck disable=SC2086 # a list of names
     setsid flock -n -o "$lp_run/lock" sh "$lp_run/run" "$lp_run" "$lp_lock_wait" "$lp_repair" $lp_packages \
         </dev/null >/dev/null 2>&1 &
-    lp_left=10
+    lp_left=60
     while [ ! -e "$lp_run/begun" ] && [ "$lp_left" -gt 0 ]; do
         sleep 1
         lp_left=$((lp_left - 1))
