@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import json
 import shutil
@@ -19,6 +20,8 @@ from .identity import identify
 from .present import Present
 from .root import kernel_releases, newest, release_of
 
+# A sandbox dies with the thread that started it (PR_SET_PDEATHSIG), and the thread of a request soon ends.
+_STARTER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 _GONE_ON_BOOT = ("run/kernelops-livepatch",)
 
 
@@ -41,14 +44,15 @@ class Machine:
     def start(self, argv: str) -> str:
         """Run a command (its words, each ended by a NUL) in a sandbox of its own, as ``setsid`` lets it go on."""
         session = self._session()
-        process = subprocess.Popen(
+        process = _STARTER.submit(
+            subprocess.Popen,
             [*session["command"], *argv.split("\0")[:-1]],
             env=session["environment"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-        )
+        ).result()
         with self._lock:
             self._jobs = [job for job in self._jobs if job.poll() is None]
             self._jobs.append(process)

@@ -105,16 +105,18 @@ run_state() {
         return
     fi
     mark "section run"
+    lp_state=running
+    if [ ! -e "$lp_run/begun" ]; then
+        lp_state=starting
+    elif flock -n "$lp_run/lock" true; then
+        lp_state=lost
+    fi
+    # Looked for last: a run that ends at this moment has not been lost.
     if [ -e "$lp_run/exit" ]; then
         read -r lp_code <"$lp_run/exit"
-        printf 'ended %s\n' "$lp_code"
-    elif [ ! -e "$lp_run/begun" ]; then
-        printf 'starting\n'
-    elif flock -n "$lp_run/lock" true; then
-        printf 'lost\n'
-    else
-        printf 'running\n'
+        lp_state="ended $lp_code"
     fi
+    printf '%s\n' "$lp_state"
     mark "end run ok 0"
     if [ -r "$lp_run/log" ]; then
         answer log tail -c 20000 "$lp_run/log"
