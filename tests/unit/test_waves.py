@@ -7,7 +7,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.waves import (
@@ -84,6 +84,7 @@ candidates = st.lists(
 ).map(lambda drawn: [Candidate(f"h{number}", group, unfinished) for number, (group, unfinished) in enumerate(drawn)])
 
 
+@settings(deadline=None)
 @given(candidates, st.integers(0, 5), st.sampled_from([1, 3, "10%", [1, "50%"]]))
 def test_every_host_is_in_one_wave_and_no_wave_has_two_of_a_group(
     hosts: list[Candidate], canaries: int, serial: object
