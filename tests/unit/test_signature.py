@@ -277,3 +277,43 @@ def test_der_elements_of_any_size_are_read_whole(content: bytes) -> None:
     assert reader.more()
     assert reader.value(0x02) == b"1"
     reader.finish()
+
+
+# --- sizes and words at their limits
+
+
+@pytest.mark.parametrize("size", [1, signature.SIGNATURE_LIMIT])
+def test_messages_up_to_the_limit_are_parted_from_the_module(size: int) -> None:
+    assert signature.SIGNATURE_LIMIT == 65536
+    content, block = signature.split_module(signing.append(CONTENT, b"m" * size))
+    assert (bytes(content), block[:size]) == (CONTENT, b"m" * size)
+    content, _block = signature.split_module(signing.append(b"", b"m" * size))
+    assert bytes(content) == b""
+
+
+def test_what_is_too_large_or_not_there_is_refused() -> None:
+    with pytest.raises(PatchFileError, match="65537 bytes as the size"):
+        signature.split_module(signing.append(CONTENT, b"m" * (signature.SIGNATURE_LIMIT + 1)))
+    only_trailer = signing.append(b"", b"m")[1:]
+    with pytest.raises(PatchFileError, match="smaller than its own signature"):
+        signature.split_module(only_trailer)
+    with pytest.raises(PatchFileError, match="smaller than the trailer"):
+        signature.split_module(only_trailer[1:])
+
+
+def test_a_stranger_is_named_by_what_the_signature_says() -> None:
+    read = signature.read_signature(signature.split_module(signing.sign(CONTENT, STRANGER))[1])
+    long = dataclasses.replace(read, signer=b"\xab" * 40)
+    assert signature.verify(long, b"", anchors()).reason.endswith(f"key identifier {'ab' * 32}")
+    serial = dataclasses.replace(read, signer=(b"issuer", b"\x01\x02"))
+    assert signature.verify(serial, b"", anchors()).reason.endswith("serial number 0102")
+
+
+def test_a_signature_of_another_scheme_than_the_key_does_not_hold() -> None:
+    signer = signing.make_signer("Elliptic", "p256")
+    content, block = signature.split_module(signing.sign(CONTENT, signer))
+    read = signature.read_signature(block)
+    good = signature.digest(content, read.hash_algorithm)
+    assert signature.verify(read, good, anchors(signer)).verdict == "valid"
+    other = dataclasses.replace(read, scheme="rsa")
+    assert signature.verify(other, good, anchors(signer)).verdict == "digest_mismatch"
