@@ -214,7 +214,7 @@ class _Planner:
             return False
         if not client_config.holds_secret(key, text):
             # What the host says is masked: an address with a password differs from the same one without.
-            return client_config.without_credentials(present) == present or not text
+            return client_config.without_credentials(present) == present
         mark = self.client.marks.get(key)
         return mark is not None and mark.fits(text)
 
