@@ -31,6 +31,8 @@ nox.options.error_on_missing_interpreters = False
 
 REPORTS = trees.BUILD / "reports"
 CORE = "ansible_collections.kernelops.livepatch.plugins.module_utils"
+# Tests of a file share its fleet, so files are handed out whole. More than four at once would wait for the disk.
+ABREAST = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
 PYTHONS = interpreters.find()
 # The newest ansible-core that this machine can run, on the newest Python that it supports.
 NEWEST = next(core for core in reversed(interpreters.CORES) if core.pythons(PYTHONS))
@@ -192,7 +194,7 @@ def integration(session: nox.Session) -> None:
     """Tests that run Ansible against lab hosts and a real sshd."""
     tools = ("tests/requirements-tests.txt", "tests/requirements-platforms.txt")
     install(session, ANSIBLE, "requirements.txt", *tools)
-    run_all(session, pytest(session, "tests/integration"), env=ansible_environment(session))
+    run_all(session, pytest(session, "tests/integration", *ABREAST), env=ansible_environment(session))
 
 
 def skip_without(session: nox.Session, core: interpreters.Core, pythons: list[Path]) -> None:
@@ -213,7 +215,7 @@ def matrix(core: interpreters.Core) -> None:
         run_all(
             session,
             pytest(session, "tests/unit"),
-            pytest(session, "tests/integration", "-m", "matrix"),
+            pytest(session, "tests/integration", "-m", "matrix", *ABREAST),
             env=ansible_environment(session),
         )
 
