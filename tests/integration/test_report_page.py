@@ -331,7 +331,7 @@ def test_a_host_opens_with_all_that_is_known_and_escape_closes_it(browser: Brows
         "10.8.3",
         "2026-01-10 05:31 UTC",
         "2026-01-01 00:00 UTC",
-        "docker 2, podman 0",
+        "docker 0, podman 0",
         "ansible-core 2.19.0",
     ):
         assert text in shown
