@@ -69,20 +69,30 @@ class ActionModule(LivepatchAction):
             self._install(plan, repair=bool(found.interrupted))
         elif plan.target != facts.kernel.release:
             self._prove(run_script(self, _SCRIPTS, self._variables("wait", release=plan.target)), plan.target)
-        self._refuse_nothing_new(facts, plan)
+        if self._finds_nothing_new(facts, plan):
+            return result
         result["reboot_needed"] = plan.target != facts.kernel.release
         return {**result, "msg": self._summary(plan)}
 
-    def _refuse_nothing_new(self, facts: HostFacts, plan: kernel_upgrade.Plan) -> None:
-        """A host that needs another kernel, and gets none, has failed."""
+    def _finds_nothing_new(self, facts: HostFacts, plan: kernel_upgrade.Plan) -> bool:
+        """A host that needs another kernel, and gets none, has failed.
+
+        Only check mode cannot tell: it changes nothing, and so looks into lists of packages that may be old.
+        """
         running = facts.kernel
         forced_only = all(reason["id"] == "forced" for reason in self._result["reasons"])
         if plan.target != running.release or forced_only:
-            return
+            return False
         series, flavour = self._options["series"] or running.series, self._options["flavour"] or running.flavour
+        message = f"no kernel of series {series}, flavour {flavour}, that is newer than {running.release}"
+        if self.check_mode:
+            told = f"the lists of packages on the host have {message}; the run fetches them anew before it decides"
+            self._result["warnings"] = [told]
+            self._result["msg"] = f"{running.release} needs an upgrade, to which kernel is not known yet"
+            return True
         raise kernel_upgrade.KernelUpgradeError(
             "no_newer_kernel",
-            f"the archive has no kernel of series {series}, flavour {flavour}, that is newer than {running.release}",
+            f"the archive has {message}",
             "look at the host's sources of packages, or name another series (series)",
         )
 

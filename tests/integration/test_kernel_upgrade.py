@@ -198,6 +198,9 @@ def test_an_archive_that_does_not_answer_is_a_failure_that_names_it(hosts: Hosts
 
 def test_no_newer_kernel_is_a_failure_for_a_host_that_needs_one(hosts: Hosts, ansible: Ansible) -> None:
     host = hosts.next(kernels=("4.4.0-262.296-lowlatency",), leads={})
+    foreseen = ansible.task(MODULE, host, "--check").result(host)
+    assert (foreseen["kind"], foreseen["needed"], foreseen["changed"]) == ("ok", True, False), "its lists may be old"
+    assert "fetches them anew" in foreseen["warnings"][0]
     result = refused(ansible, hosts, host, "no_newer_kernel")
     assert "4.4" in result["msg"]
     assert "generic" in result["msg"]
