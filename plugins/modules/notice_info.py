@@ -198,7 +198,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.mirror_source import is_address
+from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.mirror_source import as_path, is_address
 from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.notice_cache import cached_notices
 from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.notice_files import read_notices
 from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.notices import (
@@ -234,7 +234,7 @@ REMEDIES = {
 def bring(options: dict[str, t.Any]) -> tuple[Path, bool]:
     """A path with the notices, and whether they were fetched. Raises `OSError` and `ServerError`."""
     if not is_address(options["source"]):
-        return Path(options["source"]).expanduser(), False
+        return as_path(options["source"]), False
     web = Web(WebOptions(options["ca_path"], options["proxy"], options["timeout"]))
     return cached_notices(options["source"], Path(options["cache_dir"]), web)
 

@@ -54,7 +54,10 @@ class Hosts:
         return name
 
     def change(self, name: str, **fields: t.Any) -> None:
-        self.fleet.change(name, lambda host: dataclasses.replace(host, **fields))
+        def changed(host: Description) -> Description:
+            return dataclasses.replace(host, **fields)
+
+        self.fleet.change(name, changed)
 
     def running(self, name: str) -> list[str]:
         """The containers that run on a host now."""

@@ -16,6 +16,7 @@ import ast
 import collections.abc as c
 import dataclasses
 import fnmatch
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -28,13 +29,15 @@ import types
 import typing as t
 from pathlib import Path
 
-import cryptography.hazmat.primitives.asymmetric.rsa  # noqa: F401  (loaded once, before the forks)
-import hypothesis  # noqa: F401  (the same)
 import pytest
 import yaml
 from cosmic_ray import plugins
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
+
+# Loaded once, before the forks.
+for _slow in ("cryptography.hazmat.primitives.asymmetric.rsa", "hypothesis"):
+    importlib.import_module(_slow)
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "ansible_collections.kernelops.livepatch.plugins.module_utils"

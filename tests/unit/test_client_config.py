@@ -165,7 +165,7 @@ def test_a_proxys_password_is_in_no_message() -> None:
 )
 def test_texts_of_one_meaning_are_the_same(key: str, one: str | None, other: str | None, same: bool) -> None:
     assert same_value(key, one, other) is same
-    assert same_value(key, other, one) is same
+    assert same_value(key, one=other, other=one) is same
 
 
 def test_what_may_be_shown_holds_no_secret() -> None:

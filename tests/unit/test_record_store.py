@@ -305,7 +305,7 @@ def test_a_key_that_comes_again_counts_with_its_last_value(tmp_path: Path) -> No
 def test_a_large_record_is_read_to_its_end(tmp_path: Path) -> None:
     for size in (65_000, 65_536, 66_000, 200_000):
         record = make_record(patch__support="x" * size)
-        for length in {size, size + (-len(json.dumps(record, indent=2)) - 1) % 65536}:
+        for length in (size, size + (-len(json.dumps(record, indent=2)) - 1) % 65536):
             record = make_record(patch__support="x" * length)
             _write_sections(tmp_path / "web1.json", record)
             found = _load_one(tmp_path)

@@ -32,7 +32,7 @@ def rendered(name: str, report: Report = TOLD) -> str:
 def test_people_read_how_long_it_took_and_what_is_open() -> None:
     for name in ("table", "markdown", "html"):
         assert all(sentence in rendered(name) for sentence in SENTENCES)
-        assert "Time to patch" not in rendered(name, PLAIN).split("<script")[0]
+        assert "Time to patch" not in rendered(name, PLAIN).split("<script", maxsplit=1)[0]
 
 
 def test_what_is_open_is_counted_in_words_that_fit() -> None:

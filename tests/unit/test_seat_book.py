@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import tempfile
 import threading
@@ -179,32 +180,33 @@ RUNS = st.builds(
 def test_no_sequence_of_limited_and_killed_runs_enables_more_than_the_seats(seats: int, runs: list[Run]) -> None:
     enabled: set[str] = set()
     clock = (f"2026-01-10T06:{minute:02}:{second:02}Z" for minute in range(60) for second in range(60))
+    now = functools.partial(next, clock)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for run in runs:
-            for _step in itertools.islice(_steps(folder, run, enabled, seats, clock), run.steps):
+            for _step in itertools.islice(_steps(folder, run, enabled, seats, now), run.steps):
                 assert len(enabled) <= seats
         whole = Run(tuple(NAMES), 100, frozenset())
-        for _step in _steps(folder, whole, enabled, seats, clock):
+        for _step in _steps(folder, whole, enabled, seats, now):
             assert len(enabled) <= seats
         assert len(enabled) == seats, "no seat is lost either"
 
 
-def _steps(folder: Path, run: Run, enabled: set[str], seats: int, clock: t.Iterator[str]) -> t.Iterator[None]:
+def _steps(folder: Path, run: Run, enabled: set[str], seats: int, clock: t.Callable[[], str]) -> t.Iterator[None]:
     """What the playbook does, a step at a time; a host that is gone answers nothing."""
 
     def look() -> t.Iterator[None]:
         for host in run.hosts:
             if host in run.gone:
-                note_unreachable(folder, host, next(clock), [REASON])
+                note_unreachable(folder, host, clock(), [REASON])
             else:
-                keep(folder, host, enabled=host in enabled, at=next(clock))
+                keep(folder, host, enabled=host in enabled, at=clock())
             yield
 
     yield from look()
     book = read_seat_book([folder])
     plan = plan_seats(book.hosts, run.hosts, seats)
-    book.grant(folder, [host for host in plan.granted if host not in plan.in_use or host in book.grants], next(clock))
+    book.grant(folder, [host for host in plan.granted if host not in plan.in_use or host in book.grants], clock())
     yield
     for host in plan.granted:
         assert host not in run.gone

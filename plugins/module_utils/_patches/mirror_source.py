@@ -64,6 +64,11 @@ def is_address(place: str) -> bool:
     return place.startswith(("https://", "http://"))
 
 
+def as_path(place: str) -> Path:
+    """A place that is no address, with ``~`` for the folder of the user, as in any path that Ansible is given."""
+    return Path(place).expanduser()
+
+
 def make_source(server: str | None, list_at: str | None, folder: str | None, web: Web) -> PatchSource:
     """The source that is meant. Raises `PatchListError` when that is none.
 
