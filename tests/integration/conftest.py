@@ -50,7 +50,12 @@ class Ansible:
         """The variables of a command: the tests' own ones, and nothing of Ansible from outside."""
         configuration = self.folder / "ansible.cfg"
         configuration.touch()
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        # Where tests run in several processes, those have the width of the first one's terminal in COLUMNS.
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("ANSIBLE_") and name not in ("COLUMNS", "LINES")
+        }
         return {
             **inherited,
             "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
