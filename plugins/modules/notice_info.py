@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - kernelops.livepatch.attributes
   - kernelops.livepatch.attributes.action_group
   - kernelops.livepatch.attributes.info_module
+  - kernelops.livepatch.web
 attributes:
   platform:
     support: full
@@ -59,16 +60,6 @@ options:
         (ETag).
     type: path
     default: ~/.cache/kernelops.livepatch
-  proxy:
-    description:
-      - Address of an HTTP proxy, which may hold a name and a password. They are never shown.
-      - By default, the variables C(https_proxy), C(http_proxy) and C(no_proxy) say.
-    type: str
-  ca_path:
-    description:
-      - A file with certificates of authorities in PEM, or a folder as openssl has them, to trust instead of the
-        system's.
-    type: path
   timeout:
     description: Seconds after which a server that sends nothing is taken for silent.
     type: int

@@ -27,6 +27,7 @@ extends_documentation_fragment:
   - kernelops.livepatch.attributes
   - kernelops.livepatch.attributes.action_group
   - kernelops.livepatch.attributes.info_module
+  - kernelops.livepatch.trust.files
 attributes:
   platform:
     support: full
@@ -41,23 +42,6 @@ options:
         for that kernel and of that version.
     type: path
     required: true
-  trusted_certificates:
-    description:
-      - Files with certificates of signers, each one certificate in DER, or one or more in PEM.
-      - Without O(trusted_spki_sha256), these certificates are trusted beside Canonical's key.
-      - Their dates decide nothing, as with the kernel, and neither does who issued them.
-    type: list
-    elements: path
-    default: []
-  trusted_spki_sha256:
-    description:
-      - The keys to trust instead of Canonical's, each by the SHA-256 of its SubjectPublicKeyInfo in DER, as 64
-        hexadecimal digits.
-      - The certificate with that key must be among O(trusted_certificates), or in the signature. A certificate in
-        O(trusted_certificates) with a key that is not listed is then an error.
-      - With an empty list, O(trusted_certificates) alone are trusted, as they are.
-    type: list
-    elements: str
   kernel:
     description:
       - The kernel for which the patch must be, by its full name (V(4.4.0-168.197-generic)) or its release

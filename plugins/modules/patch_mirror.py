@@ -29,6 +29,8 @@ requirements:
 extends_documentation_fragment:
   - kernelops.livepatch.attributes
   - kernelops.livepatch.attributes.action_group
+  - kernelops.livepatch.trust.files
+  - kernelops.livepatch.web
 attributes:
   check_mode:
     support: partial
@@ -111,23 +113,6 @@ options:
       - Folder for what must not be served, with a C(.reason.json) beside each file. Only its owner can read it.
       - By default C(.quarantine) in O(dest).
     type: path
-  trusted_certificates:
-    description:
-      - Files with certificates of signers, each one certificate in DER, or one or more in PEM.
-      - Without O(trusted_spki_sha256), these certificates are trusted beside Canonical's key.
-      - Their dates decide nothing, as with the kernel, and neither does who issued them.
-    type: list
-    elements: path
-    default: []
-  trusted_spki_sha256:
-    description:
-      - The keys to trust instead of Canonical's, each by the SHA-256 of its SubjectPublicKeyInfo in DER, as 64
-        hexadecimal digits.
-      - The certificate with that key must be among O(trusted_certificates), or in the signature. A certificate in
-        O(trusted_certificates) with a key that is not listed is then an error.
-      - With an empty list, O(trusted_certificates) alone are trusted, as they are.
-    type: list
-    elements: str
   parallel:
     description: How many archives to work on at a time, 1 to 32.
     type: int
@@ -142,16 +127,6 @@ options:
     description: Seconds after which a server that sends nothing, or next to nothing, is taken for silent.
     type: int
     default: 30
-  proxy:
-    description:
-      - Address of an HTTP proxy, which may hold a name and a password. They are never shown.
-      - By default, the variables C(https_proxy), C(http_proxy) and C(no_proxy) say.
-    type: str
-  ca_path:
-    description:
-      - A file with certificates of authorities in PEM, or a folder as openssl has them, to trust instead of the
-        system's.
-    type: path
 notes:
   - One run at a time works on a mirror. Another one fails at once.
   - What has been verified is not verified again, as long as it has the SHA-256 that the index names. To verify
