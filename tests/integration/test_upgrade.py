@@ -124,13 +124,13 @@ def test_a_host_that_never_returns_stops_the_run_and_the_next_one_goes_on(hosts:
     assert hosts.reboots(lost) == 1
 
 
-@pytest.mark.parametrize("moment", ["lxc stop", "systemctl reboot"])
+@pytest.mark.parametrize("moment", ["/containers/stop", "/reboot"])
 def test_a_run_that_is_killed_in_mid_wave_is_completed_by_the_next(moment: str, few: Hosts, tmp_path: Path) -> None:
     names = some(few, 5)
     ansible = Ansible(tmp_path, few.fleet.variables)
     words = ["playbook", UPGRADE, "-e", json.dumps({"livepatch_hosts": names, "livepatch_serial": 2, **QUICK})]
     in_second_wave = names[1:3]
-    kill_when(ansible, words, lambda: any(few.said(name, moment) for name in in_second_wave), 200)
+    kill_when(ansible, words, lambda: any(few.has_done(name, moment) for name in in_second_wave), 200)
     assert few.fleet.boots(names[0]) == [NEW]
     assert any(few.running(name) != RUNNING for name in in_second_wave), "containers stand still now"
 
