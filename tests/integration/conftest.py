@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import typing as t
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +39,51 @@ class Run:
         """The last result of a host, with its ``kind`` (ok, failed, unreachable, skipped)."""
         found = [line for line in self.results if line["host"] == host]
         return {"kind": found[-1]["kind"], **found[-1]["result"]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Started:
+    """A command of Ansible's that runs, and where it prints to. When its context ends, it is killed."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def __enter__(self) -> Started:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.kill()
+
+    def reaches(self, moment: Callable[[], bool], seconds: float = 120) -> bool:
+        """Wait for a moment of the run; False when the run ended before it."""
+        deadline = time.monotonic() + seconds
+        while not moment():
+            if self.process.poll() is not None:
+                return moment()
+            assert time.monotonic() < deadline, self.log.read_text("utf-8")
+            time.sleep(0.005)
+        return True
+
+    def kill(self) -> None:
+        """Kill it and all that descends from it: workers are in sessions of their own since ansible-core 2.20."""
+        if self.process.poll() is None:
+            for pid in _family(self.process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def _family(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(stat.read_text("ascii", errors="replace").rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(stat.parent.name))
+    family = [pid]
+    for member in family:
+        family.extend(parents.get(member, []))
+    return family
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,17 +138,41 @@ class Ansible:
         lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
         return Run(ended.returncode, ended.stdout, [json.loads(line) for line in lines])
 
+    def start(self, *words: str, **variables: str) -> Started:
+        """Run one of Ansible's commands, without waiting for its end."""
+        log = self.folder / "started.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "ansible", *words],
+                cwd=self.folder,
+                env=self.environment(**variables),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return Started(process, log)
+
+    def start_task(self, module: str, hosts: str, /, **arguments: t.Any) -> Started:
+        """Run one module, by its full name, on hosts, without waiting for its end."""
+        results = str(self.folder / "started.jsonl")
+        return self.start("playbook", self._play("started.yml", module, hosts, arguments), TASK_RESULTS=results)
+
     def playbook(self, playbook: str, *words: str, **extra: t.Any) -> Run:
         """Run a playbook, with `extra` as its extra variables."""
         return self.command("playbook", playbook, *words, "-e", json.dumps(extra))
 
     def task(self, module: str, hosts: str, /, *words: str, **arguments: t.Any) -> Run:
         """Run one module, by its full name, on hosts."""
+        return self.command("playbook", self._play("play.yml", module, hosts, arguments), *words)
+
+    def _play(self, name: str, module: str, hosts: str, arguments: dict[str, t.Any]) -> str:
+        """Write a playbook of one task; its path."""
         task = {"name": module, module: arguments}
-        playbook = self.folder / "play.yml"
         play = {"name": "Play", "hosts": hosts, "gather_facts": False, "tasks": [task]}
+        playbook = self.folder / name
         playbook.write_text(yaml.safe_dump([play], sort_keys=False), encoding="utf-8")
-        return self.command("playbook", str(playbook), *words)
+        return str(playbook)
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 import typing as t
 from pathlib import Path
 
@@ -209,20 +204,8 @@ def test_a_run_in_which_every_host_fails_still_ends_in_a_report(fleet: Fleet, an
 
 def test_a_killed_run_loses_nothing_that_was_collected(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
     records = tmp_path / "livepatch-records"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ansible", "playbook", CHECK, "--forks", "2"],
-        cwd=tmp_path,
-        env=ansible.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 60
-    while len(list(records.glob("*.json"))) < 8 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with ansible.start("playbook", CHECK, "--forks", "2") as run:
+        assert run.reaches(lambda: len(list(records.glob("*.json"))) >= 8)
     kept = sorted(path for path in records.glob("*.json") if not path.name.endswith(".unreachable.json"))
     assert 7 <= len(kept) < len(REACHABLE)
     for path in kept:

@@ -7,10 +7,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import os
 import re
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -712,46 +710,9 @@ def test_what_others_hold_is_waited_for_and_old_snapd_gets_what_it_knows(lab: Fl
 
 def killed_after(operator: Operator, host: str, reached: t.Callable[[], bool], **options: t.Any) -> bool:
     """Run the module, and kill all of it as soon as a point is reached; tell whether that came about."""
-    folder = operator.ansible.folder
-    task = {"name": "Client", MODULE: {"require_eligible": False, "network": False, **options}}
-    (folder / "killed.yml").write_text(
-        json.dumps([{"name": "Killed", "hosts": host, "gather_facts": False, "tasks": [task]}]), encoding="utf-8"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ansible", "playbook", "killed.yml"],
-        cwd=folder,
-        env=operator.ansible.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        while process.poll() is None and not reached():
-            time.sleep(0.002)
-        return process.poll() is None
-    finally:
-        for each in members(process.pid):
-            try:
-                os.kill(each, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        process.wait()
-
-
-def members(session: int) -> list[int]:
-    """The processes of a session, and those that they started in sessions of their own."""
-    parents = {}
-    for stat_file in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat_file.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-        except OSError:
-            continue
-        parents[int(stat_file.parent.name)] = int(fields[1])
-    found = [session]
-    for each in found:
-        found += [child for child, parent in parents.items() if parent == each]
-    return found
+    options = {"require_eligible": False, "network": False, **options}
+    with operator.ansible.start_task(MODULE, host, **options) as run:
+        return run.reaches(reached) and run.process.poll() is None
 
 
 def has_logged(fleet: Fleet, host: str, lines: int) -> bool:

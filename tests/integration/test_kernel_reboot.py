@@ -25,8 +25,6 @@ from .upgrading import (
     OLD,
     SHELLS,
     Hosts,
-    kill_when,
-    play,
     shell_on,
     wait_until,
     with_new_kernel,
@@ -249,7 +247,8 @@ def test_a_runtime_that_does_not_answer_is_not_taken_for_one_without_containers(
 @pytest.mark.parametrize("moment", ["/containers/stop", "/job", "/reboot"])
 def test_a_controller_that_is_killed_leaves_nothing_half_done(moment: str, hosts: Hosts, ansible: Ansible) -> None:
     host = hosts.next(with_new_kernel, workloads=ALL, reboot=Reboot(down="2s"))
-    kill_when(ansible, play(ansible, MODULE, host, **QUICK), lambda: hosts.has_done(host, moment))
+    with ansible.start_task(MODULE, host, **QUICK) as run:
+        assert run.reaches(lambda: hosts.has_done(host, moment))
     assert hosts.running(host) != RUNNING
     if moment != "/containers/stop":
         wait_until(lambda: hosts.fleet.boots(host) == [NEW])

@@ -27,8 +27,6 @@ from .upgrading import (
     OLD,
     SHELLS,
     Hosts,
-    kill_when,
-    play,
     set_reachable,
     shell_on,
     wait_until,
@@ -236,7 +234,8 @@ def test_the_run_goes_on_when_the_controller_is_killed_and_the_next_one_waits_fo
     hosts: Hosts, ansible: Ansible
 ) -> None:
     host = hosts.next(takes="8s")
-    kill_when(ansible, play(ansible, MODULE, host), lambda: bool(hosts.said(host, "apt-get -y")))
+    with ansible.start_task(MODULE, host) as run:
+        assert run.reaches(lambda: bool(hosts.said(host, "apt-get -y")))
     assert f"vmlinuz-{NEW}" not in on_disk(hosts.fleet, host)
 
     busy = ansible.task(MODULE, host, "--check").result(host)

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.integration.conftest import Ansible, Run
+from tests.integration.conftest import Ansible, Run, Started
 from tests.lab import Fleet, running_fleet, signing
 
 MODULE = "kernelops.livepatch.patch_mirror"
@@ -559,48 +557,16 @@ def test_a_server_with_an_unknown_authority_is_not_talked_to(mirror: Mirror) -> 
 
 def test_only_one_run_works_on_a_mirror(mirror: Mirror) -> None:
     mirror.lab.set_faults(path="/v1/patches/", delay_ms=1000)
-    with Started(mirror) as process:
-        wait_until(lambda: mirror.asked() != [])
+    with started(mirror) as run:
+        assert run.reaches(lambda: mirror.asked() != [])
         result = mirror.run()
         assert (result["kind"], result["error_id"]) == ("failed", "busy")
-        assert process.wait(timeout=120) == 0
+        assert run.process.wait(timeout=120) == 0
     assert_complete(mirror, PATCHES)
 
 
-class Started:
-    """A run of the module in a session of its own, which is killed at the end if it still runs."""
-
-    def __init__(self, mirror: Mirror) -> None:
-        playbook = mirror.ansible.folder / "started.yml"
-        play = {"hosts": "localhost", "gather_facts": False, "tasks": [{MODULE: {**mirror.options, "parallel": 2}}]}
-        playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "ansible", "playbook", str(playbook)],
-            cwd=mirror.ansible.folder,
-            env=mirror.ansible.environment(TASK_RESULTS=str(mirror.ansible.folder / "started.jsonl")),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-    def __enter__(self) -> subprocess.Popen[bytes]:
-        return self.process
-
-    def __exit__(self, *_error: object) -> None:
-        if self.process.poll() is None:
-            self.kill()
-
-    def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-def wait_until(holds: t.Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it does not come about"
-        time.sleep(0.01)
+def started(mirror: Mirror) -> Started:
+    return mirror.ansible.start_task(MODULE, "localhost", **mirror.options, parallel=2)
 
 
 def test_a_mirror_killed_at_ten_points_is_completed_by_the_next_run(mirror: Mirror) -> None:
@@ -618,9 +584,8 @@ def test_a_mirror_killed_at_ten_points_is_completed_by_the_next_run(mirror: Mirr
         return sum(path.stat().st_size for path in names if path.exists())
 
     for point in range(10):
-        run = Started(mirror)
-        wait_until(lambda point=point: received() >= total * point // 10)
-        run.kill()
+        with started(mirror) as run:
+            assert run.reaches(lambda point=point: received() >= total * point // 10)
         for name, content in mirror.served().items():
             assert content == archives[name], "nothing unfinished has the name of an archive"
     mirror.lab.set_faults()

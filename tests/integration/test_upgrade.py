@@ -19,7 +19,7 @@ from tests.lab.descriptions import Reboot, Workload
 from tests.lab.fleet import running_fleet
 
 from .conftest import Ansible, Run
-from .upgrading import LIKE, NEW, OLD, Hosts, kill_when, wait_until
+from .upgrading import LIKE, NEW, OLD, Hosts, wait_until
 
 UPGRADE = "kernelops.livepatch.upgrade"
 CONTAINERS = (Workload("registry"), Workload("database", runtime="lxd"))
@@ -128,9 +128,10 @@ def test_a_host_that_never_returns_stops_the_run_and_the_next_one_goes_on(hosts:
 def test_a_run_that_is_killed_in_mid_wave_is_completed_by_the_next(moment: str, few: Hosts, tmp_path: Path) -> None:
     names = some(few, 5)
     ansible = Ansible(tmp_path, few.fleet.variables)
-    words = ["playbook", UPGRADE, "-e", json.dumps({"livepatch_hosts": names, "livepatch_serial": 2, **QUICK})]
+    extra = {"livepatch_hosts": names, "livepatch_serial": 2, **QUICK}
     in_second_wave = names[1:3]
-    kill_when(ansible, words, lambda: any(few.has_done(name, moment) for name in in_second_wave), 200)
+    with ansible.start("playbook", UPGRADE, "-e", json.dumps(extra)) as killed:
+        assert killed.reaches(lambda: any(few.has_done(name, moment) for name in in_second_wave), 200)
     assert few.fleet.boots(names[0]) == [NEW]
     assert any(few.running(name) != RUNNING for name in in_second_wave), "containers stand still now"
 

@@ -4,13 +4,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 import typing as t
 from collections.abc import Callable, Iterator
@@ -18,8 +13,6 @@ from pathlib import Path
 
 from tests.lab.descriptions import Apt, Description, Reboot, Workload
 from tests.lab.fleet import Fleet
-
-from .conftest import Ansible
 
 OLD, NEW = "4.4.0-261-generic", "4.4.0-262-generic"
 LIKE = "upgradable-container-host"
@@ -93,53 +86,6 @@ def set_reachable(fleet: Fleet, name: str, reachable: bool) -> None:
     part = session.with_suffix(".test")
     part.write_text(json.dumps({**said, "unreachable": not reachable}), encoding="utf-8")
     part.replace(session)
-
-
-def kill_when(ansible: Ansible, words: list[str], moment: Callable[[], bool], seconds: float = 120) -> None:
-    """Start Ansible, and kill it and all its children at a moment."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ansible", *words],
-        cwd=ansible.folder,
-        env=ansible.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=(ansible.folder / "killed.log").open("wb"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + seconds
-    try:
-        while not moment():
-            assert process.poll() is None, (ansible.folder / "killed.log").read_text("utf-8")
-            assert time.monotonic() < deadline, (ansible.folder / "killed.log").read_text("utf-8")
-            time.sleep(0.05)
-    finally:
-        # Its workers are in sessions of their own, so that no signal to a group reaches all of them.
-        for pid in _family(process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait()
-
-
-def _family(pid: int) -> list[int]:
-    """A process and all that descend from it."""
-    parents: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parent = int(stat.read_text("ascii", errors="replace").rpartition(")")[2].split()[1])
-            parents.setdefault(parent, []).append(int(stat.parent.name))
-    family = [pid]
-    for member in family:
-        family.extend(parents.get(member, []))
-    return family
-
-
-def play(ansible: Ansible, module: str, hosts: str, **arguments: t.Any) -> list[str]:
-    """The words of a command that runs one module, for `kill_when`."""
-    path = ansible.folder / "killed.yml"
-    tasks = [{"name": module, module: arguments}]
-    text = json.dumps([{"name": "Play", "hosts": hosts, "gather_facts": False, "tasks": tasks}])
-    path.write_text(text, encoding="utf-8")
-    return ["playbook", str(path)]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
