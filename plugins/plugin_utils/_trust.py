@@ -10,7 +10,7 @@ import typing as t
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._patches import trust
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.patch_file import read_bounded
+from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.regular_file import read_bounded
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError
 
 TRUST_ARGUMENTS: dict[str, dict[str, t.Any]] = {

@@ -91,10 +91,10 @@ def against_raw(options: argparse.Namespace) -> t.Iterator[Line]:
         with running_fleet(WORK / "lab", count) as fleet:
             script = WORK / "probe.sh"
             script.write_text(probe_script(fleet, network=True), encoding="utf-8")
-            certificate = give_module_file(fleet)
+            give_module_file(fleet)
             ours, raw = in_turns(
                 options.rounds,
-                lambda fleet=fleet, certificate=certificate: play(fleet, "patch_info.yml", certificate=certificate),
+                lambda fleet=fleet: play(fleet, "patch_info.yml"),
                 lambda fleet=fleet, script=script: play(fleet, "raw.yml", script=str(script)),
             )
         for name in ("wall", "cpu"):
@@ -109,12 +109,10 @@ def probe_script(fleet: Fleet, *, network: bool) -> str:
     return compose("probe", NONCE, variables)
 
 
-def give_module_file(fleet: Fleet) -> str:
-    """Let every copy hold the file of its loaded patch, to be verified; return the signer's certificate."""
+def give_module_file(fleet: Fleet) -> None:
+    """Let every copy hold the file of its loaded patch, to be verified, and have the signer's certificate here."""
     module_files.put(fleet, "web-0001", module_files.loaded(fleet, "web-0001").file())
-    path = WORK / "signing.pem"
-    path.write_bytes(module_files.vendor().pem)
-    return str(path)
+    (WORK / "signing.pem").write_bytes(module_files.vendor().pem)
 
 
 def against_the_usual_way(options: argparse.Namespace) -> t.Iterator[Line]:
@@ -137,6 +135,7 @@ def memory_growth(options: argparse.Namespace) -> t.Iterator[Line]:
     peaks: dict[tuple[str, int], int] = {}
     for count in (few, many):
         with running_fleet(WORK / "lab", count) as fleet:
+            give_module_file(fleet)
             peaks["ours", count] = play(fleet, "patch_info.yml").memory
             peaks["raw", count] = play(fleet, "raw.yml", script=str(WORK / "probe.sh")).memory
     ours, raw = (peaks[kind, many] - peaks[kind, few] for kind in ("ours", "raw"))
@@ -239,8 +238,7 @@ def median_ratio(ones: list[Cost], others: list[Cost], name: str) -> float:
 def play(fleet: Fleet, playbook: str, **variables: str) -> Cost:
     """Run one of the plays beside this file over a fleet."""
     words = ["ansible-playbook", "-i", str(fleet.inventory), "--forks", str(FORKS), str(PLAYS / playbook)]
-    extra = {"records": str(WORK / "livepatch-records"), **variables}
-    return run([*words, "-e", json.dumps(extra)], **fleet.variables)
+    return run([*words, "-e", json.dumps(variables)], **fleet.variables)
 
 
 def check(fleet: Fleet) -> Cost:

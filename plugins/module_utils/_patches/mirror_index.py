@@ -14,8 +14,8 @@ import typing as t
 from pathlib import Path
 
 from .archive import parse_archive_name
-from .patch_file import read_bounded
 from .patch_list import ListedPatch
+from .regular_file import read_bounded
 
 SCHEMA = "kernelops.livepatch/mirror/1"
 INDEX = "index.json"

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from .mirror_index import Index, MirroredPatch
 from .mirror_source import PatchSource
-from .patch_file import FILE_LIMIT, examine, read_bounded
+from .patch_file import FILE_LIMIT, examine
 from .patch_list import ListedPatch
 from .quarantine import Fault, Quarantine
+from .regular_file import read_bounded
 from .server import ServerError
 from .trust import TrustAnchors
 from .web import FatalServerError, UnreachableServerError

@@ -9,8 +9,9 @@ import typing as t
 import urllib.parse
 from pathlib import Path
 
-from .patch_file import FILE_LIMIT, open_regular, read_bounded
+from .patch_file import FILE_LIMIT
 from .patch_list import LIST_LIMIT, ListedPatch, PatchListError, list_folder, read_list
+from .regular_file import open_regular, read_bounded
 from .web import Web
 
 

@@ -9,7 +9,7 @@ import json
 import secrets
 from pathlib import Path
 
-from .patch_file import open_regular, read_bounded
+from .regular_file import open_regular, read_bounded
 from .web import Web
 
 NOTICES_LIMIT = 1 << 30

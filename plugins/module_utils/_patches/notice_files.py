@@ -19,7 +19,7 @@ import zlib
 from pathlib import Path
 
 from .notices import Notice, NoticeError, newest_of_each, parse_notice
-from .patch_file import open_regular, read_bounded
+from .regular_file import open_regular, read_bounded
 from .tar_stream import TarStream, is_compressed
 from .verdict import PatchFileError
 

@@ -18,7 +18,8 @@ import typing as t
 from pathlib import Path
 
 from .archive import ArchiveName, parse_archive_name
-from .patch_file import FILE_LIMIT, read_bounded
+from .patch_file import FILE_LIMIT
+from .regular_file import read_bounded
 
 LIST_LIMIT = 8 << 20
 """Bytes of a list: some 50,000 patches."""

@@ -10,7 +10,8 @@ import json
 import shutil
 from pathlib import Path
 
-from .patch_file import FILE_LIMIT, read_bounded
+from .patch_file import FILE_LIMIT
+from .regular_file import read_bounded
 
 REASON = ".reason.json"
 """How the name of the file with the reason ends."""

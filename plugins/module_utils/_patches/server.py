@@ -7,14 +7,6 @@ from __future__ import annotations
 import dataclasses
 import urllib.parse
 
-try:
-    import requests
-except ImportError as error:
-    # Only who asks a server needs it: looking at hosts must work without.
-    _MISSING: ImportError | None = error
-else:
-    _MISSING = None
-
 HOSTED = "https://livepatch.canonical.com"
 """The server that a client talks to unless it is configured otherwise."""
 
@@ -55,8 +47,12 @@ def ask_kernel_supported(server: str, question: KernelQuestion) -> str:
 
     Raises `ServerError`.
     """
-    if _MISSING is not None:
-        raise ServerError("the Python package requests is missing on the controller: pip install requests")
+    try:
+        # Here, as only who asks a server needs it: looking at hosts must work without, and not wait for it.
+        import requests
+    except ImportError as error:
+        message = "the Python package requests is missing on the controller: pip install requests"
+        raise ServerError(message) from error
     try:
         response = requests.get(question.url(server), timeout=_TIMEOUT_SECONDS)
         response.raise_for_status()

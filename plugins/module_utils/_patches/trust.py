@@ -12,6 +12,7 @@ from __future__ import annotations
 import collections.abc as c
 import dataclasses
 import datetime as dt
+import functools
 import hashlib
 import re
 import typing as t
@@ -114,7 +115,7 @@ class TrustAnchors:
 
 def canonical_anchors() -> TrustAnchors:
     """Trust in the key that Canonical signs live patches with. Raises `TrustError` without `cryptography`."""
-    return TrustAnchors(pins=[canonical_key.SPKI_SHA256], offered=read_certificates(canonical_key.CERTIFICATE))
+    return TrustAnchors(pins=[canonical_key.SPKI_SHA256], offered=_canonical_certificates())
 
 
 def operator_anchors(certificates: c.Sequence[Certificate], pins: c.Collection[str] | None) -> TrustAnchors:
@@ -124,7 +125,7 @@ def operator_anchors(certificates: c.Sequence[Certificate], pins: c.Collection[s
     certificates alone are trusted. With pins, they alone decide, and a certificate whose key none of them names is
     an error: `TrustError`.
     """
-    canonical = read_certificates(canonical_key.CERTIFICATE)
+    canonical = _canonical_certificates()
     if pins is None:
         return TrustAnchors(certificates, pins=[canonical_key.SPKI_SHA256], offered=canonical)
     if not pins:
@@ -136,6 +137,11 @@ def operator_anchors(certificates: c.Sequence[Certificate], pins: c.Collection[s
                 f"the certificate of {certificate.subject!r} has a key that is not pinned: {certificate.spki_sha256}"
             )
     return TrustAnchors(pins=wanted, offered=[*certificates, *canonical])
+
+
+@functools.cache
+def _canonical_certificates() -> list[Certificate]:
+    return read_certificates(canonical_key.CERTIFICATE)
 
 
 def parse_pin(text: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import collections.abc as c
 
-from .patch_file import read_bounded
+from .regular_file import read_bounded
 from .trust import CERTIFICATE_FILE_LIMIT, TrustAnchors, TrustError, operator_anchors, read_certificates
 
 

@@ -74,4 +74,6 @@ def _cell(text: str | None) -> str:
     if not text:
         return ""
     shown = visible(text)
-    return f"{_TEXT}{shown}" if shown.lstrip().startswith(_FORMULA) else shown
+    # Nearly every cell begins with a letter or a digit, and that is quicker to see.
+    harmless = shown[0].isalnum() or not shown.lstrip().startswith(_FORMULA)
+    return shown if harmless else f"{_TEXT}{shown}"

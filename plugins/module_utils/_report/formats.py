@@ -25,15 +25,15 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "table": Format(".txt", table.render, 0, 7),
-    "json": Format(".json", json_document.render, 2, 18),
-    "jsonl": Format(".jsonl", json_lines.render, None, 16),
+    "table": Format(".txt", table.render, 0, 8),
+    "json": Format(".json", json_document.render, 2, 12),
+    "jsonl": Format(".jsonl", json_lines.render, None, 8),
     "markdown": Format(".md", markdown.render, 2, 8),
-    "html": Format(".html", html.render, 1, 27),
+    "html": Format(".html", html.render, 1, 21),
     "csv": Format(".csv", csv_table.render, None, 8),
-    "junit": Format(".junit.xml", junit.render, None, 6),
-    "sarif": Format(".sarif", sarif.render, 2, 3),
-    "prometheus": Format(".prom", prometheus.render, None, 9),
+    "junit": Format(".junit.xml", junit.render, None, 12),
+    "sarif": Format(".sarif", sarif.render, 2, 7),
+    "prometheus": Format(".prom", prometheus.render, None, 7),
 }
 
 

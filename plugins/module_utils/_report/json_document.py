@@ -23,7 +23,7 @@ def render(report: Report) -> t.Iterator[str]:
     yield f'  "generated_at": {json.dumps(report.generated_at)},\n'
     yield f'  "summary": {json.dumps(report.summary())},\n'
     yield from _list("problems", (as_line(problem.as_dict()) for problem in report.problems), ",")
-    yield from _list("findings", (as_line(_finding(report, *found)) for found in report.findings()), ",")
+    yield from _list("findings", (_finding(report, *found) for found in report.findings()), ",")
     yield f'  "history": {json.dumps(report.history.as_dict() if report.history else None)},\n'
     exposures = report.history.exposures if report.history else ()
     yield from _list("exposures", map(_exposure, exposures), ",")
@@ -34,14 +34,10 @@ def render(report: Report) -> t.Iterator[str]:
     yield "}\n"
 
 
-def _finding(report: Report, line: HostLine | None, finding: Finding) -> dict[str, t.Any]:
+def _finding(report: Report, line: HostLine | None, finding: Finding) -> str:
     rule, message = finding
-    return {
-        "rule": rule,
-        "severity": report.rule(rule).severity,
-        "host": line.host if line else None,
-        "message": message,
-    }
+    of_rule = f'"rule": {as_line(rule)}, "severity": {as_line(report.rule(rule).severity)}'
+    return f'{{{of_rule}, "host": {as_line(line.host if line else None)}, "message": {as_line(message)}}}'
 
 
 def _exposure(exposure: Exposure) -> str:

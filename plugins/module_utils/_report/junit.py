@@ -9,8 +9,8 @@ nothing is known that would pass it. A rule for the fleet has a case for each ho
 from __future__ import annotations
 
 import functools
+import html
 import typing as t
-from xml.sax.saxutils import escape, quoteattr
 
 from .report import HostLine, Report, Rule
 from .text import visible
@@ -71,7 +71,7 @@ def _numbers(tests: int, failures: int, skipped: int) -> str:
 def _host_cases(report: Report, rule: Rule, names: list[str]) -> t.Iterator[str]:
     opening = f'    <testcase classname="{_NAME}.{rule.id}" name='
     for line, name in zip(report.lines, names, strict=True):
-        message = dict(line.findings).get(rule.id) if line.findings else None
+        message = next((said for broken, said in line.findings if broken == rule.id), None)
         if message is not None:
             yield f"{opening}{name}>\n      {_failure(rule, message, line)}\n    </testcase>\n"
         elif line.document is None:
@@ -91,22 +91,17 @@ def _fleet_cases(report: Report, rule: Rule) -> t.Iterator[str]:
 
 
 def _failure(rule: Rule, message: str, line: HostLine | None) -> str:
-    details = (
-        ("state", line.state if line else None),
-        ("why", line.message if line else None),
-        ("next step", line.next_step if line else None),
-        ("of the rule", rule.remedy),
-    )
-    body = "\n".join(f"{name}: {_text(value)}" for name, value in details if value)
-    return f'<failure type="{rule.severity}" message={_attribute(message)}>{body}</failure>'
+    why = (line.state, line.message, line.next_step) if line else (None, None, None)
+    return f'<failure type="{rule.severity}" message={_attribute(message)}>{_details(*why, rule.remedy)}</failure>'
 
 
 # Hosts are few kinds, so that most texts come again.
 @functools.lru_cache(_REMEMBERED)
-def _text(text: str) -> str:
-    return escape(visible(text))
+def _details(state: str | None, why: str | None, next_step: str | None, remedy: str | None) -> str:
+    details = (("state", state), ("why", why), ("next step", next_step), ("of the rule", remedy))
+    return "\n".join(f"{name}: {html.escape(visible(value), quote=False)}" for name, value in details if value)
 
 
 @functools.lru_cache(_REMEMBERED)
 def _attribute(text: str) -> str:
-    return quoteattr(visible(text))
+    return f'"{html.escape(visible(text))}"'

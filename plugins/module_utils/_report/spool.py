@@ -77,6 +77,10 @@ def sections_of(document: t.Mapping[str, object]) -> tuple[bytes, ...]:
     return tuple(f"{as_line(key)}: {as_line(value)}".encode("ascii") for key, value in document.items())
 
 
+# Made once: json.dumps makes another for each document.
+_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False)
+
+
 def as_line(document: object) -> str:
     """Write JSON as one line of pure ASCII: nothing that a host said can reach a terminal or parser raw."""
-    return json.dumps(document, ensure_ascii=True, allow_nan=False)
+    return _ENCODER.encode(document)
