@@ -97,6 +97,23 @@ install_packages() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $1 </dev/null >&2
 }
 
+# Takes promtool, which checks rules for Prometheus, out of Debian's package: to install that would start a server.
+# Without it, tests of it are skipped and say so.
+fetch_promtool() {
+    if command -v promtool >/dev/null || [ -x "$build/tools/promtool" ] || ! command -v apt-get >/dev/null; then
+        return
+    fi
+    say "Fetching promtool"
+    rm -rf "$build/promtool"
+    mkdir -p "$build/promtool" "$build/tools"
+    if (cd "$build/promtool" && apt-get download -qq -o APT::Sandbox::User=root prometheus >&2 && dpkg-deb -x ./*.deb .); then
+        mv "$build/promtool/usr/bin/promtool" "$build/tools/promtool"
+    else
+        say "promtool could not be fetched"
+    fi
+    rm -rf "$build/promtool"
+}
+
 # Makes the virtual environment $1 from the requirements file $2, unless it was made from the same.
 make_venv() {
     if cmp -s "$2" "$1/requirements.txt" && "$1/bin/python" -c '' 2>/dev/null; then
@@ -117,6 +134,9 @@ make_venv() {
 missing="$(missing_packages)$(missing_python)"
 if [ -n "$missing" ]; then
     install_packages "$missing"
+fi
+if [ "$purpose" = test ]; then
+    fetch_promtool
 fi
 if [ "$purpose" = demo ]; then
     make_venv "$build/demo-venv" "$root/requirements.txt"
