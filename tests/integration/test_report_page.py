@@ -272,6 +272,29 @@ def test_the_table_sorts_by_click_and_key(browser: Browser, fleet_report: Report
     assert (browser.hosts[0], browser.hosts[-1]) == (first, last)
 
 
+def test_the_containers_that_a_kernel_exposes_have_a_column_where_there_are_any(
+    browser: Browser, fleet_report: Report
+) -> None:
+    browser.open(fleet_report)
+    assert "Exposes" not in browser.texts("thead th")
+    hosts = {"web1": ("disabled", 2), "web2": ("disabled", 10), "web3": ("protected", 90), "web4": ("stale", 0)}
+    records = [
+        make_record(host, state, system__containers={"docker": count, "lxd": 1 if count else 0, "podman": None})
+        for host, (state, count) in hosts.items()
+    ]
+    gone = make_record("web5", "stale", system__containers={"docker": 5, "lxd": None, "podman": None})
+    browser.open(a_report(*map(recorded, [*records, gone]), Attempt("web5", "2026-01-11T00:00:00Z", [])))
+    # Of one state, the host that exposes most comes first.
+    assert (browser.hosts, browser.texts("td.exposes")) == (
+        ["web5", "web2", "web1", "web4", "web3"],
+        ["5", "11", "3", "–", "–"],  # noqa: RUF001  (as the page shows nothing)
+    )
+    assert browser.sort("Exposes") == "ascending"
+    assert browser.hosts[:3] == ["web1", "web5", "web2"]
+    assert browser.sort("Exposes") == "descending"
+    assert browser.hosts[:3] == ["web2", "web5", "web1"]
+
+
 def test_states_filter_and_words_search(browser: Browser, fleet_report: Report) -> None:
     browser.open(fleet_report)
     failed = browser.find("#states [data-state=failed]")

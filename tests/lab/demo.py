@@ -24,7 +24,7 @@ from tests.lab.fleet import Fleet, LabError, running_fleet  # noqa: E402  (the p
 FORKS = 10
 SEATS = 3
 # One host of the lab is unreachable on purpose, and that must not fail the demonstration.
-CHECK: dict[str, t.Any] = {"livepatch_fail_on": []}
+CHECK: dict[str, t.Any] = {"livepatch_fail_on": [], "livepatch_report_formats": ["table", "json", "markdown", "html"]}
 # Hosts with a token of their own, and so with a folder of records of their own.
 ENABLE: dict[str, t.Any] = {
     "livepatch_hosts": "not-installed:not-enabled:not-enabled-2016:not-seeded:i386:lxd-container:unreachable",
@@ -53,7 +53,7 @@ def main(folder: str = "demo") -> int:
         return 1
     print("\nWhat the runs left:\n")
     print("  demo/livepatch-records/    one record a host, for instance xenial-generic.json")
-    print("  demo/livepatch-report/     the report: fleet.txt, fleet.json, fleet.md")
+    print("  demo/livepatch-report/     the report: fleet.html is a page to open, and fleet.txt, fleet.json, fleet.md")
     print("  demo/enabled/              records and report of the hosts that asked for a seat")
     return 0
 

@@ -218,16 +218,16 @@ def test_one_thing_that_differs_does_not_repeat_the_rest() -> None:
 def test_a_host_without_an_answer_shows_how_it_was_last_seen() -> None:
     page = Page(
         a_report(
-            recorded(make_record("web3", "stale")),
+            recorded(make_record("web3", "stale", system__containers={"docker": 3, "lxd": 1, "podman": None})),
             Attempt("web3", "2026-01-11T00:00:00Z", [{"id": "x", "message": "refused", "remedy": "start it"}]),
             hosts=["web3", "web4"],
         )
     )
     first, web3, second, web4 = page.fleet["stream"]
     assert first == {"reasons": [{"id": "x", "message": "refused", "remedy": "start it"}], "reboot_needed": None}
-    assert web3 == ["web3", 0, None, 0, "2026-01-11T00:00:00Z", "2026-01-10T06:00:00Z", "stale"]
+    assert web3 == ["web3", 0, None, 0, "2026-01-11T00:00:00Z", "2026-01-10T06:00:00Z", "stale", 4]
     assert second["reasons"][0]["message"] == "there is no record of this host"
-    assert web4 == ["web4", 0, None, 1, None, None, None]
+    assert web4 == ["web4", 0, None, 1, None, None, None, None]
     assert page.fleet["states"][0] == "unreachable"
 
 

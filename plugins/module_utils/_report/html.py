@@ -167,7 +167,11 @@ class _Stream:
 
     def _unreachable(self, line: HostLine) -> list[object]:
         assessment = self._part({"reasons": line.reasons, "reboot_needed": None})
-        return [assessment, *map(_visible, (line.attempted_at, *(line.last_record or (None, None))))]
+        return [
+            assessment,
+            *map(_visible, (line.attempted_at, *(line.last_record or (None, None)))),
+            line.containers,
+        ]
 
     def _recorded(self, line: HostLine, document: Place) -> list[object]:
         numbers: dict[str, int] = {}

@@ -28,12 +28,12 @@ class Host {
   constructor(row, place) {
     this.place = place; // in the order of the report: by urgency of the state, then by name
     [this.name, this.stateRank, this.findingsPart, this.assessmentPart] = row;
-    this.recorded = row.length > 7;
+    this.recorded = row.length > 8;
     if (this.recorded) {
       [this.eligibilityPart, this.patchPart, this.modulesPart, this.collectorPart] = row.slice(4, 8);
       [this.systemPart, this.clientPart, this.collectedAt, this.bootedAt, this.lastCheck] = row.slice(8);
     } else {
-      [this.attemptedAt, this.collectedAt, this.lastState] = row.slice(4);
+      [this.attemptedAt, this.collectedAt, this.lastState, this.lastContainers] = row.slice(4);
     }
   }
 
@@ -52,6 +52,13 @@ class Host {
   get patchVersion() { return this.recorded ? this.patch.version : null; }
   get clientVersion() { return this.recorded ? this.client.version : null; }
   get upgradeBy() { return this.recorded ? this.patch.upgrade_required_by || this.patch.support : null; }
+
+  // Containers on a kernel that is not protected; of an unreachable host, as last seen.
+  get exposes() {
+    if (this.state === "protected") return 0;
+    if (!this.recorded) return this.lastContainers ?? 0;
+    return Object.values(this.system.containers).reduce((sum, running) => sum + (running ?? 0), 0);
+  }
 
   get nextStep() {
     const [reason] = this.assessment.reasons;

@@ -114,6 +114,7 @@ class HostTable {
       "host",
       make("th", "host", link, make("span", "below", step)),
       make("td", "state", stateWord(host.state)),
+      ...(COLUMNS.includes(EXPOSES) ? [make("td", "exposes", host.exposes ? number(host.exposes) : "–")] : []),
       make("td", "kernel", host.kernel ?? "–"),
       make("td", "patch", host.patchVersion ?? "–"),
       make("td", "client", host.clientVersion ?? "–"),

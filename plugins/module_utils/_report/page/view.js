@@ -111,9 +111,12 @@ function matcherOf(word) {
         matching[host.eligibilityPart]));
 }
 
+const EXPOSES = { id: "exposes", title: "Exposes", value: (host) => (host.exposes ? String(host.exposes) : null) };
+
 const COLUMNS = [
   { id: "host", title: "Host", value: (host) => host.name },
   { id: "state", title: "State", rank: (host) => host.place },
+  ...(hosts.some((host) => host.exposes) ? [EXPOSES] : []),
   { id: "kernel", title: "Kernel", value: (host) => host.kernel },
   { id: "patch", title: "Patch", value: (host) => host.patchVersion },
   { id: "client", title: "Client", value: (host) => host.clientVersion },
