@@ -166,6 +166,16 @@ class Ansible:
         """Run one module, by its full name, on hosts."""
         return self.command("playbook", self._play("play.yml", module, hosts, arguments), *words)
 
+    def each(self, module: str, hosts: str, cases: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+        """The results of a module for each set of options, in one play. One that fails is of kind ``ignored``."""
+        tasks = [{"name": f"Case {number}", module: case, "ignore_errors": True} for number, case in enumerate(cases)]
+        playbook = self.folder / "each.yml"
+        play = {"name": "Play", "hosts": hosts, "gather_facts": False, "tasks": tasks}
+        playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
+        results = self.command("playbook", str(playbook)).results
+        assert [line["task"] for line in results] == [task["name"] for task in tasks]
+        return [{"kind": line["kind"], **line["result"]} for line in results]
+
     def _play(self, name: str, module: str, hosts: str, arguments: dict[str, t.Any]) -> str:
         """Write a playbook of one task; its path."""
         task = {"name": module, module: arguments}

@@ -55,15 +55,6 @@ def run(ansible: Ansible, *words: str, **options: t.Any) -> dict[str, t.Any]:
     return ansible.task(MODULE, "localhost", *words, **options).result("localhost")
 
 
-def run_each(ansible: Ansible, cases: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
-    """The results of the module for each set of options, in one play."""
-    tasks = [{"name": f"Case {number}", MODULE: case, "ignore_errors": True} for number, case in enumerate(cases)]
-    playbook = ansible.folder / "each.yml"
-    play = {"name": "Play", "hosts": "localhost", "gather_facts": False, "tasks": tasks}
-    playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
-    return [{"kind": line["kind"], **line["result"]} for line in ansible.command("playbook", str(playbook)).results]
-
-
 @pytest.mark.matrix
 @pytest.mark.parametrize("words", [(), ("--check", "--diff")], ids=["run", "check"])
 def test_it_is_told_what_a_host_lacks(ansible: Ansible, source: Path, words: tuple[str, ...]) -> None:
@@ -110,7 +101,7 @@ def test_a_kernel_may_have_the_fixes_itself_and_a_host_no_patch(ansible: Ansible
         {"source": str(source), "kernel": KERNEL, "release": "18.04"},
         {"source": str(source)},
     ]
-    results = run_each(ansible, cases)
+    results = ansible.each(MODULE, "localhost", cases)
     assert [[one.get("standing") for one in result["notices"]] for result in results] == [
         ["open"] * 3,
         ["in_kernel"] * 3,
@@ -162,7 +153,7 @@ def test_an_address_is_fetched_when_it_has_changed(ansible: Ansible, fleet: Flee
         "timeout": 5,
     }
     put("0100-1")
-    first, again = run_each(ansible, [options, options])
+    first, again = ansible.each(MODULE, "localhost", [options, options])
     assert [(one["fetched"], one["read"]) for one in (first, again)] == [(True, 1), (False, 1)]
     put("0100-1", "0101-1")
     changed = run(ansible, **options)
@@ -197,7 +188,7 @@ def test_what_is_no_source_is_a_failure_that_names_it(ansible: Ansible, tmp_path
         ("bad_source", "no end"),
         ("bad_option", "generic"),
     ]
-    for result, (error_id, message) in zip(run_each(ansible, cases), expected, strict=True):
+    for result, (error_id, message) in zip(ansible.each(MODULE, "localhost", cases), expected, strict=True):
         assert (result["kind"], result["error_id"]) == ("ignored", error_id)
         assert message in result["msg"]
         assert result["remedy"]

@@ -11,7 +11,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-import yaml
 from cryptography.hazmat.primitives import serialization
 
 from tests.integration.conftest import Ansible
@@ -65,17 +64,6 @@ def files(tmp_path: Path) -> Path:
 
 def run(ansible: Ansible, *words: str, **options: t.Any) -> dict[str, t.Any]:
     return ansible.task(MODULE, "localhost", *words, **options).result("localhost")
-
-
-def run_each(ansible: Ansible, cases: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
-    """The results of the module for each set of options, in one play. One that fails is of kind ``ignored``."""
-    tasks = [{"name": f"Case {number}", MODULE: case, "ignore_errors": True} for number, case in enumerate(cases)]
-    playbook = ansible.folder / "each.yml"
-    play = {"name": "Play", "hosts": "localhost", "gather_facts": False, "tasks": tasks}
-    playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
-    results = ansible.command("playbook", str(playbook)).results
-    assert [line["task"] for line in results] == [task["name"] for task in tasks]
-    return [{"kind": line["kind"], **line["result"]} for line in results]
 
 
 @pytest.mark.matrix
@@ -132,11 +120,11 @@ def test_a_verdict_is_returned_and_fails_only_where_it_must_be_valid(ansible: An
         {"path": str(files / name), "trusted_certificates": [str(files / each) for each in certificates], **options}
         for name, certificates, options, _verdict in VERDICTS
     ]
-    results = run_each(ansible, cases)
+    results = ansible.each(MODULE, "localhost", cases)
     expected = [("ok", verdict, verdict == "valid") for *_case, verdict in VERDICTS]
     assert [(result["kind"], result["verdict"], result["valid"]) for result in results] == expected
     assert all(set(result) >= RETURNED for result in results)
-    required = run_each(ansible, [{**case, "require_valid": True} for case in cases])
+    required = ansible.each(MODULE, "localhost", [{**case, "require_valid": True} for case in cases])
     assert [result["kind"] for result in required] == [
         "ok" if valid else "ignored" for _kind, _verdict, valid in expected
     ]
@@ -181,7 +169,7 @@ def test_what_cannot_be_read_or_trusted_is_a_failure_that_names_it(ansible: Ansi
         }
         for name, certificates, pins, _message in FAILURES
     ]
-    for result, (*_case, message) in zip(run_each(ansible, cases), FAILURES, strict=True):
+    for result, (*_case, message) in zip(ansible.each(MODULE, "localhost", cases), FAILURES, strict=True):
         assert result["kind"] == "ignored"
         assert message in result["msg"]
 
@@ -212,6 +200,6 @@ def test_what_openssl_has_signed_is_valid(ansible: Ansible, files: Path) -> None
             path = files / f"{kind} {name}.ko"
             path.write_bytes(signing.append(CONTENT, message))
             cases.append({"path": str(path), "trusted_certificates": [str(trusted)]})
-    for case, result in zip(cases, run_each(ansible, cases), strict=True):
+    for case, result in zip(cases, ansible.each(MODULE, "localhost", cases), strict=True):
         assert result["verdict"] == "valid", f"{case['path']}: {result['reason']}"
         assert result["signer"].startswith("openssl ")
