@@ -25,15 +25,15 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "table": Format(".txt", table.render, 0, 8),
-    "json": Format(".json", json_document.render, 2, 12),
+    "table": Format(".txt", table.render, 0, 10),
+    "json": Format(".json", json_document.render, 2, 13),
     "jsonl": Format(".jsonl", json_lines.render, None, 8),
     "markdown": Format(".md", markdown.render, 2, 8),
-    "html": Format(".html", html.render, 1, 21),
+    "html": Format(".html", html.render, 1, 35),
     "csv": Format(".csv", csv_table.render, None, 8),
-    "junit": Format(".junit.xml", junit.render, None, 12),
-    "sarif": Format(".sarif", sarif.render, 2, 7),
-    "prometheus": Format(".prom", prometheus.render, None, 7),
+    "junit": Format(".junit.xml", junit.render, None, 8),
+    "sarif": Format(".sarif", sarif.render, 2, 2),
+    "prometheus": Format(".prom", prometheus.render, None, 8),
 }
 
 
