@@ -65,9 +65,9 @@ class Hosts:
         return [command for command in self.fleet.commands(name) if command.startswith(beginning)]
 
     def has_done(self, name: str, request: str) -> bool:
-        """Whether a double of the host asked the lab for this, and the lab has done it."""
-        answered = self.fleet.root(name).parent / "lab" / "answered"
-        return answered.exists() and f"200 {request}" in answered.read_text("ascii").splitlines()
+        """Whether the lab has done for the host what one of its commands asked for."""
+        done = self.fleet.root(name).parent / "lab" / "done"
+        return done.exists() and request in done.read_text("ascii").splitlines()
 
     def reboots(self, name: str) -> int:
         """How often the host was told to reboot."""

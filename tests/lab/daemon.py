@@ -138,9 +138,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(404, "404 page not found\n")
             return
         try:
-            self._answer(200, action(query, body))
+            text = action(query, body)
+            self.note(address.path)
+            self._answer(200, text)
         except (RefusedError, SnapError, ProError, AptError, MachineError) as error:
             self._answer(error.status, str(error))
+
+    def note(self, path: str) -> None:
+        """What was asked for has been done."""
 
     do_GET = do_PUT = do_POST = handle_request  # noqa: N815  (the names that http.server looks for)
 
@@ -178,7 +183,14 @@ class PrivateHandler(_Handler):
 
 
 class LabHandler(_Handler):
-    """``lab.sock``, for the doubles and the tests."""
+    """``lab.sock``, for the doubles and the tests.
+
+    What it has done is in the file ``done``. A double cannot say so, as it may end before: with its controller or its host.
+    """
+
+    def note(self, path: str) -> None:
+        with (self.host.present.folder / "lab" / "done").open("a", encoding="ascii") as done:
+            done.write(f"{path}\n")
 
     def routes(self) -> dict[tuple[str, str], Callable[[dict[str, str], str], str]]:
         daemon, snapd, pro = self.host.livepatchd, self.host.snapd, self.host.pro

@@ -5,8 +5,7 @@
 # For doubles that change their host: the way to the lab's process, which does what a daemon does in life. It has a
 # curl of its own, since the host may have none.
 
-# ask PATH: sends standard input to the lab. Sets lab_answer, and lab_code: 200, what was refused, or 000. What was
-# answered is noted, as a command that was only begun may have done nothing when its process is killed.
+# ask PATH: sends standard input to the lab. Sets lab_answer, and lab_code: 200, what was refused, or 000.
 # shellcheck disable=SC2034 # the doubles read what this sets
 ask() {
     lab_socket=/run/livepatch-lab/lab.sock
@@ -17,5 +16,4 @@ ask() {
 "}
     lab_answer=${lab_answer%"
 "*}
-    printf '%s %s\n' "$lab_code" "$1" >>/run/livepatch-lab/answered
 }
