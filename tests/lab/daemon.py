@@ -185,7 +185,7 @@ class PrivateHandler(_Handler):
 class LabHandler(_Handler):
     """``lab.sock``, for the doubles and the tests.
 
-    What it has done is in the file ``done``. A double cannot say so, as it may end before: with its controller or its host.
+    What it has done is in the file ``done``. A double cannot say so: it may end before, with its controller or host.
     """
 
     def note(self, path: str) -> None:
