@@ -27,7 +27,7 @@ extends_documentation_fragment:
   - kernelops.livepatch.attributes
   - kernelops.livepatch.attributes.action_group
   - kernelops.livepatch.attributes.info_module
-  - kernelops.livepatch.trust.files
+  - kernelops.livepatch.trust
 attributes:
   platform:
     support: full

@@ -29,7 +29,7 @@ requirements:
 extends_documentation_fragment:
   - kernelops.livepatch.attributes
   - kernelops.livepatch.attributes.action_group
-  - kernelops.livepatch.trust.files
+  - kernelops.livepatch.trust
   - kernelops.livepatch.web
 attributes:
   check_mode:

@@ -287,7 +287,7 @@ def test_the_containers_that_a_kernel_exposes_have_a_column_where_there_are_any(
     # Of one state, the host that exposes most comes first.
     assert (browser.hosts, browser.texts("td.exposes")) == (
         ["web5", "web2", "web1", "web4", "web3"],
-        ["5", "11", "3", "–", "–"],  # noqa: RUF001  (as the page shows nothing)
+        ["5", "11", "3", "\N{EN DASH}", "\N{EN DASH}"],
     )
     assert browser.sort("Exposes") == "ascending"
     assert browser.hosts[:3] == ["web1", "web5", "web2"]
