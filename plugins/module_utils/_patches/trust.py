@@ -140,8 +140,8 @@ def operator_anchors(certificates: c.Sequence[Certificate], pins: c.Collection[s
 
 
 @functools.cache
-def _canonical_certificates() -> list[Certificate]:
-    return read_certificates(canonical_key.CERTIFICATE)
+def _canonical_certificates() -> tuple[Certificate, ...]:
+    return tuple(read_certificates(canonical_key.CERTIFICATE))
 
 
 def parse_pin(text: str) -> str:
