@@ -8,17 +8,17 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import client_config, client_plan
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import assess_eligibility
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_errors import ClientFailure, failure
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_state import MODES
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _client_host, _host_probe
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_failures import ClientFailure, failure
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_files import MODES
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import client_config, client_plan
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _client_host, _probe
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
 
 
 class ActionModule(LivepatchAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
-        **_host_probe.PROBE_ARGUMENTS,
+        **_probe.PROBE_ARGUMENTS,
         "state": {"type": "str", "choices": ["present", "enabled", "disabled", "absent"], "default": "enabled"},
         "token": {"type": "str", "no_log": True},
         "token_transport": {
@@ -36,16 +36,16 @@ class ActionModule(LivepatchAction):
     }
 
     def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
-        policy = _host_probe.load_policy(options["policy"])
+        policy = _probe.load_policy(options["policy"])
         wanted = _wanted(options)
         options = {**options, "server": options["server"] or wanted.config.get(client_config.SERVER)}
         variables = {
-            **_host_probe.probe_variables(options),
+            **_probe.probe_variables(options),
             "channel": "1" if wanted.channel else "",
             "pro": "1" if wanted.via == "pro" else "",
         }
         look = _client_host.look_at_client(self, variables)
-        word = _host_probe.asked_service_word(options, look.facts)
+        word = _probe.asked_service_word(options, look.facts)
         eligibility = assess_eligibility(look.facts, policy, word)
 
         def planned(seen: _client_host.Look) -> client_plan.Plan:

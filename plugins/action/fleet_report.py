@@ -20,26 +20,22 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rul
     MissingLibraryError,
     RuleError,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.notices import Notice
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report import table
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import FORMATS, halves
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool, Writer
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report import rule_evaluation, two_processes
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import table
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS, halves
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
     Condensed,
     Report,
     condense,
     merge,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.spool import Spool, Writer
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.text import visible
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import (
-    _atomic_file,
-    _notices,
-    _record_store,
-    _report_rules,
-    _screen,
-    _two_processes,
-)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities import notice_fixes
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notices import Notice
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _atomic_file, _table_output
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
 
 _FILE_STEM = "fleet"
@@ -58,7 +54,7 @@ class ActionModule(LivepatchAction):
         "hosts": {"type": "list", "elements": "str"},
         "formats": {"type": "list", "elements": "str", "choices": list(FORMATS), "default": ["table"]},
         "output_dir": {"type": "path"},
-        "rules": {"type": "raw", "default": _report_rules.DEFAULT},
+        "rules": {"type": "raw", "default": rule_evaluation.DEFAULT},
         "closed_cves": {"type": "list", "elements": "str", "default": []},
         "seats": {"type": "int"},
         "fail_on": {"type": "list", "elements": "str", "default": []},
@@ -79,7 +75,7 @@ class ActionModule(LivepatchAction):
         _check_fail_on(options["fail_on"], judgement)
         record_dirs = [Path(folder).absolute() for folder in options["record_dir"]]
         targets = _targets(options["output_dir"], options["formats"], record_dirs)
-        report = _assembled(_record_store.find(record_dirs), options["hosts"], now, judgement)
+        report = _assembled(folder_store.find(record_dirs), options["hosts"], now, judgement)
         if not report.lines:
             raise ActionError(_nothing_to_report(record_dirs, report), problems=_problems(report))
         report = judgement.with_fleet(report, options["seats"])
@@ -104,12 +100,12 @@ class ActionModule(LivepatchAction):
             "problems": _problems(report),
         }
 
-    def _notices(self, options: dict[str, t.Any]) -> list[Notice] | None:
+    def notice_fixes(self, options: dict[str, t.Any]) -> list[Notice] | None:
         if options["notices"] is None:
             return None
         try:
-            notices, unreadable = _notices.notices_from(Path(options["notices"]))
-        except _notices.NoticesUnusableError as error:
+            notices, unreadable = notice_fixes.notices_from(Path(options["notices"]))
+        except notice_fixes.NoticesUnusableError as error:
             raise ActionError(str(error)) from error
         for problem in unreadable[:_NAMED_IN_FAILURE]:
             self._display.warning(f"A notice cannot be used as a whole: {visible(problem)}")
@@ -117,23 +113,23 @@ class ActionModule(LivepatchAction):
 
     def _judgement(
         self, options: dict[str, t.Any], notices: list[Notice] | None, now: datetime.datetime
-    ) -> _report_rules.Judgement:
+    ) -> rule_evaluation.Judgement:
         """The rules of the task. Without the library for them, a report that nobody asked for rules has none."""
         asked_for = (
-            options["rules"] != _report_rules.DEFAULT
+            options["rules"] != rule_evaluation.DEFAULT
             or options["closed_cves"]
             or _FORMATS_OF_RULES.intersection(options["formats"])
             or not set(options["fail_on"]) <= set(STATES)
         )
         try:
-            rules = _report_rules.load_rules(options["rules"], options["closed_cves"])
-            by_notices = _notices.FixesByNotices(notices, options["closed_cves"]) if notices else None
-            return _report_rules.Judgement(rules, now, by_notices)
+            rules = rule_evaluation.load_rules(options["rules"], options["closed_cves"])
+            by_notices = notice_fixes.FixesByNotices(notices, options["closed_cves"]) if notices else None
+            return rule_evaluation.Judgement(rules, now, by_notices)
         except MissingLibraryError as error:
             if asked_for:
                 raise ActionError(f"The rules cannot be used: {error}") from error
             self._display.warning(f"The report is made without rules: {error}")
-            return _report_rules.Judgement([], now)
+            return rule_evaluation.Judgement([], now)
         except RuleError as error:
             raise ActionError(f"The rules cannot be used. {error}") from error
 
@@ -144,19 +140,20 @@ class ActionModule(LivepatchAction):
         if options["history"] is None:
             return report, False
         # Here, for a controller whose Python has no SQLite must still report.
-        from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _history_store, _report_history
+        from ansible_collections.kernelops.livepatch.plugins.module_utils._records import history_db
+        from ansible_collections.kernelops.livepatch.plugins.module_utils._report import exposure_history
 
         path = Path(options["history"]).absolute()
         try:
-            remembered = not self.check_mode and _report_history.keep(report, path, options["retention"], now)
-            history = _report_history.told(path, notices, now)
-        except _history_store.HistoryError as error:
+            remembered = not self.check_mode and exposure_history.keep(report, path, options["retention"], now)
+            history = exposure_history.told(path, notices, now)
+        except history_db.HistoryError as error:
             raise ActionError(str(error)) from error
         return dataclasses.replace(report, history=history), remembered
 
     def _show(self, report: Report, whole: Path | None) -> None:
         elsewhere = f"The whole table is in {whole}." if whole else "With output_dir, a file has the whole table."
-        _screen.show(
+        _table_output.show(
             self._display,
             lambda **layout: table.render(report, most=_MOST_ON_TERMINAL, elsewhere=elsewhere, **layout),
         )
@@ -195,19 +192,19 @@ def _without_collector() -> c.Iterator[None]:
 
 
 def _assembled(
-    found: list[_record_store.Found],
+    found: list[folder_store.Found],
     hosts: list[str] | None,
     now: datetime.datetime,
-    judgement: _report_rules.Judgement,
+    judgement: rule_evaluation.Judgement,
 ) -> Report:
     spool = Spool()
     # The other process has its lines to send, too.
     more_than_half = len(found) * 11 // 20
     shares = [(part, spool.writer()) for part in (found[:more_than_half], found[more_than_half:])]
 
-    def condensed(share: tuple[list[_record_store.Found], Writer]) -> list[Condensed]:
+    def condensed(share: tuple[list[folder_store.Found], Writer]) -> list[Condensed]:
         part, writer = share
-        return condense(_record_store.read(part), writer, judgement)
+        return condense(folder_store.read(part), writer, judgement)
 
     lines = itertools.chain(*_shared_out(condensed, shares, len(found)))
     return merge(lines, hosts, now.strftime("%Y-%m-%dT%H:%M:%SZ"), spool, judgement)
@@ -219,15 +216,15 @@ def _shared_out(work: c.Callable[[_Share], _Result], shares: c.Sequence[_Share],
     if len(shares) < 2 or hosts < _FEW_HOSTS:
         return [work(share) for share in shares]
     try:
-        return [*_two_processes.in_two(work, *shares)]
-    except _two_processes.LostProcessError as error:
+        return [*two_processes.in_two(work, *shares)]
+    except two_processes.LostProcessError as error:
         raise ActionError(
             f"The report is not complete: {error}. See in the log of the controller's system whether memory was short, "
             "and try again."
         ) from error
 
 
-def _check_fail_on(names: list[str], judgement: _report_rules.Judgement) -> None:
+def _check_fail_on(names: list[str], judgement: rule_evaluation.Judgement) -> None:
     rules = [rule.id for rule in judgement.rules]
     known = [*STATES, *SEVERITIES, *rules]
     for name in names:

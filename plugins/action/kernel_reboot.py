@@ -9,17 +9,17 @@ import contextlib
 import time
 import typing as t
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import kernel_reboot
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.kernel_upgrade import (
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host import containers
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, read_facts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import reboot_plan
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.upgrade_plan import (
     KernelUpgradeError,
     refuse_what_has_no_kernel,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host import containers
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts, read_facts
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _host_probe, _patient_shell
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _patient_shell, _probe
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import HostShellError, run_script
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import HostShellError, run_script
 
 _SCRIPTS = ("probe", "kernel_reboot")
 _RUNTIMES = ("docker", "podman", "lxd")
@@ -51,7 +51,7 @@ class ActionModule(LivepatchAction):
         self._result: dict[str, t.Any] = {"rebooted": False, "containers": []}
         try:
             return self._reboot_if_needed()
-        except (kernel_reboot.KernelRebootError, KernelUpgradeError) as error:
+        except (reboot_plan.KernelRebootError, KernelUpgradeError) as error:
             message = f"{error}; {error.remedy}"
             raise ActionError(message, error_id=error.id, remedy=error.remedy, **self._result) from error
         except HostShellError as error:
@@ -64,7 +64,7 @@ class ActionModule(LivepatchAction):
         refuse_what_has_no_kernel(facts)
         boot_id = containers.read_boot_id(sections)
         unfinished = containers.read_unfinished(sections)
-        course = kernel_reboot.choose_course(
+        course = reboot_plan.choose_course(
             facts, boot_id, unfinished, kernel=self._options["kernel"], force=self._options["force"]
         )
         result = self._result
@@ -73,7 +73,7 @@ class ActionModule(LivepatchAction):
             return {**result, "msg": f"{course.intended} runs already"}
         runtimes = containers.read_runtimes(sections)
         if course.step == "reboot":
-            kernel_reboot.refuse_what_cannot_be_drained(facts, runtimes, self._options)
+            reboot_plan.refuse_what_cannot_be_drained(facts, runtimes, self._options)
         noted = unfinished.containers if unfinished is not None else ()
         stopped = [item for name in _RUNTIMES if self._options[name] == "stop" for item in _running(runtimes, name)]
         result["containers"] = [_shown(item) for item in dict.fromkeys((*noted, *stopped))]
@@ -84,7 +84,7 @@ class ActionModule(LivepatchAction):
             return {**result, "msg": _would(course)}
         return self._carry_out(course, facts, boot_id or "")
 
-    def _carry_out(self, course: kernel_reboot.Course, facts: HostFacts, boot_id: str) -> dict[str, t.Any]:
+    def _carry_out(self, course: reboot_plan.Course, facts: HostFacts, boot_id: str) -> dict[str, t.Any]:
         begun = time.monotonic()
         if course.step == "reboot":
             self._drain()
@@ -94,7 +94,7 @@ class ActionModule(LivepatchAction):
         self._restore()
         facts_now = read_facts(self._ask("probe", self._variables(""), _SETTLING))
         if course.step == "reboot" or course.rebooted_before:
-            kernel_reboot.check_kernel(facts_now.kernel.release, course.intended)
+            reboot_plan.check_kernel(facts_now.kernel.release, course.intended)
         if self._options["require_protected"] and _enabled(facts, facts_now):
             self._wait_for_protection(facts_now)
         done = "rebooted into" if course.step == "reboot" else "an earlier run was completed on"
@@ -106,9 +106,9 @@ class ActionModule(LivepatchAction):
         failure = _drain_failure(sections)
         if failure is None and sections.complete:
             return
-        with contextlib.suppress(kernel_reboot.KernelRebootError):
+        with contextlib.suppress(reboot_plan.KernelRebootError):
             self._restore()
-        raise failure or kernel_reboot.KernelRebootError(
+        raise failure or reboot_plan.KernelRebootError(
             "drain_failed", "the connection broke off while containers were being stopped", "run again"
         )
 
@@ -135,14 +135,14 @@ class ActionModule(LivepatchAction):
             self._result["boot_id"] = containers.read_boot_id(answer)
             return
         if _patient_shell.try_script(self, _SCRIPTS, self._variables("alive")) is not None:
-            with contextlib.suppress(kernel_reboot.KernelRebootError):
+            with contextlib.suppress(reboot_plan.KernelRebootError):
                 self._restore()
-            raise kernel_reboot.KernelRebootError(
+            raise reboot_plan.KernelRebootError(
                 "reboot_did_not_happen",
                 f"the host was told to reboot and is still in the same boot after {self._options['reboot_timeout']} s",
                 "look at what holds it up on the host: systemctl list-jobs",
             )
-        raise kernel_reboot.KernelRebootError(
+        raise reboot_plan.KernelRebootError(
             "host_did_not_return",
             f"the host was rebooted and did not come back within {self._options['reboot_timeout']} s",
             "look at its console; when it is back, the next run of this module completes what this one began",
@@ -153,7 +153,7 @@ class ActionModule(LivepatchAction):
         variables = self._variables("restore", within=self._options["drain_timeout"])
         sections = self._ask(_SCRIPTS, variables, self._options["drain_timeout"])
         wanting = sections.output("wanting") or ""
-        kernel_reboot.check_containers(
+        reboot_plan.check_containers(
             containers.read_containers(wanting), sections["said"].output if "said" in sections else ""
         )
         _check_commands(sections, "post")
@@ -162,21 +162,21 @@ class ActionModule(LivepatchAction):
         """Run a script on a host that may still be coming up. Raises `KernelRebootError` when it stays silent."""
         sections = _patient_shell.keep_asking(seconds, lambda: _patient_shell.try_script(self, name, variables))
         if sections is None:
-            raise kernel_reboot.KernelRebootError(
+            raise reboot_plan.KernelRebootError(
                 "host_did_not_return", "the host does not answer any more", "look at its console, then run again"
             )
         return sections
 
     def _wait_for_protection(self, facts: HostFacts) -> None:
-        policy = _host_probe.load_policy("current")
+        policy = _probe.load_policy("current")
         deadline = time.monotonic() + self._options["protected_timeout"]
         while True:
-            assessment = kernel_reboot.protection(facts, policy)
+            assessment = reboot_plan.protection(facts, policy)
             self._result["state"] = assessment["state"]
             if assessment["state"] == "protected":
                 return
             if time.monotonic() >= deadline:
-                raise kernel_reboot.KernelRebootError(
+                raise reboot_plan.KernelRebootError(
                     "not_protected",
                     f"{self._options['protected_timeout']} s after the reboot the host is {assessment['state']}: "
                     f"{assessment['reasons'][0]['message']}",
@@ -207,7 +207,7 @@ def _shown(container: containers.Container) -> dict[str, str]:
     return {"runtime": "lxd" if container.runtime == "evacuated" else container.runtime, "name": container.name}
 
 
-def _would(course: kernel_reboot.Course) -> str:
+def _would(course: reboot_plan.Course) -> str:
     if course.step == "reboot":
         return f"would reboot into {course.intended}"
     return "would complete what an earlier run has begun: containers and commands after the reboot"
@@ -218,16 +218,16 @@ def _enabled(*looks: HostFacts) -> bool:
     return any(facts.client is not None and facts.client.enabled is True for facts in looks)
 
 
-def _drain_failure(sections: Sections) -> kernel_reboot.KernelRebootError | None:
+def _drain_failure(sections: Sections) -> reboot_plan.KernelRebootError | None:
     try:
         _check_commands(sections, "pre")
-    except kernel_reboot.KernelRebootError as error:
+    except reboot_plan.KernelRebootError as error:
         return error
     for name in ("docker", "podman"):
         ended = sections.get(f"ended {name}")
         if ended is not None and ended.exit_code != 0:
             left = ", ".join(item.name for item in containers.read_containers(ended.output))
-            return kernel_reboot.KernelRebootError(
+            return reboot_plan.KernelRebootError(
                 "containers_did_not_end",
                 f"containers of {name} still run at the end of drain_timeout: {left}",
                 f"give them more time, or let them be stopped ({name}: stop)",
@@ -235,7 +235,7 @@ def _drain_failure(sections: Sections) -> kernel_reboot.KernelRebootError | None
     stop = sections.get("stop")
     if stop is not None and stop.exit_code != 0:
         said = " ".join(f"{stop.output} {stop.errors}".split())[-300:] or "it did not end in time"
-        return kernel_reboot.KernelRebootError(
+        return reboot_plan.KernelRebootError(
             "drain_failed",
             f"containers could not be stopped within drain_timeout, and run again now: {said}",
             "find the one that hangs on the host; nothing was rebooted",
@@ -247,7 +247,7 @@ def _check_commands(sections: Sections, kind: str) -> None:
     for name, section in sections.items():
         if name.startswith(f"{kind} ") and section.exit_code != 0:
             said = " ".join(f"{section.output} {section.errors}".split())[-300:] or "no output"
-            raise kernel_reboot.KernelRebootError(
+            raise reboot_plan.KernelRebootError(
                 f"{kind}_command_failed",
                 f"command {name.split()[1]} of {kind}_commands ended with exit code {section.exit_code}: {said}",
                 "run it on the host to see why" if kind == "pre" else "the next run of this module runs it again",

@@ -8,13 +8,13 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import kernel_upgrade
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host import kernel_packages
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts, read_facts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host import apt
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, read_facts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import upgrade_plan
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _patient_shell
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import HostShellError, run_script
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import HostShellError, run_script
 
 _SCRIPTS = ("probe", "kernel_upgrade")
 _POLL = 20
@@ -40,7 +40,7 @@ class ActionModule(LivepatchAction):
         self._result: dict[str, t.Any] = {"needed": False, "reasons": [], "packages": [], "unfinished": False}
         try:
             return self._upgrade()
-        except kernel_upgrade.KernelUpgradeError as error:
+        except upgrade_plan.KernelUpgradeError as error:
             message = f"{error}; {error.remedy}"
             raise ActionError(message, error_id=error.id, remedy=error.remedy, **self._result) from error
         except HostShellError as error:
@@ -54,17 +54,17 @@ class ActionModule(LivepatchAction):
         result["from"] = result["to"] = facts.kernel.release
         result["reboot_needed"] = False
         result["unfinished"] = sections.output("unfinished") is not None and "ok " in sections["unfinished"].output
-        kernel_upgrade.refuse_what_has_no_kernel(facts)
-        result["reasons"] = kernel_upgrade.reasons_to_upgrade(
+        upgrade_plan.refuse_what_has_no_kernel(facts)
+        result["reasons"] = upgrade_plan.reasons_to_upgrade(
             facts, within_days=self._options["within_days"], force=self._options["force"]
         )
         result["needed"] = bool(result["reasons"])
         if not result["needed"]:
             return {**result, "msg": f"{result['from']} needs no upgrade"}
         found = self._packages(sections)
-        plan = kernel_upgrade.plan(facts, found, series=self._options["series"], flavour=self._options["flavour"])
+        plan = upgrade_plan.plan(facts, found, series=self._options["series"], flavour=self._options["flavour"])
         result["to"] = plan.target
-        kernel_upgrade.check_plan(plan, found, repair=self._options["repair"])
+        upgrade_plan.check_plan(plan, found, repair=self._options["repair"])
         if plan.packages:
             self._install(plan, repair=bool(found.interrupted))
         elif plan.target != facts.kernel.release:
@@ -74,7 +74,7 @@ class ActionModule(LivepatchAction):
         result["reboot_needed"] = plan.target != facts.kernel.release
         return {**result, "msg": self._summary(plan)}
 
-    def _finds_nothing_new(self, facts: HostFacts, plan: kernel_upgrade.Plan) -> bool:
+    def _finds_nothing_new(self, facts: HostFacts, plan: upgrade_plan.Plan) -> bool:
         """A host that needs another kernel, and gets none, has failed.
 
         Only check mode cannot tell: it changes nothing, and so looks into lists of packages that may be old.
@@ -90,7 +90,7 @@ class ActionModule(LivepatchAction):
             self._result["warnings"] = [told]
             self._result["msg"] = f"{running.release} needs an upgrade, to which kernel is not known yet"
             return True
-        raise kernel_upgrade.KernelUpgradeError(
+        raise upgrade_plan.KernelUpgradeError(
             "no_newer_kernel",
             f"the archive has {message}",
             "look at the host's sources of packages, or name another series (series)",
@@ -99,17 +99,17 @@ class ActionModule(LivepatchAction):
     def _look(self) -> Sections:
         """Look at the host, when no run of an earlier task is going on there any more."""
         sections = run_script(self, _SCRIPTS, self._variables("look"))
-        run = kernel_packages.read_run(sections)
+        run = apt.read_run(sections)
         if run.state not in ("running", "starting"):
             return sections
         if self.check_mode:
-            raise kernel_upgrade.KernelUpgradeError(
+            raise upgrade_plan.KernelUpgradeError(
                 "run_in_progress", "a kernel is being installed on this host at this moment", "wait for its end"
             )
         self._wait("")
         return run_script(self, _SCRIPTS, self._variables("look"))
 
-    def _packages(self, sections: Sections) -> kernel_packages.KernelPackages:
+    def _packages(self, sections: Sections) -> apt.KernelPackages:
         if not self.check_mode:
             refreshed = run_script(self, _SCRIPTS, self._variables("refresh"))
             if refreshed.output("refresh") is None and "refresh" in refreshed:
@@ -117,23 +117,21 @@ class ActionModule(LivepatchAction):
                 warning = f"the lists of packages could not be fetched, and those of before count: {said}"
                 self._result["warnings"] = [warning]
             sections = refreshed
-        found = kernel_packages.read_kernel_packages(sections)
+        found = apt.read_kernel_packages(sections)
         if found is None:
-            raise kernel_upgrade.KernelUpgradeError(
+            raise upgrade_plan.KernelUpgradeError(
                 "no_apt", "this host has no apt-get", "upgrade its kernel in its own way"
             )
         return found
 
-    def _install(self, plan: kernel_upgrade.Plan, *, repair: bool) -> None:
+    def _install(self, plan: upgrade_plan.Plan, *, repair: bool) -> None:
         task = "simulate" if self.check_mode else "start"
         names = " ".join(plan.packages)
         sections = run_script(self, _SCRIPTS, self._variables(task, packages=names, repair="1" if repair else ""))
         simulation = sections["simulation"]
         if not repair and simulation.exit_code != 0:
-            kernel_upgrade.check_run(
-                kernel_packages.InstallRun("ended", simulation.exit_code, simulation.output + simulation.errors)
-            )
-        changes = kernel_packages.read_changes(simulation.output)
+            upgrade_plan.check_run(apt.InstallRun("ended", simulation.exit_code, simulation.output + simulation.errors))
+        changes = apt.read_changes(simulation.output)
         self._result["packages"] = [{"name": item.name, "old": item.old, "new": item.new} for item in changes]
         self._result["changed"] = True
         self._result["repaired"] = repair
@@ -142,11 +140,11 @@ class ActionModule(LivepatchAction):
         if self.check_mode:
             return
         final = self._wait(plan.target)
-        kernel_upgrade.check_run(kernel_packages.read_run(final))
+        upgrade_plan.check_run(apt.read_run(final))
         self._prove(final, plan.target)
 
     def _prove(self, sections: Sections, release: str) -> None:
-        kernel_upgrade.check_kernel_on_disk(kernel_packages.read_proof(sections), release)
+        upgrade_plan.check_kernel_on_disk(apt.read_proof(sections), release)
 
     def _wait(self, release: str) -> Sections:
         """Wait for the run's end, however often the connection drops on the way. The run itself is never ended."""
@@ -159,13 +157,13 @@ class ActionModule(LivepatchAction):
                 max(left, 0), lambda v=variables: _patient_shell.try_script(self, _SCRIPTS, v)
             )
             if sections is not None:
-                run = kernel_packages.read_run(sections)
+                run = apt.read_run(sections)
                 too_late = run.state == "starting" and time.monotonic() - begun > _START
                 if run.state in ("ended", "lost", "absent") or too_late:
                     return sections
             if time.monotonic() >= self._deadline:
                 where = "the run goes on there" if sections is not None else "the host does not answer any more"
-                raise kernel_upgrade.KernelUpgradeError(
+                raise upgrade_plan.KernelUpgradeError(
                     "upgrade_timed_out",
                     f"apt-get did not end within {self._options['timeout']} s; {where}",
                     "run again: the next run waits for the one that goes on",
@@ -175,7 +173,7 @@ class ActionModule(LivepatchAction):
         base = {"task": task, "server": "", "network": "", "packages": "", "release": "", "repair": "", "wait": "0"}
         return {**base, "lock_wait": str(self._options["lock_timeout"]), **more}
 
-    def _summary(self, plan: kernel_upgrade.Plan) -> str:
+    def _summary(self, plan: upgrade_plan.Plan) -> str:
         running = self._result["from"]
         if plan.packages:
             verb = "would be installed" if self.check_mode else "is installed"
@@ -185,7 +183,7 @@ class ActionModule(LivepatchAction):
         return f"{running} is the newest there is"
 
 
-def _diff(changes: list[kernel_packages.Change]) -> dict[str, str]:
+def _diff(changes: list[apt.Change]) -> dict[str, str]:
     before = "".join(f"{change.name} {change.old}\n" for change in changes if change.old)
     after = "".join(f"{change.name} {change.new}\n" for change in changes if change.new)
     return {"before_header": "packages", "after_header": "packages", "before": before, "after": after}

@@ -14,14 +14,14 @@ from collections.abc import Sequence
 
 from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import patch_run
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.patch_watch import Watch, read_watch
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts, read_facts
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.trust import TrustAnchors
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _host_probe, _recording, _trust
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, read_facts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import Watch, read_watch
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import patch_progress
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.trust import TrustAnchors
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _probe, _recording, _trust
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import HostShellError, run_script
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import HostShellError, run_script
 
 _LONGEST_PAUSE = 15
 _LEVELS = {"required": "file", "best_effort": "auto", "off": "off"}
@@ -59,14 +59,14 @@ class ActionModule(_recording.RecordingAction):
     def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
         _check(options)
         self._options = options
-        self._policy = _host_probe.load_policy(options["policy"])
+        self._policy = _probe.load_policy(options["policy"])
         self._anchors = _anchors(options)
         before = self._look()
-        useless = patch_run.before_refresh(before.facts)
+        useless = patch_progress.before_refresh(before.facts)
         if useless is not None or self.check_mode:
             return self._unchanged(before, useless)
         deadline = time.monotonic() + options["timeout"]
-        locks = patch_run.locks_of_kernel(before.facts) if options["clear_crash_lock"] else ()
+        locks = patch_progress.locks_of_kernel(before.facts) if options["clear_crash_lock"] else ()
         after = self._look(refresh=options["timeout"], locks=locks)
         removed = after.watch.removed
         standing = self._standing(after)
@@ -79,7 +79,7 @@ class ActionModule(_recording.RecordingAction):
     ) -> _Look:
         """One round trip: with `refresh` (seconds) the client is told to fetch and apply first."""
         options, anchors = self._options, self._anchors
-        variables = _host_probe.probe_variables(
+        variables = _probe.probe_variables(
             {**options, "network": options["network"] and network},
             _LEVELS[options["verify"]] if verify and anchors is not None else "off",
             certificate=anchors is not None and bool(anchors.unmet_pins),
@@ -93,10 +93,10 @@ class ActionModule(_recording.RecordingAction):
             raise ActionError(f"{error}; {error.remedy}", error_id=error.id, remedy=error.remedy) from error
         return _Look(read_facts(sections), read_watch(sections), at)
 
-    def _standing(self, look: _Look) -> patch_run.Standing:
-        return patch_run.standing(look.facts, look.watch, self._policy)
+    def _standing(self, look: _Look) -> patch_progress.Standing:
+        return patch_progress.standing(look.facts, look.watch, self._policy)
 
-    def _wait(self, last: _Look, deadline: float) -> tuple[_Look, patch_run.Standing]:
+    def _wait(self, last: _Look, deadline: float) -> tuple[_Look, patch_progress.Standing]:
         """Look again and again, with longer pauses, until the host has arrived, is stuck, or the time is over.
 
         Every look is a short round trip, so that a connection that breaks in between costs one look and no more.
@@ -116,12 +116,12 @@ class ActionModule(_recording.RecordingAction):
         if waited:
             # What was looked at on the way lacks the module's file, and whether the server can be reached.
             last = self._look()
-        return last, patch_run.too_late(self._standing(last), last.watch.tasks, self._options["timeout"])
+        return last, patch_progress.too_late(self._standing(last), last.watch.tasks, self._options["timeout"])
 
-    def _unchanged(self, look: _Look, useless: patch_run.Standing | None) -> dict[str, t.Any]:
+    def _unchanged(self, look: _Look, useless: patch_progress.Standing | None) -> dict[str, t.Any]:
         """What check mode can foresee, or a failure before anything was done."""
-        now = patch_run.running(look.facts).version
-        coming = patch_run.expected_version(look.facts) if useless is None else None
+        now = patch_progress.running(look.facts).version
+        coming = patch_progress.expected_version(look.facts) if useless is None else None
         result = self._result(look, now, coming or now)
         if useless is not None:
             raise _failed(useless, result)
@@ -130,22 +130,22 @@ class ActionModule(_recording.RecordingAction):
         return {**result, "changed": result["version"] != now}
 
     def _outcome(
-        self, before: _Look, after: _Look, standing: patch_run.Standing, removed: Sequence[str]
+        self, before: _Look, after: _Look, standing: patch_progress.Standing, removed: Sequence[str]
     ) -> dict[str, t.Any]:
-        then, now = patch_run.running(before.facts), patch_run.running(after.facts)
+        then, now = patch_progress.running(before.facts), patch_progress.running(after.facts)
         result = self._result(after, then.version, now.version)
         if now.differs_from(then):
-            result["closed_cves"] = patch_run.closed_cves(before.facts.client, after.facts.client)
+            result["closed_cves"] = patch_progress.closed_cves(before.facts.client, after.facts.client)
         result.update(changed=now.differs_from(then) or bool(removed), cleared_locks=list(removed))
         if standing.phase != "stuck":
-            standing = patch_run.verified(result["record"], self._options["verify"]) or standing
+            standing = patch_progress.verified(result["record"], self._options["verify"]) or standing
         if standing.phase == "stuck":
             logs = {"kernel_log": list(after.watch.kernel_log), "journal": list(after.watch.journal)}
             raise _failed(standing, {**result, **logs})
         return {**result, "msg": standing.message}
 
     def _result(self, look: _Look, before: str | None, after: str | None) -> dict[str, t.Any]:
-        word = _host_probe.asked_service_word(self._options, look.facts)
+        word = _probe.asked_service_word(self._options, look.facts)
         record = self.record_of(look.facts, self._policy, look.at, self._anchors, word)
         client = look.facts.client
         diff = {"diff": {"before": {"version": before}, "after": {"version": after}}} if self.diff_mode else {}
@@ -155,7 +155,7 @@ class ActionModule(_recording.RecordingAction):
             "version": after,
             "patch_state": client.patch_state if client is not None else None,
             "closed_cves": [],
-            "crash_locks": list(patch_run.locks_of_kernel(look.facts)),
+            "crash_locks": list(patch_progress.locks_of_kernel(look.facts)),
             "cleared_locks": [],
             "tasks": [dataclasses.asdict(task) for task in look.watch.tasks],
             "round_trips": self._round_trips,
@@ -181,7 +181,7 @@ def _check(options: dict[str, t.Any]) -> None:
         raise ActionError("The timeout must be 1 second or more. Nothing has been changed.", error_id="timeout_invalid")
 
 
-def _failed(standing: patch_run.Standing, result: dict[str, t.Any]) -> ActionError:
+def _failed(standing: patch_progress.Standing, result: dict[str, t.Any]) -> ActionError:
     message = standing.message[:1].upper() + standing.message[1:]
     remedy = f" What to do: {standing.remedy}." if standing.remedy else ""
     return ActionError(f"{message}.{remedy}", **{**result, "error_id": standing.id, "remedy": standing.remedy})

@@ -8,8 +8,8 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.trust import TrustAnchors
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _host_probe, _recording, _trust
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.trust import TrustAnchors
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _probe, _recording, _trust
 
 
 class ActionModule(_recording.RecordingAction):
@@ -19,16 +19,16 @@ class ActionModule(_recording.RecordingAction):
     }
 
     def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
-        policy = _host_probe.load_policy(options["policy"])
+        policy = _probe.load_policy(options["policy"])
         anchors = _anchors(options)
         started = datetime.datetime.now(datetime.timezone.utc)
-        facts = _host_probe.probe_host(
+        facts = _probe.probe_host(
             self,
             options,
             options["verify"] if anchors else "off",
             certificate=anchors is not None and bool(anchors.unmet_pins),
         )
-        word = _host_probe.asked_service_word(options, facts)
+        word = _probe.asked_service_word(options, facts)
         return self.kept(self.record_of(facts, policy, started, anchors, word), options)
 
 

@@ -10,10 +10,11 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.seats import plan_seats
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report import seat_table
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _screen, _seat_book
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import grants
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import seat_table
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _table_output
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_probe import load_policy
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._probe import load_policy
 
 
 class ActionModule(LivepatchAction):
@@ -32,12 +33,12 @@ class ActionModule(LivepatchAction):
         record_dirs = [Path(folder).absolute() for folder in options["record_dir"]]
         try:
             return self._plan(record_dirs, options, seats)
-        except _seat_book.SeatBookError as error:
+        except grants.SeatBookError as error:
             raise ActionError(str(error), error_id="records_unusable") from error
 
     def _plan(self, record_dirs: list[Path], options: dict[str, t.Any], seats: int) -> dict[str, t.Any]:
-        with _seat_book.locked(record_dirs[0]):
-            book = _seat_book.read_seat_book(record_dirs)
+        with grants.locked(record_dirs[0]):
+            book = grants.read_seat_book(record_dirs)
             wanting = _in_order(options, book)
             plan = plan_seats(book.hosts, wanting, seats, require_eligible=options["require_eligible"])
             if not self.check_mode:
@@ -53,11 +54,11 @@ class ActionModule(LivepatchAction):
             "problems": [problem.as_dict() for problem in book.problems],
         }
         if options["show"]:
-            _screen.show(self._display, lambda **layout: seat_table.render(result, **layout))
+            _table_output.show(self._display, lambda **layout: seat_table.render(result, **layout))
         return result
 
 
-def _in_order(options: dict[str, t.Any], book: _seat_book.SeatBook) -> list[str]:
+def _in_order(options: dict[str, t.Any], book: grants.SeatBook) -> list[str]:
     hosts = sorted(book.hosts) if options["hosts"] is None else options["hosts"]
     asked_for = set(hosts)
     return [*(host for host in options["priority"] if host in asked_for), *hosts]

@@ -56,7 +56,11 @@ from ansible.plugins.callback import CallbackBase
 from ansible.utils.color import ANSIBLE_COLOR
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import progress
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._live_line import LiveLine, can_be_shown, shows
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.status_line import (
+    LiveLine,
+    can_be_shown,
+    shows,
+)
 
 _PATCH_INFO = "kernelops.livepatch.patch_info"
 

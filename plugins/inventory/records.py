@@ -85,6 +85,8 @@ from ansible.plugins.inventory import BaseInventoryPlugin, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
     Attempt,
     Document,
@@ -93,9 +95,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report
     Recorded,
     assemble,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.spool import Spool
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.text import visible
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _record_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 
 _FILE_ENDINGS = ("livepatch.yml", "livepatch.yaml")
 _SERIES = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
@@ -115,7 +115,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
             self.inventory.add_group(f"livepatch_state_{state}")
         spool, inert = Spool(), _Inert()
         problems: list[Problem] = []
-        documents = _usable(_record_store.load(self._record_dirs(Path(path).parent)), problems)
+        documents = _usable(folder_store.load(self._record_dirs(Path(path).parent)), problems)
         for line in assemble(documents, None, _now(), spool).lines:
             record = json.loads(spool.document(line.document)) if line.document is not None else None
             self._add(line, record, inert)

@@ -189,17 +189,17 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.mirror_source import as_path, is_address
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.notice_cache import cached_notices
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.notice_files import read_notices
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.notices import (
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.source import as_path, is_address
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Web, WebOptions
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import ServerError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_cache import cached_notices
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_files import read_notices
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notices import (
     Kernel,
     Notice,
     NoticeError,
     closed_cves,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.server import ServerError
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.web import Web, WebOptions
 
 _MOST_UNREADABLE = 100
 

@@ -161,7 +161,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches import patch_file, trust, trust_files
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import patch_file, trust, trust_files
 
 ARGUMENT_SPEC = {
     "path": {"type": "path", "required": True},

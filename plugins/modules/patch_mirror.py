@@ -249,20 +249,20 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches import trust, trust_files
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.mirror import (
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.index import INDEX, MirrorIndexError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.listing import PatchListError, Selection
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.plan import DowngradeError, Retention
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.source import make_source
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.sync import (
     MirrorBusyError,
     MirrorTask,
     Outcome,
     predict_mirror,
     run_mirror,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.mirror_index import INDEX, MirrorIndexError
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.mirror_plan import DowngradeError, Retention
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.mirror_source import make_source
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.patch_list import PatchListError, Selection
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.server import ServerError
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.web import Web, WebOptions
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Web, WebOptions
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import ServerError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust, trust_files
 
 _MOST_PARALLEL = 32
 _NAMED_IN_FAILURE = 5

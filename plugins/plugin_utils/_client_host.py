@@ -9,17 +9,17 @@ import secrets
 import typing as t
 from collections.abc import Mapping
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import client_config, client_plan
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host import client_errors
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_state import (
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host import client_failures
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_files import (
     ClientState,
     mark_of,
     read_client_state,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts, read_facts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, read_facts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import client_config, client_plan
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import HostShellError, run_script
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import HostShellError, run_script
 
 _READING = ("probe", "client_read")
 _WORKING = (*_READING, "client_write")
@@ -43,7 +43,7 @@ class Work:
     """
 
     done: tuple[client_plan.Step, ...]
-    failure: client_errors.ClientFailure | None
+    failure: client_failures.ClientFailure | None
     look: Look
     transport: str | None
 
@@ -53,7 +53,7 @@ def look_at_client(action: LivepatchAction, variables: Mapping[str, str]) -> Loo
     sections = _run(action, _READING, variables)
     if not sections.complete:
         # Half of an answer looks like a host without a client.
-        cause = client_errors.failure("interrupted")
+        cause = client_failures.failure("interrupted")
         raise ActionError(f"{cause.message}; {cause.remedy}", error_id=cause.id, remedy=cause.remedy)
     return _look(sections)
 
@@ -114,23 +114,23 @@ def _steps(plan: client_plan.Plan, wanted: client_plan.Wanted) -> dict[str, str]
 
 def _progress(
     steps: tuple[client_plan.Step, ...], sections: Sections, wait_seeded: int
-) -> tuple[list[client_plan.Step], client_errors.ClientFailure | None]:
+) -> tuple[list[client_plan.Step], client_failures.ClientFailure | None]:
     done = []
     for number, step in enumerate(steps, 1):
         section = sections.get(f"step {number}")
         if section is None or section.status == "lost":
-            return done, client_errors.failure("interrupted")
+            return done, client_failures.failure("interrupted")
         if section.status != "ok" or section.exit_code != 0:
             return done, _failure(step, section, wait_seeded)
         done.append(step)
-    return done, None if sections.complete else client_errors.failure("interrupted")
+    return done, None if sections.complete else client_failures.failure("interrupted")
 
 
-def _failure(step: client_plan.Step, section: Section, wait_seeded: int) -> client_errors.ClientFailure:
+def _failure(step: client_plan.Step, section: Section, wait_seeded: int) -> client_failures.ClientFailure:
     timed_out = section.status == "timeout"
     if timed_out and step.id == "seeded":
-        return client_errors.failure("not_seeded", f"not within {wait_seeded} s")
-    return client_errors.explain(step.tool, section.errors, timed_out=timed_out)
+        return client_failures.failure("not_seeded", f"not within {wait_seeded} s")
+    return client_failures.explain(step.tool, section.errors, timed_out=timed_out)
 
 
 def _transport(steps: tuple[client_plan.Step, ...], sections: Sections) -> str | None:

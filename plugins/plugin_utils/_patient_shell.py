@@ -12,7 +12,7 @@ import typing as t
 from ansible.errors import AnsibleError
 from ansible.plugins.connection import ConnectionBase
 
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import HostShellError, run_script
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import HostShellError, run_script
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -15,16 +15,20 @@ from ansible.release import __version__ as ansible_core_version
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils import _record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import ServiceWord
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.host_record import make_record, timestamp
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.trust import TrustAnchors
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _host_probe, _record_store, _trust
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import (
+    make_record,
+    timestamp,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.trust import TrustAnchors
+from ansible_collections.kernelops.livepatch.plugins.module_utils._version import COLLECTION_VERSION
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _probe, _trust
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._version import COLLECTION_VERSION
 
 RECORDING_ARGUMENTS: dict[str, dict[str, t.Any]] = {
-    **_host_probe.PROBE_ARGUMENTS,
+    **_probe.PROBE_ARGUMENTS,
     **_trust.TRUST_ARGUMENTS,
     "record_dir": {"type": "path"},
 }
@@ -70,8 +74,8 @@ class RecordingAction(LivepatchAction):
         if not options["record_dir"]:
             return {"record": record}
         try:
-            stored = _record_store.store(pathlib.Path(options["record_dir"]), record)
-        except _record_store.RecordStoreError as error:
+            stored = folder_store.store(pathlib.Path(options["record_dir"]), record)
+        except folder_store.RecordStoreError as error:
             raise ActionError(str(error), error_id="record_not_stored", record=record) from error
         return {"record": record, "record_file": str(stored)}
 
@@ -82,5 +86,5 @@ class RecordingAction(LivepatchAction):
             return
         reason = _record.Reason(id=cause, message=message, remedy=remedy)
         now = timestamp(datetime.datetime.now(datetime.timezone.utc))
-        with contextlib.suppress(_record_store.RecordStoreError):
-            _record_store.note_unreachable(pathlib.Path(str(record_dir)).expanduser(), self.host, now, [reason])
+        with contextlib.suppress(folder_store.RecordStoreError):
+            folder_store.note_unreachable(pathlib.Path(str(record_dir)).expanduser(), self.host, now, [reason])

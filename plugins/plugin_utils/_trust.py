@@ -9,8 +9,8 @@ import pathlib
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches import trust
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.regular_file import read_bounded
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import read_bounded
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError
 
 TRUST_ARGUMENTS: dict[str, dict[str, t.Any]] = {

@@ -23,7 +23,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import compose  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose  # noqa: E402  (path above)
 from tests.bench.mirror import Job, publish  # noqa: E402  (path above)
 from tests.bench.records import write_records  # noqa: E402  (path above)
 from tests.lab import module_files  # noqa: E402  (path above)

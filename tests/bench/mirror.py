@@ -16,18 +16,11 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches import (  # noqa: E402  (path above)
-    mirror,
-    mirror_source,
-    trust_files,
-    web,
-)
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.mirror_plan import (  # noqa: E402
-    Retention,
-)
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.patch_list import (  # noqa: E402
-    Selection,
-)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror import source, sync  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.listing import Selection  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.plan import Retention  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server import download  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust_files  # noqa: E402  (path above)
 from tests.lab import signing  # noqa: E402  (path above)
 from tests.lab.fleet import Fleet  # noqa: E402  (path above)
 
@@ -86,12 +79,12 @@ def publish(fleet: Fleet, folder: Path, count: int, packing: str) -> Job:
 def bring(folder: Path) -> int:
     """Make a mirror of what was published."""
     said = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    client = web.Web(web.WebOptions(ca_path=said["ca"]))
-    outcome = mirror.run_mirror(
-        mirror.MirrorTask(
+    client = download.Web(download.WebOptions(ca_path=said["ca"]))
+    outcome = sync.run_mirror(
+        sync.MirrorTask(
             folder=folder / "mirror",
             quarantine=folder / "mirror" / ".quarantine",
-            source=mirror_source.make_source(said["server"], str(folder / "list.json"), None, client),
+            source=source.make_source(said["server"], str(folder / "list.json"), None, client),
             anchors=trust_files.read_anchors([str(folder / "vendor.pem")], []),
             selection=Selection(),
             retention=Retention(),

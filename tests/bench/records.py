@@ -10,9 +10,9 @@ import json
 import shutil
 from pathlib import Path
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.host_record import make_record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import Fix
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
 from tests.unit.facts import a_client, a_host, a_kernel, a_patch, shipped, without_client
 

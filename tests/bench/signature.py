@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches import signature, trust
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import signature, trust
 from tests.lab import signing
 
 ROUNDS = 15

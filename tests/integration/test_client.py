@@ -20,11 +20,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_state import mark_of
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_files import mark_of
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._client_host import look_at_client
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import compose
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
 from tests.integration.conftest import Ansible, Run
 from tests.lab.fleet import Fleet, running_fleet
 from tests.lab.processes import executions, recording

@@ -19,8 +19,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches import patch_file, signature, trust
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches.verdict import PatchFileError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import patch_file, signature, trust
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.verdict import PatchFileError
 from tests.lab import signing
 
 CACHE = Path(__file__).parents[2] / ".build" / "cache"

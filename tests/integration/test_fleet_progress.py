@@ -215,7 +215,7 @@ def test_a_terminal_without_these_characters_gets_others(fleet: Fleet, ansible: 
 
 ASK = """
 import sys, termios, threading, time
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._live_line import LiveLine, can_be_shown
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.status_line import LiveLine, can_be_shown
 
 assert can_be_shown()
 line = LiveLine(lambda columns: f"1/2 {columns}", threading.RLock())

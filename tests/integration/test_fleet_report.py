@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _record_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from tests.unit.records import make_record
 from tests.unit.reports import HOSTILE, hostile_record
 
@@ -57,11 +57,11 @@ class Controller:
 def controller(tmp_path: Path) -> Controller:
     """Records of three hosts: one protected, one disabled, one that gave no answer since its record."""
     controller = Controller(tmp_path)
-    _record_store.store(controller.records, make_record("web1"))
-    _record_store.store(controller.records, make_record("web2", "disabled"))
-    _record_store.store(controller.records, make_record("web3", "stale"))
+    folder_store.store(controller.records, make_record("web1"))
+    folder_store.store(controller.records, make_record("web2", "disabled"))
+    folder_store.store(controller.records, make_record("web3", "stale"))
     reasons: t.Any = [{"id": "connection_failed", "message": "connection refused", "remedy": "start sshd"}]
-    _record_store.note_unreachable(controller.records, "web3", "2026-01-11T00:00:00Z", reasons)
+    folder_store.note_unreachable(controller.records, "web3", "2026-01-11T00:00:00Z", reasons)
     return controller
 
 
@@ -103,9 +103,9 @@ def test_without_the_table_nothing_is_shown(controller: Controller) -> None:
 
 def test_folders_are_merged_by_the_playbook_and_the_newest_record_counts(controller: Controller) -> None:
     other = controller.folder / "other"
-    _record_store.store(other, make_record("web1", "tampered", collected_at="2026-01-09T00:00:00Z"))
-    _record_store.store(other, make_record("web3", "protected", collected_at="2026-01-12T00:00:00Z"))
-    _record_store.store(other, make_record("db1"))
+    folder_store.store(other, make_record("web1", "tampered", collected_at="2026-01-09T00:00:00Z"))
+    folder_store.store(other, make_record("web3", "protected", collected_at="2026-01-12T00:00:00Z"))
+    folder_store.store(other, make_record("db1"))
     variables = {"livepatch_record_dir": ["records", "other"], "livepatch_fail_on": []}
     outcome = controller.run("kernelops.livepatch.report", "-e", json.dumps(variables))
     assert outcome.code == 0, outcome.output
@@ -167,7 +167,7 @@ def test_no_record_and_no_host_is_a_failure_and_no_empty_report(controller: Cont
 @pytest.mark.matrix
 def test_a_rule_that_matches_fails_after_all_is_written(controller: Controller) -> None:
     for number in range(10, 18):
-        _record_store.store(controller.records, make_record(f"web{number}", "failed"))
+        folder_store.store(controller.records, make_record(f"web{number}", "failed"))
     outcome = controller.report(formats=ALL_FORMATS, output_dir="report", fail_on=["tampered", "failed", "disabled"])
     assert outcome.code != 0
     assert outcome.result("localhost")["msg"].startswith(
@@ -210,7 +210,7 @@ def test_the_same_records_leave_the_files_as_they_are(controller: Controller) ->
     assert outcome.result("localhost")["changed"] is False
     assert len(outcome.result("localhost")["files"]) == 4
     assert controller.written() == before
-    _record_store.store(controller.records, make_record("web2", "protected"))
+    folder_store.store(controller.records, make_record("web2", "protected"))
     assert controller.report(**options).result("localhost")["changed"] is True
     assert '"disabled": 0' in controller.written()["fleet.json"]
     (controller.output / "fleet.md").unlink()
@@ -240,8 +240,8 @@ def test_what_hosts_say_is_never_run_or_obeyed(controller: Controller) -> None:
     for index, text in enumerate((*HOSTILE, jinja)):
         record = hostile_record(text)
         record["host"] = f"evil{index}"
-        _record_store.store(controller.records, record)
-    _record_store.store(controller.records, {**hostile_record(jinja), "host": jinja})
+        folder_store.store(controller.records, record)
+    folder_store.store(controller.records, {**hostile_record(jinja), "host": jinja})
     show = {"ansible.builtin.debug": {"msg": "{{ report.summary.kernels }} {{ report.hosts_by_state.failed }}"}}
     outcome = controller.report(formats=ALL_FORMATS, output_dir="report", then=[show])
     assert outcome.code == 0, outcome.output

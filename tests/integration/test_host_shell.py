@@ -13,7 +13,7 @@ import typing as t
 import pytest
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import HostShellError, run_script
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import HostShellError, run_script
 from tests.integration.conftest import Ansible, Run
 
 pytestmark = pytest.mark.matrix

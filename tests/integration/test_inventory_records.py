@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Record
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _record_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from tests.lab.fleet import Fleet
 from tests.unit.records import COLLECTED_AT, make_record
 from tests.unit.reports import HOSTILE
@@ -32,7 +32,7 @@ def offline(tmp_path: Path) -> Ansible:
 
 def store(folder: Path, *records: Record) -> None:
     for record in records:
-        _record_store.store(folder, record)
+        folder_store.store(folder, record)
 
 
 def write_source(ansible: Ansible, name: str = "livepatch.yml", **options: t.Any) -> Path:
@@ -121,8 +121,8 @@ def test_a_host_whose_newest_attempt_failed_is_unreachable(offline: Ansible) -> 
     records = offline.folder / "livepatch-records"
     store(records, make_record("web1"), make_record("web2"))
     reason = {"id": "connection_failed", "message": "refused", "remedy": "start sshd"}
-    _record_store.note_unreachable(records, "web1", LATER, [reason])
-    _record_store.note_unreachable(records, "never-seen", LATER, [reason])
+    folder_store.note_unreachable(records, "web1", LATER, [reason])
+    folder_store.note_unreachable(records, "never-seen", LATER, [reason])
     found = load(offline)
     assert found.groups["livepatch_state_unreachable"] == ["never-seen", "web1"]
     assert found.groups["livepatch_state_protected"] == ["web2"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import parse
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import compose
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
 from tests.lab.descriptions import Reboot, Workload
 from tests.lab.fleet import Fleet, running_fleet
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel_packages import read_kernel_packages
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt import read_kernel_packages
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import parse
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import compose
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
 from tests.lab.descriptions import Description
 from tests.lab.fleet import Fleet, running_fleet
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _record_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from tests.integration.conftest import Ansible
 from tests.lab import Fleet
 from tests.unit.notices import affected, notice
@@ -212,7 +212,7 @@ def test_the_report_knows_from_notices_what_clients_do_not_say(ansible: Ansible,
     }
     records["new-kernel"]["system"]["kernel"]["full"] = "4.4.0-200.232-generic"
     for record in records.values():
-        _record_store.store(tmp_path / "records", record)
+        folder_store.store(tmp_path / "records", record)
     (tmp_path / "lsn.json").write_text(json.dumps(notice()), encoding="utf-8")
     options = {"record_dir": str(tmp_path / "records"), "closed_cves": [cve]}
     module = "kernelops.livepatch.fleet_report"

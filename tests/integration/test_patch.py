@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.patch_watch import read_watch
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import read_watch
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import parse
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import compose
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
 from tests.lab import module_files, signing
 from tests.lab.descriptions import Client, Description
 from tests.lab.fleet import Fleet, running_fleet

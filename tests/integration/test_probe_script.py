@@ -20,10 +20,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import Reach, read_facts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.module_report import ModuleFile
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import Reach, read_facts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import compose
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
 from tests.lab import module_files, signing
 from tests.lab.authority import make_authority
 from tests.lab.fleet import Fleet, running_fleet

@@ -18,10 +18,11 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report import formats
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import registry
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import assemble
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.spool import Spool
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _atomic_file, _record_store
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _atomic_file
 from tests.lab.fleet import Fleet
 from tests.unit.records import make_record
 from tests.unit.reports import HOSTILE, hostile_record
@@ -62,8 +63,8 @@ def controller(tmp_path: Path) -> Controller:
     for number, (host, state) in enumerate(states):
         machine = f"{number:064}"
         record = make_record(host, state, system__machine_id_sha256=machine, **fresh)
-        _record_store.store(controller.records, record)
-    _record_store.note_unreachable(controller.records, "web4", fresh["collected_at"], [])
+        folder_store.store(controller.records, record)
+    folder_store.note_unreachable(controller.records, "web4", fresh["collected_at"], [])
     return controller
 
 
@@ -104,16 +105,16 @@ def test_every_format_tells_the_same(controller: Controller) -> None:
 def test_a_large_fleet_is_read_and_written_by_two_processes_as_by_one(controller: Controller) -> None:
     others: list[t.Any] = ["disabled", "stale", "protected"]
     for number in range(2200):
-        _record_store.store(controller.records, make_record(f"host-{number}", others[number % 3]))
+        folder_store.store(controller.records, make_record(f"host-{number}", others[number % 3]))
     (controller.records / "host-9999.json").write_text("{")
-    options = {"livepatch_report_formats": list(formats.FORMATS), "livepatch_fail_on": [], "livepatch_rules": []}
+    options = {"livepatch_report_formats": list(registry.FORMATS), "livepatch_fail_on": [], "livepatch_rules": []}
     outcome = controller.playbook(**options)
     assert outcome.code == 0, outcome.output
     assert outcome.result("localhost")["changed"]
     generated_at = json.loads(controller.written("fleet.json"))["generated_at"]
-    report = assemble(_record_store.load([controller.records]), None, generated_at, Spool())
+    report = assemble(folder_store.load([controller.records]), None, generated_at, Spool())
     assert len(report.lines) == 2205
-    for layout in formats.FORMATS.values():
+    for layout in registry.FORMATS.values():
         assert _atomic_file.holds(
             controller.folder / "livepatch-report" / f"fleet{layout.suffix}", layout.render(report)
         )
@@ -233,7 +234,7 @@ def test_what_hosts_say_is_never_run_or_obeyed(controller: Controller) -> None:
     canary = controller.folder / "canary"
     jinja = f"{{{{ lookup('pipe', 'touch {canary}') }}}}"
     for text in (*HOSTILE, jinja, '=HYPERLINK("https://evil.example")'):
-        _record_store.store(controller.records, hostile_record(text))
+        folder_store.store(controller.records, hostile_record(text))
     rule = {"id": "say", "expression": "contains(client.version, `1`)", "message": "m"}
     outcome = controller.playbook(
         livepatch_report_formats=FORMATS, livepatch_fail_on=[], livepatch_rules=["default", rule]

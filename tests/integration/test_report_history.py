@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _history_store, _record_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store, history_db
 from tests.unit.notices import notice
 from tests.unit.records import make_record
 
@@ -34,7 +34,7 @@ class Controller:
 
     def store(self, host: str, state: t.Any, day: int, records: str = "records", **places: t.Any) -> None:
         time = f"2031-03-{day:02}T12:00:00Z"
-        _record_store.store(self.folder / records, make_record(host, state, collected_at=time, **KERNEL, **places))
+        folder_store.store(self.folder / records, make_record(host, state, collected_at=time, **KERNEL, **places))
 
     def report(self, *words: str, work: str = ".", **variables: t.Any) -> Run:
         given = {
@@ -106,7 +106,7 @@ def test_two_reports_at_the_same_time_lose_nothing_and_keep_nothing_twice(contro
             for folder in ("berlin", "lisbon")
         ]
     assert [run.result().code for run in runs] == [0, 0], [run.result().output for run in runs]
-    found = dict(_history_store.spans(controller.history))
+    found = dict(history_db.spans(controller.history))
     assert sorted(found) == sorted(f"web{number}" for number in range(40))
     assert all(len(spans) == 1 for spans in found.values())
     with sqlite3.connect(controller.history) as database:
@@ -122,11 +122,11 @@ def test_in_check_mode_nothing_is_kept(controller: Controller) -> None:
 
 
 def test_what_ended_before_the_retention_is_forgotten(controller: Controller) -> None:
-    _record_store.store(controller.folder / "records", make_record("old", collected_at="2020-01-01T00:00:00Z"))
+    folder_store.store(controller.folder / "records", make_record("old", collected_at="2020-01-01T00:00:00Z"))
     controller.store("web1", "protected", 3)
     outcome = controller.report(livepatch_retention=30)
     assert outcome.code == 0, outcome.output
-    assert [host for host, _spans in _history_store.spans(controller.history)] == ["web1"]
+    assert [host for host, _spans in history_db.spans(controller.history)] == ["web1"]
     assert not controller.report(livepatch_retention=30).result("localhost")["changed"]
 
 

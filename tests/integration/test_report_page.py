@@ -21,10 +21,10 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.html import render
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.html import render
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Problem, Report
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.text import visible
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _record_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from tests.unit.records import make_record
 from tests.unit.reports import HOSTILE, a_history, a_judged_report, a_report, hostile_record, recorded
 
@@ -646,11 +646,11 @@ def test_the_page_is_written_again_only_when_a_record_is_new(ansible: Ansible) -
         return bool(run.result("localhost")["changed"])
 
     records = ansible.folder / "records"
-    _record_store.store(records, make_record("web1"))
+    folder_store.store(records, make_record("web1"))
     assert changed()
     page = (ansible.folder / "report" / "fleet.html").read_text(encoding="utf-8")
     time.sleep(1.1)  # the time of a report is in whole seconds
     assert not changed()
-    _record_store.store(records, make_record("web1", "failed"))
+    folder_store.store(records, make_record("web1", "failed"))
     assert changed()
     assert (ansible.folder / "report" / "fleet.html").read_text(encoding="utf-8") != page

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._host_shell import compose
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
 from tests.integration.conftest import Ansible, Run
 from tests.integration.sshd import Sshd, UnavailableError, running
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._patches import module_file
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import module
 from tests.integration.conftest import Ansible, Run
 from tests.lab.fleet import Fleet
 from tests.lab.vm.machine import NAME, POLICY, VirtualMachine
@@ -93,7 +93,7 @@ def without_checks(machine: VirtualMachine) -> None:
 
 def built_build_id(machine: VirtualMachine, version: str) -> str | None:
     """The build id in the file of a patch for the running kernel."""
-    return module_file.read_module(machine.image.patch(machine.kernel, version).read_bytes()).build_id
+    return module.read_module(machine.image.patch(machine.kernel, version).read_bytes()).build_id
 
 
 def test_no_python_is_on_the_machine(virtual_machine: VirtualMachine) -> None:

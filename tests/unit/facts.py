@@ -11,13 +11,13 @@ import typing as t
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientStatus
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, Reach, Snapd
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import KernelIdentity, identify
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel_patches import (
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import (
     LIVE_PATCH_KEY_ID,
     CarriedKey,
     SysfsPatch,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.probe import HostFacts, Reach, Snapd
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._policy_file import parse_policy
 
 SHIPPED = pathlib.Path(__file__).parents[2] / "plugins" / "plugin_utils" / "policies"

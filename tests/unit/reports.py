@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool, sections_of
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import (
     History,
     Kind,
@@ -23,9 +24,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report
     Rule,
     assemble,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.spool import Spool, sections_of
-
-from .records import make_record
+from tests.unit.records import make_record
 
 GENERATED_AT = "2026-01-12T00:00:00Z"
 

@@ -19,8 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils import _record
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _version
+from ansible_collections.kernelops.livepatch.plugins.module_utils import _record, _version
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "kernelops.livepatch"

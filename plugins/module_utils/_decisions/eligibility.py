@@ -13,9 +13,9 @@ import datetime
 import re
 import typing as t
 
-from .._host import kernel_patches
+from .._host import loaded_patches
 from .._host.client_status import ClientStatus
-from .._host.probe import HostFacts
+from .._host.facts import HostFacts
 from .._record import Check, CheckStatus, Eligibility, Verdict
 from .policy import AdmittedSystem, Policy
 
@@ -401,7 +401,7 @@ def _secure_boot(facts: HostFacts) -> Check:
     if facts.secure_boot is False:
         return _check("secure_boot", "pass", "Secure Boot is off", found="off", required=required)
     carried = facts.carried_keys
-    if carried is not None and any(key.key_id == kernel_patches.LIVE_PATCH_KEY_ID for key in carried):
+    if carried is not None and any(key.key_id == loaded_patches.LIVE_PATCH_KEY_ID for key in carried):
         return _check(
             "secure_boot", "pass", "the kernel carries the live patch key", found="key carried", required=required
         )

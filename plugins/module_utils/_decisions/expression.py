@@ -12,7 +12,7 @@ import collections.abc as c
 import re
 import typing as t
 
-from .plain_data import nearest
+from .._config_file import nearest
 
 try:
     import jmespath.exceptions

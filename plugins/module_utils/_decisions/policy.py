@@ -9,7 +9,7 @@ import dataclasses
 import datetime
 import re
 
-from .plain_data import Place, mapping, text
+from .._config_file import Place, mapping, text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ import math
 import re
 import typing as t
 
+from .._config_file import Place, choice, mapping, nearest, text
 from .._record import STATES, Record, State
 from .expression import MISSING, Expression, ExpressionError, is_true
-from .plain_data import Place, choice, mapping, nearest, text
 
 Severity = t.Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = t.get_args(Severity)

@@ -14,9 +14,9 @@ import re
 import typing as t
 
 from .._record import STATES
+from .._text import shorten, visible, width
+from .formats.table import COLOURS
 from .report import URGENCY
-from .table import COLOURS  # the line and the table paint a state alike
-from .text import shorten, visible, width
 
 UNREACHABLE = "unreachable"
 NO_RECORD = "no record"

@@ -16,9 +16,9 @@ import re
 import typing as t
 
 from .._record import STATES, Containers, Fix, Reason, Record, State
+from .._records.spool import Place, Spool, Writer
+from .._text import visible
 from .history import History, Kind, Sighting, microseconds
-from .spool import Place, Spool, Writer
-from .text import visible
 
 ATTEMPT_SCHEMA = "kernelops.livepatch/attempt/1"
 

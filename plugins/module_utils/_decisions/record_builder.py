@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Facts and conclusions about one host, brought into the form in which they are kept."""
+
+from __future__ import annotations
+
+import collections.abc as c
+import contextlib
+import datetime
+
+from .._host import kernel
+from .._host.client_status import ClientStatus
+from .._host.facts import HostFacts
+from .._record import SCHEMA, Client, Collector, Containers, Fix, Kernel, Patch, Record, System
+from .._verify import trust
+from .eligibility import ServiceWord, assess_eligibility
+from .host_state import Evidence, assess
+from .patch_verification import VerifiedPatch, verified_patches
+from .policy import Policy
+
+_HOSTED = "https://livepatch.canonical.com"
+
+
+def make_record(
+    host: str,
+    facts: HostFacts,
+    policy: Policy,
+    *,
+    collector: Collector,
+    collected_at: datetime.datetime,
+    service_word: ServiceWord | None = None,
+    anchors: trust.TrustAnchors | None = None,
+) -> Record:
+    """Judge a host and write down all that is known of it.
+
+    Without `anchors`, nothing is said of signatures but what the kernel says.
+    """
+    eligibility = assess_eligibility(facts, policy, service_word)
+    verified = _verified(facts, anchors)
+    patches = [each.patch for each in verified]
+    faults = [each.fault for each in verified if each.fault is not None]
+    return Record(
+        schema=SCHEMA,
+        host=host,
+        collected_at=timestamp(collected_at),
+        collector=collector,
+        system=system_of(facts),
+        eligibility=eligibility,
+        client=_client(facts),
+        patch=_patch(facts.client),
+        kernel_patches=patches,
+        assessment=assess(Evidence(facts, policy, eligibility, patches, faults)),
+    )
+
+
+def timestamp(moment: datetime.datetime) -> str:
+    """RFC 3339, UTC, whole seconds."""
+    return moment.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def system_of(facts: HostFacts) -> System:
+    """The host itself, apart from Livepatch."""
+    counts: c.Mapping[str, int] = facts.containers or {}
+    identity = facts.kernel
+    return System(
+        distribution=facts.distribution,
+        release=facts.release,
+        codename=facts.codename,
+        architecture=facts.architecture,
+        virtualization="wsl" if facts.wsl else facts.virtualization,
+        containers=Containers(docker=counts.get("docker"), lxd=counts.get("lxd"), podman=counts.get("podman")),
+        machine_id_sha256=facts.machine_id_sha256,
+        secure_boot=facts.secure_boot,
+        kernel=Kernel(
+            release=identity.release,
+            full=identity.full,
+            series=identity.series,
+            flavour=identity.flavour,
+            origin=identity.origin,
+            build_date=_optional_timestamp(identity.build_date),
+            booted_at=_optional_timestamp(facts.booted_at),
+            newest_installed=facts.newest_installed,
+        ),
+    )
+
+
+def _optional_timestamp(moment: datetime.datetime | None) -> str | None:
+    return None if moment is None else timestamp(moment)
+
+
+def _client(facts: HostFacts) -> Client:
+    client = facts.client
+    configured = (facts.config or {}).get("remote-server")
+    return Client(
+        installed=facts.client_installed,
+        snapd_version=facts.snapd.version,
+        version=client.version if client else None,
+        generation=client.generation if client else None,
+        # A client that is not there is surely not enabled.
+        enabled=client.enabled if client else (False if facts.client_installed is False else None),
+        tier=client.tier if client else None,
+        server=configured or (_HOSTED if facts.config is not None else None),
+        check_state=client.check_state if client else None,
+        last_check=_optional_timestamp(client.last_check) if client else None,
+    )
+
+
+def _patch(client: ClientStatus | None) -> Patch:
+    if client is None:
+        return Patch(state=None, version=None, fixes=[], support=None, upgrade_required_by=None)
+    due = client.upgrade_required_by
+    return Patch(
+        state=client.patch_state,
+        version=client.patch_version,
+        fixes=[Fix(cve=fix.cve, patched=fix.patched) for fix in client.fixes],
+        support=client.supported,
+        upgrade_required_by=None if due is None else due.isoformat(),
+    )
+
+
+def _verified(facts: HostFacts, anchors: trust.TrustAnchors | None) -> list[VerifiedPatch]:
+    if anchors is not None and facts.certificate is not None and anchors.unmet_pins:
+        with contextlib.suppress(trust.TrustError):
+            anchors = anchors.with_offered(trust.read_certificate(facts.certificate))
+    return verified_patches(facts.patches or (), facts.carried_keys, claimed=_claimed_module(facts), anchors=anchors)
+
+
+def _claimed_module(facts: HostFacts) -> str | None:
+    client, full = facts.client, facts.kernel.full
+    if client is None or client.patch_state != "applied" or client.patch_version is None or full is None:
+        return None
+    return kernel.module_name(full, client.patch_version)

@@ -1,0 +1,460 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The sections that a host sent, as typed facts. Nothing is concluded here: what could not be read is ``None``."""
+
+from __future__ import annotations
+
+import collections.abc as c
+import dataclasses
+import datetime
+import hashlib
+import re
+import shlex
+import typing as t
+
+from . import client_status, kernel, loaded_patches, module_report
+from .sections import Section, Sections
+
+Access = t.Literal["ok", "denied", "absent", "unknown"]
+
+_CLIENT = "/snap/bin/canonical-livepatch"
+_CLIENT_DATA = "/var/snap/canonical-livepatch/common"
+_LIVEPATCH = "/sys/kernel/livepatch"
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "i386", "i586": "i386", "armv7l": "armhf"}
+# What systemd-detect-virt(1) calls containers; it calls everything else a machine or "none".
+_CONTAINERS = frozenset(
+    {"docker", "lxc", "lxc-libvirt", "openvz", "podman", "pouch", "proot", "rkt", "systemd-nspawn", "container-other"}
+)
+
+# Twelve digits reach beyond the year 9999, where Python's dates end.
+_CLOCK = re.compile(r"[0-9]{1,11}")
+_UPTIME = re.compile(r"([0-9]{1,10})(\.[0-9]{1,6})?(\s|$)")
+_OS_RELEASE_KEY = re.compile(r"[A-Z][A-Z0-9_]*")
+_COUNT = re.compile(r"[0-9]{1,6}")
+_SNAP_VERSION = re.compile(r"^version:\s*['\"]?([^\s'\"]{1,64})", re.MULTILINE)
+_OPENSSL_VERIFIED = re.compile(r"Verify return code: 0\b")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snapd:
+    """`answers` is false when the tool is there and its daemon is not."""
+
+    installed: bool
+    version: str | None = None
+    answers: bool | None = None
+    seeded: bool | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reach:
+    """One attempt to reach the server. `by_proxy` is a proxy set for the client or in the environment.
+
+    `outcome`: ``reached``; ``untrusted`` (it answered, and its certificate is not trusted); ``refused`` (not
+    reached); ``no_tool`` (the host has nothing to try it with); ``unclear``.
+    """
+
+    url: str
+    by_proxy: bool
+    tool: str
+    outcome: t.Literal["reached", "untrusted", "refused", "no_tool", "unclear"]
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class HostFacts:
+    """A host, as it describes itself. Every text in here is the host's own and may be hostile.
+
+    `certificate` is that of the live patch key (DER) in the client's snap, where the host was asked for it.
+    """
+
+    root: bool | None
+    now: datetime.datetime | None
+    os_release: c.Mapping[str, str]
+    machine: str | None
+    architecture: str | None
+    kernel: kernel.KernelIdentity
+    uptime: datetime.timedelta | None
+    newest_installed: str | None
+    virtualization: str | None
+    container: str | None
+    container_known: bool
+    wsl: bool
+    containers: c.Mapping[str, int] | None
+    machine_id_sha256: str | None
+    secure_boot: bool | None
+    carried_keys: tuple[loaded_patches.CarriedKey, ...] | None
+    livepatch_in_kernel: bool | None
+    desktop: bool
+    fips_updates: bool
+    snapd: Snapd
+    client_installed: bool | None
+    client: client_status.ClientStatus | None
+    config: c.Mapping[str, str] | None
+    crash_locks: tuple[str, ...]
+    patches: tuple[loaded_patches.SysfsPatch, ...] | None
+    reach: Reach | None
+    complete: bool
+    certificate: bytes | None = None
+
+    @property
+    def distribution(self) -> str | None:
+        return self.os_release.get("ID") or None
+
+    @property
+    def release(self) -> str | None:
+        return self.os_release.get("VERSION_ID") or None
+
+    @property
+    def codename(self) -> str | None:
+        return self.os_release.get("VERSION_CODENAME") or self.os_release.get("UBUNTU_CODENAME") or None
+
+    @property
+    def booted_at(self) -> datetime.datetime | None:
+        if self.now is None or self.uptime is None:
+            return None
+        return (self.now - self.uptime).replace(microsecond=0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Files:
+    """What the host has where, and what stands in the small files."""
+
+    access_by_path: c.Mapping[str, Access]
+    content: c.Mapping[str, str]
+    whole: bool
+
+    def access(self, path: str) -> Access:
+        """A path that the host did not speak of was not there for a glob to find."""
+        return self.access_by_path.get(path, "absent" if self.whole else "unknown")
+
+    def text(self, path: str) -> str | None:
+        return self.content.get(path, "").strip() or None
+
+    def below(self, prefix: str) -> list[str]:
+        """Names directly in a folder, of the form ``<prefix><name>``."""
+        return [path[len(prefix) :] for path in self.access_by_path if path.startswith(prefix)]
+
+
+def read_facts(sections: Sections) -> HostFacts:
+    """Turn an answer of ``probe.sh`` into facts. Total: no answer makes it fail."""
+    files = _files(sections)
+    container = _container(sections, files)
+    identity = _kernel(sections, files, container)
+    now = _clock(sections)
+    return HostFacts(
+        root=_root(sections),
+        now=now,
+        os_release=_os_release(files),
+        machine=sections.output("machine"),
+        architecture=_architecture(sections),
+        kernel=identity,
+        uptime=_uptime(files),
+        newest_installed=kernel.newest_release(files.below("/boot/vmlinuz-"), identity.flavour),
+        virtualization=_virtualization(sections, container),
+        container=container,
+        container_known=_container_known(sections, container),
+        wsl=_wsl(sections, files),
+        containers=_counts(sections) if container is None else None,
+        machine_id_sha256=_digest(files.text("/etc/machine-id")),
+        secure_boot=_secure_boot(sections, files),
+        carried_keys=_carried_keys(sections),
+        livepatch_in_kernel=_livepatch_in_kernel(sections, files, identity.release),
+        desktop=bool(files.below("/usr/share/xsessions/") or files.below("/usr/share/wayland-sessions/")),
+        fips_updates=_fips_updates(files),
+        snapd=_snapd(sections),
+        client_installed=_client_installed(sections, files),
+        client=_client(sections, files),
+        config=_config(sections),
+        crash_locks=tuple(files.below(f"{_CLIENT_DATA}/locks/")),
+        patches=_patches(sections, files),
+        reach=_reach(sections),
+        complete=sections.complete,
+        certificate=module_report.decode_file(sections.output("certificate") or ""),
+    )
+
+
+def _files(sections: Sections) -> _Files:
+    paths = sections.get("paths")
+    access: dict[str, Access] = {}
+    for line in paths.output.splitlines() if paths else ():
+        word, _blank, path = line.partition(" ")
+        if word in t.get_args(Access):
+            access[path] = t.cast(Access, word)
+    content: dict[str, list[str]] = {}
+    files = sections.get("files")
+    for line in files.output.split("\n") if files else ():
+        path, colon, text = line.partition(":")
+        if colon and path in access:
+            content.setdefault(path, []).append(text)
+    whole = paths is not None and paths.status == "ok" and not paths.cut
+    return _Files(access, {path: "\n".join(lines) for path, lines in content.items()}, whole)
+
+
+def _root(sections: Sections) -> bool | None:
+    user = sections.output("user")
+    return None if user is None else user == "0"
+
+
+def _clock(sections: Sections) -> datetime.datetime | None:
+    seconds = sections.output("clock") or ""
+    if not _CLOCK.fullmatch(seconds):
+        return None
+    return datetime.datetime.fromtimestamp(int(seconds), datetime.timezone.utc)
+
+
+def _uptime(files: _Files) -> datetime.timedelta | None:
+    match = _UPTIME.match(files.text("/proc/uptime") or "")
+    return datetime.timedelta(seconds=int(match[1])) if match else None
+
+
+def _os_release(files: _Files) -> dict[str, str]:
+    """The form of os-release(5): shell assignments, quoted or not."""
+    text = files.text("/etc/os-release") or files.text("/usr/lib/os-release") or ""
+    values: dict[str, str] = {}
+    for line in text.splitlines():
+        key, equals, value = line.strip().partition("=")
+        if not equals or not _OS_RELEASE_KEY.fullmatch(key):
+            continue
+        try:
+            values[key] = "".join(shlex.split(value))
+        except ValueError:
+            continue
+    return values
+
+
+def _architecture(sections: Sections) -> str | None:
+    """The userland's, as dpkg says it; the machine's where there is no dpkg to ask."""
+    if "architecture" in sections:
+        return sections.output("architecture")
+    return _MACHINES.get(sections.output("machine") or "")
+
+
+def _container(sections: Sections, files: _Files) -> str | None:
+    """The kind of container that this host is, or None for a machine of its own."""
+    virtualization = sections.get("virtualization")
+    if virtualization is not None and virtualization.status == "ok":
+        kind = virtualization.output.strip()
+        if kind in _CONTAINERS:
+            return kind
+    variable = sections.output("container_variable") or ""
+    for said in (files.text("/run/systemd/container"), files.text("/run/container_type"), variable.partition("=")[2]):
+        if said:
+            return said.split()[0]
+    if files.access("/.dockerenv") == "ok":
+        return "docker"
+    return "podman" if files.access("/run/.containerenv") == "ok" else None
+
+
+def _container_known(sections: Sections, container: str | None) -> bool:
+    """Whether something that knows was asked: systemd-detect-virt, or the environment of process 1."""
+    asked = (sections.get("virtualization"), sections.get("container_variable"))
+    return container is not None or any(
+        section is not None and section.status == "ok" and section.exit_code in (0, 1) for section in asked
+    )
+
+
+def _wsl(sections: Sections, files: _Files) -> bool:
+    virtualization = sections.get("virtualization")
+    said = virtualization.output.strip() if virtualization is not None else ""
+    release = files.text("/proc/sys/kernel/osrelease") or sections.output("release") or ""
+    return (
+        said == "wsl" or files.access("/proc/sys/fs/binfmt_misc/WSLInterop") == "ok" or "microsoft" in release.lower()
+    )
+
+
+def _virtualization(sections: Sections, container: str | None) -> str | None:
+    if container is not None:
+        return container
+    virtualization = sections.get("virtualization")
+    # systemd-detect-virt answers "none" with exit code 1.
+    if virtualization is None or virtualization.status != "ok":
+        return None
+    return virtualization.output.strip() or None
+
+
+def _kernel(sections: Sections, files: _Files, container: str | None) -> kernel.KernelIdentity:
+    signature = "/proc/version_signature"
+    return kernel.identify(
+        files.text("/proc/sys/kernel/osrelease") or sections.output("release"),
+        _version(sections, files),
+        files.text(signature),
+        signature_absent=files.access(signature) == "absent",
+        in_container=container is not None,
+    )
+
+
+def _version(sections: Sections, files: _Files) -> str | None:
+    version = files.text("/proc/sys/kernel/version") or sections.output("version")
+    # The file /sys/kernel/realtime exists only on kernels with the real-time patches.
+    if files.text("/sys/kernel/realtime") == "1":
+        return f"{version or ''} PREEMPT_RT"
+    return version
+
+
+def _counts(sections: Sections) -> dict[str, int] | None:
+    section = sections.output("containers")
+    if section is None:
+        return None
+    pairs = (line.split() for line in section.splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and _COUNT.fullmatch(pair[1])}
+
+
+def _digest(machine_id: str | None) -> str | None:
+    return None if machine_id is None else hashlib.sha256(machine_id.encode()).hexdigest()
+
+
+def _secure_boot(sections: Sections, files: _Files) -> bool | None:
+    """The EFI variable holds four bytes of attributes and one of value (UEFI specification 3.3)."""
+    variable = (sections.output("secure_boot_variable") or "").split()
+    if len(variable) == 5:
+        return variable[4] == "01"
+    state = (sections.output("mokutil") or "").lower()
+    if "secureboot enabled" in state:
+        return True
+    if "secureboot disabled" in state or "doesn't support secure boot" in state:
+        return False
+    # A machine that did not start by EFI has no Secure Boot.
+    return False if files.access("/sys/firmware/efi") == "absent" else None
+
+
+def _carried_keys(sections: Sections) -> tuple[loaded_patches.CarriedKey, ...] | None:
+    """None where the kernel's keys cannot be listed; who is not root sees only keys of their own."""
+    section = sections.get("keys")
+    if section is None or section.status != "ok" or not _root(sections):
+        return None
+    return loaded_patches.carried_keys(section.output)
+
+
+def _livepatch_in_kernel(sections: Sections, files: _Files, release: str | None) -> bool | None:
+    """A kernel with CONFIG_LIVEPATCH has /sys/kernel/livepatch from its start, patched or not."""
+    if files.access(_LIVEPATCH) in ("ok", "denied"):
+        return True
+    section = sections.get("kernel_config")
+    for line in section.output.splitlines() if section else ():
+        path, _colon, setting = line.partition(":")
+        if path == f"/boot/config-{release}":
+            return setting == "CONFIG_LIVEPATCH=y"
+    return False if files.access("/sys/kernel") == "ok" and files.access(_LIVEPATCH) == "absent" else None
+
+
+def _fips_updates(files: _Files) -> bool:
+    """Whether Ubuntu Pro has set up the archive of FIPS kernels that are updated, and so not certified.
+
+    Ubuntu Pro names the files of its archives so (ubuntu-pro-client, uaclient/entitlements/repo.py).
+    """
+    source = "/etc/apt/sources.list.d/ubuntu-fips-updates"
+    return any(files.access(f"{source}.{suffix}") in ("ok", "denied") for suffix in ("list", "sources"))
+
+
+def _snapd(sections: Sections) -> Snapd:
+    section = sections.get("snapd")
+    if section is None or section.status == "absent":
+        return Snapd(installed=False)
+    rows = dict(line.split(maxsplit=1) for line in section.output.splitlines() if len(line.split()) > 1)
+    daemon = (rows.get("snapd") or "").strip()
+    answers = bool(daemon) and daemon != "unavailable"
+    # The tool and its daemon come in one package: without the daemon's word, the tool's is the version.
+    version = daemon if answers else (rows.get("snap") or "").strip()
+    return Snapd(installed=True, version=version or None, answers=answers, seeded=_seeded(sections))
+
+
+def _seeded(sections: Sections) -> bool | None:
+    section = sections.get("seeded")
+    if section is None:
+        return None
+    if section.status == "timeout" or "not yet seeded" in section.errors:
+        return False
+    return True if section.exit_code == 0 else None
+
+
+def _client_installed(sections: Sections, files: _Files) -> bool | None:
+    status = sections.get("status json")
+    if status is not None:
+        return True
+    return False if "status" in sections and files.access(_CLIENT) == "absent" else None
+
+
+def _client(sections: Sections, files: _Files) -> client_status.ClientStatus | None:
+    attempts = [_attempt(sections[name]) for name in ("status json", "status plain") if name in sections]
+    if not attempts:
+        return None
+    status = client_status.parse_status(attempts)
+    if status.version is not None:
+        return status
+    version = _snap_version(files)
+    return status if version is None else client_status.with_version(status, version)
+
+
+def _attempt(section: Section) -> client_status.Attempt:
+    return client_status.Attempt(
+        section.output, section.errors, section.exit_code, timed_out=section.status in ("timeout", "lost")
+    )
+
+
+def _snap_version(files: _Files) -> str | None:
+    """The version in the snap's own description, for a client that does not say it itself."""
+    text = files.text("/snap/canonical-livepatch/current/meta/snap.yaml") or ""
+    match = _SNAP_VERSION.search(text)
+    return match[1] if match else None
+
+
+def _config(sections: Sections) -> dict[str, str] | None:
+    section = sections.get("config")
+    if section is None or section.status != "ok" or not section.output.strip():
+        return None
+    return client_status.parse_config(section.output)
+
+
+def _patches(sections: Sections, files: _Files) -> tuple[loaded_patches.SysfsPatch, ...] | None:
+    if files.access(_LIVEPATCH) not in ("ok", "absent"):
+        return None
+    reports = {
+        name.removeprefix("module "): module_report.parse_report(section.output, _file(sections, name))
+        for name, section in sections.items()
+        if name.startswith("module ") and section.status == "ok" and not section.cut
+    }
+    return loaded_patches.parse_patches(files.content, reports)
+
+
+def _file(sections: Sections, name: str) -> str | None:
+    section = sections.get(f"file {name.removeprefix('module ')}")
+    whole = section is not None and section.status == "ok" and section.exit_code == 0 and not section.cut
+    return section.output if section is not None and whole else None
+
+
+def _reach(sections: Sections) -> Reach | None:
+    section = sections.get("network")
+    if section is None:
+        return None
+    lines = dict(line.split(maxsplit=1) for line in section.output.splitlines()[:3] if len(line.split()) > 1)
+    tool = lines.get("tool", "none")
+    return Reach(
+        url=lines.get("url", ""),
+        by_proxy=lines.get("proxy") == "yes",
+        tool=tool,
+        outcome=_reached(tool, section),
+        detail=" ".join(section.errors.split())[-200:],
+    )
+
+
+def _reached(tool: str, section: Section) -> t.Literal["reached", "untrusted", "refused", "no_tool", "unclear"]:
+    """Read a tool's exit code. Any answer of the server counts, whatever its HTTP status: it was reached."""
+    code = section.exit_code
+    if tool == "none":
+        return "no_tool"
+    if section.status != "ok":
+        return "refused" if section.status == "timeout" else "unclear"
+    if code == 0:
+        untrusted = tool == "openssl" and not _OPENSSL_VERIFIED.search(section.output)
+        return "untrusted" if untrusted else "reached"
+    if tool == "wget":
+        return _reached_by_wget(code, section.errors)
+    # curl(1), EXIT CODES: 60 is a certificate that cannot be verified with the known authorities.
+    return "untrusted" if tool == "curl" and code == 60 else "refused"
+
+
+def _reached_by_wget(code: int | None, errors: str) -> t.Literal["reached", "untrusted", "refused"]:
+    """GNU wget tells by exit code (8: the server answered with an error, 5: TLS), busybox only in words."""
+    if code == 8 or "server returned error" in errors:
+        return "reached"
+    return "untrusted" if code == 5 else "refused"

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Which patches there are: a list of archives with their hashes, or a folder of archives.
+
+A list is what the downloader of an on-premises server works from (``- filename: livepatch-….tar.bz2`` and ``hash:``,
+the SHA-256), or the index of a mirror. An entry may also name its ``tier``.
+"""
+
+from __future__ import annotations
+
+import collections.abc as c
+import dataclasses
+import fnmatch
+import hashlib
+import json
+import re
+import typing as t
+from pathlib import Path
+
+from .._io import read_bounded
+from .._verify.archive import ArchiveName, parse_archive_name
+from .._verify.patch_file import FILE_LIMIT
+
+LIST_LIMIT = 8 << 20
+"""Bytes of a list: some 50,000 patches."""
+
+_SHA256 = re.compile("[0-9a-f]{64}")
+_TIER = re.compile("[a-z][a-z0-9_-]{0,31}")
+_FULL_NAME = re.compile(r"(?P<base>.+-[0-9]+)\.[^-]+-(?P<flavour>.+)")
+
+
+class PatchListError(ValueError):
+    """The list cannot be used. The message says why."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ListedPatch:
+    """An archive that a source has. `tier` is ``None`` where nobody has told it."""
+
+    filename: str
+    name: ArchiveName
+    sha256: str
+    tier: str | None = None
+
+    @property
+    def target(self) -> tuple[str, str]:
+        """What it is for: kernel and architecture."""
+        return self.name.kernel, self.name.architecture
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Its version, to be compared with others of the same target."""
+        return version_order(self.name.version)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Selection:
+    """Which patches are wanted: of each, any of the values; ``None`` for all.
+
+    `kernels` are patterns as shells know them (``4.4.0-*``) for the full name of the kernel or its release.
+    """
+
+    kernels: tuple[str, ...] | None = None
+    flavours: tuple[str, ...] | None = None
+    architectures: tuple[str, ...] | None = None
+    tiers: tuple[str, ...] | None = None
+
+    def holds(self, patch: ListedPatch) -> bool:
+        """Whether a patch is wanted. One of an unknown tier is not, where tiers are asked for."""
+        full = _FULL_NAME.fullmatch(patch.name.kernel)
+        release, flavour = (f"{full['base']}-{full['flavour']}", full["flavour"]) if full else (None, None)
+        names = [name for name in (patch.name.kernel, release) if name is not None]
+        return (
+            (self.kernels is None or any(fnmatch.fnmatchcase(name, each) for name in names for each in self.kernels))
+            and (self.flavours is None or flavour in self.flavours)
+            and (self.architectures is None or patch.name.architecture in self.architectures)
+            and (self.tiers is None or patch.tier in self.tiers)
+        )
+
+
+def version_order(version: str) -> tuple[int, ...]:
+    """A key by which versions of patches (``65.1``) sort. Zeros at the end make no difference."""
+    parts = [int(part) for part in version.split(".")]
+    while len(parts) > 1 and parts[-1] == 0:
+        parts.pop()
+    return tuple(parts)
+
+
+def read_list(data: bytes) -> list[ListedPatch]:
+    """Read a list in YAML or JSON. Raises `PatchListError` for anything in it that is not as it must be."""
+    document = _load(data)
+    if isinstance(document, dict):
+        document = document.get("patches")
+    if not isinstance(document, list):
+        raise PatchListError("this is no list of patches: it must be a list of filename and hash")
+    listed: dict[str, ListedPatch] = {}
+    for index, entry in enumerate(document):
+        patch = _listed(entry, index)
+        if listed.setdefault(patch.filename, patch) != patch:
+            raise PatchListError(f"entry {index}: {patch.filename} is listed above with another hash or tier")
+    return list(listed.values())
+
+
+def list_folder(folder: Path) -> list[ListedPatch]:
+    """The archives in a folder, by their names, with the hashes that they have. Raises `OSError`."""
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    return [
+        ListedPatch(name, parsed, hashlib.sha256(read_bounded(str(folder / name), FILE_LIMIT)).hexdigest())
+        for name in names
+        if (parsed := parse_archive_name(name)) is not None
+    ]
+
+
+def _load(data: bytes) -> object:
+    try:
+        text = data.decode("utf-8")
+        if text.lstrip()[:1] in ("[", "{"):
+            try:
+                document: object = json.loads(text)
+            except ValueError:
+                return _load_yaml(text)
+            return document
+        return _load_yaml(text)
+    except (ValueError, RecursionError) as error:
+        raise PatchListError(f"this is no list of patches: {error}") from error
+
+
+def _load_yaml(text: str) -> object:
+    try:
+        import yaml
+    except ImportError as error:
+        raise PatchListError(f"reading a list needs the Python package PyYAML: {error}") from error
+    # Knows texts, lists and mappings alone: a hash of digits must not become a number. In C it is ten times as fast.
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    try:
+        document: object = yaml.load(text, Loader=loader)  # noqa: S506  (this loader makes no objects)
+    except yaml.YAMLError as error:
+        raise PatchListError(f"this is no list of patches: {error}") from error
+    return document
+
+
+def _listed(entry: object, index: int) -> ListedPatch:
+    if not isinstance(entry, c.Mapping):
+        raise PatchListError(f"entry {index}: expected filename and hash, found {type(entry).__name__}")
+    filename, tier = entry.get("filename"), entry.get("tier")
+    sha256 = entry.get("hash", entry.get("sha256"))
+    parsed = parse_archive_name(filename) if isinstance(filename, str) else None
+    if not isinstance(filename, str) or parsed is None:
+        raise PatchListError(f"entry {index}: {_shown(filename)} is no name of an archive")
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256.lower()):
+        raise PatchListError(f"entry {index}: {filename} has no SHA-256 of 64 hexadecimal digits, but {_shown(sha256)}")
+    if tier is not None and not (isinstance(tier, str) and _TIER.fullmatch(tier)):
+        raise PatchListError(f"entry {index}: {filename} is in tier {_shown(tier)}, which is no word")
+    return ListedPatch(filename, parsed, sha256.lower(), tier)
+
+
+def _shown(value: t.Any) -> str:
+    return ascii(value)[:100] if isinstance(value, (str, int, float, type(None))) else f"a {type(value).__name__}"

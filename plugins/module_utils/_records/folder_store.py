@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Folders of records on the controller.
+
+A folder holds ``<host>.json``, the last record of a host, and, when a later attempt gave no answer,
+``<host>.unreachable.json``, which says when and why. Both are replaced atomically, so that a run that
+is killed loses nothing that it had collected, and a reader never meets half a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import typing as t
+from pathlib import Path
+from urllib.parse import quote
+
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._atomic_file import TEMPORARY_PREFIX, write_atomically
+
+from .._record import Reason, Record
+from .._report.report import ATTEMPT_SCHEMA, Document, Problem
+from .reader import NOTE_SUFFIX, RECORD_SUFFIX, RecordReader, why
+from .spool import sections_of
+
+_LONGEST_STEM = 200  # with a suffix still below 255 bytes, the longest name that common file systems take
+
+
+Found: t.TypeAlias = "tuple[str, str] | Problem"
+"""The folder and name of a file to be read, or why a folder cannot be."""
+
+
+class RecordStoreError(Exception):
+    """A folder of records cannot be used. The message says what, where, why and what to do."""
+
+
+def store(record_dir: Path, record: Record) -> Path:
+    """Make this the last record of its host, and drop the note of an earlier failed attempt."""
+    path = record_dir / f"{_stem(record['host'])}{RECORD_SUFFIX}"
+    _write(path, record, f"the record of host {record['host']}")
+    note = record_dir / f"{_stem(record['host'])}{NOTE_SUFFIX}"
+    try:
+        note.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unusable(f"Cannot remove the outdated note {note}", error) from error
+    return path
+
+
+def note_unreachable(record_dir: Path, host: str, attempted_at: str, reasons: list[Reason]) -> Path:
+    """Note that the host gave no answer at that time (RFC 3339, UTC). Its last record stays."""
+    path = record_dir / f"{_stem(host)}{NOTE_SUFFIX}"
+    note = {"schema": ATTEMPT_SCHEMA, "host": host, "attempted_at": attempted_at, "reasons": reasons}
+    _write(path, note, f"the note that host {host} gave no answer")
+    return path
+
+
+def load(record_dirs: t.Sequence[Path]) -> t.Iterator[Document]:
+    """Read all that these folders hold: records, failed attempts, and a problem for all that cannot be used.
+
+    Nothing raises: one bad file or folder never hides the rest. A host can occur several times.
+    """
+    return read(find(record_dirs))
+
+
+def find(record_dirs: t.Sequence[Path]) -> list[Found]:
+    """Name what there is to read in these folders."""
+    found: list[Found] = []
+    for record_dir in record_dirs:
+        folder = str(record_dir)
+        try:
+            with os.scandir(folder) as entries:
+                names = sorted(entry.name for entry in entries if _may_be_document(entry))
+        except OSError as error:
+            found.append(Problem("folder_unreadable", folder, f"this folder cannot be read: {why(error)}"))
+            continue
+        found += [(folder, name) for name in names]
+    return found
+
+
+def read(found: t.Iterable[Found]) -> t.Iterator[Document]:
+    """Read what was found, or some of it."""
+    reader = RecordReader()
+    for each in found:
+        yield each if isinstance(each, Problem) else reader.read(*each)
+
+
+def _may_be_document(entry: os.DirEntry[str]) -> bool:
+    # Only plain files: opening a pipe would wait for ever.
+    return entry.name.endswith(RECORD_SUFFIX) and not entry.name.startswith(TEMPORARY_PREFIX) and entry.is_file()
+
+
+def _stem(host: str) -> str:
+    """Name a host in a file name: safe, and of one host only.
+
+    Percent-encoded; also where the plain name would hide the file (a leading dot) or read as a note.
+    """
+    stem = quote(host, safe="", errors="surrogatepass")
+    if stem.startswith("."):
+        stem = f"%2E{stem[1:]}"
+    if stem.endswith(".unreachable"):
+        stem = f"{stem.removesuffix('.unreachable')}%2Eunreachable"
+    if len(stem) > _LONGEST_STEM:
+        digest = hashlib.sha256(stem.encode()).hexdigest()
+        stem = f"{stem[: _LONGEST_STEM - len(digest) - 1]}~{digest}"
+    return stem
+
+
+def _write(path: Path, document: t.Mapping[str, object], what: str) -> None:
+    # A line a section: to be read and compared by people, and quickly read again.
+    sections = ",\n".join(f"  {section.decode('ascii')}" for section in sections_of(document))
+    try:
+        write_atomically(path, ["{\n", sections, "\n}\n"])
+    except OSError as error:
+        raise _unusable(f"Cannot write {what} to {path}", error) from error
+
+
+def _unusable(what: str, error: OSError) -> RecordStoreError:
+    return RecordStoreError(
+        f"{what}: {why(error)}. "
+        "Give the user who runs Ansible write access to that folder, and room on its disk, "
+        "or choose another record_dir."
+    )

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Who holds a seat, from the records of all hosts and from the seats that were granted and not looked at since.
+
+A seat is granted before its host is enabled. When a run is killed between the two, nobody knows whether the host was
+enabled, and its record is older than that. So the folder of records holds the file ``seats.granted`` as well: the hosts
+that a seat was granted to, and when. A grant counts until a record of the host is newer than it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._atomic_file import write_atomically
+
+from .._decisions.seats import KnownHost, known_from_record
+from .._record import Reason
+from .._report.report import Attempt, Document, Problem
+from . import folder_store
+from .spool import as_line
+
+_FILE = "seats.granted"  # not .json: that is for records
+_SCHEMA = "kernelops.livepatch/grants/1"
+
+
+class SeatBookError(Exception):
+    """The folders cannot tell who holds a seat. The message says what, where, why and what to do."""
+
+
+@contextlib.contextmanager
+def locked(record_dir: Path) -> t.Iterator[None]:
+    """Keep every other plan on these records waiting, so that two at a time never grant the same seat."""
+    try:
+        descriptor = os.open(record_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SeatBookError(
+            f"The folder of records {record_dir} cannot be opened: {error.strerror}. Name the folder that "
+            "kernelops.livepatch.patch_info stores records in, or run the check playbook first."
+        ) from error
+    try:
+        # Some network file systems have no locks. There, as between two controllers, the server has the last word.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@dataclasses.dataclass
+class SeatBook:
+    """What the folders say. `problems` are the files that could not be used; `grants` are times by host."""
+
+    hosts: dict[str, KnownHost]
+    problems: list[Problem]
+    grants: dict[str, str]
+
+    def grant(self, record_dir: Path, hosts: t.Iterable[str], now: str) -> None:
+        """Note that these hosts are about to be enabled. Grants that a newer record has settled are forgotten."""
+        grants = {**self.grants, **dict.fromkeys(hosts, now)}
+        path = record_dir / _FILE
+        if not grants and not path.exists():
+            return
+        lines = ",\n".join(f"  {as_line(host)}: {as_line(time)}" for host, time in grants.items())
+        try:
+            write_atomically(path, [f'{{"schema": {as_line(_SCHEMA)}, "granted": {{\n{lines}\n}}}}\n'])
+        except OSError as error:
+            raise SeatBookError(
+                f"The granted seats cannot be noted in {path}: {error.strerror}. Without the note an interrupted run "
+                "could grant a seat twice, so nothing was granted. Give the user who runs Ansible write access to that "
+                "folder, and room on its disk."
+            ) from error
+
+
+def read_seat_book(record_dirs: t.Sequence[Path]) -> SeatBook:
+    """Read what all hosts that were ever looked at say of seats. Raises `SeatBookError`.
+
+    A file that cannot be used is a problem, and its host counts as one that may hold a seat. A folder that cannot be
+    read is an error, for it may hide any number of them.
+    """
+    hosts, seen_at, problems = _hosts(folder_store.load(record_dirs))
+    for problem in problems:
+        if problem.host is None:
+            raise SeatBookError(f"{problem.path}: {problem.message}. Nobody knows how many seats are in use.")
+    grants: dict[str, str] = {}
+    for record_dir in record_dirs:
+        for host, time in _read_grants(record_dir / _FILE).items():
+            grants[host] = max(time, grants.get(host, ""), key=_moment)
+    standing = {host: time for host, time in grants.items() if _moment(seen_at.get(host, "")) <= _moment(time)}
+    for host in standing:
+        hosts[host] = dataclasses.replace(hosts.get(host) or KnownHost(host, trouble=_NEVER_SEEN), holds_seat=True)
+    return SeatBook(hosts, problems, standing)
+
+
+_NEVER_SEEN = Reason(
+    id="no_record",
+    message="a seat was granted to it, and there is no record of it since",
+    remedy="run the check playbook on it",
+)
+
+
+def _hosts(documents: t.Iterable[Document]) -> tuple[dict[str, KnownHost], dict[str, str], list[Problem]]:
+    """The newest word of each host, when it was seen, and what could not be used."""
+    hosts: dict[str, KnownHost] = {}
+    seen_at: dict[str, str] = {}
+    attempts: dict[str, Attempt] = {}
+    problems: list[Problem] = []
+    for document in documents:
+        if isinstance(document, Problem):
+            problems.append(document)
+        elif isinstance(document, Attempt):
+            if _moment(document.attempted_at) >= _moment(_time_of(attempts.get(document.host))):
+                attempts[document.host] = document
+        else:
+            record = document.record
+            if _moment(record["collected_at"]) > _moment(seen_at.get(record["host"], "")):
+                hosts[record["host"]] = known_from_record(record)
+                seen_at[record["host"]] = record["collected_at"]
+    for problem in problems:
+        if problem.host is not None and problem.host not in hosts:
+            hosts[problem.host] = KnownHost(problem.host, holds_seat=True, trouble=_unusable(problem))
+    for host, attempt in attempts.items():
+        # Storing a record removes the note of an attempt before it: of two within one second, the note is the later.
+        if _moment(attempt.attempted_at) >= _moment(seen_at.get(host, "")):
+            hosts[host] = dataclasses.replace(hosts.get(host) or KnownHost(host), trouble=_unreachable(attempt))
+    return hosts, seen_at, problems
+
+
+def _time_of(attempt: Attempt | None) -> str:
+    return attempt.attempted_at if attempt else ""
+
+
+def _moment(time: str) -> str:
+    # Without the Z, RFC 3339 times in UTC sort as text, with and without fractions of a second.
+    return time.removesuffix("Z")
+
+
+def _unreachable(attempt: Attempt) -> Reason:
+    reason = attempt.reasons[0] if attempt.reasons else None
+    return Reason(
+        id="unreachable",
+        message=f"it gave no answer: {reason['message']}" if reason else "it gave no answer",
+        remedy=(reason["remedy"] if reason else None) or "make sure that Ansible reaches it, then enable again",
+    )
+
+
+def _unusable(problem: Problem) -> Reason:
+    return Reason(
+        id="record_unusable",
+        message=f"its record cannot be used: {problem.message}",
+        remedy=f"run the check playbook on it, or remove {problem.path} if the host is gone",
+    )
+
+
+def _read_grants(path: Path) -> dict[str, str]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, str(error)) from error
+    granted = document.get("granted") if isinstance(document, dict) and document.get("schema") == _SCHEMA else None
+    if not isinstance(granted, dict) or not all(isinstance(time, str) for time in granted.values()):
+        raise _unreadable(path, f"it is not in the form {_SCHEMA}")
+    return granted
+
+
+def _unreadable(path: Path, why: str) -> SeatBookError:
+    return SeatBookError(
+        f"The granted seats in {path} cannot be read: {why}. Run the check playbook on all hosts, so that their "
+        "records are fresh, then remove this file."
+    )

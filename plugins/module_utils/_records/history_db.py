@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Histories of fleets on the controller, each one SQLite file.
+
+A writer takes the file for itself before it reads what is there, and keeps all of its sightings in one transaction. So
+two writers come one after the other, what both have seen is kept once, and one that is killed leaves the file as it
+was.
+The file has a journal beside it only while it is written, and may lie on a network file system that locks files.
+"""
+
+from __future__ import annotations
+
+import collections.abc as c
+import contextlib
+import itertools
+import json
+import sqlite3
+import typing as t
+from pathlib import Path
+
+from .._report.history import Kind, Sighting, Span, placed
+
+_PATIENCE = 120.0  # seconds that a writer waits for another one
+_APPLICATION = 0x6C705F68  # "lp_h", in the header of the file
+
+# What makes each version of the schema out of the one before it. PRAGMA user_version is the number of those that are
+# done: what is here is never changed, only added to.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE host (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+        # JSON of what a host was, for most hosts of a fleet are alike.
+        "CREATE TABLE kind (id INTEGER PRIMARY KEY, facts TEXT NOT NULL UNIQUE)",
+        """CREATE TABLE span (
+            host INTEGER NOT NULL REFERENCES host (id),
+            begin INTEGER NOT NULL,
+            end INTEGER NOT NULL,
+            kind INTEGER NOT NULL REFERENCES kind (id),
+            PRIMARY KEY (host, begin)
+        ) WITHOUT ROWID""",
+    ),
+)
+
+
+class HistoryError(Exception):
+    """A history cannot be used. The message says what, where, why and what to do."""
+
+
+def remember(path: Path, sightings: c.Iterable[Sighting], forget_before: int | None = None) -> bool:
+    """Add sightings to a history, and tell whether it did not have all of them.
+
+    The file is made where there is none. Spans that ended before the time `forget_before` are dropped.
+    Raises `HistoryError`.
+    """
+    with _errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(_connect(path)) as database, _transaction(database):
+            _migrate(database, path)
+            added = _Writer(database).add(
+                each for each in sightings if forget_before is None or each.at >= forget_before
+            )
+            dropped = 0 if forget_before is None else _forget(database, forget_before)
+        return added or dropped > 0
+
+
+def spans(path: Path) -> list[tuple[str, list[Span]]]:
+    """Read a history: each host with its spans in order. A file that is not there has none. Raises `HistoryError`."""
+    if not path.exists():
+        return []
+    with _errors(path), contextlib.closing(_connect(path)) as database:
+        if _version(database, path) < len(MIGRATIONS):
+            # Nothing was ever kept, or the next writer brings it up to date.
+            return []
+        return _spans(database)
+
+
+class _Writer:
+    """Adds sightings within a transaction."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self._hosts: dict[str, int] = dict(database.execute("SELECT name, id FROM host"))
+        self._kinds = {_kind(facts): number for facts, number in database.execute("SELECT facts, id FROM kind")}
+        self._changed = False
+        # To be written together: spans that are new, and spans that last longer, by host and begin.
+        self._new: list[tuple[int, Span]] = []
+        self._longer: dict[tuple[int, int], int] = {}
+
+    def add(self, sightings: c.Iterable[Sighting]) -> bool:
+        """Add sightings, and tell whether any was not known."""
+        last = self._last_spans()
+        for name, at, kind in sightings:
+            host = self._hosts.get(name) or self._new_host(name)
+            span = last.get(host)
+            if span is None or (at > span.end and kind != span.kind):
+                last[host] = Span(at, at, kind)
+                self._new.append((host, last[host]))
+            elif at > span.end:
+                last[host] = span._replace(end=at)
+                self._longer[host, span.begin] = at
+            elif at < span.begin or kind != span.kind:
+                last[host] = self._place(host, at, kind)
+        self._write()
+        return self._changed
+
+    def _last_spans(self) -> dict[int, Span]:
+        kinds = {number: kind for kind, number in self._kinds.items()}
+        # SQLite takes the other columns from the row that has the maximum.
+        rows = self._database.execute("SELECT host, max(begin), end, kind FROM span GROUP BY host")
+        return {host: Span(begin, end, kinds[kind]) for host, begin, end, kind in rows}
+
+    def _place(self, host: int, at: int, kind: Kind) -> Span:
+        """Add a sighting that is not the latest of its host, as when an old folder is reported on."""
+        self._write()
+        kinds = {number: kind for kind, number in self._kinds.items()}
+        rows = self._database.execute("SELECT begin, end, kind FROM span WHERE host = ? ORDER BY begin", (host,))
+        before = [Span(begin, end, kinds[number]) for begin, end, number in rows]
+        after = placed(before, at, kind)
+        if after != before:
+            self._database.execute("DELETE FROM span WHERE host = ?", (host,))
+            self._new = [(host, span) for span in after]
+        return after[-1]
+
+    def _write(self) -> None:
+        self._changed = self._changed or bool(self._new or self._longer)
+        self._database.executemany(
+            "INSERT INTO span (host, begin, end, kind) VALUES (?, ?, ?, ?)",
+            [(host, span.begin, span.end, self._number(span.kind)) for host, span in self._new],
+        )
+        self._database.executemany(
+            "UPDATE span SET end = ? WHERE host = ? AND begin = ?",
+            [(end, host, begin) for (host, begin), end in self._longer.items()],
+        )
+        self._new.clear()
+        self._longer.clear()
+
+    def _new_host(self, name: str) -> int:
+        number = _row_id(
+            self._database.execute(
+                "INSERT INTO host (name) VALUES (CAST(? AS TEXT))", (name.encode("utf-8", "surrogatepass"),)
+            )
+        )
+        self._hosts[name] = number
+        return number
+
+    def _number(self, kind: Kind) -> int:
+        number = self._kinds.get(kind)
+        if number is None:
+            number = _row_id(self._database.execute("INSERT INTO kind (facts) VALUES (?)", (json.dumps(kind),)))
+            self._kinds[kind] = number
+        return number
+
+
+def _row_id(cursor: sqlite3.Cursor) -> int:
+    return t.cast("int", cursor.lastrowid)
+
+
+def _kind(facts: str) -> Kind:
+    state, kernel, release, patch, unpatched = json.loads(facts)
+    return Kind(state, kernel, release, patch, tuple(unpatched))
+
+
+def _spans(database: sqlite3.Connection) -> list[tuple[str, list[Span]]]:
+    kinds = {number: _kind(facts) for number, facts in database.execute("SELECT id, facts FROM kind")}
+    rows = database.execute(
+        "SELECT host.name, begin, end, kind FROM span JOIN host ON host.id = span.host ORDER BY name, begin"
+    )
+    return [
+        (name, [Span(begin, end, kinds[kind]) for _name, begin, end, kind in of_host])
+        for name, of_host in itertools.groupby(rows, key=lambda row: row[0])
+    ]
+
+
+def _forget(database: sqlite3.Connection, before: int) -> int:
+    dropped = database.execute("DELETE FROM span WHERE end < ?", (before,)).rowcount
+    if dropped:
+        database.execute("DELETE FROM host WHERE id NOT IN (SELECT host FROM span)")
+        database.execute("DELETE FROM kind WHERE id NOT IN (SELECT kind FROM span)")
+    return dropped
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Transactions are begun here and by nobody else: the module would begin one after a writer has looked.
+    database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+    # Names of hosts are kept whatever is in them, also what is no Unicode.
+    database.text_factory = lambda text: text.decode("utf-8", "surrogatepass")
+    return database
+
+
+@contextlib.contextmanager
+def _transaction(database: sqlite3.Connection) -> c.Iterator[None]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
+
+
+def _version(database: sqlite3.Connection, path: Path) -> int:
+    version = int(database.execute("PRAGMA user_version").fetchone()[0])
+    application = int(database.execute("PRAGMA application_id").fetchone()[0])
+    empty = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    if application != _APPLICATION and not empty:
+        raise HistoryError(f"{path} is a database of something else. Name another file for the history.")
+    if version > len(MIGRATIONS):
+        raise HistoryError(
+            f"The history {path} was written by a later version of this collection (its schema is {version}, and this "
+            f"version knows {len(MIGRATIONS)}). Upgrade kernelops.livepatch on this controller."
+        )
+    return version
+
+
+def _migrate(database: sqlite3.Connection, path: Path) -> None:
+    version = _version(database, path)
+    for statements in MIGRATIONS[version:]:
+        for statement in statements:
+            database.execute(statement)
+    if version < len(MIGRATIONS):
+        database.execute(f"PRAGMA application_id = {_APPLICATION}")
+        database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+@contextlib.contextmanager
+def _errors(path: Path) -> c.Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.Error, ValueError, KeyError) as error:
+        raise HistoryError(
+            f"The history {path} cannot be used: {error}. Give the user who runs Ansible write access to the file and "
+            "its folder, and room on the disk; a file that is damaged must be moved away, and a new one is begun."
+        ) from error

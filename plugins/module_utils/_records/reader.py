@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Files of records on the controller, read as fast as a large fleet wants it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import typing as t
+from urllib.parse import unquote
+
+from .._record import NewerSchemaError, Record, RecordError, is_section, validate
+from .._report.report import ATTEMPT_SCHEMA, Attempt, Document, Problem, Recorded
+from .spool import sections_of
+
+RECORD_SUFFIX = ".json"
+NOTE_SUFFIX = ".unreachable.json"
+
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z")
+
+# A record as it is written: a section begins a line that is indented by two. JSON text holds no line end but between
+# tokens, so what these separate are members of the object, if each of them can be read as one.
+_BEGIN, _JOINT, _END = b'{\n  "', b',\n  "', b"\n}\n"
+# Sections that hosts of a kind have in common. The others differ from host to host, and need not be remembered.
+_ALIKE = frozenset({"schema", "collector", "eligibility", "patch", "kernel_patches", "assessment"})
+_AT_ONCE = 64 * 1024  # bytes; a plain file gives less only at its end
+_MEMORY = 8 * 1024 * 1024  # bytes of JSON text
+
+
+class _Section(t.NamedTuple):
+    key: str
+    value: t.Any
+    line: bytes
+
+
+class RecordReader:
+    """Reads records and notes. A section that another record had too is known by its text, and read once.
+
+    Records share what they have in common: whoever gets them changes nothing in them.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, _Section] = {}
+        self._remembered = 0
+
+    def read(self, folder: str, name: str) -> Document:
+        """Read one file. Nothing raises: what cannot be used is a problem."""
+        path = f"{folder}/{name}"
+        try:
+            content = _content(path)
+            return self._by_sections(content) or _as_a_whole(content)
+        except OSError as error:
+            return Problem("file_unreadable", path, f"this file cannot be read: {why(error)}", _host_of(name))
+        except NewerSchemaError as error:
+            message = f"{error}; upgrade kernelops.livepatch on this controller"
+            return Problem("newer_schema", path, message, _host_of(name))
+        except RecordError as error:
+            return Problem("malformed_record", path, f"this is no record: {error}", _host_of(name))
+        except (ValueError, RecursionError) as error:
+            return Problem("invalid_json", path, f"this file is cut off or no JSON: {error}", _host_of(name))
+
+    def _by_sections(self, content: bytes) -> Recorded | None:
+        """The record of a file that has a section a line, or nothing where the long way must tell what is in it."""
+        if not (content.startswith(_BEGIN) and content.endswith(_END)):
+            return None
+        texts = content[len(_BEGIN) : -len(_END)].split(_JOINT)
+        sections = [self._known.get(text) or self._section(text) for text in texts]
+        record = {section.key: section.value for section in sections if section is not None}
+        if None in sections or not record.keys() >= Record.__required_keys__ or len(record) != len(sections):
+            return None
+        if not _is_time(record["collected_at"]):
+            return None
+        return Recorded(t.cast("Record", record), tuple(section.line for section in sections if section is not None))
+
+    def _section(self, text: bytes) -> _Section | None:
+        try:
+            members = _DECODER.decode(f'{{"{text.decode("utf-8")}}}')
+        except (ValueError, RecursionError):
+            return None
+        key, value = next(iter(members.items()))
+        if len(members) != 1 or not is_section(key, value):
+            return None
+        section = _Section(key, value, _one_line(text, members))
+        if key in _ALIKE:
+            self._remember(text, section)
+        return section
+
+    def _remember(self, text: bytes, section: _Section) -> None:
+        self._remembered += len(text)
+        if self._remembered > _MEMORY:
+            self._known.clear()
+            self._remembered = len(text)
+        self._known[text] = section
+
+
+def _content(path: str) -> bytes:
+    # Half of the calls to the system that a file object makes.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = os.read(descriptor, _AT_ONCE)
+        while len(content) % _AT_ONCE == 0 and (more := os.read(descriptor, _AT_ONCE)):
+            content += more
+        return content
+    finally:
+        os.close(descriptor)
+
+
+def _one_line(text: bytes, members: dict[str, t.Any]) -> bytes:
+    # Where no character needs an escape, to take the line ends out is enough.
+    if text.isascii() and b"\x7f" not in text:
+        return b'"' + text.translate(None, b"\r\n")
+    return sections_of(members)[0]
+
+
+def _as_a_whole(content: bytes) -> Recorded | Attempt:
+    document = _DECODER.decode(content.decode("utf-8"))
+    if isinstance(document, dict) and document.get("schema") == ATTEMPT_SCHEMA:
+        return _attempt(document)
+    record = validate(document)
+    _check_time(record["collected_at"], "collected_at")
+    return Recorded(record, sections_of(record))
+
+
+def _attempt(document: dict[str, t.Any]) -> Attempt:
+    host, attempted_at, reasons = (document.get(key) for key in ("host", "attempted_at", "reasons"))
+    if not isinstance(host, str):
+        raise RecordError("host", "expected str")
+    _check_time(attempted_at, "attempted_at")
+    if not isinstance(reasons, list) or not all(_is_reason(reason) for reason in reasons):
+        raise RecordError("reasons", "expected a list of reasons with id, message and remedy")
+    return Attempt(host, t.cast("str", attempted_at), reasons)
+
+
+def _is_reason(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("id"), str)
+        and isinstance(value.get("message"), str)
+        and isinstance(value.get("remedy"), (str, type(None)))
+    )
+
+
+def _check_time(value: object, place: str) -> None:
+    if not _is_time(value):
+        raise RecordError(place, f"expected an RFC 3339 time in UTC with a Z, found {value!r:.80}")
+
+
+def _is_time(value: object) -> bool:
+    # Records are compared by their times, so a time in another form could make an old record win.
+    return isinstance(value, str) and _TIME.fullmatch(value) is not None
+
+
+def _host_of(name: str) -> str:
+    return unquote(name.removesuffix(NOTE_SUFFIX).removesuffix(RECORD_SUFFIX))
+
+
+def _refuse_constant(name: str) -> t.NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {digits:.40} is too large")
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def why(error: OSError) -> str:
+    """What the system says is wrong."""
+    return error.strerror or str(error)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The history of a fleet for a report: kept in a file, and held against the notices that were published."""
+
+from __future__ import annotations
+
+import collections.abc as c
+import datetime
+import functools
+from pathlib import Path
+
+from .._records import history_db
+from .._vulnerabilities.notices import Kernel, Notice
+from . import history as _history
+from .report import Report
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+_MICROSECOND = datetime.timedelta(microseconds=1)
+_CLOSED = ("patched", "in_kernel")
+_REMEMBERED = 4096  # kinds of hosts
+
+
+def keep(report: Report, path: Path, retention: int | None, now: datetime.datetime) -> bool:
+    """Add what a report has seen to a history, and tell whether anything of it is new.
+
+    With `retention`, what ended more than so many days ago is dropped.
+    """
+    forget_before = None if retention is None else _moment(now - datetime.timedelta(days=retention))
+    return history_db.remember(path, report.sightings(), forget_before)
+
+
+def told(path: Path, notices: c.Sequence[Notice] | None, now: datetime.datetime) -> _history.History:
+    """Read a history, and reckon exposures where there are notices."""
+    spans = history_db.spans(path)
+    if notices is None:
+        return _history.tell(spans, _moment(now))
+    published = [_history.Notice(notice.id, _moment(notice.published), notice.cves) for notice in notices]
+    # Hosts of a fleet are few kinds, and to hold one against all notices takes milliseconds.
+    standing = functools.lru_cache(_REMEMBERED)(functools.partial(_standing, notices))
+    return _history.tell(spans, _moment(now), published, standing)
+
+
+def _standing(notices: c.Sequence[Notice], kind: _history.Kind) -> _history.Standing:
+    try:
+        kernel = Kernel(kind.kernel or "", kind.release)
+    except ValueError:
+        return _history.Standing(frozenset(), frozenset())
+    words = [(notice, notice.standing(kernel, kind.patch)) for notice in notices]
+    return _history.Standing(
+        frozenset(notice.id for notice, word in words if word is not None),
+        frozenset(
+            notice.id
+            for notice, word in words
+            # What the client says is open is open, whatever the version of the patch promises.
+            if word in _CLOSED and not set(notice.cves).intersection(kind.unpatched)
+        ),
+    )
+
+
+def _moment(time: datetime.datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report as comma-separated values (RFC 4180), a host a row, for spreadsheets and databases."""
+
+from __future__ import annotations
+
+import csv
+import typing as t
+
+from ..._text import visible
+from ..report import HostLine, Report
+
+COLUMNS = (
+    "host",
+    "state",
+    "message",
+    "next_step",
+    "rules",
+    "kernel",
+    "patch",
+    "client",
+    "support",
+    "upgrade_required_by",
+    "last_check",
+    "collected_at",
+    "attempted_at",
+    "last_seen_at",
+    "last_seen_state",
+)
+
+# With these a spreadsheet begins a formula, the wide forms of East Asian keyboards too. A tab or a line end, which some
+# spreadsheets pass over before they look, is never first: `visible` has made it its name.
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001  (the wide forms are meant)
+_TEXT = "'"
+
+
+def render(report: Report) -> t.Iterator[str]:
+    """Yield the rows, the names of the columns first. What is not known is empty."""
+    writer = csv.writer(_Row())
+    yield writer.writerow(COLUMNS)
+    for line in report.lines:
+        yield writer.writerow(map(_cell, _values(line)))
+
+
+class _Row:
+    """Where the writer of the standard library puts a row, which it then returns."""
+
+    def write(self, row: str) -> str:
+        return row
+
+
+def _values(line: HostLine) -> tuple[str | None, ...]:
+    last = line.last_record
+    return (
+        line.host,
+        line.state,
+        line.message,
+        line.next_step,
+        " ".join(rule for rule, _message in line.findings),
+        line.kernel,
+        line.patch,
+        line.client,
+        line.support,
+        line.upgrade_required_by,
+        line.last_check,
+        line.collected_at,
+        line.attempted_at,
+        last.collected_at if last else None,
+        last.state if last else None,
+    )
+
+
+def _cell(text: str | None) -> str:
+    if not text:
+        return ""
+    shown = visible(text)
+    # Nearly every cell begins with a letter or a digit, and that is quicker to see.
+    harmless = shown[0].isalnum() or not shown.lstrip().startswith(_FORMULA)
+    return shown if harmless else f"{_TEXT}{shown}"

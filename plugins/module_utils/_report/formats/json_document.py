@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report as one JSON document, a record a line within it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import typing as t
+
+from ..._records.spool import as_line
+from ..history import Exposure, timestamp
+from ..report import Finding, HostLine, Report, unreachable_document
+
+_REMEMBERED = 1024
+SCHEMA = "kernelops.livepatch/report/1"
+
+
+def render(report: Report) -> t.Iterator[str]:
+    """Yield the document. The third chunk holds the time of the report."""
+    yield "{\n"
+    yield f'  "schema": {json.dumps(SCHEMA)},\n'
+    yield f'  "generated_at": {json.dumps(report.generated_at)},\n'
+    yield f'  "summary": {json.dumps(report.summary())},\n'
+    yield from _list("problems", (as_line(problem.as_dict()) for problem in report.problems), ",")
+    yield from _list("findings", (_finding(report, *found) for found in report.findings()), ",")
+    yield f'  "history": {json.dumps(report.history.as_dict() if report.history else None)},\n'
+    exposures = report.history.exposures if report.history else ()
+    yield from _list("exposures", map(_exposure, exposures), ",")
+    recorded = (line.document for line in report.lines if line.document is not None)
+    unreachable = (line for line in report.lines if line.document is None)
+    yield from _list("records", map(report.spool.document, recorded), ",")
+    yield from _list("unreachable", (as_line(unreachable_document(line)) for line in unreachable), "")
+    yield "}\n"
+
+
+def _finding(report: Report, line: HostLine | None, finding: Finding) -> str:
+    rule, message = finding
+    of_rule = f'"rule": {as_line(rule)}, "severity": {as_line(report.rule(rule).severity)}'
+    return f'{{{of_rule}, "host": {as_line(line.host if line else None)}, "message": {as_line(message)}}}'
+
+
+def _exposure(exposure: Exposure) -> str:
+    closed_at = None if exposure.closed_at is None else timestamp(exposure.closed_at)
+    times = f'"published": "{timestamp(exposure.published)}", "closed_at": {json.dumps(closed_at)}'
+    return f'{{"host": {as_line(exposure.host)}, {times}, "cves": {_cves(exposure.cves)}}}'
+
+
+# Hosts are few kinds, so that most lists come again.
+@functools.lru_cache(_REMEMBERED)
+def _cves(cves: tuple[str, ...]) -> str:
+    return as_line(cves)
+
+
+def _list(name: str, lines: t.Iterable[str], separator: str) -> t.Iterator[str]:
+    yield f"  {json.dumps(name)}: ["
+    before = "\n"
+    for line in lines:
+        yield f"{before}    {line}"
+        before = ",\n"
+    yield f"\n  ]{separator}\n" if before == ",\n" else f"]{separator}\n"

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report as JSON Lines: a record a line, and for a host that is unreachable a line of the same look."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..._records.spool import as_line
+from ..report import Report, unreachable_document
+
+
+def render(report: Report) -> t.Iterator[str]:
+    """Yield a line for every host, in the order of the report."""
+    for line in report.lines:
+        if line.document is None:
+            yield as_line(unreachable_document(line)) + "\n"
+        else:
+            yield report.spool.document(line.document) + "\n"

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report as GitHub Flavored Markdown: what needs a person first, the protected hosts folded away."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ..._text import visible
+from ..report import HostLine, Report
+from .table import totals
+
+_HEADINGS = ("Host", "State", "Kernel", "Patch", "Client", "Upgrade by", "Why", "Next step")
+_ABSENT = "-"
+
+# In a table a pipe ends the cell before any other rule is applied; HTML and entities begin with < and &.
+# Links to mail addresses and mentions of people are looked for after backslashes are gone, but never in a code span.
+_INERT = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "@": "`@`"}
+_SPECIAL = re.compile(r"[&<>|@]")
+# A backslash keeps other punctuation from acting; "://" and "www." would otherwise become links.
+_PUNCTUATION = re.compile(r"[\\`*_\[\]~!#]|:(?=//)|(?<=www)\.", re.IGNORECASE)
+
+
+def render(report: Report) -> t.Iterator[str]:
+    """Yield the document. The third chunk holds the time of the report."""
+    wanting = [line for line in report.lines if line.state != "protected"]
+    protected = [line for line in report.lines if line.state == "protected"]
+    yield "# Livepatch report\n"
+    yield "\n"
+    yield f"Made {report.generated_at}.\n"
+    yield "\n"
+    yield from (f"{prose(sentence)}  \n" for sentence in totals(report))
+    if wanting:
+        yield "\n## Not protected\n\n"
+        yield from _table(wanting)
+    if protected:
+        yield "\n## Protected\n\n"
+        yield f"<details><summary>{len(protected)} protected</summary>\n\n"
+        yield from _table(protected)
+        yield "\n</details>\n"
+    if report.problems:
+        yield "\n## Problems\n\n"
+        yield from (f"- {code(problem.path)} {prose(problem.message)}\n" for problem in report.problems)
+
+
+def code(text: str | None) -> str:
+    """Write text from outside as a code span, in which nothing acts but its own end and the pipe of a table."""
+    if not text:
+        return _ABSENT
+    inert = visible(text).replace("`", r"\x60").replace("|", r"\x7c")
+    return f"`{inert}`"
+
+
+def prose(text: str | None) -> str:
+    """Write text from outside as running text that shows as it is: no markup, HTML or link in it works."""
+    if not text:
+        return _ABSENT
+    escaped = _PUNCTUATION.sub(r"\\\g<0>", visible(text))
+    return _SPECIAL.sub(lambda special: _INERT[special[0]], escaped)
+
+
+def _table(lines: t.Sequence[HostLine]) -> t.Iterator[str]:
+    # The column is there when there is something to say in it.
+    exposing = any(line.exposes for line in lines)
+    headings = (*_HEADINGS[:2], "Exposes", *_HEADINGS[2:]) if exposing else _HEADINGS
+    yield f"| {' | '.join(headings)} |\n"
+    yield f"|{' --- |' * len(headings)}\n"
+    for line in lines:
+        exposes = [f"{line.exposes} containers" if line.exposes != 1 else "1 container"] if exposing else []
+        cells = (
+            code(line.host),
+            line.state,
+            *exposes,
+            code(line.kernel),
+            code(line.patch),
+            code(line.client),
+            code(line.upgrade_required_by or line.support),
+            prose("; ".join(filter(None, (line.last_seen, line.message)))),
+            prose(line.next_step),
+        )
+        yield f"| {' | '.join(cells)} |\n"

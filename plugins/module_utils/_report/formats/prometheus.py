@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report as metrics in Prometheus' text format, for the textfile collector of the node exporter.
+
+A host has one series of each metric: its state and its patch version are labels of a series that is always 1. So the
+number of series follows that of the hosts, whatever they say.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import typing as t
+
+from ..._text import shorten, visible
+from ..history import History
+from ..report import HostLine, Report
+
+_LONGEST_LABEL = 200
+_DAY = 24 * 3600
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\""})
+
+
+def render(report: Report) -> t.Iterator[str]:
+    """Yield the metrics. The time of the report is none of them: those of the records tell how old all this is."""
+    yield _family("livepatch_hosts", "Hosts in each state.")
+    yield from (f'livepatch_hosts{{state="{state}"}} {hosts}\n' for state, hosts in report.states().items())
+    yield _family("livepatch_rule_findings", "How often each rule is broken.")
+    found = report.findings_by_rule()
+    for rule in report.rules:
+        yield f'livepatch_rule_findings{{rule="{rule.id}",severity="{rule.severity}"}} {found[rule.id]}\n'
+    yield _family("livepatch_problems", "Files and folders that could not be used for this report.")
+    yield f"livepatch_problems {len(report.problems)}\n"
+    if report.history and report.history.with_notices:
+        yield from _over_time(report.history)
+    # Once, for every metric names every host.
+    hosts = [_label(line.host) for line in report.lines]
+    for name, description, value in _OF_HOSTS:
+        yield _family(name, description)
+        for host, line in zip(hosts, report.lines, strict=True):
+            sample = value(line)
+            if sample is not None:
+                labels, number = sample
+                yield f'{name}{{host="{host}"{labels}}} {number}\n'
+
+
+def _over_time(history: History) -> t.Iterator[str]:
+    yield _family("livepatch_open_exposures", "Vulnerabilities that are open, counted host by host.")
+    yield f"livepatch_open_exposures {history.open}\n"
+    patched = history.time_to_patch()
+    if patched:
+        yield _family("livepatch_time_to_patch_mean_seconds", "How long vulnerabilities were open, on average.")
+        yield f"livepatch_time_to_patch_mean_seconds {patched.mean_days * _DAY:.0f}\n"
+        yield _family("livepatch_time_to_patch_p95_seconds", "How long vulnerabilities were open, 95th percentile.")
+        yield f"livepatch_time_to_patch_p95_seconds {patched.p95_days * _DAY:.0f}\n"
+
+
+_Sample: t.TypeAlias = "tuple[str, int] | None"
+
+
+def _state(line: HostLine) -> _Sample:
+    return f',state="{line.state}"', 1
+
+
+def _patch_version(line: HostLine) -> _Sample:
+    return (f',version="{_label(line.patch)}"', 1) if line.patch else None
+
+
+def _time_of(name: str) -> t.Callable[[HostLine], _Sample]:
+    def time(line: HostLine) -> _Sample:
+        seconds = _seconds(getattr(line, name))
+        return None if seconds is None else ("", seconds)
+
+    return time
+
+
+def _record_time(line: HostLine) -> _Sample:
+    seconds = _seconds(line.last_record.collected_at if line.last_record else line.collected_at)
+    return None if seconds is None else ("", seconds)
+
+
+_OF_HOSTS: tuple[tuple[str, str, t.Callable[[HostLine], _Sample]], ...] = (
+    ("livepatch_host_state", "The state of a host; always 1.", _state),
+    ("livepatch_patch_version", "The version of a host's live patch; always 1.", _patch_version),
+    ("livepatch_record_timestamp", "When the last record of a host was collected.", _record_time),
+    ("livepatch_last_check_timestamp", "When a host's client last checked for patches.", _time_of("last_check")),
+    (
+        "livepatch_upgrade_required_by_timestamp",
+        "Until when a host's kernel gets patches, the beginning of that day.",
+        _time_of("upgrade_required_by"),
+    ),
+)
+
+
+def _family(name: str, description: str) -> str:
+    return f"# HELP {name} {description}\n# TYPE {name} gauge\n"
+
+
+def _label(text: str) -> str:
+    """Write text as the value of a label: short, and of this text only, for two alike series spoil the whole file."""
+    shown = visible(text)
+    if shown != text or len(shown) > _LONGEST_LABEL:
+        digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+        shown = f"{shorten(shown, _LONGEST_LABEL)}~{digest}"
+    return shown.translate(_ESCAPES)
+
+
+def _seconds(time: str | None) -> int | None:
+    """Seconds since 1970 of an RFC 3339 time in UTC, or of a date; nothing for what is neither."""
+    try:
+        moment = datetime.datetime.fromisoformat((time or "")[:19])
+    except ValueError:
+        return None
+    return int(moment.replace(tzinfo=datetime.timezone.utc).timestamp())

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report as a table for people, on a terminal or in a text file."""
+
+from __future__ import annotations
+
+import collections
+import typing as t
+
+from ..._record import State
+from ..._text import pad, shorten, visible, width
+from ..history import History
+from ..report import URGENCY, HostLine, Report
+
+FILE_WIDTH = 180
+"""Columns of a table that no terminal limits."""
+
+_HEADINGS = ("HOST", "STATE", "EXPOSES", "KERNEL", "PATCH", "CLIENT", "UPGRADE BY")
+_WIDEST = (32, 16, 12, 30, 10, 10, 20)
+_STATE = 1
+_EXPOSES = 2  # containers on a kernel that is not protected: a column that is there when there are any
+_KERNEL = 3
+_DISPENSABLE = (5, 6)  # columns that a narrow terminal goes without, in this order
+_LAST_HEADING = "NEXT STEP"
+_ABSENT = "-"
+_GAP = "  "
+_NARROWEST_NEXT_STEP = 44
+_NARROWEST_KERNEL = 10
+_INDENT = "    "
+_SHOWN_PROBLEMS = 20
+_SHOWN_GROUPS = 20
+
+# SGR parameters (ECMA-48) for the word of a state: red is broken, yellow wants a person, cyan wants time.
+_BOLD = "1"
+COLOURS: dict[State, str] = {
+    "unreachable": "35",
+    "tampered": "31",
+    "ineligible": "34",
+    "failed": "31",
+    "end_of_life": "31",
+    "upgrade_required": "33",
+    "disabled": "33",
+    "stale": "33",
+    "applying": "36",
+    "unverified": "36",
+    "protected": "32",
+    "unknown": "35",
+}
+
+
+def render(
+    report: Report, *, columns: int = FILE_WIDTH, colour: bool = False, most: int | None = None, elsewhere: str = ""
+) -> t.Iterator[str]:
+    """Yield the lines of the table. The first chunk holds the time of the report.
+
+    At most `columns` wide where names allow it. A report of more than `most` hosts is shown in part: up to `most`
+    of the hosts that are not protected, and the protected ones in groups; `elsewhere` then says where the rest is.
+    """
+    paint = _paint if colour else _leave
+    yield paint(f"Livepatch report of {report.generated_at}", _BOLD) + "\n\n"
+    rows, left_out = _rows(report, most)
+    if rows:
+        yield from _table(rows, columns, paint)
+    yield from (f"{note}\n" for note in left_out)
+    if left_out and elsewhere:
+        yield f"{elsewhere}\n"
+    yield "\n"
+    yield from (f"{line}\n" for line in totals(report))
+    yield from _problems(report, paint)
+
+
+def totals(report: Report) -> t.Iterator[str]:
+    """Say in words how many hosts are in which state, from when the records are, and which rules are broken."""
+    states = report.states()
+    present = [f"{states[state]} {state}" for state in ("protected", *URGENCY[:-1]) if states[state]]
+    yield f"{_count(len(report.lines), 'host')}: {', '.join(present)}." if present else "0 hosts."
+    exposing = [line.exposes for line in report.lines if line.exposes]
+    if exposing:
+        found, places = _count(sum(exposing), "container"), _count(len(exposing), "host")
+        yield f"{found} on {places} run on a kernel that is not protected."
+    summary = report.summary()
+    oldest, newest = summary["oldest_record"], summary["newest_record"]
+    if oldest:
+        yield f"Records collected {oldest}." if oldest == newest else f"Records collected {oldest} to {newest}."
+    broken = [f"{rule} ({found})" for rule, found in report.findings_by_rule().items() if found]
+    if broken:
+        yield f"Broken rules: {', '.join(broken)}."
+    if report.history:
+        yield from _over_time(report.history)
+    if report.left_out:
+        yield f"Not asked for, and left out: {_count(report.left_out, 'host')} with records in these folders."
+
+
+def _over_time(history: History) -> t.Iterator[str]:
+    patched = history.time_to_patch()
+    if patched:
+        yield (
+            f"Time to patch: {patched.mean_days:g} days on average, {patched.p95_days:g} for 95 of 100, "
+            f"since {history.begins_at}."
+        )
+    if history.open:
+        hosts = len({each.host for each in history.exposures if each.closed_at is None})
+        yield f"Open: {_count(history.open, 'vulnerability')} of {_count(hosts, 'host')}, counted host by host."
+
+
+class _Row(t.NamedTuple):
+    state: State
+    cells: tuple[str, ...]
+    next_step: str
+
+
+_Paint = t.Callable[[str, str], str]
+
+
+def _rows(report: Report, most: int | None) -> tuple[list[_Row], list[str]]:
+    """Choose what is shown: the rows, and a sentence on each kind of host that is left out."""
+    if most is None or len(report.lines) <= most:
+        return [_row(line) for line in report.lines], []
+    wanting = [line for line in report.lines if line.state != "protected"]
+    groups = collections.Counter(
+        (line.kernel, line.patch) for line in report.lines if line.state == "protected"
+    ).most_common()
+    rows = [_row(line) for line in wanting[:most]]
+    rows += [_group(kernel, patch, hosts) for (kernel, patch), hosts in groups[:_SHOWN_GROUPS]]
+    notes = []
+    if wanting[most:]:
+        rest = collections.Counter(line.state for line in wanting[most:])
+        words = ", ".join(f"{hosts} {state}" for state, hosts in rest.items())
+        notes.append(f"Not shown: {_count(len(wanting) - most, 'more host')} that are not protected ({words}).")
+    if groups:
+        grouped = sum(hosts for _group_key, hosts in groups[:_SHOWN_GROUPS])
+        unshown = sum(hosts for _group_key, hosts in groups[_SHOWN_GROUPS:])
+        more = f", {unshown} on other kernels are not shown" if unshown else ""
+        notes.append(f"Not named: {_count(grouped, 'protected host')}, grouped by kernel and patch{more}.")
+    return rows, notes
+
+
+def _row(line: HostLine) -> _Row:
+    upgrade_by = line.upgrade_required_by or line.support
+    exposes = str(line.exposes) if line.exposes else ""
+    cells = (line.host, line.state, exposes, line.kernel, line.patch, line.client, upgrade_by)
+    next_step = "; ".join(filter(None, (line.last_seen, line.next_step or line.message)))
+    return _Row(line.state, tuple(_cell(cell) for cell in cells), _cell(next_step))
+
+
+def _group(kernel: str | None, patch: str | None, hosts: int) -> _Row:
+    cells = (_count(hosts, "host"), "protected", _ABSENT, _cell(kernel), _cell(patch), "", "")
+    return _Row("protected", cells, "")
+
+
+def _cell(text: str | None) -> str:
+    return visible(text) if text else _ABSENT
+
+
+def _table(rows: list[_Row], columns: int, paint: _Paint) -> t.Iterator[str]:
+    widths = _fit(rows, columns)
+    room = columns - sum(size + len(_GAP) for size in widths.values())
+    beside = room >= _NARROWEST_NEXT_STEP
+    headings = _GAP.join(pad(_HEADINGS[index], size) for index, size in widths.items())
+    yield paint(f"{headings}{_GAP}{_LAST_HEADING}" if beside else headings.rstrip(), _BOLD) + "\n"
+    for row in rows:
+        cells = {index: pad(row.cells[index], size) for index, size in widths.items()}
+        cells[_STATE] = paint(cells[_STATE], COLOURS[row.state])
+        line = _GAP.join(cells.values())
+        yield (f"{line}{_GAP}{shorten(row.next_step, room)}" if beside else line).rstrip() + "\n"
+        if not beside and row.state != "protected" and row.next_step != _ABSENT:
+            yield f"{_INDENT}{shorten(row.next_step, columns - len(_INDENT))}\n"
+
+
+def _fit(rows: list[_Row], columns: int) -> dict[int, int]:
+    """Choose the columns that are shown, by their index, and the width of each."""
+    widths = {
+        index: min(widest, max(len(heading), *(width(row.cells[index]) for row in rows)))
+        for index, (heading, widest) in enumerate(zip(_HEADINGS, _WIDEST, strict=True))
+    }
+    if all(row.cells[_EXPOSES] == _ABSENT for row in rows):
+        del widths[_EXPOSES]
+    for index in (*_DISPENSABLE, None):
+        excess = sum(widths.values()) + len(_GAP) * (len(widths) - 1) - columns
+        if excess <= 0:
+            break
+        if index is None:
+            widths[_KERNEL] = max(_NARROWEST_KERNEL, widths[_KERNEL] - excess)
+        else:
+            del widths[index]
+    return widths
+
+
+def _problems(report: Report, paint: _Paint) -> t.Iterator[str]:
+    if not report.problems:
+        return
+    yield "\n" + paint(_count(len(report.problems), "problem"), _BOLD) + "\n"
+    for problem in report.problems[:_SHOWN_PROBLEMS]:
+        yield f"{_GAP}{visible(problem.path)}\n"
+        yield f"{_INDENT}{visible(problem.message)}\n"
+    if report.problems[_SHOWN_PROBLEMS:]:
+        yield f"{_GAP}and {len(report.problems) - _SHOWN_PROBLEMS} more\n"
+
+
+def _count(number: int, noun: str) -> str:
+    if number == 1:
+        return f"{number} {noun}"
+    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"
+
+
+def _paint(text: str, parameter: str) -> str:
+    return f"\x1b[{parameter}m{text}\x1b[0m"
+
+
+def _leave(text: str, _parameter: str) -> str:
+    return text

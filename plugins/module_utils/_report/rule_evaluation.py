@@ -1,0 +1,102 @@
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The rules of a report: read from where an operator keeps them, and held against records and fleet."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._yaml_with_lines import YamlError, read_yaml
+
+from .._decisions.rules import (
+    FleetFacts,
+    Rule,
+    RuleError,
+    RuleSet,
+    described,
+    facts_of_unreachable,
+    host_facts,
+    rule_of_closed_cve,
+    rules_from_list,
+)
+from .._record import Record
+from .._vulnerabilities.notice_fixes import FixesByNotices
+from . import report as _report
+
+DEFAULT = "default"
+_DEFAULT_FILE = Path(__file__).parent / "rules" / "default.yml"
+_NAMED_CLONES = 5
+
+
+def load_rules(wanted: object, closed_cves: t.Sequence[str]) -> list[Rule]:
+    """The rules that an option names: ``default``, the path of a YAML file, a rule as a mapping, or a list of these.
+
+    Of two rules with one id the later counts, in the place of the earlier. Raises `RuleError`.
+    """
+    rules: dict[str, Rule] = {}
+    given: list[object] = []
+    for entry in wanted if isinstance(wanted, list) else [wanted]:
+        if isinstance(entry, str):
+            rules.update((rule.id, rule) for rule in _file(entry))
+        else:
+            given.append(entry)
+    rules.update((rule.id, rule) for rule in rules_from_list(given, "rules"))
+    rules.update((cve, rule_of_closed_cve(cve)) for cve in closed_cves)
+    return list(rules.values())
+
+
+class Judgement:
+    """Rules, held against the hosts of a report at one time (UTC), with what notices say of them if there are any."""
+
+    def __init__(
+        self, rules: t.Sequence[Rule], now: datetime.datetime, by_notices: FixesByNotices | None = None
+    ) -> None:
+        self._set = RuleSet(rules)
+        self._by_notices = by_notices
+        self._now = now
+        self.rules = tuple(
+            _report.Rule(rule.id, rule.severity, described(rule), rule.remedy, rule.scope == "fleet") for rule in rules
+        )
+
+    def of_record(self, record: Record) -> tuple[_report.Finding, ...]:
+        seen = record if self._by_notices is None else self._by_notices.applied(record)
+        return self._set.broken_by_host(seen, host_facts(record, self._now))
+
+    def of_unreachable(self, document: dict[str, t.Any]) -> tuple[_report.Finding, ...]:
+        return self._set.broken_by_host(document, facts_of_unreachable(document, self._now))
+
+    def with_fleet(self, report: _report.Report, seats: int | None) -> _report.Report:
+        """The report with what the rules for the fleet find. `seats`: how many hosts may be enabled, if known."""
+        return report.with_findings(self._set.broken_by_fleet(_fleet_facts(report, seats)))
+
+
+def _fleet_facts(report: _report.Report, seats: int | None) -> FleetFacts:
+    facts: FleetFacts = {
+        "hosts": len(report.lines),
+        "states": {str(state): hosts for state, hosts in report.states().items()},
+        "enabled": sum(line.enabled is True for line in report.lines),
+        "seats": seats,
+        "clones": [],
+    }
+    for hosts in report.clones():
+        more = f" and {len(hosts) - _NAMED_CLONES} more" if hosts[_NAMED_CLONES:] else ""
+        found = f"{', '.join(hosts[:_NAMED_CLONES])}{more}"
+        facts["clones"] += [{"host": host, "found": found} for host in hosts]
+    return facts
+
+
+def _file(name: str) -> list[Rule]:
+    path = _DEFAULT_FILE if name == DEFAULT else Path(name).expanduser()
+    source = f"rules {DEFAULT}" if name == DEFAULT else str(path)
+    try:
+        document, lines = read_yaml(path.read_text(encoding="utf-8"), source)
+    except YamlError as error:
+        raise RuleError(str(error)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise RuleError(
+            f"{source}: this file of rules cannot be read: {error}. Name {DEFAULT!r}, or a YAML file on the controller."
+        ) from error
+    return rules_from_list(document, source, lines)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The archive of a patch, as the service names and packs it: metadata and one kernel module."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+
+from .._tar import TarStream
+from .module import ELF_MAGIC
+from .verdict import PatchFileError
+
+_NAME = re.compile(
+    r"livepatch-(?P<kernel>[0-9.]+-[0-9]+\.[0-9A-Za-z.~+]+-[0-9A-Za-z][0-9A-Za-z_-]*)"
+    r"-(?P<version>[0-9]+(?:\.[0-9]+)*)-(?P<architecture>[0-9a-z]+)\.tar\.(?:bz2|gz|xz)"
+)
+_NAME_LIMIT = 255
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ArchiveName:
+    """``livepatch-5.15.0-107.117-generic-107.1-amd64.tar.bz2``, in its parts."""
+
+    kernel: str
+    version: str
+    architecture: str
+
+
+def parse_archive_name(name: str) -> ArchiveName | None:
+    """Read the name of an archive, without folders; ``None`` when it is named in another way."""
+    match = _NAME.fullmatch(name) if len(name) <= _NAME_LIMIT else None
+    return ArchiveName(match["kernel"], match["version"], match["architecture"]) if match else None
+
+
+def unpack_module(data: bytes) -> bytes:
+    """The kernel module in an archive, which must be compressed with bzip2, gzip or xz.
+
+    A file is a module when its name ends with ``.ko`` or its content begins like one. Raises `PatchFileError`:
+    ``truncated`` for an archive that ends too early, ``malformed`` for one that is damaged, holds anything but files
+    and folders below it, is larger than it may be, or has no module or several.
+    """
+    stream = TarStream(io.BytesIO(data))
+    module: bytes | None = None
+    for name, size in stream.entries():
+        head = stream.read(min(size, len(ELF_MAGIC)))
+        if head != ELF_MAGIC and not name.endswith(".ko"):
+            stream.skip(size - len(head))
+        elif module is not None:
+            raise PatchFileError("malformed", "the archive holds more than one kernel module")
+        else:
+            module = head + stream.read(size - len(head))
+    if module is None:
+        raise PatchFileError("malformed", "the archive holds no kernel module")
+    return module

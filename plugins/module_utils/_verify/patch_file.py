@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The file of a patch, a module or an archive: what it is, and whether it may be believed."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+from .._tar import is_compressed
+from .archive import ArchiveName, parse_archive_name, unpack_module
+from .module import ModuleFacts, read_module
+from .signature import HashName, Verification, digest, read_signature, split_module, verify
+from .trust import TrustAnchors
+from .verdict import PatchFileError, Verdict
+
+FILE_LIMIT = 64 << 20
+"""Bytes of a file that is looked at: a module, or a packed archive."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PatchFile:
+    """What a file is. What is not known is ``None``.
+
+    `signer`, `key_id` (SHA-1 of the public key, in hex) and `certificate_expired` are those of the trusted certificate
+    that the signature names. `kernel` is the full name where it is known, else the release; `version` the version of
+    the patch, or its major number where only the module tells. Only with ``valid`` is any of it more than a claim.
+    """
+
+    verdict: Verdict
+    reason: str
+    signer: str | None = None
+    key_id: str | None = None
+    certificate_expired: bool | None = None
+    hash_algorithm: HashName | None = None
+    build_id: str | None = None
+    srcversion: str | None = None
+    vermagic: str | None = None
+    kernel: str | None = None
+    version: str | None = None
+
+    @property
+    def valid(self) -> bool:
+        """Whether nothing is wrong with it."""
+        return self.verdict == "valid"
+
+
+def examine(data: bytes, name: str, anchors: TrustAnchors, *, now: dt.datetime, kernel: str | None) -> PatchFile:
+    """Examine the content of a file. `name` is that of the file, without folders; `now` is aware.
+
+    The patch must be for `kernel` (a full name or a release), if one is given, and be what the name of its archive
+    says. The first fault decides: that of the archive, of the signature, of the module, of what the module is for.
+    """
+    archive = None
+    module = data
+    if is_compressed(data):
+        archive = parse_archive_name(name)
+        try:
+            module = unpack_module(data)
+        except PatchFileError as fault:
+            return PatchFile(fault.verdict, fault.reason)
+    facts: ModuleFacts | None = None
+    damage: PatchFileError | None = None
+    try:
+        facts = read_module(module)
+    except PatchFileError as fault:
+        damage = fault
+    hash_algorithm, verification = _verify(module, anchors)
+    verdict, reason = verification.verdict, verification.reason
+    if verdict == "unsigned" and facts and facts.extent < len(module):
+        verdict, reason = "truncated", "what follows the module is no whole signature"
+    elif verdict in ("unsigned", "valid") and damage:
+        verdict, reason = damage.verdict, damage.reason
+    elif verdict == "valid" and facts:
+        verdict, reason = _hold_against(facts, archive, kernel) or (verdict, reason)
+    certificate = verification.certificate
+    return PatchFile(
+        verdict=verdict,
+        reason=reason,
+        signer=certificate.subject if certificate else None,
+        key_id=certificate.key_id if certificate else None,
+        certificate_expired=certificate.expired(now) if certificate else None,
+        hash_algorithm=hash_algorithm,
+        build_id=facts.build_id if facts else None,
+        srcversion=facts.srcversion if facts else None,
+        vermagic=facts.vermagic if facts else None,
+        kernel=archive.kernel if archive else facts.kernel if facts else None,
+        version=archive.version if archive else facts.patch_major if facts else None,
+    )
+
+
+def _verify(module: bytes, anchors: TrustAnchors) -> tuple[HashName | None, Verification]:
+    try:
+        content, block = split_module(module)
+        signature = read_signature(block)
+    except PatchFileError as fault:
+        return None, Verification(fault.verdict, fault.reason, None)
+    return signature.hash_algorithm, verify(signature, digest(content, signature.hash_algorithm), anchors)
+
+
+def _hold_against(facts: ModuleFacts, archive: ArchiveName | None, kernel: str | None) -> tuple[Verdict, str] | None:
+    """What contradicts the kernel that is asked for or the name of the archive, if anything does."""
+    built_for = facts.kernel or "no kernel that it names"
+    if kernel is not None and not facts.is_for(kernel):
+        return "not_for_this_kernel", f"the module is for {built_for}, not for {kernel}"
+    if archive is not None and not facts.is_for(archive.kernel):
+        return "not_for_this_kernel", f"the archive is named for {archive.kernel}, and its module is for {built_for}"
+    # An old patch under a new name would bring holes back that are closed.
+    if archive is not None and facts.patch_major not in (None, archive.version.partition(".")[0]):
+        return "malformed", f"the archive is named version {archive.version}, and its module is {facts.patch_major}"
+    return None

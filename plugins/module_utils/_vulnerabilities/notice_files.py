@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Notices as they are published: files in a folder, one file, or an archive (tar or zip) of whatever OSV has.
+
+Nothing is unpacked to disk. Everything is bounded, for a bulk archive comes over the network.
+"""
+
+from __future__ import annotations
+
+import collections.abc as c
+import dataclasses
+import io
+import json
+import os
+import struct
+import typing as t
+import zipfile
+import zlib
+from pathlib import Path
+
+from .._io import open_regular, read_bounded
+from .._tar import TarStream, is_compressed
+from .._verify.verdict import PatchFileError
+from .notices import Notice, NoticeError, newest_of_each, parse_notice
+
+DOCUMENT_LIMIT = 16 << 20
+"""Bytes of one document. The longest notices have 2 MB."""
+
+_UNPACKED_LIMIT = 8 << 30
+_ENTRY_LIMIT = 300_000
+_DIRECTORY_LIMIT = 64 << 20
+"""Bytes of the directory of a zip, which is read whole: room for the entries above with long names."""
+
+_ZIP_MAGIC = (b"PK\3\4", b"PK\5\6")
+_ZIP_END = struct.Struct("<4s4H2LH")
+_ZIP64_LOCATOR = struct.Struct("<4sLQL")
+_ZIP64_END = struct.Struct("<4sQ2H2L4Q")
+_ZIP_COMMENT_LIMIT = 1 << 16
+_MARK = b'"LSN-'
+"""Whatever lacks it is no notice, and need not be read as JSON: bulk archives hold tens of thousands of others."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file that should be a notice, or an entry of one, and what is wrong with it."""
+
+    name: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NoticeFiles:
+    """What was found: the newest of each notice in the order of their publication, and what could not be read."""
+
+    notices: list[Notice]
+    unreadable: list[Unreadable]
+
+
+def read_notices(path: str | Path) -> NoticeFiles:
+    """Read a folder (with what lies below it), an archive, or a file with one document or a list of them.
+
+    In folders and archives, files that end with ``.json`` are looked at. Raises `OSError`, and `NoticeError` for an
+    archive or a file that cannot be used as a whole.
+    """
+    top = Path(path)
+    documents = _in_folder(top) if top.is_dir() else _in_file(top)
+    notices: list[Notice] = []
+    unreadable: list[Unreadable] = []
+    for name, data in documents:
+        try:
+            found = list(_parse(data))
+        except NoticeError as error:
+            unreadable.append(Unreadable(name, str(error)))
+            continue
+        notices += found
+        unreadable += [Unreadable(f"{name}, {one.id}", reason) for one in found for reason in one.unreadable]
+    return NoticeFiles(newest_of_each(notices), unreadable)
+
+
+def _parse(data: bytes) -> c.Iterator[Notice]:
+    if _MARK not in data:
+        return
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise NoticeError(f"this is no JSON: {error}") from error
+    for each in document if isinstance(document, list) else [document]:
+        notice = parse_notice(each)
+        if notice is not None:
+            yield notice
+
+
+def _in_folder(top: Path) -> c.Iterator[tuple[str, bytes]]:
+    for folder, folders, names in os.walk(top, onerror=_raise):
+        folders.sort()
+        for name in sorted(filter(_is_document, names)):
+            file = Path(folder, name)
+            yield str(file.relative_to(top)), read_bounded(str(file), DOCUMENT_LIMIT)
+
+
+def _in_file(path: Path) -> c.Iterator[tuple[str, bytes]]:
+    with open_regular(str(path)) as file:
+        magic = file.read(16)
+        file.seek(0)
+        if is_compressed(magic):
+            yield from _in_tar(file)
+        elif magic.startswith(_ZIP_MAGIC):
+            yield from _in_zip(file)
+        else:
+            yield path.name, read_bounded(str(path), DOCUMENT_LIMIT)
+
+
+def _in_tar(file: t.BinaryIO) -> c.Iterator[tuple[str, bytes]]:
+    stream = TarStream(file, entries=_ENTRY_LIMIT, unpacked=_UNPACKED_LIMIT)
+    try:
+        for name, size in stream.entries():
+            if _is_document(name) and size <= DOCUMENT_LIMIT:
+                yield name, stream.read(size)
+            else:
+                stream.skip(size)
+    except PatchFileError as error:
+        raise NoticeError(str(error)) from error
+
+
+def _in_zip(file: t.BinaryIO) -> c.Iterator[tuple[str, bytes]]:
+    _check_directory(file)
+    left = _UNPACKED_LIMIT
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for entry in archive.infolist():
+                if not _is_document(entry.filename) or entry.file_size > DOCUMENT_LIMIT:
+                    continue
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    # Others may ask for any amount of memory.
+                    raise NoticeError("the archive is packed in a way that is not common")
+                with archive.open(entry) as member:
+                    data = member.read(DOCUMENT_LIMIT + 1)
+                left -= len(data)
+                if left < 0:
+                    raise NoticeError(f"the archive unpacks to more than {_UNPACKED_LIMIT >> 20} MiB")
+                yield entry.filename if entry.filename.isprintable() else repr(entry.filename), data
+    except NoticeError:
+        raise
+    # Beside its own error, zipfile lets those of what it uses through, and RuntimeError for encrypted entries.
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError, ValueError, struct.error) as error:
+        raise NoticeError(f"the archive is damaged: {error}") from error
+
+
+def _check_directory(file: t.BinaryIO) -> None:
+    """Refuse a zip whose directory is too large, before anything reads it. Source: APPNOTE.TXT, 4.3.14 to 4.3.16."""
+    size = file.seek(0, io.SEEK_END)
+    tail_at = max(0, size - _ZIP_END.size - _ZIP64_LOCATOR.size - _ZIP_COMMENT_LIMIT)
+    file.seek(tail_at)
+    tail = file.read()
+    at = tail.rfind(b"PK\5\6")
+    if at < 0 or at + _ZIP_END.size > len(tail):
+        raise NoticeError("the archive has no end")
+    directory = _ZIP_END.unpack_from(tail, at)[5]
+    located = _ZIP64_LOCATOR.unpack_from(tail, at - _ZIP64_LOCATOR.size) if at >= _ZIP64_LOCATOR.size else (b"",)
+    if located[0] == b"PK\6\7":
+        file.seek(min(located[2], size))
+        end = file.read(_ZIP64_END.size)
+        directory = _ZIP64_END.unpack(end)[8] if len(end) == _ZIP64_END.size else size
+    if directory > _DIRECTORY_LIMIT:
+        raise NoticeError(f"the archive has a directory of {directory >> 20} MiB, which is too large")
+    file.seek(0)
+
+
+def _is_document(name: str) -> bool:
+    return name.lower().endswith(".json")
+
+
+def _raise(error: OSError) -> t.NoReturn:
+    raise error

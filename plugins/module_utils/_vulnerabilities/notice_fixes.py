@@ -1,0 +1,63 @@
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Notices on the controller, and what they say of a host beyond what its client told."""
+
+from __future__ import annotations
+
+import collections.abc as c
+import functools
+from pathlib import Path
+
+from .._record import Fix, Record
+from .notice_files import read_notices
+from .notices import Kernel, Notice, NoticeError, settled_cves
+
+_REMEMBERED = 4096  # kinds of hosts: to hold one against all notices takes milliseconds
+
+
+class NoticesUnusableError(Exception):
+    """The notices cannot be read. The message says where, why and what to do."""
+
+
+def notices_from(path: Path) -> tuple[list[Notice], list[str]]:
+    """Read notices from a folder, an archive or a file, and say what of it cannot be used."""
+    try:
+        found = read_notices(path)
+    except (OSError, NoticeError) as error:
+        raise NoticesUnusableError(
+            f"The notices in {path} cannot be read: {error}. Name a folder, an archive or a file with notices of "
+            "Livepatch in the form of OSV, as Ubuntu publishes them."
+        ) from error
+    return found.notices, [f"{each.name}: {each.reason}" for each in found.unreadable]
+
+
+class FixesByNotices:
+    """Adds to what a record says of some vulnerabilities what notices say of its kernel and its patch."""
+
+    def __init__(self, notices: c.Sequence[Notice], cves: c.Iterable[str]) -> None:
+        self._notices = notices
+        self._cves = frozenset(cves)
+        self._settled = functools.lru_cache(_REMEMBERED)(self._find)
+
+    def applied(self, record: Record) -> Record:
+        """The record, with the vulnerabilities that notices show as closed among its fixes.
+
+        The patch of a host that is not protected closes nothing. What the client names, it knows better.
+        """
+        patch, system = record["patch"], record["system"]
+        version = patch["version"] if record["assessment"]["state"] == "protected" else None
+        kernel = system["kernel"]["full"] or system["kernel"]["release"]
+        named = {fix["cve"] for fix in patch["fixes"]}
+        added = [cve for cve in self._settled(kernel, system["release"], version) if cve not in named]
+        if not added:
+            return record
+        fixes = [*patch["fixes"], *(Fix(cve=cve, patched=True) for cve in added)]
+        return {**record, "patch": {**patch, "fixes": fixes}}
+
+    def _find(self, kernel: str | None, release: str | None, version: str | None) -> list[str]:
+        try:
+            found = settled_cves(self._notices, Kernel(kernel or "", release), version)
+        except ValueError:
+            return []
+        return sorted(found & self._cves)

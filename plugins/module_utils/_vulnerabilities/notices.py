@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Livepatch Security Notices: which vulnerabilities which version of a patch closes, for which kernels.
+
+They are published in the form of the Open Source Vulnerability format (OSV, schema 1.7). What a notice is about is in
+its data: names of files and titles are not looked at, since some of them are wrong.
+"""
+
+from __future__ import annotations
+
+import collections.abc as c
+import dataclasses
+import datetime as dt
+import re
+import typing as t
+
+from .._package_version import VERSION_LIMIT, version_key
+from .name_pattern import NamePattern, PatternError, name_pattern
+
+_ID = re.compile(r"LSN-[0-9A-Za-z-]{1,32}")
+_CVE = re.compile(r"(?:UBUNTU-)?(CVE-[0-9]{4}-[0-9]{4,19})")
+_TEXT = re.compile(r"[\x21-\x7e]{1,128}")
+_MAJOR = re.compile(r"[0-9]{1,9}")
+_KERNEL = re.compile(
+    r"(?P<version>[0-9]+(?:\.[0-9]+)+-[0-9]+(?:\.[0-9A-Za-z.~+]+)?)-(?P<flavour>[0-9A-Za-z][0-9A-Za-z_-]*)"
+)
+_RELEASE_IN_VERSION = re.compile(r"~([0-9]{2}\.[0-9]{2})(?:\.|$)")
+_TIME = re.compile(
+    r"(?P<time>[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9:]{8})(?:\.[0-9]+)?(?P<offset>[zZ]|[+-][0-9]{2}:[0-9]{2})"
+)
+_TIME_LIMIT = 64
+_KERNEL_LIMIT = 128
+_AFFECTED_LIMIT = 10_000
+_CVE_LIMIT = 10_000
+
+Standing = t.Literal["patched", "in_kernel", "open"]
+"""Of a notice, on a kernel that it is for: its live patch is there, the kernel itself has the fixes, or neither."""
+
+
+class NoticeError(ValueError):
+    """This should be a notice, and cannot be read as one. The message says why."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NoticeModule:
+    """Modules that a notice names: those of a kernel package in a release.
+
+    `ecosystem` is the release as OSV names it (``Ubuntu:Pro:16.04:LTS``), `package` the source package. `regex`
+    describes the names of the modules, and is only to be used by `names`; `version` is the major number of the patch
+    that closes the notice. Kernels of the version `fixed` and later need no patch; ``None`` where none is told.
+    """
+
+    ecosystem: str
+    package: str
+    regex: str
+    version: str
+    fixed: str | None
+
+    @property
+    def pattern(self) -> NamePattern:
+        """`regex`, to be matched without harm."""
+        return name_pattern(self.regex)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Notice:
+    """A notice. Both times are aware; `cves` are sorted, in the form ``CVE-2024-50047``.
+
+    `unreadable` says of which packages the notice tells something that cannot be used.
+    """
+
+    id: str
+    published: dt.datetime
+    modified: dt.datetime
+    cves: tuple[str, ...]
+    modules: tuple[NoticeModule, ...]
+    unreadable: tuple[str, ...] = ()
+
+    def modules_for(self, kernel: Kernel) -> list[NoticeModule]:
+        """What the notice says of this kernel: nothing, or an entry for each release in which it may run."""
+        found = [
+            module
+            for module in self.modules
+            if module.pattern.matches(kernel.module_name(module.version)) and kernel.may_be_of(module.ecosystem)
+        ]
+        same_release = [module for module in found if kernel.is_of(module.ecosystem)]
+        return same_release or found
+
+    def standing(self, kernel: Kernel, patch_version: str | None) -> Standing | None:
+        """How the notice stands on a kernel with this live patch (``65.1``) or with none.
+
+        ``None`` when it is not for this kernel. Where it says several things of the kernel, the worst counts.
+        """
+        standings = [_standing(module, kernel, patch_version) for module in self.modules_for(kernel)]
+        return next((word for word in t.get_args(Standing)[::-1] if word in standings), None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel by its full name (``4.4.0-168.197-generic``) or by its release (``4.4.0-168-generic``).
+
+    `release` is that of Ubuntu (``16.04``), where it is known.
+    """
+
+    name: str
+    release: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` when this names no kernel."""
+        if len(self.name) > _KERNEL_LIMIT or not _KERNEL.fullmatch(self.name):
+            raise ValueError(
+                f"{self.name[:_KERNEL_LIMIT]!r} is no name of an Ubuntu kernel, as 4.4.0-168.197-generic is"
+            )
+
+    @property
+    def package_version(self) -> str:
+        """The version of its package: the name without the flavour."""
+        match = _KERNEL.fullmatch(self.name)
+        return match["version"] if match else self.name
+
+    def module_name(self, version: str) -> str:
+        """How a module of the patch for this kernel is named, by the major number of its version."""
+        return f"lkp_Ubuntu_{re.sub('[^0-9A-Za-z]', '_', self.name)}_{version}"
+
+    def may_be_of(self, ecosystem: str) -> bool:
+        """Whether nothing speaks against its being of this release."""
+        return self.release is None or self.release in ecosystem.split(":")
+
+    def is_of(self, ecosystem: str) -> bool:
+        """Whether it is known to be of this release: it was said, or the version ends with it (``~16.04.1``)."""
+        said = _RELEASE_IN_VERSION.search(self.package_version)
+        release = self.release or (said[1] if said else None)
+        return release is not None and release in ecosystem.split(":")
+
+
+def _standing(module: NoticeModule, kernel: Kernel, patch_version: str | None) -> Standing:
+    if module.fixed is not None and version_key(kernel.package_version) >= version_key(module.fixed):
+        return "in_kernel"
+    major = (patch_version or "").partition(".")[0]
+    return "patched" if _MAJOR.fullmatch(major) and int(major) >= int(module.version) else "open"
+
+
+def closed_cves(notices: c.Iterable[Notice], kernel: Kernel, patch_version: str | None) -> list[str]:
+    """The vulnerabilities that a live patch of this version closes on this kernel, sorted."""
+    return sorted({cve for one in notices if one.standing(kernel, patch_version) == "patched" for cve in one.cves})
+
+
+def settled_cves(notices: c.Iterable[Notice], kernel: Kernel, patch_version: str | None) -> frozenset[str]:
+    """The vulnerabilities that are closed on this kernel, by the live patch or by itself, as far as notices tell.
+
+    One that is in several notices is closed when none of them is open.
+    """
+    settled: set[str] = set()
+    still_open: set[str] = set()
+    for notice in notices:
+        standing = notice.standing(kernel, patch_version)
+        if standing is not None:
+            (still_open if standing == "open" else settled).update(notice.cves)
+    return frozenset(settled - still_open)
+
+
+def parse_notice(document: object) -> Notice | None:
+    """Read a document of OSV; ``None`` when it is no notice of Livepatch, or was withdrawn. Raises `NoticeError`."""
+    if not isinstance(document, dict):
+        return None
+    identifier = document.get("id")
+    if not isinstance(identifier, str) or not identifier.startswith("LSN-") or document.get("withdrawn") is not None:
+        return None
+    if not _ID.fullmatch(identifier):
+        raise NoticeError(f"{identifier[:64]!r} is no number of a notice")
+    published = _time(document.get("published") or document.get("modified"), identifier)
+    modules, unreadable = _modules(_list(document, "affected", identifier, _AFFECTED_LIMIT))
+    return Notice(
+        id=identifier,
+        published=published,
+        modified=_time(document.get("modified") or document.get("published"), identifier),
+        cves=_cves(document, identifier),
+        modules=modules,
+        unreadable=unreadable,
+    )
+
+
+def newest_of_each(notices: c.Iterable[Notice]) -> list[Notice]:
+    """Of several with one number the one that was modified last; in the order in which they were published."""
+    newest: dict[str, Notice] = {}
+    for notice in notices:
+        if notice.id not in newest or newest[notice.id].modified < notice.modified:
+            newest[notice.id] = notice
+    return sorted(newest.values(), key=lambda notice: (notice.published, notice.id))
+
+
+def _cves(document: c.Mapping[str, t.Any], identifier: str) -> tuple[str, ...]:
+    # `related` held them before OSV 1.7 had `upstream`.
+    for keys in (("upstream", "aliases"), ("related",)):
+        said = [value for key in keys for value in _list(document, key, identifier, _CVE_LIMIT)]
+        found = {match[1] for value in said if isinstance(value, str) and (match := _CVE.fullmatch(value))}
+        if found:
+            return tuple(sorted(found))
+    return ()
+
+
+def _modules(affected: list[t.Any]) -> tuple[tuple[NoticeModule, ...], tuple[str, ...]]:
+    modules: dict[NoticeModule, None] = {}
+    unreadable: dict[str, None] = {}
+    for entry in affected:
+        try:
+            modules[_module(entry)] = None
+        except (NoticeError, PatternError) as error:
+            unreadable[str(error)] = None
+    return tuple(modules), tuple(unreadable)
+
+
+def _module(entry: object) -> NoticeModule:
+    package = _mapping(entry, "package")
+    where = f"{_word(package, 'ecosystem')} {_word(package, 'name')}"
+    specific = _mapping(entry, "ecosystem_specific")
+    version = str(specific.get("module_version"))
+    regex = specific.get("module_name_regex")
+    if not _MAJOR.fullmatch(version):
+        raise NoticeError(f"{where}: {version[:32]!r} is no version of a module")
+    if not isinstance(regex, str):
+        raise NoticeError(f"{where}: there is no pattern for names of modules")
+    try:
+        name_pattern(regex)
+    except PatternError as error:
+        raise NoticeError(f"{where}: {error}") from error
+    return NoticeModule(
+        package["ecosystem"], package["name"], regex, version, _fixed(t.cast("dict[str, t.Any]", entry))
+    )
+
+
+def _fixed(entry: c.Mapping[str, t.Any]) -> str | None:
+    """The version of the package from which on kernels have the fixes; of several, the last."""
+    ranges = [each for each in _as_list(entry.get("ranges")) if isinstance(each, dict)]
+    events = [event for each in ranges for event in _as_list(each.get("events")) if isinstance(event, dict)]
+    fixed = [version for event in events if isinstance(version := event.get("fixed"), str)]
+    fixed = [version for version in fixed if _TEXT.fullmatch(version) and len(version) <= VERSION_LIMIT]
+    return max(fixed, key=version_key, default=None)
+
+
+def _as_list(value: object) -> list[t.Any]:
+    return value if isinstance(value, list) else []
+
+
+def _list(document: c.Mapping[str, t.Any], key: str, identifier: str, limit: int) -> list[t.Any]:
+    value = document.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list) or len(value) > limit:
+        raise NoticeError(f"{identifier}: {key} is no list of at most {limit} entries")
+    return value
+
+
+def _mapping(entry: object, key: str) -> dict[str, t.Any]:
+    value = entry.get(key) if isinstance(entry, dict) else None
+    if not isinstance(value, dict):
+        raise NoticeError(f"an affected package has no {key}")
+    return value
+
+
+def _word(package: c.Mapping[str, t.Any], key: str) -> str:
+    value = package.get(key)
+    if not isinstance(value, str) or not _TEXT.fullmatch(value):
+        raise NoticeError(f"an affected package has no {key} that is a word")
+    return value
+
+
+def _time(value: object, identifier: str) -> dt.datetime:
+    """RFC 3339, of which the Python 3.10 that may run this reads less than it must."""
+    match = _TIME.fullmatch(value) if isinstance(value, str) and len(value) <= _TIME_LIMIT else None
+    try:
+        if match:
+            offset = "+00:00" if match["offset"] in "zZ" else match["offset"]
+            return dt.datetime.fromisoformat(f"{match['time']}{offset}").astimezone(dt.timezone.utc)
+    except (ValueError, OverflowError):
+        pass
+    raise NoticeError(f"{identifier}: it does not say when it was published")

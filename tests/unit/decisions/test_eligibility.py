@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Eligibility: every rule, with what it finds, what it refuses, and what it cannot know."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import (
+    ServiceWord,
+    assess_eligibility,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host import kernel
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientError, ClientStatus
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, Reach, Snapd
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import CarriedKey
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Check
+from tests.unit.facts import NOW, a_client, a_host, a_kernel, shipped, without_client
+
+LAUNCH = shipped("launch")
+CURRENT = shipped("current")
+
+
+def check(facts: HostFacts, identifier: str, **options: t.Any) -> Check:
+    """The one check of that name."""
+    eligibility = assess_eligibility(facts, options.pop("policy", LAUNCH), **options)
+    (found,) = [check for check in eligibility["checks"] if check["id"] == identifier]
+    return found
+
+
+def os_release(**values: str) -> dict[str, t.Any]:
+    return {"os_release": {"ID": "ubuntu", "VERSION_ID": "16.04", **values}}
+
+
+def identity(release: str, version: str, signature: str | None) -> kernel.KernelIdentity:
+    return kernel.identify(release, version, signature, signature_absent=signature is None, in_container=False)
+
+
+MAINLINE = identity("4.4.0-040400-generic", "#201601101930 SMP Mon Jan 11 00:34:09 UTC 2016", None)
+SELF_BUILT = identity("4.4.0-rc1custom", "#1 SMP Mon Jan 11 00:34:09 UTC 2016", None)
+REALTIME = a_kernel("5.15.0-1032-realtime", "35", "#35-Ubuntu SMP PREEMPT_RT Tue Jan 24 11:45:03 UTC 2023")
+OLD_KERNEL = a_kernel("4.4.0-168-generic", "197", "#197-Ubuntu SMP Wed Nov 6 11:18:45 UTC 2019")
+
+
+def test_a_protected_server_passes_every_rule() -> None:
+    eligibility = assess_eligibility(a_host(), LAUNCH)
+    assert {item["status"] for item in eligibility["checks"]} == {"pass"}
+    assert (eligibility["verdict"], eligibility["policy"]) == ("eligible", "launch")
+    identifiers = [item["id"] for item in eligibility["checks"]]
+    assert len(identifiers) == len(set(identifiers))
+
+
+@pytest.mark.parametrize(
+    ("identifier", "changes", "found"),
+    [
+        ("distribution", os_release(ID="linuxmint", ID_LIKE="ubuntu"), "linuxmint"),
+        ("distribution", os_release(ID="debian"), "debian"),
+        ("release", os_release(VERSION_ID="14.04"), "14.04"),
+        ("release", os_release(VERSION_ID="16.10"), "16.10"),
+        ("architecture", {"architecture": "i386", "machine": "i686"}, "i386"),
+        ("architecture", {"architecture": "i386", "machine": "x86_64"}, "i386"),
+        ("architecture", {"architecture": "arm64", "machine": "aarch64"}, "arm64"),
+        ("architecture", {"architecture": "s390x", "machine": "s390x"}, "s390x"),
+        ("kernel_series", {"kernel": a_kernel("4.15.0-30-generic", "32~16.04.1")}, "4.15"),
+        ("flavour", {"kernel": a_kernel("4.4.0-1128-aws", "142")}, "aws"),
+        ("kernel_origin", {"kernel": MAINLINE}, "4.4.0-040400-generic"),
+        ("kernel_origin", {"kernel": SELF_BUILT}, "4.4.0-rc1custom"),
+        ("kernel_livepatch", {"livepatch_in_kernel": False}, "no /sys/kernel/livepatch"),
+        ("kernel_conflict", {"kernel": REALTIME}, "realtime"),
+        ("kernel_conflict", {"kernel": a_kernel("4.4.0-1017-fips", "22~recert1")}, "fips"),
+        ("container", {"container": "lxc", "virtualization": "lxc"}, "lxc"),
+        ("container", {"container": "docker", "virtualization": "docker"}, "docker"),
+        ("container", {"wsl": True, "virtualization": "wsl"}, "wsl"),
+        ("snapd", {"snapd": Snapd(installed=False)}, "not installed"),
+        ("snapd", {"snapd": Snapd(installed=True, version="2.14.2~16.04", answers=True)}, "2.14.2~16.04"),
+        ("snapd", {"snapd": Snapd(installed=True, version="2.9", answers=True)}, "2.9"),
+        ("secure_boot", {"secure_boot": True, "carried_keys": (), "kernel": OLD_KERNEL}, "on, no key"),
+        ("kernel_supported", {"client": a_client(supported="unsupported")}, "unsupported"),
+        (
+            "kernel_supported",
+            {"client": ClientStatus(error=ClientError("not_eligible_kernel", "not eligible"))},
+            "unsupported",
+        ),
+    ],
+)
+def test_each_rule_refuses(identifier: str, changes: dict[str, t.Any], found: str) -> None:
+    facts = a_host(**changes)
+    refusal = check(facts, identifier)
+    assert (refusal["status"], refusal["found"]) == ("fail", found)
+    assert refusal["required"]
+    assert refusal["message"]
+    assert refusal["remedy"]
+    assert assess_eligibility(facts, LAUNCH)["verdict"] == "ineligible"
+
+
+@pytest.mark.parametrize(
+    ("identifier", "changes"),
+    [
+        ("distribution", {"os_release": {}}),
+        ("release", {"os_release": {"ID": "ubuntu"}}),
+        ("architecture", {"architecture": None}),
+        ("kernel_series", {"kernel": kernel.identify(None, None, None, signature_absent=False, in_container=False)}),
+        ("flavour", {"kernel": kernel.identify(None, None, None, signature_absent=False, in_container=False)}),
+        (
+            "kernel_origin",
+            {"kernel": kernel.identify("4.4.0-1-x", None, None, signature_absent=False, in_container=False)},
+        ),
+        ("kernel_livepatch", {"livepatch_in_kernel": None}),
+        ("kernel_conflict", {"kernel": kernel.identify(None, None, None, signature_absent=False, in_container=False)}),
+        ("container", {"container_known": False, "virtualization": None}),
+        ("snapd", {"snapd": Snapd(installed=True, version=None, answers=False)}),
+        ("privileges", {"root": False}),
+        ("privileges", {"root": None}),
+        ("secure_boot", {"secure_boot": None, "carried_keys": None, "kernel": OLD_KERNEL}),
+        ("secure_boot", {"secure_boot": True, "carried_keys": None, "kernel": OLD_KERNEL}),
+        ("kernel_supported", {"client": a_client(supported="unknown")}),
+    ],
+)
+def test_what_cannot_be_known_never_passes(identifier: str, changes: dict[str, t.Any]) -> None:
+    unknown = check(a_host(**changes), identifier)
+    assert unknown["status"] == "unknown"
+    assert unknown["message"]
+    assert unknown["remedy"]
+
+
+def test_an_unknown_makes_the_verdict_unknown_and_a_refusal_outweighs_it() -> None:
+    assert assess_eligibility(a_host(root=False), LAUNCH)["verdict"] == "unknown"
+    refused = a_host(root=False, **os_release(VERSION_ID="14.04"))
+    assert assess_eligibility(refused, LAUNCH)["verdict"] == "ineligible"
+
+
+def test_a_warning_decides_nothing() -> None:
+    facts = a_host(desktop=True, snapd=Snapd(installed=True, version="2.58", answers=True, seeded=False))
+    assert check(facts, "desktop")["status"] == "warn"
+    assert check(facts, "snapd_seeded")["status"] == "warn"
+    assert assess_eligibility(facts, LAUNCH)["verdict"] == "eligible"
+
+
+def test_derivatives_and_mixed_userlands_are_called_by_name() -> None:
+    assert (
+        "derivative" in check(a_host(**os_release(ID="linuxmint", ID_LIKE="ubuntu debian")), "distribution")["message"]
+    )
+    mixed = check(a_host(architecture="i386", machine="x86_64"), "architecture")
+    assert "32-bit" in mixed["message"]
+    plain = check(a_host(architecture="i386", machine="i686"), "architecture")
+    assert "32-bit" not in plain["message"]
+
+
+def test_a_container_is_the_first_reason_whatever_else_fails() -> None:
+    eligibility = assess_eligibility(a_host(container="lxc", **os_release(VERSION_ID="14.04")), LAUNCH)
+    refusals = [item["id"] for item in eligibility["checks"] if item["status"] == "fail"]
+    assert refusals == ["container", "release"]
+
+
+def test_rules_narrow_the_policy_row_by_row() -> None:
+    """4.15 is covered on 18.04 and, as generic, azure or lowlatency, on 16.04; nowhere as generic on arm64."""
+    bionic = os_release(VERSION_ID="18.04", VERSION_CODENAME="bionic")
+    aws = a_kernel("4.15.0-1051-aws", "53")
+    assert check(a_host(kernel=aws, **bionic), "flavour", policy=CURRENT)["status"] == "pass"
+    refusal = check(a_host(kernel=aws), "flavour", policy=CURRENT)
+    assert (refusal["status"], refusal["required"]) == ("fail", "azure or generic or lowlatency")
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [
+        ("2.15", "pass"),
+        ("2.15.2ubuntu1", "pass"),
+        ("2.54.3+18.04.2ubuntu0.2", "pass"),
+        ("2.14.99", "fail"),
+        ("10.1", "pass"),
+    ],
+)
+def test_snapd_versions_compare_as_numbers(version: str, status: str) -> None:
+    assert check(a_host(snapd=Snapd(installed=True, version=version, answers=True)), "snapd")["status"] == status
+
+
+def test_a_snapd_without_its_daemon_is_a_warning() -> None:
+    facts = a_host(snapd=Snapd(installed=True, version="2.57", answers=False))
+    assert check(facts, "snapd")["status"] == "warn"
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"secure_boot": False, "carried_keys": ()}, "off"),
+        ({"secure_boot": True}, "key carried"),
+        ({"secure_boot": True, "carried_keys": None}, "built 2021-04-16"),
+    ],
+)
+def test_secure_boot_is_no_obstacle_where_the_key_is_known(changes: dict[str, t.Any], found: str) -> None:
+    passed = check(a_host(**changes), "secure_boot")
+    assert (passed["status"], passed["found"]) == ("pass", found)
+
+
+def test_another_key_of_the_same_owner_does_not_count_for_secure_boot() -> None:
+    other = CarriedKey(
+        subject="Canonical Ltd. Kernel Module Signing",
+        key_id="88f752e560a1e0737e31163a466ad7b70a850c19",
+        kind="X509.rsa",
+    )
+    facts = a_host(secure_boot=True, carried_keys=(other,), kernel=OLD_KERNEL)
+    assert check(facts, "secure_boot")["status"] == "fail"
+
+
+@pytest.mark.parametrize(("updates", "status"), [(True, "pass"), (False, "fail")])
+def test_only_certified_fips_kernels_conflict(updates: bool, status: str) -> None:
+    facts = a_host(kernel=a_kernel("5.4.0-1021-aws-fips", "21+fips2"), fips_updates=updates)
+    assert check(facts, "kernel_conflict")["status"] == status
+
+
+# --- network ---
+
+
+def reach(outcome: t.Any, **changes: t.Any) -> Reach:
+    return dataclasses.replace(
+        Reach("https://livepatch.example.com", by_proxy=False, tool="curl", outcome=outcome, detail=""), **changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [("reached", "pass"), ("refused", "fail"), ("untrusted", "fail"), ("no_tool", "unknown"), ("unclear", "unknown")],
+)
+def test_the_server_must_be_reachable(outcome: str, status: str) -> None:
+    assert check(without_client(reach=reach(outcome)), "network")["status"] == status
+
+
+def test_the_clients_own_success_outweighs_a_failed_try() -> None:
+    assert check(a_host(reach=reach("refused")), "network")["status"] == "warn"
+    long_ago = a_client(last_check=NOW - datetime.timedelta(days=3))
+    assert check(a_host(reach=reach("refused"), client=long_ago), "network")["status"] == "fail"
+    failing = a_client(check_state="check-failed")
+    assert check(a_host(reach=reach("refused"), client=failing), "network")["status"] == "fail"
+
+
+def test_a_private_authority_that_the_client_knows_is_trusted() -> None:
+    config = {"ca-certs": "-----BEGIN CERTIFICATE-----"}
+    assert check(without_client(reach=reach("untrusted"), config=config), "network")["status"] == "pass"
+
+
+def test_no_network_check_unless_tried() -> None:
+    identifiers = [item["id"] for item in assess_eligibility(a_host(reach=None), LAUNCH)["checks"]]
+    assert "network" not in identifiers
+
+
+def test_passwords_of_proxies_and_servers_are_not_told() -> None:
+    secret = reach("refused", url="https://fleet:hunter2hunter2@livepatch.example.com", by_proxy=True)
+    secret = dataclasses.replace(secret, detail="proxy http://joe:hunter2hunter2@proxy:3128 refused")
+    told = check(without_client(reach=secret), "network")
+    assert "hunter2" not in str(told)
+    assert "through the proxy" in told["message"]
+
+
+# --- the service's word ---
+
+
+def test_the_service_outweighs_the_client() -> None:
+    facts = a_host(client=a_client(supported="supported"))
+    assert check(facts, "kernel_supported", service_word=ServiceWord("unsupported"))["status"] == "fail"
+    assert check(facts, "kernel_supported", service_word=ServiceWord("kernel-end-of-life"))["status"] == "warn"
+    assert check(facts, "kernel_supported", service_word=ServiceWord("supported"))["status"] == "pass"
+
+
+def test_a_service_that_gives_no_word_leaves_the_check_unknown() -> None:
+    told = check(without_client(), "kernel_supported", service_word=ServiceWord(None, "the server is down"))
+    assert (told["status"], told["message"]) == ("unknown", "the server is down")
+
+
+def test_nobody_asked_no_check() -> None:
+    identifiers = [item["id"] for item in assess_eligibility(without_client(), LAUNCH)["checks"]]
+    assert "kernel_supported" not in identifiers
+
+
+def test_old_kernels_are_warned_of_where_the_policy_has_a_limit() -> None:
+    old = a_host(now=NOW.replace(year=2024))
+    assert check(old, "kernel_age", policy=CURRENT)["status"] == "warn"
+    young = a_host(now=datetime.datetime(2021, 9, 1, tzinfo=datetime.timezone.utc))
+    assert check(young, "kernel_age", policy=CURRENT)["status"] == "pass"
+    assert "kernel_age" not in [item["id"] for item in assess_eligibility(old, LAUNCH)["checks"]]
+
+
+# --- where one state ends and the next begins ---
+
+
+@pytest.mark.parametrize(("days", "status"), [(425, "pass"), (426, "warn")])
+def test_months_of_a_kernel_are_counted_by_days(days: int, status: str) -> None:
+    built = a_kernel().build_date
+    assert built is not None
+    told = check(a_host(now=built + datetime.timedelta(days)), "kernel_age", policy=CURRENT)
+    assert told["status"] == status
+
+
+def test_without_a_date_no_age_of_a_kernel_is_told() -> None:
+    undated = dataclasses.replace(a_kernel(), build_date=None)
+    for facts in (a_host(now=None), a_host(kernel=undated)):
+        assert "kernel_age" not in [item["id"] for item in assess_eligibility(facts, CURRENT)["checks"]]
+
+
+@pytest.mark.parametrize(("built", "status"), [((2021, 3, 31, 23, 59, 59), "fail"), ((2021, 4, 1, 0, 0, 0), "pass")])
+def test_kernels_carry_the_key_since_april_2021(built: tuple[int, ...], status: str) -> None:
+    moment = datetime.datetime(*built, tzinfo=datetime.timezone.utc)  # type: ignore[misc,arg-type]  # six numbers
+    kernel = dataclasses.replace(a_kernel(), build_date=moment)
+    facts = a_host(secure_boot=True, carried_keys=(), kernel=kernel)
+    assert check(facts, "secure_boot")["status"] == status
+
+
+def test_ubuntu_itself_is_no_derivative_of_ubuntu() -> None:
+    assert "derivative" not in check(a_host(**os_release(ID_LIKE="ubuntu")), "distribution")["message"]
+
+
+@pytest.mark.parametrize(("root", "found"), [(True, "root"), (False, "not root"), (None, None)])
+def test_who_looked_is_told(root: bool | None, found: str | None) -> None:
+    assert check(a_host(root=root), "privileges")["found"] == found
+
+
+@pytest.mark.parametrize(
+    ("outcome", "found", "words", "remedy"),
+    [
+        ("no_tool", None, "no curl, wget, openssl or bash", "install curl"),
+        ("unclear", None, "curl gave no clear answer", "install curl"),
+        ("untrusted", "certificate not trusted", "certificate not trusted (curl): why", "ca-certs"),
+        ("refused", "not reached", "not reached (curl): why", "open port 443"),
+    ],
+)
+def test_what_is_wrong_with_the_way_to_the_server_is_told(
+    outcome: str, found: str | None, words: str, remedy: str
+) -> None:
+    told = check(without_client(reach=reach(outcome, detail="why")), "network")
+    assert told["found"] == found
+    assert words in told["message"]
+    assert remedy in (told["remedy"] or "")
+    assert check(without_client(reach=reach("refused")), "network")["message"].endswith("not reached (curl)")
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"client": a_client(last_check=NOW - LAUNCH.stale_after)}, "warn"),
+        ({"client": a_client(last_check=NOW - LAUNCH.stale_after - datetime.timedelta(seconds=1))}, "fail"),
+        ({"client": a_client(last_check=None)}, "fail"),
+        ({"now": None}, "fail"),
+    ],
+)
+def test_only_a_check_of_late_outweighs_a_failed_try(changes: dict[str, t.Any], status: str) -> None:
+    assert check(a_host(reach=reach("refused"), **changes), "network")["status"] == status

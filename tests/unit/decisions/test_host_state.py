@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Assessment: one word a host. Each state is reached, and each has its place in the order."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import (
+    ClientError,
+    ClientStatus,
+    Fix,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, Reach, Snapd
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Collector, Record, validate
+from tests.unit.facts import MODULE, NOW, a_client, a_host, a_kernel, a_patch, shipped, without_client
+
+LAUNCH = shipped("launch")
+DAY = datetime.timedelta(days=1)
+MINUTE = datetime.timedelta(minutes=1)
+JUST_BOOTED = {"uptime": 2 * MINUTE}
+LOCK = "livepatch_Ubuntu_4_4_0_210_242_generic_113_113.1"
+
+
+def record_of(facts: HostFacts) -> Record:
+    record = make_record(
+        "web-01",
+        facts,
+        LAUNCH,
+        collector=Collector(collection="1.0.0", ansible_core="2.19.0"),
+        collected_at=datetime.datetime(2026, 3, 1, 5, 0, 7, 250, tzinfo=datetime.timezone(datetime.timedelta(hours=1))),
+    )
+    validate(record)
+    return record
+
+
+def judge(facts: HostFacts) -> tuple[str, str]:
+    """The state, and the reason that decided."""
+    assessment = record_of(facts)["assessment"]
+    return assessment["state"], assessment["reasons"][0]["id"]
+
+
+def client(**changes: t.Any) -> dict[str, t.Any]:
+    return {"client": a_client(**changes)}
+
+
+def error(identifier: str) -> dict[str, t.Any]:
+    return {"client": ClientStatus(error=ClientError(identifier, "as it was said"))}
+
+
+CASES = [
+    ("protected", "applied", a_host()),
+    ("protected", "applied", a_host(patches=(a_patch(taint="OEK"),), carried_keys=())),
+    ("protected", "applied", a_host(patches=(a_patch(module=f"{MODULE[:-3]}112", enabled=False), a_patch()))),
+    (
+        "protected",
+        "nothing_to_apply",
+        a_host(patches=(), **client(patch_state="nothing-to-apply", patch_version=None)),
+    ),
+    (
+        "protected",
+        "applied",
+        a_host(**client(generation="2016", check_state=None, supported=None, last_check=None)),
+    ),
+    ("tampered", "signature_failed", a_host(patches=(a_patch(taint="OEK"),))),
+    ("tampered", "signature_failed", a_host(patches=(a_patch(), a_patch(module="stranger", taint="EK")))),
+    ("ineligible", "release", a_host(os_release={"ID": "ubuntu", "VERSION_ID": "14.04"})),
+    ("ineligible", "snapd", without_client(snapd=Snapd(installed=False))),
+    ("ineligible", "kernel_supported", a_host(**client(supported="unsupported"))),
+    ("ineligible", "kernel_supported", a_host(**error("not_eligible_kernel"))),
+    ("failed", "apply_failed", a_host(patches=(), **client(patch_state="apply-failed"))),
+    ("failed", "applied_with_bug", a_host(**client(patch_state="applied-with-bug"))),
+    ("failed", "crash_lock", a_host(crash_locks=(LOCK,), patches=(), **client(patch_state="unapplied"))),
+    ("failed", "daemon_down", a_host(**error("daemon_down"))),
+    ("failed", "timed_out", a_host(**error("timed_out"))),
+    ("failed", "check_failed", a_host(**client(check_state="check-failed"))),
+    ("failed", "check_failed", a_host(uptime=None, **client(check_state="check-failed"))),
+    ("end_of_life", "kernel_end_of_life", a_host(**client(supported="kernel-end-of-life"))),
+    ("end_of_life", "upgrade_date_passed", a_host(**client(upgrade_required_by=(NOW - DAY).date()))),
+    ("upgrade_required", "kernel_upgrade_required", a_host(**client(patch_state="kernel-upgrade-required"))),
+    ("upgrade_required", "kernel_upgrade_required", a_host(**client(supported="kernel-upgrade-required"))),
+    ("disabled", "not_installed", without_client()),
+    ("disabled", "not_enabled", a_host(client=ClientStatus(enabled=False), patches=())),
+    ("stale", "check_too_old", a_host(**client(last_check=NOW - DAY - MINUTE))),
+    ("applying", "in_transition", a_host(patches=(a_patch(transition=True),))),
+    ("applying", "not_yet_applied", a_host(patches=(), **client(patch_state="unapplied"))),
+    ("applying", "not_yet_applied", a_host(patches=(), **client(patch_state="applying"))),
+    ("applying", "needs_check", a_host(**client(check_state="needs-check"))),
+    ("applying", "check_failed_after_boot", a_host(**JUST_BOOTED, **client(check_state="check-failed"))),
+    ("unverified", "kernel_disagrees", a_host(patches=())),
+    ("unverified", "kernel_disagrees", a_host(patches=(a_patch(enabled=False),))),
+    ("unverified", "kernel_disagrees", a_host(patches=(a_patch(module=f"{MODULE[:-3]}112"),))),
+    ("unverified", "kernel_disagrees", a_host(kernel=a_kernel("4.4.0-211-generic", "243"))),
+    ("unverified", "kernel_not_readable", a_host(patches=None)),
+    ("unknown", "client_words_unknown", a_host(**client(patch_state="levitating"))),
+    ("unknown", "client_words_unknown", a_host(**client(check_state="mostly-checked"))),
+    ("unknown", "client_words_unknown", a_host(**client(supported="unknown"))),
+    ("unknown", "client_words_unknown", a_host(**client(patch_state=None))),
+    ("unknown", "unreadable_output", a_host(**error("unreadable_output"))),
+    ("unknown", "permission_denied", a_host(root=False, **error("permission_denied"))),
+    ("unknown", "privileges", without_client(root=False)),
+    (
+        "unknown",
+        "client_words_unknown",
+        a_host(patches=(), kernel=a_kernel("4.4.0-211-generic", "243"), **client(patch_state="nothing-to-apply")),
+    ),
+]
+
+
+@pytest.mark.parametrize(("state", "reason", "facts"), CASES)
+def test_states(state: str, reason: str, facts: HostFacts) -> None:
+    assert judge(facts) == (state, reason)
+
+
+def test_every_state_has_a_case() -> None:
+    """All but the one for which there is no record to judge."""
+    assert {state for state, _reason, _facts in CASES} == set(STATES) - {"unreachable"}
+
+
+def test_a_host_that_is_everything_at_once_goes_down_the_order() -> None:
+    """Take away what decided, and the next state in the order decides."""
+    changes: dict[str, t.Any] = {
+        "patches": (a_patch(taint="OEK", transition=True),),
+        "os_release": {"ID": "ubuntu", "VERSION_ID": "14.04"},
+        "client": a_client(
+            check_state="check-failed",
+            supported="kernel-end-of-life",
+            patch_state="kernel-upgrade-required",
+            last_check=NOW - 2 * DAY,
+        ),
+    }
+    seen = [judge(a_host(**changes))[0]]
+    changes["patches"] = (a_patch(transition=True),)
+    seen.append(judge(a_host(**changes))[0])
+    del changes["os_release"]
+    seen.append(judge(a_host(**changes))[0])
+    words: dict[str, t.Any] = {"last_check": NOW - 2 * DAY, "supported": "kernel-end-of-life"}
+    for supported in ("kernel-end-of-life", "kernel-upgrade-required", "supported"):
+        words["supported"] = supported
+        changes["client"] = a_client(**words)
+        seen.append(judge(a_host(**changes))[0])
+    changes["client"] = a_client()
+    seen.append(judge(a_host(**changes))[0])
+    assert seen == ["tampered", "ineligible", "failed", "end_of_life", "upgrade_required", "stale", "applying"]
+    order = [STATES.index(t.cast("t.Any", state)) for state in seen]
+    assert order == sorted(order)
+
+
+def test_an_enabled_host_that_the_policy_refuses_is_told_so() -> None:
+    reasons = record_of(a_host(os_release={"ID": "ubuntu", "VERSION_ID": "14.04"}))["assessment"]["reasons"]
+    assert "enabled_though_ineligible" in [reason["id"] for reason in reasons]
+    reasons = record_of(without_client(os_release={"ID": "ubuntu", "VERSION_ID": "14.04"}))["assessment"]["reasons"]
+    assert "enabled_though_ineligible" not in [reason["id"] for reason in reasons]
+
+
+def test_a_lost_way_to_the_server_does_not_make_an_enabled_host_ineligible() -> None:
+    cut_off = Reach("https://livepatch.example.com", by_proxy=False, tool="curl", outcome="refused", detail="")
+    state, _reason = judge(a_host(reach=cut_off, **client(last_check=NOW - 3 * DAY)))
+    assert state == "stale"
+    record = record_of(a_host(reach=cut_off))
+    assert record["assessment"]["state"] == "protected"
+    assert [reason["id"] for reason in record["assessment"]["reasons"]] == ["applied", "network"]
+    assert judge(without_client(reach=cut_off)) == ("ineligible", "network")
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        a_host(crash_locks=("livepatch_Ubuntu_4_15_0_54_58_generic_54_54.2",)),
+        a_host(crash_locks=(LOCK.replace("113_113.1", "112_112.1"),)),
+    ],
+)
+def test_a_lock_for_something_else_is_a_remnant(facts: HostFacts) -> None:
+    assert judge(facts) == ("protected", "applied")
+
+
+def test_an_upgrade_that_is_due_soon_is_said_beforehand() -> None:
+    def reminded(days: int) -> bool:
+        facts = a_host(**client(upgrade_required_by=(NOW + days * DAY).date()))
+        assessment = record_of(facts)["assessment"]
+        assert assessment["state"] == "protected"
+        return "upgrade_due_soon" in [reason["id"] for reason in assessment["reasons"]]
+
+    assert [days for days in (0, 1, 30, 31, 200) if reminded(days)] == [0, 1, 30]
+
+
+@pytest.mark.parametrize(
+    ("facts", "needed"),
+    [
+        (a_host(newest_installed="4.4.0-211-generic"), False),
+        (a_host(**client(patch_state="kernel-upgrade-required")), True),
+        (a_host(**client(supported="kernel-end-of-life")), True),
+        (a_host(patches=(a_patch(taint="OEK"),)), True),
+        (without_client(newest_installed="4.4.0-211-generic"), True),
+        (without_client(), False),
+        (without_client(newest_installed=None), None),
+    ],
+)
+def test_a_reboot_is_asked_for_only_where_it_helps(facts: HostFacts, needed: bool | None) -> None:
+    assert record_of(facts)["assessment"]["reboot_needed"] is needed
+
+
+def test_the_record_says_who_witnessed() -> None:
+    by_kernel = record_of(a_host())
+    assert by_kernel["kernel_patches"][0]["verification"]["level"] == "kernel"
+    assert by_kernel["kernel_patches"][0]["verification"]["result"] == "verified"
+    assert "signature" in by_kernel["assessment"]["reasons"][0]["message"]
+    without_key = record_of(a_host(carried_keys=(), patches=(a_patch(taint="OEK"),)))
+    assert without_key["kernel_patches"][0]["verification"]["level"] == "client"
+    assert without_key["kernel_patches"][0]["verification"]["result"] == "not_checked"
+    assert "signature" not in without_key["assessment"]["reasons"][0]["message"]
+    stranger = record_of(a_host(carried_keys=(), patches=(a_patch(), a_patch(module="stranger"))))
+    assert stranger["kernel_patches"][1]["verification"]["level"] == "none"
+
+
+def test_the_record_writes_down_what_is_known() -> None:
+    record = record_of(
+        a_host(**client(fixes=(Fix("CVE-2024-50047", True), Fix("CVE-2016-0758", False)), tier="updates"))
+    )
+    assert record["collected_at"] == "2026-03-01T04:00:07Z"
+    assert record["system"]["kernel"]["full"] == "4.4.0-210.242-generic"
+    assert record["system"]["kernel"]["booted_at"] == "2026-01-20T04:00:00Z"
+    assert record["client"]["last_check"] == "2026-03-01T03:20:00Z"
+    assert record["patch"]["fixes"] == [
+        {"cve": "CVE-2024-50047", "patched": True},
+        {"cve": "CVE-2016-0758", "patched": False},
+    ]
+    bare = record_of(without_client())
+    assert bare["client"]["enabled"] is False
+    assert bare["client"]["server"] is None
+    assert bare["patch"]["state"] is None
+
+
+# --- where one state ends and the next begins ---
+
+
+def reasons(facts: HostFacts) -> dict[str, str]:
+    """All reasons with their messages."""
+    return {each["id"]: each["message"] for each in record_of(facts)["assessment"]["reasons"]}
+
+
+SECOND = datetime.timedelta(seconds=1)
+HOUR = 60 * MINUTE
+
+
+@pytest.mark.parametrize(("late", "state"), [(0 * SECOND, "applying"), (SECOND, "failed")])
+def test_the_grace_after_boot_includes_its_end(late: datetime.timedelta, state: str) -> None:
+    facts = a_host(uptime=LAUNCH.check_grace + late, **client(check_state="check-failed"))
+    assert judge(facts)[0] == state
+
+
+@pytest.mark.parametrize(
+    ("age", "told"),
+    [
+        (LAUNCH.stale_after, None),
+        (LAUNCH.stale_after + SECOND, "24 hours ago"),
+        (30 * HOUR, "30 hours ago"),
+        (30 * HOUR - SECOND, "29 hours ago"),
+        (47 * HOUR, "47 hours ago"),
+        (2 * DAY, "2 days ago"),
+        (5 * DAY, "5 days ago"),
+    ],
+)
+def test_a_check_is_old_after_a_day_and_how_old_is_told(age: datetime.timedelta, told: str | None) -> None:
+    facts = a_host(**client(last_check=NOW - age))
+    assert judge(facts)[0] == ("protected" if told is None else "stale")
+    assert told is None or told in reasons(facts)["check_too_old"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "counts"),
+    [
+        (client(patch_state="unapplied"), True),
+        (client(patch_state="unapplied", patch_version="114.1"), True),
+        (client(), True),
+        (client(patch_version="114.1"), False),
+        ({"kernel": dataclasses.replace(a_kernel(), full=None), **client(patch_state="unapplied")}, True),
+        ({"kernel": a_kernel("4.4.0-168-generic", "197"), **client(patch_state="unapplied")}, False),
+    ],
+)
+def test_which_crash_locks_count(changes: dict[str, t.Any], counts: bool) -> None:
+    assert ("crash_lock" in reasons(a_host(crash_locks=(LOCK,), **changes))) is counts
+
+
+def test_a_protected_host_has_no_reason_but_its_own() -> None:
+    assert list(reasons(a_host())) == ["applied"]
+    assert list(reasons(a_host(desktop=True))) == ["applied"]
+    refused = Reach("https://livepatch.canonical.com", by_proxy=False, tool="curl", outcome="refused", detail="")
+    assert list(reasons(a_host(reach=refused))) == ["applied", "network"]
+
+
+@pytest.mark.parametrize(
+    ("said", "state"), [("4.4.0-210.242-generic", "protected"), (None, "protected"), ("4.4.0-1.1-generic", "unknown")]
+)
+def test_nothing_to_apply_is_good_for_the_kernel_that_runs(said: str | None, state: str) -> None:
+    nothing = client(patch_state="nothing-to-apply", patch_version=None, kernel=said)
+    assert judge(a_host(patches=(), **nothing))[0] == state
+
+
+def test_what_is_unknown_is_told_with_the_clients_words() -> None:
+    denied, strange = a_host(**error("permission_denied")), a_host(**error("unreadable_output"))
+    assert reasons(denied)["permission_denied"] == "the client answers only root here"
+    assert reasons(strange)["unreadable_output"].endswith("could not be understood: as it was said")
+    words = reasons(a_host(**client(patch_state="perhaps")))["client_words_unknown"]
+    assert words.startswith("the client says checked, perhaps, supported, which")
+    silent = reasons(a_host(**client(check_state=None, patch_state=None, supported=None)))
+    assert silent["client_words_unknown"].startswith("the client says nothing, which")
+    assert "answer_cut_short" not in reasons(strange)
+    assert "answer_cut_short" in reasons(dataclasses.replace(strange, complete=False))
+
+
+@pytest.mark.parametrize(("left", "told"), [(-1, False), (0, True), (1, True)])
+def test_a_date_that_has_passed_is_not_soon(left: int, told: bool) -> None:
+    facts = a_host(patches=(a_patch(taint="OEK"),), **client(upgrade_required_by=NOW.date() + left * DAY))
+    assert judge(facts)[0] == "tampered"
+    assert ("upgrade_due_soon" in reasons(facts)) is told

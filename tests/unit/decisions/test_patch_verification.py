@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Levels of verification: which witness decides about a loaded patch, and what never counts as tampering."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+import typing as t
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.patch_verification import (
+    VerifiedPatch,
+    verified_patches,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import (
+    SECOND_LIVE_PATCH_KEY_ID,
+    CarriedKey,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.module_report import (
+    CONTENT_LIMIT,
+    ModuleFile,
+    decode_file,
+    parse_report,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
+from tests.lab import signing
+from tests.unit.facts import KEY, MODULE, NOW, a_host, a_patch, shipped
+
+BUILD_ID = "ab" * 20
+SIGNER = signing.make_signer("Vendor")
+STRANGER = signing.make_signer("Stranger")
+SECOND_KEY = CarriedKey("Canonical Ltd. Live Patch Signing 2025 Kmod", SECOND_LIVE_PATCH_KEY_ID, "X509.rsa")
+VENDOR_KEY = CarriedKey("Vendor", SIGNER.key_id.hex(), "X509.rsa")
+NOT_TAINTED, TAINTED = "OK", "OEK"
+
+
+def anchors(**changes: t.Any) -> trust.TrustAnchors:
+    return trust.TrustAnchors(**{"trusted": [trust.read_certificate(SIGNER.der)], **changes})
+
+
+def module(build_id: str = BUILD_ID) -> bytes:
+    return signing.module(name=MODULE, build_id=bytes.fromhex(build_id))
+
+
+SIGNED = signing.sign(module(), SIGNER)
+
+
+def by_content(content: bytes) -> ModuleFile:
+    return ModuleFile("ok", "/payload/livepatch.ko", content=content)
+
+
+def by_digest(content: bytes, hash_name: str = "sha512") -> ModuleFile:
+    """What a host sends of a module: where it ends is what its header says."""
+    end = len(module())
+    value = hashlib.new(hash_name, content[:end]).digest()
+    return ModuleFile("ok", "/payload/livepatch.ko", content[64:100], content[end:], (hash_name, value))
+
+
+def verify(
+    file: ModuleFile | None, *keys: CarriedKey, trusted: trust.TrustAnchors | None = None, **patch: t.Any
+) -> VerifiedPatch:
+    (verified,) = verified_patches(
+        [a_patch(file=file, **patch)], keys, claimed=MODULE, anchors=anchors() if trusted is None else trusted
+    )
+    return verified
+
+
+def outcome(verified: VerifiedPatch) -> tuple[str, str, str | None]:
+    kept = verified.patch["verification"]
+    return kept["level"], kept["result"], verified.fault.id if verified.fault else None
+
+
+FORMS = {"digest": by_digest, "file": by_content}
+CHANGED = SIGNED[:200] + bytes([SIGNED[200] ^ 1]) + SIGNED[201:]
+
+
+@pytest.mark.parametrize("level", FORMS)
+def test_a_good_signature_and_one_build_id_verify(level: str) -> None:
+    verified = verify(FORMS[level](SIGNED), taint=TAINTED)
+    assert outcome(verified) == (level, "verified", None)
+    kept = verified.patch["verification"]
+    assert (kept["signer"], kept["key_id"]) == ("Vendor", SIGNER.key_id.hex())
+    assert kept["sha512"] == hashlib.sha512(module()).hexdigest()
+
+
+@pytest.mark.parametrize("hash_name", ["sha256", "sha384", "sha512"])
+@pytest.mark.parametrize("kind", ["rsa", "p256", "p384"])
+def test_other_algorithms_verify_as_well(hash_name: str, kind: str) -> None:
+    signer = signing.make_signer("Other", kind)
+    file = by_digest(signing.sign(module(), signer, hash_name), hash_name)
+    verified = verify(file, trusted=trust.TrustAnchors([trust.read_certificate(signer.der)]))
+    assert outcome(verified) == ("digest", "verified", None)
+    assert (verified.patch["verification"]["sha512"] is None) == (hash_name != "sha512")
+
+
+@pytest.mark.parametrize("level", FORMS)
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (module(), "signature_failed"),
+        (CHANGED, "signature_failed"),
+        (SIGNED[:-1], "signature_failed"),
+        (SIGNED[:-600], "signature_failed"),
+        (SIGNED[:-200] + bytes(160) + SIGNED[-40:], "signature_failed"),
+        (signing.append(module(), b"\x30\x00"), "signature_failed"),
+        (signing.sign(module(), STRANGER), "wrong_signer"),
+        (signing.sign(module("cd" * 20), SIGNER), "build_id_differs"),
+    ],
+    ids=["unsigned", "changed", "cut", "cut in the signature", "damaged", "malformed", "stranger", "another build"],
+)
+@pytest.mark.parametrize("taint", [TAINTED, NOT_TAINTED])
+def test_what_fails_is_tampered_with(level: str, content: bytes, fault: str, taint: str) -> None:
+    verified = verify(FORMS[level](content), VENDOR_KEY if taint == NOT_TAINTED else KEY, taint=taint)
+    assert outcome(verified) == (level, "failed", fault)
+    assert verified.fault is not None
+    assert MODULE in verified.fault.message
+    assert verified.fault.remedy
+
+
+NO_WITNESS = {
+    "not asked for": None,
+    "absent": ModuleFile("absent"),
+    "denied": ModuleFile("denied"),
+    "nothing of it": ModuleFile("ok", "/payload/livepatch.ko"),
+    "no digest": ModuleFile("ok", "/p.ko", b"", SIGNED[len(module()) :], None),
+    "another digest": ModuleFile("ok", "/p.ko", b"", SIGNED[len(module()) :], ("sha256", bytes(32))),
+    "ends elsewhere": ModuleFile("ok", "/p.ko", b"", b"\0" * 8 + SIGNED[len(module()) :], ("sha512", bytes(64))),
+    "SHA-1": by_content(signing.sign(module(), SIGNER, "sha1")),
+    "SHA-1, by digest": by_digest(signing.sign(module(), SIGNER, "sha1")),
+    "another form": by_digest(signing.append(module(), b"\x30\x00", trailer=b"\0\0\1\0\0\0\0\0")),
+}
+
+
+@pytest.mark.parametrize("why", NO_WITNESS)
+def test_a_file_that_cannot_be_judged_leaves_the_word_to_the_kernel_and_then_the_client(why: str) -> None:
+    file = NO_WITNESS[why]
+    assert outcome(verify(file, VENDOR_KEY, taint=NOT_TAINTED)) == ("kernel", "verified", None)
+    assert outcome(verify(file, VENDOR_KEY, taint=TAINTED)) == ("kernel", "failed", "signature_failed")
+    assert outcome(verify(file, taint=TAINTED)) == ("client", "not_checked", None)
+
+
+def test_a_pin_without_its_certificate_cannot_judge() -> None:
+    pinned = trust.TrustAnchors(pins=[SIGNER.spki_sha256])
+    for form in FORMS.values():
+        assert outcome(verify(form(SIGNED), trusted=pinned, taint=TAINTED)) == ("client", "not_checked", None)
+
+
+def test_the_hosts_own_certificate_serves_when_its_key_is_pinned() -> None:
+    def levels(certificate: bytes | None) -> tuple[str, str]:
+        host = a_host(patches=(a_patch(file=by_digest(SIGNED)),), carried_keys=(), certificate=certificate)
+        record = make_record(
+            "web-01",
+            host,
+            shipped("launch"),
+            collector=Collector(collection="1.0.0", ansible_core="2.19.0"),
+            collected_at=NOW,
+            anchors=trust.TrustAnchors(pins=[SIGNER.spki_sha256]),
+        )
+        kept = record["kernel_patches"][0]["verification"]
+        return kept["level"], kept["result"]
+
+    assert levels(SIGNER.der) == ("digest", "verified")
+    assert levels(STRANGER.der) == ("client", "not_checked")
+    assert levels(b"no certificate") == ("client", "not_checked")
+    assert levels(None) == ("client", "not_checked")
+
+
+def test_canonicals_second_key_is_no_proof_of_tampering_where_the_kernel_carries_it() -> None:
+    for form in FORMS.values():
+        signed = form(signing.sign(module(), STRANGER))
+        assert outcome(verify(signed, VENDOR_KEY, SECOND_KEY, taint=NOT_TAINTED)) == ("kernel", "verified", None)
+        assert outcome(verify(signed, SECOND_KEY, taint=NOT_TAINTED)) == ("client", "not_checked", None)
+        # A kernel that did not take the module, or does not carry that key, excuses nothing.
+        assert outcome(verify(signed, SECOND_KEY, taint=TAINTED))[1:] == ("failed", "wrong_signer")
+        assert outcome(verify(signed, SECOND_KEY, taint=None))[1:] == ("failed", "wrong_signer")
+        assert outcome(verify(signed, VENDOR_KEY, taint=NOT_TAINTED))[1:] == ("failed", "wrong_signer")
+    # And it excuses no other fault.
+    assert outcome(verify(by_digest(CHANGED), SECOND_KEY, taint=NOT_TAINTED))[1:] == ("failed", "signature_failed")
+
+
+def test_a_kernel_that_carries_the_signers_key_and_did_not_take_the_module_contradicts_the_file() -> None:
+    assert outcome(verify(by_digest(SIGNED), VENDOR_KEY, taint=TAINTED)) == ("digest", "failed", "signature_failed")
+    # Canonical's key in the kernel says nothing of a module that another trusted key signed.
+    assert outcome(verify(by_digest(SIGNED), KEY, taint=TAINTED)) == ("digest", "verified", None)
+
+
+@pytest.mark.parametrize("missing", ["running", "file"])
+def test_without_both_build_ids_nothing_ties_the_file_to_the_kernel(missing: str) -> None:
+    content = signing.sign(module() if missing == "running" else signing.module(build_id=b""), SIGNER)
+    patch = {"build_id": None} if missing == "running" else {}
+    assert outcome(verify(by_content(content), **patch)) == ("digest", "verified", None)
+
+
+def test_without_anchors_no_signature_is_looked_at() -> None:
+    (verified,) = verified_patches([a_patch(file=by_digest(CHANGED))], [KEY], claimed=None)
+    assert outcome(verified) == ("kernel", "verified", None)
+
+
+def test_a_tampered_patch_decides_the_state_and_says_which() -> None:
+    host = a_host(patches=(a_patch(file=by_digest(signing.sign(module(), STRANGER))),))
+    record = make_record(
+        "web-01",
+        host,
+        shipped("launch"),
+        collector=Collector(collection="1.0.0", ansible_core="2.19.0"),
+        collected_at=dt.datetime.now(dt.timezone.utc),
+        anchors=anchors(),
+    )
+    assert record["assessment"]["state"] == "tampered"
+    reason = record["assessment"]["reasons"][0]
+    assert reason["id"] == "wrong_signer"
+    assert "trusted_spki_sha256" in (reason["remedy"] or "")
+
+
+# --- what a host sends ---
+
+
+def test_a_report_is_read() -> None:
+    text = "file ok /payload/livepatch.ko\nnote 0400\nbuilt 00ff\ntrailer 0102\ndigest sha512 " + "ab" * 64 + "  -\n"
+    report = parse_report(text)
+    assert report.note == "0400"
+    assert report.file == ModuleFile(
+        "ok", "/payload/livepatch.ko", b"\0\xff", b"\1\2", ("sha512", bytes.fromhex("ab" * 64)), None
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "digest sha512 " + "ab" * 32,
+        "digest md5 " + "ab" * 16,
+        "digest sha512 " + "xy" * 64,
+        "trailer abc",
+        "trailer " + "00" * 8193,
+        "built zz",
+    ],
+)
+def test_what_is_not_as_it_should_be_is_not_known(line: str) -> None:
+    assert parse_report(f"file ok /p.ko\n{line}\n").file == ModuleFile("ok", "/p.ko")
+
+
+@pytest.mark.parametrize("content", ["", "%%%%", "QUJ", "Q" * 5])
+def test_a_file_that_is_no_base64_is_none(content: str) -> None:
+    assert decode_file(content) is None
+
+
+def test_a_file_that_is_too_large_is_none() -> None:
+    assert decode_file(base64.b64encode(bytes(CONTENT_LIMIT)).decode()) is not None
+    assert decode_file(base64.b64encode(bytes(CONTENT_LIMIT + 1)).decode()) is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["file ok", "file", "note", "built", "trailer", "digest sha512"]), st.text())),
+    st.binary(max_size=300) | st.none(),
+)
+def test_no_report_makes_it_fail_or_verifies(lines: list[tuple[str, str]], content: bytes | None) -> None:
+    sent = None if content is None else base64.b64encode(content).decode()
+    report = parse_report("\n".join(f"{key} {value}" for key, value in lines), sent)
+    assert outcome(verify(report.file))[1] != "verified"

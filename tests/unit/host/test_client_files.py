@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""What a host shows of its client beside the status, whatever it sends."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_files import (
+    MACHINE_TOKEN,
+    ClientState,
+    ProStatus,
+    channel_name,
+    mark_of,
+    read_client_state,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
+
+SALT = "0123456789abcdef" * 2
+TOKEN = "made-up-token-of-a-test"
+HEADER = "Name                 Version   Rev    Tracking       Publisher   Notes\n"
+
+
+def read(**said: str | Section) -> ClientState:
+    sections = [
+        body if isinstance(body, Section) else Section(name, "ok", body, exit_code=0) for name, body in said.items()
+    ]
+    return read_client_state(Sections(sections, complete=True))
+
+
+def test_nothing_said_is_nothing_known() -> None:
+    assert read() == ClientState()
+
+
+@pytest.mark.parametrize(("access", "registered"), [("ok", True), ("absent", False), ("denied", None)])
+def test_the_machine_token_shows_that_the_client_is_enabled(access: str, registered: bool | None) -> None:
+    assert read(client_files=f"{access} {MACHINE_TOKEN}\n").registered is registered
+
+
+@pytest.mark.parametrize(
+    ("section", "mode"),
+    [
+        (Section("client_mode", "ok", "no-apply\n", exit_code=0), "no-apply"),
+        (Section("client_mode", "ok", "\n", exit_code=0), "normal"),
+        (Section("client_mode", "absent"), "normal"),
+        (Section("client_mode", "denied"), None),
+        (Section("client_mode", "lost", "no"), None),
+    ],
+)
+def test_the_mode(section: Section, mode: str | None) -> None:
+    assert read(client_mode=section).mode == mode
+
+
+def test_a_mark_fits_its_secret_alone() -> None:
+    mark = mark_of(TOKEN, SALT)
+    (name, found), *rest = read(client_marks=f"token {mark}\n").marks.items()
+    assert (name, rest) == ("token", [])
+    assert found.fits(TOKEN)
+    assert not found.fits(f"{TOKEN}x")
+    assert TOKEN not in str(mark)
+    assert mark_of(TOKEN, "f" * 32) != mark
+
+
+@pytest.mark.parametrize("line", ["token", "token x y", f"token {SALT} {'A' * 64}", f"to ken {SALT} {'a' * 64}", "\0"])
+def test_a_damaged_mark_is_none(line: str) -> None:
+    assert read(client_marks=line).marks == {}
+
+
+def test_only_known_tools_count() -> None:
+    assert read(client_tools="curl\nnc\nrm\n").tools == ("curl", "nc")
+
+
+@pytest.mark.parametrize(
+    ("row", "channel"),
+    [
+        ("canonical-livepatch  10.8.3  95  latest/stable  canonical*  -", "latest/stable"),
+        ("canonical-livepatch  10.8.3  95  stable  canonical*  -", "latest/stable"),
+        ("canonical-livepatch  10.8.3  95  10.x/candidate  canonical*  -", "10.x/candidate"),
+        ("canonical-livepatch  10.8.3  95  latest/stable/…  canonical*  -", None),
+        ("canonical-livepatch  10.8.3  95  -  canonical*  -", None),
+        ("core  16-2.54  12725  latest/stable  canonical*  core", None),
+        ("canonical-livepatch", None),
+    ],
+)
+def test_the_channel_that_the_snap_tracks(row: str, channel: str | None) -> None:
+    assert read(client_snap=f"{HEADER}{row}\n").channel == channel
+
+
+def test_old_snapd_does_not_tell_the_channel() -> None:
+    table = "Name                 Version  Rev  Developer  Notes\ncanonical-livepatch  7.23     21   canonical  -\n"
+    assert read(client_snap=table).channel is None
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("stable", "latest/stable"),
+        ("edge", "latest/edge"),
+        ("latest", "latest/stable"),
+        ("10.x", "10.x/stable"),
+        ("latest/beta", "latest/beta"),
+        ("stable/hotfix", "latest/stable/hotfix"),
+    ],
+)
+def test_a_channel_has_a_track_and_a_risk(word: str, name: str) -> None:
+    assert channel_name(word) == name
+
+
+PRO = {"attached": True, "services": [{"name": "livepatch", "status": "enabled"}]}
+
+
+@pytest.mark.parametrize(
+    ("section", "status"),
+    [
+        (Section("client_pro", "absent"), ProStatus(installed=False)),
+        (Section("client_pro", "ok", json.dumps(PRO), exit_code=0), ProStatus(True, True)),
+        (Section("client_pro", "ok", f"WARNING: x\n{json.dumps(PRO)}", exit_code=0), ProStatus(True, True)),
+        (Section("client_pro", "ok", '{"attached": false, "services": []}'), ProStatus(True, False)),
+        (Section("client_pro", "ok", "no such command"), ProStatus(True)),
+        (Section("client_pro", "ok", "[" * 100_000 + "{"), ProStatus(True)),
+        (Section("client_pro", "ok", '{"result": "failure"}'), ProStatus(True)),
+        (Section("client_pro", "ok", '{"attached": "maybe"}'), ProStatus(True, False)),
+        (Section("client_pro", "timeout", ""), ProStatus(True)),
+    ],
+)  # fmt: skip
+def test_ubuntu_pro(section: Section, status: ProStatus) -> None:
+    assert read(client_pro=section).pro == status

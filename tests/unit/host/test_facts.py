@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""What a host sent, as facts. Answers are written here as the script sends them."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, Snapd, read_facts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
+
+OS_RELEASE = """\
+NAME="Ubuntu"
+VERSION="16.04.7 LTS (Xenial Xerus)"
+ID=ubuntu
+ID_LIKE=debian
+VERSION_ID="16.04"
+UBUNTU_CODENAME=xenial
+"""
+FILES = {
+    "/etc/os-release": OS_RELEASE,
+    "/proc/version_signature": "Ubuntu 4.4.0-168.197-generic 4.4.197",
+    "/proc/sys/kernel/osrelease": "4.4.0-168-generic",
+    "/proc/sys/kernel/version": "#197-Ubuntu SMP Wed Nov 6 11:18:45 UTC 2019",
+    "/proc/uptime": "93784.25 180000.00",
+    "/etc/machine-id": "9f86d081884c7d659a2feaa0c55ad015",
+    "/sys/kernel/livepatch/lkp_Ubuntu_4_4_0_168_197_generic_65/enabled": "1",
+    "/sys/module/lkp_Ubuntu_4_4_0_168_197_generic_65/taint": "OEK",
+    "/snap/canonical-livepatch/current/meta/snap.yaml": "name: canonical-livepatch\nversion: '9.5.5'\n",
+}
+THERE = ("ok /sys/kernel", "ok /sys/kernel/livepatch", "ok /snap/bin/canonical-livepatch", "absent /sys/firmware/efi")
+STATUS = """\
+client-version: 9.4.1
+status:
+- kernel: 4.4.0-168.197-generic
+  running: true
+  livepatch:
+    checkState: checked
+    patchState: applied
+    version: "65.1"
+"""
+
+
+def ok(output: str, code: int | None = 0, errors: str = "") -> dict[str, t.Any]:
+    return {"output": output, "exit_code": code, "errors": errors}
+
+
+def facts(
+    files: dict[str, str] | None = None, paths: t.Sequence[str] = (), /, **sections: dict[str, t.Any] | None
+) -> HostFacts:
+    """Facts of a healthy host, in which a test replaces files, paths and sections (None takes one away)."""
+    content = {**FILES, **(files or {})}
+    listed = [*(f"ok {path}" for path in content), *THERE, *paths]
+    answers: dict[str, dict[str, t.Any] | None] = {
+        "user": ok("0"),
+        "clock": ok("1772337600"),
+        "paths": ok("\n".join(listed)),
+        "files": ok("\n".join(f"{path}:{line}" for path, text in content.items() for line in text.splitlines())),
+        "machine": ok("x86_64"),
+        "architecture": ok("amd64"),
+        "containers": ok("docker 12\nlxd 0\npodman 3"),
+        "virtualization": ok("kvm"),
+        "keys": ok(""),
+        "snapd": ok("snap    2.54.3\nsnapd   2.54.3+16.04\nseries  16\nubuntu  16.04\nkernel  4.4.0-168-generic"),
+        "status json": ok("", 1, "unknown flag `format'"),
+        "status plain": ok(STATUS),
+        "config": ok('http-proxy: ""\nremote-server: "https://livepatch.example.com"', None),
+    }
+    answers.update({name.replace("__", " "): value for name, value in sections.items()})
+    return read_facts(
+        Sections(
+            [Section(name, **{"status": "ok", **value}) for name, value in answers.items() if value is not None],
+            complete=True,
+        )
+    )
+
+
+def test_a_healthy_host_is_read_whole() -> None:
+    host = facts()
+    assert host.root is True
+    assert host.now == datetime.datetime(2026, 3, 1, 4, 0, tzinfo=datetime.timezone.utc)
+    assert host.booted_at == datetime.datetime(2026, 2, 28, 1, 56, 56, tzinfo=datetime.timezone.utc)
+    assert (host.distribution, host.release, host.codename) == ("ubuntu", "16.04", "xenial")
+    assert (host.architecture, host.machine) == ("amd64", "x86_64")
+    assert (host.kernel.full, host.kernel.flavour, host.kernel.origin) == ("4.4.0-168.197-generic", "generic", "ubuntu")
+    assert (host.virtualization, host.container, host.container_known, host.wsl) == ("kvm", None, True, False)
+    assert host.containers == {"docker": 12, "lxd": 0, "podman": 3}
+    assert host.machine_id_sha256 is not None
+    assert len(host.machine_id_sha256) == 64
+    assert host.secure_boot is False
+    assert host.livepatch_in_kernel is True
+    assert host.snapd == Snapd(installed=True, version="2.54.3+16.04", answers=True)
+    assert host.client is not None
+    assert (host.client.version, host.client.patch_version, host.client.generation) == ("9.4.1", "65.1", "6")
+    assert host.config == {"http-proxy": "", "remote-server": "https://livepatch.example.com"}
+    assert host.patches is not None
+    assert [(patch.module[-3:], patch.enabled, patch.taint) for patch in host.patches] == [("_65", True, "OEK")]
+
+
+def test_nothing_at_all_is_nothing_known() -> None:
+    host = read_facts(Sections([], complete=False))
+    assert host.root is None
+    assert host.now is None
+    assert host.os_release == {}
+    assert host.kernel.origin == "unknown"
+    assert host.container_known is False
+    assert host.secure_boot is None
+    assert host.livepatch_in_kernel is None
+    assert host.client_installed is None
+    assert host.client is None
+    assert host.patches is None
+    assert not host.complete
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [('ID="ubuntu"', "ubuntu"), ("ID='ubuntu'", "ubuntu"), ("ID=ubuntu", "ubuntu"), ("  ID=ubuntu  ", "ubuntu")],
+)
+def test_os_release_is_quoted_in_any_way(line: str, value: str) -> None:
+    assert facts({"/etc/os-release": f'# comment\nBROKEN="\n{line}\nid=lower'}).distribution == value
+
+
+@pytest.mark.parametrize(
+    ("sections", "container"),
+    [
+        ({"virtualization": ok("lxc")}, "lxc"),
+        ({"virtualization": ok("docker")}, "docker"),
+        ({"virtualization": ok("none", 1)}, None),
+        ({"virtualization": {"status": "absent"}, "container_variable": ok("container=lxc")}, "lxc"),
+        ({"virtualization": {"status": "absent"}, "container_variable": ok("", 1)}, None),
+    ],
+)
+def test_containers_show_in_more_than_one_way(sections: dict[str, t.Any], container: str | None) -> None:
+    host = facts(**sections)
+    assert (host.container, host.container_known) == (container, True)
+
+
+def test_marks_of_containers_count_without_a_tool() -> None:
+    assert facts(None, ["ok /.dockerenv"], virtualization=None).container == "docker"
+    assert facts(None, ["ok /run/.containerenv"], virtualization=None).container == "podman"
+    assert facts({"/run/systemd/container": "lxc"}, virtualization=None).container == "lxc"
+    assert facts(virtualization={"status": "absent"}).container_known is False
+
+
+def test_a_container_counts_no_containers() -> None:
+    """What it sees of control groups is its own."""
+    assert facts(virtualization=ok("lxc")).containers is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"virtualization": ok("wsl")},
+        {"paths": ["ok /proc/sys/fs/binfmt_misc/WSLInterop"]},
+        {"files": {"/proc/sys/kernel/osrelease": "5.15.90.1-microsoft-standard-WSL2"}},
+    ],
+)
+def test_wsl_shows_in_more_than_one_way(changes: dict[str, t.Any]) -> None:
+    assert facts(changes.pop("files", None), changes.pop("paths", ()), **changes).wsl
+
+
+@pytest.mark.parametrize(
+    ("sections", "secure_boot"),
+    [
+        ({"secure_boot_variable": ok(" 06 00 00 00 01")}, True),
+        ({"secure_boot_variable": ok(" 06 00 00 00 00")}, False),
+        ({"secure_boot_variable": ok("")}, None),
+        ({"mokutil": ok("SecureBoot enabled")}, True),
+        ({"mokutil": ok("SecureBoot disabled\nPlatform is in Setup Mode")}, False),
+        ({}, None),
+    ],
+)
+def test_secure_boot_on_efi(sections: dict[str, t.Any], secure_boot: bool | None) -> None:
+    assert facts(None, ["ok /sys/firmware/efi"], **sections).secure_boot is secure_boot
+
+
+def test_keys_that_only_root_sees_are_not_missing_to_others() -> None:
+    subject = "Somebody: 14df34d1a87cf37625abec039ef2bf521249b969"
+    key = f"0b4f1c8a I------     1 perm 1f030000     0     0 asymmetri {subject}: X509.rsa 1249b969 []"
+    assert facts(keys=ok(key)).carried_keys
+    assert facts(keys=ok("", 1)).carried_keys == ()
+    assert facts(keys=ok(""), user=ok("1000")).carried_keys is None
+    assert facts(keys=None).carried_keys is None
+
+
+def test_a_kernels_configuration_speaks_where_sysfs_does_not() -> None:
+    gone = ["absent /sys/kernel/livepatch"]
+    config = "/boot/config-4.4.0-210-generic:CONFIG_LIVEPATCH=y\n/boot/config-4.4.0-168-generic:{}"
+    assert facts(None, gone, kernel_config=ok(config.format("CONFIG_LIVEPATCH=y"))).livepatch_in_kernel is True
+    assert (
+        facts(None, gone, kernel_config=ok(config.format("# CONFIG_LIVEPATCH is not set"))).livepatch_in_kernel is False
+    )
+    assert facts(None, gone).livepatch_in_kernel is False
+    assert facts(None, [*gone, "absent /sys/kernel"]).livepatch_in_kernel is None
+
+
+@pytest.mark.parametrize(
+    ("section", "snapd"),
+    [
+        ({"status": "absent"}, Snapd(installed=False)),
+        (ok("snap    2.57.6\nsnapd   unavailable\nseries  -"), Snapd(installed=True, version="2.57.6", answers=False)),
+        (ok("", 1, "error"), Snapd(installed=True, version=None, answers=False)),
+        ({"status": "timeout"}, Snapd(installed=True, version=None, answers=False)),
+    ],
+)
+def test_snapd(section: dict[str, t.Any], snapd: Snapd) -> None:
+    assert facts(snapd=section).snapd == snapd
+
+
+@pytest.mark.parametrize(
+    ("section", "seeded"),
+    [
+        (ok("", 0), True),
+        ({"status": "timeout"}, False),
+        (ok("", 1, 'error: unknown command "wait"'), None),
+        (ok("", 10, "error: too early for operation, device not yet seeded"), False),
+    ],
+)
+def test_seeding(section: dict[str, t.Any], seeded: bool | None) -> None:
+    assert facts(seeded=section).snapd.seeded is seeded
+
+
+def test_a_client_that_does_not_say_its_version_has_that_of_its_snap() -> None:
+    not_enabled = ok("", 1, "Machine is not enabled. Please run 'sudo canonical-livepatch enable'")
+    host = facts(status__json=not_enabled, status__plain=not_enabled)
+    assert host.client is not None
+    assert (host.client.enabled, host.client.version, host.client.generation) == (False, "9.5.5", "9.5")
+
+
+def test_a_client_that_is_not_there() -> None:
+    gone = {"status__json": None, "status__plain": None, "config": None, "status": {"status": "absent"}}
+    host = facts(None, ["absent /snap/bin/canonical-livepatch"], **gone)
+    assert (host.client_installed, host.client, host.config) == (False, None, None)
+    hidden = facts(None, ["denied /snap/bin/canonical-livepatch"], **gone)
+    assert hidden.client_installed is None
+
+
+def test_sysfs_that_cannot_be_read_is_not_empty() -> None:
+    assert facts(None, ["denied /sys/kernel/livepatch"]).patches is None
+
+
+def test_crash_locks_and_desktops_are_seen_by_name() -> None:
+    locks = "/var/snap/canonical-livepatch/common/locks"
+    host = facts(None, [f"ok {locks}", f"ok {locks}/livepatch_Ubuntu_4_4_0_168_197_generic_65_65.1"])
+    assert host.crash_locks == ("livepatch_Ubuntu_4_4_0_168_197_generic_65_65.1",)
+    assert not host.desktop
+    assert facts(None, ["ok /usr/share/xsessions/gnome.desktop"]).desktop
+
+
+def test_the_newest_kernel_of_the_flavour_is_found() -> None:
+    names = ("4.4.0-98-generic", "4.4.0-210-generic", "4.4.0-168-generic", "4.4.0-211-lowlatency")
+    assert facts(None, [f"ok /boot/vmlinuz-{name}" for name in names]).newest_installed == "4.4.0-210-generic"
+
+
+NETWORK = "url https://livepatch.example.com\nproxy {}\ntool {}\n"
+
+
+@pytest.mark.parametrize(
+    ("tool", "code", "more", "errors", "outcome"),
+    [
+        ("curl", 0, "http 404\n", "", "reached"),
+        ("curl", 6, "http 000\n", "curl: (6) Could not resolve host", "refused"),
+        ("curl", 7, "http 000\n", "curl: (7) Failed to connect", "refused"),
+        ("curl", 28, "http 000\n", "curl: (28) timed out", "refused"),
+        ("curl", 60, "http 000\n", "curl: (60) self-signed certificate", "untrusted"),
+        ("wget", 0, "", "", "reached"),
+        ("wget", 8, "", "", "reached"),
+        ("wget", 4, "", "", "refused"),
+        ("wget", 5, "", "", "untrusted"),
+        ("wget", 1, "", "wget: server returned error: HTTP/1.1 404 Not Found", "reached"),
+        ("wget", 1, "", "wget: bad address 'livepatch.example.com'", "refused"),
+        ("openssl", 0, "    Verify return code: 0 (ok)\n", "", "reached"),
+        ("openssl", 0, "    Verify return code: 20 (unable to get local issuer certificate)\n", "", "untrusted"),
+        ("openssl", 1, "", "connect: Connection refused", "refused"),
+        ("bash", 0, "", "", "reached"),
+        ("bash", 1, "", "bash: connect: Connection refused", "refused"),
+        ("none", 1, "", "", "no_tool"),
+    ],
+)
+def test_each_tool_tells_in_its_own_way(tool: str, code: int, more: str, errors: str, outcome: str) -> None:
+    reach = facts(network=ok(NETWORK.format("", tool) + more, code, errors)).reach
+    assert reach is not None
+    assert (reach.tool, reach.outcome, reach.by_proxy, reach.detail) == (tool, outcome, False, errors)
+
+
+def test_a_try_that_hangs_has_not_reached() -> None:
+    hung = {"status": "timeout", "output": NETWORK.format("yes", "bash")}
+    reach = facts(network=hung).reach
+    assert reach is not None
+    assert (reach.outcome, reach.by_proxy) == ("refused", True)
+    assert facts(network=None).reach is None
+
+
+SECTIONS = [
+    *(
+        "user",
+        "clock",
+        "paths",
+        "files",
+        "machine",
+        "architecture",
+        "release",
+        "version",
+        "containers",
+        "virtualization",
+    ),
+    *(
+        "container_variable",
+        "keys",
+        "kernel_config",
+        "module x",
+        "file x",
+        "certificate",
+        "secure_boot_variable",
+        "mokutil",
+        "snapd",
+        "seeded",
+    ),
+    *("status json", "status plain", "config", "network"),
+]
+
+
+@settings(max_examples=300)
+@given(
+    st.dictionaries(
+        st.sampled_from(SECTIONS),
+        st.builds(
+            dict,
+            output=st.text(),
+            errors=st.text(),
+            exit_code=st.none() | st.integers(0, 255),
+            status=st.sampled_from(["ok", "absent", "denied", "timeout", "lost"]),
+        ),
+    )
+)
+def test_no_answer_makes_it_fail(answers: dict[str, dict[str, t.Any]]) -> None:
+    read_facts(Sections([Section(name, **answer) for name, answer in answers.items()], complete=True))

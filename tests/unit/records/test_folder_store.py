@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Folders of records: what is stored is found again, and one bad file never hides the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import typing as t
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import reader
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import (
+    RecordStoreError,
+    load,
+    note_unreachable,
+    store,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
+    Attempt,
+    Document,
+    Problem,
+    Recorded,
+)
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._atomic_file import holds, write_atomically
+from tests.unit.records import COLLECTED_AT, make_record
+
+AWKWARD_HOSTS = [
+    "web1",
+    "web1.unreachable",
+    ".hidden",
+    "..",
+    "../../etc/passwd",
+    "a/b",
+    "a b\n{{ c }}",
+    "%2Fa",
+    "wéb-漢字",
+    "\udc80",
+    "x" * 300,
+    "x" * 299 + "y",
+]
+
+
+def _load_one(*folders: Path) -> Document:
+    [document] = load(folders)
+    return document
+
+
+def _problem(folder: Path) -> Problem:
+    document = _load_one(folder)
+    assert isinstance(document, Problem)
+    return document
+
+
+def test_a_stored_record_is_found_again(tmp_path: Path) -> None:
+    record = make_record()
+    path = store(tmp_path / "made" / "on demand", record)
+    assert path == tmp_path / "made" / "on demand" / "web1.json"
+    found = _load_one(path.parent)
+    assert isinstance(found, Recorded)
+    assert found.record == record
+    assert json.loads(b"{" + b",".join(found.sections) + b"}") == record
+
+
+def test_names_of_hosts_never_collide_or_leave_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "records"
+    for host in AWKWARD_HOSTS:
+        assert store(folder, make_record(host)).parent == folder
+        note_unreachable(folder, host, "2026-01-11T00:00:00Z", [])
+    documents = list(load([folder]))
+    assert sorted(found.record["host"] for found in documents if isinstance(found, Recorded)) == sorted(AWKWARD_HOSTS)
+    assert sorted(found.host for found in documents if isinstance(found, Attempt)) == sorted(AWKWARD_HOSTS)
+    assert [path.name for path in tmp_path.iterdir()] == ["records"]
+
+
+def test_a_note_keeps_the_last_record_and_the_next_record_drops_the_note(tmp_path: Path) -> None:
+    store(tmp_path, make_record())
+    reasons: t.Any = [{"id": "no_answer", "message": "connection refused", "remedy": None}]
+    note_unreachable(tmp_path, "web1", "2026-01-11T00:00:00Z", reasons)
+    kinds = {type(document): document for document in load([tmp_path])}
+    assert set(kinds) == {Recorded, Attempt}
+    assert kinds[Attempt] == Attempt("web1", "2026-01-11T00:00:00Z", reasons)
+    store(tmp_path, make_record())
+    assert [type(document) for document in load([tmp_path])] == [Recorded]
+
+
+def test_a_record_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    store(tmp_path, make_record(state="disabled"))
+    store(tmp_path, make_record(state="protected"))
+    assert [path.name for path in tmp_path.iterdir()] == ["web1.json"]
+    found = _load_one(tmp_path)
+    assert isinstance(found, Recorded)
+    assert found.record["assessment"]["state"] == "protected"
+
+
+def test_the_mode_of_a_file_follows_the_umask(tmp_path: Path) -> None:
+    for mask, mode in ((0o022, 0o644), (0o077, 0o600)):
+        previous = os.umask(mask)
+        try:
+            path = store(tmp_path, make_record())
+        finally:
+            os.umask(previous)
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_file_holds_only_harmless_characters(tmp_path: Path) -> None:
+    path = store(tmp_path, make_record(patch__support="\x1b[2J\u202e\x7f\u009b漢"))
+    assert all(character.isprintable() or character == "\n" for character in path.read_text("ascii"))
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, ["old"])
+
+    def chunks() -> Iterator[str]:
+        yield "new"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, chunks())
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_written_beside_a_link_and_never_through_it(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("untouched")
+    link = tmp_path / "web1.json"
+    link.symlink_to(target)
+    store(tmp_path, make_record())
+    assert target.read_text() == "untouched"
+    assert not link.is_symlink()
+
+
+def test_what_a_killed_run_leaves_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / ".0123456789abcdef.tmp").write_text('{"schema": ')
+    (tmp_path / ".0123456789abcdef.json").write_text('{"schema": ')
+    (tmp_path / "notes.txt").write_text("no record")
+    assert list(load([tmp_path])) == []
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: store(folder, make_record("web1")),
+        lambda folder: note_unreachable(folder, "web1", COLLECTED_AT, []),
+    ],
+    ids=["record", "note"],
+)
+def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(
+    tmp_path: Path, write: t.Callable[[Path], Path]
+) -> None:
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / "records"
+    with pytest.raises(RecordStoreError) as caught:
+        write(folder)
+    message = str(caught.value)
+    assert str(folder) in message
+    assert "host web1" in message
+    assert "Not a directory" in message
+    assert "choose another record_dir" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "identifier", "message"),
+    [
+        (b"", "invalid_json", "cut off"),
+        (b'{"schema": "kernelops.livepatch/rec', "invalid_json", "cut off"),
+        (b"\xff\xfe{}", "invalid_json", "utf-8"),
+        (b"[" * 100_000, "invalid_json", "cut off"),
+        (b'{"number": NaN}', "invalid_json", "NaN"),
+        (b'{"number": -1e999}', "invalid_json", "too large"),
+        (b'{"number": ' + b"9" * 5000 + b"}", "invalid_json", "no JSON"),
+        (b"[]", "malformed_record", "expected a record"),
+        (b"{}", "malformed_record", "schema"),
+        (b'{"schema": "kernelops.livepatch/record/1", "host": 3}', "malformed_record", "host"),
+        (b'{"schema": "kernelops.livepatch/record/2"}', "newer_schema", "upgrade kernelops.livepatch"),
+        (b'{"schema": "kernelops.livepatch/attempt/1"}', "malformed_record", "host"),
+        (
+            b'{"schema": "kernelops.livepatch/attempt/1", "host": "a", "attempted_at": "yesterday", "reasons": []}',
+            "malformed_record",
+            "attempted_at",
+        ),
+        (
+            b'{"schema": "kernelops.livepatch/attempt/1", "host": "a", "attempted_at": "2026-01-01T00:00:00Z"}',
+            "malformed_record",
+            "reasons",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_and_the_rest_is_read(
+    tmp_path: Path, content: bytes, identifier: str, message: str
+) -> None:
+    (tmp_path / "db%2F1.json").write_bytes(content)
+    store(tmp_path, make_record("web1"))
+    problem, found = load([tmp_path])
+    assert isinstance(problem, Problem)
+    assert (problem.id, problem.path, problem.host) == (identifier, str(tmp_path / "db%2F1.json"), "db/1")
+    assert message in problem.message
+    assert isinstance(found, Recorded)
+
+
+def test_a_note_that_cannot_be_used_is_told_of_its_host(tmp_path: Path) -> None:
+    note_unreachable(tmp_path, "web1", COLLECTED_AT, []).write_text("{")
+    assert _problem(tmp_path).host == "web1"
+
+
+@pytest.mark.parametrize("collected_at", ["yesterday", "2026-01-10 06:00:00Z", "2026-01-10T06:00:00+02:00"])
+def test_a_time_that_cannot_be_compared_is_refused(tmp_path: Path, collected_at: str) -> None:
+    store(tmp_path, make_record(collected_at=collected_at))
+    assert "collected_at" in _problem(tmp_path).message
+
+
+def test_a_folder_that_is_not_there_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    store(tmp_path / "there", make_record())
+    missing, found = load([tmp_path / "missing", tmp_path / "there"])
+    assert isinstance(missing, Problem)
+    assert (missing.id, missing.path, missing.host) == ("folder_unreadable", str(tmp_path / "missing"), None)
+    assert isinstance(found, Recorded)
+
+
+def test_only_plain_files_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A socket stands for a pipe here: opening a pipe would wait for ever, and so would this test.
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket.json")
+    (tmp_path / "folder.json").mkdir()
+    store(tmp_path, make_record())
+    assert isinstance(_load_one(tmp_path), Recorded)
+
+
+def test_a_record_that_another_program_wrote_becomes_one_line_of_ascii(tmp_path: Path) -> None:
+    record = make_record(patch__support='line\nend, \x7f, 漢, "quote"')
+    texts = [
+        json.dumps(record, indent=4, ensure_ascii=False),
+        json.dumps(record, indent="\t").replace("\n", "\r\n"),
+        json.dumps({**record, "added_later": 1.5}),
+        json.dumps(make_record()).replace("Ubuntu", "Ubuntu\x7f"),
+    ]
+    for text in texts:
+        (tmp_path / "web1.json").write_bytes(text.encode())
+        found = _load_one(tmp_path)
+        assert isinstance(found, Recorded)
+        line = b"{" + b",".join(found.sections) + b"}"
+        assert line.isascii()
+        assert not set(line) & {*b"\r\n", 0x7F}
+        assert json.loads(line) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place"),
+    [
+        (("client", None), "client"),
+        (("client", {"installed": True}), "client"),
+        (("schema", "kernelops.livepatch/record/01"), "schema"),
+        (("collected_at", "yesterday"), "collected_at"),
+    ],
+)
+def test_a_section_that_does_not_fit_is_named_among_others_that_are_known(
+    tmp_path: Path, wrong: tuple[str, object], place: str
+) -> None:
+    """In the form in which records are stored, each section is read for itself, and those that come again only once."""
+    record: dict[str, t.Any] = {**make_record("web2"), wrong[0]: wrong[1]}
+    absent = {key: value for key, value in make_record("web3").items() if key != place}
+    _write_sections(tmp_path / "web1.json", make_record("web1"))
+    _write_sections(tmp_path / "web2.json", record)
+    _write_sections(tmp_path / "web3.json", absent)
+    _write_sections(tmp_path / "web4.json", make_record("web4"))
+    documents = list(load([tmp_path]))
+    assert [document.record["host"] for document in documents if isinstance(document, Recorded)] == ["web1", "web4"]
+    assert [document.host for document in documents if isinstance(document, Problem)] == ["web2", "web3"]
+    assert all(place in document.message for document in documents if isinstance(document, Problem))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{\n  "host": "a",\n  "patch": 1 "x",\n  "client": {}\n}\n',
+        '{\n  "host": "a",\n  \n}\n',
+        '{\n  "host": "a"},\n  "patch": {\n}\n',
+        '{\n  "host": "a",\n  "host\n}\n',
+    ],
+)
+def test_what_is_no_json_as_a_whole_is_none_in_sections(tmp_path: Path, text: str) -> None:
+    (tmp_path / "web1.json").write_text(text)
+    assert _problem(tmp_path).id == "invalid_json"
+
+
+def test_a_key_that_comes_again_counts_with_its_last_value(tmp_path: Path) -> None:
+    _write_sections(tmp_path / "web1.json", make_record())
+    text = (tmp_path / "web1.json").read_text()
+    (tmp_path / "web1.json").write_text(text.replace("{", '{\n  "patch": null,', 1))
+    found = _load_one(tmp_path)
+    assert isinstance(found, Recorded)
+    assert found.record == make_record()
+    assert json.loads(b"{" + b",".join(found.sections) + b"}") == make_record()
+
+
+def test_a_large_record_is_read_to_its_end(tmp_path: Path) -> None:
+    for size in (65_000, 65_536, 66_000, 200_000):
+        record = make_record(patch__support="x" * size)
+        for length in (size, size + (-len(json.dumps(record, indent=2)) - 1) % 65536):
+            record = make_record(patch__support="x" * length)
+            _write_sections(tmp_path / "web1.json", record)
+            found = _load_one(tmp_path)
+            assert isinstance(found, Recorded)
+            assert found.record == record
+
+
+def test_more_kinds_of_sections_than_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "_MEMORY", 4000)
+    records = [make_record(f"web{number:02}", patch__version=str(number % 5)) for number in range(20)]
+    for record in records:
+        store(tmp_path, record)
+    assert [document.record for document in load([tmp_path]) if isinstance(document, Recorded)] == records
+
+
+def _write_sections(path: Path, document: t.Mapping[str, object]) -> None:
+    path.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def test_a_file_holds_a_text_besides_a_chunk_of_the_same_length(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert not holds(path, [])
+    path.write_text("one\ntwo\nthree\n")
+    assert holds(path, ["one\n", "two\n", "three\n"])
+    assert holds(path, ["one\n", "2wo\n", "three\n"], besides=1)
+    assert not holds(path, ["one\n", "2wo\n", "three\n"])
+    assert not holds(path, ["one\n", "2wo\n", "3hree\n"], besides=1)
+    assert not holds(path, ["one\n", "two\n"])
+    assert not holds(path, ["one\n", "two\n", "three\n", "four\n"])
+    path.write_text("")
+    assert not holds(path, ["one\n"])

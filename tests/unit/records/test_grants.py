@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Who holds a seat, from what lies in the folders, and that no interruption makes it too few."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import tempfile
+import threading
+import typing as t
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.seats import plan_seats
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import note_unreachable, store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.grants import (
+    SeatBookError,
+    locked,
+    read_seat_book,
+)
+from tests.unit.records import make_record
+
+EARLY, NOON, LATE = "2026-01-10T06:00:00Z", "2026-01-10T12:00:00.5Z", "2026-01-10T18:00:00Z"
+REASON: t.Any = {"id": "connection_failed", "message": "no route to it", "remedy": None}
+
+
+def keep(folder: Path, host: str, *, enabled: bool, at: str = EARLY, **places: t.Any) -> None:
+    state = "protected" if enabled else "disabled"
+    identity = places.pop("identity", f"{host:0>64}")
+    places |= {"system__machine_id_sha256": identity, "client__enabled": enabled, "collected_at": at}
+    store(folder, make_record(host, t.cast("t.Any", state), **places))
+
+
+def holders(*folders: Path) -> list[str]:
+    return sorted(name for name, host in read_seat_book(folders).hosts.items() if host.holds_seat)
+
+
+def trouble(folder: Path, host: str) -> t.Any:
+    return read_seat_book([folder]).hosts[host].trouble
+
+
+def test_the_newest_record_of_a_host_counts(tmp_path: Path) -> None:
+    berlin, lisbon = tmp_path / "berlin", tmp_path / "lisbon"
+    keep(berlin, "a", enabled=True, at=EARLY)
+    keep(lisbon, "a", enabled=False, at=LATE)
+    keep(berlin, "b", enabled=False, at=EARLY)
+    keep(lisbon, "b", enabled=True, at=LATE)
+    assert holders(berlin, lisbon) == holders(lisbon, berlin) == ["b"]
+
+
+def test_a_host_that_gives_no_answer_any_more_keeps_its_seat(tmp_path: Path) -> None:
+    keep(tmp_path, "a", enabled=True)
+    keep(tmp_path, "b", enabled=False)
+    for host in ("a", "b", "never-seen"):
+        note_unreachable(tmp_path, host, LATE, [REASON])
+    assert holders(tmp_path) == ["a"]
+    for host in ("a", "b", "never-seen"):
+        assert trouble(tmp_path, host)["id"] == "unreachable"
+        assert "no route to it" in trouble(tmp_path, host)["message"]
+        assert trouble(tmp_path, host)["remedy"]
+
+
+def test_a_host_that_answers_in_another_folder_since_is_no_trouble(tmp_path: Path) -> None:
+    note_unreachable(tmp_path / "a", "a", EARLY, [])
+    keep(tmp_path / "b", "a", enabled=False, at=LATE)
+    assert read_seat_book([tmp_path / "a", tmp_path / "b"]).hosts["a"].trouble is None
+
+
+def test_a_record_that_cannot_be_used_may_hide_a_seat(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{", encoding="utf-8")
+    assert holders(tmp_path) == ["a"]
+    assert trouble(tmp_path, "a")["id"] == "record_unusable"
+    assert str(tmp_path / "a.json") in trouble(tmp_path, "a")["remedy"]
+    assert [problem.id for problem in read_seat_book([tmp_path]).problems] == ["invalid_json"]
+
+
+def test_a_folder_that_cannot_be_read_may_hide_any_number(tmp_path: Path) -> None:
+    with pytest.raises(SeatBookError, match="Nobody knows how many seats are in use"):
+        read_seat_book([tmp_path / "missing"])
+    with pytest.raises(SeatBookError, match="run the check playbook first"), locked(tmp_path / "missing"):
+        pass
+
+
+# --- grants ---
+
+
+def test_a_grant_counts_until_a_newer_record(tmp_path: Path) -> None:
+    keep(tmp_path, "a", enabled=False, at=EARLY)
+    read_seat_book([tmp_path]).grant(tmp_path, ["a", "b"], NOON)
+    assert holders(tmp_path) == ["a", "b"]
+    assert trouble(tmp_path, "a") is None
+    assert "no record of it since" in trouble(tmp_path, "b")["message"]
+    keep(tmp_path, "a", enabled=False, at=LATE)
+    assert holders(tmp_path) == ["b"]
+
+
+def test_a_record_of_the_same_second_settles_nothing(tmp_path: Path) -> None:
+    """Records keep whole seconds: one that says 12:00:00 may be older than a grant half a second later."""
+    keep(tmp_path, "a", enabled=False, at="2026-01-10T12:00:00Z")
+    read_seat_book([tmp_path]).grant(tmp_path, ["a"], NOON)
+    assert holders(tmp_path) == ["a"]
+
+
+def test_settled_grants_are_forgotten(tmp_path: Path) -> None:
+    book = read_seat_book([tmp_path])
+    book.grant(tmp_path, [], NOON)
+    assert list(tmp_path.iterdir()) == [], "nothing was granted, so there is nothing to note"
+    book.grant(tmp_path, ["a"], NOON)
+    keep(tmp_path, "a", enabled=True, at=LATE)
+    again = read_seat_book([tmp_path])
+    assert again.grants == {}
+    again.grant(tmp_path, [], LATE)
+    assert '"a"' not in (tmp_path / "seats.granted").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": "else"}', '{"schema": "kernelops.livepatch/grants/1"}', "\xff"])
+def test_grants_that_cannot_be_read_stop_the_plan(tmp_path: Path, text: str) -> None:
+    (tmp_path / "seats.granted").write_text(text, encoding="latin-1")
+    with pytest.raises(SeatBookError, match="remove this file"):
+        read_seat_book([tmp_path])
+
+
+def test_grants_that_cannot_be_noted_are_not_made(tmp_path: Path) -> None:
+    book = read_seat_book([tmp_path])
+    no_folder = tmp_path / "file"
+    no_folder.touch()
+    with pytest.raises(SeatBookError, match="nothing was granted"):
+        book.grant(no_folder, ["a"], NOON)
+
+
+def test_awkward_names_come_back(tmp_path: Path) -> None:
+    names = ['we"b', "a\nb", "{{ c }}", "漢字"]
+    read_seat_book([tmp_path]).grant(tmp_path, names, NOON)
+    assert holders(tmp_path) == sorted(names)
+
+
+def test_a_second_plan_waits_for_the_first(tmp_path: Path) -> None:
+    order = []
+
+    def second() -> None:
+        with locked(tmp_path):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with locked(tmp_path):
+        thread.start()
+        thread.join(timeout=0.2)
+        order.append("first")
+    thread.join(timeout=30)
+    assert order == ["first", "second"]
+
+
+# --- whatever happens to the runs ---
+
+
+class Run(t.NamedTuple):
+    """A run of the playbook on some hosts, with another order, that is killed after so many steps."""
+
+    hosts: tuple[str, ...]
+    steps: int
+    gone: frozenset[str]
+
+
+NAMES = "abcdef"
+RUNS = st.builds(
+    Run,
+    hosts=st.lists(st.sampled_from(NAMES), min_size=1, unique=True).map(tuple),
+    steps=st.integers(0, 20),
+    gone=st.frozensets(st.sampled_from(NAMES), max_size=2),
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(seats=st.integers(1, 3), runs=st.lists(RUNS, min_size=1, max_size=6))
+def test_no_sequence_of_limited_and_killed_runs_enables_more_than_the_seats(seats: int, runs: list[Run]) -> None:
+    enabled: set[str] = set()
+    clock = (f"2026-01-10T06:{minute:02}:{second:02}Z" for minute in range(60) for second in range(60))
+    now = functools.partial(next, clock)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for run in runs:
+            for _step in itertools.islice(_steps(folder, run, enabled, seats, now), run.steps):
+                assert len(enabled) <= seats
+        whole = Run(tuple(NAMES), 100, frozenset())
+        for _step in _steps(folder, whole, enabled, seats, now):
+            assert len(enabled) <= seats
+        assert len(enabled) == seats, "no seat is lost either"
+
+
+def _steps(folder: Path, run: Run, enabled: set[str], seats: int, clock: t.Callable[[], str]) -> t.Iterator[None]:
+    """What the playbook does, a step at a time; a host that is gone answers nothing."""
+
+    def look() -> t.Iterator[None]:
+        for host in run.hosts:
+            if host in run.gone:
+                note_unreachable(folder, host, clock(), [REASON])
+            else:
+                keep(folder, host, enabled=host in enabled, at=clock())
+            yield
+
+    yield from look()
+    book = read_seat_book([folder])
+    plan = plan_seats(book.hosts, run.hosts, seats)
+    book.grant(folder, [host for host in plan.granted if host not in plan.in_use or host in book.grants], clock())
+    yield
+    for host in plan.granted:
+        assert host not in run.gone
+        enabled.add(host)
+        yield
+    yield from look()

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report as CSV: read back as it was written, and no formula in it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import typing as t
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import csv_table
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Report
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
+from tests.unit.records import make_record
+from tests.unit.reports import HOSTILE, a_judged_report, a_report, hostile_record, recorded
+
+
+def _rows(report: Report) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO("".join(csv_table.render(report)), newline=""), strict=True))
+
+
+def test_a_host_is_a_row() -> None:
+    attempt = Attempt("web2", "2026-01-11T00:00:00Z", [{"id": "x", "message": "refused", "remedy": "start, sshd"}])
+    findings: list[t.Any] = [
+        ("web1", ("not_protected", "m")),
+        ("web1", ("cloned", "m")),
+        (None, ("seats_exceeded", "m")),
+    ]
+    report = a_judged_report(
+        findings, recorded(make_record("web1", "disabled")), recorded(make_record("web2")), attempt
+    )
+    gone, disabled = _rows(report)
+    assert disabled == {
+        "host": "web1",
+        "state": "disabled",
+        "message": "The client is not enabled.",
+        "next_step": "Enable the client.",
+        "rules": "not_protected cloned",
+        "kernel": "4.4.0-168.197-generic",
+        "patch": "65.1",
+        "client": "10.8.3",
+        "support": "supported",
+        "upgrade_required_by": "2026-06-01",
+        "last_check": "2026-01-10T05:31:02Z",
+        "collected_at": "2026-01-10T06:00:00Z",
+        "attempted_at": "",
+        "last_seen_at": "",
+        "last_seen_state": "",
+    }
+    assert {name: value for name, value in gone.items() if value} == {
+        "host": "web2",
+        "state": "unreachable",
+        "message": "refused",
+        "next_step": "start, sshd",
+        "attempted_at": "2026-01-11T00:00:00Z",
+        "last_seen_at": "2026-01-10T06:00:00Z",
+        "last_seen_state": "protected",
+    }
+
+
+def test_lines_end_as_the_standard_says_and_one_is_a_chunk() -> None:
+    chunks = list(csv_table.render(a_report(recorded(make_record('a,"b"')))))
+    assert len(chunks) == 2
+    assert all(chunk.endswith("\r\n") and chunk.count("\n") == 1 for chunk in chunks)
+    assert chunks[1].startswith('"a,""b""",protected,')
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_a_host_says_is_read_back(text: str) -> None:
+    report = a_report(recorded(hostile_record(text)))
+    [row] = _rows(report)
+    assert row["host"] == visible(f"evil{text}")
+    assert all(row[name] in (visible(text), f"'{visible(text)}") for name in ("kernel", "client", "message"))
+    written = "".join(csv_table.render(report))
+    assert all(line.isprintable() for line in written.split("\r\n"))
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", " =", "\t=", "\r=", "＝", "＋", "－", "＠"])  # noqa: RUF001  (meant)
+def test_no_value_is_a_formula(start: str) -> None:
+    text = f'{start}HYPERLINK("https://evil.example","x")'
+    record = hostile_record(text)
+    record["host"] = text
+    [row] = _rows(a_report(recorded(record)))
+    for name in ("host", "kernel", "patch", "client", "support", "upgrade_required_by", "message", "next_step"):
+        assert row[name].lstrip()[0] in "'\\", name
+        assert row[name].removeprefix("'") == visible(text)

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report for machines: one JSON document, or a line of JSON for every host."""
+
+from __future__ import annotations
+
+import collections
+import json
+import typing as t
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import json_document, json_lines
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Problem, Report
+from tests.unit.records import make_record
+from tests.unit.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
+
+DISABLED, PROTECTED = make_record("web2", "disabled"), make_record("web1")
+FLEET = a_report(
+    recorded(PROTECTED),
+    recorded(DISABLED),
+    recorded(make_record("web3", "stale")),
+    Attempt("web3", "2026-01-11T00:00:00Z", [{"id": "x", "message": "refused", "remedy": None}]),
+    Problem("invalid_json", "/r/web4.json", "cut off", host="web4"),
+)
+UNREACHABLE = [
+    {
+        "schema": "kernelops.livepatch/attempt/1",
+        "host": "web3",
+        "attempted_at": "2026-01-11T00:00:00Z",
+        "assessment": {
+            "state": "unreachable",
+            "reasons": [{"id": "x", "message": "refused", "remedy": None}],
+            "reboot_needed": None,
+        },
+        "last_record": {"collected_at": "2026-01-10T06:00:00Z", "state": "stale"},
+    },
+    {
+        "schema": "kernelops.livepatch/attempt/1",
+        "host": "web4",
+        "attempted_at": None,
+        "assessment": {
+            "state": "unreachable",
+            "reasons": [
+                {
+                    "id": "record_unusable",
+                    "message": "its record cannot be used: cut off",
+                    "remedy": "run the check playbook on it",
+                }
+            ],
+            "reboot_needed": None,
+        },
+        "last_record": None,
+    },
+]
+
+
+def _document(report: Report) -> dict[str, t.Any]:
+    document: dict[str, t.Any] = json.loads("".join(json_document.render(report)))
+    return document
+
+
+def _lines(report: Report) -> list[dict[str, t.Any]]:
+    return [json.loads(line) for line in "".join(json_lines.render(report)).splitlines()]
+
+
+def test_the_document_has_all_that_the_report_has() -> None:
+    assert _document(FLEET) == {
+        "schema": "kernelops.livepatch/report/1",
+        "generated_at": GENERATED_AT,
+        "summary": FLEET.summary(),
+        "problems": [{"id": "invalid_json", "path": "/r/web4.json", "message": "cut off", "host": "web4"}],
+        "findings": [],
+        "history": None,
+        "exposures": [],
+        "records": [DISABLED, PROTECTED],
+        "unreachable": UNREACHABLE,
+    }
+
+
+def test_an_empty_document_has_the_same_keys() -> None:
+    document = _document(a_report())
+    assert list(document) == list(_document(FLEET))
+    assert (document["records"], document["unreachable"], document["problems"]) == ([], [], [])
+
+
+def test_every_host_is_a_line_with_its_state() -> None:
+    assert _lines(FLEET) == [*UNREACHABLE, DISABLED, PROTECTED]
+    states = collections.Counter(line["assessment"]["state"] for line in _lines(FLEET))
+    assert states == {state: hosts for state, hosts in FLEET.states().items() if hosts}
+
+
+def test_keys_that_this_version_does_not_know_are_passed_on() -> None:
+    record: t.Any = {**make_record(), "added_later": {"a": 1.5}}
+    assert _document(a_report(recorded(record)))["records"] == [record]
+
+
+@pytest.mark.parametrize("render", [json_document.render, json_lines.render])
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_a_host_says_comes_back_as_it_was_and_no_byte_of_it_acts(text: str, render: t.Any) -> None:
+    record = hostile_record(text)
+    attempt = Attempt(f"gone{text}", GENERATED_AT, [{"id": "x", "message": text, "remedy": text}])
+    report = a_report(recorded(record), attempt, Problem("invalid_json", text, text))
+    written = "".join(render(report))
+    assert written.isascii()
+    assert all(line.isprintable() for line in written.split("\n"))
+    records = _document(report)["records"] if render is json_document.render else _lines(report)[1:]
+    assert records == [record]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_two_reports_of_the_same_records_differ_in_one_chunk_alone(name: str) -> None:
+    later = Report("2027-12-31T23:59:59Z", FLEET.lines, FLEET.problems, FLEET.left_out, FLEET.spool)
+    pairs = list(zip(FORMATS[name].render(FLEET), FORMATS[name].render(later), strict=True))
+    different = [index for index, (one, other) in enumerate(pairs) if one != other]
+    assert different == ([] if FORMATS[name].time_chunk is None else [FORMATS[name].time_chunk])
+    assert all(len(one) == len(other) for one, other in pairs)

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report as Markdown: a page that a host cannot write on."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.markdown import code, prose, render
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Problem, Report
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
+from tests.unit.records import make_record
+from tests.unit.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()), min_size=1)
+PUNCTUATION = st.text(st.sampled_from("\\`*_[]()<>|&~!#@:/.w ax\n"), min_size=1)
+
+
+def _text(report: Report) -> str:
+    return "".join(render(report))
+
+
+def test_a_page_begins_with_what_wants_a_person() -> None:
+    page = _text(
+        a_report(
+            recorded(make_record("web1")),
+            recorded(make_record("web2", "disabled")),
+            recorded(make_record("web3", "stale")),
+            Attempt("web3", "2026-01-11T00:00:00Z", [{"id": "x", "message": "refused", "remedy": None}]),
+            Problem("invalid_json", "/r/a_b.json", "cut off"),
+        )
+    )
+    heading = "| Host | State | Kernel | Patch | Client | Upgrade by | Why | Next step |\n" + "|" + " --- |" * 8 + "\n"
+    kernel = "`4.4.0-168.197-generic` | `65.1` | `10.8.3` | `2026-06-01`"
+    assert page == (
+        "# Livepatch report\n"
+        "\n"
+        f"Made {GENERATED_AT}.\n"
+        "\n"
+        "3 hosts: 1 protected, 1 unreachable, 1 disabled.  \n"
+        "Records collected 2026-01-10T06:00:00Z.  \n"
+        "\n"
+        "## Not protected\n"
+        "\n"
+        f"{heading}"
+        "| `web3` | unreachable | - | - | - | - | last seen 2026-01-10T06:00:00Z, stale; refused | - |\n"
+        f"| `web2` | disabled | {kernel} | The client is not enabled. | Enable the client. |\n"
+        "\n"
+        "## Protected\n"
+        "\n"
+        "<details><summary>1 protected</summary>\n"
+        "\n"
+        f"{heading}"
+        f"| `web1` | protected | {kernel} | Patch 65.1 is applied and confirmed. | - |\n"
+        "\n"
+        "</details>\n"
+        "\n"
+        "## Problems\n"
+        "\n"
+        "- `/r/a_b.json` cut off\n"
+    )
+
+
+def test_the_containers_that_a_kernel_exposes_have_a_column_where_there_are_any() -> None:
+    counts = {"docker": 3, "lxd": 0, "podman": None}
+    page = _text(
+        a_report(
+            recorded(make_record("web1", "disabled", system__containers=counts)),
+            recorded(make_record("web2", system__containers=counts)),
+        )
+    )
+    assert "| Host | State | Exposes | Kernel |" in page
+    assert "| `web1` | disabled | 3 containers | " in page
+    assert "| `web2` | protected | `" in page
+    assert "3 containers on 1 host run on a kernel that is not protected." in page
+
+
+def test_sections_that_would_be_empty_are_left_out() -> None:
+    page = _text(a_report(recorded(make_record())))
+    assert "## Not protected" not in page
+    assert "## Problems" not in page
+    assert "## Protected" not in _text(a_report(recorded(make_record(state="failed"))))
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("plain words, 4.4.0-168 (yes)", "plain words, 4.4.0-168 (yes)"),
+        ("a|b", "a&#124;b"),
+        ("\\|", "\\\\&#124;"),
+        ("<b>&lt;", "&lt;b&gt;&amp;lt;"),
+        ("[a](b) ![c](d)", "\\[a\\](b) \\!\\[c\\](d)"),
+        ("`x` **y** __z__", "\\`x\\` \\*\\*y\\*\\* \\_\\_z\\_\\_"),
+        ("http://x WWW.y me@z", "http\\://x WWW\\.y me`@`z"),
+        ("a\nb", "a\\\\nb"),
+    ],
+)
+def test_running_text_shows_as_it_is(text: str, written: str) -> None:
+    assert prose(text) == written
+
+
+@given(ANY_TEXT | PUNCTUATION)
+def test_running_text_never_ends_its_cell_and_no_markup_in_it_works(text: str) -> None:
+    written = prose(text)
+    assert "\n" not in written
+    assert not set(written) & set("<>|")
+    bare = re.sub(r"\\[!-/:-@\[-`{-~]|&(?:amp|lt|gt|#124);|`@`", " ", written)
+    assert not set(bare) & set("\\`*_[]~!#&@")
+    assert "://" not in bare
+    assert "www." not in bare.lower()
+
+
+@given(ANY_TEXT | PUNCTUATION)
+def test_a_code_span_ends_where_it_should(text: str) -> None:
+    written = code(text)
+    assert written.isprintable()
+    assert "|" not in written
+    assert written.count("`") == 2
+    assert (written[0], written[-1]) == ("`", "`")
+    assert written[1:-1].replace(r"\x60", "`").replace(r"\x7c", "|") == visible(text).replace(r"\x60", "`").replace(
+        r"\x7c", "|"
+    )
+
+
+@pytest.mark.parametrize("absent", [None, ""])
+def test_what_is_absent_is_a_dash(absent: str | None) -> None:
+    assert code(absent) == prose(absent) == "-"
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_host_changes_no_line_but_its_own(text: str) -> None:
+    def page(said: str) -> list[str]:
+        problem = Problem("invalid_json", said, said)
+        return _text(a_report(recorded(hostile_record(said)), recorded(make_record()), problem)).split("\n")
+
+    hostile, ordinary = page(text), page("x")
+    assert len(hostile) == len(ordinary)
+    differing = [one for one, other in zip(hostile, ordinary, strict=True) if one != other]
+    assert differing == [hostile[ordinary.index(line)] for line in ordinary if line.startswith(("| `evil", "- `x`"))]
+    assert differing[0].count("|") == 9, "eight cells"

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report as metrics, read by the parser of Prometheus' own client library."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import prometheus
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Problem, Report
+from tests.unit.records import make_record
+from tests.unit.reports import HOSTILE, a_judged_report, a_report, hostile_record, recorded
+
+FINDINGS: list[t.Any] = [("web2", ("not_protected", "m")), (None, ("seats_exceeded", "m"))]
+REPORT = a_judged_report(
+    FINDINGS,
+    recorded(make_record("web1")),
+    recorded(make_record("web2", "disabled", patch__version=None, patch__upgrade_required_by=None)),
+    recorded(make_record("web3", client__last_check="never")),
+    Attempt("web3", "2026-01-11T00:00:00Z", []),
+    Attempt("web4", "2026-01-11T00:00:00Z", []),
+    Problem("invalid_json", "/r/web5.json", "cut off"),
+)
+
+
+def _samples(report: Report) -> dict[str, dict[tuple[str, ...], float]]:
+    """Every sample by metric and values of labels. A metric or sample that is there twice is refused."""
+    samples: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families("".join(prometheus.render(report))):
+        assert family.name not in samples
+        assert (family.type, bool(family.documentation)) == ("gauge", True)
+        values = {tuple(sample.labels.values()): sample.value for sample in family.samples}
+        assert len(values) == len(family.samples)
+        assert {sample.name for sample in family.samples} <= {family.name}
+        samples[family.name] = values
+    return samples
+
+
+def test_every_metric_of_a_fleet() -> None:
+    assert _samples(REPORT) == {
+        "livepatch_hosts": {
+            **{(state,): 0.0 for state in STATES},
+            ("protected",): 1.0,
+            ("disabled",): 1.0,
+            ("unreachable",): 2.0,
+        },
+        "livepatch_rule_findings": {
+            ("not_protected", "error"): 1.0,
+            ("upgrade_soon", "warning"): 0.0,
+            ("cloned", "info"): 0.0,
+            ("seats_exceeded", "error"): 1.0,
+        },
+        "livepatch_problems": {(): 1.0},
+        "livepatch_host_state": {
+            ("web1", "protected"): 1.0,
+            ("web2", "disabled"): 1.0,
+            ("web3", "unreachable"): 1.0,
+            ("web4", "unreachable"): 1.0,
+        },
+        "livepatch_patch_version": {("web1", "65.1"): 1.0},
+        "livepatch_record_timestamp": {("web1",): 1768024800.0, ("web2",): 1768024800.0, ("web3",): 1768024800.0},
+        "livepatch_last_check_timestamp": {("web1",): 1768023062.0, ("web2",): 1768023062.0},
+        "livepatch_upgrade_required_by_timestamp": {("web1",): 1780272000.0},
+    }
+
+
+def test_a_line_ends_the_file() -> None:
+    assert "".join(prometheus.render(a_report())).endswith("\n")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_a_host_says_is_the_value_of_a_label_and_of_bounded_length(text: str) -> None:
+    record = hostile_record(text)
+    report = a_report(recorded(record), recorded(make_record("web1")))
+    samples = _samples(report)
+    assert sorted(samples["livepatch_host_state"].values()) == [1.0, 1.0]
+    [version] = [version for host, version in samples["livepatch_patch_version"] if host != "web1"]
+    assert len(version) <= 220
+    written = "".join(prometheus.render(report))
+    assert all(line.isprintable() and len(line) < 1000 for line in written.split("\n"))
+    assert not [key for key in samples["livepatch_last_check_timestamp"] if key != ("web1",)]
+
+
+def test_two_hosts_are_never_one_series() -> None:
+    names = ["a\x1b", "a\\x1b", "b" * 300 + "1", "b" * 300 + "2", 'c"', "c\\", 'c\\"']
+    samples = _samples(a_report(*(recorded(make_record(name)) for name in names)))
+    assert len(samples["livepatch_host_state"]) == len(names)
+    assert ('c"', "protected") in samples["livepatch_host_state"]

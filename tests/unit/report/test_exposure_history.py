@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The history in each format that shows it, and a report without one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import tell
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
+from tests.unit.records import make_record
+from tests.unit.reports import a_history, a_report, recorded
+
+PLAIN = a_report(recorded(make_record("web1")), recorded(make_record("web2")))
+TOLD = dataclasses.replace(PLAIN, history=a_history())
+SENTENCES = (
+    "Time to patch: 1 days on average, 2 for 95 of 100, since 2026-01-01T00:00:00Z.",
+    "Open: 4 vulnerabilities of 2 hosts, counted host by host.",
+)
+
+
+def rendered(name: str, report: Report = TOLD) -> str:
+    return "".join(FORMATS[name].render(report))
+
+
+def test_people_read_how_long_it_took_and_what_is_open() -> None:
+    for name in ("table", "markdown", "html"):
+        assert all(sentence in rendered(name) for sentence in SENTENCES)
+        assert "Time to patch" not in rendered(name, PLAIN).split("<script", maxsplit=1)[0]
+
+
+def test_what_is_open_is_counted_in_words_that_fit() -> None:
+    one = dataclasses.replace(TOLD, history=dataclasses.replace(a_history(), exposures=a_history().exposures[-1:]))
+    [exposure] = one.history.exposures if one.history else []
+    single = exposure._replace(cves=exposure.cves[:1])
+    report = dataclasses.replace(TOLD, history=dataclasses.replace(a_history(), exposures=[single]))
+    assert "Open: 1 vulnerability of 1 host, counted host by host." in rendered("table", report)
+    assert "Time to patch" not in rendered("table", report)
+
+
+def test_the_document_has_the_history_and_the_exposures_of_each_host() -> None:
+    document = json.loads(rendered("json"))
+    assert document["history"]["begins_at"] == "2026-01-01T00:00:00Z"
+    assert document["history"]["time_to_patch"] == {"exposures": 2, "mean_days": 1.0, "p95_days": 2.0}
+    assert document["history"]["days"][0] == {"date": "2026-01-01", "states": {"stale": 1, "protected": 1}}
+    assert [cve["cve"] for cve in document["history"]["cves"]] == ["CVE-2026-2002", "CVE-2026-2001", "CVE-2026-1001"]
+    assert document["exposures"][:2] == [
+        {
+            "host": "web1",
+            "cves": ["CVE-2026-1001"],
+            "published": "2026-01-11T00:00:00Z",
+            "closed_at": "2026-01-11T00:00:00Z",
+        },
+        {
+            "host": "web1",
+            "cves": ["CVE-2026-2001", "CVE-2026-2002"],
+            "published": "2026-01-21T00:00:00Z",
+            "closed_at": None,
+        },
+    ]
+    plain = json.loads(rendered("json", PLAIN))
+    assert (plain["history"], plain["exposures"]) == (None, [])
+
+
+def test_metrics_tell_the_time_to_patch_in_seconds() -> None:
+    found = {family.name: family.samples for family in text_string_to_metric_families(rendered("prometheus"))}
+    assert [sample.value for sample in found["livepatch_open_exposures"]] == [4]
+    assert [sample.value for sample in found["livepatch_time_to_patch_mean_seconds"]] == [24 * 3600]
+    assert [sample.value for sample in found["livepatch_time_to_patch_p95_seconds"]] == [48 * 3600]
+    without_notices = dataclasses.replace(PLAIN, history=tell([], 0))
+    assert rendered("prometheus", without_notices) == rendered("prometheus", PLAIN)
+
+
+def test_the_page_has_the_history_as_data() -> None:
+    def history_in(page: str) -> object:
+        found = re.search(r'<script type="application/json" id="fleet">(.*?)</script>', page, re.DOTALL)
+        assert found is not None
+        return json.loads(found[1])["history"]
+
+    assert history_in(rendered("html")) == json.loads(rendered("json"))["history"]
+    assert history_in(rendered("html", PLAIN)) is None

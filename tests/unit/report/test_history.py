@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The history of a fleet: spans made of sightings, states by day, and exposures to vulnerabilities."""
+
+from __future__ import annotations
+
+import itertools
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report import history as history_module
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import (
+    Exposure,
+    History,
+    Kind,
+    Notice,
+    Span,
+    Standing,
+    TimeToPatch,
+    microseconds,
+    placed,
+    tell,
+    timestamp,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt
+from tests.unit.records import make_record
+from tests.unit.reports import a_report, recorded
+
+WELL, OLD, GONE = Kind("protected", patch="2.1"), Kind("protected", patch="1.1"), Kind("unreachable")
+HOUR = 3600 * 1_000_000
+DAY = 24 * HOUR
+JANUARY = 20_454 * DAY  # 2026-01-01
+
+
+def at(day: float) -> int:
+    """The moment so many days after the beginning of 2026."""
+    return JANUARY + int(day * DAY)
+
+
+def history(*spans: Span, host: str = "web1", until: int = at(300), **notices: t.Any) -> History:
+    return tell([(host, spans)], until, **notices)
+
+
+# --- sightings and spans
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([(1, WELL), (2, WELL), (3, GONE), (4, WELL)])))
+def test_sightings_make_the_same_spans_in_whatever_order(order: tuple[tuple[int, Kind], ...]) -> None:
+    spans: list[Span] = []
+    for time, kind in order:
+        spans = placed(spans, time, kind)
+    # An end within a span that turns out to be two is lost where only the ends of it are known.
+    assert spans in (
+        [Span(1, 2, WELL), Span(3, 3, GONE), Span(4, 4, WELL)],
+        [Span(1, 1, WELL), Span(3, 3, GONE), Span(4, 4, WELL)],
+    )
+    for time, kind in order:
+        assert placed(spans, time, kind)[0].begin == 1
+        assert placed(spans, time, kind)[1:] == spans[1:]
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from([WELL, OLD, GONE])), max_size=40))
+def test_spans_are_in_order_and_never_two_alike_side_by_side(sightings: list[tuple[int, Kind]]) -> None:
+    spans: list[Span] = []
+    seen: dict[int, Kind] = {}
+    for time, kind in sightings:
+        known = seen.setdefault(time, kind)
+        spans = placed(spans, time, known)
+        assert placed(spans, time, known) == spans
+        assert all(span.begin <= span.end for span in spans)
+        for one, other in itertools.pairwise(spans):
+            assert one.end < other.begin
+            assert one.kind != other.kind
+        for span in spans:
+            assert seen[span.begin] == seen[span.end] == span.kind
+
+
+@given(st.lists(st.sampled_from([WELL, OLD, GONE]), max_size=40))
+def test_in_the_order_of_time_spans_tell_of_every_sighting(kinds: list[Kind]) -> None:
+    spans: list[Span] = []
+    for time, kind in enumerate(kinds):
+        spans = placed(spans, time, kind)
+    assert [span.kind for span in spans for _time in range(span.begin, span.end + 1)] == kinds
+
+
+def test_the_first_word_on_a_moment_counts() -> None:
+    spans = [Span(1, 5, WELL)]
+    assert placed(spans, 1, GONE) == placed(spans, 5, GONE) == spans
+
+
+def test_a_report_is_seen_with_the_times_of_its_records_and_attempts() -> None:
+    record = make_record(
+        "web1",
+        "upgrade_required",
+        collected_at="2026-01-02T00:00:00.5Z",
+        patch__fixes=[{"cve": "CVE-2", "patched": False}, {"cve": "CVE-1", "patched": False}],
+    )
+    report = a_report(
+        recorded(record),
+        Attempt("web2", "2026-01-03T00:00:00Z", []),
+        recorded(make_record("web3", collected_at="2026-02-31T00:00:00Z")),
+        hosts=["web1", "web2", "web3", "never-seen"],
+    )
+    kernel = "4.4.0-168.197-generic"
+    assert sorted(report.sightings()) == [
+        ("web1", at(1) + 500_000, Kind("upgrade_required", kernel, "16.04", "65.1", ("CVE-1", "CVE-2"))),
+        ("web2", at(2), Kind("unreachable")),
+    ]
+
+
+def test_times_are_kept_to_the_microsecond() -> None:
+    assert microseconds("1970-01-01T00:00:01.0000019Z") == 1_000_001
+    assert microseconds("yesterday") is None
+    assert timestamp(at(1) + 999_999) == "2026-01-02T00:00:00Z"
+
+
+# --- days
+
+
+def test_a_host_counts_from_its_first_sighting_to_its_last() -> None:
+    spans = [Span(at(0.5), at(1.5), WELL), Span(at(1.9), at(1.95), GONE), Span(at(3.1), at(4.1), WELL)]
+    days = history(*spans).days
+    assert [day.date for day in days] == [f"2026-01-0{number}" for number in range(1, 6)]
+    states = [{"protected": 1}, {"unreachable": 1}, {"unreachable": 1}, {"protected": 1}, {"protected": 1}]
+    assert [day.states for day in days] == states
+
+
+def test_the_days_of_hosts_are_added() -> None:
+    two = [("web1", [Span(at(0), at(1), WELL)]), ("web2", [Span(at(1), at(1), WELL)])]
+    assert [day.states for day in tell(two, at(300)).days] == [{"protected": 1}, {"protected": 2}]
+
+
+def test_days_are_no_more_than_a_picture_shows_and_never_in_the_future() -> None:
+    spans = [Span(at(-500_000), at(-499_999), OLD), Span(at(-10), at(900_000), WELL)]
+    days = history(*spans, until=at(2)).days
+    assert len(days) == 400
+    assert days[-1] == ("2026-01-03", {"protected": 1})
+    assert tell([], at(2)).days == []
+    assert history(Span(at(5), at(6), WELL), until=at(2)).days == []
+
+
+# --- exposures
+
+NOTICES = [
+    Notice("LSN-1", at(10), ("CVE-1", "CVE-2")),
+    Notice("LSN-2", at(20), ("CVE-3",)),
+    Notice("LSN-3", at(21), ("CVE-3", "CVE-4")),
+]
+CONCERNED = frozenset({"LSN-1", "LSN-2"})
+
+
+def standing(kind: Kind) -> Standing:
+    """Patches close the notices up to their number, and LSN-3 is for another kernel."""
+    if kind.kernel == "other":
+        return Standing(frozenset({"LSN-3"}), frozenset())
+    closed = {"1.1": {"LSN-1"}, "2.1": {"LSN-1", "LSN-2"}}.get(kind.patch or "", set())
+    return Standing(CONCERNED, frozenset(closed))
+
+
+def exposures(*spans: Span) -> list[Exposure]:
+    return history(*spans, notices=NOTICES, standing=standing).exposures
+
+
+NONE = Kind("protected")
+
+
+def test_an_exposure_lasts_from_the_notice_to_the_first_protected_record_that_closes_it() -> None:
+    stale = WELL._replace(state="stale")
+    spans = [
+        Span(at(5), at(11), NONE),
+        Span(at(12), at(22), OLD),
+        Span(at(23), at(24), stale),
+        Span(at(25), at(26), WELL),
+    ]
+    assert exposures(*spans) == [
+        Exposure("web1", ("CVE-1", "CVE-2"), at(10), at(12)),
+        Exposure("web1", ("CVE-3",), at(20), at(25)),
+    ]
+
+
+def test_an_exposure_that_nothing_closes_is_open() -> None:
+    assert exposures(Span(at(5), at(30), OLD)) == [
+        Exposure("web1", ("CVE-1", "CVE-2"), at(10), at(10)),
+        Exposure("web1", ("CVE-3",), at(20), None),
+    ]
+
+
+def test_what_opens_again_was_closed_once() -> None:
+    spans = [Span(at(5), at(11), NONE), Span(at(12), at(22), WELL), Span(at(23), at(24), NONE)]
+    assert exposures(*spans)[0].closed_at == at(12)
+
+
+def test_what_was_closed_before_the_first_record_is_only_counted() -> None:
+    told = history(Span(at(15), at(30), WELL), notices=NOTICES, standing=standing)
+    assert told.exposures == [Exposure("web1", ("CVE-3",), at(20), at(20))]
+    assert told.unwatched == 2
+    # It was open when the host was first seen, so that the day it was closed is known.
+    first = exposures(Span(at(15), at(16), NONE), Span(at(18), at(30), WELL))[0]
+    assert first == Exposure("web1", ("CVE-1", "CVE-2"), at(10), at(18))
+
+
+def test_another_kernel_closes_what_is_not_for_it() -> None:
+    other = Kind("protected", "other")
+    spans = [Span(at(5), at(11), NONE), Span(at(12), at(30), other)]
+    assert exposures(*spans) == [
+        Exposure("web1", ("CVE-1", "CVE-2"), at(10), at(12)),
+        # LSN-2 and LSN-3 name it both: known since the first, closed for one kernel, and so once.
+        Exposure("web1", ("CVE-3",), at(20), at(20)),
+        Exposure("web1", ("CVE-4",), at(21), None),
+    ]
+
+
+def test_without_notices_there_are_no_exposures() -> None:
+    told = history(Span(at(5), at(30), WELL))
+    assert (told.exposures, told.with_notices, told.time_to_patch(), told.cves()) == ([], False, None, [])
+    assert told.summary() == {
+        "begins_at": "2026-01-06T00:00:00Z",
+        "time_to_patch": None,
+        "open_exposures": None,
+        "closed_before": None,
+    }
+
+
+def an_exposure(days: float | None, host: str = "web1", *cves: str) -> Exposure:
+    return Exposure(host, cves or ("CVE-1",), at(10), None if days is None else at(10 + days))
+
+
+def a_history(*exposures: Exposure) -> History:
+    published = {cve: each.published for each in exposures for cve in each.cves}
+    return History("2026-01-01T00:00:00Z", [], list(exposures), 3, with_notices=True, published=published)
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [
+        ([4], TimeToPatch(1, 4.0, 4.0)),
+        ([1] * 19 + [21], TimeToPatch(20, 2.0, 1.0)),
+        ([1] * 18 + [2, 20], TimeToPatch(20, 2.0, 2.0)),
+        ([0.5, 1, 1.5], TimeToPatch(3, 1.0, 1.5)),
+        ([0], TimeToPatch(1, 0.0, 0.0)),
+    ],
+)
+def test_the_time_to_patch_is_a_mean_and_a_95th_percentile(days: list[float], expected: TimeToPatch) -> None:
+    assert a_history(*map(an_exposure, days), an_exposure(None)).time_to_patch() == expected
+
+
+def test_each_vulnerability_of_an_exposure_counts() -> None:
+    told = a_history(an_exposure(1, "web1", "CVE-1", "CVE-2", "CVE-3"), an_exposure(5), an_exposure(None, "web2"))
+    assert told.time_to_patch() == TimeToPatch(4, 2.0, 5.0)
+    assert told.open == 1
+    assert told.summary() == {
+        "begins_at": "2026-01-01T00:00:00Z",
+        "time_to_patch": {"exposures": 4, "mean_days": 2.0, "p95_days": 5.0},
+        "open_exposures": 1,
+        "closed_before": 3,
+    }
+
+
+def test_vulnerabilities_are_listed_with_how_hosts_fared_the_latest_first() -> None:
+    later = Exposure("web1", ("CVE-9",), at(11), None)
+    assert a_history(an_exposure(1), an_exposure(3, "web2"), an_exposure(None, "web3"), later).cves() == [
+        {
+            "cve": "CVE-9",
+            "published": "2026-01-12T00:00:00Z",
+            "hosts_open": 1,
+            "hosts_closed": 0,
+            "mean_days": None,
+            "p95_days": None,
+        },
+        {
+            "cve": "CVE-1",
+            "published": "2026-01-11T00:00:00Z",
+            "hosts_open": 1,
+            "hosts_closed": 2,
+            "mean_days": 2.0,
+            "p95_days": 3.0,
+        },
+    ]
+
+
+def test_more_kinds_of_courses_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_module, "_REMEMBERED", 2)
+    hosts = [(f"web{number}", [Span(at(5), at(11), NONE), Span(at(number), at(60), OLD)]) for number in range(12, 40)]
+    told = tell(hosts, at(300), NOTICES, standing)
+    closed = {each.host: each.closed_at for each in told.exposures if each.closed_at is not None}
+    assert closed == {f"web{number}": at(number) for number in range(12, 40)}

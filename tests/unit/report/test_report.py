@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""What a report is made of: the newest word on every host, and no host lost."""
+
+from __future__ import annotations
+
+import itertools
+import typing as t
+from collections.abc import Sequence
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Reason, State
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
+    Attempt,
+    Document,
+    HostLine,
+    Problem,
+    Report,
+)
+from tests.unit.records import make_record
+from tests.unit.reports import a_report, recorded
+
+OLD, NEW, NEWEST = "2026-01-10T06:00:00Z", "2026-01-10T06:00:00.25Z", "2026-01-10T06:00:01Z"
+REFUSED: list[Reason] = [{"id": "connection_failed", "message": "connection refused", "remedy": "start sshd"}]
+
+
+def _only_line(documents: Sequence[Document], hosts: list[str] | None = None) -> HostLine:
+    [line] = a_report(*documents, hosts=hosts).lines
+    return line
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([0, 1, 2])))
+def test_the_newest_record_of_a_host_counts_whatever_the_order(order: tuple[int, ...]) -> None:
+    documents = [
+        recorded(make_record(state="disabled", collected_at=OLD)),
+        recorded(make_record(state="failed", collected_at=NEW)),
+        recorded(make_record(state="protected", collected_at=NEWEST)),
+    ]
+    assert _only_line([documents[index] for index in order]).state == "protected"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_failed_attempt_after_the_record_makes_the_host_unreachable(order: int) -> None:
+    documents = [recorded(make_record(state="stale", collected_at=OLD)), Attempt("web1", NEW, REFUSED)]
+    line = _only_line(documents[::order])
+    assert (line.state, line.attempted_at, line.collected_at) == ("unreachable", NEW, None)
+    assert (line.message, line.next_step) == ("connection refused", "start sshd")
+    assert line.last_seen == f"last seen {OLD}, stale"
+
+
+def test_a_record_after_the_failed_attempt_counts() -> None:
+    line = _only_line([Attempt("web1", OLD, REFUSED), recorded(make_record(collected_at=NEW))])
+    assert (line.state, line.last_seen) == ("protected", None)
+
+
+def test_of_a_record_and_an_attempt_in_the_same_second_the_attempt_is_the_later() -> None:
+    """A note that was there before the record was stored would be gone."""
+    assert _only_line([Attempt("web1", NEW, REFUSED), recorded(make_record(collected_at=NEW))]).state == "unreachable"
+
+
+def test_the_newest_of_several_attempts_is_told() -> None:
+    attempts = [Attempt("web1", time, REFUSED) for time in (OLD, NEWEST, NEW)]
+    assert _only_line(attempts).attempted_at == NEWEST
+
+
+def test_a_host_that_is_expected_and_has_no_record_is_unreachable() -> None:
+    report = a_report(recorded(make_record("web1")), hosts=["web1", "web2", "web2"])
+    assert [(line.host, line.state) for line in report.lines] == [("web2", "unreachable"), ("web1", "protected")]
+    assert report.lines[0].reasons[0]["id"] == "no_record"
+
+
+def test_an_attempt_without_reasons_still_has_a_next_step() -> None:
+    assert _only_line([Attempt("web1", OLD, [])]).next_step
+
+
+def test_a_host_whose_record_cannot_be_used_is_not_lost() -> None:
+    report = a_report(Problem("invalid_json", "/r/web1.json", "cut off", host="web1"))
+    [line] = report.lines
+    assert (line.state, line.reasons[0]["id"]) == ("unreachable", "record_unusable")
+    assert "cut off" in line.reasons[0]["message"]
+    assert [problem.path for problem in report.problems] == ["/r/web1.json"]
+
+
+def test_a_good_record_from_another_folder_counts_where_one_cannot_be_used() -> None:
+    problem = Problem("invalid_json", "/r/web1.json", "cut off", host="web1")
+    assert _only_line([problem, recorded(make_record())]).state == "protected"
+
+
+def test_hosts_that_were_not_asked_for_are_counted_and_left_out() -> None:
+    others: list[Document] = [recorded(make_record("db1")), Attempt("db2", OLD, []), Attempt("db1", OLD, [])]
+    report = a_report(recorded(make_record("web1")), *others, hosts=["web1"])
+    assert [line.host for line in report.lines] == ["web1"]
+    assert report.left_out == report.summary()["left_out"] == 2
+
+
+def test_lines_are_sorted_by_urgency_and_numbers_in_names_by_their_value() -> None:
+    hosts: list[tuple[str, State]] = [
+        ("web10", "disabled"),
+        ("web9", "disabled"),
+        ("a", "protected"),
+        ("b", "unknown"),
+        ("c", "tampered"),
+        ("web" + "9" * 5000, "disabled"),
+    ]
+    report = a_report(*(recorded(make_record(host, state)) for host, state in hosts))
+    assert [line.host for line in report.lines] == ["c", "web9", "web10", "web" + "9" * 5000, "b", "a"]
+
+
+def _fleet() -> Report:
+    return a_report(
+        recorded(make_record("web1", collected_at=OLD)),
+        recorded(make_record("web2", collected_at=NEWEST, patch__version="66.1")),
+        recorded(make_record("web3", collected_at=NEW, system__kernel__full=None)),
+        recorded(make_record("web4", "disabled", system__kernel__full=None, system__kernel__release=None)),
+        recorded(make_record("web5", patch__version=None, collected_at="2020-01-01T00:00:00Z")),
+        Attempt("web5", NEWEST, REFUSED),
+    )
+
+
+def test_the_summary_counts_every_host_once_and_knows_only_reachable_ones() -> None:
+    summary: dict[str, t.Any] = _fleet().summary()
+    assert summary["hosts"] == sum(summary["states"].values()) == 5
+    assert list(summary["states"]) == list(STATES)
+    assert {state: count for state, count in summary["states"].items() if count} == {
+        "unreachable": 1,
+        "disabled": 1,
+        "protected": 3,
+    }
+    assert summary["kernels"] == [
+        {"kernel": "4.4.0-168.197-generic", "hosts": 2},
+        {"kernel": "4.4.0-168-generic", "hosts": 1},
+        {"kernel": None, "hosts": 1},
+    ]
+    assert summary["patch_versions"] == [{"version": "65.1", "hosts": 3}, {"version": "66.1", "hosts": 1}]
+    assert (summary["oldest_record"], summary["newest_record"]) == (OLD, NEWEST)
+
+
+def test_the_summary_of_nothing_has_the_same_shape() -> None:
+    empty = a_report().summary()
+    assert list(empty) == list(_fleet().summary())
+    assert (empty["hosts"], empty["oldest_record"], empty["kernels"]) == (0, None, [])
+
+
+def test_names_of_hosts_are_given_by_state() -> None:
+    by_state = _fleet().hosts_by_state()
+    assert list(by_state) == list(STATES)
+    assert by_state["protected"] == ["web1", "web2", "web3"]
+    assert by_state["unreachable"] == ["web5"]
+    assert by_state["failed"] == []
+
+
+def test_figures_hold_no_character_that_acts() -> None:
+    evil = recorded(make_record(system__kernel__full="\x1b[2J\u202e", patch__version="\udc80"))
+    summary = a_report(evil).summary()
+    assert summary["kernels"] == [{"kernel": r"\x1b[2J\u202e", "hosts": 1}]
+    assert summary["patch_versions"] == [{"version": r"\udc80", "hosts": 1}]

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""What modules say of themselves, and that no ELF file does more than say it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import struct
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import module, patch_file, trust
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.verdict import PatchFileError
+from tests.lab import signing
+
+NOW = dt.datetime.now(dt.timezone.utc)
+VENDOR = signing.make_signer("Vendor")
+ANCHORS = trust.TrustAnchors([trust.read_certificate(VENDOR.der)])
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
+@pytest.mark.parametrize("bits", [64, 32])
+@pytest.mark.parametrize("name_in_modinfo", [True, False], ids=["modinfo", "structure"])
+def test_a_module_of_any_machine_tells_what_it_is(order: str, bits: int, name_in_modinfo: bool) -> None:
+    content = signing.module(order=order, bits=bits, name_in_modinfo=name_in_modinfo)
+    assert module.read_module(content + b"signature") == module.ModuleFacts(
+        name=signing.PATCH_NAME,
+        build_id=bytes(range(20)).hex(),
+        srcversion="0C7D2E3B0F6F2A1D9B8E4C5",
+        vermagic=signing.VERMAGIC,
+        extent=len(content),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "vermagic", "kernel", "release", "major"),
+    [
+        (signing.PATCH_NAME, signing.VERMAGIC, signing.KERNEL, signing.RELEASE, "65"),
+        (
+            "livepatch_Ubuntu_4_15_0_54_58_generic_54",
+            "4.15.0-54-generic SMP",
+            "4.15.0-54.58-generic",
+            "4.15.0-54-generic",
+            "54",
+        ),
+        (
+            "lkp_Ubuntu_5_4_0_1021_21_aws_fips_9",
+            "5.4.0-1021-aws-fips SMP",
+            "5.4.0-1021.21-aws-fips",
+            "5.4.0-1021-aws-fips",
+            "9",
+        ),
+        # Signs within the upload number cannot be told from the name.
+        (
+            "lkp_Ubuntu_4_15_0_30_32_16_04_1_generic_7",
+            "4.15.0-30-generic SMP",
+            "4.15.0-30-generic",
+            "4.15.0-30-generic",
+            "7",
+        ),
+        ("lkp_Ubuntu_4_4_0_168_197_generic_65", "4.4.0-21-generic SMP", "4.4.0-21-generic", "4.4.0-21-generic", "65"),
+        ("virtio_net", "6.1.0-28-cloud-amd64 SMP", "6.1.0-28-cloud-amd64", "6.1.0-28-cloud-amd64", None),
+        ("virtio_net", " ", None, None, None),
+        ("virtio_net", None, None, None, None),
+    ],
+)
+def test_the_kernel_is_told_as_exactly_as_it_is_known(
+    name: str, vermagic: str | None, kernel: str | None, release: str | None, major: str | None
+) -> None:
+    facts = module.read_module(signing.module(name=name, vermagic=vermagic))
+    assert (facts.kernel, facts.release, facts.patch_major) == (kernel, release, major)
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel", "expected"),
+    [
+        (signing.PATCH_NAME, signing.KERNEL, True),
+        (signing.PATCH_NAME, signing.RELEASE, True),
+        (signing.PATCH_NAME, "4.4.0-168.198-generic", False),
+        (signing.PATCH_NAME, "4.4.0-168.197-lowlatency", False),
+        (signing.PATCH_NAME, "4.4.0-21-generic", False),
+        (signing.PATCH_NAME, "4.4.0-168.197~16.04.1-generic", False),
+        ("lkp_Ubuntu_4_4_0_168_197_16_04_1_generic_65", "4.4.0-168.197~16.04.1-generic", True),
+        ("own_fix", signing.KERNEL, True),
+        ("own_fix", "4.4.0-169.198-generic", False),
+        (signing.PATCH_NAME, "", False),
+        (signing.PATCH_NAME, "4.4.0-168-generic\n", False),
+    ],
+)
+def test_a_module_is_for_one_kernel(name: str, kernel: str, expected: bool) -> None:
+    content = signing.module(name=name)
+    assert module.read_module(content).is_for(kernel) is expected
+    found = patch_file.examine(signing.sign(content, VENDOR), "patch.ko", ANCHORS, now=NOW, kernel=kernel)
+    assert found.verdict == ("valid" if expected else "not_for_this_kernel")
+
+
+def test_a_module_that_names_no_kernel_is_for_none() -> None:
+    data = signing.sign(signing.module(vermagic=None), VENDOR)
+    found = patch_file.examine(data, "patch.ko", ANCHORS, now=NOW, kernel=signing.RELEASE)
+    assert found.verdict == "not_for_this_kernel"
+    assert patch_file.examine(data, "patch.ko", ANCHORS, now=NOW, kernel=None).valid
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {".modinfo": b""},
+        {".modinfo": b"vermagic"},
+        {".modinfo": b"vermagic=\0srcversion=" + b"A" * 257 + b"\0name=\xff\x1b[31m\0"},
+        {".modinfo": b"vermagic=a\nb\0"},
+        {".note.gnu.build-id": b""},
+        {".note.gnu.build-id": struct.pack("<III", 4, 20, 3) + b"GNU\0" + bytes(19)},
+        {".note.gnu.build-id": struct.pack("<III", 4, 20, 1) + b"GNU\0" + bytes(20)},
+        {".note.gnu.build-id": struct.pack("<III", 4, 0xFFFFFFFF, 3) + b"GNU\0" + bytes(20)},
+        {".note.gnu.build-id": struct.pack("<III", 4, 0, 3) + b"GNU\0"},
+        {".gnu.linkonce.this_module": bytes(10)},
+        {".gnu.linkonce.this_module": bytes(24) + b"\x1b" * 56},
+    ],
+)
+def test_what_is_missing_or_no_text_is_not_known(sections: dict[str, bytes]) -> None:
+    facts = module.read_module(signing.elf(sections))
+    assert (facts.name, facts.build_id, facts.srcversion, facts.vermagic) == (None, None, None, None)
+
+
+def test_of_several_values_the_first_counts_as_in_the_kernel() -> None:
+    content = signing.elf({".modinfo": b"vermagic=4.4.0-1-generic\0vermagic=4.4.0-2-generic\0"})
+    assert module.read_module(content).release == "4.4.0-1-generic"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"MZ\x90",
+        b"\x7fELG" + bytes(100),
+        b"\x7fELF\3\1\1" + bytes(100),
+        b"\x7fELF\2\3\1" + bytes(100),
+        signing.elf({}, kind=2),
+        b"\x7fELF\2\1\1" + bytes(57),
+    ],
+)
+def test_what_is_no_module_is_malformed(content: bytes) -> None:
+    with pytest.raises(PatchFileError) as caught:
+        module.read_module(content)
+    assert caught.value.verdict == "malformed"
+
+
+def test_every_truncation_is_noticed() -> None:
+    for content in (signing.module(), signing.module(bits=32)):
+        for size in range(len(content)):
+            with pytest.raises(PatchFileError) as caught:
+                module.read_module(content[:size])
+            assert caught.value.verdict == "truncated"
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data())
+def test_no_module_crashes_the_reader(data: st.DataObject) -> None:
+    content = bytearray(signing.module(bits=data.draw(st.sampled_from([32, 64]))))
+    for _change in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content)))
+        content[at : at + 8] = data.draw(st.one_of(st.binary(max_size=8), st.just(b"\xff" * 8), st.just(bytes(8))))
+    try:
+        facts = module.read_module(bytes(content))
+    except PatchFileError as fault:
+        assert fault.verdict in ("truncated", "malformed")
+    else:
+        assert facts.extent <= len(content)
+        assert all(value is None or value.isprintable() for value in (facts.name, facts.vermagic, facts.srcversion))
+
+
+def test_a_module_with_the_most_sections_all_named_alike_is_read_at_once() -> None:
+    names = b"\0.modinfo\0" * 100_000
+    entry = struct.Struct("<II4QII2Q")
+    sections = [(11, 1, 0, 0, 64, 1 << 20, 0, 0, 1, 0)] * 65_000
+    sections[0] = (0, 3, 0, 0, 64, len(names), 0, 0, 1, 0)
+    body = names + b"k=v\0" * ((1 << 18) - len(names) // 4)
+    header = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack(
+        "<HHI3QIHHHHHH", 1, 62, 1, 0, 0, 64 + len(body), 0, 64, 0, 0, 64, len(sections), 0
+    )
+    content = header + body + b"".join(entry.pack(*section) for section in sections)
+    started = time.process_time()
+    module.read_module(content)
+    assert time.process_time() - started < 5

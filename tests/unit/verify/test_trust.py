@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Whom signatures are believed: Canonical by the pin, others by certificate or pin."""
+
+from __future__ import annotations
+
+import datetime as dt
+import typing as t
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import canonical_key, patch_file, trust
+from tests.lab import signing
+
+NOW = dt.datetime.now(dt.timezone.utc)
+CONTENT = signing.module()
+VENDOR = signing.make_signer("Vendor")
+OTHER = signing.make_signer("Other")
+VENDOR_CERTIFICATE = trust.read_certificate(VENDOR.der)
+OTHER_CERTIFICATE = trust.read_certificate(OTHER.der)
+
+
+def verdict(anchors: trust.TrustAnchors, **form: t.Any) -> str:
+    data = signing.sign(CONTENT, VENDOR, **form)
+    return patch_file.examine(data, "patch.ko", anchors, now=NOW, kernel=None).verdict
+
+
+def test_the_certificate_that_is_built_in_has_the_pinned_key() -> None:
+    (certificate,) = trust.read_certificates(canonical_key.CERTIFICATE)
+    assert certificate.spki_sha256 == canonical_key.SPKI_SHA256
+    assert certificate.key_id == "14df34d1a87cf37625abec039ef2bf521249b969"
+    assert certificate.subject == "Canonical Ltd. Live Patch Signing"
+    assert certificate.not_after == dt.datetime(2026, 7, 16, 23, 41, 27, tzinfo=dt.timezone.utc)
+    assert not trust.canonical_anchors().unmet_pins
+
+
+@pytest.mark.parametrize(
+    ("certificates", "pins", "expected"),
+    [
+        pytest.param([], None, "wrong_signer", id="canonical alone"),
+        pytest.param([VENDOR_CERTIFICATE], None, "valid", id="beside canonical"),
+        pytest.param([OTHER_CERTIFICATE], None, "wrong_signer", id="another beside canonical"),
+        pytest.param([VENDOR_CERTIFICATE], [], "valid", id="certificates alone"),
+        pytest.param([], [], "wrong_signer", id="nobody"),
+        pytest.param([VENDOR_CERTIFICATE], [VENDOR.spki_sha256], "valid", id="pinned"),
+        pytest.param([], [VENDOR.spki_sha256], "no_certificate", id="pinned without certificate"),
+        pytest.param([OTHER_CERTIFICATE], [OTHER.spki_sha256], "wrong_signer", id="another pinned"),
+        pytest.param([], [canonical_key.SPKI_SHA256], "wrong_signer", id="canonical pinned"),
+    ],
+)
+def test_trust_is_what_an_operator_asks_for(
+    certificates: list[trust.Certificate], pins: list[str] | None, expected: str
+) -> None:
+    assert verdict(trust.operator_anchors(certificates, pins)) == expected
+
+
+def test_canonical_stays_trusted_beside_certificates_and_not_with_an_empty_list() -> None:
+    canonical = bytes.fromhex("14df34d1a87cf37625abec039ef2bf521249b969")
+    assert trust.operator_anchors([VENDOR_CERTIFICATE], None).find(canonical, [])
+    assert not trust.operator_anchors([VENDOR_CERTIFICATE], []).find(canonical, [])
+    assert not trust.operator_anchors([VENDOR_CERTIFICATE], [VENDOR.spki_sha256]).find(canonical, [])
+
+
+def test_a_certificate_whose_key_is_not_pinned_is_an_error() -> None:
+    with pytest.raises(trust.TrustError, match=f"'Other' has a key that is not pinned: {OTHER.spki_sha256}"):
+        trust.operator_anchors([VENDOR_CERTIFICATE, OTHER_CERTIFICATE], [VENDOR.spki_sha256])
+
+
+def test_a_certificate_in_the_signature_counts_only_when_its_key_is_pinned() -> None:
+    assert verdict(trust.TrustAnchors(pins=[VENDOR.spki_sha256]), certificates=True) == "valid"
+    assert verdict(trust.TrustAnchors(pins=[OTHER.spki_sha256]), certificates=True) == "no_certificate"
+    assert verdict(trust.operator_anchors([OTHER_CERTIFICATE], None), certificates=True) == "wrong_signer"
+
+
+def test_a_pinned_certificate_in_the_signature_of_another_signer_does_not_count() -> None:
+    anchors = trust.TrustAnchors(pins=[VENDOR.spki_sha256])
+    message = signing.signed_data(signing.signer_info(CONTENT, OTHER), certificates=(VENDOR.der,))
+    found = patch_file.examine(signing.append(CONTENT, message), "patch.ko", anchors, now=NOW, kernel=None)
+    assert (found.verdict, found.signer) == ("no_certificate", None)
+
+
+def test_a_forged_certificate_with_the_pinned_key_does_not_help_a_forger() -> None:
+    forged = signing.make_certificate(VENDOR.key, "Other", serial=OTHER.certificate.serial_number)
+    info = signing.signer_info(CONTENT, OTHER)
+    message = signing.signed_data(info, certificates=(signing.Signer(VENDOR.key, forged).der,))
+    anchors = trust.TrustAnchors(pins=[VENDOR.spki_sha256])
+    found = patch_file.examine(signing.append(CONTENT, message), "patch.ko", anchors, now=NOW, kernel=None)
+    assert found.verdict == "digest_mismatch"
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"\x30\x00",
+        VENDOR.der[:-1],
+        VENDOR.der[:40] + bytes(len(VENDOR.der) - 40),
+        VENDOR.der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020131"), 1),
+    ],
+    ids=["empty", "empty sequence", "cut", "zeros", "unknown version"],
+)
+def test_a_damaged_certificate_in_the_signature_counts_as_none(damaged: bytes) -> None:
+    anchors = trust.TrustAnchors(pins=[VENDOR.spki_sha256])
+    assert anchors.find(VENDOR.key_id, [damaged]) == []
+    assert anchors.find(VENDOR.key_id, [damaged, VENDOR.der])
+
+
+def test_offered_certificates_count_only_when_pinned() -> None:
+    anchors = trust.TrustAnchors(pins=[OTHER.spki_sha256], offered=[VENDOR_CERTIFICATE, OTHER_CERTIFICATE])
+    assert verdict(anchors) == "wrong_signer"
+
+
+def test_a_file_may_hold_several_certificates_in_pem_or_one_in_der() -> None:
+    text = b"# the keys of our patches\n" + VENDOR.pem + b"\n" + OTHER.pem
+    assert [found.subject for found in trust.read_certificates(text)] == ["Vendor", "Other"]
+    assert trust.read_certificates(VENDOR.der) == [VENDOR_CERTIFICATE]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"hello",
+        VENDOR.der[:-1],
+        VENDOR.der + b"\0",
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        VENDOR.pem[:-40],
+        b"\x30\x80",
+    ],
+)
+def test_what_is_no_certificate_is_refused(data: bytes) -> None:
+    with pytest.raises(trust.TrustError, match="certificate"):
+        trust.read_certificates(data)
+
+
+@pytest.mark.parametrize("pin", ["", "14df34d1", "g" * 64, "0" * 63, "0" * 65, "é" * 64])
+def test_what_is_no_pin_is_refused(pin: str) -> None:
+    with pytest.raises(trust.TrustError, match="64 hexadecimal digits"):
+        trust.parse_pin(pin)
+
+
+def test_a_pin_may_be_written_as_openssl_does() -> None:
+    written = ":".join(canonical_key.SPKI_SHA256[at : at + 2].upper() for at in range(0, 64, 2))
+    assert trust.parse_pin(f" {written}\n") == canonical_key.SPKI_SHA256
+
+
+def test_an_old_cryptography_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust.cryptography, "__version__", "40.0.2")
+    with pytest.raises(trust.TrustError, match=r"cryptography, 41 or newer, and here is 40\.0\.2"):
+        trust.canonical_anchors()
+
+
+def test_a_missing_cryptography_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "_MISSING", ImportError("No module named 'cryptography'"))
+    with pytest.raises(trust.TrustError, match="needs the Python package cryptography, 41 or newer"):
+        trust.canonical_anchors()

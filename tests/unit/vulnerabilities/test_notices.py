@@ -1,0 +1,492 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Notices: read from whatever holds them, held against kernels, and no notice does harm."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import itertools
+import json
+import re
+import tarfile
+import time
+import typing as t
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._package_version import version_key
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities import notice_files, notices
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.name_pattern import (
+    NamePattern,
+    PatternError,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notices import Kernel, NoticeError
+from tests.unit.notices import GENERIC, TRUSTY, XENIAL, affected, notice
+
+KERNEL = "4.4.0-168.197-generic"
+
+
+def parsed(document: object) -> notices.Notice:
+    found = notices.parse_notice(document)
+    assert found is not None
+    return found
+
+
+# --- one notice
+
+
+def test_a_notice_is_read() -> None:
+    found = parsed(notice())
+    assert found == notices.Notice(
+        id="LSN-0101-1",
+        published=dt.datetime(2031, 3, 4, 5, 6, 7, tzinfo=dt.timezone.utc),
+        modified=dt.datetime(2031, 4, 5, 6, 7, 8, tzinfo=dt.timezone.utc),
+        cves=("CVE-2031-1001", "CVE-2031-1002"),
+        modules=(notices.NoticeModule(XENIAL, "linux", GENERIC, "101", "4.4.0-200.232"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"upstream": ["CVE-2031-1"]}, ()),
+        ({"upstream": ["CVE-2031-10001"]}, ("CVE-2031-10001",)),
+        ({"upstream": [], "aliases": ["UBUNTU-CVE-2031-1003"]}, ("CVE-2031-1003",)),
+        ({"upstream": None, "related": ["CVE-2031-1003"]}, ("CVE-2031-1003",)),
+        ({"upstream": ["UBUNTU-CVE-2031-1003"] * 3, "related": ["CVE-2031-9999"]}, ("CVE-2031-1003",)),
+        ({"upstream": ["USN-1-1", 7, None, {"CVE-2031-1003": 1}]}, ()),
+    ],
+)
+def test_the_vulnerabilities_are_found_wherever_they_are_named(
+    fields: dict[str, t.Any], expected: tuple[str, ...]
+) -> None:
+    assert parsed(notice(**fields)).cves == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2031-03-04T05:06:07Z", (5, 6)),
+        ("2031-03-04T05:06:07.5Z", (5, 6)),
+        ("2031-03-04T05:06:07.123456789+02:00", (3, 6)),
+        ("2031-03-04t05:06:07z", (5, 6)),
+    ],
+)
+def test_times_are_read_in_every_form_of_rfc_3339(text: str, expected: tuple[int, int]) -> None:
+    published = parsed(notice(published=text)).published
+    assert (published.hour, published.minute, published.tzinfo) == (*expected, dt.timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        None,
+        [],
+        "LSN-0101-1",
+        {},
+        {"id": 7},
+        {"id": "USN-1234-1", "affected": []},
+        notice(withdrawn="2031-05-01T00:00:00Z"),
+    ],
+)
+def test_what_is_no_notice_is_passed_over(document: object) -> None:
+    assert notices.parse_notice(document) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"id": "LSN-\x1b[2J"}, "is no number of a notice"),
+        ({"published": None, "modified": None}, "when it was published"),
+        ({"published": "yesterday"}, "when it was published"),
+        ({"published": "0001-01-01T00:00:00+23:59"}, "when it was published"),
+        ({"published": "2031-03-04T05:06:07"}, "when it was published"),
+        ({"affected": {}}, "affected is no list"),
+        ({"upstream": "CVE-2031-1001"}, "upstream is no list"),
+        ({"affected": [{}] * 10_001}, "affected is no list of at most"),
+    ],
+)
+def test_a_notice_that_cannot_be_used_says_why(fields: dict[str, t.Any], message: str) -> None:
+    with pytest.raises(NoticeError, match=message):
+        notices.parse_notice(notice(**fields))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (None, "no package"),
+        ({"package": {"ecosystem": "a b", "name": "linux"}}, "no ecosystem that is a word"),
+        ({**affected(), "ecosystem_specific": None}, "no ecosystem_specific"),
+        (affected(version=None), "is no version of a module"),
+        (affected(version="101.5"), "is no version of a module"),
+        (affected(regex=None), "no pattern"),
+        (affected(regex=r"(a)\1"), "is not understood"),
+    ],
+)
+def test_what_is_wrong_with_one_package_leaves_the_others(entry: t.Any, message: str) -> None:
+    found = parsed(notice("0101-1", entry, affected()))
+    assert len(found.modules) == 1
+    assert message in found.unreadable[0]
+
+
+# --- notices and kernels
+
+
+@pytest.mark.parametrize(
+    ("kernel", "patch", "standing"),
+    [
+        (KERNEL, None, "open"),
+        (KERNEL, "100.9", "open"),
+        (KERNEL, "101.1", "patched"),
+        (KERNEL, "101", "patched"),
+        (KERNEL, "113.2", "patched"),
+        (KERNEL, "9.1", "open"),
+        (KERNEL, "nonsense", "open"),
+        ("4.4.0-168-lowlatency", "101.1", "patched"),
+        ("4.4.0-200.232-generic", None, "in_kernel"),
+        ("4.4.0-201.1-generic", "9.1", "in_kernel"),
+        ("4.4.0-1100.1-aws", "113.1", None),
+        ("4.15.0-200.1-generic", "113.1", None),
+    ],
+)
+def test_a_notice_stands_on_a_kernel_as_its_patch_or_its_version_says(
+    kernel: str, patch: str | None, standing: str | None
+) -> None:
+    assert parsed(notice()).standing(Kernel(kernel), patch) == standing
+
+
+def test_the_release_decides_where_two_have_one_kernel() -> None:
+    both = parsed(
+        notice(
+            "0101-1",
+            affected(fixed="4.4.0-269.303"),
+            affected(fixed="4.4.0-269.303~14.04.1", ecosystem=TRUSTY, package="linux-lts-xenial"),
+        )
+    )
+    trusty = "4.4.0-269.303~14.04.1-generic"
+    assert both.standing(Kernel(trusty), None) == "in_kernel"
+    assert both.standing(Kernel(trusty, "14.04"), None) == "in_kernel"
+    assert both.standing(Kernel(trusty, "16.04"), None) == "open"
+    assert both.standing(Kernel(trusty, "18.04"), None) is None
+    # Of a kernel that may be of either, the worst is said.
+    assert both.standing(Kernel("4.4.0-269.302-generic"), None) == "open"
+    assert parsed(notice("1-1", affected(fixed=None))).standing(Kernel("4.4.0-999.1-generic"), None) == "open"
+
+
+def test_an_hwe_kernel_is_of_the_release_that_its_version_names() -> None:
+    regex = r"lkp_Ubuntu_4_15_0[_|\d]+_aws_(\d+)"
+    hwe = parsed(notice("0113-1", affected(regex, "113", package="linux-aws-hwe", fixed="4.15.0-1181.194~16.04.1")))
+    assert hwe.standing(Kernel("4.15.0-1180.193~16.04.1-aws"), "112.1") == "open"
+    assert hwe.standing(Kernel("4.15.0-1180.193~16.04.1-aws"), "113.1") == "patched"
+    assert hwe.standing(Kernel("4.15.0-1181.194~16.04.1-aws"), None) == "in_kernel"
+
+
+def test_a_patch_closes_the_vulnerabilities_of_every_notice_up_to_it() -> None:
+    published = [
+        parsed(notice("0100-1", affected(version="100"), upstream=["UBUNTU-CVE-2030-5000"])),
+        parsed(notice("0101-1")),
+        parsed(notice("0102-1", affected(version="102"), upstream=["UBUNTU-CVE-2031-2000"])),
+        parsed(notice("0103-1", affected(r"lkp_Ubuntu_4_4_0[_|\d]+_aws_(\d+)", "101"), upstream=["CVE-2031-3000"])),
+    ]
+    assert notices.closed_cves(published, Kernel(KERNEL), "101.2") == [
+        *("CVE-2030-5000", "CVE-2031-1001", "CVE-2031-1002")
+    ]
+    assert notices.closed_cves(published, Kernel(KERNEL), None) == []
+
+
+def test_a_vulnerability_is_settled_when_no_notice_on_it_is_open() -> None:
+    published = [
+        parsed(notice("0100-1", affected(version="100"), upstream=["CVE-2031-1001", "CVE-2031-1002"])),
+        parsed(notice("0101-1", affected(version="101"), upstream=["CVE-2031-1002"])),
+        parsed(notice("0102-1", affected(version="102", fixed="4.4.0-100.1"), upstream=["CVE-2031-1003"])),
+        parsed(notice("0103-1", affected(r"lkp_Ubuntu_5_4_0[_|\d]+_generic_(\d+)", "1"), upstream=["CVE-2031-1004"])),
+    ]
+    kernel = Kernel(KERNEL)
+    assert notices.settled_cves(published, kernel, None) == {"CVE-2031-1003"}
+    assert notices.settled_cves(published, kernel, "100.1") == {"CVE-2031-1001", "CVE-2031-1003"}
+    assert notices.settled_cves(published, kernel, "101.1") == {"CVE-2031-1001", "CVE-2031-1002", "CVE-2031-1003"}
+
+
+@pytest.mark.parametrize(
+    "name", ["", "generic", "4.4.0", "4.4.0-168", "x" * 200, "4.4.0-168.197-generic\n", "4.4.0-1-ä"]
+)
+def test_a_name_that_is_no_kernels_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="is no name of an Ubuntu kernel"):
+        Kernel(name)
+
+
+def test_of_one_notice_the_one_modified_last_counts() -> None:
+    old, new = (
+        parsed(notice(modified=f"2031-0{month}-01T00:00:00Z", upstream=[f"CVE-2031-000{month}"])) for month in (4, 5)
+    )
+    earlier = parsed(notice("0100-1", published="2031-01-01T00:00:00Z"))
+    assert notices.newest_of_each([new, old, earlier]) == [earlier, new]
+    assert notices.newest_of_each([old, new]) == [new]
+
+
+def test_versions_are_in_the_order_of_debian() -> None:
+    ordered = ("4.4.0-9.1", "4.4.0-10.1~14.04.1", "4.4.0-10.1", "4.4.0-10.1+fips1", "4.4.0-10.10", "4.15.0-1.1", "5")
+    for one, two in itertools.combinations(ordered, 2):
+        assert version_key(one) < version_key(two)
+    assert version_key("1.0-1") == version_key("1.00-01")
+    with pytest.raises(ValueError, match="too long"):
+        version_key("9" * 129)
+
+
+# --- patterns
+
+
+@pytest.mark.parametrize(
+    ("pattern", "yes", "no"),
+    [
+        (
+            GENERIC,
+            ["lkp_Ubuntu_4_4_0_168_197_generic_65", "lkp_Ubuntu_4_4_0_1_lowlatency_1"],
+            ["lkp_Ubuntu_4_4_0_1_aws_1"],
+        ),
+        ("^a$", ["a"], ["^a$", "aa"]),
+        ("a|b|", ["a", "b", ""], ["ab"]),
+        ("a*b+c?", ["b", "aabbc"], ["ac"]),
+        ("a+?b", ["ab", "aab"], ["b"]),
+        ("[]a-c-]+", ["]ab-c"], ["d"]),
+        ("[^a]", ["b"], ["a"]),
+        (r"\.\d\D\w\W.", [".1aa-."], ["x1aa-."]),
+        ("(?:ab)+", ["abab"], ["aba"]),
+        ("((a*)*)*", ["", "aaa"], ["b"]),
+        ("", [""], ["a"]),
+    ],
+)
+def test_a_pattern_describes_whole_names(pattern: str, yes: list[str], no: list[str]) -> None:
+    compiled = NamePattern(pattern)
+    assert [name for name in [*yes, *no] if compiled.matches(name)] == yes
+    assert [name for name in [*yes, *no] if re.fullmatch(pattern, name)] == yes
+    assert not compiled.matches("é")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(",
+        ")",
+        "(a",
+        "a)",
+        "*",
+        "a**",
+        "a{2}",
+        "[",
+        "[a",
+        "[z-a]",
+        r"[\d-z]",
+        r"\1",
+        r"\b",
+        "(?=a)",
+        "(?i)a",
+        "a\n",
+        "ä",
+        "a" * 257,
+        "(" * 17 + ")" * 17,
+        "a^b",
+        "$a",
+        "\\",
+    ],
+)
+def test_a_pattern_that_is_not_understood_is_refused(pattern: str) -> None:
+    with pytest.raises(PatternError, match="pattern"):
+        NamePattern(pattern)
+
+
+def test_no_pattern_takes_long() -> None:
+    started = time.process_time()
+    for pattern in ("(a+)+b", "((a*)*)*b", "(a|a)*b", "a*" * 60 + "b", "(?:[a-z]+)*_(?:[a-z]+)*b"):
+        assert not NamePattern(pattern).matches("a" * 128)
+    assert time.process_time() - started < 5
+
+
+_PATTERNS = st.recursive(
+    st.sampled_from(["a", "b", "_", "1", r"\d", r"\w", "[ab]", "[^a]", "[_|\\d]", ".", ""]),
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map("".join),
+        st.tuples(inner, inner).map(lambda parts: f"(?:{parts[0]}|{parts[1]})"),
+        st.tuples(inner, st.sampled_from("*+?")).map(lambda parts: f"({parts[0]}){parts[1]}"),
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(_PATTERNS, st.text("ab1_-", max_size=6))
+def test_a_pattern_means_what_it_means_to_python(pattern: str, name: str) -> None:
+    assert NamePattern(pattern).matches(name) == bool(re.fullmatch(pattern, name))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text("ab1|()[]^$*+?\\-.{}:d", max_size=24), st.text("ab1-", max_size=8))
+def test_a_pattern_of_any_signs_is_refused_or_matched(pattern: str, name: str) -> None:
+    try:
+        NamePattern(pattern).matches(name)
+    except PatternError as error:
+        assert str(error).isprintable()
+
+
+# --- files
+
+
+DOCUMENTS = {
+    "osv/lsn/LSN-0100-1.json": notice("0100-1", published="2031-01-01T00:00:00Z"),
+    "osv/lsn/LSN-101-1.json": notice("0101-1"),
+    "osv/usn/USN-1-1.json": {"id": "USN-1-1", "affected": []},
+}
+EXTRA = {"README.md": b"no JSON", "osv/broken.JSON": b'{"id": "LSN-0102-1"', "osv/deep.json": b'"LSN-' + b"[" * 100_000}
+FILES = {**{name: json.dumps(document).encode() for name, document in DOCUMENTS.items()}, **EXTRA}
+
+
+def in_folder(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (folder / "all" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "all" / name).write_bytes(content)
+    return folder / "all"
+
+
+def in_tar(folder: Path, files: dict[str, bytes], packing: str) -> Path:
+    path = folder / f"all.tar.{packing}"
+    with tarfile.open(path, f"w:{packing}") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def in_zip(folder: Path, files: dict[str, bytes], packing: int = zipfile.ZIP_DEFLATED) -> Path:
+    path = folder / "all.zip"
+    with zipfile.ZipFile(path, "w", packing) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [in_folder, in_zip]
+    + [lambda folder, files, packing=packing: in_tar(folder, files, packing) for packing in ("bz2", "gz", "xz")],
+    ids=["folder", "zip", "bz2", "gz", "xz"],
+)
+def test_notices_are_found_by_their_data_wherever_they_lie(
+    tmp_path: Path, pack: t.Callable[[Path, dict[str, bytes]], Path]
+) -> None:
+    found = notice_files.read_notices(pack(tmp_path, FILES))
+    assert [one.id for one in found.notices] == ["LSN-0100-1", "LSN-0101-1"]
+    assert {(one.name, one.reason[:15]) for one in found.unreadable} == {
+        ("osv/broken.JSON", "this is no JSON"),
+        ("osv/deep.json", "this is no JSON"),
+    }
+
+
+def test_a_file_may_hold_one_notice_or_many(tmp_path: Path) -> None:
+    path = tmp_path / "notices"
+    path.write_text(json.dumps(notice()), encoding="utf-8")
+    assert [one.id for one in notice_files.read_notices(path).notices] == ["LSN-0101-1"]
+    path.write_text(json.dumps([notice(), notice("0102-1", affected(regex="("), affected())]), encoding="utf-8")
+    found = notice_files.read_notices(path)
+    assert [one.id for one in found.notices] == ["LSN-0101-1", "LSN-0102-1"]
+    assert [one.name for one in found.unreadable] == ["notices, LSN-0102-1"]
+
+
+def test_what_is_no_source_of_notices_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        notice_files.read_notices(tmp_path / "missing")
+    whole = in_tar(tmp_path, FILES, "gz").read_bytes()
+    for content in (
+        whole[:-20],
+        whole[:40] + bytes(8) + whole[48:],
+        in_zip(tmp_path, FILES).read_bytes()[:-30],
+        b"PK\3\4",
+    ):
+        (tmp_path / "cut").write_bytes(content)
+        with pytest.raises(NoticeError, match=r"archive|compressed"):
+            notice_files.read_notices(tmp_path / "cut")
+
+
+def test_an_archive_of_links_or_ways_out_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "links.tar.gz", "w:gz") as archive:
+        link = tarfile.TarInfo("LSN-0101-1.json")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    for path in (tmp_path / "links.tar.gz", in_tar(tmp_path, {"../x.json": b"{}"}, "gz")):
+        with pytest.raises(NoticeError, match=r"no regular file|no plain path"):
+            notice_files.read_notices(path)
+
+
+def test_a_zip_that_would_fill_the_memory_is_refused_unread(tmp_path: Path) -> None:
+    path = in_zip(tmp_path, FILES)
+    data = bytearray(path.read_bytes())
+    end = data.rfind(b"PK\5\6")
+    data[end + 12 : end + 16] = (1 << 30).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(NoticeError, match="a directory of 1024 MiB"):
+        notice_files.read_notices(path)
+    with pytest.raises(NoticeError, match="not common"):
+        notice_files.read_notices(in_zip(tmp_path, FILES, zipfile.ZIP_LZMA))
+
+
+def test_a_document_that_unpacks_to_very_much_is_left_out(tmp_path: Path) -> None:
+    huge = b" " * (notice_files.DOCUMENT_LIMIT + 1)
+    for path in (in_zip(tmp_path, {**FILES, "huge.json": huge}), in_tar(tmp_path, {**FILES, "huge.json": huge}, "gz")):
+        assert len(notice_files.read_notices(path).notices) == 2
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_no_archive_of_notices_crashes_the_reader(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    path = data.draw(st.sampled_from([in_zip(folder, FILES), in_tar(folder, FILES, "gz")]))
+    content = bytearray(path.read_bytes())
+    for _change in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(content)))
+        content[at : at + 4] = data.draw(st.binary(max_size=4))
+    path.write_bytes(content)
+    try:
+        found = notice_files.read_notices(path)
+    except NoticeError as error:
+        assert str(error)
+    else:
+        assert {one.id for one in found.notices} <= {"LSN-0100-1", "LSN-0101-1"}
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data())
+def test_no_document_crashes_the_parser(data: st.DataObject) -> None:
+    document: t.Any = notice("0101-1", affected(), affected(ecosystem=TRUSTY))
+    for _change in range(data.draw(st.integers(1, 3))):
+        place = document
+        while True:
+            keys = sorted(place) if isinstance(place, dict) else list(range(len(place)))
+            if not keys:
+                break
+            key = data.draw(st.sampled_from(keys))
+            if isinstance(place[key], (dict, list)) and place[key] and data.draw(st.booleans()):
+                place = place[key]
+                continue
+            place[key] = data.draw(_JSON)
+            break
+    try:
+        found = notices.parse_notice(document)
+    except NoticeError as error:
+        assert str(error).isprintable()
+        return
+    if found is not None:
+        found.standing(Kernel(KERNEL), "101.1")
