@@ -15,6 +15,7 @@ import itertools
 import typing as t
 from pathlib import Path
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils import _io
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rules import (
     SEVERITIES,
     MissingLibraryError,
@@ -35,7 +36,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities import notice_fixes
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notices import Notice
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _atomic_file, _table_output
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _table_output
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
 
 _FILE_STEM = "fleet"
@@ -169,10 +170,10 @@ class ActionModule(LivepatchAction):
     def _write_one(self, report: Report, name: str, path: Path) -> bool:
         layout = FORMATS[name]
         try:
-            if _atomic_file.holds(path, layout.render(report), besides=layout.time_chunk):
+            if _io.holds(path, layout.render(report), besides=layout.time_chunk):
                 return False
             if not self.check_mode:
-                _atomic_file.write_atomically(path, layout.render(report))
+                _io.write_atomically(path, layout.render(report))
         except OSError as error:
             raise ActionError(
                 f"Cannot write the report to {path}: {error.strerror or error}. Give the user who runs Ansible "

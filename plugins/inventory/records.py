@@ -86,15 +86,14 @@ from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import (
     Attempt,
     Document,
-    HostLine,
     Problem,
     Recorded,
-    assemble,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import HostLine, assemble
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 
 _FILE_ENDINGS = ("livepatch.yml", "livepatch.yaml")

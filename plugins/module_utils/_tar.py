@@ -17,8 +17,6 @@ import lzma
 import typing as t
 import zlib
 
-from ._verify.verdict import PatchFileError
-
 UNPACKED_LIMIT = 128 << 20
 """Bytes of all that an archive unpacks to. The largest modules of a kernel have some 20 MB."""
 
@@ -38,6 +36,15 @@ _NAME_LIMIT = 4096
 _FILE, _FOLDER, _LONG_NAME, _PAX, _PAX_GLOBAL = b"0", b"5", b"L", b"x", b"g"
 _PAX_HARMLESS = {b"atime", b"comment", b"ctime", b"gid", b"gname", b"mtime", b"uid", b"uname"}
 _PAX_HARMLESS_PREFIXES = (b"SCHILY.xattr.", b"LIBARCHIVE.")
+
+
+class TarError(Exception):
+    """The archive cannot be read. `kind` says whether it ends too early, `reason` explains it in a sentence."""
+
+    def __init__(self, kind: t.Literal["truncated", "malformed"], reason: str) -> None:
+        super().__init__(reason)
+        self.kind: t.Literal["truncated", "malformed"] = kind
+        self.reason = reason
 
 
 class _Decompressor(t.Protocol):
@@ -100,7 +107,7 @@ def is_compressed(data: bytes) -> bool:
 
 
 class TarStream:
-    """Reads a compressed archive. Every method raises `PatchFileError`, with ``truncated`` or ``malformed``."""
+    """Reads a compressed archive. Every method raises `TarError`, with ``truncated`` or ``malformed``."""
 
     def __init__(self, source: t.BinaryIO, *, entries: int = _ENTRY_LIMIT, unpacked: int = UNPACKED_LIMIT) -> None:
         """`source` must begin with what `is_compressed` takes. It may hold so many entries and bytes."""
@@ -132,7 +139,7 @@ class TarStream:
             elif kind in (_PAX, _PAX_GLOBAL):
                 records = _pax_records(self._header_text(own_size))
                 if kind == _PAX_GLOBAL and records:
-                    raise PatchFileError("malformed", "the archive names or measures several files at once")
+                    raise TarError("malformed", "the archive names or measures several files at once")
                 name = _as_name(records[b"path"]) if b"path" in records else name
                 size = _as_size(records[b"size"], 10) if b"size" in records else size
             else:
@@ -142,7 +149,7 @@ class TarStream:
                     yield entry_name, entry_size
                     self.skip(_padding(entry_size))
                 name = size = None
-        raise PatchFileError("malformed", f"the archive holds more than {self._entries} entries")
+        raise TarError("malformed", f"the archive holds more than {self._entries} entries")
 
     def read(self, size: int) -> bytes:
         """Exactly this many bytes."""
@@ -151,7 +158,7 @@ class TarStream:
             if not self._chunk:
                 self._chunk = memoryview(self._unpack())
             if not self._chunk:
-                raise PatchFileError("truncated", "the archive ends too early")
+                raise TarError("truncated", "the archive ends too early")
             pieces.append(self._chunk[:size])
             self._chunk = self._chunk[size:]
             size -= len(pieces[-1])
@@ -164,7 +171,7 @@ class TarStream:
 
     def _header_text(self, size: int) -> bytes:
         if size > _HEADER_TEXT_LIMIT:
-            raise PatchFileError("malformed", f"the archive has a header of {size} bytes")
+            raise TarError("malformed", f"the archive has a header of {size} bytes")
         text = self.read(size)
         self.skip(_padding(size))
         return text
@@ -174,7 +181,7 @@ class TarStream:
         rest = self._chunk.tobytes()
         while True:
             if rest.count(0) != len(rest):
-                raise PatchFileError("malformed", "the archive goes on behind its end")
+                raise TarError("malformed", "the archive goes on behind its end")
             rest = self._unpack()
             if not rest:
                 return
@@ -188,19 +195,19 @@ class TarStream:
                     return b""
                 self._streams += 1
                 if self._streams > _STREAM_LIMIT:
-                    raise PatchFileError("malformed", f"the archive is packed in more than {_STREAM_LIMIT} streams")
+                    raise TarError("malformed", f"the archive is packed in more than {_STREAM_LIMIT} streams")
                 self._decompressor = self._new()
             else:
                 packed = self._source.read(_CHUNK) if self._decompressor.needs_input else b""
                 if not packed and self._decompressor.needs_input:
-                    raise PatchFileError("truncated", "the compressed data ends too early")
+                    raise TarError("truncated", "the compressed data ends too early")
             try:
                 unpacked = self._decompressor.decompress(packed, _CHUNK)
             except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-                raise PatchFileError("malformed", f"the compressed data is damaged: {error}") from error
+                raise TarError("malformed", f"the compressed data is damaged: {error}") from error
             self._unpacked += len(unpacked)
             if self._unpacked > self._most:
-                raise PatchFileError("malformed", f"the archive unpacks to more than {self._most >> 20} MiB")
+                raise TarError("malformed", f"the archive unpacks to more than {self._most >> 20} MiB")
             if unpacked:
                 return unpacked
 
@@ -209,7 +216,7 @@ def _parse_header(header: bytes) -> tuple[bytes, str, int]:
     """Kind, name and size of an entry."""
     checksum = sum(header) - sum(header[148:156]) + 8 * ord(" ")
     if _as_size(header[148:156], 8) != checksum:
-        raise PatchFileError("malformed", "a header of the archive does not match its checksum")
+        raise TarError("malformed", "a header of the archive does not match its checksum")
     name = header[:100].partition(b"\0")[0]
     prefix = header[345:500].partition(b"\0")[0] if header[257:263] == b"ustar\0" else b""
     kind = _FILE if header[156:157] == b"\0" else header[156:157]
@@ -226,11 +233,11 @@ def _pax_records(text: bytes) -> dict[bytes, bytes]:
         record = text[space + 1 : position + length]
         key, equals, value = record.partition(b"=")
         if position + length > len(text) or not equals or not value.endswith(b"\n"):
-            raise PatchFileError("malformed", "the archive has a pax header that cannot be read")
+            raise TarError("malformed", "the archive has a pax header that cannot be read")
         if key in (b"path", b"size"):
             records[key] = value[:-1]
         elif key not in _PAX_HARMLESS and not key.startswith(_PAX_HARMLESS_PREFIXES):
-            raise PatchFileError("malformed", f"the archive has a pax header {_as_name(key[:64])!r}, which is refused")
+            raise TarError("malformed", f"the archive has a pax header {_as_name(key[:64])!r}, which is refused")
         position += length
     return records
 
@@ -239,7 +246,7 @@ def _as_size(digits: bytes, base: int) -> int:
     """A number in octal or decimal digits, with the spaces and zero bytes that surround it in a header."""
     digits = digits.strip(b" \0")
     if len(digits) > 20 or not digits.isdigit() or (base == 8 and not set(digits) <= set(b"01234567")):
-        raise PatchFileError("malformed", "the archive has a header with a number that is none")
+        raise TarError("malformed", "the archive has a header with a number that is none")
     return int(digits, base)
 
 
@@ -252,15 +259,15 @@ def _as_name(name: bytes) -> str:
     try:
         return name.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise PatchFileError("malformed", "the archive holds a name that is no UTF-8") from error
+        raise TarError("malformed", "the archive holds a name that is no UTF-8") from error
 
 
 def _check_entry(kind: bytes, name: str, size: int) -> None:
     if kind not in (_FILE, _FOLDER) or (kind == _FOLDER and size):
-        raise PatchFileError("malformed", f"the archive holds {name[:80]!r}, which is no regular file and no folder")
+        raise TarError("malformed", f"the archive holds {name[:80]!r}, which is no regular file and no folder")
     if size > UNPACKED_LIMIT:
-        raise PatchFileError("malformed", f"the archive holds {name[:80]!r} with {size} bytes, which is too large")
+        raise TarError("malformed", f"the archive holds {name[:80]!r} with {size} bytes, which is too large")
     parts = (name[:-1] if kind == _FOLDER and name.endswith("/") else name).split("/")
     strange = len(name) > _NAME_LIMIT or not name.isprintable() or "\\" in name
     if strange or ".." in parts or "" in parts:
-        raise PatchFileError("malformed", f"the archive holds {name[:80]!r}, which is no plain path below it")
+        raise TarError("malformed", f"the archive holds {name[:80]!r}, which is no plain path below it")

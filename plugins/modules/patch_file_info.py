@@ -161,7 +161,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import patch_file, trust, trust_files
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import patch_file, trust
 
 ARGUMENT_SPEC = {
     "path": {"type": "path", "required": True},
@@ -174,9 +174,9 @@ ARGUMENT_SPEC = {
 
 def examine(options: dict[str, t.Any]) -> dict[str, t.Any]:
     """What the module returns of the file. Raises `OSError` and `TrustError`."""
-    anchors = trust_files.read_anchors(options["trusted_certificates"], options["trusted_spki_sha256"])
+    anchors = trust.read_anchors(options["trusted_certificates"], options["trusted_spki_sha256"])
     path = options["path"]
-    data = trust_files.read_named(path, patch_file.FILE_LIMIT)
+    data = trust.read_named(path, patch_file.FILE_LIMIT)
     patch = patch_file.examine(
         data, Path(path).name, anchors, now=dt.datetime.now(dt.timezone.utc), kernel=options["kernel"]
     )

@@ -262,7 +262,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.sync i
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Web, WebOptions
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import ServerError
-from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust, trust_files
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
 
 _MOST_PARALLEL = 32
 _NAMED_IN_FAILURE = 5
@@ -330,7 +330,7 @@ def make_task(options: dict[str, t.Any]) -> MirrorTask:
         folder=folder,
         quarantine=Path(options["quarantine_dir"] or folder / ".quarantine").absolute(),
         source=make_source(options["server"], options["list"], options["folder"], web),
-        anchors=trust_files.read_anchors(options["trusted_certificates"], options["trusted_spki_sha256"]),
+        anchors=trust.read_anchors(options["trusted_certificates"], options["trusted_spki_sha256"]),
         selection=Selection(**selected),
         retention=Retention(options["keep_versions"], options["keep_days"]),
         allow_downgrade=options["allow_downgrade"],

@@ -13,12 +13,12 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eli
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import (
     Policy,
     PolicyError,
+    parse_policy,
     policy_from_mapping,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, read_facts
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._kernel_support import service_word
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._policy_file import parse_policy
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import HostShellError, run_script
 
 PROBE_ARGUMENTS: dict[str, dict[str, t.Any]] = {

@@ -20,7 +20,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.listing import Selection  # noqa: E402  (path above)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.plan import Retention  # noqa: E402  (path above)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server import download  # noqa: E402  (path above)
-from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust_files  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust  # noqa: E402  (path above)
 from tests.lab import signing  # noqa: E402  (path above)
 from tests.lab.fleet import Fleet  # noqa: E402  (path above)
 
@@ -85,7 +85,7 @@ def bring(folder: Path) -> int:
             folder=folder / "mirror",
             quarantine=folder / "mirror" / ".quarantine",
             source=source.make_source(said["server"], str(folder / "list.json"), None, client),
-            anchors=trust_files.read_anchors([str(folder / "vendor.pem")], []),
+            anchors=trust.read_anchors([str(folder / "vendor.pem")], []),
             selection=Selection(),
             retention=Retention(),
             allow_downgrade=False,

@@ -14,7 +14,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rec
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import Fix
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
-from tests.unit.facts import a_client, a_host, a_kernel, a_patch, shipped, without_client
+from tests.samples.facts import a_client, a_host, a_kernel, a_patch, shipped, without_client
 
 MACHINE_ID = str(a_host().machine_id_sha256)
 FIXES = tuple(Fix(f"CVE-2024-{number}", patched=True) for number in range(50000, 50014))

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
-from tests.unit.records import make_record
-from tests.unit.reports import HOSTILE, hostile_record
+from tests.samples.records import make_record
+from tests.samples.reports import HOSTILE, hostile_record
 
 from .conftest import Ansible, Run
 

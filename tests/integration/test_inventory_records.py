@@ -14,8 +14,8 @@ import yaml
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from tests.lab.fleet import Fleet
-from tests.unit.records import COLLECTED_AT, make_record
-from tests.unit.reports import HOSTILE
+from tests.samples.records import COLLECTED_AT, make_record
+from tests.samples.reports import HOSTILE
 
 from .conftest import Ansible, Run
 

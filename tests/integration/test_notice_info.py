@@ -17,8 +17,8 @@ import yaml
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from tests.integration.conftest import Ansible
 from tests.lab import Fleet
-from tests.unit.notices import affected, notice
-from tests.unit.records import make_record
+from tests.samples.notices import affected, notice
+from tests.samples.records import make_record
 
 MODULE = "kernelops.livepatch.notice_info"
 KERNEL = "4.4.0-168.197-generic"

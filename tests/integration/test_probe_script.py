@@ -21,7 +21,7 @@ from collections.abc import Iterator
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import Reach, read_facts
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.module_report import ModuleFile
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import ModuleFile
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
 from tests.lab import module_files, signing

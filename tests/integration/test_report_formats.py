@@ -18,14 +18,14 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils import _io
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import registry
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import assemble
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _atomic_file
 from tests.lab.fleet import Fleet
-from tests.unit.records import make_record
-from tests.unit.reports import HOSTILE, hostile_record
+from tests.samples.records import make_record
+from tests.samples.reports import HOSTILE, hostile_record
 
 from .conftest import Ansible, Run
 
@@ -115,9 +115,7 @@ def test_a_large_fleet_is_read_and_written_by_two_processes_as_by_one(controller
     report = assemble(folder_store.load([controller.records]), None, generated_at, Spool())
     assert len(report.lines) == 2205
     for layout in registry.FORMATS.values():
-        assert _atomic_file.holds(
-            controller.folder / "livepatch-report" / f"fleet{layout.suffix}", layout.render(report)
-        )
+        assert _io.holds(controller.folder / "livepatch-report" / f"fleet{layout.suffix}", layout.render(report))
     (controller.folder / "livepatch-report" / "fleet.csv").unlink()
     (controller.folder / "livepatch-report" / "fleet.csv").mkdir()
     outcome = controller.playbook(**options)

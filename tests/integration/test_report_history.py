@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store, history_db
-from tests.unit.notices import notice
-from tests.unit.records import make_record
+from tests.samples.notices import notice
+from tests.samples.records import make_record
 
 from .conftest import Ansible, Run
 

@@ -22,11 +22,12 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt, Problem
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.html import render
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Problem, Report
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
-from tests.unit.records import make_record
-from tests.unit.reports import HOSTILE, a_history, a_judged_report, a_report, hostile_record, recorded
+from tests.samples.records import make_record
+from tests.samples.reports import HOSTILE, a_history, a_judged_report, a_report, hostile_record, recorded
 
 from .conftest import Ansible
 

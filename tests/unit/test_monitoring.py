@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import prometheus
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt
-from tests.unit.records import make_record
-from tests.unit.reports import a_judged_report, recorded
+from tests.samples.records import make_record
+from tests.samples.reports import a_judged_report, recorded
 
 MONITORING = Path(__file__).resolve().parents[2] / "docs" / "monitoring"
 ALERTS = MONITORING / "alerts.yml"

@@ -17,7 +17,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._record import
     RecordError,
     validate,
 )
-from tests.unit.records import make_record
+from tests.samples.records import make_record
 
 Steps = tuple[str | int, ...]
 

@@ -15,8 +15,14 @@ import datetime as dt
 import hashlib
 import typing as t
 
-from .._host.loaded_patches import LIVE_PATCH_KEY_ID, SECOND_LIVE_PATCH_KEY_ID, CarriedKey, SysfsPatch, build_id
-from .._host.module_report import ModuleFile
+from .._host.loaded_patches import (
+    LIVE_PATCH_KEY_ID,
+    SECOND_LIVE_PATCH_KEY_ID,
+    CarriedKey,
+    ModuleFile,
+    SysfsPatch,
+    build_id,
+)
 from .._record import KernelPatch, Verification, VerificationLevel
 from .._verify import patch_file, signature, trust
 from .._verify.verdict import PatchFileError, Verdict

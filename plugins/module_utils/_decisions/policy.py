@@ -9,7 +9,7 @@ import dataclasses
 import datetime
 import re
 
-from .._config_file import Place, mapping, text
+from .._config_file import Place, YamlError, mapping, read_yaml, text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,3 +110,15 @@ def _number(value: object, place: Place) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return int(value)
     raise place.error(f"expected a whole number, found {value!r:.80}")
+
+
+def parse_policy(text: str, source: str) -> Policy:
+    """Read a policy from YAML text; `source` is its name in messages.
+
+    Raises `PolicyError`.
+    """
+    try:
+        document, lines = read_yaml(text, source)
+    except YamlError as error:
+        raise PolicyError(str(error)) from error
+    return policy_from_mapping(document, source, lines)

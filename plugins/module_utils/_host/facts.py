@@ -12,7 +12,7 @@ import re
 import shlex
 import typing as t
 
-from . import client_status, kernel, loaded_patches, module_report
+from . import client_status, kernel, loaded_patches
 from .sections import Section, Sections
 
 Access = t.Literal["ok", "denied", "absent", "unknown"]
@@ -169,7 +169,7 @@ def read_facts(sections: Sections) -> HostFacts:
         patches=_patches(sections, files),
         reach=_reach(sections),
         complete=sections.complete,
-        certificate=module_report.decode_file(sections.output("certificate") or ""),
+        certificate=loaded_patches.decode_file(sections.output("certificate") or ""),
     )
 
 
@@ -409,7 +409,7 @@ def _patches(sections: Sections, files: _Files) -> tuple[loaded_patches.SysfsPat
     if files.access(_LIVEPATCH) not in ("ok", "absent"):
         return None
     reports = {
-        name.removeprefix("module "): module_report.parse_report(section.output, _file(sections, name))
+        name.removeprefix("module "): loaded_patches.parse_report(section.output, _file(sections, name))
         for name, section in sections.items()
         if name.startswith("module ") and section.status == "ok" and not section.cut
     }

@@ -15,10 +15,9 @@ import typing as t
 from pathlib import Path
 from urllib.parse import quote
 
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._atomic_file import TEMPORARY_PREFIX, write_atomically
-
+from .._io import TEMPORARY_PREFIX, write_atomically
 from .._record import Reason, Record
-from .._report.report import ATTEMPT_SCHEMA, Document, Problem
+from .document import ATTEMPT_SCHEMA, Document, Problem
 from .reader import NOTE_SUFFIX, RECORD_SUFFIX, RecordReader, why
 from .spool import sections_of
 

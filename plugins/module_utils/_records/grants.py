@@ -17,12 +17,11 @@ import os
 import typing as t
 from pathlib import Path
 
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._atomic_file import write_atomically
-
 from .._decisions.seats import KnownHost, known_from_record
+from .._io import write_atomically
 from .._record import Reason
-from .._report.report import Attempt, Document, Problem
 from . import folder_store
+from .document import Attempt, Document, Problem
 from .spool import as_line
 
 _FILE = "seats.granted"  # not .json: that is for records

@@ -18,7 +18,7 @@ import sqlite3
 import typing as t
 from pathlib import Path
 
-from .._report.history import Kind, Sighting, Span, placed
+from .spans import Kind, Sighting, Span, placed
 
 _PATIENCE = 120.0  # seconds that a writer waits for another one
 _APPLICATION = 0x6C705F68  # "lp_h", in the header of the file

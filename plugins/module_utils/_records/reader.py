@@ -12,7 +12,7 @@ import typing as t
 from urllib.parse import unquote
 
 from .._record import NewerSchemaError, Record, RecordError, is_section, validate
-from .._report.report import ATTEMPT_SCHEMA, Attempt, Document, Problem, Recorded
+from .document import ATTEMPT_SCHEMA, Attempt, Document, Problem, Recorded
 from .spool import sections_of
 
 RECORD_SUFFIX = ".json"

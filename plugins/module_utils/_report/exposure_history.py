@@ -9,7 +9,7 @@ import datetime
 import functools
 from pathlib import Path
 
-from .._records import history_db
+from .._records import history_db, spans
 from .._vulnerabilities.notices import Kernel, Notice
 from . import history as _history
 from .report import Report
@@ -40,7 +40,7 @@ def told(path: Path, notices: c.Sequence[Notice] | None, now: datetime.datetime)
     return _history.tell(spans, _moment(now), published, standing)
 
 
-def _standing(notices: c.Sequence[Notice], kind: _history.Kind) -> _history.Standing:
+def _standing(notices: c.Sequence[Notice], kind: spans.Kind) -> _history.Standing:
     try:
         kernel = Kernel(kind.kernel or "", kind.release)
     except ValueError:

@@ -17,6 +17,7 @@ import math
 import typing as t
 
 from .._record import STATES, State
+from .._records.spans import Kind, Span
 
 _DAY = 24 * 3600 * 1_000_000
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -24,32 +25,6 @@ _MICROSECOND = datetime.timedelta(microseconds=1)
 _SHARE = 0.95
 _MOST_DAYS = 400
 _REMEMBERED = 4096  # courses
-
-
-class Kind(t.NamedTuple):
-    """What a host was at a sighting, as far as a history wants to know. `unpatched`: what its client says is open."""
-
-    state: State
-    kernel: str | None = None
-    release: str | None = None
-    patch: str | None = None
-    unpatched: tuple[str, ...] = ()
-
-
-class Sighting(t.NamedTuple):
-    """A host was this at that time. It is known by its host and its time."""
-
-    host: str
-    at: int
-    kind: Kind
-
-
-class Span(t.NamedTuple):
-    """A host was the same at all sightings from the one at `begin` to the one at `end`."""
-
-    begin: int
-    end: int
-    kind: Kind
 
 
 class Notice(t.NamedTuple):
@@ -155,32 +130,6 @@ class History:
     def as_dict(self) -> dict[str, t.Any]:
         """All but the exposures of each host, as plain data."""
         return {**self.summary(), "days": [day._asdict() for day in self.days], "cves": self.cves()}
-
-
-def placed(spans: c.Sequence[Span], at: int, kind: Kind) -> list[Span]:
-    """The spans of a host, in order, with a sighting more, whenever it was. One that is known changes nothing."""
-    before = [span for span in spans if span.end < at]
-    within = [span for span in spans if span.begin <= at <= span.end]
-    after = [span for span in spans if span.begin > at]
-    if within:
-        [span] = within
-        if span.kind == kind or at in (span.begin, span.end):
-            return list(spans)
-        # Only what is known of the span is kept: its two ends.
-        within = [Span(span.begin, span.begin, span.kind), Span(at, at, kind), Span(span.end, span.end, span.kind)]
-    elif before and before[-1].kind == kind:
-        before[-1] = before[-1]._replace(end=at)
-    elif after and after[0].kind == kind:
-        after[0] = after[0]._replace(begin=at)
-    else:
-        within = [Span(at, at, kind)]
-    joined: list[Span] = []
-    for span in (*before, *within, *after):
-        if joined and joined[-1].kind == span.kind:
-            joined[-1] = joined[-1]._replace(end=span.end)
-        else:
-            joined.append(span)
-    return joined
 
 
 def tell(

@@ -16,48 +16,17 @@ import re
 import typing as t
 
 from .._record import STATES, Containers, Fix, Reason, Record, State
+from .._records.document import ATTEMPT_SCHEMA, Attempt, Document, Problem, Recorded
+from .._records.spans import Kind, Sighting
 from .._records.spool import Place, Spool, Writer
 from .._text import visible
-from .history import History, Kind, Sighting, microseconds
-
-ATTEMPT_SCHEMA = "kernelops.livepatch/attempt/1"
+from .history import History, microseconds
 
 URGENCY: tuple[State, ...] = (*(state for state in STATES if state != "protected"), "protected")
 """The states in the order in which they are shown: what needs a person first, what is well last."""
 
 _RANK = {state: rank for rank, state in enumerate(URGENCY)}
 
-
-class Recorded(t.NamedTuple):
-    """A record, and its sections as `spool.sections_of` writes them."""
-
-    record: Record
-    sections: tuple[bytes, ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Attempt:
-    """A host gave no answer at `attempted_at` (RFC 3339, UTC)."""
-
-    host: str
-    attempted_at: str
-    reasons: list[Reason]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Problem:
-    """Something in the folders that could not be used. `host` is the host that it would have told of, if known."""
-
-    id: str
-    path: str
-    message: str
-    host: str | None = None
-
-    def as_dict(self) -> dict[str, str | None]:
-        return dataclasses.asdict(self)
-
-
-Document: t.TypeAlias = "Recorded | Attempt | Problem"
 
 Severity = t.Literal["error", "warning", "info"]
 Finding: t.TypeAlias = "tuple[str, str]"

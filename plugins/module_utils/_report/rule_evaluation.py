@@ -9,8 +9,7 @@ import datetime
 import typing as t
 from pathlib import Path
 
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._yaml_with_lines import YamlError, read_yaml
-
+from .._config_file import YamlError, read_yaml
 from .._decisions.rules import (
     FleetFacts,
     Rule,

@@ -8,7 +8,7 @@ import dataclasses
 import io
 import re
 
-from .._tar import TarStream
+from .._tar import TarError, TarStream
 from .module import ELF_MAGIC
 from .verdict import PatchFileError
 
@@ -41,7 +41,13 @@ def unpack_module(data: bytes) -> bytes:
     ``truncated`` for an archive that ends too early, ``malformed`` for one that is damaged, holds anything but files
     and folders below it, is larger than it may be, or has no module or several.
     """
-    stream = TarStream(io.BytesIO(data))
+    try:
+        return _only_module(TarStream(io.BytesIO(data)))
+    except TarError as error:
+        raise PatchFileError(error.kind, error.reason) from error
+
+
+def _only_module(stream: TarStream) -> bytes:
     module: bytes | None = None
     for name, size in stream.entries():
         head = stream.read(min(size, len(ELF_MAGIC)))

@@ -17,6 +17,7 @@ import hashlib
 import re
 import typing as t
 
+from .._io import read_bounded
 from . import canonical_key
 from .der import BIT_STRING, INTEGER, SEQUENCE, Der, DerError, context
 
@@ -235,3 +236,26 @@ def _not_after(certificate: x509.Certificate) -> dt.datetime:
     # cryptography before 42 knows only the form without a time zone, which is UTC and deprecated since.
     aware: dt.datetime | None = getattr(certificate, "not_valid_after_utc", None)
     return aware or certificate.not_valid_after.replace(tzinfo=dt.timezone.utc)
+
+
+def read_anchors(paths: c.Iterable[str], pins: c.Collection[str] | None) -> TrustAnchors:
+    """The trust that is asked for (see `operator_anchors`).
+
+    Raises `TrustError` and, for a file that cannot be read, `OSError`; both name the file.
+    """
+    certificates = []
+    for path in paths:
+        data = read_named(path, CERTIFICATE_FILE_LIMIT)
+        try:
+            certificates += read_certificates(data)
+        except TrustError as error:
+            raise TrustError(f"{path}: {error}") from error
+    return operator_anchors(certificates, pins)
+
+
+def read_named(path: str, limit: int) -> bytes:
+    """Read a file, or raise `OSError` with the path in its message."""
+    try:
+        return read_bounded(path, limit)
+    except OSError as error:
+        raise OSError(f"{path} cannot be read: {error.strerror}") from error

@@ -19,8 +19,7 @@ import zlib
 from pathlib import Path
 
 from .._io import open_regular, read_bounded
-from .._tar import TarStream, is_compressed
-from .._verify.verdict import PatchFileError
+from .._tar import TarError, TarStream, is_compressed
 from .notices import Notice, NoticeError, newest_of_each, parse_notice
 
 DOCUMENT_LIMIT = 16 << 20
@@ -118,7 +117,7 @@ def _in_tar(file: t.BinaryIO) -> c.Iterator[tuple[str, bytes]]:
                 yield name, stream.read(size)
             else:
                 stream.skip(size)
-    except PatchFileError as error:
+    except TarError as error:
         raise NoticeError(str(error)) from error
 
 

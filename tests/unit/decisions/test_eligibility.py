@@ -19,7 +19,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_s
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, Reach, Snapd
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import CarriedKey
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Check
-from tests.unit.facts import NOW, a_client, a_host, a_kernel, shipped, without_client
+from tests.samples.facts import NOW, a_client, a_host, a_kernel, shipped, without_client
 
 LAUNCH = shipped("launch")
 CURRENT = shipped("current")

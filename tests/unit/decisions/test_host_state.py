@@ -18,7 +18,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_s
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, Reach, Snapd
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Collector, Record, validate
-from tests.unit.facts import MODULE, NOW, a_client, a_host, a_kernel, a_patch, shipped, without_client
+from tests.samples.facts import MODULE, NOW, a_client, a_host, a_kernel, a_patch, shipped, without_client
 
 LAUNCH = shipped("launch")
 DAY = datetime.timedelta(days=1)

@@ -19,11 +19,9 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.pat
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import (
+    CONTENT_LIMIT,
     SECOND_LIVE_PATCH_KEY_ID,
     CarriedKey,
-)
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.module_report import (
-    CONTENT_LIMIT,
     ModuleFile,
     decode_file,
     parse_report,
@@ -31,7 +29,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.module_r
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
 from tests.lab import signing
-from tests.unit.facts import KEY, MODULE, NOW, a_host, a_patch, shipped
+from tests.samples.facts import KEY, MODULE, NOW, a_host, a_patch, shipped
 
 BUILD_ID = "ab" * 20
 SIGNER = signing.make_signer("Vendor")

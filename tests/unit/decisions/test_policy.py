@@ -10,10 +10,10 @@ import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import (
     PolicyError,
+    parse_policy,
     policy_from_mapping,
 )
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._policy_file import parse_policy
-from tests.unit.facts import shipped
+from tests.samples.facts import shipped
 
 OWN = """\
 name: ours

@@ -20,11 +20,12 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rul
     rules_from_list,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, assemble
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import assemble
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_evaluation import Judgement, load_rules
-from tests.unit.records import make_record
-from tests.unit.reports import recorded
+from tests.samples.records import make_record
+from tests.samples.reports import recorded
 
 # The records of the tests are collected on 2026-01-10 at 06:00, their clients checked at 05:31.
 NOW = datetime.datetime(2026, 1, 10, 8, 0, tzinfo=datetime.timezone.utc)

@@ -17,7 +17,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.sea
     plan_seats,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Reason
-from tests.unit.records import make_record
+from tests.samples.records import make_record
 
 LOST = Reason(id="unreachable", message="it gave no answer", remedy="start it")
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import (
     LIVE_PATCH_KEY_ID,
     CarriedKey,
+    ModuleReport,
     SysfsPatch,
     carried_keys,
     carries_key,
     parse_patches,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.module_report import ModuleReport
 
 MODULE = "lkp_Ubuntu_4_4_0_47_68_generic_15"
 BUILD_ID = "5d" * 20

@@ -14,21 +14,21 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import holds, write_atomically
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import reader
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import (
+    Attempt,
+    Document,
+    Problem,
+    Recorded,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import (
     RecordStoreError,
     load,
     note_unreachable,
     store,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
-    Attempt,
-    Document,
-    Problem,
-    Recorded,
-)
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._atomic_file import holds, write_atomically
-from tests.unit.records import COLLECTED_AT, make_record
+from tests.samples.records import COLLECTED_AT, make_record
 
 AWKWARD_HOSTS = [
     "web1",

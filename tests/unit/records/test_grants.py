@@ -22,7 +22,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.grant
     locked,
     read_seat_book,
 )
-from tests.unit.records import make_record
+from tests.samples.records import make_record
 
 EARLY, NOON, LATE = "2026-01-10T06:00:00Z", "2026-01-10T12:00:00.5Z", "2026-01-10T18:00:00Z"
 REASON: t.Any = {"id": "connection_failed", "message": "no route to it", "remedy": None}

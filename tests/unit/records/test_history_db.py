@@ -21,7 +21,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.histo
     remember,
     spans,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import Kind, Sighting, Span
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Sighting, Span
 
 WELL = Kind("protected", "4.4.0-168.197-generic", "16.04", "65.1")
 OPEN = Kind("upgrade_required", "4.4.0-168.197-generic", "16.04", None, ("CVE-2019-1", "CVE-2019-2"))

@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import tell
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
-from tests.unit.records import make_record
-from tests.unit.reports import a_history, a_report, recorded
+from tests.samples.records import make_record
+from tests.samples.reports import a_history, a_report, recorded
 
 PLAIN = a_report(recorded(make_record("web1")), recorded(make_record("web2")))
 TOLD = dataclasses.replace(PLAIN, history=a_history())

@@ -11,23 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Span, placed
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import history as history_module
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import (
     Exposure,
     History,
-    Kind,
     Notice,
-    Span,
     Standing,
     TimeToPatch,
     microseconds,
-    placed,
     tell,
     timestamp,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt
-from tests.unit.records import make_record
-from tests.unit.reports import a_report, recorded
+from tests.samples.records import make_record
+from tests.samples.reports import a_report, recorded
 
 WELL, OLD, GONE = Kind("protected", patch="2.1"), Kind("protected", patch="1.1"), Kind("unreachable")
 HOUR = 3600 * 1_000_000

@@ -17,8 +17,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.progre
     time_left,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import width
-from tests.unit.records import make_record
-from tests.unit.reports import HOSTILE
+from tests.samples.records import make_record
+from tests.samples.reports import HOSTILE
 
 TASK = "task-1"
 WIDE = Style(200)

@@ -11,15 +11,10 @@ from collections.abc import Sequence
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Reason, State
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
-    Attempt,
-    Document,
-    HostLine,
-    Problem,
-    Report,
-)
-from tests.unit.records import make_record
-from tests.unit.reports import a_report, recorded
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt, Document, Problem
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import HostLine, Report
+from tests.samples.records import make_record
+from tests.samples.reports import a_report, recorded
 
 OLD, NEW, NEWEST = "2026-01-10T06:00:00Z", "2026-01-10T06:00:00.25Z", "2026-01-10T06:00:01Z"
 REFUSED: list[Reason] = [{"id": "connection_failed", "message": "connection refused", "remedy": "start sshd"}]

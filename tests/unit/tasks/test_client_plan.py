@@ -24,7 +24,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.client_
     check_token,
     make_plan,
 )
-from tests.unit.facts import a_client, a_host, a_kernel, shipped, without_client
+from tests.samples.facts import a_client, a_host, a_kernel, shipped, without_client
 
 TOKEN = "d3b07384d113edec49eaa6238ad5ff00"
 OTHER = "0cc175b9c0f1b6a831c399e269772661"

@@ -20,7 +20,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel i
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import reboot_plan, upgrade_plan
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.reboot_plan import Course, KernelRebootError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.upgrade_plan import KernelUpgradeError, Plan
-from tests.unit.facts import NOW, a_client, a_host, a_kernel, a_patch, shipped, without_client
+from tests.samples.facts import NOW, a_client, a_host, a_kernel, a_patch, shipped, without_client
 
 RUNNING, NEWER = "4.4.0-210-generic", "4.4.0-215-generic"
 BOOT, LATER = "0c5a3d2e-1111-2222-3333-444455556666", "9c5a3d2e-1111-2222-3333-444455556666"

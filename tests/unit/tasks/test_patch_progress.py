@@ -23,7 +23,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector, Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import patch_progress
-from tests.unit.facts import MODULE, NOW, a_client, a_host, a_kernel, a_patch, shipped, without_client
+from tests.samples.facts import MODULE, NOW, a_client, a_host, a_kernel, a_patch, shipped, without_client
 
 POLICY = shipped("launch")
 NOTHING_SEEN = Watch(refused=None, timed_out=False, removed=(), tasks=(), kernel_log=(), journal=())

@@ -29,8 +29,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.patch_p
     too_late,
     verified,
 )
-from tests.unit.facts import MODULE, a_client, a_host, a_patch, shipped, without_client
-from tests.unit.records import make_record
+from tests.samples.facts import MODULE, a_client, a_host, a_patch, shipped, without_client
+from tests.samples.records import make_record
 
 QUIET = Watch(refused=None, timed_out=False, removed=(), tasks=(), kernel_log=(), journal=())
 OTHER = "lkp_Ubuntu_4_4_0_210_242_generic_99"

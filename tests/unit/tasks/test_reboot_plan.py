@@ -23,7 +23,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts im
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import reboot_plan
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.reboot_plan import KernelRebootError
-from tests.unit.facts import a_host
+from tests.samples.facts import a_host
 
 OLD, NEW = "4.4.0-21-generic", "4.4.0-210-generic"
 THIS, ANOTHER = "1c7c9b3e-43a5-4f3c-9d9b-0a0c5a8f1e52", "2c7c9b3e-43a5-4f3c-9d9b-0a0c5a8f1e52"

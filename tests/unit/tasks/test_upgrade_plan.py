@@ -26,7 +26,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts im
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import upgrade_plan
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.upgrade_plan import KernelUpgradeError
-from tests.unit.facts import a_host
+from tests.samples.facts import a_host
 
 TODAY = dt.datetime(2026, 1, 10, 6, tzinfo=dt.timezone.utc)
 

@@ -26,7 +26,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabiliti
     PatternError,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notices import Kernel, NoticeError
-from tests.unit.notices import GENERIC, TRUSTY, XENIAL, affected, notice
+from tests.samples.notices import GENERIC, TRUSTY, XENIAL, affected, notice
 
 KERNEL = "4.4.0-168.197-generic"
 

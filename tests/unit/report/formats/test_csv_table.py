@@ -10,11 +10,12 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import csv_table
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Report
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
-from tests.unit.records import make_record
-from tests.unit.reports import HOSTILE, a_judged_report, a_report, hostile_record, recorded
+from tests.samples.records import make_record
+from tests.samples.reports import HOSTILE, a_judged_report, a_report, hostile_record, recorded
 
 
 def _rows(report: Report) -> list[dict[str, str]]:

@@ -19,19 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt, Problem
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import load
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import table
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.html import render
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
-    Attempt,
-    Problem,
-    Report,
-    Rule,
-)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report, Rule
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
-from tests.unit.records import make_record
-from tests.unit.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
+from tests.samples.records import make_record
+from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
 

@@ -10,11 +10,12 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt, Problem
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import json_document, json_lines
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Problem, Report
-from tests.unit.records import make_record
-from tests.unit.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
+from tests.samples.records import make_record
+from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
 
 DISABLED, PROTECTED = make_record("web2", "disabled"), make_record("web1")
 FLEET = a_report(

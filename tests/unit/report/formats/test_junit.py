@@ -11,11 +11,12 @@ import junitparser
 import pytest
 import xmlschema
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import junit
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Report
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
-from tests.unit.records import make_record
-from tests.unit.reports import HOSTILE, RULES, a_judged_report, a_report, hostile_record, recorded
+from tests.samples.records import make_record
+from tests.samples.reports import HOSTILE, RULES, a_judged_report, a_report, hostile_record, recorded
 
 SUITE = '<testsuite name="x" tests="1" failures="0" errors="0">'
 SCHEMA = xmlschema.XMLSchema(str(Path(__file__).with_name("junit.xsd")))

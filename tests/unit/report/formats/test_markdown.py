@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt, Problem
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.markdown import code, prose, render
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Problem, Report
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
-from tests.unit.records import make_record
-from tests.unit.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
+from tests.samples.records import make_record
+from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), min_size=1)
 PUNCTUATION = st.text(st.sampled_from("\\`*_[]()<>|&~!#@:/.w ax\n"), min_size=1)

@@ -10,10 +10,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt, Problem
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import prometheus
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Problem, Report
-from tests.unit.records import make_record
-from tests.unit.reports import HOSTILE, a_judged_report, a_report, hostile_record, recorded
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
+from tests.samples.records import make_record
+from tests.samples.reports import HOSTILE, a_judged_report, a_report, hostile_record, recorded
 
 FINDINGS: list[t.Any] = [("web2", ("not_protected", "m")), (None, ("seats_exceeded", "m"))]
 REPORT = a_judged_report(

@@ -9,11 +9,12 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt, Problem
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import sarif
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Attempt, Problem, Report
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
-from tests.unit.records import make_record
-from tests.unit.reports import GENERATED_AT, HOSTILE, RULES, a_judged_report, a_report, hostile_record, recorded
+from tests.samples.records import make_record
+from tests.samples.reports import GENERATED_AT, HOSTILE, RULES, a_judged_report, a_report, hostile_record, recorded
 
 FINDINGS: list[t.Any] = [
     ("web2", ("not_protected", "it is disabled")),

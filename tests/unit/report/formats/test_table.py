@@ -10,16 +10,12 @@ import typing as t
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, State
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt, Problem, Recorded
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.table import render
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
-    Attempt,
-    Problem,
-    Recorded,
-    Report,
-)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import width
-from tests.unit.records import make_record
-from tests.unit.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
+from tests.samples.records import make_record
+from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
 
 SMALL = a_report(
     recorded(make_record("web1")),

@@ -9,7 +9,7 @@ import datetime
 import pathlib
 import typing as t
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy, parse_policy
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientStatus
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, Reach, Snapd
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import KernelIdentity, identify
@@ -18,7 +18,6 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_p
     CarriedKey,
     SysfsPatch,
 )
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._policy_file import parse_policy
 
 SHIPPED = pathlib.Path(__file__).parents[2] / "plugins" / "plugin_utils" / "policies"
 NOW = datetime.datetime(2026, 3, 1, 4, 0, tzinfo=datetime.timezone.utc)

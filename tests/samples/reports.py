@@ -7,24 +7,12 @@ from __future__ import annotations
 import dataclasses
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Document, Recorded
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Span
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool, sections_of
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import (
-    History,
-    Kind,
-    Notice,
-    Span,
-    Standing,
-    tell,
-)
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
-    Document,
-    Finding,
-    Recorded,
-    Report,
-    Rule,
-    assemble,
-)
-from tests.unit.records import make_record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import History, Notice, Standing, tell
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Finding, Report, Rule, assemble
+from tests.samples.records import make_record
 
 GENERATED_AT = "2026-01-12T00:00:00Z"
 
