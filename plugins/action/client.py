@@ -48,7 +48,7 @@ class ActionModule(LivepatchAction):
         word = _probe.asked_service_word(options, look.facts)
         eligibility = assess_eligibility(look.facts, policy, word)
 
-        def planned(seen: _client_host.Look) -> client_plan.Plan:
+        def planned(seen: _client_host.Look) -> client_plan.ClientPlan:
             return client_plan.make_plan(wanted, seen.facts, seen.client, eligibility, policy.snapd_minimum)
 
         try:
@@ -63,7 +63,7 @@ class ActionModule(LivepatchAction):
         return self._outcome(plan, work, _rest(planned, work.look), result)
 
     def _outcome(
-        self, plan: client_plan.Plan, work: _client_host.Work, rest: _Rest, result: dict[str, t.Any]
+        self, plan: client_plan.ClientPlan, work: _client_host.Work, rest: _Rest, result: dict[str, t.Any]
     ) -> dict[str, t.Any]:
         """The result of a run. Raises `ActionError` where it is not what the plan foresaw."""
         result = {
@@ -85,7 +85,7 @@ class ActionModule(LivepatchAction):
             result["diff"] = {"before": result["before"], "after": result["after"] or {}}
         raise _failed(problem, plan, work, result)
 
-    def _foreseen(self, plan: client_plan.Plan) -> dict[str, t.Any]:
+    def _foreseen(self, plan: client_plan.ClientPlan) -> dict[str, t.Any]:
         """What the plan comes to, which is the whole result in check mode."""
         before, after = plan.before.as_dict(), plan.after.as_dict()
         return {
@@ -129,7 +129,7 @@ class _Rest(t.NamedTuple):
     words: str | None
 
 
-def _rest(replan: t.Callable[[_client_host.Look], client_plan.Plan], seen: _client_host.Look) -> _Rest:
+def _rest(replan: t.Callable[[_client_host.Look], client_plan.ClientPlan], seen: _client_host.Look) -> _Rest:
     """Plan once more: what every step that ended well has left to do, the host has not done."""
     try:
         plan = replan(seen)
@@ -139,7 +139,7 @@ def _rest(replan: t.Callable[[_client_host.Look], client_plan.Plan], seen: _clie
 
 
 def _failed(
-    problem: ClientFailure, plan: client_plan.Plan, work: _client_host.Work, result: dict[str, t.Any]
+    problem: ClientFailure, plan: client_plan.ClientPlan, work: _client_host.Work, result: dict[str, t.Any]
 ) -> ActionError:
     """The failure of a run, with where it ended and what that left behind."""
     undone = plan.steps[len(work.done) :]

@@ -23,7 +23,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rul
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool, Writer
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool, SpoolWriter
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import rule_evaluation, two_processes
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import table
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS, halves
@@ -114,7 +114,7 @@ class ActionModule(LivepatchAction):
 
     def _judgement(
         self, options: dict[str, t.Any], notices: list[Notice] | None, now: datetime.datetime
-    ) -> rule_evaluation.Judgement:
+    ) -> rule_evaluation.RuleEvaluator:
         """The rules of the task. Without the library for them, a report that nobody asked for rules has none."""
         asked_for = (
             options["rules"] != rule_evaluation.DEFAULT
@@ -125,12 +125,12 @@ class ActionModule(LivepatchAction):
         try:
             rules = rule_evaluation.load_rules(options["rules"], options["closed_cves"])
             by_notices = notice_fixes.FixesByNotices(notices, options["closed_cves"]) if notices else None
-            return rule_evaluation.Judgement(rules, now, by_notices)
+            return rule_evaluation.RuleEvaluator(rules, now, by_notices)
         except MissingLibraryError as error:
             if asked_for:
                 raise ActionError(f"The rules cannot be used: {error}") from error
             self._display.warning(f"The report is made without rules: {error}")
-            return rule_evaluation.Judgement([], now)
+            return rule_evaluation.RuleEvaluator([], now)
         except RuleError as error:
             raise ActionError(f"The rules cannot be used. {error}") from error
 
@@ -196,14 +196,14 @@ def _assembled(
     found: list[folder_store.Found],
     hosts: list[str] | None,
     now: datetime.datetime,
-    judgement: rule_evaluation.Judgement,
+    judgement: rule_evaluation.RuleEvaluator,
 ) -> Report:
     spool = Spool()
     # The other process has its lines to send, too.
     more_than_half = len(found) * 11 // 20
     shares = [(part, spool.writer()) for part in (found[:more_than_half], found[more_than_half:])]
 
-    def condensed(share: tuple[list[folder_store.Found], Writer]) -> list[Condensed]:
+    def condensed(share: tuple[list[folder_store.Found], SpoolWriter]) -> list[Condensed]:
         part, writer = share
         return condense(folder_store.read(part), writer, judgement)
 
@@ -225,7 +225,7 @@ def _shared_out(work: c.Callable[[_Share], _Result], shares: c.Sequence[_Share],
         ) from error
 
 
-def _check_fail_on(names: list[str], judgement: rule_evaluation.Judgement) -> None:
+def _check_fail_on(names: list[str], judgement: rule_evaluation.RuleEvaluator) -> None:
     rules = [rule.id for rule in judgement.rules]
     known = [*STATES, *SEVERITIES, *rules]
     for name in names:

@@ -15,7 +15,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import reboot_plan
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.upgrade_plan import (
     KernelUpgradeError,
-    refuse_what_has_no_kernel,
+    refuse_hosts_without_kernel,
 )
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _patient_shell, _probe
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
@@ -61,10 +61,10 @@ class ActionModule(LivepatchAction):
     def _reboot_if_needed(self) -> dict[str, t.Any]:
         sections = run_script(self, _SCRIPTS, self._variables("look"))
         facts = read_facts(sections)
-        refuse_what_has_no_kernel(facts)
+        refuse_hosts_without_kernel(facts)
         boot_id = containers.read_boot_id(sections)
         unfinished = containers.read_unfinished(sections)
-        course = reboot_plan.choose_course(
+        course = reboot_plan.plan_reboot(
             facts, boot_id, unfinished, kernel=self._options["kernel"], force=self._options["force"]
         )
         result = self._result
@@ -73,7 +73,7 @@ class ActionModule(LivepatchAction):
             return {**result, "msg": f"{course.intended} runs already"}
         runtimes = containers.read_runtimes(sections)
         if course.step == "reboot":
-            reboot_plan.refuse_what_cannot_be_drained(facts, runtimes, self._options)
+            reboot_plan.refuse_undrainable(facts, runtimes, self._options)
         noted = unfinished.containers if unfinished is not None else ()
         stopped = [item for name in _RUNTIMES if self._options[name] == "stop" for item in _running(runtimes, name)]
         result["containers"] = [_shown(item) for item in dict.fromkeys((*noted, *stopped))]
@@ -84,7 +84,7 @@ class ActionModule(LivepatchAction):
             return {**result, "msg": _would(course)}
         return self._carry_out(course, facts, boot_id or "")
 
-    def _carry_out(self, course: reboot_plan.Course, facts: HostFacts, boot_id: str) -> dict[str, t.Any]:
+    def _carry_out(self, course: reboot_plan.RebootPlan, facts: HostFacts, boot_id: str) -> dict[str, t.Any]:
         begun = time.monotonic()
         if course.step == "reboot":
             self._drain()
@@ -207,7 +207,7 @@ def _shown(container: containers.Container) -> dict[str, str]:
     return {"runtime": "lxd" if container.runtime == "evacuated" else container.runtime, "name": container.name}
 
 
-def _would(course: reboot_plan.Course) -> str:
+def _would(course: reboot_plan.RebootPlan) -> str:
     if course.step == "reboot":
         return f"would reboot into {course.intended}"
     return "would complete what an earlier run has begun: containers and commands after the reboot"

@@ -54,7 +54,7 @@ class ActionModule(LivepatchAction):
         result["from"] = result["to"] = facts.kernel.release
         result["reboot_needed"] = False
         result["unfinished"] = sections.output("unfinished") is not None and "ok " in sections["unfinished"].output
-        upgrade_plan.refuse_what_has_no_kernel(facts)
+        upgrade_plan.refuse_hosts_without_kernel(facts)
         result["reasons"] = upgrade_plan.reasons_to_upgrade(
             facts, within_days=self._options["within_days"], force=self._options["force"]
         )
@@ -62,7 +62,7 @@ class ActionModule(LivepatchAction):
         if not result["needed"]:
             return {**result, "msg": f"{result['from']} needs no upgrade"}
         found = self._packages(sections)
-        plan = upgrade_plan.plan(facts, found, series=self._options["series"], flavour=self._options["flavour"])
+        plan = upgrade_plan.plan_upgrade(facts, found, series=self._options["series"], flavour=self._options["flavour"])
         result["to"] = plan.target
         upgrade_plan.check_plan(plan, found, repair=self._options["repair"])
         if plan.packages:
@@ -74,7 +74,7 @@ class ActionModule(LivepatchAction):
         result["reboot_needed"] = plan.target != facts.kernel.release
         return {**result, "msg": self._summary(plan)}
 
-    def _finds_nothing_new(self, facts: HostFacts, plan: upgrade_plan.Plan) -> bool:
+    def _finds_nothing_new(self, facts: HostFacts, plan: upgrade_plan.UpgradePlan) -> bool:
         """A host that needs another kernel, and gets none, has failed.
 
         Only check mode cannot tell: it changes nothing, and so looks into lists of packages that may be old.
@@ -124,7 +124,7 @@ class ActionModule(LivepatchAction):
             )
         return found
 
-    def _install(self, plan: upgrade_plan.Plan, *, repair: bool) -> None:
+    def _install(self, plan: upgrade_plan.UpgradePlan, *, repair: bool) -> None:
         task = "simulate" if self.check_mode else "start"
         names = " ".join(plan.packages)
         sections = run_script(self, _SCRIPTS, self._variables(task, packages=names, repair="1" if repair else ""))
@@ -173,7 +173,7 @@ class ActionModule(LivepatchAction):
         base = {"task": task, "server": "", "network": "", "packages": "", "release": "", "repair": "", "wait": "0"}
         return {**base, "lock_wait": str(self._options["lock_timeout"]), **more}
 
-    def _summary(self, plan: upgrade_plan.Plan) -> str:
+    def _summary(self, plan: upgrade_plan.UpgradePlan) -> str:
         running = self._result["from"]
         if plan.packages:
             verb = "would be installed" if self.check_mode else "is installed"

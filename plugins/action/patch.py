@@ -16,7 +16,10 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, read_facts
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import Watch, read_watch
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import (
+    RefreshOutput,
+    read_refresh_output,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import patch_progress
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.trust import TrustAnchors
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _probe, _recording, _trust
@@ -37,7 +40,7 @@ class _Look:
     """What a host showed at a moment of the controller's clock."""
 
     facts: HostFacts
-    watch: Watch
+    watch: RefreshOutput
     at: datetime.datetime
 
 
@@ -91,12 +94,12 @@ class ActionModule(_recording.RecordingAction):
             sections = run_script(self, ("probe", "patch"), variables)
         except HostShellError as error:
             raise ActionError(f"{error}; {error.remedy}", error_id=error.id, remedy=error.remedy) from error
-        return _Look(read_facts(sections), read_watch(sections), at)
+        return _Look(read_facts(sections), read_refresh_output(sections), at)
 
-    def _standing(self, look: _Look) -> patch_progress.Standing:
-        return patch_progress.standing(look.facts, look.watch, self._policy)
+    def _standing(self, look: _Look) -> patch_progress.PatchProgress:
+        return patch_progress.judge_progress(look.facts, look.watch, self._policy)
 
-    def _wait(self, last: _Look, deadline: float) -> tuple[_Look, patch_progress.Standing]:
+    def _wait(self, last: _Look, deadline: float) -> tuple[_Look, patch_progress.PatchProgress]:
         """Look again and again, with longer pauses, until the host has arrived, is stuck, or the time is over.
 
         Every look is a short round trip, so that a connection that breaks in between costs one look and no more.
@@ -118,7 +121,7 @@ class ActionModule(_recording.RecordingAction):
             last = self._look()
         return last, patch_progress.too_late(self._standing(last), last.watch.tasks, self._options["timeout"])
 
-    def _unchanged(self, look: _Look, useless: patch_progress.Standing | None) -> dict[str, t.Any]:
+    def _unchanged(self, look: _Look, useless: patch_progress.PatchProgress | None) -> dict[str, t.Any]:
         """What check mode can foresee, or a failure before anything was done."""
         now = patch_progress.running(look.facts).version
         coming = patch_progress.expected_version(look.facts) if useless is None else None
@@ -130,7 +133,7 @@ class ActionModule(_recording.RecordingAction):
         return {**result, "changed": result["version"] != now}
 
     def _outcome(
-        self, before: _Look, after: _Look, standing: patch_progress.Standing, removed: Sequence[str]
+        self, before: _Look, after: _Look, standing: patch_progress.PatchProgress, removed: Sequence[str]
     ) -> dict[str, t.Any]:
         then, now = patch_progress.running(before.facts), patch_progress.running(after.facts)
         result = self._result(after, then.version, now.version)
@@ -181,7 +184,7 @@ def _check(options: dict[str, t.Any]) -> None:
         raise ActionError("The timeout must be 1 second or more. Nothing has been changed.", error_id="timeout_invalid")
 
 
-def _failed(standing: patch_progress.Standing, result: dict[str, t.Any]) -> ActionError:
+def _failed(standing: patch_progress.PatchProgress, result: dict[str, t.Any]) -> ActionError:
     message = standing.message[:1].upper() + standing.message[1:]
     remedy = f" What to do: {standing.remedy}." if standing.remedy else ""
     return ActionError(f"{message}.{remedy}", **{**result, "error_id": standing.id, "remedy": standing.remedy})

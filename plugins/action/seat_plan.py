@@ -33,12 +33,12 @@ class ActionModule(LivepatchAction):
         record_dirs = [Path(folder).absolute() for folder in options["record_dir"]]
         try:
             return self._plan(record_dirs, options, seats)
-        except grants.SeatBookError as error:
+        except grants.SeatGrantsError as error:
             raise ActionError(str(error), error_id="records_unusable") from error
 
     def _plan(self, record_dirs: list[Path], options: dict[str, t.Any], seats: int) -> dict[str, t.Any]:
         with grants.locked(record_dirs[0]):
-            book = grants.read_seat_book(record_dirs)
+            book = grants.read_seat_grants(record_dirs)
             wanting = _in_order(options, book)
             plan = plan_seats(book.hosts, wanting, seats, require_eligible=options["require_eligible"])
             if not self.check_mode:
@@ -58,7 +58,7 @@ class ActionModule(LivepatchAction):
         return result
 
 
-def _in_order(options: dict[str, t.Any], book: grants.SeatBook) -> list[str]:
+def _in_order(options: dict[str, t.Any], book: grants.SeatGrants) -> list[str]:
     hosts = sorted(book.hosts) if options["hosts"] is None else options["hosts"]
     asked_for = set(hosts)
     return [*(host for host in options["priority"] if host in asked_for), *hosts]

@@ -57,7 +57,7 @@ from ansible.utils.color import ANSIBLE_COLOR
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import progress
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.status_line import (
-    LiveLine,
+    StatusLine,
     can_be_shown,
     shows,
 )
@@ -76,7 +76,7 @@ class CallbackModule(CallbackBase):
         self._lock: threading.RLock = self._display._lock
         self._play = progress.PlayProgress(())
         self._unicode = shows("".join(progress.BAR))
-        self._line = LiveLine(self._text, self._lock) if can_be_shown() else None
+        self._line = StatusLine(self._text, self._lock) if can_be_shown() else None
 
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
         hosts = play.get_variable_manager().get_vars(play=play)["ansible_play_batch"]

@@ -87,8 +87,8 @@ from ansible.utils.unsafe_proxy import wrap_var
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import (
-    Attempt,
     Document,
+    FailedAttempt,
     Problem,
     Recorded,
 )
@@ -169,12 +169,12 @@ class _Inert:
         return value
 
 
-def _usable(documents: t.Iterable[Document], problems: list[Problem]) -> t.Iterator[Recorded | Attempt]:
+def _usable(documents: t.Iterable[Document], problems: list[Problem]) -> t.Iterator[Recorded | FailedAttempt]:
     # A file that is no record names no host for sure, and a name that was guessed from it must not be acted upon.
     for document in documents:
         if isinstance(document, Problem):
             problems.append(document)
-        elif not (document.host if isinstance(document, Attempt) else document.record["host"]):
+        elif not (document.host if isinstance(document, FailedAttempt) else document.record["host"]):
             problems.append(Problem("host_unnamed", "a record", "it names no host"))
         else:
             yield document

@@ -13,7 +13,7 @@ import yaml
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where in which document a value stands, for messages.
 
     `path` is that of the value within the document, such as ``systems[0].kernel``. `lines` has the line of each path
@@ -25,7 +25,7 @@ class Place:
     lines: c.Mapping[str, int]
     failure: type[ValueError]
 
-    def below(self, step: str) -> Place:
+    def below(self, step: str) -> Location:
         """The place of a member: a key, or an index as ``[2]``."""
         path = f"{self.path}{step}" if step.startswith("[") or not self.path else f"{self.path}.{step}"
         return dataclasses.replace(self, path=path)
@@ -38,7 +38,7 @@ class Place:
 
 
 def mapping(
-    value: object, place: Place, *, required: tuple[str, ...], optional: tuple[str, ...]
+    value: object, place: Location, *, required: tuple[str, ...], optional: tuple[str, ...]
 ) -> c.Mapping[str, object]:
     """The value as a mapping that has these keys and no other."""
     if not isinstance(value, c.Mapping):
@@ -53,7 +53,7 @@ def mapping(
     return t.cast("c.Mapping[str, object]", value)
 
 
-def text(value: object, place: Place) -> str:
+def text(value: object, place: Location) -> str:
     """The value as text that says something."""
     if not isinstance(value, str) or not value.strip():
         raise place.error(f"expected text, found {value!r:.80}")
@@ -61,7 +61,7 @@ def text(value: object, place: Place) -> str:
     return str(value)
 
 
-def choice(value: object, place: Place, choices: tuple[str, ...]) -> str:
+def choice(value: object, place: Location, choices: tuple[str, ...]) -> str:
     """The value as one of these words."""
     if not isinstance(value, str) or value not in choices:
         raise place.error(f"expected one of {', '.join(choices)}, found {value!r:.80}")

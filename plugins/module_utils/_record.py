@@ -35,7 +35,7 @@ State = t.Literal[
 STATES: tuple[State, ...] = t.get_args(State)
 """Every word that a host can be given, in the order in which the first match wins."""
 
-Verdict = t.Literal["eligible", "ineligible", "unknown"]
+EligibilityVerdict = t.Literal["eligible", "ineligible", "unknown"]
 CheckStatus = t.Literal["pass", "fail", "warn", "unknown"]
 KernelOrigin = t.Literal["ubuntu", "mainline", "custom", "unknown"]
 VerificationLevel = t.Literal["file", "digest", "kernel", "client", "none"]
@@ -98,7 +98,7 @@ class Eligibility(t.TypedDict):
     """What a policy says of the host."""
 
     policy: str
-    verdict: Verdict
+    verdict: EligibilityVerdict
     checks: list[Check]
 
 

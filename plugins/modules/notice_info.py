@@ -195,7 +195,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_cache import cached_notices
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_files import read_notices
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notices import (
-    Kernel,
+    KernelName,
     Notice,
     NoticeError,
     closed_cves,
@@ -236,7 +236,7 @@ def as_entry(notice: Notice) -> dict[str, t.Any]:
     return {"id": notice.id, "published": published, "cves": list(notice.cves)}
 
 
-def tell(notices: list[Notice], kernel: Kernel | None, patch_version: str | None) -> dict[str, t.Any]:
+def tell(notices: list[Notice], kernel: KernelName | None, patch_version: str | None) -> dict[str, t.Any]:
     """What the module returns of notices, and of how they stand on a kernel."""
     if kernel is None:
         return {"notices": list(map(as_entry, notices)), "missing": [], "closed_cves": [], "open_cves": []}
@@ -244,7 +244,7 @@ def tell(notices: list[Notice], kernel: Kernel | None, patch_version: str | None
         {
             **as_entry(notice),
             "version": max((module.version for module in modules), key=int),
-            "standing": notice.standing(kernel, patch_version),
+            "standing": notice.status_for(kernel, patch_version),
         }
         for notice in notices
         if (modules := notice.modules_for(kernel))
@@ -260,7 +260,7 @@ def tell(notices: list[Notice], kernel: Kernel | None, patch_version: str | None
 
 def look(options: dict[str, t.Any]) -> dict[str, t.Any]:
     """Everything that the module returns. Raises `OSError`, `ServerError`, `NoticeError` and `ValueError`."""
-    kernel = None if options["kernel"] is None else Kernel(options["kernel"], options["release"])
+    kernel = None if options["kernel"] is None else KernelName(options["kernel"], options["release"])
     path, fetched = bring(options)
     try:
         found = read_notices(path)

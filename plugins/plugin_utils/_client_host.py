@@ -42,7 +42,7 @@ class Work:
     `transport` is how the token was handed over: ``socket``, ``cli``, or None where it was not.
     """
 
-    done: tuple[client_plan.Step, ...]
+    done: tuple[client_plan.ClientStep, ...]
     failure: client_failures.ClientFailure | None
     look: Look
     transport: str | None
@@ -60,7 +60,7 @@ def look_at_client(action: LivepatchAction, variables: Mapping[str, str]) -> Loo
 
 def carry_out(
     action: LivepatchAction,
-    plan: client_plan.Plan,
+    plan: client_plan.ClientPlan,
     wanted: client_plan.Wanted,
     variables: Mapping[str, str],
     wait_seeded: int,
@@ -93,7 +93,7 @@ def _look(sections: Sections) -> Look:
     return Look(read_facts(sections), read_client_state(sections))
 
 
-def _steps(plan: client_plan.Plan, wanted: client_plan.Wanted) -> dict[str, str]:
+def _steps(plan: client_plan.ClientPlan, wanted: client_plan.Wanted) -> dict[str, str]:
     """The steps as variables of the script: their names, and by number what each needs."""
     variables = {"steps": " ".join(step.id for step in plan.steps)}
     for number, step in enumerate(plan.steps, 1):
@@ -113,8 +113,8 @@ def _steps(plan: client_plan.Plan, wanted: client_plan.Wanted) -> dict[str, str]
 
 
 def _progress(
-    steps: tuple[client_plan.Step, ...], sections: Sections, wait_seeded: int
-) -> tuple[list[client_plan.Step], client_failures.ClientFailure | None]:
+    steps: tuple[client_plan.ClientStep, ...], sections: Sections, wait_seeded: int
+) -> tuple[list[client_plan.ClientStep], client_failures.ClientFailure | None]:
     done = []
     for number, step in enumerate(steps, 1):
         section = sections.get(f"step {number}")
@@ -126,14 +126,14 @@ def _progress(
     return done, None if sections.complete else client_failures.failure("interrupted")
 
 
-def _failure(step: client_plan.Step, section: Section, wait_seeded: int) -> client_failures.ClientFailure:
+def _failure(step: client_plan.ClientStep, section: Section, wait_seeded: int) -> client_failures.ClientFailure:
     timed_out = section.status == "timeout"
     if timed_out and step.id == "seeded":
         return client_failures.failure("not_seeded", f"not within {wait_seeded} s")
     return client_failures.explain(step.tool, section.errors, timed_out=timed_out)
 
 
-def _transport(steps: tuple[client_plan.Step, ...], sections: Sections) -> str | None:
+def _transport(steps: tuple[client_plan.ClientStep, ...], sections: Sections) -> str | None:
     for number, step in enumerate(steps, 1):
         said = (sections.output(f"step {number}") or "").split() if step.id == "enable" else []
         if said[:1] == ["way"]:
@@ -141,6 +141,6 @@ def _transport(steps: tuple[client_plan.Step, ...], sections: Sections) -> str |
     return None
 
 
-def as_values(steps: tuple[client_plan.Step, ...]) -> list[dict[str, t.Any]]:
+def as_values(steps: tuple[client_plan.ClientStep, ...]) -> list[dict[str, t.Any]]:
     """Steps as a result shows them."""
     return [step.as_dict() for step in steps]

@@ -15,7 +15,7 @@ import pathlib
 
 from ansible import constants
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import ServiceWord
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import KernelSupport
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import timestamp
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import (
@@ -26,11 +26,11 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel
 )
 
 
-def service_word(server: str | None, facts: HostFacts) -> ServiceWord:
+def service_word(server: str | None, facts: HostFacts) -> KernelSupport:
     """The server's word for the kernel of this host; without a word, the reason why there is none."""
     question = _question(facts)
     if question is None:
-        return ServiceWord(None, "the server could not be asked: the kernel is not fully known")
+        return KernelSupport(None, "the server could not be asked: the kernel is not fully known")
     address = server or HOSTED
     key = hashlib.sha256(question.url(address).encode()).hexdigest()
     answer = pathlib.Path(constants.DEFAULT_LOCAL_TMP) / f"livepatch-kernel-{key}"
@@ -39,7 +39,7 @@ def service_word(server: str | None, facts: HostFacts) -> ServiceWord:
         if not answer.exists():
             answer.write_text(_ask(address, question), encoding="utf-8")
     word, _newline, reason = answer.read_text(encoding="utf-8").partition("\n")
-    return ServiceWord(word or None, reason)
+    return KernelSupport(word or None, reason)
 
 
 def _ask(address: str, question: KernelQuestion) -> str:

@@ -9,7 +9,7 @@ import pathlib
 import typing as t
 from collections.abc import Mapping
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import ServiceWord
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import KernelSupport
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import (
     Policy,
     PolicyError,
@@ -82,6 +82,6 @@ def probe_host(
         raise ActionError(f"{error}; {error.remedy}", error_id=error.id, remedy=error.remedy) from error
 
 
-def asked_service_word(options: Mapping[str, t.Any], facts: HostFacts) -> ServiceWord | None:
+def asked_service_word(options: Mapping[str, t.Any], facts: HostFacts) -> KernelSupport | None:
     """The server's word for the host's kernel, where the task asks for it."""
     return service_word(options["server"], facts) if options["ask_server"] else None

@@ -14,7 +14,7 @@ from ansible.errors import AnsibleError
 from ansible.release import __version__ as ansible_core_version
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils import _record
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import ServiceWord
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import KernelSupport
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import (
     make_record,
@@ -55,7 +55,7 @@ class RecordingAction(LivepatchAction):
         policy: Policy,
         looked_at: datetime.datetime,
         anchors: TrustAnchors | None,
-        service_word: ServiceWord | None,
+        service_word: KernelSupport | None,
     ) -> _record.Record:
         """The record of what a host showed at a moment of the controller's clock."""
         return make_record(

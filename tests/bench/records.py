@@ -11,13 +11,13 @@ import shutil
 from pathlib import Path
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import Fix
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ReportedFix
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
 from tests.samples.facts import a_client, a_host, a_kernel, a_patch, shipped, without_client
 
 MACHINE_ID = str(a_host().machine_id_sha256)
-FIXES = tuple(Fix(f"CVE-2024-{number}", patched=True) for number in range(50000, 50014))
+FIXES = tuple(ReportedFix(f"CVE-2024-{number}", patched=True) for number in range(50000, 50014))
 
 
 def kinds() -> list[HostFacts]:

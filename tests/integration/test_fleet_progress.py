@@ -215,10 +215,10 @@ def test_a_terminal_without_these_characters_gets_others(fleet: Fleet, ansible: 
 
 ASK = """
 import sys, termios, threading, time
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.status_line import LiveLine, can_be_shown
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.status_line import StatusLine, can_be_shown
 
 assert can_be_shown()
-line = LiveLine(lambda columns: f"1/2 {columns}", threading.RLock())
+line = StatusLine(lambda columns: f"1/2 {columns}", threading.RLock())
 time.sleep(0.6)
 WAY
 time.sleep(0.6)

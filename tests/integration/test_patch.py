@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import read_watch
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import read_refresh_output
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
 from tests.lab import module_files, signing
@@ -510,7 +510,7 @@ def test_every_shell_gives_the_same_sections(lab: Fleet, operator: Operator) -> 
         # What a refresh leaves differs from one to the next.
         refreshed = {"refresh", "status json", "kernel_log", "journal"}
         seen[name] = {key: value for key, value in without_clock(sections).items() if key not in refreshed}
-        watch = read_watch(sections)
+        watch = read_refresh_output(sections)
         assert [(task.pid, task.tid, task.name) for task in watch.tasks] == [
             (4711, 4711, "backup d"),
             (4711, 4712, "worker"),

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import Reach, read_facts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import ServerReachability, read_facts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import ModuleFile
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
@@ -75,7 +75,7 @@ class Answer(t.NamedTuple):
         return parse(self.stdout, self.stderr, NONCE)
 
     @property
-    def reach(self) -> Reach:
+    def reach(self) -> ServerReachability:
         reach = read_facts(self.sections).reach
         assert reach is not None
         return reach

@@ -22,7 +22,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt, Problem
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt, Problem
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.html import render
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
@@ -205,7 +205,7 @@ def fleet_report() -> Report:
     return a_judged_report(
         [("web1", ("not_protected", "it is not")), (None, ("seats_exceeded", "30 of 20 seats"))],
         *map(recorded, records),
-        Attempt("protected-2", "2026-01-11T00:00:00Z", reasons),
+        FailedAttempt("protected-2", "2026-01-11T00:00:00Z", reasons),
         Problem("invalid_json", "/srv/records/web9.json", "this file is cut off", "web9"),
     )
 
@@ -284,7 +284,7 @@ def test_the_containers_that_a_kernel_exposes_have_a_column_where_there_are_any(
         for host, (state, count) in hosts.items()
     ]
     gone = make_record("web5", "stale", system__containers={"docker": 5, "lxd": None, "podman": None})
-    browser.open(a_report(*map(recorded, [*records, gone]), Attempt("web5", "2026-01-11T00:00:00Z", [])))
+    browser.open(a_report(*map(recorded, [*records, gone]), FailedAttempt("web5", "2026-01-11T00:00:00Z", [])))
     # Of one state, the host that exposes most comes first.
     assert (browser.hosts, browser.texts("td.exposes")) == (
         ["web5", "web2", "web1", "web4", "web3"],

@@ -11,7 +11,11 @@ import typing as t
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy, parse_policy
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientStatus
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, Reach, Snapd
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import (
+    HostFacts,
+    ServerReachability,
+    Snapd,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import KernelIdentity, identify
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import (
     LIVE_PATCH_KEY_ID,
@@ -103,7 +107,9 @@ def a_host(**changes: t.Any) -> HostFacts:
         config={"remote-server": "https://livepatch.canonical.com"},
         crash_locks=(),
         patches=(a_patch(),),
-        reach=Reach("https://livepatch.canonical.com", by_proxy=False, tool="curl", outcome="reached", detail=""),
+        reach=ServerReachability(
+            "https://livepatch.canonical.com", by_proxy=False, tool="curl", outcome="reached", detail=""
+        ),
         complete=True,
     )
     return dataclasses.replace(facts, **changes)

@@ -10,8 +10,18 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._record import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Document, Recorded
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Span
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool, sections_of
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import History, Notice, Standing, tell
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Finding, Report, Rule, assemble
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import (
+    History,
+    NoticeCoverage,
+    PublishedNotice,
+    tell,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
+    Finding,
+    Report,
+    RuleSummary,
+    assemble,
+)
 from tests.samples.records import make_record
 
 GENERATED_AT = "2026-01-12T00:00:00Z"
@@ -45,10 +55,10 @@ def a_report(*documents: Document, hosts: list[str] | None = None) -> Report:
 
 
 RULES = (
-    Rule("not_protected", "error", "the host is not protected", "look at it", of_fleet=False),
-    Rule("upgrade_soon", "warning", "… days are left", None, of_fleet=False),
-    Rule("cloned", "info", "the host is a clone", "give it an identity", of_fleet=True),
-    Rule("seats_exceeded", "error", "there are more hosts than seats", None, of_fleet=True),
+    RuleSummary("not_protected", "error", "the host is not protected", "look at it", of_fleet=False),
+    RuleSummary("upgrade_soon", "warning", "… days are left", None, of_fleet=False),
+    RuleSummary("cloned", "info", "the host is a clone", "give it an identity", of_fleet=True),
+    RuleSummary("seats_exceeded", "error", "there are more hosts than seats", None, of_fleet=True),
 )
 
 
@@ -85,7 +95,10 @@ def a_history(days: int = 40) -> History:
         ("web1", [Span(at(0), at(days), well)]),
         ("web2", [Span(at(0), at(11.5), open_), Span(at(12), at(days), well)]),
     ]
-    notices = [Notice("LSN-1", at(10), ("CVE-2026-1001",)), Notice("LSN-2", at(20), ("CVE-2026-2001", "CVE-2026-2002"))]
+    notices = [
+        PublishedNotice("LSN-1", at(10), ("CVE-2026-1001",)),
+        PublishedNotice("LSN-2", at(20), ("CVE-2026-2001", "CVE-2026-2002")),
+    ]
     concerned = frozenset({"LSN-1", "LSN-2"})
-    standings = {well: Standing(concerned, frozenset({"LSN-1"})), open_: Standing(concerned, frozenset())}
+    standings = {well: NoticeCoverage(concerned, frozenset({"LSN-1"})), open_: NoticeCoverage(concerned, frozenset())}
     return tell(spans, at(days), notices, standings.__getitem__)

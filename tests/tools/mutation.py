@@ -43,9 +43,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "ansible_collections.kernelops.livepatch.plugins.module_utils"
 # What decides whether a host may have patches, in which state it is, and whether a signature holds, with its tests.
 TARGETS = {
-    "_decisions.eligibility": ("test_eligibility.py",),
-    "_decisions.assessment": ("test_assessment.py",),
-    "_patches.signature": ("test_signature.py", "test_signature_trust.py"),
+    "_decisions.eligibility": ("decisions/test_eligibility.py",),
+    "_decisions.host_state": ("decisions/test_host_state.py",),
+    "_verify.signature": ("verify/test_signature.py", "verify/test_trust.py"),
 }
 # One or two of each kind: of the others, most would be noticed by the same test.
 OPERATORS = (

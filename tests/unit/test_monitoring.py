@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import prometheus
 from tests.samples.records import make_record
 from tests.samples.reports import a_judged_report, recorded
@@ -30,7 +30,7 @@ REPORT = a_judged_report(
     [("web2", ("not_protected", "m"))],
     recorded(make_record("web1")),
     recorded(make_record("web2", "tampered")),
-    Attempt("web3", "2026-01-11T00:00:00Z", []),
+    FailedAttempt("web3", "2026-01-11T00:00:00Z", []),
 )
 METRICS = "".join(prometheus.render(REPORT))
 _FETCHED = Path(__file__).resolve().parents[2] / ".build" / "tools" / "promtool"

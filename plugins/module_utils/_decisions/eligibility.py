@@ -16,10 +16,10 @@ import typing as t
 from .._host import loaded_patches
 from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
-from .._record import Check, CheckStatus, Eligibility, Verdict
+from .._record import Check, CheckStatus, Eligibility, EligibilityVerdict
 from .policy import AdmittedSystem, Policy
 
-MENDED_BY_CLIENT = frozenset({"snapd", "snapd_seeded"})
+FIXED_BY_CLIENT = frozenset({"snapd", "snapd_seeded"})
 """Checks that keep no host from being enabled: the module client installs snapd, upgrades it, and waits for it."""
 
 # Kernels built from this day on carry Canonical's live patch key (Ubuntu Pro documentation on Secure Boot).
@@ -32,7 +32,7 @@ _RUN_AS_ROOT = "run as root: add --become"
 _UPGRADE = "upgrade the kernel and reboot"
 
 
-def assess_eligibility(facts: HostFacts, policy: Policy, service_word: ServiceWord | None = None) -> Eligibility:
+def assess_eligibility(facts: HostFacts, policy: Policy, service_word: KernelSupport | None = None) -> Eligibility:
     """Hold a host against a policy.
 
     `service_word` is what the service said of this kernel when it was asked; without it the client's word counts.
@@ -43,14 +43,14 @@ def assess_eligibility(facts: HostFacts, policy: Policy, service_word: ServiceWo
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class ServiceWord:
+class KernelSupport:
     """The service's own answer for a kernel: `word` as it says it, None with a `reason` where it gave none."""
 
     word: str | None
     reason: str = ""
 
 
-def _verdict(checks: c.Sequence[Check]) -> Verdict:
+def _verdict(checks: c.Sequence[Check]) -> EligibilityVerdict:
     statuses = {check["status"] for check in checks}
     if "fail" in statuses:
         return "ineligible"
@@ -172,7 +172,7 @@ def _age_check(facts: HostFacts, rows: c.Sequence[AdmittedSystem]) -> c.Iterator
 # --- what any host must bring, whatever the policy's rows ---
 
 
-def _host_checks(facts: HostFacts, policy: Policy, service_word: ServiceWord | None) -> c.Iterator[Check]:
+def _host_checks(facts: HostFacts, policy: Policy, service_word: KernelSupport | None) -> c.Iterator[Check]:
     yield _kernel_origin(facts)
     yield _kernel_livepatch(facts)
     yield _kernel_conflict(facts)
@@ -261,7 +261,7 @@ def _kernel_conflict(facts: HostFacts) -> Check:
     )
 
 
-def _kernel_supported(facts: HostFacts, service_word: ServiceWord | None) -> c.Iterator[Check]:
+def _kernel_supported(facts: HostFacts, service_word: KernelSupport | None) -> c.Iterator[Check]:
     """The service's own word: asked from the controller, else what the client was last told. Silent without either."""
     required = "a kernel that the service supports"
     word = service_word.word if service_word is not None else None

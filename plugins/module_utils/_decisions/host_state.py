@@ -16,7 +16,7 @@ from .._host import client_status, kernel
 from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
 from .._record import Assessment, Eligibility, KernelPatch, Reason, State
-from .patch_verification import Fault
+from .patch_verification import PatchFault
 from .policy import Policy
 
 _SOON = datetime.timedelta(days=30)
@@ -34,7 +34,7 @@ class Evidence:
     policy: Policy
     eligibility: Eligibility
     patches: c.Sequence[KernelPatch]
-    faults: c.Sequence[Fault] = ()
+    faults: c.Sequence[PatchFault] = ()
 
     @property
     def client(self) -> ClientStatus:

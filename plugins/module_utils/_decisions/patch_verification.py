@@ -25,7 +25,7 @@ from .._host.loaded_patches import (
 )
 from .._record import KernelPatch, Verification, VerificationLevel
 from .._verify import patch_file, signature, trust
-from .._verify.verdict import PatchFileError, Verdict
+from .._verify.file_verdict import FileVerdict, PatchFileError
 
 FaultId = t.Literal["signature_failed", "wrong_signer", "build_id_differs"]
 
@@ -37,7 +37,7 @@ _ISOLATE_UNLESS_OURS = (
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Fault:
+class PatchFault:
     """Why a loaded patch is not what it should be."""
 
     id: FaultId
@@ -50,14 +50,14 @@ class VerifiedPatch:
     """A loaded patch as it is kept, with what speaks against it."""
 
     patch: KernelPatch
-    fault: Fault | None
+    fault: PatchFault | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Examined:
     """What the file of a module says. `level` is that which a good signature reaches."""
 
-    verdict: Verdict
+    verdict: FileVerdict
     reason: str
     level: VerificationLevel
     signer: str | None
@@ -133,9 +133,9 @@ def _by_kernel(
     )
 
 
-def _kernel_fault(module: str) -> Fault:
+def _kernel_fault(module: str) -> PatchFault:
     message = f"the loaded patch {module} does not carry a valid signature of the live patch key"
-    return Fault("signature_failed", message)
+    return PatchFault("signature_failed", message)
 
 
 def _by_file(patch: SysfsPatch, anchors: trust.TrustAnchors) -> _Examined | None:
@@ -184,7 +184,7 @@ def _by_digest(file: ModuleFile, anchors: trust.TrustAnchors) -> _Examined | Non
     )
 
 
-def _verify_digest(file: ModuleFile, anchors: trust.TrustAnchors) -> signature.Verification | None:
+def _verify_digest(file: ModuleFile, anchors: trust.TrustAnchors) -> signature.SignatureResult | None:
     """Verify a signature over a digest. ``None`` when the host sent another digest than the signature is over."""
     try:
         before, block = signature.split_module(file.trailer or b"")
@@ -193,7 +193,7 @@ def _verify_digest(file: ModuleFile, anchors: trust.TrustAnchors) -> signature.V
             return None
         signed = signature.read_signature(block)
     except PatchFileError as fault:
-        return signature.Verification(fault.verdict, fault.reason, None)
+        return signature.SignatureResult(fault.verdict, fault.reason, None)
     if file.digest is None or file.digest[0] != signed.hash_algorithm:
         return None
     return signature.verify(signed, file.digest[1], anchors)
@@ -212,21 +212,23 @@ def _speaks(examined: _Examined, patch: SysfsPatch, carried_keys: c.Sequence[Car
     return not (examined.verdict == "wrong_signer" and taken and second_key)
 
 
-def _file_fault(patch: SysfsPatch, examined: _Examined) -> Fault | None:
+def _file_fault(patch: SysfsPatch, examined: _Examined) -> PatchFault | None:
     """What the file says against the module."""
     if examined.verdict == "wrong_signer":
         message = f"the loaded patch {patch.module} is not signed by a trusted key: {examined.reason}"
-        return Fault("wrong_signer", message, _ISOLATE_UNLESS_OURS)
+        return PatchFault("wrong_signer", message, _ISOLATE_UNLESS_OURS)
     if examined.verdict != "valid":
         message = f"the file of the loaded patch {patch.module} fails its signature ({examined.verdict})"
-        return Fault("signature_failed", f"{message}: {examined.reason}")
+        return PatchFault("signature_failed", f"{message}: {examined.reason}")
     if None not in (patch.build_id, examined.build_id) and patch.build_id != examined.build_id:
         message = f"the patch {patch.module} that runs is not the file that the host holds: its build ID is"
-        return Fault("build_id_differs", f"{message} {patch.build_id}, that of the file {examined.build_id}")
+        return PatchFault("build_id_differs", f"{message} {patch.build_id}, that of the file {examined.build_id}")
     return None
 
 
-def _contradiction(patch: SysfsPatch, carried_keys: c.Sequence[CarriedKey] | None, examined: _Examined) -> Fault | None:
+def _contradiction(
+    patch: SysfsPatch, carried_keys: c.Sequence[CarriedKey] | None, examined: _Examined
+) -> PatchFault | None:
     """A kernel that carries the very key that signed the file must have taken the module as signed."""
     carried = any(key.key_id == examined.key_id for key in carried_keys or ())
     return _kernel_fault(patch.module) if carried and "E" in (patch.taint or "") else None

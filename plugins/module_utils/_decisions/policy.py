@@ -9,7 +9,7 @@ import dataclasses
 import datetime
 import re
 
-from .._config_file import Place, YamlError, mapping, read_yaml, text
+from .._config_file import Location, YamlError, mapping, read_yaml, text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ def policy_from_mapping(document: object, source: str, lines: c.Mapping[str, int
     `source` is its name in messages; `lines` has the line of each value by its path, such as ``systems[0].kernel``,
     where it was read from a file. Raises `PolicyError`.
     """
-    return _policy(document, Place(source, "", lines or {}, PolicyError))
+    return _policy(document, Location(source, "", lines or {}, PolicyError))
 
 
-def _policy(document: object, place: Place) -> Policy:
+def _policy(document: object, place: Location) -> Policy:
     keys = mapping(
         document,
         place,
@@ -73,7 +73,7 @@ def _policy(document: object, place: Place) -> Policy:
     )
 
 
-def _system(row: object, place: Place) -> AdmittedSystem:
+def _system(row: object, place: Location) -> AdmittedSystem:
     keys = mapping(
         row,
         place,
@@ -96,7 +96,7 @@ def _system(row: object, place: Place) -> AdmittedSystem:
     )
 
 
-def _version(value: object, place: Place) -> str:
+def _version(value: object, place: Location) -> str:
     if isinstance(value, float):
         raise place.error(f"{value} is a number to YAML, which would lose digits (16.10 becomes 16.1): quote it")
     if not isinstance(value, str) or not re.fullmatch(r"[0-9]+(\.[0-9]+)*", value):
@@ -104,7 +104,7 @@ def _version(value: object, place: Place) -> str:
     return str(value)
 
 
-def _number(value: object, place: Place) -> int:
+def _number(value: object, place: Location) -> int:
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:

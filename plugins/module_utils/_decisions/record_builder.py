@@ -13,7 +13,7 @@ from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
 from .._record import SCHEMA, Client, Collector, Containers, Fix, Kernel, Patch, Record, System
 from .._verify import trust
-from .eligibility import ServiceWord, assess_eligibility
+from .eligibility import KernelSupport, assess_eligibility
 from .host_state import Evidence, assess
 from .patch_verification import VerifiedPatch, verified_patches
 from .policy import Policy
@@ -28,7 +28,7 @@ def make_record(
     *,
     collector: Collector,
     collected_at: datetime.datetime,
-    service_word: ServiceWord | None = None,
+    service_word: KernelSupport | None = None,
     anchors: trust.TrustAnchors | None = None,
 ) -> Record:
     """Judge a host and write down all that is known of it.

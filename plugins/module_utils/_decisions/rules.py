@@ -6,7 +6,7 @@ A rule is broken where its expression gives something that JMESPath takes for tr
 and what is empty. An expression that cannot be held against a host's data breaks its rule too, for what cannot be
 known never passes.
 
-The expression of a rule for hosts sees the record, and beside it the facts of `HostFacts`. Of a host that is
+The expression of a rule for hosts sees the record, and beside it the facts of `RuleFacts`. Of a host that is
 unreachable there are ``host`` and ``assessment`` only. A rule for the fleet sees `FleetFacts`, once;
 where its expression gives hosts (``{host, found}`` each) it is broken by each of them, else by the fleet as a whole.
 """
@@ -21,7 +21,7 @@ import math
 import re
 import typing as t
 
-from .._config_file import Place, choice, mapping, nearest, text
+from .._config_file import Location, choice, mapping, nearest, text
 from .._record import STATES, Record, State
 from .expression import MISSING, Expression, ExpressionError, is_true
 
@@ -56,7 +56,7 @@ class Rule:
     remedy: str | None
 
 
-class HostFacts(t.NamedTuple):
+class RuleFacts(t.NamedTuple):
     """What an expression sees of a host beside its record.
 
     Hours are whole ones, rounded up, and negative where the host's clock is ahead. Days are those from today, UTC.
@@ -93,9 +93,9 @@ class Broken(t.NamedTuple):
     message: str
 
 
-def host_facts(record: Record, now: datetime.datetime) -> HostFacts:
+def host_facts(record: Record, now: datetime.datetime) -> RuleFacts:
     """Reckon from the times of a record, at this time (UTC)."""
-    return HostFacts(
+    return RuleFacts(
         state=record["assessment"]["state"],
         hours_since_record=_hours_since(record["collected_at"], now),
         hours_since_check=_hours_since(record["client"]["last_check"], now),
@@ -103,10 +103,10 @@ def host_facts(record: Record, now: datetime.datetime) -> HostFacts:
     )
 
 
-def facts_of_unreachable(document: c.Mapping[str, t.Any], now: datetime.datetime) -> HostFacts:
+def facts_of_unreachable(document: c.Mapping[str, t.Any], now: datetime.datetime) -> RuleFacts:
     """The same of a host that is unreachable, of which only the age of its last record may be known."""
     last = document["last_record"]
-    return HostFacts("unreachable", _hours_since(last and last["collected_at"], now), None, None)
+    return RuleFacts("unreachable", _hours_since(last and last["collected_at"], now), None, None)
 
 
 def rules_from_list(document: object, source: str, lines: c.Mapping[str, int] | None = None) -> list[Rule]:
@@ -115,7 +115,7 @@ def rules_from_list(document: object, source: str, lines: c.Mapping[str, int] | 
     `source` is its name in messages, `lines` has the line of each value by its path where it was read from a file.
     Raises `RuleError`.
     """
-    place = Place(source, "", lines or {}, RuleError)
+    place = Location(source, "", lines or {}, RuleError)
     if not isinstance(document, list):
         raise place.error(f"expected a list of rules, found {type(document).__name__}")
     rules: dict[str, Rule] = {}
@@ -159,11 +159,11 @@ class RuleSet:
         self._of_fleet = [rule for rule in compiled if rule.rule.scope == "fleet"]
         of_hosts = [rule for rule in compiled if rule.rule.scope == "host"]
         # What the facts alone decide is decided once for all hosts that are alike; the rest looks into each record.
-        self._of_facts = [rule for rule in of_hosts if rule.fields <= set(HostFacts._fields)]
-        self._of_records = [rule for rule in of_hosts if not rule.fields <= set(HostFacts._fields)]
+        self._of_facts = [rule for rule in of_hosts if rule.fields <= set(RuleFacts._fields)]
+        self._of_records = [rule for rule in of_hosts if not rule.fields <= set(RuleFacts._fields)]
         self._decided = functools.lru_cache(_REMEMBERED)(self._decide)
 
-    def broken_by_host(self, document: c.Mapping[str, t.Any], facts: HostFacts) -> tuple[Broken, ...]:
+    def broken_by_host(self, document: c.Mapping[str, t.Any], facts: RuleFacts) -> tuple[Broken, ...]:
         """Hold the rules for hosts against a host: its record, or what is known of one that is unreachable."""
         broken = self._decided(facts)
         if self._of_records:
@@ -175,7 +175,7 @@ class RuleSet:
         """Hold the rules for the fleet against it. Each comes with the host that breaks it, ``None`` for the fleet."""
         return [broken for rule in self._of_fleet for broken in rule.broken_by_fleet(facts)]
 
-    def _decide(self, facts: HostFacts) -> tuple[Broken, ...]:
+    def _decide(self, facts: RuleFacts) -> tuple[Broken, ...]:
         seen = facts._asdict()
         return tuple(broken for rule in self._of_facts for broken in rule.broken_by_host(seen, facts))
 
@@ -189,7 +189,7 @@ class _Compiled:
             raise RuleError(f"rule {rule.id}: {error}") from error
         self.fields = self._expression.first_names
 
-    def broken_by_host(self, document: object, facts: HostFacts) -> c.Iterator[Broken]:
+    def broken_by_host(self, document: object, facts: RuleFacts) -> c.Iterator[Broken]:
         answer, unfit = self._expression.answer(document)
         if unfit is not None or is_true(answer):
             yield self._broken(facts._asdict(), unfit)
@@ -223,7 +223,7 @@ def _names_a_host(value: object) -> bool:
     return isinstance(value, dict) and isinstance(value.get("host"), str)
 
 
-def _rule(entry: object, place: Place) -> Rule:
+def _rule(entry: object, place: Location) -> Rule:
     keys = mapping(
         entry,
         place,
@@ -272,10 +272,10 @@ def _days_until(date: str | None, now: datetime.datetime) -> int | None:
 
 
 _SCOPES: dict[Scope, dict[str, t.Any]] = {
-    "host": {**t.get_type_hints(Record), **t.get_type_hints(HostFacts)},
+    "host": {**t.get_type_hints(Record), **t.get_type_hints(RuleFacts)},
     "fleet": t.get_type_hints(FleetFacts),
 }
 _PLACEHOLDERS: dict[Scope, tuple[str, ...]] = {
-    "host": HostFacts._fields,
+    "host": RuleFacts._fields,
     "fleet": tuple(name for name, kind in _SCOPES["fleet"].items() if kind in (int, int | None)),
 }

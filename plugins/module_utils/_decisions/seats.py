@@ -14,8 +14,8 @@ import collections.abc as c
 import dataclasses
 import typing as t
 
-from .._record import Check, Reason, Record, Verdict
-from .eligibility import MENDED_BY_CLIENT
+from .._record import Check, EligibilityVerdict, Reason, Record
+from .eligibility import FIXED_BY_CLIENT
 
 _NAMED = 5
 
@@ -31,7 +31,7 @@ class KnownHost:
     name: str
     holds_seat: bool = False
     identity: str | None = None
-    verdict: Verdict | None = None
+    verdict: EligibilityVerdict | None = None
     refusals: tuple[Reason, ...] = ()
     trouble: Reason | None = None
 
@@ -81,7 +81,7 @@ def known_from_record(record: Record) -> KnownHost:
 
 def _refuses(check: Check, *, enabled: bool) -> bool:
     """Whether a check that is not passed keeps a host from being enabled. What is enabled already has shown enough."""
-    if check["id"] in MENDED_BY_CLIENT:
+    if check["id"] in FIXED_BY_CLIENT:
         return False
     if check["id"] == "network":
         return check["status"] == "fail" and not enabled

@@ -95,7 +95,7 @@ _SURROGATES = range(0xD800, 0xE000)
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class StatusOutput:
     """One try at asking the client. `exit_code` is ``None`` when the host did not report one."""
 
     stdout: str
@@ -105,7 +105,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Fix:
+class ReportedFix:
     """A vulnerability that the patch names (``CVE-2016-0758``), and whether it is closed in the running kernel."""
 
     cve: str
@@ -145,14 +145,14 @@ class ClientStatus:
     check_state: str | None = None
     patch_state: str | None = None
     patch_version: str | None = None
-    fixes: tuple[Fix, ...] = ()
+    fixes: tuple[ReportedFix, ...] = ()
     supported: str | None = None
     upgrade_required_by: date | None = None
     tier: str | None = None
     error: ClientError | None = None
 
 
-def parse_status(attempts: Sequence[Attempt]) -> ClientStatus:
+def parse_status(attempts: Sequence[StatusOutput]) -> ClientStatus:
     """Return the status from the first of the attempts that gave one, else why none did.
 
     `attempts` are the tries at ``status --format json``, ``status`` and ``status --format yaml``, in this order, as
@@ -191,7 +191,7 @@ def parse_config(text: str) -> dict[str, str]:
     return config
 
 
-def _read(attempt: Attempt) -> ClientStatus | None:
+def _read(attempt: StatusOutput) -> ClientStatus | None:
     fields = _json_fields(attempt.stdout)
     if fields is not None:
         return _from_fields(fields, "9.5")
@@ -393,15 +393,15 @@ def _unless_zero(day: _Day) -> _Day | None:
     return None if day.year == 1 else day
 
 
-def _fixes(value: object) -> tuple[Fix, ...]:
+def _fixes(value: object) -> tuple[ReportedFix, ...]:
     """Return each vulnerability once, in the order given. One that is listed twice is closed when both say so."""
     patched: dict[str, bool] = {}
     for fix in _listed_fixes(value):
         patched[fix.cve] = patched.get(fix.cve, True) and fix.patched
-    return tuple(Fix(cve, closed) for cve, closed in patched.items())
+    return tuple(ReportedFix(cve, closed) for cve, closed in patched.items())
 
 
-def _listed_fixes(value: object) -> Iterator[Fix]:
+def _listed_fixes(value: object) -> Iterator[ReportedFix]:
     """Read ``* CVE-2016-0758 LP: #1581202 (unpatched)`` lines, or a list of {Name, Patched}."""
     items = value.splitlines() if isinstance(value, str) else value
     for item in items if isinstance(items, list) else ():
@@ -411,10 +411,10 @@ def _listed_fixes(value: object) -> Iterator[Fix]:
         if match:
             is_line = isinstance(item, str)
             patched = not item.rstrip().endswith("(unpatched)") if is_line else _is_true(fields.get("patched"))
-            yield Fix(match[1].upper(), patched)
+            yield ReportedFix(match[1].upper(), patched)
 
 
-def _explain(attempts: Sequence[Attempt]) -> ClientError:
+def _explain(attempts: Sequence[StatusOutput]) -> ClientError:
     messages = [plain_text(attempt.stderr) for attempt in attempts] + [
         plain_text(attempt.stdout) for attempt in attempts
     ]

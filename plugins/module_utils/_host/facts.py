@@ -46,7 +46,7 @@ class Snapd:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Reach:
+class ServerReachability:
     """One attempt to reach the server. `by_proxy` is a proxy set for the client or in the environment.
 
     `outcome`: ``reached``; ``untrusted`` (it answered, and its certificate is not trusted); ``refused`` (not
@@ -92,7 +92,7 @@ class HostFacts:
     config: c.Mapping[str, str] | None
     crash_locks: tuple[str, ...]
     patches: tuple[loaded_patches.SysfsPatch, ...] | None
-    reach: Reach | None
+    reach: ServerReachability | None
     complete: bool
     certificate: bytes | None = None
 
@@ -385,8 +385,8 @@ def _client(sections: Sections, files: _Files) -> client_status.ClientStatus | N
     return status if version is None else client_status.with_version(status, version)
 
 
-def _attempt(section: Section) -> client_status.Attempt:
-    return client_status.Attempt(
+def _attempt(section: Section) -> client_status.StatusOutput:
+    return client_status.StatusOutput(
         section.output, section.errors, section.exit_code, timed_out=section.status in ("timeout", "lost")
     )
 
@@ -422,13 +422,13 @@ def _file(sections: Sections, name: str) -> str | None:
     return section.output if section is not None and whole else None
 
 
-def _reach(sections: Sections) -> Reach | None:
+def _reach(sections: Sections) -> ServerReachability | None:
     section = sections.get("network")
     if section is None:
         return None
     lines = dict(line.split(maxsplit=1) for line in section.output.splitlines()[:3] if len(line.split()) > 1)
     tool = lines.get("tool", "none")
-    return Reach(
+    return ServerReachability(
         url=lines.get("url", ""),
         by_proxy=lines.get("proxy") == "yes",
         tool=tool,

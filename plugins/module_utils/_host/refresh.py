@@ -21,7 +21,7 @@ _LINE_LIMIT = 300
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Task:
+class BlockingTask:
     """A thread that has not moved to the new patch; `name` is its ``comm``."""
 
     pid: int
@@ -30,7 +30,7 @@ class Task:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Watch:
+class RefreshOutput:
     """What came beside the probe. `refused` is why the client did not refresh, `removed` which locks are gone.
 
     `timed_out` says that the client was not done refreshing when its time was over.
@@ -41,14 +41,14 @@ class Watch:
     refused: client_failures.ClientFailure | None
     timed_out: bool
     removed: tuple[str, ...]
-    tasks: tuple[Task, ...]
+    tasks: tuple[BlockingTask, ...]
     kernel_log: tuple[str, ...]
     journal: tuple[str, ...]
 
 
-def read_watch(sections: Sections) -> Watch:
+def read_refresh_output(sections: Sections) -> RefreshOutput:
     """Turn an answer of ``patch.sh`` into facts. Total: no answer makes it fail."""
-    return Watch(
+    return RefreshOutput(
         refused=_refused(sections),
         timed_out="refresh" in sections and sections["refresh"].status == "timeout",
         removed=tuple(
@@ -71,7 +71,7 @@ def _refused(sections: Sections) -> client_failures.ClientFailure | None:
     return client_failures.explain("client", section.errors or section.output)
 
 
-def _tasks(sections: Sections) -> c.Iterator[Task]:
+def _tasks(sections: Sections) -> c.Iterator[BlockingTask]:
     section = sections.get("tasks")
     seen: set[int] = set()
     for line in section.output.split("\n") if section is not None else ():
@@ -79,7 +79,7 @@ def _tasks(sections: Sections) -> c.Iterator[Task]:
         if match is None or int(match["tid"]) in seen:
             continue
         seen.add(int(match["tid"]))
-        yield Task(int(match["pid"]), int(match["tid"]), plain_text(match["name"]))
+        yield BlockingTask(int(match["pid"]), int(match["tid"]), plain_text(match["name"]))
         if len(seen) == _TASK_LIMIT:
             return
 

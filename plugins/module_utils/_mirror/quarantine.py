@@ -18,7 +18,7 @@ REASON = ".reason.json"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Fault:
+class Quarantined:
     """What is wrong with an archive: a verdict of `PatchFile`, ``wrong_hash`` or ``unknown``, and a sentence."""
 
     filename: str
@@ -32,7 +32,7 @@ class Quarantine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def take(self, path: Path, fault: Fault, listed_sha256: str | None) -> bool:
+    def take(self, path: Path, fault: Quarantined, listed_sha256: str | None) -> bool:
         """Move a file here with its reason, in place of an earlier one of the name; tell whether that is news."""
         data = read_bounded(str(path), FILE_LIMIT)
         said = {

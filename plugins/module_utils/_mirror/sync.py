@@ -29,7 +29,7 @@ from .._verify.trust import TrustAnchors
 from .index import Index, MirroredPatch, read_index, write_index
 from .listing import ListedPatch, Selection
 from .plan import MirrorPlan, Retention, make_plan
-from .quarantine import Fault, Quarantine
+from .quarantine import Quarantine, Quarantined
 from .source import PatchSource
 
 _LOCK = ".lock"
@@ -68,8 +68,8 @@ class Outcome:
     fetched: list[str]
     kept: list[str]
     pruned: list[str]
-    quarantined: list[Fault]
-    failed: list[Fault]
+    quarantined: list[Quarantined]
+    failed: list[Quarantined]
 
 
 def run_mirror(task: MirrorTask) -> Outcome:
@@ -109,14 +109,14 @@ def predict_mirror(task: MirrorTask) -> Outcome:
     with concurrent.futures.ThreadPoolExecutor(task.parallel) as pool:
         at_hand = list(pool.map(settler.is_at_hand, plan.wanted))
     settled = [
-        Settled(dataclasses.replace(before.patches[patch.filename], tier=patch.tier))
+        SyncedArchive(dataclasses.replace(before.patches[patch.filename], tier=patch.tier))
         if here
-        else Settled(_expected(patch), fetched=True)
+        else SyncedArchive(_expected(patch), fetched=True)
         for patch, here in zip(plan.wanted, at_hand, strict=True)
     ]
-    settled += [Settled(patch) for patch in plan.kept]
+    settled += [SyncedArchive(patch) for patch in plan.kept]
     surplus, strays = _strays(task.folder, plan, before, listed)
-    settled += [Settled(quarantined=stray_fault(name), news=True) for name in strays]
+    settled += [SyncedArchive(quarantined=stray_fault(name), news=True) for name in strays]
     after = Index({one.patch.filename: one.patch for one in settled if one.patch})
     changed = bool(surplus) or any(one.news or one.fetched for one in settled)
     return _outcome(before, after, settled, plan.pruned, changed=changed)
@@ -126,8 +126,8 @@ def _plan(task: MirrorTask, listed: list[ListedPatch], index: Index) -> MirrorPl
     return make_plan(listed, index, task.selection, task.retention, now=task.now, allow_downgrade=task.allow_downgrade)
 
 
-def _settler(task: MirrorTask, index: Index) -> Settler:
-    return Settler(task.folder, index, task.source, task.anchors, Quarantine(task.quarantine), task.now)
+def _settler(task: MirrorTask, index: Index) -> ArchiveSync:
+    return ArchiveSync(task.folder, index, task.source, task.anchors, Quarantine(task.quarantine), task.now)
 
 
 def _expected(patch: ListedPatch) -> MirroredPatch:
@@ -150,7 +150,7 @@ def _strays(
     return [name for name in strays if name in known], [name for name in strays if name not in known]
 
 
-def _spared(plan: MirrorPlan, index: Index, settled: c.Iterable[Settled]) -> list[MirroredPatch]:
+def _spared(plan: MirrorPlan, index: Index, settled: c.Iterable[SyncedArchive]) -> list[MirroredPatch]:
     """What was to be pruned and stays, since of the patches that replace it one is not there."""
     there = {one.patch.filename for one in settled if one.patch}
     lacking = {patch.target for patch in plan.wanted if patch.filename not in there}
@@ -181,7 +181,7 @@ def _clear_unfinished(folder: Path, plan: MirrorPlan) -> None:
 
 
 def _outcome(
-    before: Index, after: Index, settled: c.Collection[Settled], pruned: c.Iterable[str], *, changed: bool
+    before: Index, after: Index, settled: c.Collection[SyncedArchive], pruned: c.Iterable[str], *, changed: bool
 ) -> Outcome:
     fetched = sorted(one.patch.filename for one in settled if one.fetched and one.patch)
     quarantined = [one.quarantined for one in settled if one.quarantined]
@@ -219,7 +219,7 @@ _IN_VAIN = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Settled:
+class SyncedArchive:
     """How it stands with one archive, or would.
 
     `patch` is its entry of the index, if the mirror has it. `news` tells that a file was put into quarantine which was
@@ -228,12 +228,12 @@ class Settled:
 
     patch: MirroredPatch | None = None
     fetched: bool = False
-    quarantined: Fault | None = None
-    failed: Fault | None = None
+    quarantined: Quarantined | None = None
+    failed: Quarantined | None = None
     news: bool = False
 
 
-class Settler:
+class ArchiveSync:
     """Settles archives, several at a time. Its methods raise `OSError` for the mirror's own folders only."""
 
     def __init__(
@@ -251,7 +251,7 @@ class Settler:
         self._anchors = anchors
         self._quarantine = quarantine
         self._now = now
-        self._way = _Way()
+        self._way = _CircuitBreaker()
 
     def is_at_hand(self, patch: ListedPatch) -> bool:
         """Whether an archive is in the mirror and was verified."""
@@ -259,7 +259,7 @@ class Settler:
         data = _content(self._folder / patch.filename)
         return held is not None and data is not None and held.sha256 == patch.sha256 == _sha256(data)
 
-    def settle_wanted(self, patch: ListedPatch) -> Settled:
+    def settle_wanted(self, patch: ListedPatch) -> SyncedArchive:
         """See to it that an archive of the source is in the mirror."""
         path = self._folder / patch.filename
         held = self._index.patches.get(patch.filename)
@@ -269,7 +269,7 @@ class Settler:
         actual = _sha256(data)
         verified = held is not None and held.sha256 == actual
         if held is not None and verified and actual == patch.sha256:
-            return Settled(dataclasses.replace(held, tier=patch.tier))
+            return SyncedArchive(dataclasses.replace(held, tier=patch.tier))
         if actual == patch.sha256:
             # A run that was ended had brought it, or somebody has put it there.
             return self._admit(patch, path, data)
@@ -283,20 +283,20 @@ class Settler:
             settled if settled.quarantined else dataclasses.replace(settled, quarantined=aside.quarantined, news=True)
         )
 
-    def settle_kept(self, held: MirroredPatch) -> Settled:
+    def settle_kept(self, held: MirroredPatch) -> SyncedArchive:
         """See to it that an archive which the source does not have is still what it was."""
         path = self._folder / held.filename
         data = _content(path)
         if data is None:
             missing = "it is gone from the mirror, and the source does not have it any more"
-            return Settled(failed=Fault(held.filename, "missing", missing))
-        return Settled(held) if _sha256(data) == held.sha256 else self._set_aside_changed(path, held.filename)
+            return SyncedArchive(failed=Quarantined(held.filename, "missing", missing))
+        return SyncedArchive(held) if _sha256(data) == held.sha256 else self._set_aside_changed(path, held.filename)
 
-    def settle_stray(self, filename: str) -> Settled:
+    def settle_stray(self, filename: str) -> SyncedArchive:
         """Take away an archive that neither the index nor the source names."""
         return self._set_aside(self._folder / filename, stray_fault(filename))
 
-    def _fetch(self, patch: ListedPatch) -> Settled:
+    def _fetch(self, patch: ListedPatch) -> SyncedArchive:
         part = self._folder / UNFINISHED / unfinished_name(patch)
         suspect = self._quarantine.holds(patch.filename, patch.sha256)
         actual = None
@@ -309,17 +309,17 @@ class Settler:
                     shutil.copyfile(suspect, part)
                 data = read_bounded(str(part), FILE_LIMIT)
             except ServerError as error:
-                return Settled(failed=Fault(patch.filename, "not_fetched", str(error)))
+                return SyncedArchive(failed=Quarantined(patch.filename, "not_fetched", str(error)))
             except OSError as error:
                 reason = f"it cannot be read: {error.strerror or error}"
-                return Settled(failed=Fault(patch.filename, "not_fetched", reason))
+                return SyncedArchive(failed=Quarantined(patch.filename, "not_fetched", reason))
             actual = _sha256(data)
             if actual == patch.sha256:
                 return self._admit(patch, part, data)
             if not last:
                 part.unlink()
         reason = f"its SHA-256 is {actual} and must be {patch.sha256}"
-        return self._set_aside(part, Fault(patch.filename, "wrong_hash", reason), patch.sha256)
+        return self._set_aside(part, Quarantined(patch.filename, "wrong_hash", reason), patch.sha256)
 
     def _bring(self, patch: ListedPatch, part: Path) -> None:
         self._way.check()
@@ -330,11 +330,11 @@ class Settler:
             raise
         self._way.worked()
 
-    def _admit(self, patch: ListedPatch, path: Path, data: bytes) -> Settled:
+    def _admit(self, patch: ListedPatch, path: Path, data: bytes) -> SyncedArchive:
         """Verify a file that has the right hash, with this content, and put it in its place."""
         found = examine(data, patch.filename, self._anchors, now=self._now, kernel=None)
         if not found.valid:
-            return self._set_aside(path, Fault(patch.filename, found.verdict, found.reason), patch.sha256)
+            return self._set_aside(path, Quarantined(patch.filename, found.verdict, found.reason), patch.sha256)
         path.replace(self._folder / patch.filename)
         self._quarantine.release(patch.filename)
         entry = MirroredPatch(
@@ -351,15 +351,15 @@ class Settler:
             key_id=found.key_id,
             fetched_at=self._now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
-        return Settled(entry, fetched=True)
+        return SyncedArchive(entry, fetched=True)
 
-    def _set_aside_changed(self, path: Path, filename: str) -> Settled:
+    def _set_aside_changed(self, path: Path, filename: str) -> SyncedArchive:
         # Under a name of its own, so that what is fetched in its place does not replace it.
-        fault = Fault(f"{filename}{CHANGED}", "changed", f"{filename} in the mirror is not what was verified")
+        fault = Quarantined(f"{filename}{CHANGED}", "changed", f"{filename} in the mirror is not what was verified")
         return self._set_aside(path, fault)
 
-    def _set_aside(self, path: Path, fault: Fault, listed_sha256: str | None = None) -> Settled:
-        return Settled(quarantined=fault, news=self._quarantine.take(path, fault, listed_sha256))
+    def _set_aside(self, path: Path, fault: Quarantined, listed_sha256: str | None = None) -> SyncedArchive:
+        return SyncedArchive(quarantined=fault, news=self._quarantine.take(path, fault, listed_sha256))
 
 
 def unfinished_name(patch: ListedPatch) -> str:
@@ -367,12 +367,12 @@ def unfinished_name(patch: ListedPatch) -> str:
     return hashlib.sha256(f"{patch.filename} {patch.sha256}".encode()).hexdigest()
 
 
-def stray_fault(filename: str) -> Fault:
+def stray_fault(filename: str) -> Quarantined:
     """What is said of an archive that is in the folder and that nothing accounts for."""
-    return Fault(filename, "unknown", "neither the index of the mirror nor the source names it")
+    return Quarantined(filename, "unknown", "neither the index of the mirror nor the source names it")
 
 
-class _Way:
+class _CircuitBreaker:
     """The way to the server, which all archives share: once it is lost, nobody has to find out again."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ class Recorded(t.NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Attempt:
+class FailedAttempt:
     """A host gave no answer at `attempted_at` (RFC 3339, UTC)."""
 
     host: str
@@ -41,4 +41,4 @@ class Problem:
         return dataclasses.asdict(self)
 
 
-Document: t.TypeAlias = "Recorded | Attempt | Problem"
+Document: t.TypeAlias = "Recorded | FailedAttempt | Problem"

@@ -21,14 +21,14 @@ from .._decisions.seats import KnownHost, known_from_record
 from .._io import write_atomically
 from .._record import Reason
 from . import folder_store
-from .document import Attempt, Document, Problem
+from .document import Document, FailedAttempt, Problem
 from .spool import as_line
 
 _FILE = "seats.granted"  # not .json: that is for records
 _SCHEMA = "kernelops.livepatch/grants/1"
 
 
-class SeatBookError(Exception):
+class SeatGrantsError(Exception):
     """The folders cannot tell who holds a seat. The message says what, where, why and what to do."""
 
 
@@ -38,7 +38,7 @@ def locked(record_dir: Path) -> t.Iterator[None]:
     try:
         descriptor = os.open(record_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise SeatBookError(
+        raise SeatGrantsError(
             f"The folder of records {record_dir} cannot be opened: {error.strerror}. Name the folder that "
             "kernelops.livepatch.patch_info stores records in, or run the check playbook first."
         ) from error
@@ -52,7 +52,7 @@ def locked(record_dir: Path) -> t.Iterator[None]:
 
 
 @dataclasses.dataclass
-class SeatBook:
+class SeatGrants:
     """What the folders say. `problems` are the files that could not be used; `grants` are times by host."""
 
     hosts: dict[str, KnownHost]
@@ -69,15 +69,15 @@ class SeatBook:
         try:
             write_atomically(path, [f'{{"schema": {as_line(_SCHEMA)}, "granted": {{\n{lines}\n}}}}\n'])
         except OSError as error:
-            raise SeatBookError(
+            raise SeatGrantsError(
                 f"The granted seats cannot be noted in {path}: {error.strerror}. Without the note an interrupted run "
                 "could grant a seat twice, so nothing was granted. Give the user who runs Ansible write access to that "
                 "folder, and room on its disk."
             ) from error
 
 
-def read_seat_book(record_dirs: t.Sequence[Path]) -> SeatBook:
-    """Read what all hosts that were ever looked at say of seats. Raises `SeatBookError`.
+def read_seat_grants(record_dirs: t.Sequence[Path]) -> SeatGrants:
+    """Read what all hosts that were ever looked at say of seats. Raises `SeatGrantsError`.
 
     A file that cannot be used is a problem, and its host counts as one that may hold a seat. A folder that cannot be
     read is an error, for it may hide any number of them.
@@ -85,7 +85,7 @@ def read_seat_book(record_dirs: t.Sequence[Path]) -> SeatBook:
     hosts, seen_at, problems = _hosts(folder_store.load(record_dirs))
     for problem in problems:
         if problem.host is None:
-            raise SeatBookError(f"{problem.path}: {problem.message}. Nobody knows how many seats are in use.")
+            raise SeatGrantsError(f"{problem.path}: {problem.message}. Nobody knows how many seats are in use.")
     grants: dict[str, str] = {}
     for record_dir in record_dirs:
         for host, time in _read_grants(record_dir / _FILE).items():
@@ -93,7 +93,7 @@ def read_seat_book(record_dirs: t.Sequence[Path]) -> SeatBook:
     standing = {host: time for host, time in grants.items() if _moment(seen_at.get(host, "")) <= _moment(time)}
     for host in standing:
         hosts[host] = dataclasses.replace(hosts.get(host) or KnownHost(host, trouble=_NEVER_SEEN), holds_seat=True)
-    return SeatBook(hosts, problems, standing)
+    return SeatGrants(hosts, problems, standing)
 
 
 _NEVER_SEEN = Reason(
@@ -107,12 +107,12 @@ def _hosts(documents: t.Iterable[Document]) -> tuple[dict[str, KnownHost], dict[
     """The newest word of each host, when it was seen, and what could not be used."""
     hosts: dict[str, KnownHost] = {}
     seen_at: dict[str, str] = {}
-    attempts: dict[str, Attempt] = {}
+    attempts: dict[str, FailedAttempt] = {}
     problems: list[Problem] = []
     for document in documents:
         if isinstance(document, Problem):
             problems.append(document)
-        elif isinstance(document, Attempt):
+        elif isinstance(document, FailedAttempt):
             if _moment(document.attempted_at) >= _moment(_time_of(attempts.get(document.host))):
                 attempts[document.host] = document
         else:
@@ -130,7 +130,7 @@ def _hosts(documents: t.Iterable[Document]) -> tuple[dict[str, KnownHost], dict[
     return hosts, seen_at, problems
 
 
-def _time_of(attempt: Attempt | None) -> str:
+def _time_of(attempt: FailedAttempt | None) -> str:
     return attempt.attempted_at if attempt else ""
 
 
@@ -139,7 +139,7 @@ def _moment(time: str) -> str:
     return time.removesuffix("Z")
 
 
-def _unreachable(attempt: Attempt) -> Reason:
+def _unreachable(attempt: FailedAttempt) -> Reason:
     reason = attempt.reasons[0] if attempt.reasons else None
     return Reason(
         id="unreachable",
@@ -169,8 +169,8 @@ def _read_grants(path: Path) -> dict[str, str]:
     return granted
 
 
-def _unreadable(path: Path, why: str) -> SeatBookError:
-    return SeatBookError(
+def _unreadable(path: Path, why: str) -> SeatGrantsError:
+    return SeatGrantsError(
         f"The granted seats in {path} cannot be read: {why}. Run the check playbook on all hosts, so that their "
         "records are fresh, then remove this file."
     )

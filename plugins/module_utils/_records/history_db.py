@@ -55,7 +55,7 @@ def remember(path: Path, sightings: c.Iterable[Sighting], forget_before: int | N
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(_connect(path)) as database, _transaction(database):
             _migrate(database, path)
-            added = _Writer(database).add(
+            added = _HistoryWriter(database).add(
                 each for each in sightings if forget_before is None or each.at >= forget_before
             )
             dropped = 0 if forget_before is None else _forget(database, forget_before)
@@ -73,7 +73,7 @@ def spans(path: Path) -> list[tuple[str, list[Span]]]:
         return _spans(database)
 
 
-class _Writer:
+class _HistoryWriter:
     """Adds sightings within a transaction."""
 
     def __init__(self, database: sqlite3.Connection) -> None:

@@ -12,7 +12,7 @@ import typing as t
 from urllib.parse import unquote
 
 from .._record import NewerSchemaError, Record, RecordError, is_section, validate
-from .document import ATTEMPT_SCHEMA, Attempt, Document, Problem, Recorded
+from .document import ATTEMPT_SCHEMA, Document, FailedAttempt, Problem, Recorded
 from .spool import sections_of
 
 RECORD_SUFFIX = ".json"
@@ -29,7 +29,7 @@ _AT_ONCE = 64 * 1024  # bytes; a plain file gives less only at its end
 _MEMORY = 8 * 1024 * 1024  # bytes of JSON text
 
 
-class _Section(t.NamedTuple):
+class _RecordSection(t.NamedTuple):
     key: str
     value: t.Any
     line: bytes
@@ -42,7 +42,7 @@ class RecordReader:
     """
 
     def __init__(self) -> None:
-        self._known: dict[bytes, _Section] = {}
+        self._known: dict[bytes, _RecordSection] = {}
         self._remembered = 0
 
     def read(self, folder: str, name: str) -> Document:
@@ -74,7 +74,7 @@ class RecordReader:
             return None
         return Recorded(t.cast("Record", record), tuple(section.line for section in sections if section is not None))
 
-    def _section(self, text: bytes) -> _Section | None:
+    def _section(self, text: bytes) -> _RecordSection | None:
         try:
             members = _DECODER.decode(f'{{"{text.decode("utf-8")}}}')
         except (ValueError, RecursionError):
@@ -82,12 +82,12 @@ class RecordReader:
         key, value = next(iter(members.items()))
         if len(members) != 1 or not is_section(key, value):
             return None
-        section = _Section(key, value, _one_line(text, members))
+        section = _RecordSection(key, value, _one_line(text, members))
         if key in _ALIKE:
             self._remember(text, section)
         return section
 
-    def _remember(self, text: bytes, section: _Section) -> None:
+    def _remember(self, text: bytes, section: _RecordSection) -> None:
         self._remembered += len(text)
         if self._remembered > _MEMORY:
             self._known.clear()
@@ -114,7 +114,7 @@ def _one_line(text: bytes, members: dict[str, t.Any]) -> bytes:
     return sections_of(members)[0]
 
 
-def _as_a_whole(content: bytes) -> Recorded | Attempt:
+def _as_a_whole(content: bytes) -> Recorded | FailedAttempt:
     document = _DECODER.decode(content.decode("utf-8"))
     if isinstance(document, dict) and document.get("schema") == ATTEMPT_SCHEMA:
         return _attempt(document)
@@ -123,14 +123,14 @@ def _as_a_whole(content: bytes) -> Recorded | Attempt:
     return Recorded(record, sections_of(record))
 
 
-def _attempt(document: dict[str, t.Any]) -> Attempt:
+def _attempt(document: dict[str, t.Any]) -> FailedAttempt:
     host, attempted_at, reasons = (document.get(key) for key in ("host", "attempted_at", "reasons"))
     if not isinstance(host, str):
         raise RecordError("host", "expected str")
     _check_time(attempted_at, "attempted_at")
     if not isinstance(reasons, list) or not all(_is_reason(reason) for reason in reasons):
         raise RecordError("reasons", "expected a list of reasons with id, message and remedy")
-    return Attempt(host, t.cast("str", attempted_at), reasons)
+    return FailedAttempt(host, t.cast("str", attempted_at), reasons)
 
 
 def _is_reason(value: object) -> bool:

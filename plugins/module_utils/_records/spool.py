@@ -15,7 +15,7 @@ import typing as t
 _BUFFER = 1024 * 1024  # bytes
 
 
-class Place(t.NamedTuple):
+class SpoolPosition(t.NamedTuple):
     """Where a document is: in which file, from which byte on, and how many bytes of it."""
 
     file: int
@@ -32,20 +32,20 @@ class Spool:
     def __init__(self) -> None:
         self._files: list[t.IO[bytes]] = []
 
-    def writer(self) -> Writer:
+    def writer(self) -> SpoolWriter:
         """A file more."""
         self._files.append(tempfile.TemporaryFile(buffering=_BUFFER))
-        return Writer(len(self._files) - 1, self._files[-1])
+        return SpoolWriter(len(self._files) - 1, self._files[-1])
 
-    def sections(self, place: Place) -> list[str]:
+    def sections(self, place: SpoolPosition) -> list[str]:
         """The sections of the document that was kept at this place, each a member of a JSON object."""
         return self._read(place).split("\n")
 
-    def document(self, place: Place) -> str:
+    def document(self, place: SpoolPosition) -> str:
         """The document that was kept at this place: one line of JSON, without a line end."""
         return f"{{{self._read(place).replace(_JOINT, _JSON_JOINT)}}}"
 
-    def _read(self, place: Place) -> str:
+    def _read(self, place: SpoolPosition) -> str:
         return os.pread(self._files[place.file].fileno(), place.size, place.begin).decode("ascii")
 
 
@@ -53,7 +53,7 @@ _JOINT = "\n"  # never within JSON text that is on one line
 _JSON_JOINT = ", "
 
 
-class Writer:
+class SpoolWriter:
     """Fills one file of a spool."""
 
     def __init__(self, number: int, file: t.IO[bytes]) -> None:
@@ -61,9 +61,9 @@ class Writer:
         self._file = file
         self._end = 0
 
-    def append(self, sections: t.Iterable[bytes]) -> Place:
+    def append(self, sections: t.Iterable[bytes]) -> SpoolPosition:
         """Keep a document, of sections as `sections_of` makes them. It can be read after `flush`."""
-        place = Place(self._number, self._end, self._file.write(_JOINT.encode().join(sections)))
+        place = SpoolPosition(self._number, self._end, self._file.write(_JOINT.encode().join(sections)))
         self._end += place.size
         return place
 

@@ -10,7 +10,7 @@ import functools
 from pathlib import Path
 
 from .._records import history_db, spans
-from .._vulnerabilities.notices import Kernel, Notice
+from .._vulnerabilities.notices import KernelName, Notice
 from . import history as _history
 from .report import Report
 
@@ -34,19 +34,19 @@ def told(path: Path, notices: c.Sequence[Notice] | None, now: datetime.datetime)
     spans = history_db.spans(path)
     if notices is None:
         return _history.tell(spans, _moment(now))
-    published = [_history.Notice(notice.id, _moment(notice.published), notice.cves) for notice in notices]
+    published = [_history.PublishedNotice(notice.id, _moment(notice.published), notice.cves) for notice in notices]
     # Hosts of a fleet are few kinds, and to hold one against all notices takes milliseconds.
     standing = functools.lru_cache(_REMEMBERED)(functools.partial(_standing, notices))
     return _history.tell(spans, _moment(now), published, standing)
 
 
-def _standing(notices: c.Sequence[Notice], kind: spans.Kind) -> _history.Standing:
+def _standing(notices: c.Sequence[Notice], kind: spans.Kind) -> _history.NoticeCoverage:
     try:
-        kernel = Kernel(kind.kernel or "", kind.release)
+        kernel = KernelName(kind.kernel or "", kind.release)
     except ValueError:
-        return _history.Standing(frozenset(), frozenset())
-    words = [(notice, notice.standing(kernel, kind.patch)) for notice in notices]
-    return _history.Standing(
+        return _history.NoticeCoverage(frozenset(), frozenset())
+    words = [(notice, notice.status_for(kernel, kind.patch)) for notice in notices]
+    return _history.NoticeCoverage(
         frozenset(notice.id for notice, word in words if word is not None),
         frozenset(
             notice.id

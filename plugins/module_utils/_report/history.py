@@ -27,7 +27,7 @@ _MOST_DAYS = 400
 _REMEMBERED = 4096  # courses
 
 
-class Notice(t.NamedTuple):
+class PublishedNotice(t.NamedTuple):
     """These vulnerabilities were made known at that time."""
 
     id: str
@@ -35,7 +35,7 @@ class Notice(t.NamedTuple):
     cves: tuple[str, ...]
 
 
-class Standing(t.NamedTuple):
+class NoticeCoverage(t.NamedTuple):
     """The numbers of the notices that are for a kernel, and those of them that its patch, or itself, closes."""
 
     concerned: frozenset[str]
@@ -135,14 +135,14 @@ class History:
 def tell(
     spans: c.Iterable[tuple[str, c.Sequence[Span]]],
     until: int,
-    notices: c.Sequence[Notice] | None = None,
-    standing: c.Callable[[Kind], Standing] | None = None,
+    notices: c.Sequence[PublishedNotice] | None = None,
+    standing: c.Callable[[Kind], NoticeCoverage] | None = None,
 ) -> History:
     """Make the history of hosts, each with its spans in order, as it looks at the time `until`.
 
     `standing` says how notices stand on a kind of host.
     """
-    courses = _Courses(notices, standing) if notices and standing else None
+    courses = _Timelines(notices, standing) if notices and standing else None
     changes: dict[int, collections.Counter[State]] = collections.defaultdict(collections.Counter)
     exposures: list[Exposure] = []
     unwatched = 0
@@ -188,7 +188,7 @@ def _days(changes: c.Mapping[int, collections.Counter[State]], last: int) -> lis
     return days
 
 
-class _Course(t.NamedTuple):
+class _HostTimeline(t.NamedTuple):
     """What became of vulnerabilities on a host: open, closed by a span (of that index), or closed before the first.
 
     `closed` has vulnerabilities with when they were published, together where they share that and the span.
@@ -200,16 +200,16 @@ class _Course(t.NamedTuple):
     unwatched: int
 
 
-class _Courses:
+class _Timelines:
     """The courses of hosts. They are few: hosts that were alike, before and after the same notices, have the same."""
 
-    def __init__(self, notices: c.Sequence[Notice], standing: c.Callable[[Kind], Standing]) -> None:
+    def __init__(self, notices: c.Sequence[PublishedNotice], standing: c.Callable[[Kind], NoticeCoverage]) -> None:
         self._notices = {notice.id: notice for notice in sorted(notices, key=lambda notice: notice.published)}
         self._published = [notice.published for notice in self._notices.values()]
         self._standing = standing
-        self._known: dict[tuple[tuple[Kind, int], ...], _Course] = {}
+        self._known: dict[tuple[tuple[Kind, int], ...], _HostTimeline] = {}
 
-    def of(self, spans: c.Sequence[Span]) -> _Course:
+    def of(self, spans: c.Sequence[Span]) -> _HostTimeline:
         alike = tuple((span.kind, bisect.bisect_left(self._published, span.begin)) for span in spans)
         course = self._known.get(alike)
         if course is None:
@@ -218,7 +218,7 @@ class _Courses:
             course = self._known[alike] = self._course(spans)
         return course
 
-    def _course(self, spans: c.Sequence[Span]) -> _Course:
+    def _course(self, spans: c.Sequence[Span]) -> _HostTimeline:
         first = spans[0].begin
         of_cve: dict[str, tuple[int, int | None]] = {}
         for notice, by in self._closings(spans):
@@ -234,14 +234,14 @@ class _Courses:
                 unwatched += 1
             elif by is not None:
                 together[published, by].append(cve)
-        return _Course(
+        return _HostTimeline(
             tuple(sorted(still_open)),
             min((of_cve[cve][0] for cve in still_open), default=0),
             tuple((tuple(sorted(cves)), published, by) for (published, by), cves in together.items()),
             unwatched,
         )
 
-    def _closings(self, spans: c.Sequence[Span]) -> c.Iterator[tuple[Notice, int | None]]:
+    def _closings(self, spans: c.Sequence[Span]) -> c.Iterator[tuple[PublishedNotice, int | None]]:
         """The notices that concern a host, in the order of their publication, each with the span that closed it."""
         opened: set[str] = set()
         closed: dict[str, int] = {}
@@ -255,7 +255,7 @@ class _Courses:
         yield from ((notice, closed.get(notice.id)) for notice in self._notices.values() if notice.id in opened)
 
 
-def _exposures(host: str, spans: c.Sequence[Span], course: _Course) -> c.Iterator[Exposure]:
+def _exposures(host: str, spans: c.Sequence[Span], course: _HostTimeline) -> c.Iterator[Exposure]:
     for cves, published, by in course.closed:
         yield Exposure(host, cves, published, max(published, spans[by].begin))
     if course.open:

@@ -120,7 +120,7 @@ class PlayProgress:
         task = self.current()
         if task is None or now - task.started_at < _PATIENCE:
             return ""
-        return live_line(task, self.total(task), now, style)
+        return status_line_text(task, self.total(task), now, style)
 
     def milestone(self, task_id: str, now: float) -> str:
         """One line for a log when enough has happened since the last one, else nothing. To be asked after `finish`."""
@@ -162,7 +162,7 @@ def outcome_of_record(result: t.Mapping[str, t.Any]) -> str:
     return next((state for state in STATES if state == said), OTHER)
 
 
-def live_line(task: TaskProgress, total: int, now: float, style: Style) -> str:
+def status_line_text(task: TaskProgress, total: int, now: float, style: Style) -> str:
     """Tell of a task in at most ``style.columns``: its name and a bar where there is room, hosts, outcomes, time."""
     digits = len(str(total))
     left = [f"{task.done:>{digits}}/{total}"]

@@ -16,9 +16,9 @@ import re
 import typing as t
 
 from .._record import STATES, Containers, Fix, Reason, Record, State
-from .._records.document import ATTEMPT_SCHEMA, Attempt, Document, Problem, Recorded
+from .._records.document import ATTEMPT_SCHEMA, Document, FailedAttempt, Problem, Recorded
 from .._records.spans import Kind, Sighting
-from .._records.spool import Place, Spool, Writer
+from .._records.spool import Spool, SpoolPosition, SpoolWriter
 from .._text import visible
 from .history import History, microseconds
 
@@ -33,7 +33,7 @@ Finding: t.TypeAlias = "tuple[str, str]"
 """A rule, by its id, is broken, and what is wrong."""
 
 
-class Rule(t.NamedTuple):
+class RuleSummary(t.NamedTuple):
     """A rule that the report was held against. `of_fleet`: held against the fleet as a whole, not each host."""
 
     id: str
@@ -43,10 +43,10 @@ class Rule(t.NamedTuple):
     of_fleet: bool
 
 
-class Judgement(t.Protocol):
+class FindingSource(t.Protocol):
     """Rules, and what they find of a host: from its record, or from what is known of it where it is unreachable."""
 
-    rules: tuple[Rule, ...]
+    rules: tuple[RuleSummary, ...]
 
     def of_record(self, record: Record) -> tuple[Finding, ...]:
         """The rules that the host of this record breaks."""
@@ -86,7 +86,7 @@ class HostLine(t.NamedTuple):
     machine_id_sha256: str | None = None
     containers: int | None = None
     findings: tuple[Finding, ...] = ()
-    document: Place | None = None
+    document: SpoolPosition | None = None
     release: str | None = None
     unpatched: tuple[str, ...] = ()
 
@@ -111,7 +111,7 @@ class HostLine(t.NamedTuple):
         return self.reasons[0]["remedy"] if self.reasons else None
 
 
-Condensed: t.TypeAlias = "HostLine | Attempt | Problem"
+Condensed: t.TypeAlias = "HostLine | FailedAttempt | Problem"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Report:
     problems: list[Problem]
     left_out: int
     spool: Spool
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[RuleSummary, ...] = ()
     fleet_findings: tuple[Finding, ...] = ()
     history: History | None = None
 
@@ -150,12 +150,12 @@ class Report:
             hosts[line.state].append(line.host)
         return hosts
 
-    def rule(self, identifier: str) -> Rule:
+    def rule(self, identifier: str) -> RuleSummary:
         """The rule that has this id."""
         return self._rules[identifier]
 
     @functools.cached_property
-    def _rules(self) -> dict[str, Rule]:
+    def _rules(self) -> dict[str, RuleSummary]:
         return {rule.id: rule for rule in self.rules}
 
     def findings(self) -> t.Iterator[tuple[HostLine | None, Finding]]:
@@ -233,7 +233,7 @@ def assemble(
     hosts: t.Sequence[str] | None,
     generated_at: str,
     spool: Spool,
-    judgement: Judgement | None = None,
+    judgement: FindingSource | None = None,
 ) -> Report:
     """Make the report of these hosts, or of every host that the documents know.
 
@@ -243,7 +243,7 @@ def assemble(
     return merge(condense(documents, spool.writer(), judgement), hosts, generated_at, spool, judgement)
 
 
-def condense(documents: t.Iterable[Document], writer: Writer, judgement: Judgement | None) -> list[Condensed]:
+def condense(documents: t.Iterable[Document], writer: SpoolWriter, judgement: FindingSource | None) -> list[Condensed]:
     """Make each record the line of its host, and put the whole of it away: not all records fit in memory.
 
     Each host is judged here, while its record is at hand.
@@ -263,18 +263,18 @@ def merge(
     hosts: t.Sequence[str] | None,
     generated_at: str,
     spool: Spool,
-    judgement: Judgement | None,
+    judgement: FindingSource | None,
 ) -> Report:
     """Make the report of what `condense` has made of the documents."""
     recorded: dict[str, HostLine] = {}
-    attempts: dict[str, Attempt] = {}
+    attempts: dict[str, FailedAttempt] = {}
     problems: list[Problem] = []
     for document in condensed:
         if isinstance(document, HostLine):
             previous = recorded.get(document.host)
             if previous is None or _moment(document.collected_at) > _moment(previous.collected_at):
                 recorded[document.host] = document
-        elif isinstance(document, Attempt):
+        elif isinstance(document, FailedAttempt):
             known = attempts.get(document.host)
             if known is None or _moment(document.attempted_at) > _moment(known.attempted_at):
                 attempts[document.host] = document
@@ -302,7 +302,7 @@ def unreachable_document(line: HostLine) -> dict[str, t.Any]:
     }
 
 
-def _line(record: Record, place: Place, judgement: Judgement | None) -> HostLine:
+def _line(record: Record, place: SpoolPosition, judgement: FindingSource | None) -> HostLine:
     kernel = record["system"]["kernel"]
     return HostLine(
         host=record["host"],
@@ -332,9 +332,9 @@ def _unpatched(fixes: t.Sequence[Fix]) -> tuple[str, ...]:
 def _counted(
     host: str,
     line: HostLine | None,
-    attempt: Attempt | None,
+    attempt: FailedAttempt | None,
     unusable: Problem | None,
-    judgement: Judgement | None,
+    judgement: FindingSource | None,
 ) -> HostLine:
     # Storing a record removes the note of an attempt before it: of two within one second, the note is the later.
     if line is not None and (attempt is None or _moment(line.collected_at) > _moment(attempt.attempted_at)):

@@ -26,7 +26,7 @@ from .._vulnerabilities.notice_fixes import FixesByNotices
 from . import report as _report
 
 DEFAULT = "default"
-_DEFAULT_FILE = Path(__file__).parent / "rules" / "default.yml"
+_DEFAULT_FILE = Path(__file__).parents[2] / "plugin_utils" / "rules" / "default.yml"
 _NAMED_CLONES = 5
 
 
@@ -47,7 +47,7 @@ def load_rules(wanted: object, closed_cves: t.Sequence[str]) -> list[Rule]:
     return list(rules.values())
 
 
-class Judgement:
+class RuleEvaluator:
     """Rules, held against the hosts of a report at one time (UTC), with what notices say of them if there are any."""
 
     def __init__(
@@ -57,7 +57,8 @@ class Judgement:
         self._by_notices = by_notices
         self._now = now
         self.rules = tuple(
-            _report.Rule(rule.id, rule.severity, described(rule), rule.remedy, rule.scope == "fleet") for rule in rules
+            _report.RuleSummary(rule.id, rule.severity, described(rule), rule.remedy, rule.scope == "fleet")
+            for rule in rules
         )
 
     def of_record(self, record: Record) -> tuple[_report.Finding, ...]:

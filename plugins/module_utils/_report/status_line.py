@@ -21,7 +21,7 @@ Text = t.Callable[[int], str]
 """Gives the line for a terminal of so many columns, or nothing when there is none to show."""
 
 
-class LiveLine:
+class StatusLine:
     """Draws what `text` gives on standard output, which must be a terminal (see `can_be_shown`).
 
     Everything that this process writes to the terminal passes through the buffers of standard output and error.

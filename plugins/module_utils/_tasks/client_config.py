@@ -17,7 +17,7 @@ import re
 import typing as t
 import urllib.parse
 
-from .._config_file import Place, choice, nearest
+from .._config_file import Location, choice, nearest
 
 HOSTED = "https://livepatch.canonical.com"
 SERVER = "remote-server"
@@ -50,7 +50,7 @@ class _Setting:
     """`check` turns a value into the text that the client is given; `same` makes of texts with one meaning one."""
 
     default: str
-    check: c.Callable[[object, Place], str]
+    check: c.Callable[[object, Location], str]
     same: c.Callable[[str], object] = str
 
 
@@ -59,7 +59,7 @@ def wanted_config(given: c.Mapping[str, object], now: datetime.datetime) -> dict
 
     An empty value (or null) stands for the default. Raises `ConfigError`.
     """
-    top = Place("config", "", {}, ConfigError)
+    top = Location("config", "", {}, ConfigError)
     for key in given:
         if key not in SETTINGS:
             raise top.below(str(key)).error(
@@ -112,13 +112,13 @@ def without_credentials(text: str) -> str:
     return _CREDENTIALS.sub("//***@", text)
 
 
-def _line(value: object, place: Place) -> str:
+def _line(value: object, place: Location) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST or not _ONE_LINE.fullmatch(value.strip()):
         raise place.error(f"expected one line of text, found {type(value).__name__}")
     return str(value.strip())
 
 
-def _address(value: object, place: Place, schemes: tuple[str, ...]) -> urllib.parse.SplitResult:
+def _address(value: object, place: Location, schemes: tuple[str, ...]) -> urllib.parse.SplitResult:
     text = _line(value, place)
     expected = f"expected a URL with {' or '.join(f'{scheme}://' for scheme in schemes)}"
     try:
@@ -131,18 +131,18 @@ def _address(value: object, place: Place, schemes: tuple[str, ...]) -> urllib.pa
     return address
 
 
-def _server(value: object, place: Place) -> str:
+def _server(value: object, place: Location) -> str:
     address = _address(value, place, ("https", "http"))
     if address.username is not None or address.query or address.fragment:
         raise place.error("the server's URL has no user, no query and no fragment")
     return address.geturl().rstrip("/")
 
 
-def _proxy(value: object, place: Place) -> str:
+def _proxy(value: object, place: Location) -> str:
     return _address(value, place, ("http", "https", "socks5")).geturl()
 
 
-def _pem(value: object, place: Place) -> str:
+def _pem(value: object, place: Location) -> str:
     if not isinstance(value, str) or len(value) > _MOST_CERTIFICATES:
         raise place.error("expected certificates in PEM, as text")
     if "PRIVATE KEY-----" in value:
@@ -168,8 +168,8 @@ def _certificates(text: str) -> str:
     return "\n".join(line.strip() for line in text.strip().splitlines() if line.strip())
 
 
-def _duration(units: str) -> c.Callable[[object, Place], str]:
-    def check(value: object, place: Place) -> str:
+def _duration(units: str) -> c.Callable[[object, Location], str]:
+    def check(value: object, place: Location) -> str:
         text = str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
         if text == "0":
             return text
@@ -182,7 +182,7 @@ def _duration(units: str) -> c.Callable[[object, Place], str]:
     return check
 
 
-def _dial_timeout(value: object, place: Place) -> str:
+def _dial_timeout(value: object, place: Location) -> str:
     text = _duration("smh")(value, place)
     if _length(text) <= 0:
         raise place.error("expected a duration of more than nothing")
@@ -198,25 +198,25 @@ def _length(text: str) -> float:
     return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
 
 
-def _interval(value: object, place: Place) -> str:
+def _interval(value: object, place: Location) -> str:
     text = str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
     if not re.fullmatch("[0-9]{1,7}", text) or 0 < int(text) < _LEAST_INTERVAL:
         raise place.error(f"expected minutes, at least {_LEAST_INTERVAL}, or 0 for never; found {value!r:.80}")
     return str(int(text))
 
 
-def _log_level(value: object, place: Place) -> str:
+def _log_level(value: object, place: Location) -> str:
     return choice(value.strip().lower() if isinstance(value, str) else value, place, _LOG_LEVELS)
 
 
-def _boolean(value: object, place: Place) -> str:
+def _boolean(value: object, place: Location) -> str:
     word = str(value).strip().lower()
     if not isinstance(value, (bool, str)) or word not in ("true", "false", "yes", "no"):
         raise place.error(f"expected true or false, found {value!r:.80}")
     return "true" if word in ("true", "yes") else "false"
 
 
-def _cutoff(value: object, place: Place) -> str:
+def _cutoff(value: object, place: Location) -> str:
     if isinstance(value, datetime.datetime):
         # YAML makes this of what is not quoted, in UTC where it takes the zone away.
         value = value.isoformat() if value.tzinfo else f"{value.isoformat()}Z"

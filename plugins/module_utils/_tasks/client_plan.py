@@ -13,7 +13,7 @@ import dataclasses
 import re
 import typing as t
 
-from .._decisions.eligibility import MENDED_BY_CLIENT, version_numbers
+from .._decisions.eligibility import FIXED_BY_CLIENT, version_numbers
 from .._host import client_failures
 from .._host.client_files import DEFAULT_MODE, ClientState, channel_name
 from .._host.facts import HostFacts
@@ -61,7 +61,7 @@ class Wanted:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Step:
+class ClientStep:
     """One thing to do, under the name that the script on the host has for it, with what that needs to know.
 
     `message` says what and why. `tool` is who does it: ``apt``, ``snap``, ``client``, ``pro`` or ``file``.
@@ -95,10 +95,10 @@ class View:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
+class ClientPlan:
     """The steps, in order, and the client before and after them. `ways` hand the token over, the first that can."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[ClientStep, ...]
     before: View
     after: View
     ways: tuple[str, ...] = ()
@@ -130,7 +130,7 @@ def check_token(token: str | None, via: Via) -> None:
 
 def make_plan(
     wanted: Wanted, facts: HostFacts, client: ClientState, eligibility: Eligibility, snapd_minimum: str
-) -> Plan:
+) -> ClientPlan:
     """Compare the wanted with the present. Raises `PlanError`.
 
     `snapd_minimum` is the oldest snapd that will do, such as ``2.15``.
@@ -152,7 +152,7 @@ class _Planner:
     eligibility: Eligibility
     snapd_minimum: str
 
-    def plan(self) -> Plan:
+    def plan(self) -> ClientPlan:
         before = self._before()
         if self.wanted.state == "absent":
             steps = [*(() if self._refuses_everything else self._disabling()), *self._removing()]
@@ -162,7 +162,7 @@ class _Planner:
             steps = self._installing_to_enabling()
         self._demand_client(steps)
         ways = self._ways() if any(step.id == "enable" for step in steps) else ()
-        return Plan(tuple(steps), before, self._after(before), ways)
+        return ClientPlan(tuple(steps), before, self._after(before), ways)
 
     # --- the present ---
 
@@ -251,7 +251,7 @@ class _Planner:
 
     # --- the steps ---
 
-    def _installing_to_enabling(self) -> list[Step]:
+    def _installing_to_enabling(self) -> list[ClientStep]:
         settings = self._settings()
         enabling = self._enabling(settings) if self.wanted.state == "enabled" else []
         self._demand_paid_settings(settings)
@@ -261,27 +261,27 @@ class _Planner:
             self._demand_eligibility()
         return [*self._installing(), *disabling, *self._configuring(settings, rest)]
 
-    def _installing(self) -> list[Step]:
+    def _installing(self) -> list[ClientStep]:
         if self._installed and not self._channel_differs():
             return []
         steps = []
         snapd = self.facts.snapd
         if not snapd.installed:
-            steps.append(Step("snapd", "install snapd: the host has none", "apt"))
+            steps.append(ClientStep("snapd", "install snapd: the host has none", "apt"))
         elif snapd.version and version_numbers(snapd.version) < version_numbers(self.snapd_minimum):
             words = f"upgrade snapd: {snapd.version} is older than {self.snapd_minimum}"
-            steps.append(Step("snapd", words, "apt"))
+            steps.append(ClientStep("snapd", words, "apt"))
         elif snapd.answers is False:
             raise PlanError("snapd_down", "snapd does not answer on the host", "systemctl restart snapd on the host")
         if steps or not (self._installed or snapd.seeded):
-            steps.append(Step("seeded", "wait until snapd has set itself up", "snap"))
+            steps.append(ClientStep("seeded", "wait until snapd has set itself up", "snap"))
         channel = self._wanted_channel()
         if self._installed:
             found = self.client.channel
-            steps.append(Step("refresh", f"move the snap from channel {found} to {channel}", "snap", channel))
+            steps.append(ClientStep("refresh", f"move the snap from channel {found} to {channel}", "snap", channel))
         else:
             of_channel = f" from channel {channel}" if channel else ""
-            steps.append(Step("install", f"install the snap canonical-livepatch{of_channel}", "snap", channel))
+            steps.append(ClientStep("install", f"install the snap canonical-livepatch{of_channel}", "snap", channel))
         return steps
 
     def _wanted_channel(self) -> str:
@@ -292,12 +292,12 @@ class _Planner:
         present = self.client.channel
         return bool(self._installed and self.wanted.channel and present and present != self._wanted_channel())
 
-    def _configuring(self, settings: list[str], enabling: c.Sequence[Step] = ()) -> list[Step]:
+    def _configuring(self, settings: list[str], enabling: c.Sequence[ClientStep] = ()) -> list[ClientStep]:
         """Mode, settings, enabling, in the order in which no patch is applied that the task wants held back."""
         first, last = self._modes(needs_daemon=bool(settings or enabling))
         return [*first, *(self._setting(key) for key in settings), *enabling, *last]
 
-    def _setting(self, key: str) -> Step:
+    def _setting(self, key: str) -> ClientStep:
         text = self.wanted.config[key]
         if not text:
             words = f"put {key} back to its default {client_config.effective(key, '')!r}"
@@ -305,12 +305,12 @@ class _Planner:
             words = f"set {key} to {client_config.shown(key, text)!r}"
             if key == client_config.CERTIFICATES and client_config.SERVER in self.wanted.config:
                 words += ", before the server that it is for"
-        return Step("config", words, "client", key)
+        return ClientStep("config", words, "client", key)
 
-    def _modes(self, *, needs_daemon: bool) -> tuple[list[Step], list[Step]]:
+    def _modes(self, *, needs_daemon: bool) -> tuple[list[ClientStep], list[ClientStep]]:
         """What holds patches back goes first; what lets them go, and what stops the daemon, last."""
         present, wanted = self.client.mode, self.wanted.mode
-        first: list[Step] = []
+        first: list[ClientStep] = []
         if present == STOP and needs_daemon:
             if wanted is None or wanted == STOP:
                 raise _stopped()
@@ -324,16 +324,16 @@ class _Planner:
         return (first, [step]) if wanted in (DEFAULT_MODE, STOP) else ([*first, step], [])
 
     @staticmethod
-    def _mode(mode: str, reason: str) -> Step:
-        return Step("mode", f"set the mode to {mode} and restart the daemon: {reason}", "client", mode)
+    def _mode(mode: str, reason: str) -> ClientStep:
+        return ClientStep("mode", f"set the mode to {mode} and restart the daemon: {reason}", "client", mode)
 
-    def _enabling(self, settings: list[str]) -> list[Step]:
+    def _enabling(self, settings: list[str]) -> list[ClientStep]:
         if self.wanted.via == "pro":
             return self._enabling_by_pro()
         moves = client_config.SERVER in settings and self._present(client_config.SERVER) is not None
         if self._enabled is False:
             self._demand_token("the client is not enabled")
-            return [Step("enable", "enable the client with the token", "client")]
+            return [ClientStep("enable", "enable the client with the token", "client")]
         if moves and self._enabled:
             self._demand_token("the client is to be enabled on another server, which knows it not")
             reason = "the server changes, and a machine is enabled on one"
@@ -345,18 +345,18 @@ class _Planner:
         else:
             return self._adopting()
         return [
-            Step("disable", f"disable the client: {reason}", "client"),
-            Step("enable", "enable the client with the token", "client"),
+            ClientStep("disable", f"disable the client: {reason}", "client"),
+            ClientStep("enable", "enable the client with the token", "client"),
         ]
 
-    def _adopting(self) -> list[Step]:
+    def _adopting(self) -> list[ClientStep]:
         """An enabled client without a mark was enabled by somebody else: its token cannot be told, so it stays."""
         if self.wanted.token is None or TOKEN in self.client.marks:
             return []
         words = "note the token: the client is enabled, with which token nobody noted, and is taken to have this one"
-        return [Step("adopt", words, "file")]
+        return [ClientStep("adopt", words, "file")]
 
-    def _enabling_by_pro(self) -> list[Step]:
+    def _enabling_by_pro(self) -> list[ClientStep]:
         pro = self.client.pro
         if pro is None or not pro.installed or pro.attached is None:
             raise PlanError(
@@ -370,8 +370,8 @@ class _Planner:
             self._demand_token("the machine is not attached to Ubuntu Pro")
             steps = []
             if self._enabled is not False:
-                steps.append(Step("disable", "disable the client: it is not enabled by Ubuntu Pro", "client"))
-            return [*steps, Step("pro_attach", "attach the machine to Ubuntu Pro, with Livepatch enabled", "pro")]
+                steps.append(ClientStep("disable", "disable the client: it is not enabled by Ubuntu Pro", "client"))
+            return [*steps, ClientStep("pro_attach", "attach the machine to Ubuntu Pro, with Livepatch enabled", "pro")]
         if self._token() == "other":
             raise PlanError(
                 "pro_attached_otherwise",
@@ -380,28 +380,30 @@ class _Planner:
             )
         if self._enabled:
             return self._adopting()
-        return [Step("pro_enable", "enable Livepatch through Ubuntu Pro, to which the machine is attached", "pro")]
+        return [
+            ClientStep("pro_enable", "enable Livepatch through Ubuntu Pro, to which the machine is attached", "pro")
+        ]
 
-    def _disabling(self) -> list[Step]:
+    def _disabling(self) -> list[ClientStep]:
         if self._enabled is False:
             return []
         reason = "the task wants it so" if self._enabled else "whether it is enabled could not be told"
         pro = self.client.pro
         if self.wanted.via == "pro" and pro is not None and pro.attached:
-            return [Step("pro_disable", f"disable Livepatch through Ubuntu Pro: {reason}", "pro")]
-        return [Step("disable", f"disable the client: {reason}", "client")]
+            return [ClientStep("pro_disable", f"disable Livepatch through Ubuntu Pro: {reason}", "pro")]
+        return [ClientStep("disable", f"disable the client: {reason}", "client")]
 
-    def _removing(self) -> list[Step]:
+    def _removing(self) -> list[ClientStep]:
         if not self._installed:
             left = self.client.marks or self.client.restart_due
-            return [Step("forget", "remove what this collection has left on the host", "file")] if left else []
+            return [ClientStep("forget", "remove what this collection has left on the host", "file")] if left else []
         if self.facts.snapd.answers is False:
             raise PlanError("snapd_down", "snapd does not answer on the host", "systemctl restart snapd on the host")
-        return [Step("remove", "remove the snap canonical-livepatch", "snap")]
+        return [ClientStep("remove", "remove the snap canonical-livepatch", "snap")]
 
     # --- what a plan cannot do without ---
 
-    def _demand_client(self, steps: c.Sequence[Step]) -> None:
+    def _demand_client(self, steps: c.Sequence[ClientStep]) -> None:
         """A client that answers nothing now will do nothing then, unless its daemon is restarted first."""
         error = self.facts.client.error if self.facts.client is not None else None
         first = next((step for step in steps if step.tool == "client"), None)
@@ -438,7 +440,7 @@ class _Planner:
         if check["id"] == "network":
             ways = (*client_config.PROXIES, client_config.CERTIFICATES, client_config.SERVER)
             return check["status"] == "fail" and not set(ways).intersection(self._settings())
-        return check["id"] not in MENDED_BY_CLIENT
+        return check["id"] not in FIXED_BY_CLIENT
 
     def _demand_paid_settings(self, settings: list[str]) -> None:
         client = self.facts.client

@@ -18,7 +18,7 @@ from .._host import client_failures, kernel
 from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
 from .._host.loaded_patches import SysfsPatch
-from .._host.refresh import Task, Watch
+from .._host.refresh import BlockingTask, RefreshOutput
 from .._record import Record
 
 Phase = t.Literal["arrived", "moving", "stuck"]
@@ -26,7 +26,7 @@ Verify = t.Literal["required", "best_effort", "off"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Standing:
+class PatchProgress:
     """How far a host is. `id` names why it is ``moving`` or ``stuck``, and then there is a `remedy`."""
 
     phase: Phase
@@ -83,71 +83,71 @@ def running(facts: HostFacts) -> Running:
     return Running(max(majors, key=int, default=None), modules)
 
 
-def before_refresh(facts: HostFacts) -> Standing | None:
+def before_refresh(facts: HostFacts) -> PatchProgress | None:
     """What makes it useless to refresh, if anything does."""
     if facts.client_installed is False:
-        return Standing("stuck", "not_installed", "the client is not installed", _ENABLE)
+        return PatchProgress("stuck", "not_installed", "the client is not installed", _ENABLE)
     if facts.root is False:
-        return Standing("stuck", "not_root", "only root may refresh the client", _AS_ROOT)
+        return PatchProgress("stuck", "not_root", "only root may refresh the client", _AS_ROOT)
     trouble = _client_trouble(facts.client)
     return trouble if trouble is not None and trouble.phase == "stuck" else None
 
 
-def standing(facts: HostFacts, watch: Watch, policy: Policy) -> Standing:
+def judge_progress(facts: HostFacts, watch: RefreshOutput, policy: Policy) -> PatchProgress:
     """How far a host is after its client was told to refresh."""
     client = facts.client
     trouble = _client_trouble(client)
     if trouble is not None or client is None:
-        return trouble or Standing("stuck", "unreadable_output", "the client gave no status", _JOURNAL)
+        return trouble or PatchProgress("stuck", "unreadable_output", "the client gave no status", _JOURNAL)
     if watch.refused is not None:
-        return Standing("stuck", watch.refused.id, watch.refused.message, watch.refused.remedy)
+        return PatchProgress("stuck", watch.refused.id, watch.refused.message, watch.refused.remedy)
     if watch.timed_out:
-        return Standing("moving", "refresh_timed_out", "the client did not end its refresh", _JOURNAL)
+        return PatchProgress("moving", "refresh_timed_out", "the client did not end its refresh", _JOURNAL)
     if client.patch_state in ("apply-failed", "applied-with-bug"):
         return _failed(client.patch_state, facts, watch)
     if client.check_state == "check-failed":
         young = facts.uptime is not None and facts.uptime <= policy.check_grace
         remedy = "check the way to the server (network, proxy, ca-certs), and run again"
-        return Standing("moving" if young else "stuck", "check_failed", _check_failed(watch), remedy)
+        return PatchProgress("moving" if young else "stuck", "check_failed", _check_failed(watch), remedy)
     if client.patch_state in _ARRIVED_WITHOUT:
-        return Standing("arrived", *_ARRIVED_WITHOUT[client.patch_state])
+        return PatchProgress("arrived", *_ARRIVED_WITHOUT[client.patch_state])
     if client.patch_state in ("unapplied", "applying") or client.check_state == "needs-check":
         return _moving(facts, f"the client says {client.patch_state or client.check_state}")
     if client.patch_state != "applied":
         message = f"the client says {client.patch_state or 'nothing'}, which is not known to be good"
-        return Standing("stuck", "client_words_unknown", message, "upgrade the collection, or look at the host")
+        return PatchProgress("stuck", "client_words_unknown", message, "upgrade the collection, or look at the host")
     return _applied(facts, client, watch)
 
 
-def too_late(standing: Standing, tasks: c.Sequence[Task], seconds: int) -> Standing:
+def too_late(progress: PatchProgress, tasks: c.Sequence[BlockingTask], seconds: int) -> PatchProgress:
     """The same when there is no time left: who is still moving is stuck."""
-    if standing.phase != "moving":
-        return standing
+    if progress.phase != "moving":
+        return progress
     within = f"within {seconds} s"
-    if standing.id == "in_transition":
+    if progress.id == "in_transition":
         names = ", ".join(dict.fromkeys(f"{task.name or 'a task without a name'} ({task.pid})" for task in tasks))
         held = f"; it is held up by {names}" if names else ""
-        return Standing(
+        return PatchProgress(
             "stuck",
             "transition_stalled",
             f"the kernel did not move every task to the patch {within}{held}",
             "let these tasks come to their end or restart them: the kernel goes on by itself, and running again then"
             " confirms it",
         )
-    return Standing("stuck", standing.id, f"{standing.message}, and that did not change {within}", standing.remedy)
+    return PatchProgress("stuck", progress.id, f"{progress.message}, and that did not change {within}", progress.remedy)
 
 
-def verified(record: Record, verify: Verify) -> Standing | None:
+def verified(record: Record, verify: Verify) -> PatchProgress | None:
     """What the verification of the patches that run comes to, if it is to stop the host."""
     if verify == "off":
         return None
     enabled = [patch for patch in record["kernel_patches"] if patch["enabled"]]
     if any(patch["verification"]["result"] == "failed" for patch in record["kernel_patches"]):
         reason = record["assessment"]["reasons"][0]
-        return Standing("stuck", "tampered", reason["message"], reason["remedy"])
+        return PatchProgress("stuck", "tampered", reason["message"], reason["remedy"])
     missing = [patch["module"] for patch in enabled if patch["verification"]["result"] != "verified"]
     if verify == "required" and missing:
-        return Standing(
+        return PatchProgress(
             "stuck",
             "not_verified",
             f"nobody has verified the signature of {', '.join(missing)}: neither was its file to be had and its signer"
@@ -182,18 +182,18 @@ def locks_of_kernel(facts: HostFacts) -> tuple[str, ...]:
     )
 
 
-def _client_trouble(client: ClientStatus | None) -> Standing | None:
+def _client_trouble(client: ClientStatus | None) -> PatchProgress | None:
     if client is None:
         return None
     if client.error is not None:
         if client.error.id == "timed_out":
             # It answers nobody while it applies a patch.
-            return Standing("moving", "timed_out", "the client does not answer", _JOURNAL)
+            return PatchProgress("moving", "timed_out", "the client does not answer", _JOURNAL)
         failure = client_failures.failure(client.error.id) if client.error.id in _NAMED_ERRORS else None
         message = failure.message if failure else f"the client's answer could not be understood: {client.error.text}"
-        return Standing("stuck", client.error.id, message, failure.remedy if failure else _JOURNAL)
+        return PatchProgress("stuck", client.error.id, message, failure.remedy if failure else _JOURNAL)
     if client.enabled is False:
-        return Standing("stuck", "not_enabled", "the client is not enabled", _ENABLE)
+        return PatchProgress("stuck", "not_enabled", "the client is not enabled", _ENABLE)
     return None
 
 
@@ -209,22 +209,22 @@ _NAMED_ERRORS = frozenset(
 )
 
 
-def _failed(patch_state: str, facts: HostFacts, watch: Watch) -> Standing:
+def _failed(patch_state: str, facts: HostFacts, watch: RefreshOutput) -> PatchProgress:
     if patch_state == "applied-with-bug":
-        return Standing("stuck", "applied_with_bug", "the applied patch has a known bug", _UPGRADE)
+        return PatchProgress("stuck", "applied_with_bug", "the applied patch has a known bug", _UPGRADE)
     locks = locks_of_kernel(facts)
     if locks:
-        return Standing(
+        return PatchProgress(
             "stuck",
             "crash_lock",
             f"the client refuses a patch that may have crashed the kernel before (lock {', '.join(locks)})",
             "find out why the kernel crashed; then run again with clear_crash_lock=true",
         )
     why = _last(watch.journal, "cannot apply", "failed")
-    return Standing("stuck", "apply_failed", f"the client could not apply its patch{why}", _JOURNAL)
+    return PatchProgress("stuck", "apply_failed", f"the client could not apply its patch{why}", _JOURNAL)
 
 
-def _check_failed(watch: Watch) -> str:
+def _check_failed(watch: RefreshOutput) -> str:
     return f"the client could not ask the server for the newest patch{_last(watch.journal, 'check failed', 'status')}"
 
 
@@ -233,29 +233,29 @@ def _last(lines: c.Sequence[str], *words: str) -> str:
     return next((f": {line}" for line in reversed(lines) if any(word in line.lower() for word in words)), "")
 
 
-def _applied(facts: HostFacts, client: ClientStatus, watch: Watch) -> Standing:
+def _applied(facts: HostFacts, client: ClientStatus, watch: RefreshOutput) -> PatchProgress:
     """The client says applied: the kernel must bear it out, as far as it can be asked."""
     message = f"patch {client.patch_version} is applied"
     if facts.patches is None:
-        return Standing("arrived", "applied", message)
+        return PatchProgress("arrived", "applied", message)
     if any(patch.enabled and patch.transition for patch in facts.patches):
         return _moving(facts, message)
     patch = _claimed(facts, [patch for patch in facts.patches if patch.enabled])
     if patch is None:
         message = f"the client says that patch {client.patch_version} is applied, and the kernel does not show it"
-        return Standing("moving", "kernel_disagrees", message, "run again; if it stays so, reboot")
+        return PatchProgress("moving", "kernel_disagrees", message, "run again; if it stays so, reboot")
     if patch.transition is None and _refused_by_kernel(patch.module, watch.kernel_log):
         # A kernel that shows no transition tells of it in its log.
         message = f"the kernel's log says that it did not take {patch.module}"
-        return Standing("stuck", "apply_failed", message, _JOURNAL)
-    return Standing("arrived", "applied", message)
+        return PatchProgress("stuck", "apply_failed", message, _JOURNAL)
+    return PatchProgress("arrived", "applied", message)
 
 
-def _moving(facts: HostFacts, message: str) -> Standing:
+def _moving(facts: HostFacts, message: str) -> PatchProgress:
     if any(patch.enabled and patch.transition for patch in facts.patches or ()):
         message = "the kernel is still moving tasks over to the patch"
-        return Standing("moving", "in_transition", message, "wait, and run again")
-    return Standing("moving", "not_yet_applied", message, _JOURNAL)
+        return PatchProgress("moving", "in_transition", message, "wait, and run again")
+    return PatchProgress("moving", "not_yet_applied", message, _JOURNAL)
 
 
 def _claimed(facts: HostFacts, enabled: c.Iterable[SysfsPatch]) -> SysfsPatch | None:

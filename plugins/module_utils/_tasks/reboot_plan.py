@@ -28,7 +28,7 @@ class KernelRebootError(Exception):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Course:
+class RebootPlan:
     """What is to be done. `intended` is the kernel that must run in the end.
 
     ``finish`` completes what an earlier task has begun: the machine has rebooted, or need not any more, and its
@@ -40,9 +40,9 @@ class Course:
     rebooted_before: bool = False
 
 
-def choose_course(
+def plan_reboot(
     facts: HostFacts, boot_id: str | None, unfinished: Unfinished | None, *, kernel: str | None, force: bool
-) -> Course:
+) -> RebootPlan:
     """Decide what to do. Raises `KernelRebootError` where the host does not say enough to know.
 
     A host that an earlier task has rebooted is not rebooted again, even with `force`: the boot id tells.
@@ -56,15 +56,13 @@ def choose_course(
         )
     intended = kernel or facts.newest_installed or running
     if unfinished is not None and unfinished.boot_id not in (None, boot_id):
-        return Course("finish", intended, rebooted_before=True)
+        return RebootPlan("finish", intended, rebooted_before=True)
     if force or running != intended:
-        return Course("reboot", intended)
-    return Course("nothing" if unfinished is None else "finish", intended)
+        return RebootPlan("reboot", intended)
+    return RebootPlan("nothing" if unfinished is None else "finish", intended)
 
 
-def refuse_what_cannot_be_drained(
-    facts: HostFacts, runtimes: c.Mapping[str, Runtime], policies: c.Mapping[str, str]
-) -> None:
+def refuse_undrainable(facts: HostFacts, runtimes: c.Mapping[str, Runtime], policies: c.Mapping[str, str]) -> None:
     """Raise `KernelRebootError` where a container would be lost, or cannot be stopped as the policy wants."""
     for name, runtime in runtimes.items():
         policy = policies[name]

@@ -31,14 +31,14 @@ class KernelUpgradeError(Exception):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
+class UpgradePlan:
     """The kernel that the host shall run, and the packages that bring it: none where it is installed already."""
 
     target: str
     packages: tuple[str, ...]
 
 
-def refuse_what_has_no_kernel(facts: HostFacts) -> None:
+def refuse_hosts_without_kernel(facts: HostFacts) -> None:
     """Raise `KernelUpgradeError` for a host whose kernel is not its own, or where only root could do more."""
     if facts.wsl:
         raise KernelUpgradeError(
@@ -73,7 +73,7 @@ def reasons_to_upgrade(facts: HostFacts, *, within_days: int, force: bool) -> li
     return reasons
 
 
-def plan(facts: HostFacts, found: KernelPackages, *, series: str | None, flavour: str | None) -> Plan:
+def plan_upgrade(facts: HostFacts, found: KernelPackages, *, series: str | None, flavour: str | None) -> UpgradePlan:
     """Choose the newest kernel of a series and flavour, by default those that run.
 
     An installed metapackage decides where it leads to such a kernel. Raises `KernelUpgradeError`.
@@ -96,9 +96,9 @@ def plan(facts: HostFacts, found: KernelPackages, *, series: str | None, flavour
     offered = led or newest(map(image_release, found.available))
     target = newest((installed, offered, running.release)) or running.release
     if target in (installed, running.release):
-        return Plan(target, ())
+        return UpgradePlan(target, ())
     names = _metapackages(found, target) or _of_release(found, target, running.release)
-    return Plan(target, names)
+    return UpgradePlan(target, names)
 
 
 def _metapackages(found: KernelPackages, target: str) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ def _of_release(found: KernelPackages, target: str, running: str) -> tuple[str, 
     return (*sorted(images, key=len)[:1], *sorted(companions & set(found.available)))
 
 
-def check_plan(chosen: Plan, found: KernelPackages, *, repair: bool) -> None:
+def check_plan(chosen: UpgradePlan, found: KernelPackages, *, repair: bool) -> None:
     """Raise `KernelUpgradeError` where the packages of the plan must not be installed."""
     if found.interrupted and not repair:
         raise KernelUpgradeError(
@@ -148,7 +148,7 @@ def check_plan(chosen: Plan, found: KernelPackages, *, repair: bool) -> None:
         )
 
 
-def held_packages(chosen: Plan, found: KernelPackages) -> list[str]:
+def held_packages(chosen: UpgradePlan, found: KernelPackages) -> list[str]:
     """Packages that would have to change and that the host's administrator holds back."""
     return [name for name in chosen.packages if name in found.packages and found.packages[name].held]
 

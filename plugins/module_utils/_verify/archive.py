@@ -9,8 +9,8 @@ import io
 import re
 
 from .._tar import TarError, TarStream
+from .file_verdict import PatchFileError
 from .module import ELF_MAGIC
-from .verdict import PatchFileError
 
 _NAME = re.compile(
     r"livepatch-(?P<kernel>[0-9.]+-[0-9]+\.[0-9A-Za-z.~+]+-[0-9A-Za-z][0-9A-Za-z_-]*)"

@@ -14,7 +14,7 @@ import re
 import struct
 import typing as t
 
-from .verdict import PatchFileError
+from .file_verdict import PatchFileError
 
 ELF_MAGIC = b"\x7fELF"
 

@@ -9,10 +9,10 @@ import datetime as dt
 
 from .._tar import is_compressed
 from .archive import ArchiveName, parse_archive_name, unpack_module
+from .file_verdict import FileVerdict, PatchFileError
 from .module import ModuleFacts, read_module
-from .signature import HashName, Verification, digest, read_signature, split_module, verify
+from .signature import HashName, SignatureResult, digest, read_signature, split_module, verify
 from .trust import TrustAnchors
-from .verdict import PatchFileError, Verdict
 
 FILE_LIMIT = 64 << 20
 """Bytes of a file that is looked at: a module, or a packed archive."""
@@ -27,7 +27,7 @@ class PatchFile:
     the patch, or its major number where only the module tells. Only with ``valid`` is any of it more than a claim.
     """
 
-    verdict: Verdict
+    verdict: FileVerdict
     reason: str
     signer: str | None = None
     key_id: str | None = None
@@ -89,16 +89,18 @@ def examine(data: bytes, name: str, anchors: TrustAnchors, *, now: dt.datetime, 
     )
 
 
-def _verify(module: bytes, anchors: TrustAnchors) -> tuple[HashName | None, Verification]:
+def _verify(module: bytes, anchors: TrustAnchors) -> tuple[HashName | None, SignatureResult]:
     try:
         content, block = split_module(module)
         signature = read_signature(block)
     except PatchFileError as fault:
-        return None, Verification(fault.verdict, fault.reason, None)
+        return None, SignatureResult(fault.verdict, fault.reason, None)
     return signature.hash_algorithm, verify(signature, digest(content, signature.hash_algorithm), anchors)
 
 
-def _hold_against(facts: ModuleFacts, archive: ArchiveName | None, kernel: str | None) -> tuple[Verdict, str] | None:
+def _hold_against(
+    facts: ModuleFacts, archive: ArchiveName | None, kernel: str | None
+) -> tuple[FileVerdict, str] | None:
     """What contradicts the kernel that is asked for or the name of the archive, if anything does."""
     built_for = facts.kernel or "no kernel that it names"
     if kernel is not None and not facts.is_for(kernel):

@@ -19,8 +19,8 @@ import struct
 import typing as t
 
 from .der import INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET, Der, DerError, context
+from .file_verdict import FileVerdict, PatchFileError
 from .trust import Certificate, SignerId, TrustAnchors
-from .verdict import PatchFileError, Verdict
 
 try:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -83,10 +83,10 @@ class ModuleSignature:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Verification:
+class SignatureResult:
     """How verifying ended. `certificate` is the trusted one that the signature names, ``None`` when it names none."""
 
-    verdict: Verdict
+    verdict: FileVerdict
     reason: str
     certificate: Certificate | None
 
@@ -124,7 +124,7 @@ def digest(content: bytes | memoryview, name: HashName) -> bytes:
     return hashlib.new(name, content).digest()
 
 
-def verify(signature: ModuleSignature, content_digest: bytes, anchors: TrustAnchors) -> Verification:
+def verify(signature: ModuleSignature, content_digest: bytes, anchors: TrustAnchors) -> SignatureResult:
     """Verify the signature over a module of which only the digest (by `signature.hash_algorithm`) is needed.
 
     The verdict is ``valid``, ``wrong_signer``, ``no_certificate`` or ``digest_mismatch``.
@@ -134,12 +134,12 @@ def verify(signature: ModuleSignature, content_digest: bytes, anchors: TrustAnch
         return _stranger(signature.signer, anchors)
     if signature.message_digest not in (None, content_digest):
         reason = "the module is not the one that was signed: its digest is another"
-        return Verification("digest_mismatch", reason, certificates[0])
+        return SignatureResult("digest_mismatch", reason, certificates[0])
     for certificate in certificates:
         if _holds(signature, content_digest, certificate):
-            return Verification("valid", f"signed by {certificate.subject}", certificate)
+            return SignatureResult("valid", f"signed by {certificate.subject}", certificate)
     reason = "the signature does not fit: the module was changed, or signed with another key than the one it names"
-    return Verification("digest_mismatch", reason, certificates[0])
+    return SignatureResult("digest_mismatch", reason, certificates[0])
 
 
 def _message_size(data: bytes) -> int:
@@ -267,13 +267,13 @@ def _expect(holds: bool, fault: str) -> None:
         raise DerError(fault)
 
 
-def _stranger(signer: SignerId, anchors: TrustAnchors) -> Verification:
+def _stranger(signer: SignerId, anchors: TrustAnchors) -> SignatureResult:
     if anchors.unmet_pins:
         pins = ", ".join(sorted(anchors.unmet_pins))
         reason = f"no certificate is at hand for the pinned key {pins}: give it as a trusted certificate"
-        return Verification("no_certificate", reason, None)
+        return SignatureResult("no_certificate", reason, None)
     named = f"key identifier {signer[:32].hex()}" if isinstance(signer, bytes) else f"serial number {signer[1].hex()}"
-    return Verification("wrong_signer", f"the signature names a signer that is not trusted, with {named}", None)
+    return SignatureResult("wrong_signer", f"the signature names a signer that is not trusted, with {named}", None)
 
 
 def _holds(signature: ModuleSignature, digest: bytes, certificate: Certificate) -> bool:

@@ -33,7 +33,7 @@ _KERNEL_LIMIT = 128
 _AFFECTED_LIMIT = 10_000
 _CVE_LIMIT = 10_000
 
-Standing = t.Literal["patched", "in_kernel", "open"]
+NoticeStatus = t.Literal["patched", "in_kernel", "open"]
 """Of a notice, on a kernel that it is for: its live patch is there, the kernel itself has the fixes, or neither."""
 
 
@@ -76,7 +76,7 @@ class Notice:
     modules: tuple[NoticeModule, ...]
     unreadable: tuple[str, ...] = ()
 
-    def modules_for(self, kernel: Kernel) -> list[NoticeModule]:
+    def modules_for(self, kernel: KernelName) -> list[NoticeModule]:
         """What the notice says of this kernel: nothing, or an entry for each release in which it may run."""
         found = [
             module
@@ -86,17 +86,17 @@ class Notice:
         same_release = [module for module in found if kernel.is_of(module.ecosystem)]
         return same_release or found
 
-    def standing(self, kernel: Kernel, patch_version: str | None) -> Standing | None:
+    def status_for(self, kernel: KernelName, patch_version: str | None) -> NoticeStatus | None:
         """How the notice stands on a kernel with this live patch (``65.1``) or with none.
 
         ``None`` when it is not for this kernel. Where it says several things of the kernel, the worst counts.
         """
-        standings = [_standing(module, kernel, patch_version) for module in self.modules_for(kernel)]
-        return next((word for word in t.get_args(Standing)[::-1] if word in standings), None)
+        statuses = [_status_for(module, kernel, patch_version) for module in self.modules_for(kernel)]
+        return next((word for word in t.get_args(NoticeStatus)[::-1] if word in statuses), None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Kernel:
+class KernelName:
     """A kernel by its full name (``4.4.0-168.197-generic``) or by its release (``4.4.0-168-generic``).
 
     `release` is that of Ubuntu (``16.04``), where it is known.
@@ -133,19 +133,19 @@ class Kernel:
         return release is not None and release in ecosystem.split(":")
 
 
-def _standing(module: NoticeModule, kernel: Kernel, patch_version: str | None) -> Standing:
+def _status_for(module: NoticeModule, kernel: KernelName, patch_version: str | None) -> NoticeStatus:
     if module.fixed is not None and version_key(kernel.package_version) >= version_key(module.fixed):
         return "in_kernel"
     major = (patch_version or "").partition(".")[0]
     return "patched" if _MAJOR.fullmatch(major) and int(major) >= int(module.version) else "open"
 
 
-def closed_cves(notices: c.Iterable[Notice], kernel: Kernel, patch_version: str | None) -> list[str]:
+def closed_cves(notices: c.Iterable[Notice], kernel: KernelName, patch_version: str | None) -> list[str]:
     """The vulnerabilities that a live patch of this version closes on this kernel, sorted."""
-    return sorted({cve for one in notices if one.standing(kernel, patch_version) == "patched" for cve in one.cves})
+    return sorted({cve for one in notices if one.status_for(kernel, patch_version) == "patched" for cve in one.cves})
 
 
-def settled_cves(notices: c.Iterable[Notice], kernel: Kernel, patch_version: str | None) -> frozenset[str]:
+def settled_cves(notices: c.Iterable[Notice], kernel: KernelName, patch_version: str | None) -> frozenset[str]:
     """The vulnerabilities that are closed on this kernel, by the live patch or by itself, as far as notices tell.
 
     One that is in several notices is closed when none of them is open.
@@ -153,7 +153,7 @@ def settled_cves(notices: c.Iterable[Notice], kernel: Kernel, patch_version: str
     settled: set[str] = set()
     still_open: set[str] = set()
     for notice in notices:
-        standing = notice.standing(kernel, patch_version)
+        standing = notice.status_for(kernel, patch_version)
         if standing is not None:
             (still_open if standing == "open" else settled).update(notice.cves)
     return frozenset(settled - still_open)

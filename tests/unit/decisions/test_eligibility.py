@@ -11,12 +11,16 @@ import typing as t
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import (
-    ServiceWord,
+    KernelSupport,
     assess_eligibility,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import kernel
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientError, ClientStatus
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, Reach, Snapd
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import (
+    HostFacts,
+    ServerReachability,
+    Snapd,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import CarriedKey
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Check
 from tests.samples.facts import NOW, a_client, a_host, a_kernel, shipped, without_client
@@ -216,9 +220,10 @@ def test_only_certified_fips_kernels_conflict(updates: bool, status: str) -> Non
 # --- network ---
 
 
-def reach(outcome: t.Any, **changes: t.Any) -> Reach:
+def reach(outcome: t.Any, **changes: t.Any) -> ServerReachability:
     return dataclasses.replace(
-        Reach("https://livepatch.example.com", by_proxy=False, tool="curl", outcome=outcome, detail=""), **changes
+        ServerReachability("https://livepatch.example.com", by_proxy=False, tool="curl", outcome=outcome, detail=""),
+        **changes,
     )
 
 
@@ -261,13 +266,13 @@ def test_passwords_of_proxies_and_servers_are_not_told() -> None:
 
 def test_the_service_outweighs_the_client() -> None:
     facts = a_host(client=a_client(supported="supported"))
-    assert check(facts, "kernel_supported", service_word=ServiceWord("unsupported"))["status"] == "fail"
-    assert check(facts, "kernel_supported", service_word=ServiceWord("kernel-end-of-life"))["status"] == "warn"
-    assert check(facts, "kernel_supported", service_word=ServiceWord("supported"))["status"] == "pass"
+    assert check(facts, "kernel_supported", service_word=KernelSupport("unsupported"))["status"] == "fail"
+    assert check(facts, "kernel_supported", service_word=KernelSupport("kernel-end-of-life"))["status"] == "warn"
+    assert check(facts, "kernel_supported", service_word=KernelSupport("supported"))["status"] == "pass"
 
 
 def test_a_service_that_gives_no_word_leaves_the_check_unknown() -> None:
-    told = check(without_client(), "kernel_supported", service_word=ServiceWord(None, "the server is down"))
+    told = check(without_client(), "kernel_supported", service_word=KernelSupport(None, "the server is down"))
     assert (told["status"], told["message"]) == ("unknown", "the server is down")
 
 

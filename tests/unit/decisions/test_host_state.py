@@ -14,9 +14,13 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rec
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import (
     ClientError,
     ClientStatus,
-    Fix,
+    ReportedFix,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, Reach, Snapd
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import (
+    HostFacts,
+    ServerReachability,
+    Snapd,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Collector, Record, validate
 from tests.samples.facts import MODULE, NOW, a_client, a_host, a_kernel, a_patch, shipped, without_client
 
@@ -159,7 +163,9 @@ def test_an_enabled_host_that_the_policy_refuses_is_told_so() -> None:
 
 
 def test_a_lost_way_to_the_server_does_not_make_an_enabled_host_ineligible() -> None:
-    cut_off = Reach("https://livepatch.example.com", by_proxy=False, tool="curl", outcome="refused", detail="")
+    cut_off = ServerReachability(
+        "https://livepatch.example.com", by_proxy=False, tool="curl", outcome="refused", detail=""
+    )
     state, _reason = judge(a_host(reach=cut_off, **client(last_check=NOW - 3 * DAY)))
     assert state == "stale"
     record = record_of(a_host(reach=cut_off))
@@ -220,7 +226,9 @@ def test_the_record_says_who_witnessed() -> None:
 
 def test_the_record_writes_down_what_is_known() -> None:
     record = record_of(
-        a_host(**client(fixes=(Fix("CVE-2024-50047", True), Fix("CVE-2016-0758", False)), tier="updates"))
+        a_host(
+            **client(fixes=(ReportedFix("CVE-2024-50047", True), ReportedFix("CVE-2016-0758", False)), tier="updates")
+        )
     )
     assert record["collected_at"] == "2026-03-01T04:00:07Z"
     assert record["system"]["kernel"]["full"] == "4.4.0-210.242-generic"
@@ -290,7 +298,9 @@ def test_which_crash_locks_count(changes: dict[str, t.Any], counts: bool) -> Non
 def test_a_protected_host_has_no_reason_but_its_own() -> None:
     assert list(reasons(a_host())) == ["applied"]
     assert list(reasons(a_host(desktop=True))) == ["applied"]
-    refused = Reach("https://livepatch.canonical.com", by_proxy=False, tool="curl", outcome="refused", detail="")
+    refused = ServerReachability(
+        "https://livepatch.canonical.com", by_proxy=False, tool="curl", outcome="refused", detail=""
+    )
     assert list(reasons(a_host(reach=refused))) == ["applied", "network"]
 
 

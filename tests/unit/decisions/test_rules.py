@@ -12,30 +12,33 @@ import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rules import (
     FleetFacts,
-    HostFacts,
     RuleError,
+    RuleFacts,
     RuleSet,
     described,
     host_facts,
     rules_from_list,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Record
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import assemble
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_evaluation import Judgement, load_rules
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_evaluation import (
+    RuleEvaluator,
+    load_rules,
+)
 from tests.samples.records import make_record
 from tests.samples.reports import recorded
 
 # The records of the tests are collected on 2026-01-10 at 06:00, their clients checked at 05:31.
 NOW = datetime.datetime(2026, 1, 10, 8, 0, tzinfo=datetime.timezone.utc)
-FACTS = HostFacts("protected", 2, 3, 142)
+FACTS = RuleFacts("protected", 2, 3, 142)
 FLEET: FleetFacts = {"hosts": 3, "states": {"protected": 3}, "enabled": 3, "seats": None, "clones": []}
 RULE = {"id": "client_old", "expression": "client.version != '11'", "message": "old client"}
 
 
 def _found(record: Record, *rules: t.Any, now: datetime.datetime = NOW) -> list[str]:
-    return [rule for rule, _message in Judgement(load_rules(list(rules), []), now).of_record(record)]
+    return [rule for rule, _message in RuleEvaluator(load_rules(list(rules), []), now).of_record(record)]
 
 
 def _is_broken(expression: str, record: Record | None = None) -> bool:
@@ -250,18 +253,18 @@ def test_the_default_rules_on_a_host(record: Record, broken: list[str]) -> None:
     ],
 )
 def test_a_vulnerability_is_closed_where_the_patch_of_a_host_says_so(fixes: list[t.Any], closed: bool) -> None:
-    judgement = Judgement(load_rules([], ["CVE-2024-1086"]), NOW)
+    judgement = RuleEvaluator(load_rules([], ["CVE-2024-1086"]), NOW)
     assert (judgement.of_record(make_record(patch__fixes=fixes)) == ()) is closed
 
 
 def test_the_default_rules_on_a_fleet() -> None:
-    judgement = Judgement(load_rules("default", ["CVE-2019-14895"]), NOW)
+    judgement = RuleEvaluator(load_rules("default", ["CVE-2019-14895"]), NOW)
     documents = [
         *(recorded(make_record(f"web{number}")) for number in range(1, 8)),
         recorded(make_record("db1", system__machine_id_sha256=None, client__enabled=False)),
         recorded(make_record("db2", system__machine_id_sha256=None)),
-        Attempt("web7", "2026-01-10T07:00:00Z", []),
-        Attempt("db3", "2026-01-10T07:00:00Z", []),
+        FailedAttempt("web7", "2026-01-10T07:00:00Z", []),
+        FailedAttempt("db3", "2026-01-10T07:00:00Z", []),
     ]
     report = judgement.with_fleet(assemble(documents, None, "2026-01-10T08:00:00Z", Spool(), judgement), seats=7)
     clones = [f"web{number}" for number in (7, 1, 2, 3, 4, 5, 6)]

@@ -18,9 +18,9 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_s
     CHECK_STATES,
     PATCH_STATES,
     SUPPORT_STATES,
-    Attempt,
     ClientStatus,
-    Fix,
+    ReportedFix,
+    StatusOutput,
     parse_config,
     parse_status,
     with_version,
@@ -191,8 +191,8 @@ def utc(*parts: int) -> datetime:
     return datetime(*parts, tzinfo=timezone.utc)
 
 
-def attempt(stdout: str = "", stderr: str = "", exit_code: int | None = 0, timed_out: bool = False) -> Attempt:
-    return Attempt(stdout, stderr, exit_code, timed_out)
+def attempt(stdout: str = "", stderr: str = "", exit_code: int | None = 0, timed_out: bool = False) -> StatusOutput:
+    return StatusOutput(stdout, stderr, exit_code, timed_out)
 
 
 def said(stdout: str | dict[str, t.Any]) -> ClientStatus:
@@ -248,7 +248,11 @@ GENERATIONS = [
             check_state="needs-check",
             patch_state="applied",
             patch_version="35.10",
-            fixes=(Fix("CVE-2017-0001", True), Fix("CVE-2017-0002", True), Fix("CVE-2017-0003", False)),
+            fixes=(
+                ReportedFix("CVE-2017-0001", True),
+                ReportedFix("CVE-2017-0002", True),
+                ReportedFix("CVE-2017-0003", False),
+            ),
         ),
         id="7",
     ),
@@ -265,7 +269,7 @@ GENERATIONS = [
             check_state="checked",
             patch_state="applied",
             patch_version="76.1",
-            fixes=(Fix("CVE-2020-0001", True), Fix("CVE-2020-12345", True)),
+            fixes=(ReportedFix("CVE-2020-0001", True), ReportedFix("CVE-2020-12345", True)),
         ),
         id="9.5",
     ),
@@ -283,7 +287,7 @@ GENERATIONS = [
             check_state="checked",
             patch_state="applied",
             patch_version="101.1",
-            fixes=(Fix("CVE-2023-0001", True),),
+            fixes=(ReportedFix("CVE-2023-0001", True),),
             supported="supported",
             upgrade_required_by=date(2024, 11, 30),
             tier="updates",
@@ -321,7 +325,7 @@ GENERATIONS = [
             check_state="checked",
             patch_state="applied",
             patch_version="113.1",
-            fixes=(Fix("CVE-2025-0001", True), Fix("CVE-2025-0002", False)),
+            fixes=(ReportedFix("CVE-2025-0001", True), ReportedFix("CVE-2025-0002", False)),
             supported="supported",
             upgrade_required_by=date(2026, 11, 2),
             tier="updates",
@@ -524,20 +528,23 @@ def test_upgrade_date_of_null_in_yaml() -> None:
 @pytest.mark.parametrize(
     ("fixes", "read"),
     [
-        ("* CVE-2020-0001\n* CVE-2020-0001 (unpatched)", (Fix("CVE-2020-0001", False),)),
-        ("* CVE-2020-0001 (unpatched)\n* CVE-2020-0001", (Fix("CVE-2020-0001", False),)),
-        ("  *  cve-2020-0001: LP: #1 (unpatched)  ", (Fix("CVE-2020-0001", False),)),
+        ("* CVE-2020-0001\n* CVE-2020-0001 (unpatched)", (ReportedFix("CVE-2020-0001", False),)),
+        ("* CVE-2020-0001 (unpatched)\n* CVE-2020-0001", (ReportedFix("CVE-2020-0001", False),)),
+        ("  *  cve-2020-0001: LP: #1 (unpatched)  ", (ReportedFix("CVE-2020-0001", False),)),
         ("fixes CVE-2020-0001\n* LP: #1\n* CVE-20-1\n\n", ()),
-        (["CVE-2020-0001", "* CVE-2020-0002 (unpatched)"], (Fix("CVE-2020-0001", True), Fix("CVE-2020-0002", False))),
-        ([{"Name": "cve-2020-0001"}], (Fix("CVE-2020-0001", False),)),
-        ([{"Name": "cve-2020-0001", "Patched": "true"}], (Fix("CVE-2020-0001", True),)),
+        (
+            ["CVE-2020-0001", "* CVE-2020-0002 (unpatched)"],
+            (ReportedFix("CVE-2020-0001", True), ReportedFix("CVE-2020-0002", False)),
+        ),
+        ([{"Name": "cve-2020-0001"}], (ReportedFix("CVE-2020-0001", False),)),
+        ([{"Name": "cve-2020-0001", "Patched": "true"}], (ReportedFix("CVE-2020-0001", True),)),
         ([{"Name": ["cve-2020-0001"], "Patched": True}, {"Patched": True}, 7, None, []], ()),
         ({"Name": "cve-2020-0001", "Patched": True}, ()),
         (True, ()),
         (None, ()),
     ],
 )
-def test_fixes(fixes: object, read: tuple[Fix, ...]) -> None:
+def test_fixes(fixes: object, read: tuple[ReportedFix, ...]) -> None:
     assert said(running({"Fixes": fixes})).fixes == read
 
 
@@ -635,7 +642,7 @@ def test_nothing_tried_is_nothing_known() -> None:
         attempt(stderr=SNAP_WARNING + "2018/05/24 18:51:29 " + NOT_ENABLED, exit_code=1),
     ],
 )
-def test_not_enabled_on_either_stream(asked: Attempt) -> None:
+def test_not_enabled_on_either_stream(asked: StatusOutput) -> None:
     assert parse_status([asked]) == ClientStatus(enabled=False)
     assert parse_status([attempt(stderr=NO_SUCH_FLAG, exit_code=1), asked]) == ClientStatus(enabled=False)
 
@@ -835,8 +842,8 @@ OUTPUTS = (
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.lists(st.builds(Attempt, OUTPUTS, OUTPUTS, st.none() | st.integers(), st.booleans()), max_size=3))
-def test_any_output_gives_a_status(attempts: list[Attempt]) -> None:
+@given(st.lists(st.builds(StatusOutput, OUTPUTS, OUTPUTS, st.none() | st.integers(), st.booleans()), max_size=3))
+def test_any_output_gives_a_status(attempts: list[StatusOutput]) -> None:
     status = parse_status(attempts)
     assert status.supported in {None, *SUPPORT_STATES}
     for moment in filter(None, (status.last_check, status.boot_time)):

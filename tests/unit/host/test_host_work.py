@@ -10,7 +10,7 @@ import requests
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import apt, containers
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt import Change, InstallRun, Package
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.containers import Container, Runtime, Unfinished
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import Task, read_watch
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import BlockingTask, read_refresh_output
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server import kernel_support
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import (
@@ -154,23 +154,23 @@ def test_the_proof_of_a_kernel_names_what_is_missing_and_who_boots_it() -> None:
 
 
 def test_a_refresh_that_went_well_refuses_nothing() -> None:
-    found = read_watch(sections(refresh="Before refresh: …"))
+    found = read_refresh_output(sections(refresh="Before refresh: …"))
     assert (found.refused, found.timed_out, found.removed, found.tasks) == (None, False, (), ())
-    assert read_watch(sections()).refused is None
+    assert read_refresh_output(sections()).refused is None
 
 
 def test_a_refresh_that_failed_is_named() -> None:
     said = Section("refresh", "ok", "", "Unknown Auth-Token", exit_code=1)
-    assert (read_watch(sections(said)).refused or pytest.fail("nothing")).id == "bad_token"
-    late = read_watch(sections(Section("refresh", "timeout", exit_code=124)))
+    assert (read_refresh_output(sections(said)).refused or pytest.fail("nothing")).id == "bad_token"
+    late = read_refresh_output(sections(Section("refresh", "timeout", exit_code=124)))
     assert (late.refused, late.timed_out) == (None, True)
-    lost = read_watch(sections(Section("refresh", "lost")))
+    lost = read_refresh_output(sections(Section("refresh", "lost")))
     assert (lost.refused or pytest.fail("nothing")).id == "interrupted"
 
 
 def test_locks_tasks_and_logs_are_read_and_bounded() -> None:
     tasks = "".join(f"{7 + number} {7 + number} kvm\n" for number in range(50))
-    found = read_watch(
+    found = read_refresh_output(
         sections(
             Section("removed b", "ok", "", exit_code=1),
             removed__a="",
@@ -181,7 +181,7 @@ def test_locks_tasks_and_logs_are_read_and_bounded() -> None:
     )
     assert found.removed == ("a",)
     assert len(found.tasks) == 20
-    assert found.tasks[:2] == (Task(7, 7, "kvm"), Task(8, 8, "kvm"))
+    assert found.tasks[:2] == (BlockingTask(7, 7, "kvm"), BlockingTask(8, 8, "kvm"))
     assert (len(found.kernel_log), found.kernel_log[-1]) == (20, "line 29")
     assert len(found.journal[0]) == 300
     assert "\x1b" not in found.journal[1]

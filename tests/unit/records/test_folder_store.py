@@ -17,8 +17,8 @@ import pytest
 from ansible_collections.kernelops.livepatch.plugins.module_utils._io import holds, write_atomically
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import reader
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import (
-    Attempt,
     Document,
+    FailedAttempt,
     Problem,
     Recorded,
 )
@@ -74,7 +74,7 @@ def test_names_of_hosts_never_collide_or_leave_the_folder(tmp_path: Path) -> Non
         note_unreachable(folder, host, "2026-01-11T00:00:00Z", [])
     documents = list(load([folder]))
     assert sorted(found.record["host"] for found in documents if isinstance(found, Recorded)) == sorted(AWKWARD_HOSTS)
-    assert sorted(found.host for found in documents if isinstance(found, Attempt)) == sorted(AWKWARD_HOSTS)
+    assert sorted(found.host for found in documents if isinstance(found, FailedAttempt)) == sorted(AWKWARD_HOSTS)
     assert [path.name for path in tmp_path.iterdir()] == ["records"]
 
 
@@ -83,8 +83,8 @@ def test_a_note_keeps_the_last_record_and_the_next_record_drops_the_note(tmp_pat
     reasons: t.Any = [{"id": "no_answer", "message": "connection refused", "remedy": None}]
     note_unreachable(tmp_path, "web1", "2026-01-11T00:00:00Z", reasons)
     kinds = {type(document): document for document in load([tmp_path])}
-    assert set(kinds) == {Recorded, Attempt}
-    assert kinds[Attempt] == Attempt("web1", "2026-01-11T00:00:00Z", reasons)
+    assert set(kinds) == {Recorded, FailedAttempt}
+    assert kinds[FailedAttempt] == FailedAttempt("web1", "2026-01-11T00:00:00Z", reasons)
     store(tmp_path, make_record())
     assert [type(document) for document in load([tmp_path])] == [Recorded]
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.seats import plan_seats
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import note_unreachable, store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.grants import (
-    SeatBookError,
+    SeatGrantsError,
     locked,
-    read_seat_book,
+    read_seat_grants,
 )
 from tests.samples.records import make_record
 
@@ -36,11 +36,11 @@ def keep(folder: Path, host: str, *, enabled: bool, at: str = EARLY, **places: t
 
 
 def holders(*folders: Path) -> list[str]:
-    return sorted(name for name, host in read_seat_book(folders).hosts.items() if host.holds_seat)
+    return sorted(name for name, host in read_seat_grants(folders).hosts.items() if host.holds_seat)
 
 
 def trouble(folder: Path, host: str) -> t.Any:
-    return read_seat_book([folder]).hosts[host].trouble
+    return read_seat_grants([folder]).hosts[host].trouble
 
 
 def test_the_newest_record_of_a_host_counts(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_host_that_gives_no_answer_any_more_keeps_its_seat(tmp_path: Path) -> 
 def test_a_host_that_answers_in_another_folder_since_is_no_trouble(tmp_path: Path) -> None:
     note_unreachable(tmp_path / "a", "a", EARLY, [])
     keep(tmp_path / "b", "a", enabled=False, at=LATE)
-    assert read_seat_book([tmp_path / "a", tmp_path / "b"]).hosts["a"].trouble is None
+    assert read_seat_grants([tmp_path / "a", tmp_path / "b"]).hosts["a"].trouble is None
 
 
 def test_a_record_that_cannot_be_used_may_hide_a_seat(tmp_path: Path) -> None:
@@ -75,13 +75,13 @@ def test_a_record_that_cannot_be_used_may_hide_a_seat(tmp_path: Path) -> None:
     assert holders(tmp_path) == ["a"]
     assert trouble(tmp_path, "a")["id"] == "record_unusable"
     assert str(tmp_path / "a.json") in trouble(tmp_path, "a")["remedy"]
-    assert [problem.id for problem in read_seat_book([tmp_path]).problems] == ["invalid_json"]
+    assert [problem.id for problem in read_seat_grants([tmp_path]).problems] == ["invalid_json"]
 
 
 def test_a_folder_that_cannot_be_read_may_hide_any_number(tmp_path: Path) -> None:
-    with pytest.raises(SeatBookError, match="Nobody knows how many seats are in use"):
-        read_seat_book([tmp_path / "missing"])
-    with pytest.raises(SeatBookError, match="run the check playbook first"), locked(tmp_path / "missing"):
+    with pytest.raises(SeatGrantsError, match="Nobody knows how many seats are in use"):
+        read_seat_grants([tmp_path / "missing"])
+    with pytest.raises(SeatGrantsError, match="run the check playbook first"), locked(tmp_path / "missing"):
         pass
 
 
@@ -90,7 +90,7 @@ def test_a_folder_that_cannot_be_read_may_hide_any_number(tmp_path: Path) -> Non
 
 def test_a_grant_counts_until_a_newer_record(tmp_path: Path) -> None:
     keep(tmp_path, "a", enabled=False, at=EARLY)
-    read_seat_book([tmp_path]).grant(tmp_path, ["a", "b"], NOON)
+    read_seat_grants([tmp_path]).grant(tmp_path, ["a", "b"], NOON)
     assert holders(tmp_path) == ["a", "b"]
     assert trouble(tmp_path, "a") is None
     assert "no record of it since" in trouble(tmp_path, "b")["message"]
@@ -101,17 +101,17 @@ def test_a_grant_counts_until_a_newer_record(tmp_path: Path) -> None:
 def test_a_record_of_the_same_second_settles_nothing(tmp_path: Path) -> None:
     """Records keep whole seconds: one that says 12:00:00 may be older than a grant half a second later."""
     keep(tmp_path, "a", enabled=False, at="2026-01-10T12:00:00Z")
-    read_seat_book([tmp_path]).grant(tmp_path, ["a"], NOON)
+    read_seat_grants([tmp_path]).grant(tmp_path, ["a"], NOON)
     assert holders(tmp_path) == ["a"]
 
 
 def test_settled_grants_are_forgotten(tmp_path: Path) -> None:
-    book = read_seat_book([tmp_path])
+    book = read_seat_grants([tmp_path])
     book.grant(tmp_path, [], NOON)
     assert list(tmp_path.iterdir()) == [], "nothing was granted, so there is nothing to note"
     book.grant(tmp_path, ["a"], NOON)
     keep(tmp_path, "a", enabled=True, at=LATE)
-    again = read_seat_book([tmp_path])
+    again = read_seat_grants([tmp_path])
     assert again.grants == {}
     again.grant(tmp_path, [], LATE)
     assert '"a"' not in (tmp_path / "seats.granted").read_text(encoding="utf-8")
@@ -120,21 +120,21 @@ def test_settled_grants_are_forgotten(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": "else"}', '{"schema": "kernelops.livepatch/grants/1"}', "\xff"])
 def test_grants_that_cannot_be_read_stop_the_plan(tmp_path: Path, text: str) -> None:
     (tmp_path / "seats.granted").write_text(text, encoding="latin-1")
-    with pytest.raises(SeatBookError, match="remove this file"):
-        read_seat_book([tmp_path])
+    with pytest.raises(SeatGrantsError, match="remove this file"):
+        read_seat_grants([tmp_path])
 
 
 def test_grants_that_cannot_be_noted_are_not_made(tmp_path: Path) -> None:
-    book = read_seat_book([tmp_path])
+    book = read_seat_grants([tmp_path])
     no_folder = tmp_path / "file"
     no_folder.touch()
-    with pytest.raises(SeatBookError, match="nothing was granted"):
+    with pytest.raises(SeatGrantsError, match="nothing was granted"):
         book.grant(no_folder, ["a"], NOON)
 
 
 def test_awkward_names_come_back(tmp_path: Path) -> None:
     names = ['we"b', "a\nb", "{{ c }}", "漢字"]
-    read_seat_book([tmp_path]).grant(tmp_path, names, NOON)
+    read_seat_grants([tmp_path]).grant(tmp_path, names, NOON)
     assert holders(tmp_path) == sorted(names)
 
 
@@ -203,7 +203,7 @@ def _steps(folder: Path, run: Run, enabled: set[str], seats: int, clock: t.Calla
             yield
 
     yield from look()
-    book = read_seat_book([folder])
+    book = read_seat_grants([folder])
     plan = plan_seats(book.hosts, run.hosts, seats)
     book.grant(folder, [host for host in plan.granted if host not in plan.in_use or host in book.grants], clock())
     yield

@@ -31,7 +31,7 @@ GONE = Kind("unreachable")
 WRITER = """
 import sys
 from pathlib import Path
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import Kind, Sighting
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Sighting
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.history_db import remember
 path, first, parts = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 def sightings(part):

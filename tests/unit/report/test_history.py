@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Span, placed
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import history as history_module
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import (
     Exposure,
     History,
-    Notice,
-    Standing,
+    NoticeCoverage,
+    PublishedNotice,
     TimeToPatch,
     microseconds,
     tell,
@@ -98,7 +98,7 @@ def test_a_report_is_seen_with_the_times_of_its_records_and_attempts() -> None:
     )
     report = a_report(
         recorded(record),
-        Attempt("web2", "2026-01-03T00:00:00Z", []),
+        FailedAttempt("web2", "2026-01-03T00:00:00Z", []),
         recorded(make_record("web3", collected_at="2026-02-31T00:00:00Z")),
         hosts=["web1", "web2", "web3", "never-seen"],
     )
@@ -143,19 +143,19 @@ def test_days_are_no_more_than_a_picture_shows_and_never_in_the_future() -> None
 # --- exposures
 
 NOTICES = [
-    Notice("LSN-1", at(10), ("CVE-1", "CVE-2")),
-    Notice("LSN-2", at(20), ("CVE-3",)),
-    Notice("LSN-3", at(21), ("CVE-3", "CVE-4")),
+    PublishedNotice("LSN-1", at(10), ("CVE-1", "CVE-2")),
+    PublishedNotice("LSN-2", at(20), ("CVE-3",)),
+    PublishedNotice("LSN-3", at(21), ("CVE-3", "CVE-4")),
 ]
 CONCERNED = frozenset({"LSN-1", "LSN-2"})
 
 
-def standing(kind: Kind) -> Standing:
+def standing(kind: Kind) -> NoticeCoverage:
     """Patches close the notices up to their number, and LSN-3 is for another kernel."""
     if kind.kernel == "other":
-        return Standing(frozenset({"LSN-3"}), frozenset())
+        return NoticeCoverage(frozenset({"LSN-3"}), frozenset())
     closed = {"1.1": {"LSN-1"}, "2.1": {"LSN-1", "LSN-2"}}.get(kind.patch or "", set())
-    return Standing(CONCERNED, frozenset(closed))
+    return NoticeCoverage(CONCERNED, frozenset(closed))
 
 
 def exposures(*spans: Span) -> list[Exposure]:

@@ -11,7 +11,11 @@ from collections.abc import Sequence
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Reason, State
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt, Document, Problem
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import (
+    Document,
+    FailedAttempt,
+    Problem,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import HostLine, Report
 from tests.samples.records import make_record
 from tests.samples.reports import a_report, recorded
@@ -37,7 +41,7 @@ def test_the_newest_record_of_a_host_counts_whatever_the_order(order: tuple[int,
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_failed_attempt_after_the_record_makes_the_host_unreachable(order: int) -> None:
-    documents = [recorded(make_record(state="stale", collected_at=OLD)), Attempt("web1", NEW, REFUSED)]
+    documents = [recorded(make_record(state="stale", collected_at=OLD)), FailedAttempt("web1", NEW, REFUSED)]
     line = _only_line(documents[::order])
     assert (line.state, line.attempted_at, line.collected_at) == ("unreachable", NEW, None)
     assert (line.message, line.next_step) == ("connection refused", "start sshd")
@@ -45,17 +49,20 @@ def test_a_failed_attempt_after_the_record_makes_the_host_unreachable(order: int
 
 
 def test_a_record_after_the_failed_attempt_counts() -> None:
-    line = _only_line([Attempt("web1", OLD, REFUSED), recorded(make_record(collected_at=NEW))])
+    line = _only_line([FailedAttempt("web1", OLD, REFUSED), recorded(make_record(collected_at=NEW))])
     assert (line.state, line.last_seen) == ("protected", None)
 
 
 def test_of_a_record_and_an_attempt_in_the_same_second_the_attempt_is_the_later() -> None:
     """A note that was there before the record was stored would be gone."""
-    assert _only_line([Attempt("web1", NEW, REFUSED), recorded(make_record(collected_at=NEW))]).state == "unreachable"
+    assert (
+        _only_line([FailedAttempt("web1", NEW, REFUSED), recorded(make_record(collected_at=NEW))]).state
+        == "unreachable"
+    )
 
 
 def test_the_newest_of_several_attempts_is_told() -> None:
-    attempts = [Attempt("web1", time, REFUSED) for time in (OLD, NEWEST, NEW)]
+    attempts = [FailedAttempt("web1", time, REFUSED) for time in (OLD, NEWEST, NEW)]
     assert _only_line(attempts).attempted_at == NEWEST
 
 
@@ -66,7 +73,7 @@ def test_a_host_that_is_expected_and_has_no_record_is_unreachable() -> None:
 
 
 def test_an_attempt_without_reasons_still_has_a_next_step() -> None:
-    assert _only_line([Attempt("web1", OLD, [])]).next_step
+    assert _only_line([FailedAttempt("web1", OLD, [])]).next_step
 
 
 def test_a_host_whose_record_cannot_be_used_is_not_lost() -> None:
@@ -83,7 +90,11 @@ def test_a_good_record_from_another_folder_counts_where_one_cannot_be_used() -> 
 
 
 def test_hosts_that_were_not_asked_for_are_counted_and_left_out() -> None:
-    others: list[Document] = [recorded(make_record("db1")), Attempt("db2", OLD, []), Attempt("db1", OLD, [])]
+    others: list[Document] = [
+        recorded(make_record("db1")),
+        FailedAttempt("db2", OLD, []),
+        FailedAttempt("db1", OLD, []),
+    ]
     report = a_report(recorded(make_record("web1")), *others, hosts=["web1"])
     assert [line.host for line in report.lines] == ["web1"]
     assert report.left_out == report.summary()["left_out"] == 2
@@ -109,7 +120,7 @@ def _fleet() -> Report:
         recorded(make_record("web3", collected_at=NEW, system__kernel__full=None)),
         recorded(make_record("web4", "disabled", system__kernel__full=None, system__kernel__release=None)),
         recorded(make_record("web5", patch__version=None, collected_at="2020-01-01T00:00:00Z")),
-        Attempt("web5", NEWEST, REFUSED),
+        FailedAttempt("web5", NEWEST, REFUSED),
     )
 
 

@@ -16,9 +16,13 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_f
     mark_of,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientError, ClientStatus
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, Reach, Snapd
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import (
+    HostFacts,
+    ServerReachability,
+    Snapd,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.client_plan import (
-    Plan,
+    ClientPlan,
     PlanError,
     Wanted,
     check_token,
@@ -52,7 +56,7 @@ def seeded(**changes: t.Any) -> Snapd:
     return Snapd(**{"installed": True, "version": "2.58", "answers": True, "seeded": True, **changes})
 
 
-def plan(wanted: Wanted, facts: HostFacts, state: ClientState) -> Plan:
+def plan(wanted: Wanted, facts: HostFacts, state: ClientState) -> ClientPlan:
     policy = shipped("launch")
     return make_plan(wanted, facts, state, assess_eligibility(facts, policy), policy.snapd_minimum)
 
@@ -351,7 +355,7 @@ def test_what_the_module_mends_itself_does_not_make_a_host_ineligible() -> None:
 
 
 def test_a_lost_way_to_the_server_counts_unless_the_task_changes_the_way() -> None:
-    lost = Reach(SERVER, by_proxy=False, tool="curl", outcome="refused", detail="")
+    lost = ServerReachability(SERVER, by_proxy=False, tool="curl", outcome="refused", detail="")
     facts = without_client(snapd=seeded(), reach=lost)
     assert refusal(Wanted(token=TOKEN), facts, bare()).id == "not_eligible"
     assert "enable" in steps(Wanted(token=TOKEN, config={"https-proxy": "http://proxy.test:1"}), facts, bare())

@@ -18,8 +18,14 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt impo
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.containers import Container, Runtime, Unfinished
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import identify
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import reboot_plan, upgrade_plan
-from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.reboot_plan import Course, KernelRebootError
-from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.upgrade_plan import KernelUpgradeError, Plan
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.reboot_plan import (
+    KernelRebootError,
+    RebootPlan,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.upgrade_plan import (
+    KernelUpgradeError,
+    UpgradePlan,
+)
 from tests.samples.facts import NOW, a_client, a_host, a_kernel, a_patch, shipped, without_client
 
 RUNNING, NEWER = "4.4.0-210-generic", "4.4.0-215-generic"
@@ -48,30 +54,30 @@ def upgrade_error(function: t.Callable[..., object], *arguments: object, **more:
 @pytest.mark.parametrize(
     ("newest", "unfinished", "kernel", "force", "expected"),
     [
-        (RUNNING, None, None, False, Course("nothing", RUNNING)),
-        (None, None, None, False, Course("nothing", RUNNING)),
-        (NEWER, None, None, False, Course("reboot", NEWER)),
-        (NEWER, None, RUNNING, False, Course("nothing", RUNNING)),
-        (RUNNING, None, NEWER, False, Course("reboot", NEWER)),
-        (RUNNING, None, None, True, Course("reboot", RUNNING)),
-        (RUNNING, Unfinished(LATER, ()), None, True, Course("finish", RUNNING, rebooted_before=True)),
-        (NEWER, Unfinished(LATER, ()), None, False, Course("finish", NEWER, rebooted_before=True)),
-        (NEWER, Unfinished(BOOT, ()), None, False, Course("reboot", NEWER)),
-        (RUNNING, Unfinished(BOOT, ()), None, False, Course("finish", RUNNING)),
-        (RUNNING, Unfinished(None, ()), None, False, Course("finish", RUNNING)),
+        (RUNNING, None, None, False, RebootPlan("nothing", RUNNING)),
+        (None, None, None, False, RebootPlan("nothing", RUNNING)),
+        (NEWER, None, None, False, RebootPlan("reboot", NEWER)),
+        (NEWER, None, RUNNING, False, RebootPlan("nothing", RUNNING)),
+        (RUNNING, None, NEWER, False, RebootPlan("reboot", NEWER)),
+        (RUNNING, None, None, True, RebootPlan("reboot", RUNNING)),
+        (RUNNING, Unfinished(LATER, ()), None, True, RebootPlan("finish", RUNNING, rebooted_before=True)),
+        (NEWER, Unfinished(LATER, ()), None, False, RebootPlan("finish", NEWER, rebooted_before=True)),
+        (NEWER, Unfinished(BOOT, ()), None, False, RebootPlan("reboot", NEWER)),
+        (RUNNING, Unfinished(BOOT, ()), None, False, RebootPlan("finish", RUNNING)),
+        (RUNNING, Unfinished(None, ()), None, False, RebootPlan("finish", RUNNING)),
     ],
 )
 def test_what_is_to_be_done(
-    newest: str | None, unfinished: Unfinished | None, kernel: str | None, force: bool, expected: Course
+    newest: str | None, unfinished: Unfinished | None, kernel: str | None, force: bool, expected: RebootPlan
 ) -> None:
     facts = a_host(newest_installed=newest)
-    assert reboot_plan.choose_course(facts, BOOT, unfinished, kernel=kernel, force=force) == expected
+    assert reboot_plan.plan_reboot(facts, BOOT, unfinished, kernel=kernel, force=force) == expected
 
 
 def test_a_host_that_does_not_say_enough_is_not_rebooted() -> None:
     unknown = identify(None, None, None, signature_absent=False, in_container=False)
     for facts, boot in ((a_host(), None), (a_host(kernel=unknown), BOOT)):
-        assert reboot_error(reboot_plan.choose_course, facts, boot, None, kernel=None, force=True) == "boot_unknown"
+        assert reboot_error(reboot_plan.plan_reboot, facts, boot, None, kernel=None, force=True) == "boot_unknown"
 
 
 @pytest.mark.parametrize(
@@ -90,9 +96,9 @@ def test_a_host_that_does_not_say_enough_is_not_rebooted() -> None:
 def test_no_container_is_lost(runtime: Runtime, policy: str, counted: int, expected: str | None) -> None:
     arguments = (a_host(containers={"docker": counted}), {"docker": runtime}, {"docker": policy})
     if expected is None:
-        reboot_plan.refuse_what_cannot_be_drained(*arguments)
+        reboot_plan.refuse_undrainable(*arguments)
     else:
-        assert reboot_error(reboot_plan.refuse_what_cannot_be_drained, *arguments) == expected
+        assert reboot_error(reboot_plan.refuse_undrainable, *arguments) == expected
 
 
 def test_a_host_must_come_back_with_its_kernel_and_its_containers() -> None:
@@ -135,9 +141,9 @@ def packages(
 )
 def test_only_a_machine_with_root_can_get_a_kernel(changes: dict[str, t.Any], expected: str | None) -> None:
     if expected is None:
-        upgrade_plan.refuse_what_has_no_kernel(a_host(**changes))
+        upgrade_plan.refuse_hosts_without_kernel(a_host(**changes))
     else:
-        assert upgrade_error(upgrade_plan.refuse_what_has_no_kernel, a_host(**changes)) == expected
+        assert upgrade_error(upgrade_plan.refuse_hosts_without_kernel, a_host(**changes)) == expected
 
 
 @pytest.mark.parametrize(
@@ -163,8 +169,8 @@ def test_what_the_client_says_of_its_kernel_is_a_reason() -> None:
     assert upgrade_plan.reasons_to_upgrade(without_client(), within_days=30, force=False) == []
 
 
-def plan(found: KernelPackages, **options: t.Any) -> Plan:
-    return upgrade_plan.plan(a_host(), found, **{"series": None, "flavour": None, **options})
+def plan(found: KernelPackages, **options: t.Any) -> UpgradePlan:
+    return upgrade_plan.plan_upgrade(a_host(), found, **{"series": None, "flavour": None, **options})
 
 
 META = {"linux-image-generic": (f"linux-image-{NEWER}",)}
@@ -180,7 +186,7 @@ def test_an_installed_metapackage_leads_to_the_newest_kernel_with_its_family() -
         available=("linux-image-4.4.0-999-generic",),
         leads=META,
     )
-    assert plan(found) == Plan(NEWER, ("linux-generic", "linux-headers-generic", "linux-image-generic"))
+    assert plan(found) == UpgradePlan(NEWER, ("linux-generic", "linux-headers-generic", "linux-image-generic"))
 
 
 def test_without_a_metapackage_the_image_comes_with_what_the_running_kernel_has() -> None:
@@ -196,24 +202,24 @@ def test_without_a_metapackage_the_image_comes_with_what_the_running_kernel_has(
             "linux-image-4.15.0-300-generic",
         ),
     )
-    assert plan(found) == Plan(NEWER, (f"linux-image-{NEWER}", f"linux-headers-{NEWER}"))
+    assert plan(found) == UpgradePlan(NEWER, (f"linux-image-{NEWER}", f"linux-headers-{NEWER}"))
     assert plan(found, series="4.15").target == "4.15.0-300-generic"
     assert plan(found, flavour="lowlatency").target == "4.4.0-300-lowlatency"
 
 
 def test_nothing_is_installed_where_the_newest_kernel_is_there() -> None:
-    assert plan(packages(f"linux-image-{NEWER}", available=(f"linux-image-{NEWER}",))) == Plan(NEWER, ())
-    assert plan(packages()) == Plan(RUNNING, ())
-    assert plan(packages(available=("linux-image-4.4.0-100-generic",))) == Plan(RUNNING, ())
+    assert plan(packages(f"linux-image-{NEWER}", available=(f"linux-image-{NEWER}",))) == UpgradePlan(NEWER, ())
+    assert plan(packages()) == UpgradePlan(RUNNING, ())
+    assert plan(packages(available=("linux-image-4.4.0-100-generic",))) == UpgradePlan(RUNNING, ())
 
 
 def test_a_kernel_that_names_no_series_needs_options() -> None:
     own = a_host(kernel=identify("mine", None, None, signature_absent=True, in_container=False))
-    assert upgrade_error(upgrade_plan.plan, own, packages(), series=None, flavour=None) == "kernel_unknown"
+    assert upgrade_error(upgrade_plan.plan_upgrade, own, packages(), series=None, flavour=None) == "kernel_unknown"
 
 
 def check(found: KernelPackages, names: tuple[str, ...] = ("linux-image-generic",), *, repair: bool = False) -> None:
-    upgrade_plan.check_plan(Plan(NEWER, names), found, repair=repair)
+    upgrade_plan.check_plan(UpgradePlan(NEWER, names), found, repair=repair)
 
 
 def test_what_stands_in_the_way_of_an_installation_is_named() -> None:
@@ -222,7 +228,7 @@ def test_what_stands_in_the_way_of_an_installation_is_named() -> None:
     check(packages("linux-image-generic", interrupted=("x",)), repair=True)
     held = packages("linux-image-generic", held=("linux-image-generic",))
     assert upgrade_error(check, held) == "packages_held"
-    assert upgrade_plan.held_packages(Plan(NEWER, ("a", "linux-image-generic")), held) == ["linux-image-generic"]
+    assert upgrade_plan.held_packages(UpgradePlan(NEWER, ("a", "linux-image-generic")), held) == ["linux-image-generic"]
     full = packages(boot_free=113, boot_used={RUNNING: 100, "older": 50})
     assert upgrade_error(check, full) == "boot_full"
     check(full, names=())

@@ -16,17 +16,21 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_f
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import (
     ClientError,
     ClientStatus,
-    Fix,
+    ReportedFix,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import Task, Watch, read_watch
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import (
+    BlockingTask,
+    RefreshOutput,
+    read_refresh_output,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector, Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import patch_progress
 from tests.samples.facts import MODULE, NOW, a_client, a_host, a_kernel, a_patch, shipped, without_client
 
 POLICY = shipped("launch")
-NOTHING_SEEN = Watch(refused=None, timed_out=False, removed=(), tasks=(), kernel_log=(), journal=())
+NOTHING_SEEN = RefreshOutput(refused=None, timed_out=False, removed=(), tasks=(), kernel_log=(), journal=())
 LOCK = "livepatch_Ubuntu_4_4_0_210_242_generic_113_113.1"
 OTHER_LOCK = "livepatch_Ubuntu_4_15_0_54_58_generic_54_54.2"
 MINUTE = dt.timedelta(minutes=1)
@@ -40,12 +44,12 @@ def error(identifier: str) -> dict[str, t.Any]:
     return {"client": ClientStatus(error=ClientError(identifier, "as it was said"))}
 
 
-def watch(**changes: t.Any) -> Watch:
-    return Watch(**{**{name: getattr(NOTHING_SEEN, name) for name in Watch.__slots__}, **changes})
+def watch(**changes: t.Any) -> RefreshOutput:
+    return RefreshOutput(**{**{name: getattr(NOTHING_SEEN, name) for name in RefreshOutput.__slots__}, **changes})
 
 
-def stands(facts: HostFacts, seen: Watch = NOTHING_SEEN) -> tuple[str, str]:
-    standing = patch_progress.standing(facts, seen, POLICY)
+def stands(facts: HostFacts, seen: RefreshOutput = NOTHING_SEEN) -> tuple[str, str]:
+    standing = patch_progress.judge_progress(facts, seen, POLICY)
     assert standing.message
     assert standing.phase == "arrived" or standing.remedy
     return standing.phase, standing.id
@@ -107,7 +111,7 @@ def test_where_the_kernel_shows_no_transition_its_log_may_refuse() -> None:
 def test_the_daemons_own_reason_is_told() -> None:
     facts = a_host(patches=(), **client(patch_state="apply-failed"))
     said = ("Checking", "during refresh: cannot apply patches: payload checksum does not match", "No updates")
-    standing = patch_progress.standing(facts, watch(journal=said), POLICY)
+    standing = patch_progress.judge_progress(facts, watch(journal=said), POLICY)
     assert standing.message.endswith("payload checksum does not match")
 
 
@@ -130,15 +134,17 @@ def test_what_makes_a_refresh_useless(identifier: str | None, facts: HostFacts) 
 
 
 def test_who_is_still_moving_when_the_time_is_over_is_stuck() -> None:
-    def late(facts: HostFacts, *tasks: Task) -> patch_progress.Standing:
-        return patch_progress.too_late(patch_progress.standing(facts, NOTHING_SEEN, POLICY), tasks, 60)
+    def late(facts: HostFacts, *tasks: BlockingTask) -> patch_progress.PatchProgress:
+        return patch_progress.too_late(patch_progress.judge_progress(facts, NOTHING_SEEN, POLICY), tasks, 60)
 
     arrived = late(a_host())
     assert (arrived.phase, arrived.id) == ("arrived", "applied")
     slow = late(a_host(patches=(), **client(patch_state="applying")))
     assert (slow.phase, slow.id) == ("stuck", "not_yet_applied")
     assert "within 60 s" in slow.message
-    held = late(a_host(patches=(a_patch(transition=True),)), Task(7, 7, "backupd"), Task(7, 9, "backupd"))
+    held = late(
+        a_host(patches=(a_patch(transition=True),)), BlockingTask(7, 7, "backupd"), BlockingTask(7, 9, "backupd")
+    )
     assert (held.phase, held.id) == ("stuck", "transition_stalled")
     assert held.message.endswith("within 60 s; it is held up by backupd (7)")
     assert "held up" not in late(a_host(patches=(a_patch(transition=True),))).message
@@ -188,7 +194,7 @@ def test_another_patch_runs_when_the_kernel_shows_another_module_or_build() -> N
 
 def test_only_what_was_open_before_was_closed() -> None:
     def named(*fixes: tuple[str, bool]) -> ClientStatus:
-        return a_client(fixes=tuple(Fix(cve, patched) for cve, patched in fixes))
+        return a_client(fixes=tuple(ReportedFix(cve, patched) for cve, patched in fixes))
 
     before, after = named(("CVE-1", True), ("CVE-2", False)), named(("CVE-3", True), ("CVE-2", True), ("CVE-4", False))
     assert patch_progress.closed_cves(before, after) == ["CVE-2", "CVE-3"]
@@ -239,8 +245,8 @@ def test_how_much_verification_is_asked_for(patch: dict[str, t.Any], outcomes: t
 # --- what the host sends ---
 
 
-def seen(**sections: dict[str, t.Any]) -> Watch:
-    return read_watch(Sections([Section(name, **given) for name, given in sections.items()], complete=True))
+def seen(**sections: dict[str, t.Any]) -> RefreshOutput:
+    return read_refresh_output(Sections([Section(name, **given) for name, given in sections.items()], complete=True))
 
 
 def test_what_the_client_said_to_a_refresh_is_read() -> None:
@@ -258,7 +264,7 @@ def test_what_the_client_said_to_a_refresh_is_read() -> None:
 def test_tasks_are_read_once_each_and_not_without_end() -> None:
     lines = ["12 12 backup d", "12 13 worker", "12 12 backup d", "x 1 y", "1 2", "-1 0 z", "7 8 \x1b[2Jred"]
     tasks = seen(tasks={"status": "ok", "output": "\n".join(lines)}).tasks
-    assert tasks[:2] == (Task(12, 12, "backup d"), Task(12, 13, "worker"))
+    assert tasks[:2] == (BlockingTask(12, 12, "backup d"), BlockingTask(12, 13, "worker"))
     assert [task.pid for task in tasks[2:]] == [7]
     assert "\x1b" not in tasks[2].name
     many = seen(tasks={"status": "ok", "output": "\n".join(f"{pid} {pid} x" for pid in range(1, 99))})
@@ -287,4 +293,4 @@ def test_secrets_in_logs_are_masked() -> None:
 )
 def test_no_answer_makes_it_fail(answers: dict[str, dict[str, t.Any]]) -> None:
     facts = a_host(**client(patch_state="apply-failed"))
-    assert patch_progress.standing(facts, seen(**answers), POLICY).message
+    assert patch_progress.judge_progress(facts, seen(**answers), POLICY).message

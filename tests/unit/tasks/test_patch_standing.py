@@ -13,26 +13,26 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host import c
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import (
     ClientError,
     ClientStatus,
-    Fix,
+    ReportedFix,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import Task, Watch
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import BlockingTask, RefreshOutput
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.patch_progress import (
+    PatchProgress,
     Running,
-    Standing,
     before_refresh,
     closed_cves,
     expected_version,
+    judge_progress,
     locks_of_kernel,
     running,
-    standing,
     too_late,
     verified,
 )
 from tests.samples.facts import MODULE, a_client, a_host, a_patch, shipped, without_client
 from tests.samples.records import make_record
 
-QUIET = Watch(refused=None, timed_out=False, removed=(), tasks=(), kernel_log=(), journal=())
+QUIET = RefreshOutput(refused=None, timed_out=False, removed=(), tasks=(), kernel_log=(), journal=())
 OTHER = "lkp_Ubuntu_4_4_0_210_242_generic_99"
 LOCK = "livepatch_Ubuntu_4_4_0_210_242_generic_113_113.1"
 DOWN = ClientStatus(enabled=None, error=ClientError("daemon_down", "dial unix"))
@@ -41,8 +41,8 @@ STRANGE = ClientStatus(enabled=None, error=ClientError("unreadable_output", "{{{
 
 
 def stands(facts: HostFacts, **watch: t.Any) -> tuple[str, str]:
-    found = standing(
-        facts, Watch(**{**{name: getattr(QUIET, name) for name in QUIET.__slots__}, **watch}), shipped("launch")
+    found = judge_progress(
+        facts, RefreshOutput(**{**{name: getattr(QUIET, name) for name in QUIET.__slots__}, **watch}), shipped("launch")
     )
     assert found.message
     assert found.remedy or found.phase == "arrived"
@@ -184,8 +184,8 @@ def test_a_kernel_without_transitions_tells_in_its_log(
 
 def test_the_journal_says_why_a_patch_could_not_be_applied() -> None:
     facts = a_host(client=a_client(patch_state="apply-failed"))
-    watch = Watch(None, False, (), (), (), ("x failed", "Cannot apply: no memory", "later"))
-    assert standing(facts, watch, shipped("launch")).message.endswith(": Cannot apply: no memory")
+    watch = RefreshOutput(None, False, (), (), (), ("x failed", "Cannot apply: no memory", "later"))
+    assert judge_progress(facts, watch, shipped("launch")).message.endswith(": Cannot apply: no memory")
 
 
 def test_only_locks_of_the_running_kernel_count() -> None:
@@ -203,15 +203,15 @@ def test_only_locks_of_the_running_kernel_count() -> None:
 
 
 def test_who_still_moves_at_the_deadline_is_stuck() -> None:
-    moving = Standing("moving", "in_transition", "still moving", "wait")
-    tasks = [Task(7, 7, "kvm"), Task(7, 8, "kvm"), Task(9, 9, "")]
+    moving = PatchProgress("moving", "in_transition", "still moving", "wait")
+    tasks = [BlockingTask(7, 7, "kvm"), BlockingTask(7, 8, "kvm"), BlockingTask(9, 9, "")]
     found = too_late(moving, tasks, 60)
     assert (found.phase, found.id) == ("stuck", "transition_stalled")
     assert "within 60 s; it is held up by kvm (7), a task without a name (9)" in found.message
     assert "held up" not in too_late(moving, (), 60).message
-    other = too_late(Standing("moving", "timed_out", "no answer", "read"), tasks, 60)
-    assert other == Standing("stuck", "timed_out", "no answer, and that did not change within 60 s", "read")
-    arrived = Standing("arrived", "applied", "patch 1 is applied")
+    other = too_late(PatchProgress("moving", "timed_out", "no answer", "read"), tasks, 60)
+    assert other == PatchProgress("stuck", "timed_out", "no answer, and that did not change within 60 s", "read")
+    arrived = PatchProgress("arrived", "applied", "patch 1 is applied")
     assert too_late(arrived, tasks, 60) is arrived
 
 
@@ -234,8 +234,14 @@ def test_the_verification_stops_a_host_as_far_as_it_was_asked_for() -> None:
 
 
 def test_a_patch_brought_what_is_closed_now_and_was_not() -> None:
-    before = a_client(fixes=(Fix("CVE-2", patched=True), Fix("CVE-3", patched=False)))
-    after = a_client(fixes=(Fix("CVE-3", patched=True), Fix("CVE-2", patched=True), Fix("CVE-1", patched=False)))
+    before = a_client(fixes=(ReportedFix("CVE-2", patched=True), ReportedFix("CVE-3", patched=False)))
+    after = a_client(
+        fixes=(
+            ReportedFix("CVE-3", patched=True),
+            ReportedFix("CVE-2", patched=True),
+            ReportedFix("CVE-1", patched=False),
+        )
+    )
     assert closed_cves(before, after) == ["CVE-3"]
     assert closed_cves(None, after) == ["CVE-2", "CVE-3"]
     assert closed_cves(before, None) == []

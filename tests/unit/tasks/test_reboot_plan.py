@@ -61,7 +61,7 @@ def test_courses(
 ) -> None:
     unfinished = None if noted is None else Unfinished(noted or None, ())
     wanted = {"kernel": None, "force": False, **options}
-    course = reboot_plan.choose_course(host(running, newest), THIS, unfinished, **wanted)
+    course = reboot_plan.plan_reboot(host(running, newest), THIS, unfinished, **wanted)
     assert (course.step, course.rebooted_before) == (step, rebooted)
     assert course.intended == (wanted["kernel"] or newest or running)
 
@@ -69,7 +69,7 @@ def test_courses(
 @pytest.mark.parametrize(("running", "boot_id"), [(None, THIS), (OLD, None)])
 def test_a_host_that_does_not_tell_its_boot_is_not_rebooted(running: str | None, boot_id: str | None) -> None:
     with pytest.raises(KernelRebootError) as caught:
-        reboot_plan.choose_course(host(running, NEW), boot_id, None, kernel=None, force=True)
+        reboot_plan.plan_reboot(host(running, NEW), boot_id, None, kernel=None, force=True)
     assert caught.value.id == "boot_unknown"
 
 
@@ -93,10 +93,10 @@ def test_what_cannot_be_drained(runtime: Runtime, counted: int, policy: str, err
     facts = host(OLD, NEW, containers={"docker": counted})
     policies = {**STOP, "docker": policy}
     if error is None:
-        reboot_plan.refuse_what_cannot_be_drained(facts, {"docker": runtime}, policies)
+        reboot_plan.refuse_undrainable(facts, {"docker": runtime}, policies)
         return
     with pytest.raises(KernelRebootError) as caught:
-        reboot_plan.refuse_what_cannot_be_drained(facts, {"docker": runtime}, policies)
+        reboot_plan.refuse_undrainable(facts, {"docker": runtime}, policies)
     assert caught.value.id == error
 
 

@@ -50,7 +50,7 @@ def found(
 
 def plan(facts: HostFacts, packages: KernelPackages, **options: str) -> tuple[str, tuple[str, ...]]:
     wanted = {"series": None, "flavour": None, **options}
-    made = upgrade_plan.plan(facts, packages, series=wanted["series"], flavour=wanted["flavour"])
+    made = upgrade_plan.plan_upgrade(facts, packages, series=wanted["series"], flavour=wanted["flavour"])
     return made.target, made.packages
 
 
@@ -157,7 +157,7 @@ def test_a_kernel_without_series_and_flavour_needs_both_told(release: str | None
     ],
 )
 def test_what_stands_in_the_way(packages: KernelPackages, repair: bool, error: str | None) -> None:
-    made = upgrade_plan.plan(running("4.4.0-21-generic"), packages, series=None, flavour=None)
+    made = upgrade_plan.plan_upgrade(running("4.4.0-21-generic"), packages, series=None, flavour=None)
     if error is None:
         upgrade_plan.check_plan(made, packages, repair=repair)
         return
@@ -171,7 +171,7 @@ def test_a_held_metapackage_is_named() -> None:
     packages = found(
         "linux-generic", IMAGES, {"linux-image-generic": "linux-image-4.4.0-210-generic"}, "linux-image-generic"
     )
-    made = upgrade_plan.plan(running("4.4.0-21-generic"), packages, series=None, flavour=None)
+    made = upgrade_plan.plan_upgrade(running("4.4.0-21-generic"), packages, series=None, flavour=None)
     with pytest.raises(KernelUpgradeError, match="linux-image-generic is held back"):
         upgrade_plan.check_plan(made, packages, repair=True)
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import patch_file, signature, trust
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.der import Der, DerError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.file_verdict import PatchFileError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.patch_file import PatchFile
-from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.verdict import PatchFileError
 from tests.lab import signing
 from tests.lab.signing import oid, tlv
 

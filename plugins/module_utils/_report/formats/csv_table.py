@@ -36,13 +36,13 @@ _TEXT = "'"
 
 def render(report: Report) -> t.Iterator[str]:
     """Yield the rows, the names of the columns first. What is not known is empty."""
-    writer = csv.writer(_Row())
+    writer = csv.writer(_CsvRow())
     yield writer.writerow(COLUMNS)
     for line in report.lines:
         yield writer.writerow(map(_cell, _values(line)))
 
 
-class _Row:
+class _CsvRow:
     """Where the writer of the standard library puts a row, which it then returns."""
 
     def write(self, row: str) -> str:

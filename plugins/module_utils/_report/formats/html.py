@@ -21,12 +21,12 @@ import re
 import typing as t
 from pathlib import Path
 
-from ..._records.spool import Place
+from ..._records.spool import SpoolPosition
 from ..._text import visible
 from ..report import URGENCY, Finding, HostLine, Report
 from .table import totals
 
-_PAGE = Path(__file__).parent / "page"
+_PAGE = Path(__file__).parents[1] / "page"
 _SCRIPTS = ("fleet.js", "view.js", "charts.js", "history.js", "table.js", "details.js", "main.js")
 _PLACE = re.compile(r"@([a-z]+)@")
 _REMEMBERED = 512  # sections
@@ -173,7 +173,7 @@ class _Stream:
             line.containers,
         ]
 
-    def _recorded(self, line: HostLine, document: Place) -> list[object]:
+    def _recorded(self, line: HostLine, document: SpoolPosition) -> list[object]:
         numbers: dict[str, int] = {}
         own: dict[str, str | None] = {}
         for text in self._report.spool.sections(document):

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from ..._records.spool import as_line
 from ..._text import visible
-from ..report import Finding, HostLine, Report, Rule, Severity
+from ..report import Finding, HostLine, Report, RuleSummary, Severity
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _TOOL = "kernelops.livepatch"
@@ -43,7 +43,7 @@ def render(report: Report) -> t.Iterator[str]:
     yield "\n]}]}\n"
 
 
-def _rule(rule: Rule) -> dict[str, t.Any]:
+def _rule(rule: RuleSummary) -> dict[str, t.Any]:
     return {
         "id": rule.id,
         "shortDescription": {"text": rule.description},

@@ -23,7 +23,7 @@ _BOLD = "1"
 _COLOURS = {"kept": "32", "granted": "32", "denied": "33"}
 
 
-class _Row(t.NamedTuple):
+class _SeatRow(t.NamedTuple):
     host: str
     seat: str
     why: str
@@ -40,7 +40,7 @@ def render(plan: t.Mapping[str, t.Any], *, columns: int, colour: bool = False) -
     room = columns - host_width - _SEAT_WIDTH - 2 * len(_GAP)
     beside = room >= 2 * _NARROWEST_TEXT + len(_GAP)
     why_width = (room - len(_GAP)) // 2 if beside else room
-    for row in (_Row(*_HEADING), *rows[:MOST]) if rows else ():
+    for row in (_SeatRow(*_HEADING), *rows[:MOST]) if rows else ():
         seat = pad(row.seat, _SEAT_WIDTH)
         if colour:
             seat = _paint(seat, _COLOURS.get(row.seat, _BOLD))
@@ -57,22 +57,22 @@ def render(plan: t.Mapping[str, t.Any], *, columns: int, colour: bool = False) -
     yield _totals(plan, rows)
 
 
-def _rows(plan: t.Mapping[str, t.Any]) -> list[_Row]:
+def _rows(plan: t.Mapping[str, t.Any]) -> list[_SeatRow]:
     held = set(plan["in_use"])
     granted = [
-        _Row(visible(host), "kept", "holds a seat already", "")
+        _SeatRow(visible(host), "kept", "holds a seat already", "")
         if host in held
-        else _Row(visible(host), "granted", "a free seat", "")
+        else _SeatRow(visible(host), "granted", "a free seat", "")
         for host in plan["granted"]
     ]
     denied = [
-        _Row(visible(denial["host"]), "denied", visible(denial["message"]), visible(denial["remedy"] or ""))
+        _SeatRow(visible(denial["host"]), "denied", visible(denial["message"]), visible(denial["remedy"] or ""))
         for denial in plan["denied"]
     ]
     return granted + denied
 
 
-def _totals(plan: t.Mapping[str, t.Any], rows: list[_Row]) -> str:
+def _totals(plan: t.Mapping[str, t.Any], rows: list[_SeatRow]) -> str:
     counts = collections.Counter(row.seat for row in rows)
     words = ", ".join(f"{counts[seat]} {seat}" for seat in _COLOURS if counts[seat])
     return f"{plan['seats']} seats, {plan['free']} left{': ' if words else ''}{words}.\n"

@@ -103,7 +103,7 @@ def _over_time(history: History) -> t.Iterator[str]:
         yield f"Open: {_count(history.open, 'vulnerability')} of {_count(hosts, 'host')}, counted host by host."
 
 
-class _Row(t.NamedTuple):
+class _HostRow(t.NamedTuple):
     state: State
     cells: tuple[str, ...]
     next_step: str
@@ -112,7 +112,7 @@ class _Row(t.NamedTuple):
 _Paint = t.Callable[[str, str], str]
 
 
-def _rows(report: Report, most: int | None) -> tuple[list[_Row], list[str]]:
+def _rows(report: Report, most: int | None) -> tuple[list[_HostRow], list[str]]:
     """Choose what is shown: the rows, and a sentence on each kind of host that is left out."""
     if most is None or len(report.lines) <= most:
         return [_row(line) for line in report.lines], []
@@ -135,24 +135,24 @@ def _rows(report: Report, most: int | None) -> tuple[list[_Row], list[str]]:
     return rows, notes
 
 
-def _row(line: HostLine) -> _Row:
+def _row(line: HostLine) -> _HostRow:
     upgrade_by = line.upgrade_required_by or line.support
     exposes = str(line.exposes) if line.exposes else ""
     cells = (line.host, line.state, exposes, line.kernel, line.patch, line.client, upgrade_by)
     next_step = "; ".join(filter(None, (line.last_seen, line.next_step or line.message)))
-    return _Row(line.state, tuple(_cell(cell) for cell in cells), _cell(next_step))
+    return _HostRow(line.state, tuple(_cell(cell) for cell in cells), _cell(next_step))
 
 
-def _group(kernel: str | None, patch: str | None, hosts: int) -> _Row:
+def _group(kernel: str | None, patch: str | None, hosts: int) -> _HostRow:
     cells = (_count(hosts, "host"), "protected", _ABSENT, _cell(kernel), _cell(patch), "", "")
-    return _Row("protected", cells, "")
+    return _HostRow("protected", cells, "")
 
 
 def _cell(text: str | None) -> str:
     return visible(text) if text else _ABSENT
 
 
-def _table(rows: list[_Row], columns: int, paint: _Paint) -> t.Iterator[str]:
+def _table(rows: list[_HostRow], columns: int, paint: _Paint) -> t.Iterator[str]:
     widths = _fit(rows, columns)
     room = columns - sum(size + len(_GAP) for size in widths.values())
     beside = room >= _NARROWEST_NEXT_STEP
@@ -167,7 +167,7 @@ def _table(rows: list[_Row], columns: int, paint: _Paint) -> t.Iterator[str]:
             yield f"{_INDENT}{shorten(row.next_step, columns - len(_INDENT))}\n"
 
 
-def _fit(rows: list[_Row], columns: int) -> dict[int, int]:
+def _fit(rows: list[_HostRow], columns: int) -> dict[int, int]:
     """Choose the columns that are shown, by their index, and the width of each."""
     widths = {
         index: min(widest, max(len(heading), *(width(row.cells[index]) for row in rows)))

@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import csv_table
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
@@ -23,7 +23,9 @@ def _rows(report: Report) -> list[dict[str, str]]:
 
 
 def test_a_host_is_a_row() -> None:
-    attempt = Attempt("web2", "2026-01-11T00:00:00Z", [{"id": "x", "message": "refused", "remedy": "start, sshd"}])
+    attempt = FailedAttempt(
+        "web2", "2026-01-11T00:00:00Z", [{"id": "x", "message": "refused", "remedy": "start, sshd"}]
+    )
     findings: list[t.Any] = [
         ("web1", ("not_protected", "m")),
         ("web1", ("cloned", "m")),

@@ -19,12 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Record
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt, Problem
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt, Problem
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import load
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import table
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.html import render
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report, Rule
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report, RuleSummary
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from tests.samples.records import make_record
 from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
@@ -119,8 +119,8 @@ def expected(record: Record) -> dict[str, t.Any]:
     return document
 
 
-def rule(identifier: str) -> Rule:
-    return Rule(identifier, "error", "the host is well", "make it well", False)
+def rule(identifier: str) -> RuleSummary:
+    return RuleSummary(identifier, "error", "the host is well", "make it well", False)
 
 
 def test_all_of_every_record_is_in_the_page() -> None:
@@ -214,7 +214,7 @@ def test_a_host_without_an_answer_shows_how_it_was_last_seen() -> None:
     page = Page(
         a_report(
             recorded(make_record("web3", "stale", system__containers={"docker": 3, "lxd": 1, "podman": None})),
-            Attempt("web3", "2026-01-11T00:00:00Z", [{"id": "x", "message": "refused", "remedy": "start it"}]),
+            FailedAttempt("web3", "2026-01-11T00:00:00Z", [{"id": "x", "message": "refused", "remedy": "start it"}]),
             hosts=["web3", "web4"],
         )
     )
@@ -287,7 +287,9 @@ def test_nothing_in_the_page_names_another_address() -> None:
 @pytest.mark.parametrize("text", [*HOSTILE, "</script><script>alert(1)</script>", "<!--<script>", "]]>", "\u2028"])
 def test_what_a_host_says_is_never_markup(text: str) -> None:
     report = a_report(
-        recorded(hostile_record(text)), Attempt(f"gone{text}", GENERATED_AT, []), Problem("x", text, text, f"p{text}")
+        recorded(hostile_record(text)),
+        FailedAttempt(f"gone{text}", GENERATED_AT, []),
+        Problem("x", text, text, f"p{text}"),
     )
     page, plain = Page(report), Page(a_report(recorded(make_record())))
     assert page.elements == plain.elements

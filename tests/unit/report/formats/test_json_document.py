@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt, Problem
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt, Problem
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import json_document, json_lines
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
@@ -22,7 +22,7 @@ FLEET = a_report(
     recorded(PROTECTED),
     recorded(DISABLED),
     recorded(make_record("web3", "stale")),
-    Attempt("web3", "2026-01-11T00:00:00Z", [{"id": "x", "message": "refused", "remedy": None}]),
+    FailedAttempt("web3", "2026-01-11T00:00:00Z", [{"id": "x", "message": "refused", "remedy": None}]),
     Problem("invalid_json", "/r/web4.json", "cut off", host="web4"),
 )
 UNREACHABLE = [
@@ -101,7 +101,7 @@ def test_keys_that_this_version_does_not_know_are_passed_on() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_what_a_host_says_comes_back_as_it_was_and_no_byte_of_it_acts(text: str, render: t.Any) -> None:
     record = hostile_record(text)
-    attempt = Attempt(f"gone{text}", GENERATED_AT, [{"id": "x", "message": text, "remedy": text}])
+    attempt = FailedAttempt(f"gone{text}", GENERATED_AT, [{"id": "x", "message": text, "remedy": text}])
     report = a_report(recorded(record), attempt, Problem("invalid_json", text, text))
     written = "".join(render(report))
     assert written.isascii()

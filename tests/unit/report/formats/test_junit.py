@@ -11,7 +11,7 @@ import junitparser
 import pytest
 import xmlschema
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import junit
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
@@ -30,7 +30,7 @@ FINDINGS: list[t.Any] = [
 DOCUMENTS: list[t.Any] = [
     recorded(make_record("web1")),
     recorded(make_record("web2", "disabled")),
-    Attempt("web3", "2026-01-11T00:00:00Z", []),
+    FailedAttempt("web3", "2026-01-11T00:00:00Z", []),
 ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt, Problem
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt, Problem
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.markdown import code, prose, render
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
@@ -31,7 +31,7 @@ def test_a_page_begins_with_what_wants_a_person() -> None:
             recorded(make_record("web1")),
             recorded(make_record("web2", "disabled")),
             recorded(make_record("web3", "stale")),
-            Attempt("web3", "2026-01-11T00:00:00Z", [{"id": "x", "message": "refused", "remedy": None}]),
+            FailedAttempt("web3", "2026-01-11T00:00:00Z", [{"id": "x", "message": "refused", "remedy": None}]),
             Problem("invalid_json", "/r/a_b.json", "cut off"),
         )
     )

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt, Problem
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt, Problem
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import prometheus
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from tests.samples.records import make_record
@@ -22,8 +22,8 @@ REPORT = a_judged_report(
     recorded(make_record("web1")),
     recorded(make_record("web2", "disabled", patch__version=None, patch__upgrade_required_by=None)),
     recorded(make_record("web3", client__last_check="never")),
-    Attempt("web3", "2026-01-11T00:00:00Z", []),
-    Attempt("web4", "2026-01-11T00:00:00Z", []),
+    FailedAttempt("web3", "2026-01-11T00:00:00Z", []),
+    FailedAttempt("web4", "2026-01-11T00:00:00Z", []),
     Problem("invalid_json", "/r/web5.json", "cut off"),
 )
 

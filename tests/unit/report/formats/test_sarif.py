@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt, Problem
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt, Problem
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import sarif
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
@@ -26,7 +26,7 @@ REPORT = a_judged_report(
     FINDINGS,
     recorded(make_record("web/1")),
     recorded(make_record("web2", "disabled")),
-    Attempt("web3", "2026-01-11T00:00:00Z", []),
+    FailedAttempt("web3", "2026-01-11T00:00:00Z", []),
     Problem("invalid_json", "/r/web4.json", "cut off"),
 )
 

@@ -10,7 +10,11 @@ import typing as t
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, State
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Attempt, Problem, Recorded
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import (
+    FailedAttempt,
+    Problem,
+    Recorded,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.table import render
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import width
@@ -20,7 +24,7 @@ from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, hostile_recor
 SMALL = a_report(
     recorded(make_record("web1")),
     recorded(make_record("web2", "disabled", patch__version=None, patch__upgrade_required_by=None)),
-    Attempt("web3", "2026-01-11T00:00:00Z", [{"id": "x", "message": "refused", "remedy": "start sshd"}]),
+    FailedAttempt("web3", "2026-01-11T00:00:00Z", [{"id": "x", "message": "refused", "remedy": "start sshd"}]),
 )
 
 
@@ -74,7 +78,7 @@ def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
 
 
 def test_a_host_that_was_seen_before_says_when_and_how() -> None:
-    report = a_report(recorded(make_record(state="stale")), Attempt("web1", "2026-01-11T00:00:00Z", []))
+    report = a_report(recorded(make_record(state="stale")), FailedAttempt("web1", "2026-01-11T00:00:00Z", []))
     assert "last seen 2026-01-10T06:00:00Z, stale; check that it runs" in _text(report, columns=80)
 
 
@@ -91,7 +95,7 @@ def test_the_containers_that_a_kernel_exposes_are_shown_and_sort_hosts_of_one_st
         _exposing("web4", "failed", None, lxd=None),
         _exposing("web5", "protected", 90),
         _exposing("web6", "stale", 1),
-        Attempt("web6", "2026-01-11T00:00:00Z", []),
+        FailedAttempt("web6", "2026-01-11T00:00:00Z", []),
     )
     lines = _text(report).splitlines()
     assert lines[2].split()[:3] == ["HOST", "STATE", "EXPOSES"]

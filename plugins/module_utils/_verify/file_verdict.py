@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-Verdict = t.Literal[
+FileVerdict = t.Literal[
     "valid",
     "unsigned",
     "truncated",
@@ -23,7 +23,7 @@ Verdict = t.Literal[
 class PatchFileError(Exception):
     """The file is not what it must be. `verdict` names the fault, `reason` explains it in a sentence."""
 
-    def __init__(self, verdict: Verdict, reason: str) -> None:
+    def __init__(self, verdict: FileVerdict, reason: str) -> None:
         super().__init__(reason)
-        self.verdict: Verdict = verdict
+        self.verdict: FileVerdict = verdict
         self.reason = reason
