@@ -13,10 +13,10 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_f
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_files import MODES
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import client_config, client_plan
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _client_host, _probe
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._legacy import ActionError, LegacyAction
 
 
-class ActionModule(LivepatchAction):
+class ActionModule(LegacyAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         **_probe.PROBE_ARGUMENTS,
         "state": {"type": "str", "choices": ["present", "enabled", "disabled", "absent"], "default": "enabled"},
@@ -146,9 +146,11 @@ def _failed(
     where = f"at the step {undone[0].id!r} ({undone[0].message})" if undone else "after the last step"
     client = work.look.facts.client
     enabled = client.enabled if client is not None and client.enabled is not None else work.look.client.registered
-    left = {True: "The client is enabled", False: "The client is not enabled"}.get(
-        enabled, "Whether the client is enabled is not known"
-    )
+    left = {
+        True: "The client is enabled",
+        False: "The client is not enabled",
+        None: "Whether the client is enabled is not known",
+    }[enabled]
     steps = f"{len(work.done)} of {len(plan.steps)} steps are done"
     return ActionError(
         f"{_sentence(problem.message)} It happened {where}. {left}, {steps}. {_sentence(problem.remedy)}",

@@ -7,23 +7,30 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import assess_eligibility
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import system_of
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _probe
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.host_check import (
+    CheckOptions,
+    check_eligibility,
+)
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import (
+    COLLECTOR,
+    PROBE_ARGUMENTS,
+    load_policy,
+)
 
 
 class ActionModule(LivepatchAction):
-    ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = _probe.PROBE_ARGUMENTS
+    ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = PROBE_ARGUMENTS
 
-    def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
-        policy = _probe.load_policy(options["policy"])
-        facts = _probe.probe_host(self, options)
-        eligibility = assess_eligibility(facts, policy, _probe.asked_service_word(options, facts))
-        return {
-            "eligible": eligibility["verdict"] == "eligible",
-            "verdict": eligibility["verdict"],
-            "checks": eligibility["checks"],
-            "policy": eligibility["policy"],
-            "system": system_of(facts),
-        }
+    def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
+        return check_eligibility(
+            CheckOptions(
+                host=self.host,
+                policy=load_policy(options["policy"]),
+                collector=COLLECTOR,
+                server=options["server"],
+                network=options["network"],
+                ask_server=options["ask_server"],
+            )
+        )

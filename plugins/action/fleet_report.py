@@ -37,7 +37,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._text import v
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities import notice_fixes
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notices import Notice
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _table_output
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._legacy import ActionError, LegacyAction
 
 _FILE_STEM = "fleet"
 _MOST_ON_TERMINAL = 200
@@ -49,7 +49,7 @@ _Result = t.TypeVar("_Result")
 _FORMATS_OF_RULES = {"junit", "sarif"}
 
 
-class ActionModule(LivepatchAction):
+class ActionModule(LegacyAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         "record_dir": {"type": "list", "elements": "path", "required": True},
         "hosts": {"type": "list", "elements": "str"},
@@ -278,9 +278,9 @@ def _found(report: Report, names: list[str]) -> dict[str, list[str]]:
     hosts: dict[str, dict[str, None]] = {name: {} for name in names}
     for line in report.lines:
         hosts.get(line.state, {})[line.host] = None
-    for line, (rule, _message) in report.findings():
+    for where, (rule, _message) in report.findings():
         for name in (rule, severities[rule]):
-            hosts.get(name, {})[line.host if line else _FLEET] = None
+            hosts.get(name, {})[where.host if where else _FLEET] = None
     return {name: list(found) for name, found in hosts.items() if found}
 
 

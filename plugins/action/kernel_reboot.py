@@ -9,17 +9,18 @@ import contextlib
 import time
 import typing as t
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host import containers
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, read_facts
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections
-from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import reboot_plan
-from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.upgrade_plan import (
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import reboot_plan
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.upgrade_plan import (
     KernelUpgradeError,
     refuse_hosts_without_kernel,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host import containers
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, read_facts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _patient_shell, _probe
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import HostShellError, run_script
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._legacy import ActionError, LegacyAction
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import run_script
 
 _SCRIPTS = ("probe", "kernel_reboot")
 _RUNTIMES = ("docker", "podman", "lxd")
@@ -29,7 +30,7 @@ _BETWEEN_LOOKS = 5.0
 """Seconds between two looks at a client that has not come so far yet."""
 
 
-class ActionModule(LivepatchAction):
+class ActionModule(LegacyAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         "kernel": {"type": "str"},
         "force": {"type": "bool", "default": False},
@@ -54,7 +55,7 @@ class ActionModule(LivepatchAction):
         except (reboot_plan.KernelRebootError, KernelUpgradeError) as error:
             message = f"{error}; {error.remedy}"
             raise ActionError(message, error_id=error.id, remedy=error.remedy, **self._result) from error
-        except HostShellError as error:
+        except LivepatchError as error:
             message = f"{error}; {error.remedy}"
             raise ActionError(message, error_id=error.id, remedy=error.remedy, **self._result) from error
 

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import typing as t
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import upgrade_plan
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import apt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, read_facts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections
-from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import upgrade_plan
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _patient_shell
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import HostShellError, run_script
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._legacy import ActionError, LegacyAction
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import run_script
 
 _SCRIPTS = ("probe", "kernel_upgrade")
 _POLL = 20
@@ -23,7 +25,7 @@ _START = 60
 """Seconds in which a run must have begun."""
 
 
-class ActionModule(LivepatchAction):
+class ActionModule(LegacyAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         "force": {"type": "bool", "default": False},
         "within_days": {"type": "int", "default": 0},
@@ -43,7 +45,7 @@ class ActionModule(LivepatchAction):
         except upgrade_plan.KernelUpgradeError as error:
             message = f"{error}; {error.remedy}"
             raise ActionError(message, error_id=error.id, remedy=error.remedy, **self._result) from error
-        except HostShellError as error:
+        except LivepatchError as error:
             message = f"{error}; {error.remedy}"
             raise ActionError(message, error_id=error.id, remedy=error.remedy, **self._result) from error
 
@@ -153,9 +155,8 @@ class ActionModule(LivepatchAction):
             left = self._deadline - time.monotonic()
             wait = str(max(1, min(_POLL, int(left))))
             variables = self._variables("wait", wait=wait, release=release)
-            sections = _patient_shell.keep_asking(
-                max(left, 0), lambda v=variables: _patient_shell.try_script(self, _SCRIPTS, v)
-            )
+            ask = functools.partial(_patient_shell.try_script, self, _SCRIPTS, variables)
+            sections = _patient_shell.keep_asking(max(left, 0), ask)
             if sections is not None:
                 run = apt.read_run(sections)
                 too_late = run.state == "starting" and time.monotonic() - begun > _START

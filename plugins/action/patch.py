@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, read_facts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import (
     RefreshOutput,
@@ -23,8 +24,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import patch_progress
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.trust import TrustAnchors
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _probe, _recording, _trust
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import HostShellError, run_script
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._legacy import ActionError
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import run_script
 
 _LONGEST_PAUSE = 15
 _LEVELS = {"required": "file", "best_effort": "auto", "off": "off"}
@@ -92,7 +93,7 @@ class ActionModule(_recording.RecordingAction):
         self._round_trips += 1
         try:
             sections = run_script(self, ("probe", "patch"), variables)
-        except HostShellError as error:
+        except LivepatchError as error:
             raise ActionError(f"{error}; {error.remedy}", error_id=error.id, remedy=error.remedy) from error
         return _Look(read_facts(sections), read_refresh_output(sections), at)
 

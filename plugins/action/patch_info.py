@@ -5,36 +5,38 @@
 
 from __future__ import annotations
 
-import datetime
 import typing as t
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.trust import TrustAnchors
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _probe, _recording, _trust
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.host_check import CheckOptions, check_host
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import (
+    COLLECTOR,
+    RECORDING_ARGUMENTS,
+    load_policy,
+    trust_anchors,
+)
 
 
-class ActionModule(_recording.RecordingAction):
+class ActionModule(LivepatchAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
-        **_recording.RECORDING_ARGUMENTS,
+        **RECORDING_ARGUMENTS,
         "verify": {"type": "str", "choices": ["auto", "file", "off"], "default": "auto"},
     }
+    RECORDS_ATTEMPTS = True
 
-    def execute(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
-        policy = _probe.load_policy(options["policy"])
-        anchors = _anchors(options)
-        started = datetime.datetime.now(datetime.timezone.utc)
-        facts = _probe.probe_host(
-            self,
-            options,
-            options["verify"] if anchors else "off",
-            certificate=anchors is not None and bool(anchors.unmet_pins),
+    def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
+        verify = options["verify"]
+        return check_host(
+            CheckOptions(
+                host=self.host,
+                policy=load_policy(options["policy"]),
+                collector=COLLECTOR,
+                server=options["server"],
+                network=options["network"],
+                ask_server=options["ask_server"],
+                verify=verify,
+                anchors=None if verify == "off" else trust_anchors(options, optional=verify == "auto"),
+                record_dir=options["record_dir"],
+            )
         )
-        word = _probe.asked_service_word(options, facts)
-        return self.kept(self.record_of(facts, policy, started, anchors, word), options)
-
-
-def _anchors(options: dict[str, t.Any]) -> TrustAnchors | None:
-    """Whom to trust, or nobody where no signature is to be verified here."""
-    verify = options["verify"]
-    if verify == "off" or (verify == "auto" and _trust.usual_trust_is_impossible(options)):
-        return None
-    return _trust.trust_anchors(options)

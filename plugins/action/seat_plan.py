@@ -13,11 +13,11 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.sea
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import grants
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import seat_table
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _table_output
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._legacy import ActionError, LegacyAction
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._probe import load_policy
 
 
-class ActionModule(LivepatchAction):
+class ActionModule(LegacyAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         "record_dir": {"type": "list", "elements": "path", "required": True},
         "hosts": {"type": "list", "elements": "str"},

@@ -23,14 +23,14 @@ class Location:
     source: str
     path: str
     lines: c.Mapping[str, int]
-    failure: type[ValueError]
+    failure: c.Callable[[str], Exception]
 
     def below(self, step: str) -> Location:
         """The place of a member: a key, or an index as ``[2]``."""
         path = f"{self.path}{step}" if step.startswith("[") or not self.path else f"{self.path}.{step}"
         return dataclasses.replace(self, path=path)
 
-    def error(self, message: str) -> ValueError:
+    def error(self, message: str) -> Exception:
         """The failure that says what is wrong here."""
         line = self.lines.get(self.path)
         where = f"{self.source}:{line}" if line is not None else self.source

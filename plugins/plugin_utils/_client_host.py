@@ -9,6 +9,7 @@ import secrets
 import typing as t
 from collections.abc import Mapping
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import client_failures
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_files import (
     ClientState,
@@ -18,8 +19,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_f
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, read_facts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import client_config, client_plan
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import HostShellError, run_script
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._legacy import ActionError, LegacyAction
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import run_script
 
 _READING = ("probe", "client_read")
 _WORKING = (*_READING, "client_write")
@@ -48,7 +49,7 @@ class Work:
     transport: str | None
 
 
-def look_at_client(action: LivepatchAction, variables: Mapping[str, str]) -> Look:
+def look_at_client(action: LegacyAction, variables: Mapping[str, str]) -> Look:
     """Look at the task's host. Raises `ActionError`, and what the connection raises."""
     sections = _run(action, _READING, variables)
     if not sections.complete:
@@ -59,7 +60,7 @@ def look_at_client(action: LivepatchAction, variables: Mapping[str, str]) -> Loo
 
 
 def carry_out(
-    action: LivepatchAction,
+    action: LegacyAction,
     plan: client_plan.ClientPlan,
     wanted: client_plan.Wanted,
     variables: Mapping[str, str],
@@ -81,11 +82,11 @@ def carry_out(
 
 
 def _run(
-    action: LivepatchAction, parts: tuple[str, ...], variables: Mapping[str, str], *, secret: bool = False
+    action: LegacyAction, parts: tuple[str, ...], variables: Mapping[str, str], *, secret: bool = False
 ) -> Sections:
     try:
         return run_script(action, parts, variables, secret=secret)
-    except HostShellError as error:
+    except LivepatchError as error:
         raise ActionError(f"{error}; {error.remedy}", error_id=error.id, remedy=error.remedy) from error
 
 
@@ -115,7 +116,7 @@ def _steps(plan: client_plan.ClientPlan, wanted: client_plan.Wanted) -> dict[str
 def _progress(
     steps: tuple[client_plan.ClientStep, ...], sections: Sections, wait_seeded: int
 ) -> tuple[list[client_plan.ClientStep], client_failures.ClientFailure | None]:
-    done = []
+    done: list[client_plan.ClientStep] = []
     for number, step in enumerate(steps, 1):
         section = sections.get(f"step {number}")
         if section is None or section.status == "lost":

@@ -12,7 +12,8 @@ import typing as t
 from ansible.errors import AnsibleError
 from ansible.plugins.connection import ConnectionBase
 
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import HostShellError, run_script
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import run_script
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +30,7 @@ def try_script(action: ActionBase, name: str | Sequence[str], variables: Mapping
     """Run a script; None where the host cannot be reached, refuses the login as it does at boot, or breaks off."""
     try:
         sections = run_script(action, name, variables)
-    except (AnsibleError, HostShellError):
+    except (AnsibleError, LivepatchError):
         sections = None
     if sections is None or not sections.complete:
         forget_connection(action)

@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import pathlib
 import typing as t
 
-from ansible.errors import AnsibleError
 from ansible.release import __version__ as ansible_core_version
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils import _record
@@ -18,14 +16,13 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eli
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import (
     make_record,
-    timestamp,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.trust import TrustAnchors
 from ansible_collections.kernelops.livepatch.plugins.module_utils._version import COLLECTION_VERSION
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _probe, _trust
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError, LivepatchAction
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._legacy import LegacyAction
 
 RECORDING_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     **_probe.PROBE_ARGUMENTS,
@@ -34,20 +31,10 @@ RECORDING_ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 
 
-class RecordingAction(LivepatchAction):
+class RecordingAction(LegacyAction):
     """An action that looks at a host. Its options hold `RECORDING_ARGUMENTS`."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """As every action, and leave word for the report when the host gives no record, for whatever reason."""
-        try:
-            result = super().run(tmp, task_vars)
-        except AnsibleError as error:
-            remedy = f"check the connection: ansible {self.host} -m ansible.builtin.raw -a 'echo ok'"
-            self._note_failure("connection_failed", str(error), remedy)
-            raise
-        if result.get("failed") and "record" not in result:
-            self._note_failure(str(result.get("error_id", "task_failed")), str(result["msg"]), result.get("remedy"))
-        return result
+    RECORDS_ATTEMPTS = True
 
     def record_of(
         self,
@@ -76,15 +63,5 @@ class RecordingAction(LivepatchAction):
         try:
             stored = folder_store.store(pathlib.Path(options["record_dir"]), record)
         except folder_store.RecordStoreError as error:
-            raise ActionError(str(error), error_id="record_not_stored", record=record) from error
+            raise error.with_details(record=record) from error
         return {"record": record, "record_file": str(stored)}
-
-    def _note_failure(self, cause: str, message: str, remedy: str | None) -> None:
-        """Write the attempt down. Where that fails too, the failure that is told already has to do."""
-        record_dir = self._task.args.get("record_dir")
-        if not record_dir:
-            return
-        reason = _record.Reason(id=cause, message=message, remedy=remedy)
-        now = timestamp(datetime.datetime.now(datetime.timezone.utc))
-        with contextlib.suppress(folder_store.RecordStoreError):
-            folder_store.note_unreachable(pathlib.Path(str(record_dir)).expanduser(), self.host, now, [reason])

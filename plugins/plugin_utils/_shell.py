@@ -13,6 +13,7 @@ import typing as t
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import sections
 
 if t.TYPE_CHECKING:
@@ -38,15 +39,6 @@ _WRONG_PASSWORD = re.compile(
 _NOT_ALLOWED = re.compile(r"not in the sudoers file|is not allowed to|may not run sudo")
 
 
-class HostShellError(Exception):
-    """The script could not be run on the host. `id` names the cause, `remedy` says what to do."""
-
-    def __init__(self, cause: str, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.id = cause
-        self.remedy = remedy
-
-
 def run_script(
     action: ActionBase, name: str | Sequence[str], variables: Mapping[str, str], *, secret: bool = False
 ) -> sections.Sections:
@@ -56,11 +48,11 @@ def run_script(
     `variables` become shell variables ``lp_<key>``. With `secret`, they hold one: the script then never goes
     as an argument, where a process list would show it.
 
-    Raises `HostShellError`; a connection that fails raises what Ansible raises.
+    Raises `LivepatchError`; a connection that fails raises what Ansible raises.
     """
     nonce = secrets.token_hex(16)
     if secret and not _takes_stdin(action):
-        raise HostShellError(
+        raise LivepatchError(
             "stdin_unavailable",
             f"{_way_in(action)} cannot pass standard input, and a secret must not go on a command line",
             "use a connection and a become method that pass standard input, such as ssh with sudo",
@@ -118,39 +110,39 @@ def _way_in(action: ActionBase) -> str:
     return f"become method {become.name} over {transport}" if become is not None else f"connection {transport}"
 
 
-def _explain(answer: Mapping[str, t.Any]) -> HostShellError:
+def _explain(answer: Mapping[str, t.Any]) -> LivepatchError:
     """Say why no script ran, from what came back instead."""
     said = " ".join(f"{answer.get('stderr', '')} {answer.get('stdout', '')}".split())[-400:]
     code = answer.get("rc")
-    return _refusal(said) or HostShellError(
+    return _refusal(said) or LivepatchError(
         "script_did_not_run",
         f"the host's shell did not run the script (exit code {code}): {said or 'no output'}",
         "check that the login is an ordinary shell: `ansible HOST -m raw -a 'echo ok'`",
     )
 
 
-def _refusal(said: str) -> HostShellError | None:
+def _refusal(said: str) -> LivepatchError | None:
     """Know a failed privilege escalation by the words of sudo, su, or Ansible on their behalf."""
     if "must have a tty" in said:
-        return HostShellError(
+        return LivepatchError(
             "sudo_requires_tty",
             "sudo on the host refuses to work without a terminal (requiretty)",
             "remove `Defaults requiretty` for this user in sudoers, or log in as root",
         )
     if "password is required" in said or re.search(r"Missing \S+ password", said):
-        return HostShellError(
+        return LivepatchError(
             "become_password_missing",
             "privilege escalation asked for a password and got none",
             "give the password with --ask-become-pass or ansible_become_password",
         )
     if _WRONG_PASSWORD.search(said):
-        return HostShellError(
+        return LivepatchError(
             "become_password_wrong",
             "privilege escalation refused the password",
             "check ansible_become_password for this host",
         )
     if _NOT_ALLOWED.search(said):
-        return HostShellError(
+        return LivepatchError(
             "become_not_allowed",
             f"the host does not let this user become another: {said}",
             "allow it in the host's sudoers, or log in as root",

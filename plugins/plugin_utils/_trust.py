@@ -5,56 +5,21 @@
 
 from __future__ import annotations
 
-import pathlib
 import typing as t
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._io import read_bounded
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _options
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import TRUST_ARGUMENTS
 
-TRUST_ARGUMENTS: dict[str, dict[str, t.Any]] = {
-    "trusted_certificates": {"type": "list", "elements": "path", "default": []},
-    "trusted_spki_sha256": {"type": "list", "elements": "str"},
-}
-
-
-def _usual() -> trust.TrustAnchors | None:
-    try:
-        return trust.canonical_anchors()
-    except trust.TrustError:
-        return None
-
-
-# Made when the plugin is loaded: once a run, before Ansible forks a process for each host.
-_USUAL = _usual()
+__all__ = ["TRUST_ARGUMENTS"]
 
 
 def trust_anchors(options: Mapping[str, t.Any]) -> trust.TrustAnchors:
-    """The trust that a task asks for. Raises `ActionError`."""
-    paths, pins = options["trusted_certificates"], options["trusted_spki_sha256"]
-    if not paths and pins is None and _USUAL is not None:
-        return _USUAL
-    try:
-        return trust.operator_anchors(_read_certificates(paths), pins)
-    except trust.TrustError as error:
-        raise ActionError(f"Nobody can be trusted as asked: {error}", error_id="trust_unusable") from error
+    """The trust that a task asks for."""
+    return t.cast("trust.TrustAnchors", _options.trust_anchors(options))
 
 
 def usual_trust_is_impossible(options: Mapping[str, t.Any]) -> bool:
     """Whether the task asks for no trust of its own, and the usual one needs a library that is not here."""
-    return _USUAL is None and not options["trusted_certificates"] and options["trusted_spki_sha256"] is None
-
-
-def _read_certificates(paths: Sequence[str]) -> list[trust.Certificate]:
-    certificates = []
-    for path in paths:
-        try:
-            certificates += trust.read_certificates(read_bounded(path, trust.CERTIFICATE_FILE_LIMIT))
-        except OSError as error:
-            raise trust.TrustError(
-                f"{pathlib.Path(path)} cannot be read on the controller: {error.strerror}"
-            ) from error
-        except trust.TrustError as error:
-            raise trust.TrustError(f"{path}: {error}") from error
-    return certificates
+    return _options.trust_anchors(options, optional=True) is None

@@ -13,7 +13,8 @@ import typing as t
 import pytest
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import HostShellError, run_script
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import run_script
 from tests.integration.conftest import Ansible, Run
 
 pytestmark = pytest.mark.matrix
@@ -195,7 +196,7 @@ def test_a_secret_goes_as_input() -> None:
 )
 def test_a_secret_never_goes_as_an_argument(connection: dict[str, t.Any]) -> None:
     action = Action(**connection)
-    with pytest.raises(HostShellError, match="must not go on a command line") as failure:
+    with pytest.raises(LivepatchError, match="must not go on a command line") as failure:
         look(action, token=PASSWORD)
     assert failure.value.id == "stdin_unavailable"
     assert action.commands == []

@@ -10,6 +10,7 @@ import datetime
 import re
 
 from .._config_file import Location, YamlError, mapping, read_yaml, text
+from .._errors import LivepatchError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,8 +37,15 @@ class Policy:
     stale_after: datetime.timedelta
 
 
-class PolicyError(ValueError):
-    """A policy that cannot be used. The message names the file, the line and the key."""
+class PolicyError(LivepatchError):
+    """A policy cannot be used. The message names the file, the line and the key."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            "policy_unusable",
+            f"the policy cannot be used: {reason}",
+            "name a policy of the collection (launch, current), give the path of a policy file, or give a mapping",
+        )
 
 
 def policy_from_mapping(document: object, source: str, lines: c.Mapping[str, int] | None = None) -> Policy:

@@ -15,6 +15,7 @@ import typing as t
 from pathlib import Path
 from urllib.parse import quote
 
+from .._errors import LivepatchError
 from .._io import TEMPORARY_PREFIX, write_atomically
 from .._record import Reason, Record
 from .document import ATTEMPT_SCHEMA, Document, Problem
@@ -28,8 +29,16 @@ Found: t.TypeAlias = "tuple[str, str] | Problem"
 """The folder and name of a file to be read, or why a folder cannot be."""
 
 
-class RecordStoreError(Exception):
-    """A folder of records cannot be used. The message says what, where, why and what to do."""
+class RecordStoreError(LivepatchError):
+    """A folder of records cannot be used."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            "record_not_stored",
+            message,
+            "give the user who runs Ansible write access to that folder, and room on its disk, or choose another "
+            "record_dir",
+        )
 
 
 def store(record_dir: Path, record: Record) -> Path:
@@ -113,8 +122,4 @@ def _write(path: Path, document: t.Mapping[str, object], what: str) -> None:
 
 
 def _unusable(what: str, error: OSError) -> RecordStoreError:
-    return RecordStoreError(
-        f"{what}: {why(error)}. "
-        "Give the user who runs Ansible write access to that folder, and room on its disk, "
-        "or choose another record_dir."
-    )
+    return RecordStoreError(f"{what}: {why(error)}")

@@ -17,6 +17,7 @@ import hashlib
 import re
 import typing as t
 
+from .._errors import LivepatchError
 from .._io import read_bounded
 from . import canonical_key
 from .der import BIT_STRING, INTEGER, SEQUENCE, Der, DerError, context
@@ -44,8 +45,16 @@ _PIN = re.compile("[0-9a-f]{64}")
 _PEM = b"-----BEGIN CERTIFICATE-----"
 
 
-class TrustError(Exception):
-    """Trust cannot be set up as asked. The message says what is wrong with which certificate or pin."""
+class TrustError(LivepatchError):
+    """The trust options cannot be used. The message names the certificate or pin."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            "trust_unusable",
+            f"the trust options cannot be used: {reason}",
+            "correct trusted_certificates or trusted_spki_sha256, or leave both out to trust Canonical's keys",
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -241,15 +250,16 @@ def _not_after(certificate: x509.Certificate) -> dt.datetime:
 def read_anchors(paths: c.Iterable[str], pins: c.Collection[str] | None) -> TrustAnchors:
     """The trust that is asked for (see `operator_anchors`).
 
-    Raises `TrustError` and, for a file that cannot be read, `OSError`; both name the file.
+    Raises `TrustError`, which names the file.
     """
     certificates = []
     for path in paths:
-        data = read_named(path, CERTIFICATE_FILE_LIMIT)
         try:
-            certificates += read_certificates(data)
+            certificates += read_certificates(read_bounded(path, CERTIFICATE_FILE_LIMIT))
+        except OSError as error:
+            raise TrustError(f"{path} cannot be read: {error.strerror}") from error
         except TrustError as error:
-            raise TrustError(f"{path}: {error}") from error
+            raise TrustError(f"{path}: {error.reason}") from error
     return operator_anchors(certificates, pins)
 
 

@@ -94,7 +94,7 @@ def test_a_mapping_is_a_policy() -> None:
 def test_a_bad_file_is_named_with_its_line(text: str, message: str) -> None:
     with pytest.raises(PolicyError) as caught:
         parse_policy(text, "bad.yml")
-    assert str(caught.value).startswith(message)
+    assert str(caught.value).startswith(f"the policy cannot be used: {message}")
 
 
 def test_a_number_for_a_version_in_a_mapping_is_refused_with_the_reason() -> None:

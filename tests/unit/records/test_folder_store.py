@@ -159,7 +159,7 @@ def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(
     folder = tmp_path / "file" / "records"
     with pytest.raises(RecordStoreError) as caught:
         write(folder)
-    message = str(caught.value)
+    message = caught.value.as_result()["msg"]
     assert str(folder) in message
     assert "host web1" in message
     assert "Not a directory" in message

@@ -9,12 +9,12 @@ import dataclasses
 import datetime
 import re
 
-from .._decisions.host_state import end_of_life_reasons, upgrade_required_reasons
 from .._host import kernel
 from .._host.apt import InstallRun, KernelOnDisk, KernelPackages, image_release
 from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
 from .._record import Reason
+from .host_state import end_of_life_reasons, upgrade_required_reasons
 
 _UPGRADE = "upgrade the kernel and reboot"
 # Room that a kernel may take more than the largest that is there: images of the same series grow slowly.

@@ -10,6 +10,8 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import upgrade_plan
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.upgrade_plan import KernelUpgradeError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import kernel
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt import (
     InstallRun,
@@ -24,8 +26,6 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt impo
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientStatus
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
-from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import upgrade_plan
-from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.upgrade_plan import KernelUpgradeError
 from tests.samples.facts import a_host
 
 TODAY = dt.datetime(2026, 1, 10, 6, tzinfo=dt.timezone.utc)

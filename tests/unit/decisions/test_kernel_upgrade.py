@@ -9,6 +9,15 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import reboot_plan, upgrade_plan
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.reboot_plan import (
+    KernelRebootError,
+    RebootPlan,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.upgrade_plan import (
+    KernelUpgradeError,
+    UpgradePlan,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt import (
     InstallRun,
     KernelOnDisk,
@@ -17,15 +26,6 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt impo
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.containers import Container, Runtime, Unfinished
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import identify
-from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import reboot_plan, upgrade_plan
-from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.reboot_plan import (
-    KernelRebootError,
-    RebootPlan,
-)
-from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.upgrade_plan import (
-    KernelUpgradeError,
-    UpgradePlan,
-)
 from tests.samples.facts import NOW, a_client, a_host, a_kernel, a_patch, shipped, without_client
 
 RUNNING, NEWER = "4.4.0-210-generic", "4.4.0-215-generic"

@@ -9,6 +9,8 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import reboot_plan
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.reboot_plan import KernelRebootError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import kernel
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.containers import (
     Container,
@@ -21,8 +23,6 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.containe
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
-from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import reboot_plan
-from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.reboot_plan import KernelRebootError
 from tests.samples.facts import a_host
 
 OLD, NEW = "4.4.0-21-generic", "4.4.0-210-generic"

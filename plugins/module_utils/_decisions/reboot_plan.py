@@ -8,12 +8,12 @@ import collections.abc as c
 import dataclasses
 import typing as t
 
-from .._decisions.host_state import Evidence, assess
-from .._decisions.patch_verification import verified_patches
-from .._decisions.policy import Policy
 from .._host.containers import Container, Runtime, Unfinished
 from .._host.facts import HostFacts
 from .._record import Assessment, Eligibility
+from .host_state import Evidence, assess
+from .patch_verification import verified_patches
+from .policy import Policy
 
 Step = t.Literal["nothing", "reboot", "finish"]
 

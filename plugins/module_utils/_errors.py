@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The one error that ends a task, and the one way in which it becomes a failed result."""
+
+from __future__ import annotations
+
+import importlib
+import typing as t
+
+_LIBRARY_PACKAGES = {"yaml": "PyYAML"}
+
+
+class LivepatchError(Exception):
+    """A failure that an operator can act on.
+
+    `id` names the cause in lower_snake_case, and `docs/guide/troubleshooting.md` lists it. `message` is one sentence:
+    what failed, on what, and why. `remedy` is an imperative sentence, or None where nothing but the message helps.
+    `details` become further keys of the failed result.
+    """
+
+    def __init__(self, cause: str, message: str, remedy: str | None = None, **details: t.Any) -> None:
+        super().__init__(message)
+        self.id = cause
+        self.message = message
+        self.remedy = remedy
+        self.details = details
+
+    def with_details(self, **details: t.Any) -> LivepatchError:
+        """Add keys to the failed result and return the error itself."""
+        self.details = {**details, **self.details}
+        return self
+
+    def as_result(self) -> dict[str, t.Any]:
+        """Return the keys of a failed result: ``msg`` (message and remedy), ``error_id``, ``remedy``, the details."""
+        parts = [self.message, self.remedy] if self.remedy else [self.message]
+        text = " ".join(sentence(part) for part in parts)
+        return {"msg": text, "error_id": self.id, "remedy": self.remedy, **self.details}
+
+
+def sentence(text: str) -> str:
+    """Return text as a sentence: it begins with a capital letter and ends with a full stop."""
+    first = text[:1].upper() + text[1:]
+    return first if first.endswith((".", "!", "?")) else f"{first}."
+
+
+def require(module: str, purpose: str) -> t.Any:
+    """Import an optional third-party module.
+
+    Raises `LivepatchError` (``library_missing``) with the command that installs it. `purpose` completes the sentence
+    "... needs the Python library X".
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        name = module.partition(".")[0]
+        package = _LIBRARY_PACKAGES.get(name, name)
+        raise LivepatchError(
+            "library_missing",
+            f"{purpose} needs the Python library {package}, which this controller does not have",
+            f"install it for the Python that runs Ansible: python3 -m pip install {package}",
+        ) from error

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Check a host: one round trip, one record. The tasks of `patch_info` and `eligibility_info`, and what others share."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+
+from .._decisions.eligibility import KernelSupport, assess_eligibility
+from .._decisions.policy import Policy
+from .._decisions.record_builder import make_record, system_of
+from .._errors import LivepatchError
+from .._host.facts import HostFacts, read_facts
+from .._record import Collector, Record
+from .._verify.trust import TrustAnchors
+from .commands import Task, ask_service, read_clock, run_script, store_record
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckOptions:
+    """What a check is told. `verify` is ``auto``, ``file`` or ``off``; no signature is verified without `anchors`.
+
+    `host` is the name in the inventory. `server` is an address, None for the one that the client uses. `record_dir` is
+    the folder for the record, None for none.
+    """
+
+    host: str
+    policy: Policy
+    collector: Collector
+    server: str | None = None
+    network: bool = True
+    ask_server: bool = False
+    verify: str = "auto"
+    anchors: TrustAnchors | None = None
+    record_dir: str | None = None
+
+
+def check_host(options: CheckOptions) -> Task[dict[str, t.Any]]:
+    """Collect facts of the host and return its record (module `patch_info`)."""
+    started = (yield from read_clock()).utc
+    sections = yield from run_script("probe", probe_variables(options))
+    return (yield from keep_record(options, read_facts(sections), started))
+
+
+def check_eligibility(options: CheckOptions) -> Task[dict[str, t.Any]]:
+    """Evaluate the policy for the host (module `eligibility_info`)."""
+    sections = yield from run_script("probe", probe_variables(dataclasses.replace(options, verify="off")))
+    facts = read_facts(sections)
+    eligibility = assess_eligibility(facts, options.policy, (yield from kernel_support(options, facts)))
+    return {
+        "eligible": eligibility["verdict"] == "eligible",
+        "verdict": eligibility["verdict"],
+        "checks": eligibility["checks"],
+        "policy": eligibility["policy"],
+        "system": system_of(facts),
+    }
+
+
+def probe_variables(options: CheckOptions) -> dict[str, str]:
+    """Return the variables of the script ``probe``."""
+    anchors = options.anchors
+    return {
+        "server": options.server or "",
+        "network": "1" if options.network else "",
+        "verify": "" if options.verify == "off" or anchors is None else options.verify,
+        # The client's certificate is needed where a pin has no certificate on the controller.
+        "certificate": "1" if anchors is not None and anchors.unmet_pins else "",
+    }
+
+
+def kernel_support(options: CheckOptions, facts: HostFacts) -> Task[KernelSupport | None]:
+    """Ask the server about the host's kernel where the options say so."""
+    if not options.ask_server:
+        return None
+    return (yield from ask_service(options.server, facts))
+
+
+def build_record(options: CheckOptions, facts: HostFacts, collected_at: datetime.datetime) -> Task[Record]:
+    """Return the record of facts that were collected at a time of the controller's clock."""
+    return make_record(
+        options.host,
+        facts,
+        options.policy,
+        collector=options.collector,
+        collected_at=collected_at,
+        service_word=(yield from kernel_support(options, facts)),
+        anchors=options.anchors,
+    )
+
+
+def keep_record(options: CheckOptions, facts: HostFacts, collected_at: datetime.datetime) -> Task[dict[str, t.Any]]:
+    """Return ``record``, and ``record_file`` where it was stored. Raises `LivepatchError` (``record_not_stored``)."""
+    record = yield from build_record(options, facts, collected_at)
+    if not options.record_dir:
+        return {"record": record}
+    try:
+        return {"record": record, "record_file": (yield from store_record(record, options.record_dir))}
+    except LivepatchError as error:
+        raise error.with_details(record=record) from error

@@ -1,0 +1,98 @@
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Perform the commands of a task: the one place where time passes and a host is contacted."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import pathlib
+import time
+import typing as t
+
+from ansible.errors import AnsibleError
+from ansible.plugins.connection import ConnectionBase
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _table_output
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._kernel_support import service_word
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import run_script
+
+if t.TYPE_CHECKING:
+    from ansible.plugins.action import ActionBase
+
+    from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections
+
+
+class Driver:
+    """Runs tasks for an action plugin, on the host of its Ansible task."""
+
+    def __init__(self, action: ActionBase) -> None:
+        self._action = action
+
+    def run(self, task: commands.Task[dict[str, t.Any]]) -> dict[str, t.Any]:
+        """Run a task to its end and return its result.
+
+        A `LivepatchError` of a command is raised within the task, which may handle it. What Ansible raises, such as a
+        connection that fails, ends the task and is raised here.
+        """
+        answer: t.Any = None
+        failure: LivepatchError | None = None
+        with contextlib.closing(task):
+            while True:
+                try:
+                    command = task.send(answer) if failure is None else task.throw(failure)
+                except StopIteration as end:
+                    return t.cast("dict[str, t.Any]", end.value)
+                answer, failure = None, None
+                try:
+                    answer = self._perform(command)
+                except LivepatchError as error:
+                    failure = error
+
+    def _perform(self, command: commands.Command) -> object:
+        """Perform one command and return its answer. Raises `LivepatchError`, and what Ansible raises."""
+        match command:
+            case commands.RunScript():
+                return self._try_script(command) if command.may_fail else self._run_script(command)
+            case commands.ResetConnection():
+                self._reset_connection()
+            case commands.Sleep():
+                time.sleep(command.seconds)
+            case commands.ReadClock():
+                return commands.Instant(datetime.datetime.now(datetime.timezone.utc), time.monotonic())
+            case commands.AskService():
+                return service_word(command.server, command.facts)
+            case commands.StoreRecord():
+                return str(folder_store.store(pathlib.Path(command.folder), command.record))
+            case commands.ShowTable():
+                _table_output.show(self._action._display, command.render)
+            case commands.Warn():
+                self._action._display.warning(command.message)
+        return None
+
+    def _run_script(self, command: commands.RunScript) -> Sections:
+        return run_script(self._action, command.parts, command.variables, secret=command.secret)
+
+    def _try_script(self, command: commands.RunScript) -> Sections | None:
+        try:
+            sections = self._run_script(command)
+        except (AnsibleError, LivepatchError):
+            sections = None
+        if sections is None or not sections.complete:
+            self._reset_connection()
+            return None
+        return sections
+
+    def _reset_connection(self) -> None:
+        """Make the next command connect again: a connection that is kept open may lead to a machine that is gone."""
+        connection = self._action._connection
+        with contextlib.suppress(AnsibleError, OSError):
+            # The base class has no reset of its own, and warns.
+            if type(connection).reset is ConnectionBase.reset:
+                connection.close()
+            else:
+                connection.reset()

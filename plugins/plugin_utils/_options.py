@@ -1,0 +1,89 @@
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Options that several actions share, and the values that they name: policy, trust, the collector of a record."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+from collections.abc import Mapping
+
+from ansible.release import __version__ as ansible_core_version
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import (
+    Policy,
+    PolicyError,
+    parse_policy,
+    policy_from_mapping,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
+from ansible_collections.kernelops.livepatch.plugins.module_utils._version import COLLECTION_VERSION
+
+Arguments = dict[str, dict[str, t.Any]]
+"""An argument spec, or a part of one."""
+
+PROBE_ARGUMENTS: Arguments = {
+    "policy": {"type": "raw", "default": "launch"},
+    "server": {"type": "str"},
+    "network": {"type": "bool", "default": True},
+    "ask_server": {"type": "bool", "default": False},
+}
+TRUST_ARGUMENTS: Arguments = {
+    "trusted_certificates": {"type": "list", "elements": "path", "default": []},
+    "trusted_spki_sha256": {"type": "list", "elements": "str"},
+}
+RECORDING_ARGUMENTS: Arguments = {**PROBE_ARGUMENTS, **TRUST_ARGUMENTS, "record_dir": {"type": "path"}}
+
+COLLECTOR = Collector(collection=COLLECTION_VERSION, ansible_core=ansible_core_version)
+
+_SHIPPED = {
+    path.stem: parse_policy(path.read_text(encoding="utf-8"), str(path))
+    for path in sorted((pathlib.Path(__file__).parent / "policies").glob("*.yml"), reverse=True)
+}
+
+
+def load_policy(wanted: object) -> Policy:
+    """Return the policy that an option names: one that is shipped, a file on the controller, or a mapping.
+
+    Raises `LivepatchError` (``policy_unusable``).
+    """
+    if isinstance(wanted, Mapping):
+        return policy_from_mapping(wanted, "policy")
+    name = str(wanted)
+    if name in _SHIPPED:
+        return _SHIPPED[name]
+    path = pathlib.Path(name).expanduser()
+    if not path.is_file():
+        raise PolicyError(f"{name} is neither {' nor '.join(_SHIPPED)}, nor a file on the controller")
+    try:
+        return parse_policy(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyError(f"the file {wanted} cannot be read: {error}") from error
+
+
+def trust_anchors(options: Mapping[str, t.Any], *, optional: bool = False) -> trust.TrustAnchors | None:
+    """Return the trust anchors that a task's options name. Raises `LivepatchError` (``trust_unusable``).
+
+    With `optional`, the answer is None where the options name none and the default ones need a library that this
+    controller does not have.
+    """
+    paths, pins = options["trusted_certificates"], options["trusted_spki_sha256"]
+    if paths or pins is not None:
+        return trust.read_anchors(paths, pins)
+    if _DEFAULT_ANCHORS is None and not optional:
+        return trust.canonical_anchors()
+    return _DEFAULT_ANCHORS
+
+
+def _default_anchors() -> trust.TrustAnchors | None:
+    try:
+        return trust.canonical_anchors()
+    except LivepatchError:
+        return None
+
+
+# Read when the plugin is loaded: once a run, before Ansible forks a process for each host.
+_DEFAULT_ANCHORS = _default_anchors()

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The tasks of `patch_info` and `eligibility_info`, from recorded answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector, Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.host_check import (
+    CheckOptions,
+    check_eligibility,
+    check_host,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
+from tests.samples.facts import shipped
+from tests.samples.replay import ConnectionLost, Replay, sections
+
+OPTIONS = CheckOptions(host="web1", policy=shipped("launch"), collector=Collector(collection="2", ansible_core="2.21"))
+EMPTY = sections(machine="x86_64")
+
+
+def options(**changes: t.Any) -> CheckOptions:
+    return dataclasses.replace(OPTIONS, **changes)
+
+
+def test_a_check_is_one_round_trip() -> None:
+    replay = Replay(lambda _command: EMPTY)
+    result = replay.run(check_host(OPTIONS))
+    assert [command.parts for command in replay.scripts] == [("probe",)]
+    assert set(result) == {"record"}
+    assert result["record"]["host"] == "web1"
+
+
+def test_the_record_has_the_time_before_the_answer() -> None:
+    replay = Replay(lambda _command: EMPTY, script_seconds=30)
+    record: Record = replay.run(check_host(OPTIONS))["record"]
+    assert record["collected_at"] == "2026-03-01T04:00:00Z"
+
+
+def test_a_record_is_stored_where_a_folder_is_named() -> None:
+    replay = Replay(lambda _command: EMPTY)
+    result = replay.run(check_host(options(record_dir="records")))
+    assert result["record_file"] == "records/web1.json"
+    assert replay.stored == [result["record"]]
+
+
+def test_a_record_that_was_not_stored_is_returned() -> None:
+    replay = Replay(lambda _command: EMPTY, store_failure=LivepatchError("record_not_stored", "disk full"))
+    with pytest.raises(LivepatchError) as caught:
+        replay.run(check_host(options(record_dir="records")))
+    assert caught.value.as_result()["record"]["host"] == "web1"
+
+
+@pytest.mark.parametrize(("asked", "questions"), [(False, 0), (True, 1)])
+def test_the_service_is_asked_only_on_request(asked: bool, questions: int) -> None:
+    for task in (check_eligibility, check_host):
+        replay = Replay(lambda _command: EMPTY)
+        replay.run(task(options(ask_server=asked)))
+        assert replay.questions == questions
+
+
+@pytest.mark.parametrize(
+    ("verify", "anchors", "expected"),
+    [("auto", True, "auto"), ("file", True, "file"), ("off", True, ""), ("auto", False, ""), ("file", False, "")],
+)
+def test_signatures_are_asked_for_only_with_trust(verify: str, anchors: bool, expected: str) -> None:
+    replay = Replay(lambda _command: EMPTY)
+    replay.run(check_host(options(verify=verify, anchors=trust.canonical_anchors() if anchors else None)))
+    assert replay.scripts[0].variables["verify"] == expected
+
+
+def test_eligibility_asks_for_no_signature() -> None:
+    replay = Replay(lambda _command: EMPTY)
+    replay.run(check_eligibility(options(verify="file", anchors=trust.canonical_anchors())))
+    assert replay.scripts[0].variables["verify"] == ""
+
+
+def test_a_lost_connection_makes_no_record() -> None:
+    replay = Replay(lambda _command: ConnectionLost())
+    with pytest.raises(ConnectionLost):
+        replay.run(check_host(options(record_dir="records")))
+    assert replay.stored == []

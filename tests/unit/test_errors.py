@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The one error of the collection, and the result that it becomes."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError, require, sentence
+
+
+def test_message_and_remedy_are_joined_as_sentences() -> None:
+    result = LivepatchError("disk_full", "the disk of web1 is full", "delete old kernels", host="web1").as_result()
+    assert result == {
+        "msg": "The disk of web1 is full. Delete old kernels.",
+        "error_id": "disk_full",
+        "remedy": "delete old kernels",
+        "host": "web1",
+    }
+
+
+def test_an_error_without_remedy_says_so() -> None:
+    assert LivepatchError("x", "It failed.").as_result() == {"msg": "It failed.", "error_id": "x", "remedy": None}
+
+
+def test_later_details_do_not_replace_earlier_ones() -> None:
+    error = LivepatchError("x", "m", state="failed").with_details(state="unknown", record={})
+    assert error.details == {"state": "failed", "record": {}}
+
+
+@pytest.mark.parametrize(("text", "expected"), [("a b", "A b."), ("Done!", "Done!"), ("why?", "Why?"), ("", ".")])
+def test_a_sentence_has_a_capital_and_an_end(text: str, expected: str) -> None:
+    assert sentence(text) == expected
+
+
+def test_a_missing_library_is_named_with_its_command() -> None:
+    with pytest.raises(LivepatchError) as caught:
+        require("no_such_library_for_tests", "this test")
+    assert caught.value.id == "library_missing"
+    assert str(caught.value).startswith("this test needs the Python library no_such_library_for_tests")
+    assert caught.value.remedy is not None
+    assert caught.value.remedy.endswith("python3 -m pip install no_such_library_for_tests")
