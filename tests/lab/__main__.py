@@ -11,8 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .descriptions import DescriptionError
 from .fleet import PLUGINS, REPLICATED, LabError, down, running_fleet, up
+from .hosts.description import DescriptionError
 from .vm.machine import NAME, POLICY, running_machine
 from .vm.packages import UnavailableError
 

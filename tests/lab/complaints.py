@@ -8,7 +8,7 @@ are the lab's own, in the manner of their generation.
 
 from __future__ import annotations
 
-from .descriptions import Client, Description
+from .hosts.description import Client, Description
 from .remote import Answer, UnreachableError
 
 NO_TOKEN = "No key provided."

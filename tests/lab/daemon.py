@@ -26,11 +26,11 @@ from pathlib import Path
 
 from .apt import AptError, PackageManager
 from .doors import LAB_SOCKET, READY, opened
+from .hosts.current_host import Present
+from .hosts.file_tree import Surroundings, snap_revision
 from .livepatchd import Livepatchd, RefusedError
 from .machine import Machine, MachineError
-from .present import Present
 from .pro import ProError, ProService
-from .root import Surroundings, snap_revision
 from .snapd import Snapd, SnapError
 
 SOCKETS = ("livepatchd.sock", "livepatchd-priv.sock")

@@ -23,12 +23,12 @@ from pathlib import Path
 import yaml
 
 from .authority import BEHIND_PROXY_NAME, SERVER_NAME, make_authority
-from .descriptions import Description, load_descriptions, seconds
 from .doors import READY, tell
-from .present import Present
+from .hosts.bubblewrap import OWN_FOLDERS, SandboxError, Toolboxes, command, environment, fit_root
+from .hosts.current_host import Present
+from .hosts.description import HOST_DESCRIPTIONS, Description, load_descriptions, seconds
+from .hosts.file_tree import COMMON, MODE, Surroundings, host_tree, machine_id, machine_token, own_files, timed_files
 from .processes import recording
-from .root import COMMON, MODE, Surroundings, host_tree, machine_id, machine_token, own_files, timed_files
-from .sandbox import OWN_FOLDERS, SandboxError, Toolboxes, command, environment, fit_root
 from .service.faults import Fault, Faults, write_faults
 from .service.state import State
 
@@ -269,7 +269,7 @@ def up(
     descriptions = load_descriptions()
     for name in (replicated, *(only or ())):
         if name not in descriptions:
-            raise LabError(f"no host {name} is described in {Path(__file__).parent / 'fleet'}")
+            raise LabError(f"no host {name} is described in {HOST_DESCRIPTIONS}")
     try:
         for part in _PARTS:
             _remove(directory / part)

@@ -2,8 +2,8 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """What the livepatch daemon of a host does: enable, disable, configure, check, apply.
 
-It talks to its server by real HTTPS, and everything that it changes is the host's description (`present.py`), from
-which the host's files follow. What an operator changes on the host himself counts: a machine-token that is gone, a
+It talks to its server by real HTTPS. It changes the host's description (`hosts/current_host.py`), from which the
+host's files follow. What an operator changes on the host himself counts: a machine-token that is gone, a
 crash lock that is removed, the mode file, which is read when the daemon starts.
 """
 
@@ -17,12 +17,12 @@ import urllib.parse
 from collections.abc import Sequence
 
 from . import complaints
-from .descriptions import Client, Description, Fix, Module, seconds
-from .identity import identify, lock_name
+from .hosts.current_host import Present
+from .hosts.description import Client, Description, Fix, Module, seconds
+from .hosts.file_tree import COMMON, LAB, MODE, loaded_module, machine_token, snap_revision, tells_transition
+from .hosts.kernel_names import identify, lock_name
 from .payload import Payload, PayloadError, open_payload
-from .present import Present
 from .remote import Answer, Route, UnreachableError, route
-from .root import COMMON, LAB, MODE, loaded_module, machine_token, snap_revision, tells_transition
 from .settings import defaults, needs_payment, wrong_with
 
 MODES = ("normal", "no-apply", "no-refresh", "stop")

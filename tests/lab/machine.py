@@ -15,10 +15,10 @@ import uuid
 from pathlib import Path
 
 from .apt import with_apt
-from .descriptions import Apt, Client, Description, Workload, seconds
-from .identity import identify
-from .present import Present
-from .root import kernel_releases, newest, release_of
+from .hosts.current_host import Present
+from .hosts.description import Apt, Client, Description, Workload, seconds
+from .hosts.file_tree import kernel_releases, newest, release_of
+from .hosts.kernel_names import identify
 
 # A sandbox dies with the thread that started it (PR_SET_PDEATHSIG), and the thread of a request soon ends.
 _STARTER = concurrent.futures.ThreadPoolExecutor(max_workers=1)

@@ -13,9 +13,9 @@ import typing as t
 
 import yaml
 
-from .descriptions import Description, Pro
+from .hosts.current_host import Present
+from .hosts.description import Description, Pro
 from .livepatchd import Livepatchd, RefusedError
-from .present import Present
 from .remote import UnreachableError, route
 from .snapd import Snapd, SnapError
 

@@ -20,8 +20,8 @@ import urllib.parse
 from pathlib import Path
 
 from .authority import HOSTED_NAMES
-from .descriptions import Client, Description
-from .root import CERTIFICATES
+from .hosts.description import Client, Description
+from .hosts.file_tree import CERTIFICATES
 from .settings import duration
 
 _ANSWER_SECONDS = 30

@@ -7,11 +7,11 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from . import descriptions
-from .descriptions import Client, Description
+from .hosts import description
+from .hosts.current_host import Present
+from .hosts.description import Client, Description
+from .hosts.file_tree import loaded_module
 from .livepatchd import Livepatchd
-from .present import Present
-from .root import loaded_module
 from .settings import HOSTED
 
 NAME = "canonical-livepatch"
@@ -110,7 +110,7 @@ class Snapd:
             return f"snapd is already the newest version ({old.version}).\n"
 
         def become(host: Description) -> Description:
-            snapd = dataclasses.replace(host.snapd or descriptions.Snapd(), version=ARCHIVED, running=True)
+            snapd = dataclasses.replace(host.snapd or description.Snapd(), version=ARCHIVED, running=True)
             return dataclasses.replace(host, snapd=snapd)
 
         self._present.change(become)

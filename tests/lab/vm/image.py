@@ -21,7 +21,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from ..identity import module_name
+from ..hosts.kernel_names import module_name
 from .modules import SUPPORT, make_keys, make_modules, unpack_headers
 from .packages import Kernel, UnavailableError, download, find_kernels, make_archive
 

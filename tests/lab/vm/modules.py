@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from ..identity import module_name
+from ..hosts.kernel_names import module_name
 from .packages import Kernel
 
 PATCHES = ("1.1", "2.1", "3.1")

@@ -2,9 +2,9 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """What a host is now: its description as it has become, on disk, and the one way in which it changes.
 
-A host that installs, enables or applies something becomes another description. The files of both are a pure function
-of each (`root.py`), so a change writes what differs, and everything that the host shows follows: the client's texts in
-every format, its files, sysfs, what the doubles know. What somebody wrote on the host himself stays as it is.
+A host that installs, enables or applies something gets another description. The files of a host are a pure function
+of its description (`file_tree.py`), so a change writes the files that differ: the output of the client in every format,
+its files, sysfs, the facts that the doubles read. Files that somebody wrote on the host are kept.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import typing as t
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .descriptions import Description, from_plain, seconds
-from .root import OWN_FILES, Surroundings, Tree, host_tree, timed_files
-from .sandbox import fit_client
+from .bubblewrap import fit_client
+from .description import Description, from_plain, seconds
+from .file_tree import OWN_FILES, Surroundings, Tree, host_tree, timed_files
 
 _STATE = "present.json"
 

@@ -8,7 +8,7 @@ import dataclasses
 import datetime as dt
 import re
 
-from .descriptions import DescriptionError, Kernel
+from .description import DescriptionError, Kernel
 
 _FULL = re.compile(r"(?P<base>\d+\.\d+\.\d+)-(?P<abi>\d+)\.(?P<upload>[0-9.~+a-z]+?\d)-(?P<flavour>[a-z].*)")
 

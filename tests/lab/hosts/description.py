@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Host descriptions: what `fleet/*.yml` may say, and how it is read.
+"""Host descriptions: what `host_descriptions/*.yml` may say, and how it is read.
 
 A file holds ``profiles`` and ``hosts``. A host (or a profile) that says ``like: NAME`` starts from that profile or
 host: mappings are merged, everything else is replaced. `Description` below lists every key with its default.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-FLEET = Path(__file__).parent / "fleet"
+HOST_DESCRIPTIONS = Path(__file__).parents[1] / "host_descriptions"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 TROUBLES = ("apparmor", "interface", "shutting-down")
 """A nested container forbids the snap; the daemon may not load modules, and ends; the daemon is about to end."""
@@ -331,7 +331,7 @@ class Description:
         return Expectation(said["state"], said["verdict"], tuple(sorted(said["failing"])))
 
 
-def load_descriptions(directory: Path = FLEET) -> dict[str, Description]:
+def load_descriptions(directory: Path = HOST_DESCRIPTIONS) -> dict[str, Description]:
     """Read every host of a folder of descriptions, in the order of files and lines."""
     profiles: dict[str, dict[str, t.Any]] = {}
     hosts: dict[str, dict[str, t.Any]] = {}

@@ -17,9 +17,9 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-from .client_output import Machine, texts
-from .descriptions import Client, Description, Module, Pro, seconds
-from .identity import KernelIdentity, identify, lock_name, module_name
+from ..client_output import Machine, texts
+from .description import Client, Description, Module, Pro, seconds
+from .kernel_names import KernelIdentity, identify, lock_name, module_name
 
 LAB = "usr/lib/livepatch-lab"
 """Where the doubles find what they are to say, inside the host."""

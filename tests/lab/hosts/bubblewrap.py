@@ -12,15 +12,15 @@ import platform
 import shutil
 from pathlib import Path
 
-from .descriptions import Description
-from .root import CLIENT, LAB, OWN
+from .description import Description
+from .file_tree import CLIENT, LAB, OWN
 
-DOUBLES = Path(__file__).parent / "doubles"
+DOUBLES = Path(__file__).parents[1] / "doubles"
 _CLIENT_DOUBLE = "canonical-livepatch"
 _PRO = "pro"
 # Sourced by the doubles, no command of a host.
 _LIBRARY = "ask.sh"
-_TOOLS = Path(__file__).parent / "tools.txt"
+_COMMANDS = Path(__file__).parent / "commands.txt"
 _WITH_PYTHON = ("python3",)
 _RUNTIMES = {"docker", "podman", "lxc"}
 # Doubles that look at the name by which they are called.
@@ -94,7 +94,7 @@ class Toolboxes:
 
 
 def _tools() -> list[str]:
-    lines = _TOOLS.read_text(encoding="utf-8").splitlines()
+    lines = _COMMANDS.read_text(encoding="utf-8").splitlines()
     return [name for line in lines if not line.startswith("#") for name in line.split()]
 
 
