@@ -28,7 +28,7 @@ from .apt import AptError, PackageManager
 from .doors import LAB_SOCKET, READY, opened
 from .hosts.current_host import Present
 from .hosts.file_tree import Surroundings, snap_revision
-from .livepatchd import Livepatchd, RefusedError
+from .livepatch_client.livepatchd import Livepatchd, RefusedError
 from .machine import Machine, MachineError
 from .pro import ProError, ProService
 from .snapd import Snapd, SnapError

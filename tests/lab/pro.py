@@ -15,8 +15,8 @@ import yaml
 
 from .hosts.current_host import Present
 from .hosts.description import Description, Pro
-from .livepatchd import Livepatchd, RefusedError
-from .remote import UnreachableError, route
+from .livepatch_client.livepatchd import Livepatchd, RefusedError
+from .livepatch_client.server_connection import UnreachableError, route
 from .snapd import Snapd, SnapError
 
 CONTRACTS = "https://contracts.canonical.com/v1/context/machines/token"

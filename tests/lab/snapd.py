@@ -11,8 +11,8 @@ from .hosts import description
 from .hosts.current_host import Present
 from .hosts.description import Client, Description
 from .hosts.file_tree import loaded_module
-from .livepatchd import Livepatchd
-from .settings import HOSTED
+from .livepatch_client.livepatchd import Livepatchd
+from .livepatch_client.settings import HOSTED
 
 NAME = "canonical-livepatch"
 ARCHIVED = "2.61.3"

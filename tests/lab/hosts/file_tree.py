@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..client_output import Machine, texts
+from ..livepatch_client.output import Machine, texts
 from .description import Client, Description, Module, Pro, seconds
 from .kernel_names import KernelIdentity, identify, lock_name, module_name
 

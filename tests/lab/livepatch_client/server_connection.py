@@ -19,9 +19,9 @@ import typing as t
 import urllib.parse
 from pathlib import Path
 
-from .authority import HOSTED_NAMES
-from .hosts.description import Client, Description
-from .hosts.file_tree import CERTIFICATES
+from ..authority import HOSTED_NAMES
+from ..hosts.description import Client, Description
+from ..hosts.file_tree import CERTIFICATES
 from .settings import duration
 
 _ANSWER_SECONDS = 30

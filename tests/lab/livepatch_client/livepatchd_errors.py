@@ -8,8 +8,8 @@ are the lab's own, in the manner of their generation.
 
 from __future__ import annotations
 
-from .hosts.description import Client, Description
-from .remote import Answer, UnreachableError
+from ..hosts.description import Client, Description
+from .server_connection import Answer, UnreachableError
 
 NO_TOKEN = "No key provided."
 ALREADY_ENABLED = "Machine-token already exists! Please use 'disable' to delete existing machine-token."

@@ -16,13 +16,13 @@ import typing as t
 import urllib.parse
 from collections.abc import Sequence
 
-from . import complaints
-from .hosts.current_host import Present
-from .hosts.description import Client, Description, Fix, Module, seconds
-from .hosts.file_tree import COMMON, LAB, MODE, loaded_module, machine_token, snap_revision, tells_transition
-from .hosts.kernel_names import identify, lock_name
-from .payload import Payload, PayloadError, open_payload
-from .remote import Answer, Route, UnreachableError, route
+from ..hosts.current_host import Present
+from ..hosts.description import Client, Description, Fix, Module, seconds
+from ..hosts.file_tree import COMMON, LAB, MODE, loaded_module, machine_token, snap_revision, tells_transition
+from ..hosts.kernel_names import identify, lock_name
+from ..payload import Payload, PayloadError, open_payload
+from . import livepatchd_errors
+from .server_connection import Answer, Route, UnreachableError, route
 from .settings import defaults, needs_payment, wrong_with
 
 MODES = ("normal", "no-apply", "no-refresh", "stop")
@@ -65,13 +65,13 @@ class Livepatchd:
         """Register with the server, check once, and apply what there is."""
         with self._lock:
             host, client = self._ready()
-            refused = complaints.platform(host, client)
+            refused = livepatchd_errors.platform(host, client)
             if refused is not None:
                 raise RefusedError(refused)
             if not token:
-                raise RefusedError(complaints.NO_TOKEN)
+                raise RefusedError(livepatchd_errors.NO_TOKEN)
             if client.enabled:
-                raise RefusedError(complaints.ALREADY_ENABLED)
+                raise RefusedError(livepatchd_errors.ALREADY_ENABLED)
             given, tier = self._register(host, client, token)
             self._become(
                 enabled=True, machine_token=given, tier=tier, check_state="needs-check", patch_state="unapplied"
@@ -159,7 +159,7 @@ class Livepatchd:
         """The host and its client, with what an operator has changed on the host taken in."""
         client = self._client()
         if client.trouble == "shutting-down":
-            raise RefusedError(complaints.SHUTTING_DOWN, 503)
+            raise RefusedError(livepatchd_errors.SHUTTING_DOWN, 503)
         if client.enabled and not (self._present.root / COMMON / "machine-token").exists():
             self._present.change(_disabled)
         host = self._present.look()
@@ -188,9 +188,9 @@ class Livepatchd:
         try:
             answer = way.request("GET", f"{address.rstrip('/')}/")
         except UnreachableError as error:
-            raise RefusedError(complaints.server_refused(address, str(error))) from error
+            raise RefusedError(livepatchd_errors.server_refused(address, str(error))) from error
         if answer.status != 200:
-            raise RefusedError(complaints.server_refused(address, f"bad server status {answer.status}"))
+            raise RefusedError(livepatchd_errors.server_refused(address, f"bad server status {answer.status}"))
 
     def _url(self, client: Client, path: str) -> str:
         return client.settings.get("remote-server", self._server).rstrip("/") + path
@@ -218,17 +218,17 @@ class Livepatchd:
         try:
             answer = self._ask(host, client, "POST", path, body)
         except UnreachableError as error:
-            raise RefusedError(complaints.no_answer(client, "POST", url, error)) from error
+            raise RefusedError(livepatchd_errors.no_answer(client, "POST", url, error)) from error
         given = answer.document.get("machine-token")
         if answer.status != 200 or not isinstance(given, str):
-            raise RefusedError(complaints.bad_answer(client, "POST", url, answer))
+            raise RefusedError(livepatchd_errors.bad_answer(client, "POST", url, answer))
         if client.numbers < (10,):
             return given, client.tier
         return given, self._tier(host, client, given)
 
     def _tier(self, host: Description, client: Client, given: str) -> str:
         path = f"/v1/client/{self._present.machine_id}/info"
-        refused = RefusedError(complaints.no_information(self._url(client, path)))
+        refused = RefusedError(livepatchd_errors.no_information(self._url(client, path)))
         try:
             answer = self._ask(host, client, "GET", path, token=given)
         except UnreachableError as error:

@@ -10,8 +10,8 @@ import ssl
 import urllib.parse
 from collections.abc import Callable
 
-from .authority import HOSTED_NAMES
-from .hosts.description import Client
+from ..authority import HOSTED_NAMES
+from ..hosts.description import Client
 
 HOSTED = f"https://{HOSTED_NAMES[0]}"
 """The server of a client that nobody configured. In the lab it is the lab's own server, under that name."""

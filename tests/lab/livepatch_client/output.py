@@ -15,7 +15,7 @@ import json
 import re
 import typing as t
 
-from .hosts.description import Client, Fix, seconds
+from ..hosts.description import Client, Fix, seconds
 from .settings import defaults
 
 _HUMANE_STATES = {
