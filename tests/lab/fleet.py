@@ -23,11 +23,11 @@ from pathlib import Path
 import yaml
 
 from .authority import BEHIND_PROXY_NAME, SERVER_NAME, make_authority
-from .doors import READY, tell
 from .hosts.bubblewrap import OWN_FOLDERS, SandboxError, Toolboxes, command, environment, fit_root
 from .hosts.current_host import Present
 from .hosts.description import HOST_DESCRIPTIONS, Description, load_descriptions, seconds
 from .hosts.file_tree import COMMON, MODE, Surroundings, host_tree, machine_id, machine_token, own_files, timed_files
+from .lab_socket import READY, tell
 from .processes import recording
 from .service.faults import Fault, Faults, write_faults
 from .service.state import State
@@ -352,7 +352,7 @@ def _daemon(fleet: Fleet) -> Iterator[Callable[[], None]]:
         return
     package = __package__ or "lab"
     process = subprocess.Popen(
-        [sys.executable, "-m", f"{package}.daemon", "--folder", str(fleet.directory)],
+        [sys.executable, "-m", f"{package}.host_services", "--folder", str(fleet.directory)],
         cwd=Path(__file__).absolute().parents[package.count(".") + 1],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -7,12 +7,12 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from .hosts import description
-from .hosts.current_host import Present
-from .hosts.description import Client, Description
-from .hosts.file_tree import loaded_module
-from .livepatch_client.livepatchd import Livepatchd
-from .livepatch_client.settings import HOSTED
+from ..hosts import description
+from ..hosts.current_host import Present
+from ..hosts.description import Client, Description
+from ..hosts.file_tree import loaded_module
+from ..livepatch_client.livepatchd import Livepatchd
+from ..livepatch_client.settings import HOSTED
 
 NAME = "canonical-livepatch"
 ARCHIVED = "2.61.3"

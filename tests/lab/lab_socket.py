@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The lab's own door into each of its hosts: a Unix socket, behind which `daemon.py` listens."""
+"""The Unix socket of the lab in each of its hosts, on which `host_services` listens."""
 
 from __future__ import annotations
 

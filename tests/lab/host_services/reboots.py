@@ -1,100 +1,33 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""One host as a machine: what runs on it apart from a session, its containers, and how it goes down and comes up."""
+"""Reboots of a host: how it goes down, and with which kernel it comes up."""
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import json
 import shutil
-import subprocess
 import threading
 import time
 import uuid
 from pathlib import Path
 
+from ..hosts.current_host import Present
+from ..hosts.description import Apt, Client, Description, seconds
+from ..hosts.file_tree import kernel_releases, newest, release_of
+from ..hosts.kernel_names import identify
 from .apt import with_apt
-from .hosts.current_host import Present
-from .hosts.description import Apt, Client, Description, Workload, seconds
-from .hosts.file_tree import kernel_releases, newest, release_of
-from .hosts.kernel_names import identify
+from .jobs import Jobs
 
-# A sandbox dies with the thread that started it (PR_SET_PDEATHSIG), and the thread of a request soon ends.
-_STARTER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 _GONE_ON_BOOT = ("run/kernelops-livepatch",)
 
 
-class MachineError(Exception):
-    """A container runtime refuses; the text is what its command prints."""
+class Reboots:
+    """The reboots of one host."""
 
-    status = 400
-
-
-class Machine:
-    """One host. Its operations come one at a time."""
-
-    def __init__(self, present: Present) -> None:
+    def __init__(self, present: Present, jobs: Jobs) -> None:
         self._present = present
-        self._lock = threading.RLock()
-        self._jobs: list[subprocess.Popen[bytes]] = []
-
-    # Processes that outlive the session that started them.
-
-    def start(self, argv: str) -> str:
-        """Run a command (its words, each ended by a NUL) in a sandbox of its own, as ``setsid`` lets it go on."""
-        session = self._session()
-        process = _STARTER.submit(
-            subprocess.Popen,
-            [*session["command"], *argv.split("\0")[:-1]],
-            env=session["environment"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ).result()
-        with self._lock:
-            self._jobs = [job for job in self._jobs if job.poll() is None]
-            self._jobs.append(process)
-        return ""
-
-    # Containers.
-
-    def stop_containers(self, names: str) -> str:
-        """Stop some by their names; those that vanish are gone then."""
-        return self._set_running(names.split(), running=False)
-
-    def start_containers(self, names: str) -> str:
-        return self._set_running(names.split(), running=True)
-
-    def evacuate(self, _body: str) -> str:
-        """Let the cluster's other members run the containers of this one."""
-        return self._set_running(self._names("lxd"), running=False)
-
-    def take_back(self, _body: str) -> str:
-        return self._set_running(self._names("lxd"), running=True)
-
-    def _names(self, runtime: str) -> list[str]:
-        return [workload.name for workload in self._present.look().workloads if workload.runtime == runtime]
-
-    def _set_running(self, names: list[str], *, running: bool) -> str:
-        def become(host: Description) -> Description:
-            known = {workload.name for workload in host.workloads}
-            for name in names:
-                if name not in known:
-                    raise MachineError(f"No such container: {name}")
-            changed = tuple(
-                dataclasses.replace(workload, running=running) if workload.name in names else workload
-                for workload in host.workloads
-            )
-            kept = tuple(workload for workload in changed if running or not _vanished(workload, names))
-            return dataclasses.replace(host, workloads=kept)
-
-        with self._lock:
-            self._present.change(become)
-        return "".join(f"{name}\n" for name in names)
-
-    # Reboots.
+        self._jobs = jobs
 
     def reboot(self, _body: str) -> str:
         """Go down now. What follows happens by itself."""
@@ -105,15 +38,11 @@ class Machine:
     def _down_and_up(self) -> None:
         said = self._present.look().reboot
         self._set_session(unreachable=True)
-        with self._lock:
-            for job in self._jobs:
-                job.kill()
-                job.wait()
+        self._jobs.kill_all()
         if not said.returns:
             return
         time.sleep(seconds(said.down))
-        with self._lock:
-            self._present.change(booted)
+        self._present.change(booted)
         for path in _GONE_ON_BOOT:
             shutil.rmtree(self._present.root / path, ignore_errors=True)
         own = self._present.folder / "lab"
@@ -133,10 +62,6 @@ class Machine:
         part = self._present.folder / "session.json.part"
         part.write_text(json.dumps({**self._session(), **changes}), encoding="utf-8")
         part.replace(self._session_file())
-
-
-def _vanished(workload: Workload, names: list[str]) -> bool:
-    return workload.vanishes and workload.name in names
 
 
 def booted(host: Description) -> Description:

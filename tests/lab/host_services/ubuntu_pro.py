@@ -13,10 +13,10 @@ import typing as t
 
 import yaml
 
-from .hosts.current_host import Present
-from .hosts.description import Description, Pro
-from .livepatch_client.livepatchd import Livepatchd, RefusedError
-from .livepatch_client.server_connection import UnreachableError, route
+from ..hosts.current_host import Present
+from ..hosts.description import Description, Pro
+from ..livepatch_client.livepatchd import Livepatchd, RefusedError
+from ..livepatch_client.server_connection import UnreachableError, route
 from .snapd import Snapd, SnapError
 
 CONTRACTS = "https://contracts.canonical.com/v1/context/machines/token"

@@ -7,10 +7,10 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .hosts.current_host import Present
-from .hosts.description import Apt, Description
-from .hosts.file_tree import installed_packages, kernel_releases, newest, package_version, release_of
-from .hosts.kernel_names import identify
+from ..hosts.current_host import Present
+from ..hosts.description import Apt, Description
+from ..hosts.file_tree import installed_packages, kernel_releases, newest, package_version, release_of
+from ..hosts.kernel_names import identify
 
 _ARCHIVE = "Ubuntu:16.04/xenial-updates [amd64]"
 _HEAD = "Reading package lists...\nBuilding dependency tree...\nReading state information...\n"

@@ -9,29 +9,26 @@ the doubles hand on what they were told and tests do to a host what no command o
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import http.server
-import json
-import os
-import resource
 import selectors
 import socket
-import sys
 import threading
 import typing as t
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 
+from ..hosts.current_host import Present
+from ..hosts.file_tree import Surroundings, snap_revision
+from ..lab_socket import LAB_SOCKET, opened
+from ..livepatch_client.livepatchd import Livepatchd, RefusedError
 from .apt import AptError, PackageManager
-from .doors import LAB_SOCKET, READY, opened
-from .hosts.current_host import Present
-from .hosts.file_tree import Surroundings, snap_revision
-from .livepatch_client.livepatchd import Livepatchd, RefusedError
-from .machine import Machine, MachineError
-from .pro import ProError, ProService
+from .containers import ContainerError, Containers
+from .jobs import Jobs
+from .reboots import Reboots
 from .snapd import Snapd, SnapError
+from .ubuntu_pro import ProError, ProService
 
 SOCKETS = ("livepatchd.sock", "livepatchd-priv.sock")
 
@@ -46,7 +43,9 @@ class Host:
         self.snapd = Snapd(self.present, self.livepatchd)
         self.pro = ProService(self.present, self.snapd, self.livepatchd, around.server)
         self.packages = PackageManager(self.present)
-        self.machine = Machine(self.present)
+        self.containers = Containers(self.present)
+        self.jobs = Jobs(self.present)
+        self.reboots = Reboots(self.present, self.jobs)
         self._listeners = listeners
         self._own: list[socket.socket] = []
         listeners.add(folder / "lab" / LAB_SOCKET, self, 0o600)
@@ -141,7 +140,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             text = action(query, body)
             self.note(address.path)
             self._answer(200, text)
-        except (RefusedError, SnapError, ProError, AptError, MachineError) as error:
+        except (RefusedError, SnapError, ProError, AptError, ContainerError) as error:
             self._answer(error.status, str(error))
 
     def note(self, path: str) -> None:
@@ -194,14 +193,14 @@ class LabHandler(_Handler):
 
     def routes(self) -> dict[tuple[str, str], Callable[[dict[str, str], str], str]]:
         daemon, snapd, pro = self.host.livepatchd, self.host.snapd, self.host.pro
-        packages, machine = self.host.packages, self.host.machine
+        packages, containers = self.host.packages, self.host.containers
         return {
-            ("PUT", "/job"): lambda _query, body: machine.start(body),
-            ("PUT", "/reboot"): lambda _query, body: machine.reboot(body),
-            ("PUT", "/containers/stop"): lambda _query, body: machine.stop_containers(body),
-            ("PUT", "/containers/start"): lambda _query, body: machine.start_containers(body),
-            ("PUT", "/containers/evacuate"): lambda _query, body: machine.evacuate(body),
-            ("PUT", "/containers/restore"): lambda _query, body: machine.take_back(body),
+            ("PUT", "/job"): lambda _query, body: self.host.jobs.start(body),
+            ("PUT", "/reboot"): lambda _query, body: self.host.reboots.reboot(body),
+            ("PUT", "/containers/stop"): lambda _query, body: containers.stop(body),
+            ("PUT", "/containers/start"): lambda _query, body: containers.start(body),
+            ("PUT", "/containers/evacuate"): lambda _query, body: containers.evacuate(body),
+            ("PUT", "/containers/restore"): lambda _query, body: containers.take_back(body),
             ("PUT", "/apt/names"): lambda _query, body: packages.names(body.strip()),
             ("PUT", "/apt/depends"): lambda _query, body: packages.depends(body),
             ("PUT", "/apt/simulate"): lambda _query, body: packages.simulate(body),
@@ -244,23 +243,3 @@ def _pairs(body: str) -> list[tuple[str, str]]:
         pairs.append((key, rest[: int(size)].decode()))
         rest = rest[int(size) + 1 :]
     return pairs
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The services of a lab's hosts. The hosts come on standard input.")
-    parser.add_argument("--folder", type=Path, required=True)
-    options = parser.parse_args()
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    said = json.loads(sys.stdin.buffer.readline())
-    authority = options.folder / "server" / "ca.pem"
-    around = Surroundings(said["server"], authority.read_bytes(), said["authority_hash"])
-    listeners = Listeners()
-    for name in said["hosts"]:
-        Host(options.folder / "hosts" / name, around, listeners)
-    os.write(1, READY)
-    listeners.serve(options.folder / "hosts")
-
-
-if __name__ == "__main__":
-    main()
