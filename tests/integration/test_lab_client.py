@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.lab import Fleet, down, load_descriptions, running_fleet, signing, up
+from tests.lab import Fleet, down, load_descriptions, running_fleet, up
 from tests.lab.hosts.description import Description
+from tests.lab.live_patches import signing
 from tests.lab.processes import executions
 
 CLIENT = "/snap/bin/canonical-livepatch"

@@ -20,7 +20,7 @@ from ..hosts.current_host import Present
 from ..hosts.description import Client, Description, Fix, Module, seconds
 from ..hosts.file_tree import COMMON, LAB, MODE, loaded_module, machine_token, snap_revision, tells_transition
 from ..hosts.kernel_names import identify, lock_name
-from ..payload import Payload, PayloadError, open_payload
+from ..live_patches.patch_archive import Payload, PayloadError, open_payload
 from . import livepatchd_errors
 from .server_connection import Answer, Route, UnreachableError, route
 from .settings import defaults, needs_payment, wrong_with

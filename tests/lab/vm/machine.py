@@ -19,7 +19,7 @@ import typing as t
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import signing
+from ..live_patches import signing
 from .image import Image, built_image
 from .packages import Kernel, UnavailableError
 

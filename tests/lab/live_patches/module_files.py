@@ -8,8 +8,8 @@ import functools
 import typing as t
 from pathlib import Path
 
+from ..fleet import Fleet
 from . import signing
-from .fleet import Fleet
 
 PAYLOAD = "var/snap/canonical-livepatch/common/payload"
 
