@@ -22,15 +22,15 @@ from pathlib import Path
 
 import yaml
 
-from .authority import BEHIND_PROXY_NAME, SERVER_NAME, make_authority
+from .certificates import BEHIND_PROXY_NAME, SERVER_NAME, make_authority
 from .hosts.bubblewrap import OWN_FOLDERS, SandboxError, Toolboxes, command, environment, fit_root
 from .hosts.current_host import Present
 from .hosts.description import HOST_DESCRIPTIONS, Description, load_descriptions, seconds
 from .hosts.file_tree import COMMON, MODE, Surroundings, host_tree, machine_id, machine_token, own_files, timed_files
 from .lab_socket import READY, tell
+from .livepatch_server.faults import Fault, Faults, write_faults
+from .livepatch_server.state import State
 from .processes import recording
-from .service.faults import Fault, Faults, write_faults
-from .service.state import State
 
 PLUGINS = Path(__file__).parent / "plugins" / "connection"
 REPLICATED = "xenial-generic"
@@ -150,7 +150,7 @@ class Fleet:
         return self.state.patches()
 
     def set_faults(self, *rules: Fault, **fault: t.Any) -> None:
-        """Make the server misbehave from the next request on (see `service.faults`); no fault at all heals it.
+        """Make the server misbehave from the next request on (see `livepatch_server.faults`); no fault at all heals it.
 
         ``set_faults(status=503, count=2)`` is one fault everywhere, ``set_faults({"path": "/v1/patches/", "cut": 1000},
         {"path": "/v1/client/", "delay_ms": 50})`` two in their places.
@@ -324,7 +324,7 @@ def _start_server(directory: Path) -> Addresses:
         descriptors = {name: listener.fileno() for name, listener in listeners.items()}
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", f"{package}.service", "--folder", str(folder)),
+                *(sys.executable, "-m", f"{package}.livepatch_server", "--folder", str(folder)),
                 *(word for name, number in descriptors.items() for word in (f"--{name}", str(number))),
             ],
             cwd=top,

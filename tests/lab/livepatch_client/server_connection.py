@@ -19,7 +19,7 @@ import typing as t
 import urllib.parse
 from pathlib import Path
 
-from ..authority import HOSTED_NAMES
+from ..certificates import HOSTED_NAMES
 from ..hosts.description import Client, Description
 from ..hosts.file_tree import CERTIFICATES
 from .settings import duration

@@ -10,7 +10,7 @@ import ssl
 import urllib.parse
 from collections.abc import Callable
 
-from ..authority import HOSTED_NAMES
+from ..certificates import HOSTED_NAMES
 from ..hosts.description import Client
 
 HOSTED = f"https://{HOSTED_NAMES[0]}"

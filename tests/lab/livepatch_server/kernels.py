@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-TABLE = Path(__file__).parents[1] / "kernels.yml"
+TABLE = Path(__file__).with_name("kernels.yml")
 _FULL_NAME = re.compile(r"(?P<series>[0-9]+\.[0-9]+)\.[0-9]+-[0-9]+\.[^-]+-(?P<flavour>.+)")
 
 
