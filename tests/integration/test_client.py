@@ -28,7 +28,7 @@ from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import 
 from tests.integration.conftest import Ansible, Run
 from tests.lab.fleet import Fleet, running_fleet
 from tests.lab.hosts.file_tree import COMMON, machine_id
-from tests.lab.processes import executions, recording
+from tests.lab.process_trace import executions, recording
 
 MODULE = "kernelops.livepatch.client"
 TOKEN = "3d87c8a1b4c94f34a5f1a2c9d0e7f6b5"

@@ -19,7 +19,7 @@ import yaml
 from tests.lab import Fleet, down, load_descriptions, running_fleet, up
 from tests.lab.hosts.description import Description
 from tests.lab.live_patches import signing
-from tests.lab.processes import executions
+from tests.lab.process_trace import executions
 
 CLIENT = "/snap/bin/canonical-livepatch"
 COMMON = "/var/snap/canonical-livepatch/common"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from .fleet import PLUGINS, REPLICATED, LabError, down, running_fleet, up
 from .hosts.description import DescriptionError
-from .vm.machine import NAME, POLICY, running_machine
-from .vm.packages import UnavailableError
+from .vm.debian_packages import UnavailableError
+from .vm.virtual_machine import NAME, POLICY, running_machine
 
 
 def main() -> int:

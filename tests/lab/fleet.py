@@ -30,7 +30,7 @@ from .hosts.file_tree import COMMON, MODE, Surroundings, host_tree, machine_id, 
 from .lab_socket import READY, tell
 from .livepatch_server.faults import Fault, Faults, write_faults
 from .livepatch_server.state import State
-from .processes import recording
+from .process_trace import recording
 
 PLUGINS = Path(__file__).parent / "plugins" / "connection"
 REPLICATED = "xenial-generic"
@@ -201,7 +201,7 @@ class Fleet:
 
     @contextlib.contextmanager
     def recorded(self, name: str, log: Path) -> Iterator[None]:
-        """Record every process of a host, whoever starts a command there (see `processes`); one command a log."""
+        """Record every process of a host, whoever starts a command there (see `process_trace`); one command a log."""
         session = self.root(name).parent / "session.json"
         before = session.read_text(encoding="utf-8")
         said = json.loads(before)

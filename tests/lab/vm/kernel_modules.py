@@ -9,13 +9,13 @@ import subprocess
 from pathlib import Path
 
 from ..hosts.kernel_names import module_name
-from .packages import Kernel
+from .debian_packages import Kernel
 
 PATCHES = ("1.1", "2.1", "3.1")
-"""Versions of the live patch. All replace what /proc/cmdline reads; 3.1 also the function behind /proc/lab_nap."""
+"""Versions of the live patch. All replace what /proc/cmdline reads; 3.1 also the function behind /proc/lab_sleep."""
 SIGNERS = ("lab", "stranger")
 """Whose keys there are: the one that patches are to be signed with, and another one."""
-SUPPORT = ("lab_nap", "lab_signature")
+SUPPORT = ("lab_sleep", "lab_signature")
 """Modules that the machine loads when it starts."""
 
 _SOURCES = Path(__file__).parent / "kernel"
@@ -56,9 +56,9 @@ def make_modules(kernel: Kernel, headers: Path, keys: Path, folder: Path) -> Non
     for version in PATCHES:
         name = module_name(kernel.full, version)
         shutil.copy(_SOURCES / "livepatch.c", build / f"{name}.c")
-        nap = " -DLAB_NAP" if version == PATCHES[-1] else ""
+        sleep = " -DLAB_SLEEP" if version == PATCHES[-1] else ""
         objects.append(name)
-        flags.append(f"CFLAGS_{name}.o := '-DLAB_TEXT=\"{patched_text(version)}\"'{nap}\n")
+        flags.append(f"CFLAGS_{name}.o := '-DLAB_TEXT=\"{patched_text(version)}\"'{sleep}\n")
     listed = " ".join(f"{name}.o" for name in objects)
     (build / "Kbuild").write_text(f"obj-m := {listed}\n{''.join(flags)}", encoding="utf-8")
     _compile(headers / "usr" / "src" / f"linux-headers-{kernel.release}", build)

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..live_patches import signing
+from .debian_packages import Kernel, UnavailableError
 from .image import Image, built_image
-from .packages import Kernel, UnavailableError
 
 NAME = "patched"
 """The machine in its inventory."""
@@ -38,7 +38,7 @@ _KVM_SECONDS = 6
 
 # Puts the kernel and the client back to where they were after the start: unpatched, and not enabled.
 _RESET = """\
-echo wake >/proc/lab_nap
+echo wake >/proc/lab_sleep
 for patch in /sys/kernel/livepatch/*; do
     if [ -d "$patch" ]; then echo 0 >"$patch/enabled"; fi
 done
