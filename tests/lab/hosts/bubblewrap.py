@@ -19,7 +19,7 @@ DOUBLES = Path(__file__).parents[1] / "doubles"
 _CLIENT_DOUBLE = "canonical-livepatch"
 _PRO = "pro"
 # Sourced by the doubles, no command of a host.
-_LIBRARY = "ask.sh"
+_LIBRARY = "call_lab.sh"
 _COMMANDS = Path(__file__).parent / "commands.txt"
 _WITH_PYTHON = ("python3",)
 _RUNTIMES = {"docker", "podman", "lxc"}
@@ -64,7 +64,7 @@ class Toolboxes:
                 copies[source] = self.stock / name
                 shutil.copyfile(source, self.stock / name)
                 (self.stock / name).chmod(0o755)
-        for double in sorted(DOUBLES.iterdir()):
+        for double in sorted(path for path in DOUBLES.rglob("*") if path.is_file()):
             shutil.copyfile(double, self.stock / double.name)
             (self.stock / double.name).chmod(0o755)
         for alias, double in _ALIASES.items():
