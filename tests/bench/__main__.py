@@ -26,8 +26,8 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose  # noqa: E402  (path above)
 from tests.bench.mirror import Job, publish  # noqa: E402  (path above)
 from tests.bench.records import write_records  # noqa: E402  (path above)
-from tests.lab import module_files  # noqa: E402  (path above)
 from tests.lab.fleet import Fleet, running_fleet  # noqa: E402  (path above)
+from tests.lab.live_patches import module_files  # noqa: E402  (path above)
 
 PLAYS = Path(__file__).parent / "plays"
 WORK = REPOSITORY / ".build" / "bench"

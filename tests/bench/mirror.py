@@ -21,8 +21,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.listin
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.plan import Retention  # noqa: E402  (path above)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server import download  # noqa: E402  (path above)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust  # noqa: E402  (path above)
-from tests.lab import signing  # noqa: E402  (path above)
 from tests.lab.fleet import Fleet  # noqa: E402  (path above)
+from tests.lab.live_patches import signing  # noqa: E402  (path above)
 
 SIZE = 1_000_000
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import signature, trust
-from tests.lab import signing
+from tests.lab.live_patches import signing
 
 ROUNDS = 15
 TIMES = 400

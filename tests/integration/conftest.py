@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from tests.lab.fleet import Fleet, running_fleet
-from tests.lab.vm.machine import VirtualMachine, running_machine
-from tests.lab.vm.packages import UnavailableError
+from tests.lab.vm.debian_packages import UnavailableError
+from tests.lab.vm.virtual_machine import VirtualMachine, running_machine
 
 COLLECTIONS = Path(__file__).parents[2] / ".build" / "collections"
 CALLBACKS = Path(__file__).parent / "plugins" / "callback"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import validate
-from tests.lab.descriptions import load_descriptions
 from tests.lab.fleet import Fleet
+from tests.lab.hosts.description import load_descriptions
 
 from .conftest import Ansible, Run
 

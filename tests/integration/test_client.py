@@ -27,8 +27,8 @@ from ansible_collections.kernelops.livepatch.plugins.plugin_utils._client_host i
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
 from tests.integration.conftest import Ansible, Run
 from tests.lab.fleet import Fleet, running_fleet
-from tests.lab.processes import executions, recording
-from tests.lab.root import COMMON, machine_id
+from tests.lab.hosts.file_tree import COMMON, machine_id
+from tests.lab.process_trace import executions, recording
 
 MODULE = "kernelops.livepatch.client"
 TOKEN = "3d87c8a1b4c94f34a5f1a2c9d0e7f6b5"

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import patch_file, signature, trust
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.file_verdict import PatchFileError
-from tests.lab import signing
+from tests.lab.live_patches import signing
 
 CACHE = Path(__file__).parents[2] / ".build" / "cache"
 NOW = dt.datetime.now(dt.timezone.utc)

@@ -15,8 +15,8 @@ import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
-from tests.lab.descriptions import Reboot, Workload
 from tests.lab.fleet import Fleet, running_fleet
+from tests.lab.hosts.description import Reboot, Workload
 
 from .conftest import Ansible
 from .upgrading import (

@@ -17,8 +17,8 @@ import pytest
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt import read_kernel_packages
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
-from tests.lab.descriptions import Description
 from tests.lab.fleet import Fleet, running_fleet
+from tests.lab.hosts.description import Description
 
 from .conftest import Ansible
 from .upgrading import (

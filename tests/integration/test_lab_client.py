@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.lab import Fleet, down, load_descriptions, running_fleet, signing, up
-from tests.lab.descriptions import Description
-from tests.lab.processes import executions
+from tests.lab import Fleet, down, load_descriptions, running_fleet, up
+from tests.lab.hosts.description import Description
+from tests.lab.live_patches import signing
+from tests.lab.process_trace import executions
 
 CLIENT = "/snap/bin/canonical-livepatch"
 COMMON = "/var/snap/canonical-livepatch/common"
@@ -31,7 +32,7 @@ STRANGER = signing.make_signer("Stranger")
 VENDOR = signing.make_signer("Vendor")
 ENABLE = ["enable-2016", "enable-6", "enable-8", "enable-9.3", "enable-9.5", "enable-10", "enable-11"]
 INSTALL = ["install-2016", "install-6", "install-8", "install-9.5", "install-10", "install-11"]
-WRITING = Path(__file__).parents[1] / "lab" / "fleet" / "60-writing.yml"
+WRITING = Path(__file__).parents[1] / "lab" / "host_descriptions" / "70-client-changes.yml"
 NAMES = list(yaml.safe_load(WRITING.read_text(encoding="utf-8"))["hosts"])
 
 

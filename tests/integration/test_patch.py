@@ -18,10 +18,10 @@ import pytest
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import read_refresh_output
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
-from tests.lab import module_files, signing
-from tests.lab.descriptions import Client, Description
 from tests.lab.fleet import Fleet, running_fleet
-from tests.lab.root import COMMON
+from tests.lab.hosts.description import Client, Description
+from tests.lab.hosts.file_tree import COMMON
+from tests.lab.live_patches import module_files, signing
 
 from .conftest import Ansible, Run
 from .test_check import READING

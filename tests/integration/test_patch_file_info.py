@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from tests.integration.conftest import Ansible
-from tests.lab import signing
+from tests.lab.live_patches import signing
 
 MODULE = "kernelops.livepatch.patch_file_info"
 VENDOR = signing.make_signer("Vendor", bits=4096)

@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from tests.integration.conftest import Ansible, Run, Started
-from tests.lab import Fleet, running_fleet, signing
+from tests.lab import Fleet, running_fleet
+from tests.lab.live_patches import signing
 
 MODULE = "kernelops.livepatch.patch_mirror"
 VENDOR = signing.make_signer("Vendor")

@@ -24,10 +24,10 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts im
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import ModuleFile
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
-from tests.lab import module_files, signing
-from tests.lab.authority import make_authority
+from tests.lab.certificates import make_authority
 from tests.lab.fleet import Fleet, running_fleet
-from tests.lab.service import Server
+from tests.lab.live_patches import module_files, signing
+from tests.lab.livepatch_server import Server
 
 NONCE = "0f" * 16
 SHELLS = {

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests.lab import Fleet, running_fleet, signing
+from tests.lab import Fleet, running_fleet
+from tests.lab.live_patches import signing
 
 KERNEL = "4.4.0-168.197-generic"
 VENDOR = signing.make_signer("Vendor")

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.lab.descriptions import Reboot, Workload
 from tests.lab.fleet import running_fleet
+from tests.lab.hosts.description import Reboot, Workload
 
 from .conftest import Ansible, Run
 from .upgrading import LIKE, NEW, OLD, Hosts, wait_until

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import module_files, signing
 from tests.lab.fleet import Fleet, running_fleet
+from tests.lab.live_patches import module_files, signing
 
 from .conftest import Ansible, Run
 

@@ -12,8 +12,8 @@ import pytest
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import module
 from tests.integration.conftest import Ansible, Run
 from tests.lab.fleet import Fleet
-from tests.lab.vm.machine import NAME, POLICY, VirtualMachine
-from tests.lab.vm.modules import patched_text
+from tests.lab.vm.kernel_modules import patched_text
+from tests.lab.vm.virtual_machine import NAME, POLICY, VirtualMachine
 
 pytestmark = pytest.mark.vm
 
@@ -178,12 +178,12 @@ def test_a_module_that_runs_and_is_not_the_file_is_tampering(
 
 
 def test_a_patch_that_a_sleeping_task_holds_up_is_in_transition(ansible: Ansible, machine: VirtualMachine) -> None:
-    machine.read("cat /proc/lab_nap >/dev/null 2>&1 & sleep 1")
+    machine.read("cat /proc/lab_sleep >/dev/null 2>&1 & sleep 1")
     with pytest.raises(RuntimeError):
         machine.insert("3.1", wait=3)
     (loaded,) = record(ansible, machine)["kernel_patches"]
     assert (loaded["enabled"], loaded["transition"]) == (True, True)
-    machine.read("echo wake >/proc/lab_nap && sleep 3")
+    machine.read("echo wake >/proc/lab_sleep && sleep 3")
     (loaded,) = record(ansible, machine)["kernel_patches"]
     assert (loaded["enabled"], loaded["transition"]) == (True, False)
 
@@ -252,7 +252,7 @@ def test_a_task_that_holds_up_a_transition_is_named_and_can_be_waited_for(
     ansible: Ansible, enabled: VirtualMachine, vm_service: Fleet
 ) -> None:
     # A program under a name of its own: what is reported must be this one and no other.
-    enabled.read("cp /bin/cat /root/late-sleeper; /root/late-sleeper /proc/lab_nap >/dev/null 2>&1 & sleep 1")
+    enabled.read("cp /bin/cat /root/late-sleeper; /root/late-sleeper /proc/lab_sleep >/dev/null 2>&1 & sleep 1")
     vm_service.add_patch(*enabled.archive("3.1"))
     stalled = failure(patch(ansible, enabled, timeout=45))
     assert "late-sleeper" in stalled["msg"]
@@ -260,7 +260,7 @@ def test_a_task_that_holds_up_a_transition_is_named_and_can_be_waited_for(
     assert [loaded["transition"] for loaded in stalled["record"]["kernel_patches"]] == [True]
     assert stalled["record"]["assessment"]["state"] == "applying"
 
-    enabled.read("echo wake >/proc/lab_nap && sleep 3")
+    enabled.read("echo wake >/proc/lab_sleep && sleep 3")
     ended = result(patch(ansible, enabled))
     assert (ended["version"], ended["tasks"]) == ("3.1", [])
     assert ended["record"]["assessment"]["state"] == "protected", ended["record"]["assessment"]

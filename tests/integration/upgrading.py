@@ -11,8 +11,8 @@ import typing as t
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.lab.descriptions import Apt, Description, Reboot, Workload
 from tests.lab.fleet import Fleet
+from tests.lab.hosts.description import Apt, Description, Reboot, Workload
 
 OLD, NEW = "4.4.0-261-generic", "4.4.0-262-generic"
 LIKE = "upgradable-container-host"

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from .descriptions import Description, DescriptionError, Expectation, load_descriptions
 from .fleet import Fleet, LabError, down, running_fleet, up
+from .hosts.description import Description, DescriptionError, Expectation, load_descriptions
 
 __all__ = [
     "Description",

@@ -11,10 +11,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .descriptions import DescriptionError
 from .fleet import PLUGINS, REPLICATED, LabError, down, running_fleet, up
-from .vm.machine import NAME, POLICY, running_machine
-from .vm.packages import UnavailableError
+from .hosts.description import DescriptionError
+from .vm.debian_packages import UnavailableError
+from .vm.virtual_machine import NAME, POLICY, running_machine
 
 
 def main() -> int:

@@ -22,15 +22,15 @@ from pathlib import Path
 
 import yaml
 
-from .authority import BEHIND_PROXY_NAME, SERVER_NAME, make_authority
-from .descriptions import Description, load_descriptions, seconds
-from .doors import READY, tell
-from .present import Present
-from .processes import recording
-from .root import COMMON, MODE, Surroundings, host_tree, machine_id, machine_token, own_files, timed_files
-from .sandbox import OWN_FOLDERS, SandboxError, Toolboxes, command, environment, fit_root
-from .service.faults import Fault, Faults, write_faults
-from .service.state import State
+from .certificates import BEHIND_PROXY_NAME, SERVER_NAME, make_authority
+from .hosts.bubblewrap import OWN_FOLDERS, SandboxError, Toolboxes, command, environment, fit_root
+from .hosts.current_host import Present
+from .hosts.description import HOST_DESCRIPTIONS, Description, load_descriptions, seconds
+from .hosts.file_tree import COMMON, MODE, Surroundings, host_tree, machine_id, machine_token, own_files, timed_files
+from .lab_socket import READY, tell
+from .livepatch_server.faults import Fault, Faults, write_faults
+from .livepatch_server.state import State
+from .process_trace import recording
 
 PLUGINS = Path(__file__).parent / "plugins" / "connection"
 REPLICATED = "xenial-generic"
@@ -150,7 +150,7 @@ class Fleet:
         return self.state.patches()
 
     def set_faults(self, *rules: Fault, **fault: t.Any) -> None:
-        """Make the server misbehave from the next request on (see `service.faults`); no fault at all heals it.
+        """Make the server misbehave from the next request on (see `livepatch_server.faults`); no fault at all heals it.
 
         ``set_faults(status=503, count=2)`` is one fault everywhere, ``set_faults({"path": "/v1/patches/", "cut": 1000},
         {"path": "/v1/client/", "delay_ms": 50})`` two in their places.
@@ -201,7 +201,7 @@ class Fleet:
 
     @contextlib.contextmanager
     def recorded(self, name: str, log: Path) -> Iterator[None]:
-        """Record every process of a host, whoever starts a command there (see `processes`); one command a log."""
+        """Record every process of a host, whoever starts a command there (see `process_trace`); one command a log."""
         session = self.root(name).parent / "session.json"
         before = session.read_text(encoding="utf-8")
         said = json.loads(before)
@@ -269,7 +269,7 @@ def up(
     descriptions = load_descriptions()
     for name in (replicated, *(only or ())):
         if name not in descriptions:
-            raise LabError(f"no host {name} is described in {Path(__file__).parent / 'fleet'}")
+            raise LabError(f"no host {name} is described in {HOST_DESCRIPTIONS}")
     try:
         for part in _PARTS:
             _remove(directory / part)
@@ -324,7 +324,7 @@ def _start_server(directory: Path) -> Addresses:
         descriptors = {name: listener.fileno() for name, listener in listeners.items()}
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", f"{package}.service", "--folder", str(folder)),
+                *(sys.executable, "-m", f"{package}.livepatch_server", "--folder", str(folder)),
                 *(word for name, number in descriptors.items() for word in (f"--{name}", str(number))),
             ],
             cwd=top,
@@ -352,7 +352,7 @@ def _daemon(fleet: Fleet) -> Iterator[Callable[[], None]]:
         return
     package = __package__ or "lab"
     process = subprocess.Popen(
-        [sys.executable, "-m", f"{package}.daemon", "--folder", str(fleet.directory)],
+        [sys.executable, "-m", f"{package}.host_services", "--folder", str(fleet.directory)],
         cwd=Path(__file__).absolute().parents[package.count(".") + 1],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -21,9 +21,9 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from ..identity import module_name
-from .modules import SUPPORT, make_keys, make_modules, unpack_headers
-from .packages import Kernel, UnavailableError, download, find_kernels, make_archive
+from ..hosts.kernel_names import module_name
+from .debian_packages import Kernel, UnavailableError, download, find_kernels, make_archive
+from .kernel_modules import SUPPORT, make_keys, make_modules, unpack_headers
 
 CACHE = Path(__file__).parents[3] / ".build" / "vm"
 _HERE = Path(__file__).parent

@@ -28,7 +28,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_p
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
-from tests.lab import signing
+from tests.lab.live_patches import signing
 from tests.samples.facts import KEY, MODULE, NOW, a_host, a_patch, shipped
 
 BUILD_ID = "ab" * 20

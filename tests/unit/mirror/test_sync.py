@@ -24,7 +24,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.source
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Web, WebOptions
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.archive import parse_archive_name
-from tests.lab import signing
+from tests.lab.live_patches import signing
 
 NOW = dt.datetime(2031, 1, 31, tzinfo=dt.timezone.utc)
 KERNEL = "4.4.0-168.197-generic"

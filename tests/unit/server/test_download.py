@@ -17,9 +17,9 @@ import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server import download
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import ServerError
-from tests.lab.authority import make_authority
-from tests.lab.service import Server, State
-from tests.lab.service.faults import write_faults
+from tests.lab.certificates import make_authority
+from tests.lab.livepatch_server import Server, State
+from tests.lab.livepatch_server.faults import write_faults
 
 CONTENT = bytes(range(256)) * 1024
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import module, patch_file, trust
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.file_verdict import PatchFileError
-from tests.lab import signing
+from tests.lab.live_patches import signing
 
 NOW = dt.datetime.now(dt.timezone.utc)
 VENDOR = signing.make_signer("Vendor")

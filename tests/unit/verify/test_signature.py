@@ -16,8 +16,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.der import Der, DerError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.file_verdict import PatchFileError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.patch_file import PatchFile
-from tests.lab import signing
-from tests.lab.signing import oid, tlv
+from tests.lab.live_patches import signing
+from tests.lab.live_patches.signing import oid, tlv
 
 NOW = dt.datetime.now(dt.timezone.utc)
 CONTENT = signing.module()

@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import canonical_key, patch_file, trust
-from tests.lab import signing
+from tests.lab.live_patches import signing
 
 NOW = dt.datetime.now(dt.timezone.utc)
 CONTENT = signing.module()

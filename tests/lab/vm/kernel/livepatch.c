@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SPDX-FileCopyrightText: The kernelops.livepatch contributors
 //
-// A live patch. LAB_TEXT is what /proc/cmdline reads with it; with LAB_NAP it also replaces the function in which
-// readers of /proc/lab_nap sleep. As the service's patches it is cumulative: a newer one takes its place.
+// A live patch. LAB_TEXT is what /proc/cmdline reads with it; with LAB_SLEEP it also replaces the function in which
+// readers of /proc/lab_sleep sleep. As the service's patches it is cumulative: a newer one takes its place.
 
 #include <linux/kernel.h>
 #include <linux/livepatch.h>
@@ -20,21 +20,21 @@ static struct klp_func lab_vmlinux_functions[] = {
 	{ }
 };
 
-#ifdef LAB_NAP
-static void lab_no_nap(void)
+#ifdef LAB_SLEEP
+static void lab_no_sleep(void)
 {
 }
 
-static struct klp_func lab_nap_functions[] = {
-	{ .old_name = "lab_nap_sleep", .new_func = lab_no_nap },
+static struct klp_func lab_sleep_functions[] = {
+	{ .old_name = "lab_sleep_wait", .new_func = lab_no_sleep },
 	{ }
 };
 #endif
 
 static struct klp_object lab_objects[] = {
 	{ .funcs = lab_vmlinux_functions },
-#ifdef LAB_NAP
-	{ .name = "lab_nap", .funcs = lab_nap_functions },
+#ifdef LAB_SLEEP
+	{ .name = "lab_sleep", .funcs = lab_sleep_functions },
 #endif
 	{ }
 };

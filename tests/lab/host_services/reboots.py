@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Reboots of a host: how it goes down, and with which kernel it comes up."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import threading
+import time
+import uuid
+from pathlib import Path
+
+from ..hosts.current_host import Present
+from ..hosts.description import Apt, Client, Description, seconds
+from ..hosts.file_tree import kernel_releases, newest, release_of
+from ..hosts.kernel_names import identify
+from .apt import with_apt
+from .jobs import Jobs
+
+_GONE_ON_BOOT = ("run/kernelops-livepatch",)
+
+
+class Reboots:
+    """The reboots of one host."""
+
+    def __init__(self, present: Present, jobs: Jobs) -> None:
+        self._present = present
+        self._jobs = jobs
+
+    def reboot(self, _body: str) -> str:
+        """Go down now. What follows happens by itself."""
+        if not self._present.look().reboot.ignored:
+            threading.Thread(target=self._down_and_up, daemon=True).start()
+        return ""
+
+    def _down_and_up(self) -> None:
+        said = self._present.look().reboot
+        self._set_session(unreachable=True)
+        self._jobs.kill_all()
+        if not said.returns:
+            return
+        time.sleep(seconds(said.down))
+        self._present.change(booted)
+        for path in _GONE_ON_BOOT:
+            shutil.rmtree(self._present.root / path, ignore_errors=True)
+        own = self._present.folder / "lab"
+        (own / "boot_id").write_text(f"{uuid.uuid4()}\n", encoding="ascii")
+        with (own / "boots").open("a", encoding="ascii") as boots:
+            boots.write(f"{identify(self._present.look().kernel).release}\n")
+        self._set_session(unreachable=False, booted_at=time.time())
+
+    def _session(self) -> dict[str, list[str]]:
+        said: dict[str, list[str]] = json.loads(self._session_file().read_text(encoding="utf-8"))
+        return said
+
+    def _session_file(self) -> Path:
+        return self._present.folder / "session.json"
+
+    def _set_session(self, **changes: bool | float) -> None:
+        part = self._present.folder / "session.json.part"
+        part.write_text(json.dumps({**self._session(), **changes}), encoding="utf-8")
+        part.replace(self._session_file())
+
+
+def booted(host: Description) -> Description:
+    """The host after a reboot: another kernel where its boot loader starts one, and no patch in it yet."""
+    apt = host.apt or Apt()
+    running = identify(host.kernel).release
+    fulls = {release_of(full): full for full in apt.kernels}
+    releases = [release for release in kernel_releases(host) if release in fulls or release == running]
+    chosen = newest(releases) if host.reboot.into == "newest" else running
+    kernel = dataclasses.replace(host.kernel, booted="0s")
+    if chosen != running and apt.fault != "grub":
+        others = tuple(release for release in kernel_releases(host) if release != chosen)
+        kernel = dataclasses.replace(kernel, full=fulls[chosen], also_installed=others)
+        if host.kernel.full is not None:
+            host = with_apt(host, kernels=(*apt.kernels, host.kernel.full))
+        if host.client is not None and host.client.enabled:
+            host = dataclasses.replace(host, client=_client_on_new_kernel(host))
+    workloads = tuple(
+        dataclasses.replace(workload, running=workload.running and workload.restarts) for workload in host.workloads
+    )
+    return dataclasses.replace(host, kernel=kernel, module=None, workloads=workloads)
+
+
+def _client_on_new_kernel(host: Description) -> Client:
+    client = host.client or Client()
+    supported = None if client.supported is None else "supported"
+    due = None if client.upgrade_required_in is None else 300
+    fresh = dataclasses.replace(
+        client, patch_version="", fixes=(), supported=supported, upgrade_required_in=due, last_check="0s"
+    )
+    if host.reboot.protects:
+        return dataclasses.replace(fresh, check_state="checked", patch_state="nothing-to-apply")
+    return dataclasses.replace(fresh, check_state="needs-check", patch_state="unapplied")

@@ -1,0 +1,414 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Host descriptions: what `host_descriptions/*.yml` may say, and how it is read.
+
+A file holds ``profiles`` and ``hosts``. A host (or a profile) that says ``like: NAME`` starts from that profile or
+host: mappings are merged, everything else is replaced. `Description` below lists every key with its default.
+Ages such as ``20m`` or ``9d`` count back from the moment at which the lab's clocks are set.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import types
+import typing as t
+from pathlib import Path
+
+import yaml
+
+HOST_DESCRIPTIONS = Path(__file__).parents[1] / "host_descriptions"
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+TROUBLES = ("apparmor", "interface", "shutting-down")
+"""A nested container forbids the snap; the daemon may not load modules, and ends; the daemon is about to end."""
+
+APT_FAULTS = ("fetch", "dpkg", "initrd", "grub")
+"""The archive does not answer; a package's script fails; the new kernel gets no initial ramdisk; or no boot entry."""
+
+
+class DescriptionError(ValueError):
+    """A description that the lab cannot build; the message names the host and the key."""
+
+
+def seconds(age: str) -> int:
+    """Turn an age such as ``90s``, ``20m``, ``2h`` or ``9d`` into seconds."""
+    match = re.fullmatch(r"(\d+)([smhd])", age)
+    if match is None:
+        raise DescriptionError(f"{age!r} is no age: write a number and one of s, m, h, d")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Distribution:
+    """The keys of os-release; `base` is the Ubuntu underneath a derivative, by codename."""
+
+    id: str = "ubuntu"
+    name: str = "Ubuntu"
+    like: str = "debian"
+    version: str = "16.04"
+    title: str = "16.04.7 LTS (Xenial Xerus)"
+    codename: str = "xenial"
+    base: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """The running kernel. Everything that a host shows of it follows from these keys.
+
+    `full` is the name with the upload number (``4.4.0-168.197-generic``). A kernel that Ubuntu did not build has
+    `release` and `version` (``uname -r`` and ``-v``) in its place. `livepatch` is CONFIG_LIVEPATCH; None means that
+    the kernel shows no configuration at all. `key` says whether it carries Canonical's live patch key.
+    """
+
+    full: str | None = None
+    release: str | None = None
+    version: str | None = None
+    built: str = "2019-11-06 11:18:45"
+    upstream: str = "4.4.197"
+    preemption: str = ""
+    builder: str = "buildd@lgw01-amd64-036"
+    compiler: str = "gcc version 5.4.0 20160609 (Ubuntu 5.4.0-6ubuntu1~16.04.12) "
+    livepatch: bool | None = True
+    key: bool = False
+    booted: str = "9d"
+    also_installed: tuple[str, ...] = ()
+    fips: bool = False
+    shows_signature: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class SecureBoot:
+    """A host with EFI: is Secure Boot on, and is Canonical's live patch key enrolled by mokutil."""
+
+    enabled: bool = False
+    key_enrolled: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapd:
+    """The snap daemon; `running` false means that the tools are there and the daemon does not answer.
+
+    `seeds_in` is how long a host that is not `seeded` takes, from the first time that somebody asks it (None: without
+    end). `store` says whether it reaches the snap store.
+    """
+
+    version: str = "2.54.3"
+    seeded: bool = True
+    seeds_in: str | None = None
+    running: bool = True
+    store: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Fix:
+    """A vulnerability in a patch's list; `bug` is a Launchpad number."""
+
+    cve: str
+    bug: str | None = None
+    patched: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherKernel:
+    """An entry of the status list for a kernel that does not run."""
+
+    kernel: str
+    patch_state: str
+    patch_version: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Client:
+    """The livepatch client and what it says.
+
+    `upgrade_required_in` is a number of days from now, negative for the past. `supported` is None for clients
+    older than 10, which do not say it; ``unsupported`` on a 2016 client adds its mark after the kernel's name.
+    `refuses_kernel` is the 2018 client, whose every command fails on a kernel that it does not know.
+
+    When it is to change something: `sockets` false means that its daemon listens nowhere that curl or nc could reach.
+    `mode` is the one that the daemon found when it started. `trouble` is one of `TROUBLES`. A patch takes `apply_takes`
+    to apply, has no end while a process named `held_by` holds it up, and fails when `apply_fails`. `machine_token` is
+    made up unless a server gave one.
+    """
+
+    version: str = "9.5.5"
+    enabled: bool = True
+    running: bool = True
+    check_state: str = "checked"
+    patch_state: str = "applied"
+    patch_version: str = ""
+    fixes: tuple[Fix, ...] = ()
+    last_check: str = "20m"
+    tier: str = "updates"
+    supported: str | None = None
+    upgrade_required_in: int | None = None
+    other_kernels: tuple[OtherKernel, ...] = ()
+    crash_lock: bool = False
+    refuses_kernel: bool = False
+    status_exit: int = 0
+    settings: dict[str, str] = dataclasses.field(default_factory=dict)
+    channel: str = "latest/stable"
+    machine_token: str | None = None
+    sockets: bool = True
+    mode: str = "normal"
+    trouble: str | None = None
+    apply_takes: str = "0s"
+    apply_fails: bool = False
+    held_by: str | None = None
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The version, to be compared."""
+        return tuple(int(part) for part in self.version.split("."))
+
+    @property
+    def generation(self) -> str:
+        """One of ``2016``, ``6``, ``9.5``, ``10``, ``11``: the shape of the output."""
+        numbers = self.numbers
+        for generation, first in (("11", (11,)), ("10", (10,)), ("9.5", (9, 5)), ("6", (6,))):
+            if numbers >= first:
+                return generation
+        return "2016"
+
+
+@dataclasses.dataclass(frozen=True)
+class Module:
+    """The loaded patch as sysfs shows it. Described only where it differs from what the client says.
+
+    With a `name` and a `version` it is loaded whatever the client says: no patch leaves a running kernel.
+    `held_by` names the process that has not moved to the patch yet.
+    """
+
+    loaded: bool = True
+    enabled: bool = True
+    transition: bool = False
+    taint: str | None = None
+    name: str | None = None
+    version: str | None = None
+    build_id: str | None = None
+    srcversion: str | None = None
+    held_by: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Pro:
+    """The Ubuntu Pro client."""
+
+    version: str = "31.2"
+    attached: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Apt:
+    """The packages of kernels: what the archive has, what is installed beside images, and what goes wrong.
+
+    `kernels` are full names (``4.4.0-262.296-generic``). The metapackages of the running series lead to the newest of
+    each flavour; `leads` adds others, by name. `installed` holds versions by name. `locked_for` is how long another one
+    holds the locks, from the first time that somebody wants them, and `takes` how long an installation does. `fault` is
+    one of `APT_FAULTS`. `boot_free` is in MiB.
+    """
+
+    kernels: tuple[str, ...] = ()
+    leads: dict[str, str] = dataclasses.field(default_factory=dict)
+    installed: dict[str, str] = dataclasses.field(default_factory=dict)
+    held: tuple[str, ...] = ()
+    locked_for: str = "0s"
+    interrupted: bool = False
+    boot_free: int = 200
+    takes: str = "0s"
+    fault: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Reboot:
+    """What happens when the host is told to reboot.
+
+    `down` is how long it is gone, and it `returns` or not. With `into` ``old``, the boot loader starts the kernel that
+    ran before; with `ignored`, nothing happens at all. `protects` is false where the client does not come to its work.
+    """
+
+    down: str = "1s"
+    returns: bool = True
+    into: str = "newest"
+    ignored: bool = False
+    protects: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """A container with a name. `restarts` by itself after a reboot, `vanishes` when it stops, `hangs` when told to."""
+
+    name: str
+    runtime: str = "docker"
+    running: bool = True
+    restarts: bool = False
+    vanishes: bool = False
+    hangs: bool = False
+    priority: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Faults:
+    """What goes wrong on the way to the host, or floods the reader."""
+
+    unreachable: bool = False
+    latency_ms: int = 0
+    noise: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Expectation:
+    """What the specification says of the host under one policy. `failing` names checks, sorted."""
+
+    state: str
+    verdict: str | None
+    failing: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """Under policy `launch`, and under `current` where that differs."""
+
+    state: str
+    verdict: str | None
+    failing: tuple[str, ...] = ()
+    current: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """One host. `architecture` is the userland's (Debian's word), `machine` the kernel's (``uname -m``).
+
+    `containers` counts what runs by runtime; `workloads` are containers that can be stopped and started, and count as
+    well. `member` is the host's name in an LXD cluster. `offers` is the client that ``snap install`` brings.
+    `trusts_authority` says whether the host's own certificates hold the authority of the lab's server.
+    """
+
+    name: str
+    expect: Expected
+    about: str = ""
+    distribution: Distribution = Distribution()
+    kernel: Kernel = Kernel()
+    architecture: str = "amd64"
+    machine: str = "x86_64"
+    virtualization: str = "kvm"
+    secure_boot: SecureBoot | None = None
+    snapd: Snapd | None = Snapd()
+    client: Client | None = None
+    offers: Client = Client(version="10.8.3", enabled=False)
+    pro: Pro | None = None
+    trusts_authority: bool = True
+    module: Module | None = None
+    containers: dict[str, int] = dataclasses.field(default_factory=dict)
+    workloads: tuple[Workload, ...] = ()
+    member: str | None = None
+    apt: Apt | None = None
+    reboot: Reboot = Reboot()
+    login: str = "root"
+    network: bool = True
+    desktop: bool = False
+    python: bool = False
+    hidden: tuple[str, ...] = ()
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
+    faults: Faults = Faults()
+
+    @property
+    def is_container(self) -> bool:
+        return self.virtualization in ("lxc", "docker", "wsl")
+
+    def expected(self, policy: str) -> Expectation:
+        """What is expected under a policy of the collection, ``launch`` or ``current``."""
+        said: dict[str, t.Any] = {
+            "state": self.expect.state,
+            "verdict": self.expect.verdict,
+            "failing": self.expect.failing,
+        }
+        if policy == "current":
+            said |= self.expect.current
+        elif policy != "launch":
+            raise ValueError(f"the descriptions expect nothing of policy {policy!r}")
+        return Expectation(said["state"], said["verdict"], tuple(sorted(said["failing"])))
+
+
+def load_descriptions(directory: Path = HOST_DESCRIPTIONS) -> dict[str, Description]:
+    """Read every host of a folder of descriptions, in the order of files and lines."""
+    profiles: dict[str, dict[str, t.Any]] = {}
+    hosts: dict[str, dict[str, t.Any]] = {}
+    for path in sorted(directory.glob("*.yml")):
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for kind, into in (("profiles", profiles), ("hosts", hosts)):
+            for name, mapping in document.pop(kind, {}).items():
+                if name in profiles or name in hosts:
+                    raise DescriptionError(f"{path.name}: {name} is described twice")
+                into[name] = mapping or {}
+        if document:
+            raise DescriptionError(f"{path.name}: unknown key {', '.join(map(str, document))}")
+    known = profiles | hosts
+    return {name: from_plain(_inherit(mapping, known, (name,)) | {"name": name}) for name, mapping in hosts.items()}
+
+
+def from_plain(plain: dict[str, t.Any]) -> Description:
+    """Build a host from plain data, such as ``dataclasses.asdict`` gives."""
+    host: Description = _build(Description, plain, plain["name"])
+    if host.client is not None and host.client.trouble not in (None, *TROUBLES):
+        raise DescriptionError(f"{host.name}: client.trouble: {host.client.trouble} is none of {', '.join(TROUBLES)}")
+    if host.apt is not None and host.apt.fault not in (None, *APT_FAULTS):
+        raise DescriptionError(f"{host.name}: apt.fault: {host.apt.fault} is none of {', '.join(APT_FAULTS)}")
+    return host
+
+
+def _inherit(mapping: dict[str, t.Any], known: dict[str, dict[str, t.Any]], path: tuple[str, ...]) -> dict[str, t.Any]:
+    own = dict(mapping)
+    base = own.pop("like", None)
+    if base is None:
+        return own
+    if base in path or base not in known:
+        raise DescriptionError(f"{path[0]}: like: {base} is unknown, or leads back to itself")
+    inherited = _inherit(known[base], known, (*path, base))
+    for private in ("expect", "about"):
+        inherited.pop(private, None)
+    return _merge(inherited, own)
+
+
+def _merge(base: dict[str, t.Any], own: dict[str, t.Any]) -> dict[str, t.Any]:
+    merged = dict(base)
+    for key, value in own.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _build(kind: t.Any, value: t.Any, place: str) -> t.Any:
+    """Turn plain data into the type of a field; dataclasses take mappings, and no key that they do not have."""
+    if t.get_origin(kind) in (types.UnionType, t.Union):
+        if value is None:
+            return None
+        kind = next(member for member in t.get_args(kind) if member is not types.NoneType)
+    if t.get_origin(kind) is tuple:
+        item = t.get_args(kind)[0]
+        if not isinstance(value, (list, tuple)):
+            raise DescriptionError(f"{place}: expected a list")
+        return tuple(_build(item, member, f"{place}[{index}]") for index, member in enumerate(value))
+    if kind is Fix and isinstance(value, str):
+        return Fix(value)
+    if not dataclasses.is_dataclass(kind):
+        wanted = t.get_origin(kind) or kind
+        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+            raise DescriptionError(f"{place}: expected {wanted.__name__}, found {value!r}")
+        return value
+    if not isinstance(value, dict):
+        raise DescriptionError(f"{place}: expected a mapping")
+    hints = _hints(kind)
+    for key in value:
+        if key not in hints:
+            raise DescriptionError(f"{place}: unknown key {key}")
+    try:
+        return kind(**{key: _build(hints[key], member, f"{place}.{key}") for key, member in value.items()})
+    except TypeError as error:
+        raise DescriptionError(f"{place}: {error}") from error
+
+
+@functools.cache
+def _hints(kind: t.Any) -> dict[str, t.Any]:
+    return t.get_type_hints(kind)

@@ -1,0 +1,570 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The files of a described host: its `/etc`, `/proc`, `/sys`, `/boot`, `/var`, `/snap` and `/run`.
+
+Everything here is a pure function of the description; `Tree.write` puts the result on disk.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+import json
+import re
+import shlex
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..livepatch_client.output import Machine, texts
+from .description import Client, Description, Module, Pro, seconds
+from .kernel_names import KernelIdentity, identify, lock_name, module_name
+
+LAB = "usr/lib/livepatch-lab"
+"""Where the doubles find what they are to say, inside the host."""
+OWN = "run/livepatch-lab"
+"""Where copies of a host differ: a folder of each one's own, to which the links below lead."""
+OWN_FILES = {
+    "etc/hostname": "hostname",
+    "etc/machine-id": "machine-id",
+    "proc/sys/kernel/hostname": "hostname",
+    "proc/sys/kernel/random/boot_id": "boot_id",
+    "proc/uptime": "uptime",
+}
+CLIENT = "snap/bin/canonical-livepatch"
+COMMON = "var/snap/canonical-livepatch/common"
+MODE = "var/local/canonical_livepatch_mode"
+CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
+KEY_OWNER = "Canonical Ltd. Live Patch Signing"
+KEY_ID = "14df34d1a87cf37625abec039ef2bf521249b969"
+SECURE_BOOT_VARIABLE = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+NOISE_BYTES = 50_000_000
+_NOISE = b'NOISE="\x1b[2J{{ 1/0 }}<script>alert(1)</script>"\n@0123456789abcdef end\n@0123456789abcdef files ok\n' * 500
+_TAINT_BITS = {"O": 12, "E": 13, "K": 15}
+_ROOT_ONLY = (COMMON, "proc/1/environ", "var/lib/snapd/state.json")
+_HOLDER = 4711
+"""The process that has not moved to a patch yet."""
+_CLOUDS = {"amazon": "aws", "microsoft": "azure", "google": "gcloud"}
+
+
+@dataclasses.dataclass
+class Tree:
+    """Files, links and folders by their path from the host's root, without the leading slash.
+
+    What is `closed` is root's alone, and this host's session is not root's. What is `noisy` ends in 50 MB of noise.
+    """
+
+    files: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    links: dict[str, str] = dataclasses.field(default_factory=dict)
+    folders: set[str] = dataclasses.field(default_factory=set)
+    closed: set[str] = dataclasses.field(default_factory=set)
+    noisy: set[str] = dataclasses.field(default_factory=set)
+
+    def text(self, path: str, *lines: str) -> None:
+        """Add a text file, each line ended by a newline."""
+        self.files[path] = "".join(line + "\n" for line in lines).encode()
+
+    def all_folders(self) -> list[str]:
+        """Every folder, parents before what they hold."""
+        found = set(self.folders)
+        for path in (*self.files, *self.links, *self.folders):
+            parent = path.rpartition("/")[0]
+            while parent and parent not in found:
+                found.add(parent)
+                parent = parent.rpartition("/")[0]
+        # A folder that is described comes without those above it.
+        for path in self.folders:
+            found.update(path[:end] for end, letter in enumerate(path) if letter == "/")
+        return sorted(found)
+
+    def write(self, root: Path) -> None:
+        """Write everything below a new folder."""
+        root.mkdir()
+        for folder in self.all_folders():
+            (root / folder).mkdir()
+        for path, content in self.files.items():
+            (root / path).write_bytes(content)
+        for path in self.noisy:
+            with (root / path).open("ab") as file:
+                for _block in range(1 + NOISE_BYTES // len(_NOISE)):
+                    file.write(_NOISE)
+        for path, target in self.links.items():
+            (root / path).symlink_to(target)
+
+    def close(self, root: Path) -> None:
+        """Take away every right to what is closed: the last thing to be done to a root."""
+        for path in self.closed:
+            (root / path).chmod(0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """What all hosts of a lab share: the server, its authority's certificate (PEM, and openssl's hash of its name)."""
+
+    server: str
+    authority_pem: bytes
+    authority_hash: str | None
+
+
+def host_tree(host: Description, around: Surroundings, now: dt.datetime) -> Tree:
+    """Build the whole root of a host, as it stands at `now`."""
+    tree = Tree()
+    kernel = identify(host.kernel)
+    _system(tree, host)
+    _network(tree, host, around)
+    _kernel(tree, host, kernel)
+    _virtualization(tree, host)
+    _workloads(tree, host)
+    _secure_boot(tree, host)
+    _patch(tree, host)
+    _snapd(tree, host)
+    if host.client is not None:
+        _client(tree, host, host.client)
+    if host.pro is not None:
+        _pro(tree, host, host.pro)
+    if host.desktop:
+        tree.text("etc/X11/default-display-manager", "/usr/sbin/lightdm")
+        tree.text("usr/share/xsessions/ubuntu.desktop", "[Desktop Entry]", "Name=Ubuntu", "Exec=gnome-session")
+        tree.links["etc/systemd/system/default.target"] = "/lib/systemd/system/graphical.target"
+    _facts_for_doubles(tree, host, kernel)
+    tree.links |= {path: f"/{OWN}/{name}" for path, name in OWN_FILES.items()}
+    tree.files |= timed_files(host, around, now)
+    tree.files |= {path.strip("/"): text.encode() for path, text in host.files.items()}
+    for target in host.faults.noise:
+        tree.noisy.add(f"{LAB}/client/noise" if target == "status" else target.strip("/"))
+    if host.login == "user":
+        present = {*tree.files, *tree.all_folders()}
+        private = (*_ROOT_ONLY, *(path for path in tree.files if path.startswith("boot/vmlinuz-")))
+        tree.closed |= present.intersection(private)
+    return tree
+
+
+def own_files(host: Description, name: str) -> dict[str, str]:
+    """The text of each of `OWN_FILES` for the host under that name; every session sets the uptime anew."""
+    since_boot = seconds(host.kernel.booted)
+    return {
+        "hostname": f"{name}\n",
+        "machine-id": f"{machine_id(name)}\n",
+        "boot_id": f"{_uuid(_made_up(name, 'boot'))}\n",
+        "uptime": f"{since_boot:.2f} {since_boot * 1.9:.2f}\n",
+    }
+
+
+def timed_files(host: Description, around: Surroundings, now: dt.datetime) -> dict[str, bytes]:
+    """The files of the root that hold moments, as they stand at `now`."""
+    booted = dt.timedelta(seconds=seconds(host.kernel.booted))
+    stat = f"cpu  1000 0 1000 90000\nbtime {int((now - booted).timestamp())}\nprocesses 4242\n"
+    if host.client is None:
+        return {"proc/stat": stat.encode()}
+    machine = Machine(
+        kernel=identify(host.kernel).status_name,
+        machine=host.machine,
+        machine_id=machine_id(host.name),
+        machine_token=machine_token(host),
+        cloud=_CLOUDS.get(host.virtualization, ""),
+        server=around.server,
+        booted=booted,
+        now=now,
+    )
+    said = {f"{LAB}/client/{key}": text.encode() for key, text in texts(host.client, machine).items()}
+    if host.client.enabled:
+        checked = now - dt.timedelta(seconds=seconds(host.client.last_check))
+        said[f"{COMMON}/last-check"] = f"{checked:%Y-%m-%dT%H:%M:%SZ}\n".encode()
+    return said | {"proc/stat": stat.encode()}
+
+
+def machine_token(host: Description) -> str:
+    """The secret by which the server knows an enabled host: the server's own, or one that is made up."""
+    given = host.client.machine_token if host.client is not None else None
+    return given or _made_up(host.name, "machine-token")
+
+
+def machine_id(name: str) -> str:
+    """The machine id of the host under that name."""
+    return _made_up(name, "machine-id")
+
+
+def _made_up(name: str, purpose: str) -> str:
+    return hashlib.sha256(f"{purpose} of {name}".encode()).hexdigest()[:32]
+
+
+def _uuid(text: str) -> str:
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _system(tree: Tree, host: Description) -> None:
+    release = host.distribution
+    tree.text(
+        "etc/os-release",
+        f'NAME="{release.name}"',
+        f'VERSION="{release.title}"',
+        f"ID={release.id}",
+        f"ID_LIKE={release.like}",
+        f'PRETTY_NAME="{release.name} {release.title.partition(" (")[0]}"',
+        f'VERSION_ID="{release.version}"',
+        f"VERSION_CODENAME={release.codename}",
+        f"UBUNTU_CODENAME={release.base or release.codename}",
+    )
+    tree.text(
+        "etc/lsb-release",
+        f"DISTRIB_ID={release.name.replace(' ', '')}",
+        f"DISTRIB_RELEASE={release.version}",
+        f"DISTRIB_CODENAME={release.codename}",
+        f'DISTRIB_DESCRIPTION="{release.name} {release.title.partition(" (")[0]}"',
+    )
+    tree.text("etc/passwd", "root:x:0:0:root:/root:/bin/bash", "ubuntu:x:1000:1000:Ubuntu:/home/ubuntu:/bin/bash")
+    tree.text("etc/group", "root:x:0:", "ubuntu:x:1000:")
+    tree.text("etc/nsswitch.conf", "passwd: files", "group: files", "hosts: files")
+    tree.text("etc/resolv.conf")
+    packages = installed_packages(host)
+    held = host.apt.held if host.apt is not None else ()
+    if host.snapd is not None:
+        packages["snapd"] = host.snapd.version
+    if host.python:
+        # Ordinary modules read the list of packages: make it as long as a server's.
+        packages |= {f"package-{number}": "1.0" for number in range(500)}
+        tree.folders |= {"etc/apt/apt.conf.d", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial"}
+    tree.text(
+        "var/lib/dpkg/status",
+        *(
+            f"Package: {name}\nStatus: {'hold' if name in held else 'install'} ok installed\n"
+            f"Architecture: {host.architecture}\nVersion: {version}\n"
+            for name, version in packages.items()
+        ),
+    )
+    tree.text("var/lib/dpkg/arch", host.architecture)
+    tree.folders.add("var/lib/dpkg/updates")
+    if host.apt is not None and host.apt.interrupted:
+        tree.text("var/lib/dpkg/updates/0000", "Package: linux-base")
+    tree.folders |= {
+        "var/local",
+        "var/log",
+        "root",
+        "home/ubuntu",
+        "tmp",
+        "run",
+        "var/tmp",
+        OWN,
+        "dev",
+        "sys/module",
+        "proc/self",
+    }
+    tree.folders |= {"usr/bin", "usr/sbin", "usr/lib", "usr/share", "usr/local/bin", "boot", "usr/lib/modules"}
+    tree.links |= {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64", "var/run": "/run"}
+
+
+def installed_packages(host: Description) -> dict[str, str]:
+    """The versions of the host's packages of kernels, by name."""
+    known = {release_of(full): package_version(full) for full in host.apt.kernels} if host.apt is not None else {}
+    packages = {f"linux-image-{release}": known.get(release, release) for release in kernel_releases(host)}
+    return packages | (host.apt.installed if host.apt is not None else {})
+
+
+def release_of(full: str) -> str:
+    """``4.4.0-262.296-generic`` → ``4.4.0-262-generic``."""
+    version, abi, flavour = full.split("-", 2)
+    return f"{version}-{abi.partition('.')[0]}-{flavour}"
+
+
+def package_version(full: str) -> str:
+    """``4.4.0-262.296-generic`` → ``4.4.0-262.296``."""
+    return "-".join(full.split("-", 2)[:2])
+
+
+def newest(releases: Iterable[str]) -> str:
+    """The newest of some kernel releases."""
+    return max(releases, key=_age)
+
+
+def _age(release: str) -> list[int]:
+    return [int(number) for number in re.findall(r"[0-9]+", release)]
+
+
+def _network(tree: Tree, host: Description, around: Surroundings) -> None:
+    tree.text("etc/hosts", "127.0.0.1 localhost", "127.0.0.1 livepatch.lab.test")
+    tree.files[CERTIFICATES] = around.authority_pem if host.trusts_authority else b""
+    tree.text("etc/ssl/openssl.cnf")
+    if around.authority_hash is not None and host.trusts_authority:
+        tree.links[f"etc/ssl/certs/{around.authority_hash}.0"] = "ca-certificates.crt"
+    tree.links |= {"usr/lib/ssl/certs": "/etc/ssl/certs", "usr/lib/ssl/openssl.cnf": "/etc/ssl/openssl.cnf"}
+    tree.folders.add("sys/class/net/lo")
+    if host.network:
+        tree.folders.add("sys/class/net/eth0")
+
+
+def kernel_releases(host: Description) -> list[str]:
+    """The kernels in `/boot`, the running one last; a container has none."""
+    if host.is_container:
+        return []
+    return [*host.kernel.also_installed, identify(host.kernel).release]
+
+
+def _kernel(tree: Tree, host: Description, kernel: KernelIdentity) -> None:
+    tree.text("proc/version", kernel.proc_version)
+    if kernel.signature is not None:
+        tree.text("proc/version_signature", kernel.signature)
+    tree.text("proc/sys/kernel/ostype", "Linux")
+    tree.text("proc/sys/kernel/osrelease", kernel.release)
+    tree.text("proc/sys/kernel/version", kernel.version)
+    tree.text("proc/sys/crypto/fips_enabled", "1" if host.kernel.fips else "0")
+    tree.text("proc/cmdline", f"BOOT_IMAGE=/boot/vmlinuz-{kernel.release} root=/dev/vda1 ro")
+    tree.text("proc/cpuinfo", "processor\t: 0", "model name\t: Intel(R) Xeon(R) CPU E5-2673 v4 @ 2.30GHz")
+    tree.text("proc/loadavg", "0.08 0.03 0.01 1/120 4242")
+    tree.text("proc/mounts", "/dev/vda1 / ext4 rw,relatime 0 0")
+    tree.text("proc/filesystems", "nodev\tsysfs", "nodev\tproc", "\text4")
+    tree.files["proc/keys"] = _keys(host)
+    if host.kernel.livepatch is not None:
+        setting = "CONFIG_LIVEPATCH=y" if host.kernel.livepatch else "# CONFIG_LIVEPATCH is not set"
+        configuration = ("CONFIG_MODULE_SIG=y", "CONFIG_HAVE_LIVEPATCH=y", setting, "CONFIG_KEYS=y")
+        for release in kernel_releases(host):
+            tree.text(f"boot/config-{release}", *configuration)
+    for release in kernel_releases(host):
+        tree.files[f"boot/vmlinuz-{release}"] = b"\0" * 512
+        tree.text(f"usr/lib/modules/{release}/modules.builtin")
+        tree.text(f"usr/lib/modules/{release}/modules.dep")
+    _boot_loader(tree, host)
+    if host.kernel.livepatch:
+        tree.folders.add("sys/kernel/livepatch")
+
+
+def _boot_loader(tree: Tree, host: Description) -> None:
+    """Add initial ramdisks, GRUB's configuration, whose first entry is the default, and the link of kernel packages."""
+    fault = host.apt.fault if host.apt is not None else None
+    releases = sorted(kernel_releases(host), key=_age, reverse=True)
+    if not releases:
+        return
+    fresh = releases[0] if releases[0] != identify(host.kernel).release else None
+    for release in releases:
+        if not (fault == "initrd" and release == fresh):
+            tree.files[f"boot/initrd.img-{release}"] = b"\0" * 2048
+    entries = [release for release in releases if not (fault == "grub" and release == fresh)]
+    tree.text("boot/grub/grub.cfg", *(f"linux /boot/vmlinuz-{release} root=/dev/vda1 ro" for release in entries))
+    tree.links["vmlinuz"] = f"boot/vmlinuz-{entries[0]}"
+
+
+def _keys(host: Description) -> bytes:
+    """`/proc/keys`, as the session's owner may see it: an ordinary user is not shown the kernel's keys."""
+    owners = ["Build time autogenerated kernel key: 4cf43adf9705df8307d4623bdadca4daeba7c027"]
+    if host.kernel.key:
+        owners.append(f"{KEY_OWNER}: {KEY_ID}")
+    lines = [f"021a6a95 I------     1 perm 1f0b0000     0     0 keyring   .builtin_trusted_keys: {len(owners)}"]
+    for number, owner in enumerate(owners):
+        lines.append(
+            f"1b2c3d{number:02x} I------     1 perm 1f030000     0     0 asymmetri {owner}: X509.rsa {owner[-8:]} []"
+        )
+    if host.login == "user":
+        lines = ["2f6c1b6a I--Q---     3 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty"]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _virtualization(tree: Tree, host: Description) -> None:
+    kind = host.virtualization
+    vendors = {"kvm": "QEMU", "amazon": "Amazon EC2", "vmware": "VMware, Inc.", "microsoft": "Microsoft Corporation"}
+    if not host.is_container:
+        tree.text("sys/class/dmi/id/sys_vendor", vendors.get(kind, "Dell Inc."))
+    scope = {"lxc": "/lxc/guest", "docker": f"/docker/{_made_up(host.name, 'container') * 2}"}.get(kind, "/init.scope")
+    tree.text("proc/1/cgroup", f"1:name=systemd:{scope}")
+    tree.text("proc/1/comm", "init" if host.distribution.version == "14.04" or kind == "wsl" else "systemd")
+    marker = {"lxc": b"container=lxc\0", "docker": b""}.get(kind, b"")
+    tree.files["proc/1/environ"] = b"HOME=/\0" + marker
+    if kind == "lxc":
+        tree.text("run/systemd/container", "lxc")
+    if kind == "docker":
+        tree.text(".dockerenv")
+    if kind == "wsl":
+        tree.text("proc/sys/fs/binfmt_misc/WSLInterop", "enabled", "interpreter /init", "flags: F")
+    scopes = {
+        "docker": "sys/fs/cgroup/systemd/docker/{id}",
+        "lxd": "sys/fs/cgroup/systemd/lxc/guest-{number}",
+        "podman": "sys/fs/cgroup/systemd/machine.slice/libpod-{id}.scope",
+    }
+    counts = dict(host.containers)
+    for workload in host.workloads:
+        counts[workload.runtime] = counts.get(workload.runtime, 0) + workload.running
+    for runtime, count in counts.items():
+        for number in range(count):
+            identifier = _made_up(f"{host.name} {number}", runtime) * 2
+            tree.folders.add(scopes[runtime].format(id=identifier, number=number))
+
+
+def _workloads(tree: Tree, host: Description) -> None:
+    """Write the table that the doubles of the container runtimes read: the oldest first."""
+    lines = []
+    for workload in host.workloads:
+        identifier = _made_up(f"{host.name} {workload.name}", workload.runtime) * 2
+        words = [workload.runtime, identifier, workload.name, "RUNNING" if workload.running else "STOPPED"]
+        flags = ["true" if workload.vanishes else "false", "hangs" if workload.hangs else "-", str(workload.priority)]
+        lines.append(" ".join([*words, *flags]))
+    tree.text(f"{LAB}/workloads", *lines)
+
+
+def _secure_boot(tree: Tree, host: Description) -> None:
+    if host.secure_boot is not None:
+        # Four bytes of attributes (boot service and runtime access), then the value.
+        tree.files[SECURE_BOOT_VARIABLE] = struct.pack("<IB", 0b110, host.secure_boot.enabled)
+
+
+def _patch(tree: Tree, host: Description) -> None:
+    """Add the loaded patch to sysfs, `/proc/modules` and the taint flags."""
+    tree.text("proc/modules")
+    tree.text("proc/sys/kernel/tainted", "0")
+    loaded = loaded_module(host)
+    if loaded is None:
+        return
+    patch, module = f"sys/kernel/livepatch/{loaded.name}", f"sys/module/{loaded.name}"
+    tree.text(f"{patch}/enabled", str(int(loaded.enabled)))
+    tree.folders |= {f"{patch}/vmlinux/do_exit,1", f"{patch}/nf_tables/nft_set_elem_init,1"}
+    if tells_transition(host):
+        tree.text(f"{patch}/transition", str(int(loaded.transition)))
+        tree.text(f"{patch}/force")
+        if loaded.transition:
+            tree.text("proc/1/patch_state", "1")
+        if loaded.transition and loaded.held_by is not None:
+            tree.text(f"proc/{_HOLDER}/comm", loaded.held_by)
+            tree.text(f"proc/{_HOLDER}/patch_state", "0")
+    tree.text(f"{module}/taint", loaded.taint or "")
+    tree.text(f"{module}/srcversion", loaded.srcversion or "")
+    tree.text(f"{module}/initstate", "live")
+    tree.text(f"{module}/refcnt", "1")
+    tree.files[f"{module}/notes/.note.gnu.build-id"] = build_id_note(loaded.build_id or "")
+    tree.text("proc/modules", f"{loaded.name} 36864 1 - Live 0x0000000000000000 ({loaded.taint})")
+    tree.text("proc/sys/kernel/tainted", str(sum(1 << _TAINT_BITS[letter] for letter in loaded.taint or "")))
+
+
+def tells_transition(host: Description) -> bool:
+    """Whether this kernel shows that its tasks are still moving to a patch: those of 4.4 do not."""
+    return not (host.kernel.full or "").startswith("4.4.")
+
+
+def loaded_module(host: Description) -> Module | None:
+    """The patch in the host's kernel, with everything that sysfs shows of it, or None."""
+    client, full, described = host.client, host.kernel.full, host.module or Module()
+    version = described.version
+    if version is None and client is not None and client.enabled and client.patch_version:
+        shown = described.loaded if host.module else client.patch_state in ("applied", "applied-with-bug")
+        version = client.patch_version if shown else None
+    if full is None or version is None:
+        return None
+    name = described.name or module_name(full, version)
+    return dataclasses.replace(
+        described,
+        name=name,
+        version=version,
+        taint=described.taint or ("OK" if host.kernel.key else "OEK"),
+        build_id=described.build_id or build_id(name),
+        srcversion=described.srcversion or _made_up(name, "source")[:23].upper(),
+    )
+
+
+def build_id(module: str) -> str:
+    """The build id of a module of the lab, 40 hexadecimal digits."""
+    return hashlib.sha256(f"build id of {module}".encode()).hexdigest()[:40]
+
+
+def build_id_note(build_id: str) -> bytes:
+    """An ELF note: sizes of name and descriptor, type 3 (NT_GNU_BUILD_ID), the name ``GNU``, the id."""
+    identifier = bytes.fromhex(build_id)
+    return struct.pack("<III4s", 4, len(identifier), 3, b"GNU\0") + identifier
+
+
+def _snapd(tree: Tree, host: Description) -> None:
+    if host.snapd is None:
+        return
+    tree.folders |= {"snap/bin", "var/snap"}
+    tree.text("usr/lib/snapd/info", f"VERSION={host.snapd.version}")
+    tree.text("var/lib/snapd/state.json", "{}")
+    if host.snapd.running:
+        tree.text("run/snapd.socket")
+
+
+def _pro(tree: Tree, host: Description, pro: Pro) -> None:
+    enabled = pro.attached and host.client is not None and host.client.enabled
+    status = "enabled" if enabled else "disabled" if pro.attached else "-"
+    service = {"name": "livepatch", "description": "Canonical Livepatch service", "available": "yes"}
+    if pro.attached:
+        service |= {"entitled": "yes", "status": status, "blocked_by": "", "warning": ""}
+        tree.text("var/lib/ubuntu-advantage/private/machine-token.json", _made_up(host.name, "contract"))
+    said = {
+        "_schema_version": "0.1",
+        "version": pro.version,
+        "attached": pro.attached,
+        "execution_status": "inactive",
+        "services": [service],
+        "errors": [],
+        "warnings": [],
+        "result": "success",
+    }
+    tree.text(f"{LAB}/pro-status.json", json.dumps(said))
+    tree.text(f"{LAB}/pro", f"lab_pro_version={shlex.quote(pro.version)}", f"lab_pro_livepatch={status}")
+
+
+def snap_revision(client: Client) -> str:
+    """The number under which snapd keeps this version of the client."""
+    return str(int(client.version.replace(".", "")) % 400 + 15)
+
+
+def _client(tree: Tree, host: Description, client: Client) -> None:
+    revision = snap_revision(client)
+    tree.links |= {
+        "snap/canonical-livepatch/current": revision,
+        "var/snap/canonical-livepatch/current": revision,
+    }
+    tree.text(
+        f"snap/canonical-livepatch/{revision}/meta/snap.yaml", "name: canonical-livepatch", f"version: {client.version}"
+    )
+    tree.folders |= {f"var/snap/canonical-livepatch/{revision}", f"{COMMON}/locks", "snap/bin"}
+    settings = {"check-interval": "60", "log-level": "warning", **client.settings}
+    tree.text(f"{COMMON}/config", *(f"{key}: {json.dumps(value)}" for key, value in settings.items()))
+    if client.enabled:
+        tree.text(f"{COMMON}/machine-token", machine_token(host))
+        tree.text(f"{COMMON}/client-info", json.dumps({"machine-id": machine_id(host.name), "tier": client.tier}))
+    if client.enabled and client.patch_version:
+        tree.text(f"{COMMON}/payload/meta", f"version: {client.patch_version}")
+    if client.crash_lock and host.kernel.full is not None:
+        tree.text(f"{COMMON}/locks/{lock_name(host.kernel.full, client.patch_version)}")
+
+
+def _facts_for_doubles(tree: Tree, host: Description, kernel: KernelIdentity) -> None:
+    """Write the shell variables that the doubles read."""
+    snapd, client, secure_boot = host.snapd, host.client, host.secure_boot
+    facts = {
+        "distribution": host.distribution.id,
+        "release": host.distribution.version,
+        "kernel_release": kernel.release,
+        "kernel_version": kernel.version,
+        "machine": host.machine,
+        "architecture": host.architecture,
+        "virtualization": host.virtualization,
+        "container": host.virtualization if host.is_container else "none",
+        "secure_boot": "none" if secure_boot is None else "enabled" if secure_boot.enabled else "disabled",
+        "login": host.login,
+        "member": host.member or "",
+        "boot_free": str(host.apt.boot_free * 1024 if host.apt is not None else 200 * 1024),
+        "key_enrolled": "yes" if secure_boot is not None and secure_boot.key_enrolled else "no",
+    }
+    if host.apt is not None:
+        facts |= {"apt_locked_for": str(seconds(host.apt.locked_for)), "apt_takes": str(seconds(host.apt.takes))}
+        facts["apt_fault"] = host.apt.fault or ""
+    if snapd is not None:
+        major, minor = (int(part) for part in snapd.version.split(".")[:2])
+        facts |= {
+            "snapd_version": snapd.version,
+            "snapd_running": "yes" if snapd.running else "no",
+            "snapd_seeded": "yes" if snapd.seeded else "no",
+            "snapd_seeds_in": str(seconds(snapd.seeds_in)) if snapd.seeds_in is not None else "",
+            "snapd_waits": "yes" if (major, minor) >= (2, 27) else "no",
+        }
+    if client is not None:
+        facts |= {
+            "client_version": client.version,
+            "client_revision": snap_revision(client),
+            "client_channel": client.channel,
+            "client_generation": client.generation,
+            "client_enabled": "yes" if client.enabled else "no",
+            "client_running": "yes" if client.running else "no",
+            "client_trouble": client.trouble or "",
+            "client_refuses_kernel": "yes" if client.refuses_kernel else "no",
+            "client_exit": str(client.status_exit),
+        }
+    tree.text(f"{LAB}/facts", *(f"lab_{key}={shlex.quote(value)}" for key, value in facts.items()))

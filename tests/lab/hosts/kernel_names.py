@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""How a described kernel names itself: ``uname``, ``/proc/version``, ``/proc/version_signature``, its modules."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import re
+
+from .description import DescriptionError, Kernel
+
+_FULL = re.compile(r"(?P<base>\d+\.\d+\.\d+)-(?P<abi>\d+)\.(?P<upload>[0-9.~+a-z]+?\d)-(?P<flavour>[a-z].*)")
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelIdentity:
+    """What the kernel says of itself. `signature` is None where Ubuntu did not build it."""
+
+    release: str
+    version: str
+    proc_version: str
+    signature: str | None
+    status_name: str
+    """The name in the client's status."""
+
+
+def identify(kernel: Kernel) -> KernelIdentity:
+    """Derive every name of a kernel from its description."""
+    if kernel.full is None:
+        if kernel.release is None or kernel.version is None:
+            raise DescriptionError("a kernel needs `full`, or `release` and `version`")
+        release, version, signature, name = kernel.release, kernel.version, None, kernel.release
+    else:
+        parts = _FULL.fullmatch(kernel.full)
+        if parts is None:
+            raise DescriptionError(f"{kernel.full} is no full kernel name such as 4.4.0-168.197-generic")
+        release = f"{parts['base']}-{parts['abi']}-{parts['flavour']}"
+        built = dt.datetime.fromisoformat(kernel.built).strftime("%a %b %-d %H:%M:%S UTC %Y")
+        preemption = f" {kernel.preemption}" if kernel.preemption else ""
+        version = f"#{parts['upload']}-Ubuntu SMP{preemption} {built}"
+        signature = f"Ubuntu {kernel.full} {kernel.upstream}" if kernel.shows_signature else None
+        name = kernel.full
+    proc_version = f"Linux version {release} ({kernel.builder}) ({kernel.compiler}) {version}"
+    return KernelIdentity(release, version, proc_version, signature, name)
+
+
+def module_name(kernel_full: str, patch_version: str) -> str:
+    """The name of the module that carries a patch: every character that C does not allow becomes ``_``."""
+    return f"lkp_{_c_name(kernel_full)}_{patch_version.partition('.')[0]}"
+
+
+def lock_name(kernel_full: str, patch_version: str) -> str:
+    """The name of the file by which the daemon remembers that a patch may have crashed the kernel."""
+    return f"livepatch_{_c_name(kernel_full)}_{patch_version.partition('.')[0]}_{patch_version}"
+
+
+def _c_name(kernel_full: str) -> str:
+    return "Ubuntu_" + re.sub("[^A-Za-z0-9]", "_", kernel_full)

@@ -1,0 +1,411 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""What the livepatch daemon of a host does: enable, disable, configure, check, apply.
+
+It talks to its server by real HTTPS. It changes the host's description (`hosts/current_host.py`), from which the
+host's files follow. What an operator changes on the host himself counts: a machine-token that is gone, a
+crash lock that is removed, the mode file, which is read when the daemon starts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import threading
+import typing as t
+import urllib.parse
+from collections.abc import Sequence
+
+from ..hosts.current_host import Present
+from ..hosts.description import Client, Description, Fix, Module, seconds
+from ..hosts.file_tree import COMMON, LAB, MODE, loaded_module, machine_token, snap_revision, tells_transition
+from ..hosts.kernel_names import identify, lock_name
+from ..live_patches.patch_archive import Payload, PayloadError, open_payload
+from . import livepatchd_errors
+from .server_connection import Answer, Route, UnreachableError, route
+from .settings import defaults, needs_payment, wrong_with
+
+MODES = ("normal", "no-apply", "no-refresh", "stop")
+_SYSLOG = "var/log/syslog"
+_KERNEL_LOG = "var/log/kern.log"
+
+
+class RefusedError(Exception):
+    """The daemon does not do what it was asked; the text is the one that it answers with."""
+
+    def __init__(self, text: str, status: int = 500) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Livepatchd:
+    """The daemon of one host. Its operations come one at a time."""
+
+    def __init__(self, present: Present, server: str) -> None:
+        self._present = present
+        self._server = server
+        self._lock = threading.RLock()
+
+    # What it is asked.
+
+    def status(self, query: dict[str, str]) -> str:
+        """The answer to ``GET /status``: in YAML from the older ones, which know no other format."""
+        client = self._client()
+        if not client.enabled:
+            raise RefusedError(self._text("not-enabled"), 400)
+        if client.generation == "2016":
+            return self._text("status-text")
+        verbose = query.get("verbose", "").lower() == "true" or query.get("verbosity", "0") > "0"
+        shape = query.get("format", "yaml") if client.generation != "6" else "yaml"
+        if shape not in ("json", "yaml", "humane"):
+            raise RefusedError(f'unknown output format "{shape}"', 400)
+        return self._text(f"status-{shape}{'-verbose' if verbose else ''}")
+
+    def enable(self, token: str) -> str:
+        """Register with the server, check once, and apply what there is."""
+        with self._lock:
+            host, client = self._ready()
+            refused = livepatchd_errors.platform(host, client)
+            if refused is not None:
+                raise RefusedError(refused)
+            if not token:
+                raise RefusedError(livepatchd_errors.NO_TOKEN)
+            if client.enabled:
+                raise RefusedError(livepatchd_errors.ALREADY_ENABLED)
+            given, tier = self._register(host, client, token)
+            self._become(
+                enabled=True, machine_token=given, tier=tier, check_state="needs-check", patch_state="unapplied"
+            )
+            self.log("Client.Check")
+            if client.mode != "no-refresh":
+                self._check()
+            return f"Successfully enabled device. Using machine-token: {given}\n"
+
+    def disable(self) -> str:
+        """Forget the registration, and tell the server if it answers. A patch that is applied stays in the kernel."""
+        with self._lock:
+            host, client = self._ready()
+            if not client.enabled:
+                return "Device is already disabled.\n"
+            token = machine_token(host)
+            way = "v1/client" if client.numbers >= (10,) else "api/machine"
+            try:
+                self._ask(host, client, "DELETE", f"/{way}/{self._present.machine_id}", token=token)
+            except UnreachableError as error:
+                self.log(f"cannot release the registration: {error}")
+            self._present.change(_disabled)
+            return f"Successfully disabled device. Removed machine-token: {token}\n"
+
+    def refresh(self) -> str:
+        """Check and apply now; the answer says how it was before and after."""
+        with self._lock:
+            host, client = self._ready()
+            if not client.enabled:
+                raise RefusedError(self._text("not-enabled").rstrip("\n"), 400)
+            before = _block(host)
+            self._check()
+            return f"Before refresh:\n\n{before}\n\nAfter refresh:\n\n\n{_block(self._present.look())}"
+
+    def configure(self, settings: Sequence[tuple[str, str]]) -> str:
+        """Take settings one after the other, as they were given: none if one of them is wrong in itself."""
+        with self._lock:
+            _host, client = self._ready()
+            for key, value in settings:
+                wrong = wrong_with(client, key, value)
+                if wrong is not None:
+                    raise RefusedError(wrong, 400)
+                if value and needs_payment(client, key):
+                    raise RefusedError(f'"{key}" needs a paid subscription', 400)
+            for key, value in settings:
+                self._set(key, value or defaults(client)[key])
+            return ""
+
+    # How it comes and goes.
+
+    def start(self) -> bool:
+        """Start, in the mode that the mode file names now. Returns whether the daemon runs."""
+        with self._lock:
+            client = self._client()
+            try:
+                said = (self._present.root / MODE).read_text(encoding="utf-8", errors="replace").strip()
+            except FileNotFoundError:
+                said = "normal"
+            mode = said if said in MODES else "normal"
+            if client.trouble == "interface":
+                self.log("Snappy kernel-module-control interface not connected!")
+            running = mode != "stop" and client.trouble != "interface"
+            self._become(mode=mode, running=running)
+            if running and client.enabled and mode != "no-refresh":
+                self._check()
+            return running
+
+    def stop(self) -> None:
+        with self._lock:
+            self._become(running=False)
+
+    def finish(self) -> None:
+        """Let an application that takes its time, or that a process holds up, come to its end."""
+        self._present.change(_finished)
+
+    # Inside.
+
+    def _client(self) -> Client:
+        client = self._present.look().client
+        if client is None:
+            raise RefusedError("canonical-livepatch is not installed", 404)
+        return client
+
+    def _ready(self) -> tuple[Description, Client]:
+        """The host and its client, with what an operator has changed on the host taken in."""
+        client = self._client()
+        if client.trouble == "shutting-down":
+            raise RefusedError(livepatchd_errors.SHUTTING_DOWN, 503)
+        if client.enabled and not (self._present.root / COMMON / "machine-token").exists():
+            self._present.change(_disabled)
+        host = self._present.look()
+        return host, self._client()
+
+    def _become(self, **changes: t.Any) -> Description:
+        def become(host: Description) -> Description:
+            if host.client is None:
+                return host
+            return dataclasses.replace(host, client=dataclasses.replace(host.client, **changes))
+
+        return self._present.change(become)
+
+    def _text(self, name: str) -> str:
+        return (self._present.root / LAB / "client" / name).read_text(encoding="utf-8")
+
+    def _set(self, key: str, value: str) -> None:
+        host, client = self._ready()
+        settings = {**client.settings, key: value}
+        if key == "remote-server":
+            way = route(host, dataclasses.replace(client, settings=settings), self._present.root, self._server)
+            self._try_server(way, value)
+        self._become(settings=settings)
+
+    def _try_server(self, way: Route, address: str) -> None:
+        try:
+            answer = way.request("GET", f"{address.rstrip('/')}/")
+        except UnreachableError as error:
+            raise RefusedError(livepatchd_errors.server_refused(address, str(error))) from error
+        if answer.status != 200:
+            raise RefusedError(livepatchd_errors.server_refused(address, f"bad server status {answer.status}"))
+
+    def _url(self, client: Client, path: str) -> str:
+        return client.settings.get("remote-server", self._server).rstrip("/") + path
+
+    def _ask(
+        self,
+        host: Description,
+        client: Client,
+        method: str,
+        path: str,
+        body: dict[str, t.Any] | None = None,
+        token: str | None = None,
+    ) -> Answer:
+        way = route(host, client, self._present.root, self._server)
+        return way.request(method, self._url(client, path), body, token)
+
+    def _register(self, host: Description, client: Client, token: str) -> tuple[str, str]:
+        """Ask for a seat; return the machine-token and the tier."""
+        machine = self._present.machine_id
+        if client.numbers >= (10,):
+            path, body = f"/v1/client/{machine}", {"auth-token": token}
+        else:
+            path, body = "/api/machine-tokens", {"auth-token": token, "machine-id": machine}
+        url = self._url(client, path)
+        try:
+            answer = self._ask(host, client, "POST", path, body)
+        except UnreachableError as error:
+            raise RefusedError(livepatchd_errors.no_answer(client, "POST", url, error)) from error
+        given = answer.document.get("machine-token")
+        if answer.status != 200 or not isinstance(given, str):
+            raise RefusedError(livepatchd_errors.bad_answer(client, "POST", url, answer))
+        if client.numbers < (10,):
+            return given, client.tier
+        return given, self._tier(host, client, given)
+
+    def _tier(self, host: Description, client: Client, given: str) -> str:
+        path = f"/v1/client/{self._present.machine_id}/info"
+        refused = RefusedError(livepatchd_errors.no_information(self._url(client, path)))
+        try:
+            answer = self._ask(host, client, "GET", path, token=given)
+        except UnreachableError as error:
+            raise refused from error
+        if answer.status != 200:
+            raise refused
+        return str(answer.document.get("tier", client.tier))
+
+    def _check(self) -> None:
+        """Ask for the newest patch, and apply it unless something is against it."""
+        self._present.change(_pinned)
+        host, client = self._ready()
+        self.log("Checking with livepatch service.")
+        machine, kernel = self._present.machine_id, identify(host.kernel).status_name
+        question = {"kernel": kernel, "architecture": host.machine}
+        if client.numbers >= (10,):
+            method, path = "POST", f"/v1/client/{machine}/updates"
+        else:
+            method, path = "PUT", f"/api/machine/{machine}"
+        url = self._url(client, path)
+        try:
+            answer = self._ask(host, client, method, path, question, machine_token(host))
+        except UnreachableError as error:
+            self._check_failed(f'{method} request to "{url}" failed: {error}, retrying in 30s.')
+            return
+        if answer.status != 200:
+            text = answer.content.decode(errors="replace").strip()
+            self._check_failed(f"Bad server status code: {answer.status}. URL: {url} {text}")
+            return
+        supported = str(answer.document.get("supported", "unknown"))
+        self._become(
+            check_state="checked",
+            last_check="0s",
+            status_exit=0,
+            supported=supported if client.numbers >= (10,) or supported == "unsupported" else None,
+        )
+        self._take(supported, answer.document.get("patch"))
+
+    def _check_failed(self, why: str) -> None:
+        self.log(f'Task "refresh" returned an error: livepatch check failed: {why}')
+        self._become(check_state="check-failed")
+
+    def _take(self, supported: str, patch: dict[str, t.Any] | None) -> None:
+        """Apply the patch that the server named, or say why not."""
+        host, client = self._ready()
+        if supported == "kernel-upgrade-required":
+            self._become(patch_state="kernel-upgrade-required")
+            return
+        loaded = loaded_module(host)
+        if patch is None:
+            self.log("No updates available at this time.")
+            state = "applied" if loaded else "unapplied" if supported == "unsupported" else "nothing-to-apply"
+            self._become(patch_state=state, patch_version=loaded.version if loaded else "")
+            return
+        version, fixes = str(patch["version"]), patch.get("fixes", [])
+        named = {"patch_version": version, "fixes": _fixes(fixes)}
+        if loaded is not None and loaded.version == version:
+            self._become(patch_state="applied", **named)
+            return
+        if client.mode == "no-apply":
+            self._become(patch_state="unapplied", **named)
+            return
+        lock = f"{COMMON}/locks/{lock_name(host.kernel.full or '', version)}"
+        if (self._present.root / lock).exists():
+            self.log("Module may have caused kernel crash! Not inserting module.")
+            self.log(f"To override this warning, remove /{lock}")
+            self.log(f'during refresh: cannot apply patches: lock file "/{lock}" already exists')
+            self._become(patch_state="apply-failed", **named)
+            return
+        try:
+            payload = self._fetch(host, client, patch)
+        except (PayloadError, UnreachableError) as error:
+            self.log(f"during refresh: cannot apply patches: {error}")
+            self._become(patch_state="apply-failed", **named)
+            return
+        self._insert(payload, named)
+
+    def _fetch(self, host: Description, client: Client, patch: dict[str, t.Any]) -> Payload:
+        url = urllib.parse.urljoin(self._url(client, "/"), str(patch["url"]))
+        answer = route(host, client, self._present.root, self._server).request("GET", url)
+        if answer.status != 200:
+            raise PayloadError(f"bad server status {answer.status} (URL: {url})")
+        key = self._present.root / "snap/canonical-livepatch" / snap_revision(client) / "keys" / "livepatch-kmod.x509"
+        certificate = key.read_bytes() if key.exists() else None
+        payload = open_payload(answer.content, str(patch["sha256"]), certificate)
+        if payload.release != identify(host.kernel).release:
+            raise PayloadError("Payload does not match current kernel version.")
+        folder = self._present.root / COMMON / "payload"
+        folder.mkdir(exist_ok=True)
+        for old in folder.glob("*.ko"):
+            old.unlink()
+        (folder / f"{payload.name}.ko").write_bytes(payload.content)
+        return payload
+
+    def _insert(self, payload: Payload, named: dict[str, t.Any]) -> None:
+        """Hand the module to the kernel, which takes its time where the description says so."""
+        host, client = self._ready()
+        self.kernel_log(f"livepatch: enabling patch '{payload.name}'")
+        if client.apply_fails:
+            self.kernel_log(f"livepatch: failed to enable patch '{payload.name}'")
+            self.log("during refresh: cannot apply patches: insmod: ERROR: could not insert module: Invalid parameters")
+            self._become(patch_state="apply-failed", **named)
+            return
+        if not host.kernel.key:
+            self.kernel_log(
+                f"{payload.name}: module verification failed: signature and/or required key missing - tainting kernel"
+            )
+        self.kernel_log(f"{payload.name}: livepatch: tainting kernel with TAINT_LIVEPATCH")
+        takes = seconds(client.apply_takes)
+        moving = takes > 0 or client.held_by is not None
+        module = Module(
+            name=payload.name,
+            version=named["patch_version"],
+            build_id=payload.build_id,
+            srcversion=payload.srcversion,
+            transition=moving and tells_transition(host),
+            held_by=client.held_by,
+        )
+
+        def become(host: Description) -> Description:
+            client = dataclasses.replace(
+                host.client or Client(), patch_state="applying" if moving else "applied", **named
+            )
+            return dataclasses.replace(host, client=client, module=module)
+
+        self._present.change(become)
+        if not moving:
+            self.kernel_log(f"livepatch: '{payload.name}': patching complete")
+        elif client.held_by is None:
+            timer = threading.Timer(takes, self.finish)
+            timer.daemon = True
+            timer.start()
+
+    # What it leaves in the host's logs.
+
+    def log(self, line: str) -> None:
+        """A line of the daemon in the host's journal."""
+        self._append(_SYSLOG, f"canonical-livepatch[1039]: {line}")
+
+    def kernel_log(self, line: str) -> None:
+        """A line of the kernel."""
+        uptime = seconds(self._present.look().kernel.booted)
+        self._append(_KERNEL_LOG, f"[{uptime:>5}.{dt.datetime.now().microsecond:06}] {line}")
+
+    def _append(self, path: str, line: str) -> None:
+        with (self._present.root / path).open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+
+def _fixes(names: Sequence[t.Any]) -> tuple[Fix, ...]:
+    return tuple(Fix(name) if isinstance(name, str) else Fix(**name) for name in names)
+
+
+def _pinned(host: Description) -> Description:
+    """The host with the patch of its kernel described for itself, whatever its client comes to say."""
+    return dataclasses.replace(host, module=loaded_module(host) or host.module)
+
+
+def _disabled(host: Description) -> Description:
+    """The host without its registration, and with the patch that its kernel has."""
+    if host.client is None:
+        return host
+    client = dataclasses.replace(host.client, enabled=False, machine_token=None, patch_version="", fixes=())
+    return dataclasses.replace(_pinned(host), client=client)
+
+
+def _finished(host: Description) -> Description:
+    client, module = host.client, host.module
+    if client is None or module is None or client.patch_state != "applying":
+        return host
+    client = dataclasses.replace(client, patch_state="applied", held_by=None)
+    return dataclasses.replace(host, client=client, module=dataclasses.replace(module, transition=False, held_by=None))
+
+
+def _block(host: Description) -> str:
+    """The three lines by which ``refresh`` says how a host stands."""
+    client = host.client or Client()
+    patched = "true" if client.patch_state in ("applied", "nothing-to-apply") else "false"
+    kernel = identify(host.kernel).status_name
+    return f'kernel: {kernel}\nfully-patched: {patched}\nversion: "{client.patch_version}"\n'
