@@ -101,7 +101,7 @@ class ActionModule(LegacyAction):
             "problems": _problems(report),
         }
 
-    def notice_fixes(self, options: dict[str, t.Any]) -> list[Notice] | None:
+    def _notices(self, options: dict[str, t.Any]) -> list[Notice] | None:
         if options["notices"] is None:
             return None
         try:
