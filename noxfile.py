@@ -148,6 +148,14 @@ def files(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST_PYTHON, tags=["lint"])
+def page(session: nox.Session) -> None:
+    """JavaScript of the report page: types, style and likely mistakes."""
+    install(session, "tests/requirements-page.txt")
+    with remembered(session):
+        session.run("python", "tests/tools/page.py", env=ansible_environment(session))
+
+
+@nox.session(python=NEWEST_PYTHON, tags=["lint"])
 def content(session: nox.Session) -> None:
     """Roles, playbooks and metadata with ansible-lint, and the collection's archive."""
     install(session, ANSIBLE, "tests/requirements-content.txt")

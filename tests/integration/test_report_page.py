@@ -27,7 +27,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.format
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from tests.samples.records import make_record
-from tests.samples.reports import HOSTILE, a_history, a_judged_report, a_report, hostile_record, recorded
+from tests.samples.reports import HOSTILE, a_history, a_report, a_report_with_every_state, hostile_record, recorded
 
 from .conftest import Ansible
 
@@ -123,7 +123,7 @@ class Browser:
 
     @property
     def found(self) -> str:
-        return self.texts("#found")[0]
+        return self.texts("#matches")[0]
 
     @property
     def dialog(self) -> str | None:
@@ -189,25 +189,7 @@ def browser(driver: webdriver.Chrome, tmp_path: Path) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def fleet_report() -> Report:
-    """Some hosts, at least one in each state."""
-    records = [make_record(f"{state}-{number}", state) for state in STATES[1:] for number in (2, 10)]
-    records.append(
-        make_record(
-            "web1",
-            "upgrade_required",
-            system__kernel__full="4.15.0-30.32~16.04.1-generic",
-            patch__version=None,
-            patch__upgrade_required_by="2026-01-02",
-            patch__fixes=[{"cve": "CVE-2025-0001", "patched": False}, {"cve": "CVE-2019-14895", "patched": True}],
-        )
-    )
-    reasons: t.Any = [{"id": "x", "message": "connection refused", "remedy": "start sshd"}]
-    return a_judged_report(
-        [("web1", ("not_protected", "it is not")), (None, ("seats_exceeded", "30 of 20 seats"))],
-        *map(recorded, records),
-        FailedAttempt("protected-2", "2026-01-11T00:00:00Z", reasons),
-        Problem("invalid_json", "/srv/records/web9.json", "this file is cut off", "web9"),
-    )
+    return a_report_with_every_state()
 
 
 @pytest.fixture(scope="module")
@@ -238,12 +220,12 @@ def wait_for(condition: t.Callable[[], object]) -> None:
 
 def test_the_page_shows_the_fleet(browser: Browser, fleet_report: Report) -> None:
     browser.open(fleet_report)
-    assert browser.texts("#headline") == ["1 of 24 hosts protected4 %"]
-    assert browser.texts("#states button")[:3] == ["protected14 %", "unreachable28 %", "tampered28 %"]
+    assert browser.texts("#headline") == ["1 of 24 hosts protected4%"]
+    assert browser.texts("#states button")[:3] == ["protected14%", "unreachable28%", "tampered28%"]
     assert "2 failed" in (browser.find("#bar").get_attribute("aria-label") or "")
     assert browser.texts("figcaption") == ["Kernels", "Patch versions", "Rules"]
     assert browser.texts("#charts svg text")[:2] == ["4.4.0-168.197-generic", "21"]
-    assert browser.texts(".rules a, .rules .number, .rules .whole") == [
+    assert browser.texts(".rules a, .rules .number, .rules .fleet-finding") == [
         "not_protected",
         "error: 1 host",
         "error",
@@ -251,8 +233,8 @@ def test_the_page_shows_the_fleet(browser: Browser, fleet_report: Report) -> Non
     ]
     assert "/srv/records/web9.json" in browser.texts("#problems")[0]
     assert browser.hosts[:4] == ["protected-2", "web9", "tampered-2", "tampered-10"]
-    assert "last seen 2026-01-10T06:00:00Z, protected; start sshd" in browser.texts("tbody tr.host")[0]
-    assert browser.texts("tbody .past") == ["past"]
+    assert "start sshd (last seen 2026-01-10 06:00 UTC, protected)" in browser.texts("tbody tr.host")[0]
+    assert browser.texts("tbody .overdue") == ["overdue"]
     assert browser.run("return performance.getEntriesByType('resource').length") == 0
 
 
@@ -306,7 +288,7 @@ def test_states_filter_and_words_search(browser: Browser, fleet_report: Report) 
     wait_for(lambda: browser.driver.current_url.endswith("#state=failed,stale"))
     browser.search("FAILED-1")
     assert browser.hosts == ["failed-10"]
-    browser.find("#clear").click()
+    browser.find("#clear-filters").click()
     assert browser.found == "24 hosts"
     for words, hosts in {
         "connection refused": ["protected-2"],
@@ -320,9 +302,9 @@ def test_states_filter_and_words_search(browser: Browser, fleet_report: Report) 
     }.items():
         browser.search(words)
         assert browser.hosts == hosts, words
-    assert browser.texts("#none:not([hidden])") == ["No host matches."]
+    assert browser.texts("#no-matches:not([hidden])") == ["No hosts match the filters."]
     browser.search("CVE-2025-0001")
-    assert browser.found == "1 of 24 hosts · CVE-2025-0001: patched on 0, not yet on 1"
+    assert browser.found == "1 of 24 hosts · CVE-2025-0001: patched on 0 hosts, not patched on 1, not reported by 23"
 
 
 def test_a_chart_leads_to_its_hosts(browser: Browser, fleet_report: Report) -> None:
@@ -369,7 +351,7 @@ def test_a_host_opens_with_all_that_is_known_and_escape_closes_it(browser: Brows
 def test_everything_can_be_done_with_the_keyboard(browser: Browser, fleet_report: Report) -> None:
     browser.open(fleet_report)
     browser.press(Keys.TAB)
-    assert browser.driver.switch_to.active_element.text == "Skip to the hosts"
+    assert browser.driver.switch_to.active_element.text == "Skip to hosts"
     browser.press(Keys.ENTER, Keys.TAB)
     assert browser.driver.switch_to.active_element.get_attribute("id") == "search"
     browser.press(Keys.TAB, *[Keys.TAB] * 7, Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ENTER)
@@ -393,15 +375,15 @@ def test_everything_can_be_done_with_the_keyboard(browser: Browser, fleet_report
 def test_an_address_opens_a_host_or_filters(browser: Browser, fleet_report: Report) -> None:
     browser.open(fleet_report, "#host=web1")
     assert "Only a newer kernel closes the remaining holes." in (browser.dialog or "")
-    assert "Not yet patched: 1" in (browser.dialog or "")
+    assert "Not patched: 1" in (browser.dialog or "")
     assert "it is not" in (browser.dialog or "")
     browser.open(fleet_report, "#state=failed")
     assert browser.hosts == ["failed-2", "failed-10"]
     browser.run("location.hash = '#state=stale&q=stale-10&host=stale-10'")
     wait_for(lambda: browser.dialog is not None)
     assert browser.hosts == ["stale-10"]
-    browser.open(fleet_report, "#host=nobody")
-    assert browser.found == "There is no host nobody in this report."
+    browser.open(fleet_report, "#host=web99")
+    assert browser.found == "Host web99 is not in this report."
     browser.open(fleet_report, "#host=protected-2")
     assert "2026-01-11 00:00 UTC" in (browser.dialog or "")
     assert "Last stateprotected" in (browser.dialog or "")
@@ -445,7 +427,7 @@ def test_the_history_is_a_picture_with_its_figures(browser: Browser, fleet_repor
     wait_for(lambda: browser.texts("#history svg .axis:last-of-type") == ["2026-02-10"])
     assert browser.texts("#history dd strong") == ["1 day", "2 days", "4"]
     spoken = browser.find("#history svg").get_attribute("aria-label")
-    assert spoken == ("Hosts by state, day by day. 2026-01-01: 1 stale, 1 protected. 2026-02-10: 2 protected.")
+    assert spoken == "Hosts by state and day. 2026-01-01: 1 stale, 1 protected. 2026-02-10: 2 protected."
     assert browser.texts("#history .legend li") == ["protected", "stale"]
     assert len(browser.texts("#history svg .day")) == 41
     assert browser.texts("#history svg .day title")[11:13] == [
@@ -478,7 +460,7 @@ def test_a_history_of_one_day_is_a_picture_too(browser: Browser, fleet_report: R
     first = dataclasses.replace(a_history(), days=a_history().days[:1], exposures=[], unwatched=0)
     browser.open(dataclasses.replace(fleet_report, history=first))
     wait_for(lambda: browser.texts("#history svg .axis:last-of-type") == ["2026-01-01"])
-    assert browser.texts("#history summary") == ["Days as a table"]
+    assert browser.texts("#history summary") == ["Hosts by day"]
     assert browser.texts("#history dd strong") == ["0"]
 
 
@@ -507,7 +489,7 @@ def test_ten_thousand_hosts_are_usable(browser: Browser, large_report: Report) -
     find = f"const search = document.getElementById('search'); search.value = 'host-0999 protected'; {typed}"
     assert timed(find) < 500
     assert browser.found == "8 of 10,000 hosts"
-    browser.find("#clear").click()
+    browser.find("#clear-filters").click()
     sort = "document.querySelector('thead th.patch button').click(); document.getElementById('table').offsetHeight"
     assert timed(sort) < 500
     browser.sort("Host")

@@ -6,8 +6,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Record
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Document, Recorded
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Reason, Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import (
+    Document,
+    FailedAttempt,
+    Problem,
+    Recorded,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Span
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool, sections_of
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import (
@@ -65,6 +70,28 @@ RULES = (
 def a_judged_report(findings: list[tuple[str | None, Finding]], *documents: Document) -> Report:
     """Make the report of documents, held against `RULES`, which found these of hosts, or of the fleet."""
     return dataclasses.replace(a_report(*documents), rules=RULES).with_findings(findings)
+
+
+def a_report_with_every_state() -> Report:
+    """Make a report that has hosts in every state, findings of rules, and a problem."""
+    records = [make_record(f"{state}-{number}", state) for state in STATES[1:] for number in (2, 10)]
+    records.append(
+        make_record(
+            "web1",
+            "upgrade_required",
+            system__kernel__full="4.15.0-30.32~16.04.1-generic",
+            patch__version=None,
+            patch__upgrade_required_by="2026-01-02",
+            patch__fixes=[{"cve": "CVE-2025-0001", "patched": False}, {"cve": "CVE-2019-14895", "patched": True}],
+        )
+    )
+    reasons: list[Reason] = [{"id": "x", "message": "connection refused", "remedy": "start sshd"}]
+    return a_judged_report(
+        [("web1", ("not_protected", "it is not")), (None, ("seats_exceeded", "30 of 20 seats"))],
+        *map(recorded, records),
+        FailedAttempt("protected-2", "2026-01-11T00:00:00Z", reasons),
+        Problem("invalid_json", "/srv/records/web9.json", "this file is cut off", "web9"),
+    )
 
 
 def hostile_record(text: str) -> Record:

@@ -26,8 +26,19 @@ from ..._text import visible
 from ..report import URGENCY, Finding, HostLine, Report
 from .table import totals
 
-_PAGE = Path(__file__).parents[1] / "page"
-_SCRIPTS = ("fleet.js", "view.js", "charts.js", "history.js", "table.js", "details.js", "main.js")
+PAGE = Path(__file__).parents[1] / "page"
+# The page has one script, in which the files share one scope. What runs at once in a file uses only files before it.
+SCRIPTS = (
+    "elements.js",
+    "data.js",
+    "filter.js",
+    "summary.js",
+    "charts.js",
+    "history.js",
+    "hosts_table.js",
+    "host_details.js",
+    "controls.js",
+)
 _PLACE = re.compile(r"@([a-z]+)@")
 _REMEMBERED = 512  # sections
 
@@ -44,7 +55,7 @@ _ENCODE = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", 
 def render(report: Report) -> t.Iterator[str]:
     """Yield the page. The second chunk holds the time of the report."""
     style = _source("page.css")
-    script = "".join(_source(name) for name in _SCRIPTS)
+    script = "".join(_source(name) for name in SCRIPTS)
     contents: dict[str, t.Iterable[str]] = {
         "policy": [_policy(style, script)],
         "style": [style],
@@ -65,7 +76,7 @@ def render(report: Report) -> t.Iterator[str]:
 
 
 def _source(name: str) -> str:
-    return (_PAGE / name).read_text(encoding="utf-8")
+    return (PAGE / name).read_text(encoding="utf-8")
 
 
 def _policy(style: str, script: str) -> str:

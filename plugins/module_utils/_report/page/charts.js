@@ -1,153 +1,143 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SPDX-FileCopyrightText: The kernelops.livepatch contributors
 
-// The fleet as pictures: its states as one bar, its kernels and patches as bars that are split in the same colours.
+// Bar charts of kernels and patch versions. Each bar is split by the tones of its hosts' states.
 
-const MOST_BARS = 7;
-const SVG = "http://www.w3.org/2000/svg";
-const TONE_ORDER = ["well", "waiting", "wanting", "broken", "outside", "unknown"];
-
-function draw(tag, attributes, ...children) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-function showTotals(onChoose) {
-  const counts = tally(hosts.map((host) => host.state));
-  const present = ["protected", ...fleet.states.slice(0, -1)].filter((state) => counts.has(state));
-  const well = counts.get("protected") ?? 0;
-  const headline = document.getElementById("headline");
-  headline.append(make("strong", "", number(well)), ` of ${count(hosts.length, "host")} protected`);
-  headline.append(make("span", "quiet", share(well, hosts.length)));
-  const bar = document.getElementById("bar");
-  bar.setAttribute("aria-label", present.map((state) => `${number(counts.get(state))} ${state}`).join(", "));
-  for (const state of present) {
-    const segment = make("span");
-    segment.dataset.tone = TONES[state];
-    segment.style.flexGrow = counts.get(state);
-    segment.title = `${state}: ${number(counts.get(state))}`;
-    segment.addEventListener("click", () => onChoose(state));
-    bar.append(segment);
-    const filter = button("", "filter", () => onChoose(state));
-    filter.dataset.state = state;
-    const hostsOf = make("span", "number", number(counts.get(state)));
-    filter.append(stateWord(state), hostsOf, make("span", "number quiet", share(counts.get(state), hosts.length)));
-    document.getElementById("states").append(filter);
-  }
-}
-
-// The most frequent values, each with its hosts by tone; the others are one bar together.
-function groups(valueOf) {
-  const found = new Map();
-  for (const host of hosts) {
-    if (!host.recorded) continue;
-    const value = valueOf(host);
-    if (!found.has(value)) found.set(value, { value, hosts: 0, tones: {} });
-    const group = found.get(value);
-    group.hosts += 1;
-    group.tones[TONES[host.state]] = (group.tones[TONES[host.state]] ?? 0) + 1;
-  }
-  const ordered = [...found.values()].sort((one, other) => other.hosts - one.hosts || compare(one.value ?? "", other.value ?? ""));
-  const rest = ordered.splice(ordered.length > MOST_BARS + 1 ? MOST_BARS : ordered.length);
-  if (rest.length) {
-    const others = { others: rest.length, hosts: 0, tones: {} };
-    for (const group of rest) {
-      others.hosts += group.hosts;
-      for (const [tone, times] of Object.entries(group.tones)) others.tones[tone] = (others.tones[tone] ?? 0) + times;
-    }
-    ordered.push(others);
-  }
-  return ordered;
-}
-
-function chart({ title, field, noun, absent }) {
-  const found = groups(FIELDS[field]);
-  const most = Math.max(1, ...found.map((group) => group.hosts));
-  const figure = make("figure", "card", make("figcaption", "", title));
-  const render = () => {
-    const width = Math.floor(figure.clientWidth - 2 * parseFloat(getComputedStyle(figure).paddingLeft));
-    if (width < 1) return;
-    const above = width < 380; // no room for names beside the bars
-    const names = above ? 0 : Math.min(236, Math.floor(width * 0.48));
-    const numbers = 52;
-    const step = above ? 40 : 26;
-    const room = width - names - numbers;
-    const height = found.length * step;
-    const viewBox = `0 0 ${width} ${height}`;
-    const picture = draw("svg", { role: "list", width, height, viewBox, "aria-label": title });
-    found.forEach((group, index) => {
-      const top = index * step;
-      const name = group.others ? `${number(group.others)} other ${noun}` : group.value ?? absent;
-      const letters = Math.floor((above ? width : names - 8) / 7.3);
-      const short = name.length > letters ? `${name.slice(0, letters - 1)}…` : name;
-      const line = draw("g", {}, draw("rect", { class: "hit", x: 0, y: top, width, height: step, rx: 4 }));
-      const tones = Object.entries(group.tones);
-      const spoken = `${name}: ${count(group.hosts, "host")}, ${number(group.tones.well ?? 0)} protected`;
-      line.append(draw("title", {}, spoken));
-      line.append(draw("text", { x: above ? 0 : 4, y: top + 17 }, short));
-      let left = names;
-      const bar = { y: above ? top + 24 : top + 6, height: above ? 11 : 14 };
-      tones.sort(([one], [other]) => TONE_ORDER.indexOf(one) - TONE_ORDER.indexOf(other));
-      for (const [tone, times] of tones) {
-        const size = Math.max(2, (times / most) * room);
-        line.append(draw("rect", { ...bar, x: left, width: Math.max(1, size - 1), "data-tone": tone, class: "bar" }));
-        left += size;
-      }
-      const label = { x: width - 4, y: bar.y + bar.height - 2, "text-anchor": "end", class: "number" };
-      line.append(draw("text", label, number(group.hosts)));
-      // A value with a space in it cannot be searched for as one word.
-      const linked = !group.others && !/\s/.test(group.value ?? "");
-      const href = `#q=${encodeURIComponent(`${field}:${group.value ?? NONE}`)}`;
-      const entry = linked ? draw("a", { href, "aria-label": spoken }, line) : line;
-      picture.append(draw("g", linked ? { role: "listitem" } : { role: "listitem", "aria-label": spoken }, entry));
-    });
-    figure.querySelector("svg")?.remove();
-    figure.append(picture);
-  };
-  new ResizeObserver(render).observe(figure);
-  return figure;
-}
-
-function rulesCard() {
-  const broken = tally(hosts.flatMap((host) => host.findings.map((finding) => finding.rule)));
-  for (const { rule } of fleet.fleet_findings) broken.set(rule, (broken.get(rule) ?? 0) + 1);
-  const list = make("ul", "rules");
-  for (const rule of fleet.rules.filter((each) => broken.has(each.id))) {
-    const name = make(rule.of_fleet ? "span" : "a", "", rule.id);
-    if (!rule.of_fleet) name.href = `#q=${encodeURIComponent(`rule:${rule.id}`)}`;
-    const where = rule.of_fleet ? "" : `: ${count(broken.get(rule.id), "host")}`;
-    const times = make("span", "number", rule.severity + where);
-    const item = make("li", rule.severity, name, times, make("span", "quiet", rule.description));
-    for (const finding of fleet.fleet_findings.filter((each) => each.rule === rule.id)) {
-      item.append(make("span", "whole", finding.message));
-    }
-    list.append(item);
-  }
-  const kept = fleet.rules.filter((rule) => !broken.has(rule.id)).map((rule) => rule.id);
-  if (kept.length) list.append(make("li", "", make("span", "quiet", `Kept: ${kept.join(", ")}`)));
-  return make("figure", "card", make("figcaption", "", "Rules"), list);
-}
+const MAX_BARS = 7;
+const COUNT_WIDTH = 52; // pixels, as all sizes here
+const CHARACTER_WIDTH = 7.3;
 
 function showCharts() {
-  const charts = document.getElementById("charts");
-  if (hosts.some((host) => host.recorded)) {
-    charts.append(chart({ title: "Kernels", field: "kernel", noun: "kernels", absent: "not known" }));
-    charts.append(chart({ title: "Patch versions", field: "patch", noun: "versions", absent: "no patch" }));
-  }
-  if (fleet.rules.length) charts.append(rulesCard());
+  if (!hosts.some((host) => host.record)) return;
+  elementById("charts", HTMLElement).append(
+    barChart("Kernels", "kernel", (host) => host.kernelName, "unknown", "kernels"),
+    barChart("Patch versions", "patch", (host) => host.patchVersion, "no patch", "versions"),
+  );
 }
 
-function showProblems() {
-  const { problems } = fleet;
-  if (!problems.length) return;
-  const most = 500;
-  const list = make("ul");
-  for (const problem of problems.slice(0, most)) {
-    list.append(make("li", "", make("code", "", problem.path), make("span", "", problem.message)));
+/**
+ * @param {string} title
+ * @param {string} field Of the search that shows the hosts of a bar.
+ * @param {(host: Host) => string | null} valueOf
+ * @param {string} noValueLabel
+ * @param {string} plural
+ */
+function barChart(title, field, valueOf, noValueLabel, plural) {
+  const groups = groupHosts(field, valueOf, noValueLabel, plural);
+  const picture = createElement("div", "");
+  drawToFit(picture, (width) => drawBarChart(title, groups, width));
+  return createElement("figure", "card", createElement("figcaption", "", title), picture);
+}
+
+/**
+ * Group hosts by a value: the most frequent values, and one group for all others.
+ * @param {string} field
+ * @param {(host: Host) => string | null} valueOf
+ * @param {string} noValueLabel
+ * @param {string} plural
+ * @returns {HostGroup[]}
+ */
+function groupHosts(field, valueOf, noValueLabel, plural) {
+  const recorded = hosts.filter((host) => host.record);
+  const found = [...Map.groupBy(recorded, valueOf)].sort(
+    ([one, oneHosts], [other, otherHosts]) =>
+      otherHosts.length - oneHosts.length || compareTexts(one ?? "", other ?? ""),
+  );
+  // A bar for "1 other" would take the place of the bar that it stands for.
+  const shown = found.length <= MAX_BARS + 1 ? found.length : MAX_BARS;
+  const groups = found
+    .slice(0, shown)
+    .map(([value, members]) => createGroup(value ?? noValueLabel, searchFor(field, value), members));
+  const rest = found.slice(shown);
+  if (rest.length > 0) {
+    const members = rest.flatMap(([, each]) => each);
+    groups.push(createGroup(`${formatNumber(rest.length)} other ${plural}`, null, members));
   }
-  if (problems.length > most) list.append(make("li", "", `and ${number(problems.length - most)} more`));
-  const words = `${count(problems.length, "problem")}: not all of the records could be used`;
-  document.getElementById("problems").append(make("details", "card", make("summary", "", words), list));
+  return groups;
+}
+
+/**
+ * @param {string} label
+ * @param {string | null} query
+ * @param {Host[]} members
+ * @returns {HostGroup}
+ */
+function createGroup(label, query, members) {
+  return { label, query, hosts: members.length, tones: countValues(members.map(({ state }) => TONES[state])) };
+}
+
+/**
+ * Return the search for a value, or null for a value with a space: the search takes it for several words.
+ * @param {string} field
+ * @param {string | null} value
+ */
+function searchFor(field, value) {
+  return value !== null && /\s/.test(value) ? null : `${field}:${value ?? NO_VALUE}`;
+}
+
+/** @param {string} title @param {HostGroup[]} groups @param {number} width */
+function drawBarChart(title, groups, width) {
+  const layout = barChartLayout(width);
+  const height = groups.length * layout.rowHeight;
+  const most = Math.max(1, ...groups.map((group) => group.hosts));
+  const rows = groups.map((group, index) => {
+    const description = `${group.label}: ${formatCount(group.hosts, "host")}, ${formatNumber(group.tones.get("good") ?? 0)} protected`;
+    const row = drawRow(group, index * layout.rowHeight, layout, most, description);
+    if (group.query === null) return createSvg("g", { role: "listitem", "aria-label": description }, row);
+    const link = createSvg("a", { href: searchAddress(group.query), "aria-label": description }, row);
+    return createSvg("g", { role: "listitem" }, link);
+  });
+  const size = { width, height, viewBox: `0 0 ${width} ${height}` };
+  return createSvg("svg", { role: "list", ...size, "aria-label": title }, ...rows);
+}
+
+/**
+ * Place labels beside the bars, or above them where the chart is too narrow.
+ * @param {number} width
+ */
+function barChartLayout(width) {
+  if (width < 380) {
+    const barWidth = width - COUNT_WIDTH;
+    return { width, rowHeight: 40, labelLeft: 0, labelWidth: width, barLeft: 0, barWidth, barTop: 24, barHeight: 11 };
+  }
+  const barLeft = Math.min(236, Math.floor(width * 0.48));
+  const labels = { labelLeft: 4, labelWidth: barLeft - 8 };
+  return { width, rowHeight: 26, ...labels, barLeft, barWidth: width - barLeft - COUNT_WIDTH, barTop: 6, barHeight: 14 };
+}
+
+/**
+ * Draw the label, the bar and the number of hosts of a group.
+ * @param {HostGroup} group
+ * @param {number} top
+ * @param {ReturnType<typeof barChartLayout>} layout
+ * @param {number} most The number of hosts of the longest bar.
+ * @param {string} description
+ */
+function drawRow(group, top, layout, most, description) {
+  const { width, rowHeight, labelLeft, labelWidth, barHeight } = layout;
+  const barTop = top + layout.barTop;
+  const countPlace = { x: width - 4, y: barTop + barHeight - 2, "text-anchor": "end" };
+  const row = createSvg(
+    "g",
+    {},
+    createSvg("rect", { class: "row", x: 0, y: top, width, height: rowHeight, rx: 4 }),
+    createSvg("title", {}, description),
+    createSvg("text", { x: labelLeft, y: top + 17 }, shorten(group.label, Math.floor(labelWidth / CHARACTER_WIDTH))),
+    createSvg("text", { class: "number", ...countPlace }, formatNumber(group.hosts)),
+  );
+  let left = layout.barLeft;
+  for (const tone of TONE_ORDER) {
+    const hostsOfTone = group.tones.get(tone);
+    if (!hostsOfTone) continue;
+    const size = Math.max(2, (hostsOfTone / most) * layout.barWidth);
+    const segment = { x: left, y: barTop, width: Math.max(1, size - 1), height: barHeight };
+    row.append(createSvg("rect", { class: "bar", "data-tone": tone, ...segment }));
+    left += size;
+  }
+  return row;
+}
+
+/** @param {string} text @param {number} maximum */
+function shorten(text, maximum) {
+  return text.length > maximum ? `${text.slice(0, maximum - 1)}…` : text;
 }

@@ -1,151 +1,214 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SPDX-FileCopyrightText: The kernelops.livepatch contributors
 
-// The fleet over time: how many hosts were in which states on each day, and how long vulnerabilities stayed open.
+// The history of the fleet: hosts by state on each day, and how long CVEs stayed open.
 
-const MOST_CVES = 100;
-const PICTURE = { height: 190, left: 44, right: 12, top: 8, bottom: 24 };
-const HUNDRED = 100;
+const MAX_CVES = 100;
+const CHART_HEIGHT = 190; // pixels, as all sizes here
+const MARGIN = { left: 44, right: 12, top: 8, bottom: 24 };
+const DATE_LABEL_WIDTH = 110;
 
-function statesOf({ states }) {
-  return Object.entries(states).map(([state, hostsOf]) => `${number(hostsOf)} ${state}`).join(", ") || "no hosts";
+function showHistory() {
+  const { history: fleetHistory } = report;
+  if (!fleetHistory || fleetHistory.days.length === 0) return;
+  const { days } = fleetHistory;
+  const picture = createElement("div", "picture");
+  drawToFit(picture, (width) => drawHistory(days, Math.max(width, MARGIN.left + MARGIN.right + 1)));
+  const card = createElement("figure", "card", createElement("figcaption", "", "History"));
+  card.append(exposureFigures(fleetHistory), picture, toneLegend(days));
+  if (fleetHistory.cves.length > 0) {
+    card.append(expandable(`CVEs: ${formatNumber(fleetHistory.cves.length)}`, () => cveTable(fleetHistory.cves)));
+  }
+  card.append(expandable("Hosts by day", () => dayTable(days)));
+  elementById("history", HTMLElement).append(card);
 }
 
-// Of each day, how many hosts have each tone, stacked from the bottom: protected hosts stand on the ground.
-function stacked(days) {
+/** @param {FleetHistory} fleetHistory */
+function exposureFigures(fleetHistory) {
+  const { time_to_patch: timeToPatch, open_exposures: open, closed_before: fixedBefore } = fleetHistory;
+  const list = createElement("dl", "figures");
+  if (timeToPatch) {
+    const { exposures, mean_days: mean, p95_days: percentile } = timeToPatch;
+    list.append(figureItem("Mean time to patch", formatDays(mean), `of ${formatCount(exposures, "closed exposure")}`));
+    list.append(figureItem("95th percentile", formatDays(percentile), "95% were closed within this time"));
+  }
+  if (open !== null) list.append(figureItem("Open exposures", formatNumber(open), "each CVE counted once per host"));
+  if (fixedBefore) {
+    list.append(figureItem("Closed before first record", formatNumber(fixedBefore), "time to patch unknown"));
+  }
+  return list;
+}
+
+/** @param {string} name @param {string} value @param {string} note */
+function figureItem(name, value, note) {
+  const description = createElement("dd", "", createElement("strong", "", value), createElement("span", "muted", note));
+  return createElement("div", "", createElement("dt", "", name), description);
+}
+
+/** @param {number} value */
+function formatDays(value) {
+  return `${value.toLocaleString("en", { maximumFractionDigits: 1 })} ${value === 1 ? "day" : "days"}`;
+}
+
+/** @param {HistoryDay} day */
+function describeDay({ states }) {
+  const counts = Object.entries(states).map(([state, count]) => `${formatNumber(count)} ${state}`);
+  return counts.join(", ") || "no hosts";
+}
+
+/** @param {HistoryDay[]} days @param {number} width */
+function drawHistory(days, width) {
+  const layers = stackTones(days);
+  const maximum = axisMaximum(Math.max(...layers.map((day) => day.at(-1)?.to ?? 0)));
+  const plotHeight = CHART_HEIGHT - MARGIN.top - MARGIN.bottom;
+  const dayWidth = (width - MARGIN.left - MARGIN.right) / days.length;
+  /** @param {number} day */
+  const x = (day) => MARGIN.left + day * dayWidth;
+  /** @param {number} value */
+  const y = (value) => MARGIN.top + plotHeight * (1 - value / maximum);
+  const size = { width, height: CHART_HEIGHT, viewBox: `0 0 ${width} ${CHART_HEIGHT}` };
+  const picture = createSvg("svg", { role: "img", ...size, "aria-label": describeHistory(days) });
+  picture.append(...drawGrid(maximum, width, y));
+  TONE_ORDER.forEach((tone, index) => {
+    const layer = layers.flatMap((day) => day[index] ?? []);
+    if (layer.some(({ from, to }) => to > from)) picture.append(drawLayer(tone, layer, x, y));
+  });
+  days.forEach((day, index) => {
+    const title = createSvg("title", {}, `${day.date}: ${describeDay(day)}`);
+    const place = { x: x(index), y: MARGIN.top, width: dayWidth, height: plotHeight };
+    picture.append(createSvg("rect", { class: "day", ...place }, title));
+  });
+  picture.append(...drawDates(days, width, x));
+  return picture;
+}
+
+/** @param {HistoryDay[]} days */
+function describeHistory(days) {
+  const ends = days.length > 1 ? [days[0], days.at(-1)] : days;
+  const descriptions = ends.map((day) => (day ? ` ${day.date}: ${describeDay(day)}.` : ""));
+  return `Hosts by state and day.${descriptions.join("")}`;
+}
+
+/** @typedef {{from: number, to: number}} Layer The hosts of one tone on one day, above those of the tones before it. */
+
+/**
+ * Stack the hosts of each day by tone, in the order of the tones.
+ * @param {HistoryDay[]} days
+ * @returns {Layer[][]}
+ */
+function stackTones(days) {
   return days.map(({ states }) => {
-    const tones = Object.fromEntries(TONE_ORDER.map((tone) => [tone, 0]));
-    for (const [state, hostsOf] of Object.entries(states)) tones[TONES[state]] += hostsOf;
-    let below = 0;
+    let from = 0;
     return TONE_ORDER.map((tone) => {
-      const layer = { from: below, to: below + tones[tone] };
-      below = layer.to;
+      const ofTone = Object.entries(states).filter(([state]) => TONES[/** @type {State} */ (state)] === tone);
+      const to = ofTone.reduce((sum, [, count]) => sum + count, from);
+      const layer = { from, to };
+      from = to;
       return layer;
     });
   });
 }
 
-// A round number that is not below the value, with few digits.
-function ceiling(value) {
-  const unit = 10 ** Math.floor(Math.log10(Math.max(1, value)));
-  return [1, 2, 2.5, 4, 5, 8, 10].map((step) => step * unit).find((step) => step >= value && Number.isInteger(step)) ?? value;
+/**
+ * Return a round number that is not below the value.
+ * @param {number} value
+ */
+function axisMaximum(value) {
+  const magnitude = 10 ** Math.floor(Math.log10(Math.max(1, value)));
+  const candidates = [1, 2, 2.5, 4, 5, 8, 10].map((factor) => factor * magnitude);
+  return candidates.find((candidate) => candidate >= value && Number.isInteger(candidate)) ?? value;
 }
 
-function picture(days, width) {
-  const { height, left, right, top, bottom } = PICTURE;
-  const layers = stacked(days);
-  const most = ceiling(Math.max(1, ...layers.map((layer) => layer.at(-1).to)));
-  const step = (width - left - right) / days.length;
-  const x = (index) => left + index * step;
-  const y = (value) => height - bottom - (value / most) * (height - top - bottom);
-  const spoken = `Hosts by state, day by day. ${days[0].date}: ${statesOf(days[0])}. ${days.at(-1).date}: ${statesOf(days.at(-1))}.`;
-  const svg = draw("svg", { role: "img", width, height, viewBox: `0 0 ${width} ${height}`, "aria-label": spoken });
-  for (const value of most % 2 ? [0, most] : [0, most / 2, most]) {
-    svg.append(draw("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value) }));
-    svg.append(draw("text", { class: "axis", x: left - 8, y: y(value) + 4, "text-anchor": "end" }, number(value)));
-  }
-  TONE_ORDER.forEach((tone, layer) => {
-    if (!layers.some((day) => day[layer].to > day[layer].from)) return;
-    const upper = layers.map((day, index) => `${x(index)},${y(day[layer].to)} ${x(index + 1)},${y(day[layer].to)}`);
-    const lower = layers.map((day, index) => `${x(index + 1)},${y(day[layer].from)} ${x(index)},${y(day[layer].from)}`);
-    svg.append(draw("polygon", { class: "bar", "data-tone": tone, points: [...upper, ...lower.reverse()].join(" ") }));
-  });
-  days.forEach((day, index) => {
-    const shape = { class: "day", x: x(index), y: top, width: step, height: height - top - bottom };
-    svg.append(draw("rect", shape, draw("title", {}, `${day.date}: ${statesOf(day)}`)));
-  });
-  const labels = Math.max(2, Math.min(days.length, Math.floor((width - left - right) / 110)));
-  const shown = days.length === 1 ? [0] : [...Array(labels).keys()].map((each) => Math.round((each * (days.length - 1)) / (labels - 1)));
-  for (const index of new Set(shown)) {
-    const [middle, last] = [x(index + 0.5), index === days.length - 1];
-    const anchor = days.length === 1 ? "middle" : index === 0 ? "start" : last ? "end" : "middle";
-    const place = anchor === "start" ? left : anchor === "end" ? width - right : middle;
-    svg.append(draw("text", { class: "axis", x: place, y: height - 6, "text-anchor": anchor }, days[index].date));
-  }
-  return svg;
+/** @param {number} maximum @param {number} width @param {(value: number) => number} y */
+function drawGrid(maximum, width, y) {
+  const values = maximum % 2 === 0 ? [0, maximum / 2, maximum] : [0, maximum];
+  return values.flatMap((value) => [
+    createSvg("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(value), y2: y(value) }),
+    createSvg("text", { class: "axis", x: MARGIN.left - 8, y: y(value) + 4, "text-anchor": "end" }, formatNumber(value)),
+  ]);
 }
 
-function legend(days) {
-  const present = new Map();
-  for (const { states } of days) {
-    for (const state of Object.keys(states)) {
-      const tone = TONES[state];
-      present.set(tone, (present.get(tone) ?? new Set()).add(state));
-    }
-  }
-  const list = make("ul", "legend");
-  for (const tone of TONE_ORDER.filter((each) => present.has(each))) {
-    const item = make("li", "", make("span", "mark"), [...present.get(tone)].join(", "));
+/**
+ * Draw the area of a tone: its upper edge from left to right, then its lower edge back.
+ * @param {Tone} tone
+ * @param {Layer[]} layer One for each day.
+ * @param {(day: number) => number} x
+ * @param {(value: number) => number} y
+ */
+function drawLayer(tone, layer, x, y) {
+  const upper = layer.flatMap(({ to }, day) => [`${x(day)},${y(to)}`, `${x(day + 1)},${y(to)}`]);
+  const lower = layer.flatMap(({ from }, day) => [`${x(day)},${y(from)}`, `${x(day + 1)},${y(from)}`]);
+  return createSvg("polygon", { class: "bar", "data-tone": tone, points: [...upper, ...lower.reverse()].join(" ") });
+}
+
+/** @param {HistoryDay[]} days @param {number} width @param {(day: number) => number} x */
+function drawDates(days, width, x) {
+  const last = days.length - 1;
+  const fitting = Math.floor((width - MARGIN.left - MARGIN.right) / DATE_LABEL_WIDTH);
+  const gaps = Math.max(1, Math.min(last, fitting - 1));
+  const shown = new Set(Array.from({ length: gaps + 1 }, (_, label) => Math.round((label * last) / gaps)));
+  return [...shown].map((day) => {
+    let place = { x: x(day + 0.5), "text-anchor": "middle" };
+    if (day === 0 && last > 0) place = { x: MARGIN.left, "text-anchor": "start" };
+    if (day === last && last > 0) place = { x: width - MARGIN.right, "text-anchor": "end" };
+    return createSvg("text", { class: "axis", ...place, y: CHART_HEIGHT - 6 }, days[day]?.date ?? "");
+  });
+}
+
+/** @param {HistoryDay[]} days */
+function toneLegend(days) {
+  const states = new Set(days.flatMap((day) => /** @type {State[]} */ (Object.keys(day.states))));
+  const statesByTone = Map.groupBy(states, (state) => TONES[state]);
+  const list = createElement("ul", "legend");
+  for (const tone of TONE_ORDER) {
+    const statesOfTone = statesByTone.get(tone);
+    if (!statesOfTone) continue;
+    const item = createElement("li", "", createElement("span", "mark"), statesOfTone.join(", "));
     item.dataset.tone = tone;
     list.append(item);
   }
   return list;
 }
 
-function grid(headings, rows) {
-  const head = make("tr", "", ...headings.map((heading) => make("th", "", heading)));
-  const body = rows.map((row) => make("tr", "", ...row.map((cell) => make("td", "", cell ?? "–"))));
-  const table = make("table", "grid", make("thead", "", head), make("tbody", "", ...body));
-  return make("div", "wide", table);
+/**
+ * Create a block that the reader can expand. Its content is created when it is first expanded.
+ * @param {string} title
+ * @param {() => Node} createContent
+ */
+function expandable(title, createContent) {
+  const block = createElement("details", "", createElement("summary", "", title));
+  block.addEventListener("toggle", () => block.append(createContent()), { once: true });
+  return block;
 }
 
-// What is folded is made when it is opened first.
-function folded(title, content) {
-  const element = make("details", "", make("summary", "", title));
-  element.addEventListener("toggle", () => { if (element.children.length === 1) element.append(content()); });
-  return element;
+/** @param {HistoryCve[]} cves */
+function cveTable(cves) {
+  const rows = cves
+    .slice(0, MAX_CVES)
+    .map((each) => [
+      createSearchLink(each.cve, each.cve),
+      each.published.slice(0, 10),
+      formatNumber(each.hosts_open),
+      formatNumber(each.hosts_closed),
+      each.mean_days === null ? "–" : formatDays(each.mean_days),
+      each.p95_days === null ? "–" : formatDays(each.p95_days),
+    ]);
+  const table = createTable(["CVE", "Published", "Hosts open", "Hosts closed", "Mean", "95th percentile"], rows);
+  const others = cves.length - MAX_CVES;
+  if (others > 0) table.append(createElement("p", "muted", `and ${formatNumber(others)} older CVEs`));
+  return table;
 }
 
-function days(value) {
-  return value === null ? null : `${value.toLocaleString("en", { maximumFractionDigits: 1 })} ${value === 1 ? "day" : "days"}`;
+/** @param {HistoryDay[]} days */
+function dayTable(days) {
+  const rows = days.map((day) => [day.date, describeDay(day)]);
+  return createTable(["Day", "Hosts"], rows.reverse());
 }
 
-function exposureFacts({ time_to_patch: patched, open_exposures: open, closed_before: before }) {
-  const facts = make("dl", "facts");
-  const fact = (name, value, note) => {
-    facts.append(make("div", "", make("dt", "", name), make("dd", "", make("strong", "", value), make("span", "quiet", note))));
-  };
-  if (patched) {
-    const share = Math.round(HUNDRED * 0.95);
-    fact("Time to patch", days(patched.mean_days), `mean of ${count(patched.exposures, "closed exposure")}`);
-    fact("95th percentile", days(patched.p95_days), `${share} of ${HUNDRED} were closed by then`);
-  }
-  if (open !== null) fact("Open now", number(open), "vulnerabilities, counted host by host");
-  if (before) fact("Closed before", number(before), "when their hosts were first seen: not known since when");
-  return facts;
-}
-
-function cveRow({ cve, published, hosts_open: open, hosts_closed: closed, mean_days: mean, p95_days: p95 }) {
-  const link = make("a", "", cve);
-  link.href = `#q=${encodeURIComponent(cve)}`;
-  return [link, published.slice(0, 10), number(open), number(closed), days(mean), days(p95)];
-}
-
-function historyCard() {
-  const { history } = fleet;
-  const figure = make("figure", "card", make("figcaption", "", "Over time"));
-  figure.append(exposureFacts(history));
-  const place = make("div", "picture");
-  figure.append(place, legend(history.days));
-  new ResizeObserver(() => {
-    const width = Math.floor(place.clientWidth);
-    if (width > PICTURE.left + PICTURE.right) place.replaceChildren(picture(history.days, width));
-  }).observe(place);
-  if (history.cves.length) {
-    const rest = history.cves.length - MOST_CVES;
-    figure.append(
-      folded(`Vulnerabilities: ${number(history.cves.length)}`, () => {
-        const headings = ["Vulnerability", "Published", "Hosts open", "Hosts closed", "Mean", "95th percentile"];
-        const table = grid(headings, history.cves.slice(0, MOST_CVES).map(cveRow));
-        if (rest > 0) table.append(make("p", "quiet", `and ${number(rest)} older ones`));
-        return table;
-      }),
-    );
-  }
-  figure.append(folded("Days as a table", () => grid(["Day", "Hosts"], history.days.map((day) => [day.date, statesOf(day)]).reverse())));
-  return figure;
-}
-
-function showHistory() {
-  if (fleet.history?.days.length) document.getElementById("history").append(historyCard());
+/** @param {string[]} headings @param {(Node | string)[][]} rows */
+function createTable(headings, rows) {
+  const head = createElement("tr", "", ...headings.map((heading) => createElement("th", "", heading)));
+  const body = rows.map((row) => createElement("tr", "", ...row.map((cell) => createElement("td", "", cell))));
+  const table = createElement("table", "", createElement("thead", "", head), createElement("tbody", "", ...body));
+  return createElement("div", "scrollable", table);
 }

@@ -312,7 +312,8 @@ def test_any_text_comes_through_as_the_text_that_is_seen(text: str, other: str) 
 
 
 def test_states_have_the_colours_of_the_terminal() -> None:
-    tones = dict(re.findall(r"^  (\w+): \"(\w+)\",$", Page(a_report()).script, re.MULTILINE))
+    (table_of_tones,) = re.findall(r"const TONES = \{(.*?)\};", Page(a_report()).script, re.DOTALL)
+    tones = dict(re.findall(r"(\w+): \"(\w+)\"", table_of_tones))
     coloured = "".join(table.render(a_report(*(recorded(make_record(s, s)) for s in STATES[1:])), colour=True))
     of_terminal = {state: code for code, state in re.findall(r"\x1b\[(\d+)m(\w+)", coloured) if state in STATES}
     assert set(tones) == set(STATES)

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// SPDX-FileCopyrightText: The kernelops.livepatch contributors
+
+// Types of the page's data and of what its scripts share. The page itself does not contain this file.
+// `nox -s page` checks the scripts and a sample report against it.
+
+type State =
+  | "unreachable"
+  | "tampered"
+  | "ineligible"
+  | "failed"
+  | "end_of_life"
+  | "upgrade_required"
+  | "disabled"
+  | "stale"
+  | "applying"
+  | "unverified"
+  | "unknown"
+  | "protected";
+
+/** How good or bad a state is. Selects its colour and the shape of its mark. */
+type Tone = "good" | "pending" | "action" | "bad" | "excluded" | "unknown";
+
+// ---- The report as html.py writes it. Times are RFC 3339 in UTC. ----
+
+interface ReportData {
+  /** All states, the most urgent one first. Hosts name their state by its place here. */
+  states: State[];
+  oldest_record: string | null;
+  newest_record: string | null;
+  left_out: number;
+  problems: Problem[];
+  rules: Rule[];
+  fleet_findings: Finding[];
+  history: FleetHistory | null;
+  /** Hosts (arrays), each after the parts (objects) that it refers to. Parts are numbered from 0 in this order. */
+  stream: (Part | RecordedRow | UnreachableRow)[];
+}
+
+type PartNumber = number;
+
+type RecordedRow = [
+  name: string,
+  state: number,
+  findings: PartNumber | null,
+  assessment: PartNumber,
+  eligibility: PartNumber,
+  patch: PartNumber,
+  modules: PartNumber,
+  collector: PartNumber,
+  system: PartNumber,
+  client: PartNumber,
+  collectedAt: string,
+  bootedAt: string | null,
+  lastCheck: string | null,
+];
+
+/** A host without a usable record of this run. The last three describe its previous record, if there is one. */
+type UnreachableRow = [
+  name: string,
+  state: number,
+  findings: PartNumber | null,
+  assessment: PartNumber,
+  attemptedAt: string | null,
+  collectedAt: string | null,
+  state: State | null,
+  containers: number | null,
+];
+
+type Part = Assessment | Client | Collector | Eligibility | EligibilityCheck | Findings | Modules | Patch | System;
+
+interface Problem {
+  id: string;
+  path: string;
+  message: string;
+  host: string | null;
+}
+
+interface Rule {
+  id: string;
+  severity: "error" | "warning" | "info";
+  description: string;
+  remedy: string | null;
+  /** True for a rule that is evaluated once for the whole fleet, not for each host. */
+  of_fleet: boolean;
+}
+
+interface Finding {
+  rule: string;
+  message: string;
+}
+
+interface Findings {
+  findings: Finding[];
+}
+
+interface Reason {
+  id: string;
+  message: string;
+  remedy: string | null;
+}
+
+interface Assessment {
+  reasons: Reason[];
+  reboot_needed: boolean | null;
+}
+
+interface EligibilityCheck {
+  id: string;
+  status: "pass" | "fail" | "warn" | "unknown";
+  found: string | null;
+  required: string | null;
+  message: string;
+  remedy: string | null;
+}
+
+interface Eligibility {
+  policy: string;
+  verdict: "eligible" | "ineligible" | "unknown";
+  checks: PartNumber[];
+}
+
+interface Patch {
+  state: string | null;
+  version: string | null;
+  support: string | null;
+  upgrade_required_by: string | null;
+  /** CVEs that the client reports as patched, and as not patched. */
+  closed: string[];
+  open: string[];
+}
+
+interface LoadedPatch {
+  module: string;
+  enabled: boolean | null;
+  transition: boolean | null;
+  build_id: string | null;
+  taint: string | null;
+  verification: {
+    level: "file" | "digest" | "kernel" | "client" | "none";
+    result: string;
+    signer: string | null;
+    key_id: string | null;
+    sha512: string | null;
+  };
+}
+
+interface Modules {
+  modules: LoadedPatch[];
+}
+
+interface Collector {
+  collection: string;
+  ansible_core: string;
+}
+
+interface Client {
+  installed: boolean | null;
+  snapd_version: string | null;
+  version: string | null;
+  generation: string | null;
+  enabled: boolean | null;
+  tier: string | null;
+  server: string | null;
+  check_state: string | null;
+}
+
+interface System {
+  distribution: string | null;
+  release: string | null;
+  codename: string | null;
+  architecture: string | null;
+  virtualization: string | null;
+  containers: { docker: number | null; lxd: number | null; podman: number | null };
+  secure_boot: boolean | null;
+  kernel: {
+    release: string | null;
+    full: string | null;
+    series: string | null;
+    flavour: string | null;
+    origin: "ubuntu" | "mainline" | "custom" | "unknown";
+    build_date: string | null;
+    newest_installed: string | null;
+  };
+}
+
+interface FleetHistory {
+  begins_at: string | null;
+  time_to_patch: { exposures: number; mean_days: number; p95_days: number } | null;
+  /** Pairs of a host and a CVE. Null where the report was made without notices. */
+  open_exposures: number | null;
+  closed_before: number | null;
+  days: HistoryDay[];
+  cves: HistoryCve[];
+}
+
+interface HistoryDay {
+  /** YYYY-MM-DD */
+  date: string;
+  /** Number of hosts. States without hosts are left out. */
+  states: Partial<Record<State, number>>;
+}
+
+interface HistoryCve {
+  cve: string;
+  published: string;
+  hosts_open: number;
+  hosts_closed: number;
+  mean_days: number | null;
+  p95_days: number | null;
+}
+
+// ---- What the scripts make of it. ----
+
+/** The newest record of a host. */
+interface HostRecord {
+  eligibility: Eligibility;
+  patch: Patch;
+  modules: Modules;
+  collector: Collector;
+  system: System;
+  client: Client;
+  collectedAt: string;
+  bootedAt: string | null;
+  lastCheck: string | null;
+}
+
+/** What is known of a host without a usable record of this run. */
+interface LastContact {
+  attemptedAt: string | null;
+  collectedAt: string | null;
+  state: State | null;
+  containers: number | null;
+}
+
+/** Hosts that have a value in common, counted. */
+interface HostGroup {
+  label: string;
+  /** The search that shows these hosts. Null where no search does. */
+  query: string | null;
+  hosts: number;
+  tones: Map<Tone, number>;
+}
