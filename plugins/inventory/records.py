@@ -185,8 +185,8 @@ def _variables(line: HostLine, record: Record | None) -> dict[str, t.Any]:
     return {
         "livepatch_state": line.state,
         "livepatch_collected_at": seen_at,
-        "livepatch_kernel": line.kernel,
-        "livepatch_patch_version": line.patch,
+        "livepatch_kernel": line.kernel_name,
+        "livepatch_patch_version": line.patch_version,
         "livepatch_reboot_needed": record["assessment"]["reboot_needed"] if record else None,
         "livepatch_record": record,
     }

@@ -16,13 +16,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import trees
 
 sys.path.insert(0, str(trees.ROOT))
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import html  # noqa: E402  (found in PYTHONPATH)
-from tests.samples import reports  # noqa: E402  (found by the line before)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import html
+from tests.samples import reports
 
 SOURCES = trees.ROOT / "tests" / "page"
 FOLDER = trees.BUILD / "page"

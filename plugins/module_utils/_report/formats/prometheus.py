@@ -63,7 +63,7 @@ def _state(line: HostLine) -> _Sample:
 
 
 def _patch_version(line: HostLine) -> _Sample:
-    return (f',version="{_label(line.patch)}"', 1) if line.patch else None
+    return (f',version="{_label(line.patch_version)}"', 1) if line.patch_version else None
 
 
 def _time_of(name: str) -> t.Callable[[HostLine], _Sample]:

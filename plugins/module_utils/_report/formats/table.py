@@ -118,7 +118,7 @@ def _rows(report: Report, most: int | None) -> tuple[list[_HostRow], list[str]]:
         return [_row(line) for line in report.lines], []
     wanting = [line for line in report.lines if line.state != "protected"]
     groups = collections.Counter(
-        (line.kernel, line.patch) for line in report.lines if line.state == "protected"
+        (line.kernel_name, line.patch_version) for line in report.lines if line.state == "protected"
     ).most_common()
     rows = [_row(line) for line in wanting[:most]]
     rows += [_group(kernel, patch, hosts) for (kernel, patch), hosts in groups[:_SHOWN_GROUPS]]
@@ -138,7 +138,7 @@ def _rows(report: Report, most: int | None) -> tuple[list[_HostRow], list[str]]:
 def _row(line: HostLine) -> _HostRow:
     upgrade_by = line.upgrade_required_by or line.support
     exposes = str(line.exposes) if line.exposes else ""
-    cells = (line.host, line.state, exposes, line.kernel, line.patch, line.client, upgrade_by)
+    cells = (line.host, line.state, exposes, line.kernel_name, line.patch_version, line.client_version, upgrade_by)
     next_step = "; ".join(filter(None, (line.last_seen, line.next_step or line.message)))
     return _HostRow(line.state, tuple(_cell(cell) for cell in cells), _cell(next_step))
 
