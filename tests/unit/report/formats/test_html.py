@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report page as text: what it holds, what it lets run, and that nothing of a host is markup in it."""
+"""The report page as text: its data, its content security policy, and the escaping of values from hosts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
 
 
 class Page(html.parser.HTMLParser):
-    """The elements of a page, each with its attributes, and the text within style and script elements."""
+    """A parsed page: its elements with their attributes, and the text of its style and script elements."""
 
     def __init__(self, report: Report) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Page(html.parser.HTMLParser):
         return self.raw[0][1]
 
     @property
-    def fleet(self) -> dict[str, t.Any]:
+    def data(self) -> dict[str, t.Any]:
         document: dict[str, t.Any] = json.loads(self.raw[1][1])
         return document
 
@@ -78,11 +78,11 @@ class Page(html.parser.HTMLParser):
 
 
 def records_of(page: Page) -> dict[str, dict[str, t.Any]]:
-    """Put the records of a page together again: all of a record but its schema and the machine's identity."""
-    states = page.fleet["states"]
+    """Return the records that the data of a page contains, without their schema and the identity of the machine."""
+    states = page.data["states"]
     parts: list[dict[str, t.Any]] = []
     records = {}
-    for item in page.fleet["stream"]:
+    for item in page.data["stream"]:
         if isinstance(item, dict):
             parts.append(item)
             continue
@@ -113,7 +113,7 @@ def records_of(page: Page) -> dict[str, dict[str, t.Any]]:
 
 
 def expected(record: Record) -> dict[str, t.Any]:
-    """What a page must hold of a record."""
+    """Return the keys of a record that a page must contain."""
     document: dict[str, t.Any] = copy.deepcopy(dict(record))
     del document["schema"], document["system"]["machine_id_sha256"]
     return document
@@ -123,7 +123,7 @@ def rule(identifier: str) -> RuleSummary:
     return RuleSummary(identifier, "error", "the host is well", "make it well", False)
 
 
-def test_all_of_every_record_is_in_the_page() -> None:
+def test_the_page_contains_every_record_in_full() -> None:
     records = [
         make_record("web1"),
         make_record("web2", "disabled", client__enabled=False, kernel_patches=[], patch__fixes=[]),
@@ -133,7 +133,7 @@ def test_all_of_every_record_is_in_the_page() -> None:
     ]
     page = Page(a_report(*map(recorded, records)))
     assert records_of(page) == {record["host"]: expected(record) for record in records}
-    assert [item[0] for item in page.fleet["stream"] if isinstance(item, list)] == [
+    assert [item[0] for item in page.data["stream"] if isinstance(item, list)] == [
         "web4",
         "web2",
         "web3",
@@ -142,7 +142,7 @@ def test_all_of_every_record_is_in_the_page() -> None:
     ]
 
 
-def test_a_record_reads_the_same_however_its_json_is_written(tmp_path: Path) -> None:
+def test_a_record_reads_the_same_in_any_json_style(tmp_path: Path) -> None:
     record = make_record("web1", patch__version='}, "patch": {', client__server=', "client": {"last_check": "never"}')
     plain = json.dumps(record)
     kernel = {"booted_at": "never", "kernel": None}
@@ -169,7 +169,7 @@ def test_a_record_reads_the_same_however_its_json_is_written(tmp_path: Path) -> 
         assert found == {"web1": expected(record)}
 
 
-def test_what_is_a_hosts_own_is_never_that_of_another() -> None:
+def test_individual_values_stay_with_their_host() -> None:
     records = [
         make_record("web1", system__kernel__booted_at="2026-01-01T00:00:01Z", client__last_check="2026-01-02"),
         make_record("web2", system__kernel__booted_at="2026-01-01T00:00:03Z", client__last_check=None),
@@ -182,7 +182,7 @@ def test_what_is_a_hosts_own_is_never_that_of_another() -> None:
     }
 
 
-def test_what_hosts_have_in_common_is_written_once() -> None:
+def test_common_parts_are_written_once() -> None:
     records = [
         make_record(
             f"web{number}.example.com",
@@ -195,10 +195,10 @@ def test_what_hosts_have_in_common_is_written_once() -> None:
     one, many = (Page(a_report(*map(recorded, records[:size]))) for size in (1, 300))
     assert len(records_of(many)) == 300
     assert (len(many.text) - len(one.text)) / 299 < 150
-    assert sum(isinstance(item, dict) for item in many.fleet["stream"]) == 8
+    assert sum(isinstance(item, dict) for item in many.data["stream"]) == 8
 
 
-def test_one_thing_that_differs_does_not_repeat_the_rest() -> None:
+def test_a_different_check_does_not_repeat_the_others() -> None:
     check = {"id": "network", "status": "fail", "found": None, "required": None, "remedy": None}
     shared = make_record()["eligibility"]["checks"]
     records = [
@@ -210,7 +210,7 @@ def test_one_thing_that_differs_does_not_repeat_the_rest() -> None:
     assert page.text.count(shared[0]["message"]) == 1
 
 
-def test_a_host_without_an_answer_shows_how_it_was_last_seen() -> None:
+def test_an_unreachable_host_has_its_last_contact() -> None:
     page = Page(
         a_report(
             recorded(make_record("web3", "stale", system__containers={"docker": 3, "lxd": 1, "podman": None})),
@@ -218,12 +218,12 @@ def test_a_host_without_an_answer_shows_how_it_was_last_seen() -> None:
             hosts=["web3", "web4"],
         )
     )
-    first, web3, second, web4 = page.fleet["stream"]
+    first, web3, second, web4 = page.data["stream"]
     assert first == {"reasons": [{"id": "x", "message": "refused", "remedy": "start it"}], "reboot_needed": None}
     assert web3 == ["web3", 0, None, 0, "2026-01-11T00:00:00Z", "2026-01-10T06:00:00Z", "stale", 4]
     assert second["reasons"][0]["message"] == "there is no record of this host"
     assert web4 == ["web4", 0, None, 1, None, None, None, None]
-    assert page.fleet["states"][0] == "unreachable"
+    assert page.data["states"][0] == "unreachable"
 
 
 def test_rules_and_problems_are_in_the_page() -> None:
@@ -232,16 +232,16 @@ def test_rules_and_problems_are_in_the_page() -> None:
     )
     lines = [report.lines[0], report.lines[1]._replace(findings=(("well", "it is not"),))]
     page = Page(dataclasses.replace(report, lines=lines, rules=(rule("well"),), fleet_findings=(("seats", "full"),)))
-    assert page.fleet["problems"] == [{"id": "x", "path": "/r/a.json", "message": "cut off", "host": None}]
-    assert page.fleet["rules"] == [rule("well")._asdict()]
-    assert page.fleet["fleet_findings"] == [{"rule": "seats", "message": "full"}]
-    assert {"findings": [{"rule": "well", "message": "it is not"}]} in page.fleet["stream"]
-    found = {item[0]: item[2] for item in page.fleet["stream"] if isinstance(item, list)}
+    assert page.data["problems"] == [{"id": "x", "path": "/r/a.json", "message": "cut off", "host": None}]
+    assert page.data["rules"] == [rule("well")._asdict()]
+    assert page.data["fleet_findings"] == [{"rule": "seats", "message": "full"}]
+    assert {"findings": [{"rule": "well", "message": "it is not"}]} in page.data["stream"]
+    found = {item[0]: item[2] for item in page.data["stream"] if isinstance(item, list)}
     assert found["web1"] is None
     assert isinstance(found["web2"], int)
 
 
-def test_only_the_chunk_of_the_time_differs_between_two_reports() -> None:
+def test_only_the_chunk_with_the_time_changes() -> None:
     report = a_report(recorded(make_record("web1")), recorded(make_record("web2", "failed")))
     first = list(render(report))
     second = list(render(dataclasses.replace(report, generated_at="2027-12-31T23:59:59Z")))
@@ -252,7 +252,7 @@ def test_only_the_chunk_of_the_time_differs_between_two_reports() -> None:
     assert GENERATED_AT not in "".join(first[place + 1 :])
 
 
-def test_the_policy_lets_this_style_and_script_act_and_nothing_else() -> None:
+def test_the_policy_allows_only_this_style_and_script() -> None:
     page = Page(a_report(recorded(make_record())))
 
     def source(text: str) -> str:
@@ -267,11 +267,11 @@ def test_the_policy_lets_this_style_and_script_act_and_nothing_else() -> None:
         "require-trusted-types-for": "'script'",
         "trusted-types": "'none'",
     }
-    # What comes before the policy is not bound by it.
+    # The policy does not apply to elements before it.
     assert not re.search("<(style|script|link)", page.text.partition("Content-Security-Policy")[0])
 
 
-def test_nothing_in_the_page_names_another_address() -> None:
+def test_the_page_refers_to_no_other_address() -> None:
     page = Page(a_report())
     for _tag, attributes in page.elements:
         assert not attributes.keys() & {"src", "srcset", "action", "data", "style"}
@@ -279,13 +279,13 @@ def test_nothing_in_the_page_names_another_address() -> None:
         assert (attributes.get("href") or "#").startswith("#")
     assert not re.search(r"url\(|@import|image-set", page.style)
     assert set(re.findall(r"\w+://[^\"'`\s]*", page.script)) <= {"http://www.w3.org/2000/svg"}
-    # Text becomes text: the ways in which it could become markup or a script are not used at all.
+    # The script uses no function that turns text into markup or code.
     ways = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser|srcdoc|fetch\("
     assert not re.search(ways, page.script)
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, "</script><script>alert(1)</script>", "<!--<script>", "]]>", "\u2028"])
-def test_what_a_host_says_is_never_markup(text: str) -> None:
+def test_a_value_from_a_host_is_never_markup(text: str) -> None:
     report = a_report(
         recorded(hostile_record(text)),
         FailedAttempt(f"gone{text}", GENERATED_AT, []),
@@ -295,14 +295,14 @@ def test_what_a_host_says_is_never_markup(text: str) -> None:
     assert page.elements == plain.elements
     assert (page.style, page.script) == (plain.style, plain.script)
     assert "<" not in page.raw[1][1]
-    # Only the data and the sentence for browsers without scripts may differ, and both are plain.
+    # Only the data and the text for browsers without scripts differ, and both are printable.
     assert all(line.isprintable() for line in page.text.split("\n"))
-    (shown,) = (item for item in page.fleet["stream"] if isinstance(item, list) and item[0].startswith("evil"))
+    (shown,) = (item for item in page.data["stream"] if isinstance(item, list) and item[0].startswith("evil"))
     assert shown[0] == f"evil{visible(text)}"
 
 
 @given(ANY_TEXT, ANY_TEXT)
-def test_any_text_comes_through_as_the_text_that_is_seen(text: str, other: str) -> None:
+def test_any_text_is_shown_as_visible_text(text: str, other: str) -> None:
     record = make_record("web1", "failed", client__version=text, assessment__reasons=[])
     record["eligibility"]["checks"][0]["message"] = other
     page = Page(a_report(recorded(record)))
