@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Ordinary module: it runs where the notices are, and needs Python there."""
+"""Ordinary module: it runs on the host that has the notices, which needs Python."""
 
 from __future__ import annotations
 
@@ -221,15 +221,15 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 }
 
 REMEDIES = {
-    "server": "Look at the server, the proxy and the certificates on the way to it, then run this again.",
-    "files": "See that the source is there and can be read, and that the cache can be written.",
-    "bad_source": "Give a folder, a file or an archive that holds notices in the form of OSV.",
-    "bad_option": "Correct the option.",
+    "server": "Check the server, the proxy and the certificates, then run the task again.",
+    "files": "Check that the source exists and is readable, and that cache_dir is writable.",
+    "bad_source": "Specify a folder, a file or an archive that contains Livepatch Security Notices in OSV format.",
+    "bad_option": "Correct the value of the option.",
 }
 
 
-def bring(options: dict[str, t.Any]) -> tuple[Path, bool]:
-    """A path with the notices, and whether they were fetched. Raises `OSError` and `ServerError`."""
+def fetch(options: dict[str, t.Any]) -> tuple[Path, bool]:
+    """Return the path of the notices, and whether they were downloaded. Raises `OSError` and `ServerError`."""
     if not is_address(options["source"]):
         return as_path(options["source"]), False
     web = Web(WebOptions(options["ca_path"], options["proxy"], options["timeout"]))
@@ -237,13 +237,13 @@ def bring(options: dict[str, t.Any]) -> tuple[Path, bool]:
 
 
 def as_entry(notice: Notice) -> dict[str, t.Any]:
-    """What the module returns of any notice."""
+    """Return the part of a result entry that does not depend on a kernel."""
     published = notice.published.strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"id": notice.id, "published": published, "cves": list(notice.cves)}
 
 
-def tell(notices: list[Notice], kernel: KernelName | None, patch_version: str | None) -> dict[str, t.Any]:
-    """What the module returns of notices, and of how they stand on a kernel."""
+def evaluate(notices: list[Notice], kernel: KernelName | None, patch_version: str | None) -> dict[str, t.Any]:
+    """Return the notices that apply to a kernel with their status, or all notices if there is no kernel."""
     if kernel is None:
         return {"notices": list(map(as_entry, notices)), "missing": [], "closed_cves": [], "open_cves": []}
     entries = [
@@ -264,16 +264,16 @@ def tell(notices: list[Notice], kernel: KernelName | None, patch_version: str | 
     }
 
 
-def look(options: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Everything that the module returns. Raises `OSError`, `ServerError`, `NoticeError` and `ValueError`."""
+def collect(options: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return the result of the module. Raises `OSError`, `ServerError`, `NoticeError` and `ValueError`."""
     kernel = None if options["kernel"] is None else KernelName(options["kernel"], options["release"])
-    path, fetched = bring(options)
+    path, fetched = fetch(options)
     try:
         found = read_notices(path)
     except NoticeError as error:
         raise NoticeError(f"{options['source']} cannot be read: {error}") from error
     return {
-        **tell(found.notices, kernel, options["patch_version"]),
+        **evaluate(found.notices, kernel, options["patch_version"]),
         "read": len(found.notices),
         "unreadable": [dataclasses.asdict(one) for one in found.unreadable[:_MOST_UNREADABLE]],
         "fetched": fetched,
@@ -283,19 +283,19 @@ def look(options: dict[str, t.Any]) -> dict[str, t.Any]:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        result = look(module.params)
+        result = collect(module.params)
     except ServerError as error:
         module.fail_json(msg=str(error), error_id="server", remedy=REMEDIES["server"])
     except OSError as error:
-        said = f"{error.filename or module.params['source']} cannot be used: {error.strerror or error}"
-        module.fail_json(msg=said, error_id="files", remedy=REMEDIES["files"])
+        message = f"{error.filename or module.params['source']} cannot be used: {error.strerror or error}"
+        module.fail_json(msg=message, error_id="files", remedy=REMEDIES["files"])
     except NoticeError as error:
         module.fail_json(msg=str(error), error_id="bad_source", remedy=REMEDIES["bad_source"])
     except ValueError as error:
         module.fail_json(msg=str(error), error_id="bad_option", remedy=REMEDIES["bad_option"])
     if not result["read"]:
         module.fail_json(
-            msg=f"{module.params['source']} holds no notice of Livepatch",
+            msg=f"{module.params['source']} contains no Livepatch Security Notice",
             error_id="bad_source",
             remedy=REMEDIES["bad_source"],
             **result,

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Ordinary module: it runs where the file is, and needs Python there."""
+"""Ordinary module: it runs on the host that has the file, which needs Python."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ ARGUMENT_SPEC = {
 
 
 def examine(options: dict[str, t.Any]) -> dict[str, t.Any]:
-    """What the module returns of the file. Raises `OSError` and `TrustError`."""
+    """Return the result of the module. Raises `OSError` and `TrustError`."""
     anchors = trust.read_anchors(options["trusted_certificates"], options["trusted_spki_sha256"])
     path = options["path"]
     data = trust.read_named(path, patch_file.FILE_LIMIT)

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Ordinary module: it runs where the mirror is, and needs Python there."""
+"""Ordinary module: it runs on the host that has the mirror, which needs Python."""
 
 from __future__ import annotations
 
@@ -298,31 +298,31 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 }
 
 REMEDIES = {
-    "bad_option": "Correct the option.",
-    "bad_list": "Correct the list, or give the right one.",
-    "bad_index": "Restore the index, or remove it, so that every archive is verified anew.",
-    "busy": "Wait for the other run to end.",
-    "downgrade_refused": "Find out why the source has older patches. If that is meant, set allow_downgrade.",
-    "server": "Look at the server, the proxy and the certificates on the way to it, then run this again.",
-    "files": "See that the folders can be read and written, and that there is room on the disk.",
-    "incomplete": "Look at the reasons, then run this again: it goes on where it was.",
+    "bad_option": "Correct the value of the option.",
+    "bad_list": "Correct the list, or specify another one.",
+    "bad_index": "Restore the index. Or remove it, so that the next run verifies all archives again.",
+    "busy": "Wait until the other run has finished.",
+    "downgrade_refused": "Find out why the source has older patches. If this is intended, set allow_downgrade.",
+    "server": "Check the server, the proxy and the certificates, then run the task again.",
+    "files": "Check that the folders are readable and writable, and that there is free disk space.",
+    "incomplete": "Fix the reported problems, then run the task again. It processes the remaining archives.",
 }
 
 
 def check_options(options: dict[str, t.Any]) -> None:
-    """Raises `ValueError` with a message for the user."""
-    least = {"keep_versions": 1, "keep_days": 0, "parallel": 1, "retries": 0, "timeout": 1}
-    for name, minimum in least.items():
+    """Check the values of the options. Raises `ValueError` with a message for the user."""
+    minimums = {"keep_versions": 1, "keep_days": 0, "parallel": 1, "retries": 0, "timeout": 1}
+    for name, minimum in minimums.items():
         if options[name] is not None and options[name] < minimum:
-            raise ValueError(f"{name} is {options[name]} and must be {minimum} or more")
+            raise ValueError(f"{name} is {options[name]}, but must be {minimum} or more")
     if options["parallel"] > _MOST_PARALLEL:
-        raise ValueError(f"parallel is {options['parallel']} and must be {_MOST_PARALLEL} or less")
+        raise ValueError(f"parallel is {options['parallel']}, but must be {_MOST_PARALLEL} or less")
     if options["server"] is not None and not options["server"].startswith(("https://", "http://")):
         raise ValueError("server must begin with https:// or http://")
 
 
 def make_task(options: dict[str, t.Any]) -> MirrorTask:
-    """What is asked of the core. Raises `OSError`, `TrustError`, `PatchListError` and `ServerError`."""
+    """Convert the options into a task. Raises `OSError`, `TrustError`, `PatchListError` and `ServerError`."""
     web = Web(
         WebOptions(
             ca_path=options["ca_path"],
@@ -347,7 +347,7 @@ def make_task(options: dict[str, t.Any]) -> MirrorTask:
 
 
 def as_result(outcome: Outcome, folder: Path) -> dict[str, t.Any]:
-    """What the module returns."""
+    """Return the result of the module."""
     return {
         "changed": outcome.changed,
         "fetched": outcome.fetched,
@@ -366,20 +366,20 @@ def as_result(outcome: Outcome, folder: Path) -> dict[str, t.Any]:
 
 
 def failure(outcome: Outcome, folder: Path) -> str | None:
-    """What is wrong after all is done, in a sentence."""
+    """Return a message about the archives that failed, or ``None`` if there are none."""
     faults = [*outcome.quarantined, *outcome.failed]
     if not faults:
         return None
     named = "; ".join(f"{fault.filename}: {fault.reason}" for fault in faults[:_NAMED_IN_FAILURE])
     more = f"; and {len(faults) - _NAMED_IN_FAILURE} more" if len(faults) > _NAMED_IN_FAILURE else ""
     return (
-        f"The mirror in {folder} needs a look: {len(outcome.quarantined)} archives are in quarantine, and "
-        f"{len(outcome.failed)} could not be had. {named}{more}."
+        f"Some archives of the mirror in {folder} failed: {len(outcome.quarantined)} are in quarantine, and "
+        f"{len(outcome.failed)} could not be copied. {named}{more}."
     )
 
 
 def error_id(error: Exception) -> str:
-    """What kind of failure an exception is."""
+    """Return the identifier of a failure."""
     kinds: list[tuple[type[Exception] | tuple[type[Exception], ...], str]] = [
         (MirrorBusyError, "busy"),
         (MirrorIndexError, "bad_index"),
@@ -388,15 +388,15 @@ def error_id(error: Exception) -> str:
         (ServerError, "server"),
         (OSError, "files"),
     ]
-    return next((word for kind, word in kinds if isinstance(error, kind)), "bad_option")
+    return next((identifier for kind, identifier in kinds if isinstance(error, kind)), "bad_option")
 
 
 def message(error: Exception) -> str:
-    """The failure in a sentence."""
+    """Return the message of a failure."""
     if isinstance(error, DowngradeError):
         return f"The source has only older patches than the mirror: {error}. Nothing was changed."
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a file of the mirror'} cannot be used: {error.strerror}"
+        return f"{error.filename or 'A file of the mirror'} cannot be used: {error.strerror}"
     return str(error)
 
 
@@ -418,9 +418,9 @@ def main() -> None:
         kind = error_id(error)
         module.fail_json(msg=message(error), error_id=kind, remedy=REMEDIES[kind])
     result = as_result(outcome, task.folder)
-    wrong = failure(outcome, task.folder)
-    if wrong is not None:
-        module.fail_json(msg=wrong, error_id="incomplete", remedy=REMEDIES["incomplete"], **result)
+    failed = failure(outcome, task.folder)
+    if failed is not None:
+        module.fail_json(msg=failed, error_id="incomplete", remedy=REMEDIES["incomplete"], **result)
     module.exit_json(**result)
 
 
