@@ -12,9 +12,9 @@ module: seat_plan
 short_description: Plan which hosts can use the seats of a token
 version_added: 1.0.0
 description:
-  - A Livepatch token can enable a limited number of machines. Each of them uses one seat. This module grants seats to
-    hosts, based on the records that M(kernelops.livepatch.patch_info) stored on the controller, so that no more hosts
-    are enabled than the token allows.
+  - Grants the seats of a Livepatch token to hosts, so that no more hosts are enabled than the token allows. A seat is
+    one machine that the token can enable.
+  - The plan is based on the records that M(kernelops.livepatch.patch_info) stored on the controller.
   - Hosts that already have a seat are granted it first. The other hosts follow in the given order.
   - All records in O(record_dir) count, also those of hosts that are not part of this run. A host has a seat if its last
     record shows it as enabled. A host is also counted if it might have a seat. This is the case if its client could not
