@@ -1,50 +1,52 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""How far a run over many hosts has come."""
+"""Callback plugin that shows the progress of a run over many hosts."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: fleet_progress
 type: aggregate
-short_description: Show how far a run over many hosts has come
+short_description: Show the progress of a run over many hosts
 version_added: 1.0.0
 description:
-  - On a terminal, shows one line below the output, with the hosts that are done, what came of them so far, and the time
-    that is left. It is drawn in place, and erased before anything else is written, so that nothing is lost or garbled.
-  - When no host has answered for five seconds, the line names the hosts that the task waits for.
-  - Where standard output is no terminal, writes a line to standard error, and to Ansible's log, at each quarter of the
-    hosts of a task, and after 30 seconds, then one, two, four minutes without one. That is at most twelve lines a task.
-    Tasks of less than two seconds get none, and short tasks of less than twenty hosts neither.
-  - Results of M(kernelops.livepatch.patch_info) are counted by the state of the host, C(no record) being a host on
-    which the task failed. Results of all other tasks are counted as ok, failed, unreachable and skipped.
-  - A task that only one host has begun shows nothing.
+  - Shows how many hosts have completed the current task, their results, and the remaining time.
+  - On a terminal, the progress is one line below the output. It is updated in place, and erased before other output is
+    written, so that the output stays intact.
+  - If no host has returned a result for five seconds, the line shows the hosts that the task is waiting for.
+  - If standard output is not a terminal, progress lines are written to standard error and to the log of Ansible, after
+    each quarter of the hosts of a task. In long tasks, a line is also written if there was none for 30 seconds, then
+    for one, two and four minutes, and so on. There are at most twelve lines for each task. Tasks that take less than
+    two seconds, and short tasks with fewer than 20 hosts, get no line.
+  - Results of M(kernelops.livepatch.patch_info) are counted by the state of the host. C(no record) means that the task
+    failed on the host. Results of other tasks are counted as ok, failed, unreachable and skipped.
+  - No progress is shown for a task that only one host has started.
 author:
   - The kernelops.livepatch contributors (@kernelops)
 requirements:
-  - enabled in the configuration, as C(callbacks_enabled = kernelops.livepatch.fleet_progress) or by the environment
-    variable E(ANSIBLE_CALLBACKS_ENABLED)
+  - The plugin must be enabled, with C(callbacks_enabled = kernelops.livepatch.fleet_progress) in C(ansible.cfg) or with
+    the environment variable E(ANSIBLE_CALLBACKS_ENABLED).
 notes:
-  - How many hosts a task will meet is not known beforehand where only some hosts run it, as in the rescue of a block.
-    The line then counts against all hosts of the play that have not failed.
-  - Before ansible-core 2.19, C(ssh) itself asks on the terminal whether to trust an unknown host. Add the keys of new
-    hosts before a run, as the line could be drawn over that question.
+  - If only some hosts run a task, for example in the rescue section of a block, the number of these hosts is not known
+    in advance. The progress line then uses the number of all hosts of the play that have not failed.
+  - Before ansible-core 2.19, C(ssh) itself asks on the terminal whether to trust the key of an unknown host. Add the
+    keys of new hosts before the run, because the progress line can overwrite this question.
 """
 
 EXAMPLES = r"""
-# In ansible.cfg:
+# Enable the plugin in ansible.cfg:
 #   [defaults]
 #   callbacks_enabled = kernelops.livepatch.fleet_progress
 #
-# For one run:
+# Enable the plugin for one run:
 #   ANSIBLE_CALLBACKS_ENABLED=kernelops.livepatch.fleet_progress ansible-playbook kernelops.livepatch.check -i inventory
 #
-# What a terminal of 100 columns shows:
+# Progress line on a terminal with 100 columns:
 #    417/1200  ━━━━━━──────────────  380 protected  2 unreachable  35 upgrade_required  1:23 left
 #
-# What a log gets:
-#   Look at the host: 600 of 1200 hosts (50 %): 551 protected, 2 unreachable, 47 upgrade_required; 1:01 left
+# Progress line in a log:
+#   Collect the Livepatch state: 600 of 1200 hosts (50 %): 551 protected, 2 unreachable, 47 upgrade_required; 1:01 left
 """
 
 import threading
@@ -92,15 +94,15 @@ class CallbackModule(CallbackBase):
                 time.monotonic(),
                 of_some_hosts=isinstance(task, Handler),
             )
-        self._tell(task)
+        self._report(task)
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
-        outcome = progress.outcome_of_record(_result(result)) if _looks_at_patches(result) else progress.OK
+        outcome = progress.outcome_of_record(_result(result)) if _is_patch_info(result) else progress.OK
         self._finish(result, outcome)
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
         outcome = progress.FAILED
-        if _looks_at_patches(result):
+        if _is_patch_info(result):
             outcome = progress.outcome_of_record(_result(result)) if "record" in _result(result) else progress.NO_RECORD
         self._finish(result, outcome, gone=not ignore_errors)
 
@@ -117,9 +119,9 @@ class CallbackModule(CallbackBase):
     def _finish(self, result: t.Any, outcome: str, *, gone: bool = False) -> None:
         with self._lock:
             self._play.finish(_task(result)._uuid, _host(result).get_name(), outcome, time.monotonic(), gone=gone)
-        self._tell(_task(result))
+        self._report(_task(result))
 
-    def _tell(self, task: t.Any) -> None:
+    def _report(self, task: t.Any) -> None:
         if self._line is not None:
             self._line.refresh()
             return
@@ -131,11 +133,11 @@ class CallbackModule(CallbackBase):
         return self._play.line(time.monotonic(), progress.Style(columns, ANSIBLE_COLOR, self._unicode))
 
 
-def _looks_at_patches(result: t.Any) -> bool:
+def _is_patch_info(result: t.Any) -> bool:
     return bool(_task(result).resolved_action == _PATCH_INFO)
 
 
-# ansible-core 2.19 made these attributes public, and 2.16 has only the private ones.
+# These attributes are public as of ansible-core 2.19. Before, only the private ones exist.
 
 
 def _task(result: t.Any) -> t.Any:

@@ -2,23 +2,23 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Attributes that the modules of this collection share, so that each is explained in one place."""
+"""Attributes that the modules of this collection share."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """`attributes` explains them; the other fragments also say how far a module supports them."""
+    """The first fragment describes the attributes; the other fragments also set their support."""
 
     DOCUMENTATION = r"""
 options: {}
 attributes:
   check_mode:
-    description: Can run in check mode and tell what it would change, without changing anything.
+    description: Can run in check mode and return what it would change, without changing anything.
   diff_mode:
-    description: Returns what it changed, or would change in check mode, when run with C(--diff).
+    description: Returns the changes that it made (or in check mode, would make) when run with C(--diff).
   action_group:
-    description: Takes its defaults from C(module_defaults) under the name of an action group.
+    description: Is part of an action group, so that C(module_defaults) can set its defaults.
   platform:
     description: Systems that the module works on.
 """
@@ -29,18 +29,18 @@ attributes:
   check_mode:
     support: full
     details:
-      - This module changes nothing on the host, so check mode gives the same result as a real run.
+      - This module does not change anything on the host. The result is the same with and without check mode.
   diff_mode:
     support: N/A
     details:
-      - This module changes nothing on the host.
+      - This module does not change anything on the host.
 """
 
     ACTION_GROUP = r"""
 options: {}
 attributes:
   action_group:
-    description: Takes its defaults from C(module_defaults) under C(group/kernelops.livepatch.livepatch).
+    description: Is part of the action group C(group/kernelops.livepatch.livepatch) for C(module_defaults).
     support: full
     membership:
       - kernelops.livepatch.livepatch
@@ -53,7 +53,7 @@ attributes:
     support: full
     platforms: posix
     details:
-      - Needs a POSIX C(sh) on the host and no Python.
+      - Requires a POSIX C(sh) on the host. Python is not required.
 """
 
     CONTROLLER = r"""
@@ -63,5 +63,5 @@ attributes:
     support: full
     platforms: posix
     details:
-      - Runs on the controller and never connects to a host.
+      - Runs on the controller and does not connect to a host.
 """

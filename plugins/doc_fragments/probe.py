@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Options of the modules that look at a host."""
+"""Options of the modules that collect facts about a host."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ class ModuleDocFragment:
 options:
   policy:
     description:
-      - Which systems may have Livepatch.
-      - V(launch) is the service as it was announced in 2016, for Ubuntu 16.04 LTS, amd64, kernel 4.4, generic and
-        lowlatency.
-      - V(current) is the list of kernels that Canonical documents as covered today.
-      - Any other text is the path of a policy file (YAML) on the controller.
-      - A mapping is a policy given in place. It has the keys of a policy file, C(systems) being the one that it must
-        have. Versions must be quoted in it, or YAML makes numbers of them.
+      - Policy that defines the systems that are eligible for Livepatch.
+      - V(launch) accepts the systems of the service as announced in 2016, which are Ubuntu 16.04 LTS on amd64 with
+        kernel 4.4, flavour generic or lowlatency.
+      - V(current) accepts the kernels that Canonical documents as covered.
+      - Any other string is the path of a policy file (YAML) on the controller.
+      - A mapping is an inline policy with the same keys as a policy file. The key C(systems) is required. Quote version
+        numbers, because YAML changes V(16.10) to the number V(16.1).
     type: raw
     default: launch
   server:
     description:
-      - URL of the livepatch server that the host must be able to reach.
-      - By default the server that the host's client is configured with, and the hosted service where it is not.
+      - URL of the livepatch server that must be reachable from the host.
+      - The default is the server in the configuration of the client, then the hosted service.
     type: str
   network:
     description:
-      - Try from the host whether the server can be reached, through the proxy that the client is configured with, with
-        whatever the host has for it (curl, wget, openssl, bash).
-      - Without this there is no check C(network).
+      - Test from the host whether the livepatch server is reachable. The test uses the proxy in the configuration of
+        the client, and the first tool that the host has of C(curl), C(wget), C(openssl) and C(bash).
+      - With V(false), the check C(network) is omitted.
     type: bool
     default: true
   ask_server:
     description:
-      - Ask the server, from the controller, whether it supports the host's kernel.
-      - It is asked once for each kernel in a run, however many hosts run it, and without credentials.
-      - Without this, the check C(kernel_supported) rests on what the client was last told.
+      - Query the livepatch server from the controller whether it supports the kernel of the host. There is one query
+        for each kernel in a run, regardless of the number of hosts. It needs no credentials.
+      - With V(false), the check C(kernel_supported) uses the support status that the client got from the server last.
     type: bool
     default: false
 """
@@ -45,7 +45,8 @@ options:
     LOOKS = r"""
 options: {}
 notes:
-  - Runs one POSIX shell script over the connection's standard input, in one round trip. No Python is needed on the
-    host, and no fact gathering.
-  - Without root, what only root may read is V(unknown) in the result, with the reason, and nothing fails.
+  - Runs one POSIX shell script through the standard input of the connection, in one round trip. No Python and no fact
+    gathering are needed on the host.
+  - Root privileges are recommended. Without them, values that only root can read are reported as unknown, with the
+    reason. The task does not fail because of this.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Options of the modules that fetch from a server by themselves."""
+"""Options of the modules that download from a server."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ class ModuleDocFragment:
 options:
   proxy:
     description:
-      - Address of an HTTP proxy, which may hold a name and a password. They are never shown.
-      - By default, the variables C(https_proxy), C(http_proxy) and C(no_proxy) say.
+      - URL of an HTTP proxy. It can contain a user name and a password, which are not shown in results.
+      - By default, the environment variables E(https_proxy), E(http_proxy) and E(no_proxy) are used.
     type: str
   ca_path:
     description:
-      - A file with certificates of authorities in PEM, or a folder as openssl has them, to trust instead of the
-        system's.
+      - File with certificates of certificate authorities in PEM format, or folder with such certificates that was
+        prepared with C(openssl rehash). They are trusted instead of the authorities that are trusted by default.
     type: path
 """

@@ -1,47 +1,53 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Waves of hosts, for playbooks."""
+"""Filter that plans the waves of a kernel upgrade."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: upgrade_waves
-short_description: Put hosts into waves of an upgrade
+short_description: Plan the waves of a kernel upgrade
 version_added: 1.0.0
 description:
-  - Takes the names of hosts at which P(kernelops.livepatch.kernel_upgrade#module) has looked in check mode, and returns
-    those that must be upgraded, in order and by wave.
-  - Hosts on which an earlier run has begun and not ended come first, then the canaries, then the others.
-  - Two hosts with the same value of their variable C(drain_group) are never in one wave. A host is left out while
-    another one of its group did not answer, or failed.
+  - Takes the names of hosts on which M(kernelops.livepatch.kernel_upgrade) was run in check mode with a registered
+    result. Returns the hosts that must be upgraded, in order and divided into waves.
+  - Hosts with an unfinished upgrade from an earlier run come first, then the canaries, then the other hosts.
+  - Hosts with the same value of the variable C(drain_group) are never in the same wave. A host is left out if another
+    host of its drain group is unreachable or failed.
 positional: _input, hostvars
 options:
   _input:
-    description: Names of all hosts at which was looked.
+    description: Names of all hosts that were checked.
     type: list
     elements: str
     required: true
   hostvars:
-    description: The variables of all hosts. Of each host, C(drain_group) and the result of the look count.
+    description: The variable C(hostvars). For each host, C(drain_group) and the registered result are used.
     type: dict
     required: true
   look:
-    description: Name of the variable in which the result of the look was registered.
+    description: Name of the variable that contains the registered result.
     type: str
     default: livepatch_upgrade_look
   canaries:
-    description: How many hosts come first, alone, or the names of those that do.
+    description: Number of hosts to upgrade first, in a separate wave, or a list of their names.
     type: raw
     default: 1
   serial:
-    description: Size of a wave, as a number or a percentage, or a list of sizes whose last one repeats.
+    description: Size of a wave, as a number or a percentage, or a list of sizes. The last size of a list is repeated.
     type: raw
     default: 1
 """
 
 EXAMPLES = r"""
-- name: Plan the waves
+- name: Check which hosts need a newer kernel
+  kernelops.livepatch.kernel_upgrade:
+  become: true
+  check_mode: true
+  register: livepatch_upgrade_look
+
+- name: Plan the waves of the upgrade
   ansible.builtin.set_fact:
     waves: "{{ ansible_play_hosts_all | kernelops.livepatch.upgrade_waves(hostvars, serial='10%') }}"
   run_once: true
@@ -49,19 +55,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The waves.
+  description: Waves of the upgrade.
   type: dict
   contains:
     order:
-      description: Names of the hosts, in the order of the waves.
+      description: Names of the hosts in the order of the waves.
       type: list
       elements: str
     sizes:
-      description: How many of them each wave holds, for the keyword C(serial).
+      description: Number of hosts in each wave, for the keyword C(serial).
       type: list
       elements: int
     left_out:
-      description: Why a host is in no wave, by its name.
+      description: Reasons why hosts are left out, by host name.
       type: dict
 """
 
@@ -84,7 +90,7 @@ def upgrade_waves(
     canaries: t.Any = 1,
     serial: t.Any = 1,
 ) -> dict[str, t.Any]:
-    """Put hosts into waves. Raises `AnsibleFilterError`."""
+    """Divide hosts into waves. Raises `AnsibleFilterError`."""
     candidates, groups_down = [], {}
     for name in names:
         variables = hostvars[name]
@@ -107,7 +113,7 @@ def upgrade_waves(
 
 
 class FilterModule:
-    """What Ansible loads."""
+    """Filters for Ansible."""
 
     def filters(self) -> dict[str, t.Any]:
         return {"upgrade_waves": upgrade_waves}

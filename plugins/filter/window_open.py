@@ -1,24 +1,24 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Maintenance windows, for playbooks."""
+"""Filter that checks a maintenance window."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: window_open
-short_description: Tell whether a maintenance window is open
+short_description: Check whether a maintenance window is open
 version_added: 1.0.0
 description:
-  - Tells whether the controller's clock is within a daily window. A window may reach over midnight; its last minute is
-    the one before its end.
+  - Checks whether the current time of the controller is within a daily maintenance window. A window can span midnight.
+    The end time is not part of the window.
 positional: _input
 options:
   _input:
     description:
-      - The window, for instance V(22:00-04:00 Europe/Berlin). The zone is a name of the IANA time zone database.
-        Without one, the times are in the controller's own time zone.
-      - An empty text is a window that is always open.
+      - Maintenance window, for example V(22:00-04:00 Europe/Berlin). The time zone is a name of the IANA time zone
+        database. By default, the time zone of the controller is used.
+      - An empty string means that the window is always open.
     type: str
     required: true
 """
@@ -30,7 +30,7 @@ _value:
 """
 
 EXAMPLES = r"""
-- name: Go on only within the window
+- name: Fail outside of the maintenance window
   ansible.builtin.assert:
     that: "'22:00-04:00 UTC' | kernelops.livepatch.window_open"
 """
@@ -45,7 +45,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.wav
 
 
 def window_open(window: str) -> bool:
-    """Whether the window is open now. Raises `AnsibleFilterError`."""
+    """Return True if the window is open now. Raises `AnsibleFilterError`."""
     try:
         return not window or is_open(str(window), datetime.datetime.now().astimezone())
     except WavesError as error:
@@ -53,7 +53,7 @@ def window_open(window: str) -> bool:
 
 
 class FilterModule:
-    """What Ansible loads."""
+    """Filters for Ansible."""
 
     def filters(self) -> dict[str, t.Any]:
         return {"window_open": window_open}

@@ -1,47 +1,48 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Hosts grouped by what their stored records say."""
+"""Inventory plugin that groups hosts by their stored records."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: records
-short_description: Group hosts by what their stored records say
+short_description: Group hosts by their stored Livepatch records
 version_added: 1.0.0
 description:
-  - Reads the records that M(kernelops.livepatch.patch_info) and the playbook C(kernelops.livepatch.check) stored, and
-    makes groups and variables of them, without touching a host.
-  - Meant to stand beside the inventory that knows how to reach the hosts, as in
-    C(ansible-playbook -i hosts -i livepatch.yml site.yml --limit livepatch_state_upgrade_required). No variable of a
-    connection is set.
-  - Every host is in the group C(livepatch_state_<state>) of its newest record, and where its kernel is known, in
-    C(livepatch_kernel_<series>), for instance C(livepatch_kernel_4_4). The groups of all states exist also when they
-    are empty. A host whose newest attempt gave no record is in C(livepatch_state_unreachable).
-  - What cannot be read gives a warning, and hides nothing else.
+  - Reads the records that M(kernelops.livepatch.patch_info) and the playbook C(kernelops.livepatch.check) stored on the
+    controller, and creates groups and host variables from them. No host is contacted.
+  - Use it together with the inventory that defines how to connect to the hosts, for example C(ansible-playbook -i hosts
+    -i livepatch.yml site.yml --limit livepatch_state_upgrade_required). This plugin does not set connection variables.
+  - Each host is added to the group C(livepatch_state_<state>) for the state in its newest record. If its kernel is
+    known, it is also added to C(livepatch_kernel_<series>), for example C(livepatch_kernel_4_4). A host whose last
+    attempt returned no record is added to C(livepatch_state_unreachable). The groups of all states are created even if
+    they are empty.
+  - A record that cannot be read causes a warning. The other records are still used.
 author:
   - The kernelops.livepatch contributors (@kernelops)
 extends_documentation_fragment:
   - ansible.builtin.constructed
 notes:
-  - A host is known here for as long as its record is stored. To act only on hosts that another inventory has, too,
-    limit the run to one of its groups, as in C(--limit 'web:&livepatch_state_stale').
-  - Nothing that came from a host is taken as a template.
+  - The inventory contains a host as long as its record is stored. To select only hosts that are also in another
+    inventory, limit the run to a group of that inventory, for example C(--limit 'web:&livepatch_state_stale').
+  - Values that come from a host are never evaluated as templates.
 options:
   plugin:
-    description: Names this plugin in a file whose name ends in C(livepatch.yml) or C(livepatch.yaml).
+    description: Name of this plugin. The name of the configuration file must end in C(livepatch.yml) or
+      C(livepatch.yaml).
     type: str
     required: true
     choices: [kernelops.livepatch.records]
   record_dir:
     description:
-      - Folders that records are stored in. Of several records of one host the newest counts.
-      - Relative paths begin in the folder of the inventory file.
+      - Folders on the controller that contain records. If a host has several records, the newest one is used.
+      - Relative paths are relative to the folder of the inventory file.
     type: list
     elements: str
     default: [livepatch-records]
   use_extra_vars:
-    description: Whether O(compose), O(groups) and O(keyed_groups) see extra variables (C(--extra-vars)), too.
+    description: Make extra variables (C(--extra-vars)) available in O(compose), O(groups) and O(keyed_groups).
     type: bool
     default: false
 seealso:
@@ -51,8 +52,8 @@ seealso:
 
 EXAMPLES = r"""
 ---
-# livepatch.yml: the line with the plugin's name is all that is needed where the records are in livepatch-records
-# beside this file. The rest is for records of two controllers, and for groups of one's own.
+# File livepatch.yml. Only the option plugin is required if the records are in the folder livepatch-records next to this
+# file. This example reads the records of two controllers and adds groups and variables.
 plugin: kernelops.livepatch.records
 record_dir:
   - records-eu
@@ -65,13 +66,13 @@ keyed_groups:
 compose:
   livepatch_next_step: livepatch_record.assessment.reasons[0].remedy
 
-# What each host gets (null where it is not known, and all null but the first two for a host that is unreachable):
-#   livepatch_state           the state, for instance protected
-#   livepatch_collected_at    when the newest record was collected (RFC 3339, UTC)
-#   livepatch_kernel          the running kernel, for instance 4.4.0-210.242-generic
-#   livepatch_patch_version   the version of its patch, for instance 113.1
-#   livepatch_reboot_needed   whether it waits for a reboot
-#   livepatch_record          the whole record, as M(kernelops.livepatch.patch_info) returns it
+# Variables of each host. Unknown values are null. For an unreachable host, all values except the first two are null.
+#   livepatch_state           state, for example protected
+#   livepatch_collected_at    time of the newest record (RFC 3339, UTC)
+#   livepatch_kernel          running kernel, for example 4.4.0-210.242-generic
+#   livepatch_patch_version   version of the live patch, for example 113.1
+#   livepatch_reboot_needed   whether the host needs a reboot
+#   livepatch_record          complete record, as returned by the module kernelops.livepatch.patch_info
 """
 
 import datetime
@@ -128,7 +129,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         series = record["system"]["kernel"]["series"] if record else None
         if series is not None and _SERIES.fullmatch(series):
             self.inventory.add_host(host, self.inventory.add_group(f"livepatch_kernel_{series.replace('.', '_')}"))
-        # Set on the host itself: from ansible-core 2.19 on, the inventory would note the origin of every single string.
+        # Set on the host itself: as of ansible-core 2.19, the inventory would store the origin of every string.
         variables = self.inventory.get_host(host)
         for name, value in _variables(line, record).items():
             variables.set_variable(name, inert(value))
@@ -150,9 +151,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
 
 
 class _Inert:
-    """Makes values safe from templating, as ansible-core's own `wrap_var` does, and keeps equal text once.
+    """Mark values as unsafe for templating, as `wrap_var` of ansible-core does, and share equal strings.
 
-    Thousands of records say the same few hundred things; kept apart, they would take ten times the time and memory.
+    Thousands of records contain the same few hundred strings. Without sharing, they take ten times the time and memory.
     """
 
     def __init__(self) -> None:
@@ -170,12 +171,12 @@ class _Inert:
 
 
 def _usable(documents: t.Iterable[Document], problems: list[Problem]) -> t.Iterator[Recorded | FailedAttempt]:
-    # A file that is no record names no host for sure, and a name that was guessed from it must not be acted upon.
+    # The host name in an invalid record is not reliable, so such a file must not add a host.
     for document in documents:
         if isinstance(document, Problem):
             problems.append(document)
         elif not (document.host if isinstance(document, FailedAttempt) else document.record["host"]):
-            problems.append(Problem("host_unnamed", "a record", "it names no host"))
+            problems.append(Problem("host_unnamed", "a record", "the host name is empty"))
         else:
             yield document
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: client
-short_description: Install, configure and enable the Livepatch client
+short_description: Install, configure and enable the Canonical Livepatch client
 version_added: 1.0.0
 description:
-  - Brings the client of a host into a state, with snapd and the snap installed, the client configured, its mode set and
-    the machine enabled with a token, or not.
-  - Looks at the host in one round trip. Where something is to be done, a second one does it and looks again.
-  - Whatever can be found wrong is found before anything is changed, such as an unknown setting, a host that may not
-    have Livepatch, or a token of the wrong kind.
-  - The steps end at the first that fails. What was done stays done, and the next run does the rest.
+  - Installs the snap C(canonical-livepatch) and, if necessary, snapd. Configures the client, sets its mode, and enables
+    or disables it.
+  - The first round trip to the host collects facts. If something must change, a second round trip makes the changes and
+    collects the facts again to confirm the result.
+  - All input is validated before anything is changed. An unknown setting, a token of the wrong type or an ineligible
+    host fails the task at this point.
+  - The steps run in a fixed order and stop at the first failure. Completed steps are not undone. The next run performs
+    the remaining steps.
 author:
   - The kernelops.livepatch contributors (@kernelops)
 extends_documentation_fragment:
@@ -29,123 +31,135 @@ attributes:
   check_mode:
     support: full
     details:
-      - Check mode returns the steps that the same run without it would take, and only reads on the host.
+      - In check mode, the module only reads from the host. It returns the steps that a run without check mode would
+        perform.
   diff_mode:
     support: full
     details:
-      - The difference is that of RV(before) and RV(after). It holds no token, no password of a proxy, and of
-        certificates their digest.
+      - Shows the difference between RV(before) and RV(after). It contains no token and no proxy password. Certificates
+        are shown as a digest.
 options:
   state:
     description:
-      - With V(present), the snap is installed and configured. Whether it is enabled stays as it is.
-      - With V(enabled), it is enabled, too.
-      - With V(disabled), it is not enabled, which gives its seat back. Where it is installed it is configured, and
-        where it is not it stays so.
-      - With V(absent), it is disabled and removed. The mode file stays. O(config), O(mode) and O(channel) mean nothing
-        then.
-      - A patch that runs stays in the kernel until the next reboot, whatever the state.
+      - V(enabled) installs, configures and enables the client.
+      - V(present) installs and configures the client. It does not enable or disable it.
+      - V(disabled) disables the client, which releases the seat of the machine. If the client is installed, it is also
+        configured. It is never installed.
+      - V(absent) disables the client and removes the snap. The mode file stays on the host. O(config), O(mode) and
+        O(channel) are ignored.
+      - A live patch that is already applied stays in the kernel until the next reboot, whatever the state.
     type: str
     choices: [present, enabled, disabled, absent]
     default: enabled
   token:
     description:
-      - The token with which the machine is enabled, a Livepatch token, or with O(via=pro) one of Ubuntu Pro.
-      - Needed for O(state=enabled) where the client is not enabled yet, and where it moves to another server.
-      - When it differs from the one that this module enabled the client with, the client is disabled and enabled again.
-        A salted SHA-256 of the token tells, which is kept on the host in a file of root's own,
-        C(/var/lib/kernelops-livepatch/token.mark).
-      - A client that was enabled in another way has no such file. Its token cannot be told, and to disable it on a
-        suspicion could cost the host its protection. So it is taken to have this token, and stays enabled. To make
-        sure, use O(state=disabled) once, and then O(state=enabled).
+      - Token to enable the client with. This is a Livepatch token or, with O(via=pro), an Ubuntu Pro token.
+      - Required for O(state=enabled) if the client is not enabled yet, or if it moves to another server.
+      - The module keeps a salted SHA-256 hash of the token on the host, in
+        C(/var/lib/kernelops-livepatch/token.mark), which only root can read. If O(token) does not match this hash, the
+        client is disabled and enabled again with the new token.
+      - There is no such hash if the client was enabled without this module. The token that the client uses cannot be
+        read, so the module assumes that it is O(token), stores its hash, and leaves the client enabled. To make sure
+        that O(token) is used, run the module with O(state=disabled) and then with O(state=enabled).
     type: str
   token_transport:
     description:
-      - How the token is handed over to the client.
-      - With V(socket), it goes through the private socket of the client's daemon, by C(curl) or OpenBSD's C(nc). It is
-        on no command line, in no environment and in no file. Where that cannot be done the task fails.
-      - With V(cli), the client is called with the token as an argument, for as long as which every user of the host can
-        see it in the list of processes. The client has no other way.
-      - With V(auto), the socket is used where it can be, and the command line where it cannot.
-      - With O(via=pro) the token always goes through a pipe, and this option means nothing.
+      - How to pass the token to the client.
+      - V(socket) uses the private socket of the client daemon, through C(curl) or the OpenBSD version of C(nc). The
+        token does not appear on a command line, in an environment variable or in a file. The task fails if the socket
+        cannot be used.
+      - V(cli) passes the token as an argument to the client, which provides no other method. Every user of the host
+        can see the token in the process list while the command runs.
+      - V(auto) uses the socket if possible, and the command line otherwise.
+      - This option is ignored with O(via=pro). The token is then always passed through a pipe.
     type: str
     choices: [auto, socket, cli]
     default: auto
   config:
     description:
-      - Settings of the client. Those that are not named stay as they are. An empty value puts one back to its default.
-      - V(http-proxy), V(https-proxy) take a URL (http, https or socks5), V(no-proxy) a list with commas.
-      - V(ca-certs) takes certificates in PEM, V(remote-server) the URL of the server. The certificates are always set
-        before the server, which the client contacts at once.
-      - V(dial-timeout) takes a duration such as V(12s) in the units V(s), V(m), V(h); V(check-interval) minutes, at
-        least 60, or 0 for never; V(log-level) one of V(debug), V(info), V(notice), V(warning), V(error);
-        V(tls-patch-download) a truth value.
-      - V(cutoff-date) takes a time in the past (RFC 3339), V(patch-delay) a duration in the units V(s), V(m), V(h),
-        V(d), V(w). Both need a client of 10.11.2 or later and a paid subscription of the hosted service.
-      - An enabled client whose V(remote-server) changes is disabled on the old server and enabled on the new one.
-      - A proxy's password is not on a command line either, and a changed one is noticed.
+      - Settings of the client. Settings that are not listed are not changed. An empty value restores the default.
+      - V(http-proxy) and V(https-proxy) take a URL with the scheme C(http), C(https) or C(socks5). V(no-proxy) takes a
+        comma-separated list.
+      - V(ca-certs) takes certificates in PEM format, V(remote-server) the URL of the livepatch server. The certificates
+        are always set before the server, because the client contacts the server immediately.
+      - V(dial-timeout) takes a duration in the units V(s), V(m) and V(h), for example V(12s).
+      - V(check-interval) takes a number of minutes, at least 60, or 0 to switch automatic checks off.
+      - V(log-level) takes V(debug), V(info), V(notice), V(warning) or V(error).
+      - V(tls-patch-download) takes a boolean.
+      - V(cutoff-date) takes a time in the past (RFC 3339). V(patch-delay) takes a duration in the units V(s), V(m),
+        V(h), V(d) and V(w). Both require a client of version 10.11.2 or later and a paid subscription to the hosted
+        service.
+      - If V(remote-server) changes, an enabled client is disabled on the old server and enabled on the new one.
+      - A proxy URL that contains a password is not passed on a command line. Changes of the password are detected.
     type: dict
     default: {}
   mode:
     description:
-      - What the daemon may do. V(no-apply) fetches and applies nothing, V(no-refresh) does not look for patches either,
-        V(stop) keeps the daemon from running.
-      - The daemon reads it when it starts, and is restarted when it changes. What holds patches back is set before the
-        client is configured and enabled, what lets them go after it.
-      - A client that is stopped and shall stay so cannot be asked for its settings, which then stay as they are.
+      - Mode of the client daemon. By default, the mode is not changed.
+      - V(normal) checks for patches and applies them.
+      - V(no-apply) does not download or apply patches.
+      - V(no-refresh) does not download or apply patches, and does not check for them.
+      - V(stop) keeps the daemon from running.
+      - The daemon reads the mode when it starts, so a changed mode restarts it. A mode that withholds patches is set
+        before the client is configured and enabled. A mode that allows them is set afterwards.
+      - A client in mode V(stop) cannot return its settings. If it stays in this mode, O(config) is not applied.
     type: str
     choices: [normal, no-apply, no-refresh, stop]
   channel:
     description:
-      - The channel of the snap, such as V(latest/stable), V(stable) or V(10.x). Without it, a snap that is installed
-        stays on the channel that it tracks.
-      - Older snapd does not tell which channel an installed snap tracks. Such a snap stays on it, too.
+      - Channel of the snap, for example V(latest/stable), V(stable) or V(10.x). By default, an installed snap stays on
+        the channel that it tracks.
+      - Old versions of snapd do not show which channel an installed snap tracks. On such a host, the channel is not
+        changed.
     type: str
   via:
     description:
-      - With V(livepatch), the client is enabled with a token of Livepatch.
-      - With V(pro), the machine is attached to Ubuntu Pro with O(token), and Livepatch enabled as one of its services
-        and the only one. The token goes through a pipe and is never in a file. A machine that is attached stays so,
-        also when Livepatch is disabled.
+      - How to enable Livepatch.
+      - V(livepatch) enables the client with a Livepatch token.
+      - V(pro) attaches the machine to Ubuntu Pro with O(token) and enables Livepatch as its only service. The token is
+        passed through a pipe and is never written to a file. A machine that is attached stays attached, also when
+        Livepatch is disabled.
     type: str
     choices: [livepatch, pro]
     default: livepatch
   require_eligible:
     description:
-      - Enable the client only on a host that the policy admits. Where it does not, the task fails before it changes
+      - Enable the client only if the host is eligible under the policy. Otherwise the task fails before it changes
         anything.
-      - The checks C(snapd) and C(snapd_seeded) do not count, for this module mends what they find. The check C(network)
-        counts where it fails and no setting of the way to the server is about to change.
+      - The checks C(snapd) and C(snapd_seeded) are ignored, because this module fixes what they report. The check
+        C(network) is only considered if it fails and the task does not change C(http-proxy), C(https-proxy),
+        C(ca-certs) or C(remote-server).
     type: bool
     default: true
   wait_seeded:
     description:
-      - How many seconds to wait for a snapd that is still setting itself up, as on a first boot.
+      - Maximum time in seconds to wait for snapd to complete its initial setup (seeding), as on a first boot.
     type: int
     default: 300
   server:
     description:
-      - URL of the livepatch server that the host must be able to reach.
-      - By default the V(remote-server) of O(config), then the server that the host's client is configured with, then
-        the hosted service.
+      - URL of the livepatch server that must be reachable from the host.
+      - The default is V(remote-server) in O(config), then the server in the configuration of the client, then the
+        hosted service.
 notes:
-  - Runs POSIX shell scripts over the connection's standard input. No Python is needed on the host, and no fact
-    gathering.
-  - Needs root on the host. Where anything is to be done with a token, it also needs a connection and a become method
-    that pass standard input, such as ssh with sudo.
-  - snapd comes from the host's archive, by apt-get, where there is none or one that is older than the policy wants
-    (2.15).
+  - Runs POSIX shell scripts through the standard input of the connection. No Python and no fact gathering are needed on
+    the host.
+  - Requires root privileges on the host. A task that uses a token also requires a connection and a become method that
+    pass standard input, such as C(ssh) with C(sudo).
+  - If snapd is missing or older than the policy requires (2.15), it is installed with C(apt-get) from the package
+    archive of the host.
+  - A seat is one machine that a token can enable.
 seealso:
   - module: kernelops.livepatch.eligibility_info
   - module: kernelops.livepatch.patch_info
 """
 
 EXAMPLES = r"""
-- name: Enable Livepatch with a token from a vault
+- name: Enable Livepatch with a token from Ansible Vault
   kernelops.livepatch.client:
     token: "{{ vault_livepatch_token }}"
 
-- name: Enable it on a server of one's own, whose certificate has a private authority
+- name: Enable Livepatch on an on-premises server with a private certificate authority
   kernelops.livepatch.client:
     token: "{{ vault_livepatch_token }}"
     token_transport: socket
@@ -153,7 +167,7 @@ EXAMPLES = r"""
       ca-certs: "{{ lookup('ansible.builtin.file', 'files/authority.pem') }}"
       remote-server: https://livepatch.example.com
 
-- name: Install and configure it, and hold patches back
+- name: Install and configure the client without applying patches
   kernelops.livepatch.client:
     state: present
     mode: no-apply
@@ -162,13 +176,13 @@ EXAMPLES = r"""
       no-proxy: localhost,.example.com
       check-interval: 120
 
-- name: Enable it as a service of Ubuntu Pro
+- name: Enable Livepatch through Ubuntu Pro
   kernelops.livepatch.client:
     via: pro
     token: "{{ vault_pro_token }}"
     policy: current
 
-- name: Give the seat back, and remove the client
+- name: Disable and remove the client
   kernelops.livepatch.client:
     state: absent
 """
@@ -176,10 +190,11 @@ EXAMPLES = r"""
 RETURN = r"""
 steps:
   description:
-    - What was done, in order. In check mode, what would be done. Empty where nothing is to be done.
+    - Steps that were performed, in order. In check mode, the steps that would be performed. Empty if no change is
+      needed.
     - The names are C(snapd), C(seeded), C(install), C(refresh), C(mode), C(config), C(disable), C(enable), C(adopt),
       C(pro_attach), C(pro_enable), C(pro_disable), C(remove) and C(forget).
-  returned: success, and failure of a step
+  returned: success, or failure of a step
   type: list
   elements: dict
   contains:
@@ -188,22 +203,23 @@ steps:
       type: str
       sample: config
     message:
-      description: What was done and why.
+      description: Description of the step and the reason for it.
       type: str
       sample: set check-interval to '120'
 enabled:
-  description: Whether the client is enabled now, in check mode whether it would be. Null where that cannot be told.
-  returned: success, and failure of a step
+  description:
+    - Whether the client is enabled after the task. In check mode, whether it would be enabled. Null if this is unknown.
+  returned: success, or failure of a step
   type: bool
   sample: true
 version:
-  description: Version of the client, null where there is none or it does not say.
-  returned: success, and failure of a step
+  description: Version of the client. Null if the client is not installed or does not report its version.
+  returned: success, or failure of a step
   type: str
   sample: 10.8.3
 before:
-  description: The client as it was. Of its settings, those that the task names.
-  returned: success, and failure of a step
+  description: State of the client before the task. C(config) contains only the settings in O(config).
+  returned: success, or failure of a step
   type: dict
   contains:
     state:
@@ -212,42 +228,43 @@ before:
       sample: disabled
     token:
       description:
-        - With whose token it is enabled, V(given) for that of the task, V(other) for another, V(unknown) where that
-          cannot be told. Null where it is not enabled.
+        - Token that the client is enabled with, V(given) for the token of the task, V(other) for a different one,
+          V(unknown) if it cannot be determined. Null if the client is not enabled.
       type: str
       sample: given
     mode:
-      description: Its mode.
+      description: Mode of the client daemon.
       type: str
       sample: normal
     channel:
-      description: The channel of the snap, where O(channel) is given and the host tells it.
+      description: Channel of the snap, if O(channel) is set and the host provides it.
       type: str
       sample: latest/stable
     config:
-      description: Its settings, without secrets.
+      description: Settings of the client, without secrets.
       type: dict
       sample: {"check-interval": "60"}
 after:
   description:
-    - The same as it is when every step is done. Where one failed, as it is then, or null where that is not known.
-  returned: success, and failure of a step
+    - State of the client after the task, with the same keys as RV(before). If a step failed, this is the actual state
+      after the failure, or null if it is unknown.
+  returned: success, or failure of a step
   type: dict
   sample: {"state": "enabled", "token": "given", "mode": "normal", "channel": null, "config": {"check-interval": "120"}}
 token_transport:
-  description: How the token was handed over, V(socket) or V(cli).
+  description: How the token was passed to the client, V(socket) or V(cli).
   returned: when the client was enabled with O(via=livepatch)
   type: str
   sample: socket
 round_trips:
-  description: How often the host was given a script.
-  returned: success, and failure of a step
+  description: Number of scripts that were run on the host.
+  returned: success, or failure of a step
   type: int
   sample: 2
 eligibility:
-  description: What the policy says of the host, with C(policy), C(verdict) and C(checks) as of
+  description: Eligibility of the host under the policy. The keys C(policy), C(verdict) and C(checks) are those of
     M(kernelops.livepatch.eligibility_info).
-  returned: when the host could be looked at
+  returned: when the facts of the host could be collected
   type: dict
   sample: {"policy": "launch", "verdict": "eligible", "checks": []}
 failed_step:
@@ -256,13 +273,13 @@ failed_step:
   type: str
   sample: enable
 error_id:
-  description: A name for what went wrong. All of them are in the guide, under Troubleshooting.
+  description: Identifier of the error. All identifiers are listed in the guide, under Troubleshooting.
   returned: failure
   type: str
   sample: bad_token
 remedy:
-  description: What to do about it. It is part of C(msg), too.
-  returned: failure, apart from mistakes in the options
+  description: How to fix the problem. The text is also part of C(msg).
+  returned: failure, except for invalid options
   type: str
-  sample: check that the token is a Livepatch token, and one of the server that `remote-server` names
+  sample: check that the token is a Livepatch token that is valid on the server in `remote-server`
 """

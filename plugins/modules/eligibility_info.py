@@ -9,15 +9,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: eligibility_info
-short_description: Tell whether a host may have Canonical Livepatch
+short_description: Check whether a host is eligible for Canonical Livepatch
 version_added: 1.0.0
 description:
-  - Holds a host against a policy, with one check for each rule, and says what was found, what is required and what to
-    do.
-  - A check that cannot be made is V(unknown) with the reason, and never V(pass).
-  - The checks are C(distribution), C(release), C(architecture), C(kernel_series), C(flavour), C(kernel_age) (where the
-    policy has a limit), C(kernel_origin), C(kernel_livepatch), C(kernel_conflict), C(kernel_supported) (where the
-    service or the client has a word), C(container), C(snapd), C(snapd_seeded), C(privileges), C(secure_boot),
+  - Evaluates a host against a policy, which defines the systems that are eligible for Livepatch. There is one check for
+    each rule. It returns the value found on the host, the value that the policy requires, and the next step.
+  - A check that cannot be performed has the status V(unknown) with the reason, and never V(pass).
+  - The checks are C(distribution), C(release), C(architecture), C(kernel_series), C(flavour), C(kernel_age) (if the
+    policy sets a limit), C(kernel_origin), C(kernel_livepatch), C(kernel_conflict), C(kernel_supported) (if the server
+    or the client reports the support status), C(container), C(snapd), C(snapd_seeded), C(privileges), C(secure_boot),
     C(network) and C(desktop).
 author:
   - The kernelops.livepatch contributors (@kernelops)
@@ -33,17 +33,17 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Hold the hosts against the rules of the launch
+- name: Check the hosts against the policy of the launch in 2016
   kernelops.livepatch.eligibility_info:
   register: livepatch
 
-- name: Stop where Livepatch cannot be had today, and say why
+- name: Fail on hosts that Canonical Livepatch does not cover
   kernelops.livepatch.eligibility_info:
     policy: current
   register: livepatch
   failed_when: livepatch.verdict == 'ineligible'
 
-- name: Admit the kernels of one's own choice
+- name: Check the hosts against an inline policy
   kernelops.livepatch.eligibility_info:
     policy:
       name: our-servers
@@ -56,12 +56,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 eligible:
-  description: Whether every check passed, warnings aside.
+  description: Whether every check passed. Warnings are ignored.
   returned: success
   type: bool
   sample: false
 verdict:
-  description: V(eligible), V(ineligible) when a check failed, V(unknown) when a check could not be made.
+  description:
+    - V(ineligible) if a check failed, otherwise V(unknown) if a check could not be performed, otherwise V(eligible).
   returned: success
   type: str
   sample: ineligible
@@ -71,37 +72,37 @@ policy:
   type: str
   sample: launch
 checks:
-  description: One entry for each rule.
+  description: Results of the checks, one for each rule.
   returned: success
   type: list
   elements: dict
   contains:
     id:
-      description: Name of the rule.
+      description: Name of the check.
       type: str
       sample: kernel_series
     status:
-      description: V(pass), V(fail), V(warn) (does not decide), or V(unknown).
+      description: V(pass), V(fail), V(warn) or V(unknown). A warning does not affect the verdict.
       type: str
       sample: fail
     found:
-      description: What the host has. Null where it could not be found out.
+      description: Value found on the host. Null if it could not be determined.
       type: str
       sample: "4.15"
     required:
-      description: What the policy wants.
+      description: Value that the policy requires.
       type: str
       sample: "4.4"
     message:
-      description: The outcome in a sentence.
+      description: Result of the check in one sentence.
       type: str
       sample: the kernel series 4.15 is not admitted
     remedy:
-      description: What to do. Null where there is nothing to do.
+      description: Next step. Null if there is nothing to do.
       type: str
       sample: install and boot a covered series, for instance the release's GA kernel
 system:
-  description: The host itself, as RV(kernelops.livepatch.patch_info#module:record.system) describes it.
+  description: Description of the host, as in RV(kernelops.livepatch.patch_info#module:record.system).
   returned: success
   type: dict
   sample:
@@ -109,12 +110,12 @@ system:
     release: "16.04"
     architecture: amd64
 error_id:
-  description: A name for what went wrong.
+  description: Identifier of the error.
   returned: failure
   type: str
   sample: become_password_missing
 remedy:
-  description: What to do about it. It is part of C(msg), too.
+  description: How to fix the problem. The text is also part of C(msg).
   returned: failure to run on the host
   type: str
   sample: give the password with --ask-become-pass or ansible_become_password

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_report
-short_description: Report on a fleet from the records of its hosts
+short_description: Report on a fleet from stored records
 version_added: 1.0.0
 description:
-  - Reads the records that M(kernelops.livepatch.patch_info) stored, shows them as a table, writes them as files, and
-    fails where hosts are in a state that must not be.
-  - Several folders are merged. The newest record of a host counts.
-  - A host is V(unreachable) when its last attempt gave no answer, when it has no record although it is expected, and
-    when its record cannot be used. The report then says when, and in which state, it was last seen.
-  - A file that cannot be used (cut off, malformed, written by a later version of the collection) is named among the
-    problems, and the rest is still reported.
+  - Reads the records that M(kernelops.livepatch.patch_info) stored on the controller, shows a table of the hosts,
+    writes the report in several formats, and fails if hosts are in a given state or violate a rule.
+  - Records from several folders are merged. If a host has several records, the newest one is used.
+  - The state of a host is V(unreachable) if its last attempt returned no record, if O(hosts) names it and it has no
+    record, or if its record cannot be used. The report then shows when the host was last seen, and its state at that
+    time.
+  - A file that cannot be used (truncated, malformed, or written by a later version of the collection) is listed in
+    RV(problems). The rest of the report is not affected.
 author:
   - The kernelops.livepatch contributors (@kernelops)
 extends_documentation_fragment:
@@ -29,132 +30,130 @@ attributes:
   check_mode:
     support: full
     details:
-      - In check mode the table is shown, and no file is written.
+      - In check mode, the table is shown, but no file is written.
   diff_mode:
     support: none
     details:
-      - The files can be as large as the fleet.
+      - The files can be very large.
 options:
   record_dir:
     description:
-      - Folders with records on the controller.
-      - Relative paths begin in the folder that Ansible was started in.
+      - Folders on the controller that contain records.
+      - Relative paths are relative to the directory in which Ansible was started.
     type: list
     elements: path
     required: true
   hosts:
     description:
-      - The hosts to report on, by their names in the inventory. One that has no record is V(unreachable).
-      - Records of other hosts are left out, and counted in RV(summary.left_out).
-      - By default the report is on every host that the folders know of.
+      - Inventory names of the hosts to report on. A host without a record is reported as V(unreachable).
+      - Records of other hosts are ignored. Their number is returned in RV(summary.left_out).
+      - By default, the report covers all hosts that have a record.
     type: list
     elements: str
   formats:
     description:
-      - What to make of the records.
-      - V(table) is for people. It is shown on the terminal, where a fleet of more than 200 hosts is cut to those that
-        are not protected. Written to a file, it is whole. Leave it out where standard output must stay in another
-        form, as with a JSON callback.
-      - V(json) is one document with the summary, the problems, the records, and the hosts that are unreachable.
-      - V(jsonl) is one line of JSON for each host. The state is in C(assessment.state) also for one that is
-        unreachable.
-      - V(markdown) is for pages and pull requests.
-      - V(html) is one page for people that loads nothing, to be sorted, filtered and searched, with all that is known
-        of each host.
-      - V(csv) is a row for each host, for spreadsheets and databases. A value that a spreadsheet would take for a
-        formula begins with an apostrophe.
-      - V(junit) is for the test pages of Jenkins and GitLab, with a suite for each rule and a case for each host in it.
-        A case of a host that is unreachable is skipped where the host does not break the rule.
-      - V(sarif) is for code scanning pages, in version 2.1.0, with a result for each host that breaks a rule.
-      - V(prometheus) is for the textfile collector of the node exporter.
+      - Formats of the report. Without O(output_dir), all formats except V(table) are ignored.
+      - V(table) is a text table. On the terminal, a fleet of more than 200 hosts is reduced to the hosts that are not
+        protected. The file contains all hosts. Omit V(table) if standard output must keep another format, for example
+        with a JSON callback.
+      - V(json) is one document with the summary, the problems, the records and the unreachable hosts.
+      - V(jsonl) has one line of JSON for each host. The state is in C(assessment.state), also for unreachable hosts.
+      - V(markdown) is for wikis and pull requests.
+      - V(html) is a self-contained page with all details of each host. The hosts can be sorted, filtered and searched.
+      - V(csv) has one row for each host. Values that a spreadsheet would interpret as a formula start with an
+        apostrophe.
+      - V(junit) is for the test reports of Jenkins and GitLab. It has one test suite for each rule and one test case
+        for each host. If a host is unreachable and does not violate the rule, its test case is skipped.
+      - V(sarif) is for code scanning, in version 2.1.0. It has one result for each host that violates a rule.
+      - V(prometheus) is for the textfile collector of the Prometheus node exporter.
     type: list
     elements: str
     choices: [table, json, jsonl, markdown, html, csv, junit, sarif, prometheus]
     default: [table]
   output_dir:
     description:
-      - Folder on the controller in which the report is written, as C(fleet.txt), C(fleet.json), C(fleet.jsonl),
-        C(fleet.md), C(fleet.html), C(fleet.csv), C(fleet.junit.xml), C(fleet.sarif) and C(fleet.prom). It is made where
-        it does not exist, and must not be a folder of records.
-      - Each file is replaced as a whole, and only when something in it other than the time of the report is new.
-      - Without this no file is written.
+      - Folder on the controller for the report files. It is created if it does not exist. It must not be a folder in
+        O(record_dir).
+      - The file names are C(fleet.txt), C(fleet.json), C(fleet.jsonl), C(fleet.md), C(fleet.html), C(fleet.csv),
+        C(fleet.junit.xml), C(fleet.sarif) and C(fleet.prom).
+      - Each file is replaced atomically, and only if its content differs in more than the time of the report.
+      - By default, no file is written.
     type: path
   rules:
     description:
-      - Rules that the records are held against. V(default) for those that are shipped, the path of a YAML file with a
-        list of rules, one rule as a mapping, or a list of all these. An empty list is for no rules.
-      - A rule has the keys C(id), C(expression), C(message), and optionally C(severity) (V(error), V(warning) or
+      - Rules to evaluate the records against. This is V(default) for the rules of the collection, the path of a YAML
+        file that contains a list of rules, one rule as a mapping, or a list of these. An empty list disables all rules.
+      - A rule has the keys C(id), C(expression) and C(message). Optional keys are C(severity) (V(error), V(warning) or
         V(info), by default V(error)), C(scope) (V(host) or V(fleet), by default V(host)) and C(remedy).
-      - The C(expression) is one of JMESPath. It sees the record, and beside it C(state), C(hours_since_record),
-        C(hours_since_check) and C(days_until_upgrade). Where it is true, the rule is broken. The guide on rules tells
-        more.
-      - Of two rules with the same id, the later one counts.
-      - Rules need the Python package jmespath on the controller. Where it is missing, a report that does not ask for
-        rules is made without them, with a warning.
+      - The C(expression) is a JMESPath expression on the record of a host. It can also use C(state),
+        C(hours_since_record), C(hours_since_check) and C(days_until_upgrade). The rule is violated if the expression is
+        true. See the page on rules in the guide.
+      - If two rules have the same id, the later one replaces the earlier one.
+      - Rules require the Python package jmespath on the controller. If it is missing and no option asks for rules, the
+        report is created without rules and a warning is shown.
     type: raw
     default: default
   closed_cves:
     description:
-      - CVEs that must be closed on every host by its live patch. Each is a rule of severity V(error) with the number
-        of the CVE as its id.
-      - A client says which CVEs its patch closes, and those of the first years do not. With O(notices), a CVE also
-        counts as closed where they show it for the kernel and the patch of a host that is V(protected), or for a kernel
-        that has the fix itself, unless the client says that it is open.
+      - CVEs that must be fixed by the live patch on every host. Each CVE becomes a rule of severity V(error), with the
+        number of the CVE as its id.
+      - The client reports the CVEs that its patch fixes. Clients of the first years do not. With O(notices), a CVE is
+        also considered fixed if the notices list it as fixed by the patch of a host that is V(protected), or by the
+        kernel itself, unless the client reports it as open.
     type: list
     elements: str
     default: []
   seats:
     description:
-      - How many hosts may be enabled. The rule C(seats_exceeded) is broken where there are more.
-      - By default this is not known, and the rule holds.
+      - Number of machines that the token can enable. If more hosts are enabled, the rule C(seats_exceeded) is violated.
+      - By default, this number is unknown, and the rule is never violated.
     type: int
   fail_on:
     description:
-      - By what the task fails, after everything is shown and written. Each is the id of a rule that is broken, a
-        severity, for all rules that have it, or a state that a host is in,
-        V(unreachable), V(tampered),
-        V(ineligible), V(failed), V(end_of_life), V(upgrade_required), V(disabled), V(stale), V(applying),
-        V(unverified), V(protected) or V(unknown).
+      - Conditions that make the task fail after the report is shown and written.
+      - Each item is the id of a rule, a severity, or a state. An id matches if the rule is violated. A severity matches
+        if any rule of this severity is violated. A state matches if any host is in this state.
+      - The states are V(unreachable), V(tampered), V(ineligible), V(failed), V(end_of_life), V(upgrade_required),
+        V(disabled), V(stale), V(applying), V(unverified), V(protected) and V(unknown).
     type: list
     elements: str
     default: []
   history:
     description:
-      - File on the controller that keeps what became of the fleet, an SQLite database. It is made where it does not
-        exist.
-      - Of each host only changes of its state, kernel and patch are kept, with the first and the last time of each. Two
-        reports may write one history at the same time, and to report on a record again changes nothing.
+      - SQLite database file on the controller that stores the history of the fleet. It is created if it does not exist.
+      - For each host, only changes of state, kernel and patch are stored, with the first and the last time of each.
+        Several reports can write to the same history at the same time. Reporting on the same record again changes
+        nothing.
       - The report then shows the states by day and, with O(notices), how long vulnerabilities were open.
     type: path
   retention:
     description:
-      - Of the O(history), what ended more than so many days ago is dropped.
-      - By default all is kept.
+      - Number of days to keep entries in O(history). Entries that ended earlier are deleted.
+      - By default, all entries are kept.
     type: int
   notices:
     description:
-      - Livepatch Security Notices on the controller, in the form of OSV, as a folder, an archive or a file. With them
-        the report tells for how long hosts of the O(history) were exposed to which vulnerabilities, and O(closed_cves)
-        rests on more than what clients say.
-      - A host is exposed from the publication of a notice that is for its kernel until the first record that shows it
-        V(protected) by a patch, or a kernel, that closes the notice.
-      - A vulnerability that the first record of a host already shows as closed, and that was published before, is only
-        counted in RV(history.closed_before), for nobody knows when it was closed.
+      - Livepatch Security Notices in OSV format on the controller, as a folder, an archive or a file. They are used to
+        calculate how long the hosts in O(history) were exposed to vulnerabilities, and for O(closed_cves).
+      - A host is exposed from the publication of a notice that applies to its kernel until the first record that shows
+        the host as V(protected) by a patch or a kernel that fixes the vulnerabilities.
+      - If a vulnerability was published before the first record of a host, and is fixed in this record, the time of the
+        fix is unknown. Such vulnerabilities are only counted in RV(history.closed_before).
     type: path
 notes:
-  - Use it once for all hosts, with C(run_once) or in a play on C(localhost).
-  - Control characters, escape sequences, direction overrides, HTML, Markdown and formulas that a host may have put
-    into its record show as text in every format, and do nothing.
+  - Run this module once for all hosts, with C(run_once) or in a play on C(localhost).
+  - Records contain text from the hosts. Control characters, escape sequences, direction overrides, HTML, Markdown and
+    formulas in this text are escaped in all formats.
 seealso:
   - module: kernelops.livepatch.patch_info
 """
 
 EXAMPLES = r"""
-- name: Show every host that has a record
+- name: Report on all hosts that have a record
   kernelops.livepatch.fleet_report:
     record_dir: livepatch-records
 
-- name: Merge what three controllers have collected, for people and for machines
+- name: Merge the records of three controllers and write report files
   kernelops.livepatch.fleet_report:
     record_dir:
       - records/berlin
@@ -164,14 +163,14 @@ EXAMPLES = r"""
     output_dir: livepatch-report
   run_once: true
 
-- name: Fail when a host of this play is broken or gave no answer
+- name: Fail if a host of this play is unreachable or in a bad state
   kernelops.livepatch.fleet_report:
     record_dir: livepatch-records
     hosts: "{{ ansible_play_hosts_all }}"
     fail_on: [unreachable, tampered, failed, end_of_life]
   run_once: true
 
-- name: Fail a pipeline where a rule of severity error is broken, with results for its pages
+- name: Fail a CI pipeline if a rule of severity error is violated
   kernelops.livepatch.fleet_report:
     record_dir: livepatch-records
     formats: [table, junit, sarif]
@@ -181,13 +180,13 @@ EXAMPLES = r"""
       - id: client_outdated
         severity: warning
         expression: "!starts_with(client.version || '', '10.')"
-        message: the client is not of version 10
+        message: the client is not version 10
         remedy: snap refresh canonical-livepatch
     closed_cves: [CVE-2024-1086]
     seats: 50
     fail_on: [error]
 
-- name: Keep a history for two years, and tell how long vulnerabilities were open
+- name: Keep a history of two years and show how long vulnerabilities were open
   kernelops.livepatch.fleet_report:
     record_dir: livepatch-records
     formats: [html, json]
@@ -199,14 +198,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 files:
-  description: The files that hold the report, written now or found as they should be. In check mode those that would.
-  returned: success, and failure by O(fail_on)
+  description: Paths of the report files, whether or not their content changed. In check mode, the files that would be
+    written.
+  returned: success, or failure because of O(fail_on)
   type: list
   elements: path
   sample: [/srv/livepatch/livepatch-report/fleet.txt, /srv/livepatch/livepatch-report/fleet.json]
 summary:
-  description: The figures of the report.
-  returned: success, and failure by O(fail_on)
+  description: Figures of the report.
+  returned: success, or failure because of O(fail_on)
   type: dict
   contains:
     hosts:
@@ -214,7 +214,7 @@ summary:
       type: int
       sample: 38
     states:
-      description: Number of hosts in each state. Every state is there.
+      description: Number of hosts in each state. Contains every state.
       type: dict
       sample:
         unreachable: 1
@@ -230,76 +230,74 @@ summary:
         protected: 32
         unknown: 0
     rules:
-      description: How often each rule is broken. Every rule is there.
+      description: Number of violations of each rule. Contains every rule.
       type: dict
       sample: {"no_answer": 1, "not_protected": 6, "not_eligible": 2, "patch_tampered": 0, "cloned": 2}
     kernels:
-      description: >-
-        Number of reachable hosts on each kernel, the most frequent first. A C(kernel) that is not known is null.
+      description: Number of reachable hosts for each kernel, most frequent first. C(kernel) is null if it is unknown.
       type: list
       elements: dict
       sample: [{"kernel": "4.4.0-168.197-generic", "hosts": 37}]
     patch_versions:
-      description: >-
-        Number of reachable hosts on each patch version, the most frequent first. Null where there is no patch.
+      description: Number of reachable hosts for each patch version, most frequent first. C(version) is null for hosts
+        without a patch.
       type: list
       elements: dict
       sample: [{"version": "65.1", "hosts": 34}, {"version": null, "hosts": 3}]
     oldest_record:
-      description: When the oldest record of the report was collected (RFC 3339, UTC). Null where there is no record.
+      description: Time of the oldest record in the report (RFC 3339, UTC). Null if there are no records.
       type: str
       sample: "2026-01-10T06:00:00Z"
     newest_record:
-      description: When the newest record of the report was collected (RFC 3339, UTC). Null where there is no record.
+      description: Time of the newest record in the report (RFC 3339, UTC). Null if there are no records.
       type: str
       sample: "2026-01-10T06:02:41Z"
     exposed_containers:
-      description: How many containers run on kernels that are not protected, where they could be counted.
+      description: Number of containers that run on kernels that are not protected, as far as containers could be
+        counted.
       type: int
       sample: 12
     left_out:
-      description: Number of hosts that have records in the folders and are not in O(hosts).
+      description: Number of hosts that have a record but are not in O(hosts).
       type: int
       sample: 0
 history:
-  description: The figures of the O(history). Null without one.
-  returned: success, and failure by O(fail_on)
+  description: Figures of the O(history). Null if O(history) is not set.
+  returned: success, or failure because of O(fail_on)
   type: dict
   contains:
     begins_at:
-      description: When the first record that it knows of was collected (RFC 3339, UTC).
+      description: Time of the first record in the history (RFC 3339, UTC).
       type: str
       sample: "2025-06-02T01:10:00Z"
     time_to_patch:
-      description: >-
-        How long vulnerabilities were open on hosts, over all that were closed since the history begins, each counted
-        host by host. Null where there is none.
+      description: How long vulnerabilities were open until they were fixed. Covers all vulnerabilities that were fixed
+        since the history began, counted once per host. Null if there are none.
       type: dict
       contains:
         exposures:
-          description: How many.
+          description: Number of fixed vulnerabilities.
           type: int
           sample: 1240
         mean_days:
-          description: Their mean, in days.
+          description: Mean time until the fix, in days.
           type: float
           sample: 2.13
         p95_days:
-          description: Their 95th percentile, in days.
+          description: 95th percentile of the time until the fix, in days.
           type: float
           sample: 6.04
     open_exposures:
-      description: How many vulnerabilities are open, counted host by host. Null without O(notices).
+      description: Number of open vulnerabilities, counted once per host. Null without O(notices).
       type: int
       sample: 12
     closed_before:
-      description: >-
-        How many vulnerabilities the first record of a host showed as closed, so that nobody knows since when. Null
-        without O(notices).
+      description: Number of vulnerabilities that were already fixed in the first record of a host, so that the time of
+        the fix is unknown. Null without O(notices).
       type: int
       sample: 310
 hosts_by_state:
-  description: Names of the hosts in each state. Every state is there.
+  description: Names of the hosts in each state. Contains every state.
   returned: success
   type: dict
   sample:
@@ -316,7 +314,7 @@ hosts_by_state:
     protected: [web-01, web-02]
     unknown: []
 hosts_by_rule:
-  description: Names of the hosts that break each rule. Every rule is there.
+  description: Names of the hosts that violate each rule. Contains every rule.
   returned: success
   type: dict
   sample:
@@ -324,8 +322,8 @@ hosts_by_rule:
     patch_tampered: []
     cloned: [build-01, build-02]
 problems:
-  description: What could not be used of the folders.
-  returned: success, and failure because there is no host to report on
+  description: Files and folders that could not be used.
+  returned: success, or failure because there is no host to report on
   type: list
   elements: dict
   contains:
@@ -334,15 +332,15 @@ problems:
       type: str
       sample: invalid_json
     path:
-      description: The file or folder.
+      description: Path of the file or folder.
       type: str
       sample: /srv/livepatch/livepatch-records/web-07.json
     message:
-      description: What is wrong with it, and where in it.
+      description: Description of the problem and its location in the file.
       type: str
-      sample: "this is no record: patch.fixes[3].cve: is missing"
+      sample: "not a valid record: patch.fixes[3].cve: is missing"
     host:
-      description: The host that it would have told of. Null where that is not known.
+      description: Name of the host that the file belongs to. Null if it is unknown.
       type: str
       sample: web-07
 """

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kernel_reboot
-short_description: Reboot into the newest kernel, with containers stopped before and running after
+short_description: Reboot into the newest installed kernel and restore running containers
 version_added: 1.0.0
 description:
-  - Reboots a host that does not run its newest installed kernel, or the one that is named, and waits until it is
-    back. A host that runs it already is not touched.
-  - Before the reboot, commands of your own are run on the host, and what runs in containers of Docker, Podman and LXD
-    is noted on the host and stopped. After it, what was noted runs again, which is checked.
-  - The host must come back in another boot, with the kernel that is meant, and its livepatch client must come to
-    V(protected). A host that comes back with the old kernel, late, or not at all is a failure.
-  - The note of what ran stays on the host until all of it runs again. When the controller is stopped on the way, the
-    next run completes what this one began, and does not reboot a second time.
+  - Reboots a host that does not run its newest installed kernel, or the kernel in O(kernel), and waits until the host
+    is back. A host that already runs this kernel is not rebooted.
+  - Before the reboot, the module runs O(pre_commands), stores a list of the running Docker, Podman and LXD containers
+    on the host, and stops them. After the reboot, it starts these containers again, verifies that they run, and runs
+    O(post_commands).
+  - The task succeeds if the host comes back after a reboot, runs the intended kernel, and reaches the state
+    V(protected). It fails if the host comes back with another kernel, too late, or not at all.
+  - The list of containers stays on the host until all of them run again. If the controller is interrupted, the next run
+    of the module completes the work and does not reboot the host a second time.
 author:
   - The kernelops.livepatch contributors (@kernelops)
 extends_documentation_fragment:
@@ -30,7 +31,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Tells whether the host would be rebooted, and which containers would be stopped.
+      - In check mode, the module returns whether it would reboot the host, and the containers that it would stop.
   diff_mode:
     support: full
     details:
@@ -38,91 +39,94 @@ attributes:
 options:
   kernel:
     description:
-      - Release of the kernel that must run, as in C(uname -r). By default the newest installed one of the running
-        flavour.
+      - Release of the kernel that must run, as printed by C(uname -r).
+      - By default, this is the newest installed kernel of the running flavour.
     type: str
   force:
-    description: Reboot although that kernel runs already.
+    description: Reboot even if the intended kernel is already running.
     type: bool
     default: false
   pre_commands:
     description:
-      - Commands for the host's shell, run as root in this order before containers are stopped. One that fails ends
-        the task, and nothing is stopped.
-      - A run that completes an earlier one runs them again when the host has not been rebooted yet.
+      - Shell commands to run on the host as root before containers are stopped, in this order. If a command fails, the
+        task fails, and no container is stopped.
+      - Together with stopping the containers, the commands must complete within O(drain_timeout).
+      - If a run was interrupted before the reboot, the next run executes the commands again.
     type: list
     elements: str
     default: []
   post_commands:
-    description: Commands for the host's shell, run when the host is back and its containers run again.
+    description:
+      - Shell commands to run on the host as root after the reboot, when the containers run again.
     type: list
     elements: str
     default: []
   docker:
     description:
-      - What becomes of containers of Docker.
-      - With V(stop) they are stopped, and started again after the reboot. A container that Docker removes when it stops
-        (C(--rm)) is refused, for it could not run again.
-      - With V(wait) the task waits until no container runs.
-      - With V(ignore) they are left to Docker.
+      - How to handle Docker containers.
+      - V(stop) stops them and starts them again after the reboot. If Docker would remove a container when it stops
+        (C(--rm)), the task fails, because the container could not be started again.
+      - V(wait) waits until no container is running.
+      - V(ignore) leaves them to Docker.
     type: str
     choices: [stop, wait, ignore]
     default: stop
   podman:
-    description: The same for root's containers of Podman.
+    description: How to handle Podman containers of root. The values are the same as for O(docker).
     type: str
     choices: [stop, wait, ignore]
     default: stop
   lxd:
     description:
-      - What becomes of containers of LXD.
-      - With V(stop) they are stopped and started again, in the order of C(boot.autostart.priority). A member of a
-        cluster is evacuated instead, and restored.
-      - With V(ignore) they are left to LXD.
+      - How to handle LXD containers.
+      - V(stop) stops them, and starts them again in the order of C(boot.autostart.priority). A member of an LXD cluster
+        is evacuated and restored instead.
+      - V(ignore) leaves them to LXD.
     type: str
     choices: [stop, ignore]
     default: stop
   drain_timeout:
     description:
-      - Seconds that stopping all containers may take, and starting them again. When they do not stop in this time,
-        all of them are started again, and the task fails without a reboot.
+      - Maximum time in seconds to stop all containers, and to start them again. If they do not stop in time, all of
+        them are started again, and the task fails without a reboot.
     type: int
     default: 300
   message:
-    description: What users who are logged in are told with C(wall). Nobody is told when empty.
+    description: Message that is sent to logged-in users with C(wall). No message is sent if the text is empty.
     type: str
     default: This machine reboots into a newer kernel.
   delay:
-    description: Seconds between that message and the reboot.
+    description: Number of seconds between O(message) and the reboot.
     type: int
     default: 3
   reboot_timeout:
-    description: Seconds in which the host must be back.
+    description: Maximum time in seconds for the host to come back.
     type: int
     default: 900
   require_protected:
     description:
-      - Whether the client must come to V(protected) after the reboot. A host whose client is not enabled is let be.
+      - Wait until the host is in state V(protected) after the reboot. Hosts whose client is not enabled are skipped.
     type: bool
     default: true
   protected_timeout:
-    description: Seconds in which it must come to that.
+    description: Maximum time in seconds for O(require_protected).
     type: int
     default: 900
 seealso:
   - module: kernelops.livepatch.kernel_upgrade
 notes:
-  - Runs POSIX shell scripts over the connection's standard input. No Python is needed on the host, and no fact
-    gathering.
-  - Needs root. A container is refused, for its kernel is that of the machine that runs it.
+  - Runs POSIX shell scripts through the standard input of the connection. No Python and no fact gathering are needed on
+    the host.
+  - Requires root privileges. The task fails on a host that is a container, because a container uses the kernel of the
+    machine that runs it.
 """
 
 EXAMPLES = r"""
-- name: Reboot into the kernel that was installed
+- name: Reboot into the newest installed kernel
   kernelops.livepatch.kernel_reboot:
   become: true
 
-- name: Take the host out of service around the reboot
+- name: Take the host out of service for the reboot
   kernelops.livepatch.kernel_reboot:
     message: This machine reboots in a minute.
     delay: 60
@@ -140,27 +144,28 @@ rebooted:
   type: bool
   sample: true
 from:
-  description: The kernel that ran before.
+  description: Release of the kernel that was running before.
   returned: success
   type: str
   sample: 4.4.0-168-generic
 to:
-  description: The kernel that runs now, or would in check mode.
+  description: Release of the kernel that is running now. In check mode, the kernel that would be running.
   returned: success
   type: str
   sample: 4.4.0-210-generic
 boot_id:
-  description: The boot that the host is in.
+  description: Boot ID of the current boot.
   returned: success
   type: str
   sample: 1c7c9b3e-43a5-4f3c-9d9b-0a0c5a8f1e52
 elapsed:
-  description: Seconds from the first command before the reboot until the host was back.
-  returned: when it was rebooted
+  description: Number of seconds from the first of O(pre_commands) until the host was back.
+  returned: when the host was rebooted
   type: int
   sample: 74
 containers:
-  description: What was stopped and runs again, or would in check mode, each with C(runtime) and C(name).
+  description: Containers that were stopped and are running again, with C(runtime) and C(name). In check mode, the
+    containers that would be stopped.
   returned: success
   type: list
   elements: dict
@@ -168,18 +173,19 @@ containers:
     - runtime: docker
       name: registry
 state:
-  description: The state of the host's live patching at last, in the words of P(kernelops.livepatch.patch_info#module).
-  returned: when the client must come to protected
+  description: State of the host after the reboot, as in
+    RV(kernelops.livepatch.patch_info#module:record.assessment.state).
+  returned: when O(require_protected) is set and the client is enabled
   type: str
   sample: protected
 error_id:
-  description: Name of the cause, as in the guide's page on troubleshooting.
+  description: Identifier of the error. All identifiers are listed in the guide, under Troubleshooting.
   returned: failure
   type: str
   sample: host_did_not_return
 remedy:
-  description: What to do about it.
+  description: How to fix the problem. The text is also part of C(msg).
   returned: failure
   type: str
-  sample: look at its console; when it is back, the next run of this module completes what this one began
+  sample: check its console; when the host is back, run this module again to complete the work
 """

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kernel_upgrade
-short_description: Install the newest kernel of the same series and flavour where one is needed
+short_description: Install a newer kernel if live patches cannot protect the running one
 version_added: 1.0.0
 description:
-  - Looks at a host and, where live patches do not help any more, installs a newer kernel with C(apt-get). A host
-    needs one when the service has ended its support of the running kernel, when the client says that the kernel must
-    be upgraded, when the date until which it is patched has passed, or when the applied patch has a known bug.
-  - The new kernel is the newest of the series and the flavour that run. Where a metapackage is installed that leads
-    to such a kernel, it is upgraded with what belongs to it; otherwise the image is installed, with the headers and
-    the additional modules that the running kernel has as well.
-  - C(apt-get) runs apart from the connection, and is never ended half-way. When the connection drops, or the
-    controller is stopped, it goes on, and the next run waits for its end. It asks no questions, keeps configuration
-    files as they are, and never removes a package.
-  - In the end the image, the initial ramdisk and the modules must be there, and GRUB's configuration or the link
-    C(/vmlinuz) must name the kernel.
-  - The host is not rebooted. See P(kernelops.livepatch.kernel_reboot#module).
+  - Checks whether the running kernel must be replaced, and installs a newer kernel with C(apt-get) if so.
+  - A host needs a newer kernel if the livepatch service has ended its support for the running kernel, if the client
+    reports that the kernel must be upgraded, if the date until which the kernel gets patches has passed, or if the
+    applied patch has a known bug.
+  - The new kernel is the newest one of the running series and flavour. If a metapackage for it is installed, this
+    metapackage and its companion packages are upgraded. Otherwise, the kernel image is installed, together with the
+    headers and extra modules if they are installed for the running kernel.
+  - C(apt-get) runs detached from the connection and is never interrupted. It continues if the connection drops or the
+    controller is stopped, and the next run of the module waits for it to finish. It does not ask questions, keeps
+    modified configuration files, and never removes packages.
+  - After the installation, the module verifies that the kernel image, the initial ramdisk and the modules are present,
+    and that the GRUB configuration or the link C(/vmlinuz) refers to the new kernel.
+  - The host is not rebooted. See M(kernelops.livepatch.kernel_reboot).
 author:
   - The kernelops.livepatch contributors (@kernelops)
 extends_documentation_fragment:
@@ -34,49 +35,53 @@ attributes:
   check_mode:
     support: full
     details:
-      - Tells what C(apt-get) would do, from the lists of packages as they are on the host.
+      - In check mode, the module returns what C(apt-get) would do with the package lists that are on the host. The
+        lists are not refreshed.
   diff_mode:
     support: full
     details:
       - Shows the packages with their versions before and after.
 options:
   force:
-    description: Install the newest kernel also where none is needed.
+    description: Install the newest kernel even if the host does not need one.
     type: bool
     default: false
   within_days:
-    description: Also upgrade a kernel whose patches end within so many days.
+    description: Also upgrade a kernel that gets patches for no more than this number of days.
     type: int
     default: 0
   series:
-    description: Series of the new kernel, for instance V(4.15). By default the one that runs.
+    description: Series of the new kernel, for example V(4.15). By default, the running series.
     type: str
   flavour:
-    description: Flavour of the new kernel, for instance V(lowlatency). By default the one that runs.
+    description: Flavour of the new kernel, for example V(lowlatency). By default, the running flavour.
     type: str
   repair:
     description:
-      - End what an interrupted dpkg has left (C(dpkg --configure -a)) before the new kernel is installed.
-      - Without this, such a host fails.
+      - Complete an interrupted run of dpkg (C(dpkg --configure -a)) before the new kernel is installed.
+      - With V(false), the task fails on such a host.
     type: bool
     default: true
   lock_timeout:
-    description: Seconds to wait for another run of apt or dpkg, each time that its lock stands in the way.
+    description:
+      - Maximum time in seconds to wait while another process holds the lock of apt or dpkg. Each step that needs the
+        lock waits separately.
     type: int
     default: 600
   timeout:
     description:
-      - Seconds after which the task gives up waiting for the end of C(apt-get), which goes on.
+      - Maximum time in seconds to wait for C(apt-get). After this time the task fails, but C(apt-get) continues on the
+        host.
     type: int
     default: 3600
 seealso:
   - module: kernelops.livepatch.kernel_reboot
   - module: kernelops.livepatch.patch_info
 notes:
-  - Runs POSIX shell scripts over the connection's standard input. No Python is needed on the host, and no fact
-    gathering.
-  - Needs root, and a host that has C(apt-get). A container is refused, for its kernel is that of the machine that
-    runs it.
+  - Runs POSIX shell scripts through the standard input of the connection. No Python and no fact gathering are needed on
+    the host.
+  - Requires root privileges, and a host with C(apt-get). The task fails on a host that is a container, because a
+    container uses the kernel of the machine that runs it.
 """
 
 EXAMPLES = r"""
@@ -86,12 +91,12 @@ EXAMPLES = r"""
   become: true
   register: upgrade
 
-- name: Reboot where another kernel was installed
+- name: Reboot if another kernel was installed
   kernelops.livepatch.kernel_reboot:
   become: true
   when: upgrade.reboot_needed
 
-- name: Move a host to the newer series of its release
+- name: Move the host to a newer kernel series
   kernelops.livepatch.kernel_upgrade:
     series: "4.15"
     force: true
@@ -100,36 +105,37 @@ EXAMPLES = r"""
 
 RETURN = r"""
 needed:
-  description: Whether the host needs another kernel, or one was forced.
+  description: Whether the host needs a newer kernel, or O(force) is set.
   returned: success
   type: bool
   sample: true
 reasons:
-  description: Why it does, each with C(id), C(message) and C(remedy).
+  description: Reasons why a newer kernel is needed, each with C(id), C(message) and C(remedy).
   returned: success
   type: list
   elements: dict
   sample:
     - id: kernel_upgrade_required
-      message: "this kernel cannot be live patched any further: only a newer kernel helps"
+      message: this kernel can no longer be live patched; only a newer kernel helps
       remedy: upgrade the kernel and reboot
 from:
-  description: The running kernel.
+  description: Release of the running kernel.
   returned: success
   type: str
   sample: 4.4.0-168-generic
 to:
-  description: The kernel that is to run; the running one where nothing is to be done.
+  description: Release of the kernel to run next. This is the running kernel if no upgrade is needed.
   returned: success
   type: str
   sample: 4.4.0-210-generic
 reboot_needed:
-  description: Whether a reboot is needed for that.
+  description: Whether a reboot is needed to run the kernel in RV(to).
   returned: success
   type: bool
   sample: true
 packages:
-  description: What C(apt-get) did, or would do in check mode. C(old) is null for a new package.
+  description: Packages that C(apt-get) installed or upgraded. In check mode, the packages that it would install or
+    upgrade. C(old) is null for a new package.
   returned: success
   type: list
   elements: dict
@@ -138,22 +144,23 @@ packages:
       old: null
       new: 4.4.0-210.242
 repaired:
-  description: Whether something that dpkg had left was ended first.
+  description: Whether an interrupted run of dpkg was completed first.
   returned: when packages are installed
   type: bool
   sample: false
 unfinished:
-  description: Whether a reboot that an earlier run began has not been completed on this host.
+  description: Whether a reboot that an earlier run of M(kernelops.livepatch.kernel_reboot) started has not been
+    completed on this host.
   returned: success
   type: bool
   sample: false
 error_id:
-  description: Name of the cause, as in the guide's page on troubleshooting.
+  description: Identifier of the error. All identifiers are listed in the guide, under Troubleshooting.
   returned: failure
   type: str
   sample: packages_held
 remedy:
-  description: What to do about it.
+  description: How to fix the problem. The text is also part of C(msg).
   returned: failure
   type: str
   sample: apt-mark unhold linux-image-generic, or leave this host out

@@ -3,25 +3,24 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Ordinary module: it runs where the notices are, and needs Python there."""
+"""Ordinary module: it runs on the host that has the notices, which needs Python."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: notice_info
-short_description: Tell which vulnerabilities a version of a live patch closes, and which notices a host lacks
+short_description: Evaluate Livepatch Security Notices for a kernel and its live patch
 version_added: 1.0.0
 description:
-  - Reads Livepatch Security Notices (LSN) in the form of the Open Source Vulnerability format, from a folder, a file,
-    an archive (tar or zip), or an address.
-  - A notice is known by its data, never by the name of its file. Of several with one number, the one that was modified
-    last counts, and one that was withdrawn does not.
-  - For a kernel, it tells of each notice that is for it whether a live patch of a version closes it, whether the kernel
-    itself has the fixes, or whether it is open.
+  - Reads Livepatch Security Notices (LSN) in OSV format (Open Source Vulnerability format) from a folder, a file, an
+    archive (tar or zip) or a URL. For a kernel, it returns the notices that apply, and whether each of them is fixed by
+    the live patch, fixed by the kernel itself, or open.
+  - Notices are identified by their content, not by their file names. If several documents have the same notice ID, the
+    one that was modified last is used. Withdrawn notices are ignored.
 author:
   - The kernelops.livepatch contributors (@kernelops)
 requirements:
-  - requests (for an address)
+  - requests (for a URL)
 extends_documentation_fragment:
   - kernelops.livepatch.attributes
   - kernelops.livepatch.attributes.action_group
@@ -32,36 +31,38 @@ attributes:
     support: full
     platforms: posix
     details:
-      - Needs Python 3.10 or newer where it runs. Delegate it to the controller.
+      - Requires Python 3.10 or later on the host where it runs. Usually, this is the controller, with C(delegate_to).
 options:
   source:
     description:
-      - Path of a folder, a file or an archive, or an address that begins with C(https://) or C(http://).
-      - In folders and archives, files that end with C(.json) are looked at, and those that are no notices are passed
-        over, so the archive of everything that OSV has will do.
+      - Path of a folder, a file or an archive, or a URL that starts with C(https://) or C(http://).
+      - In folders and archives, only files whose names end in C(.json) are read. Files that are not Livepatch Security
+        Notices are ignored, so the archive of all OSV data of Ubuntu can be used.
     type: str
     required: true
   kernel:
     description:
-      - The kernel to tell about, by its full name (V(4.4.0-168.197-generic)) or its release (V(4.4.0-168-generic)).
-      - Without it, all notices are returned, and nothing is said of how they stand.
+      - Kernel to evaluate the notices for, as a full name (V(4.4.0-168.197-generic)) or a release
+        (V(4.4.0-168-generic)).
+      - By default, all notices are returned, and they are not evaluated.
     type: str
   release:
     description:
-      - The release of Ubuntu that the kernel is of, as V(16.04). One kernel may be in two releases, with the fixes in
-        different versions. Without this, the worst of them counts, unless the version of the kernel tells.
+      - Ubuntu release of the kernel, for example V(16.04). The same kernel can be part of two releases, with the fixes
+        in different versions. By default, the release is taken from the version of the kernel if possible. Otherwise,
+        the worst result of all releases is returned.
     type: str
   patch_version:
-    description: The version of the live patch that runs, as V(113.1). Without it, none does.
+    description: Version of the applied live patch, for example V(113.1). By default, no live patch is assumed.
     type: str
   cache_dir:
     description:
-      - Folder in which what came from an address is kept. It is fetched again when the server says that it has changed
+      - Folder to cache downloads in. A URL is downloaded again if the server reports that the content has changed
         (ETag).
     type: path
     default: ~/.cache/kernelops.livepatch
   timeout:
-    description: Seconds after which a server that sends nothing is taken for silent.
+    description: Maximum time in seconds to wait for data from the server.
     type: int
     default: 30
 seealso:
@@ -70,21 +71,25 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: What does this host lack, by what its record says?
+- name: Collect the Livepatch state of the host
+  kernelops.livepatch.patch_info:
+  register: livepatch
+
+- name: Evaluate the notices for this host
   kernelops.livepatch.notice_info:
     source: /srv/notices
-    kernel: "{{ looked.record.system.kernel.full }}"
-    release: "{{ looked.record.system.release }}"
-    patch_version: "{{ looked.record.patch.version or omit }}"
+    kernel: "{{ livepatch.record.system.kernel.full }}"
+    release: "{{ livepatch.record.system.release }}"
+    patch_version: "{{ livepatch.record.patch.version or omit }}"
   delegate_to: localhost
   register: notices
 
-- name: Stop where a notice is open
+- name: Fail if a notice is open
   ansible.builtin.assert:
     that: notices.missing == []
-    fail_msg: "Open here: {{ notices.open_cves | join(', ') }}"
+    fail_msg: "Open CVEs: {{ notices.open_cves | join(', ') }}"
 
-- name: All notices, from an archive on a server inside
+- name: Read all notices from an archive on an internal server
   kernelops.livepatch.notice_info:
     source: https://mirror.example.com/osv/lsn.tar.xz
     ca_path: /etc/ssl/example-ca.pem
@@ -94,93 +99,94 @@ EXAMPLES = r"""
 
 RETURN = r"""
 notices:
-  description: The notices that are for the kernel, or all of them, in the order of their publication.
+  description: Notices that apply to O(kernel), or all notices if it is not set, in the order of their publication.
   returned: success
   type: list
   elements: dict
   contains:
     id:
-      description: Number of the notice.
+      description: ID of the notice.
       type: str
       returned: always
       sample: LSN-0113-1
     published:
-      description: When it was published, RFC 3339, UTC.
+      description: Time of publication (RFC 3339, UTC).
       type: str
       returned: always
       sample: "2025-07-10T11:32:20Z"
     cves:
-      description: The vulnerabilities that it is about.
+      description: CVEs of the notice.
       type: list
       elements: str
       returned: always
       sample: [CVE-2024-50047]
     version:
-      description: Major number of the live patch that closes it on this kernel.
+      description: Major version of the live patch that fixes these CVEs on O(kernel).
       type: str
-      returned: with O(kernel)
+      returned: when O(kernel) is set
       sample: "113"
     standing:
       description:
-        - V(patched), the live patch closes it. V(in_kernel), the kernel itself has the fixes. V(open), neither.
+        - Status of the notice on O(kernel). V(patched) if the live patch fixes its CVEs, V(in_kernel) if the kernel
+          itself contains the fixes, V(open) otherwise.
       type: str
-      returned: with O(kernel)
+      returned: when O(kernel) is set
       sample: patched
 missing:
-  description: Numbers of the notices that are open on this kernel.
+  description: IDs of the notices that are open on O(kernel).
   returned: success
   type: list
   elements: str
   sample: []
 closed_cves:
-  description: Vulnerabilities that the live patch closes on this kernel.
+  description: CVEs that the live patch fixes on O(kernel).
   returned: success
   type: list
   elements: str
   sample: [CVE-2024-50047]
 open_cves:
-  description: Vulnerabilities of the notices that are open on this kernel.
+  description: CVEs of the notices that are open on O(kernel).
   returned: success
   type: list
   elements: str
   sample: []
 read:
-  description: How many notices the source has, for whichever kernel.
+  description: Number of notices in the source, for all kernels.
   returned: success
   type: int
   sample: 113
 unreadable:
-  description: Files that should be notices and cannot be read as such, or parts of notices. At most 100 are named.
+  description: Files, or entries of notices, that cannot be parsed. At most 100 are returned.
   returned: success
   type: list
   elements: dict
   contains:
     name:
-      description: Name of the file, below the source.
+      description: Name of the file, relative to the source.
       type: str
       returned: always
       sample: osv/lsn/LSN-0113-1.json
     reason:
-      description: What is wrong with it.
+      description: Description of the problem.
       type: str
       returned: always
-      sample: this is no JSON
+      sample: invalid JSON
   sample: []
 fetched:
-  description: Whether an address was fetched anew. False when what was kept is what it has, and for paths.
+  description: Whether a URL was downloaded in this run. V(false) if the cache is up to date, and for paths.
   returned: success
   type: bool
   sample: false
 error_id:
-  description: What kind of failure it is.
+  description: Identifier of the error.
   returned: failure
   type: str
   sample: server
 remedy:
-  description: What to do.
+  description: How to fix the problem.
   returned: failure
   type: str
-  sample: Look at the server, the proxy and the certificates on the way to it.
+  sample: Check the server, the proxy and the certificates, then run the task again.
 """
 
 import dataclasses
@@ -215,15 +221,15 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 }
 
 REMEDIES = {
-    "server": "Look at the server, the proxy and the certificates on the way to it, then run this again.",
-    "files": "See that the source is there and can be read, and that the cache can be written.",
-    "bad_source": "Give a folder, a file or an archive that holds notices in the form of OSV.",
-    "bad_option": "Correct the option.",
+    "server": "Check the server, the proxy and the certificates, then run the task again.",
+    "files": "Check that the source exists and is readable, and that cache_dir is writable.",
+    "bad_source": "Specify a folder, a file or an archive that contains Livepatch Security Notices in OSV format.",
+    "bad_option": "Correct the value of the option.",
 }
 
 
-def bring(options: dict[str, t.Any]) -> tuple[Path, bool]:
-    """A path with the notices, and whether they were fetched. Raises `OSError` and `ServerError`."""
+def fetch(options: dict[str, t.Any]) -> tuple[Path, bool]:
+    """Return the path of the notices, and whether they were downloaded. Raises `OSError` and `ServerError`."""
     if not is_address(options["source"]):
         return as_path(options["source"]), False
     web = Web(WebOptions(options["ca_path"], options["proxy"], options["timeout"]))
@@ -231,13 +237,13 @@ def bring(options: dict[str, t.Any]) -> tuple[Path, bool]:
 
 
 def as_entry(notice: Notice) -> dict[str, t.Any]:
-    """What the module returns of any notice."""
+    """Return the part of a result entry that does not depend on a kernel."""
     published = notice.published.strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"id": notice.id, "published": published, "cves": list(notice.cves)}
 
 
-def tell(notices: list[Notice], kernel: KernelName | None, patch_version: str | None) -> dict[str, t.Any]:
-    """What the module returns of notices, and of how they stand on a kernel."""
+def evaluate(notices: list[Notice], kernel: KernelName | None, patch_version: str | None) -> dict[str, t.Any]:
+    """Return the notices that apply to a kernel with their status, or all notices if there is no kernel."""
     if kernel is None:
         return {"notices": list(map(as_entry, notices)), "missing": [], "closed_cves": [], "open_cves": []}
     entries = [
@@ -258,16 +264,16 @@ def tell(notices: list[Notice], kernel: KernelName | None, patch_version: str | 
     }
 
 
-def look(options: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Everything that the module returns. Raises `OSError`, `ServerError`, `NoticeError` and `ValueError`."""
+def collect(options: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return the result of the module. Raises `OSError`, `ServerError`, `NoticeError` and `ValueError`."""
     kernel = None if options["kernel"] is None else KernelName(options["kernel"], options["release"])
-    path, fetched = bring(options)
+    path, fetched = fetch(options)
     try:
         found = read_notices(path)
     except NoticeError as error:
         raise NoticeError(f"{options['source']} cannot be read: {error}") from error
     return {
-        **tell(found.notices, kernel, options["patch_version"]),
+        **evaluate(found.notices, kernel, options["patch_version"]),
         "read": len(found.notices),
         "unreadable": [dataclasses.asdict(one) for one in found.unreadable[:_MOST_UNREADABLE]],
         "fetched": fetched,
@@ -277,19 +283,19 @@ def look(options: dict[str, t.Any]) -> dict[str, t.Any]:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        result = look(module.params)
+        result = collect(module.params)
     except ServerError as error:
         module.fail_json(msg=str(error), error_id="server", remedy=REMEDIES["server"])
     except OSError as error:
-        said = f"{error.filename or module.params['source']} cannot be used: {error.strerror or error}"
-        module.fail_json(msg=said, error_id="files", remedy=REMEDIES["files"])
+        message = f"{error.filename or module.params['source']} cannot be used: {error.strerror or error}"
+        module.fail_json(msg=message, error_id="files", remedy=REMEDIES["files"])
     except NoticeError as error:
         module.fail_json(msg=str(error), error_id="bad_source", remedy=REMEDIES["bad_source"])
     except ValueError as error:
         module.fail_json(msg=str(error), error_id="bad_option", remedy=REMEDIES["bad_option"])
     if not result["read"]:
         module.fail_json(
-            msg=f"{module.params['source']} holds no notice of Livepatch",
+            msg=f"{module.params['source']} contains no Livepatch Security Notice",
             error_id="bad_source",
             remedy=REMEDIES["bad_source"],
             **result,

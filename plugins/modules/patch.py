@@ -9,18 +9,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: patch
-short_description: Bring a host to its newest live patch
+short_description: Apply the newest live patch to a host
 version_added: 1.0.0
 description:
-  - Tells the client of a host to fetch and apply the newest patch now, waits until the kernel has moved to it, and
-    verifies what runs.
-  - Takes two round trips, one that looks and one that refreshes and looks again. While the patch is on its way, it
-    looks again after pauses that grow from 1 to 15 seconds, so that no connection is held open for long.
-  - The patch is applied when the client says so and the kernel bears it out. It must show the client's patch enabled
-    and, from Linux 4.12 on, with no task left to move. On 4.4, which shows no transition, the client waits itself,
-    and the kernel's log must not say that the patch was refused.
-  - A host for which there is nothing to apply, or whose kernel cannot be patched any further, is no failure. It has all
-    that live patching can give, and RV(patch_state) and RV(record) tell.
+  - Tells the client of a host to download and apply the newest live patch, waits until the kernel has switched to it,
+    and verifies the signatures of the loaded patches.
+  - This takes two round trips. The first one collects facts, the second one refreshes the client and collects facts
+    again. While the patch is being applied, the module checks the host again after pauses that grow from 1 to 15
+    seconds, so that no connection is kept open for long.
+  - A patch counts as applied if the client reports it and the kernel confirms it. The kernel must show the patch as
+    enabled. As of Linux 4.12, it must also show that all tasks have switched to the patch. Linux 4.4 does not show this
+    transition. There the client waits itself, and the kernel log must not report that the patch was refused.
+  - The task succeeds on a host where there is nothing to apply, and on a host whose kernel can no longer be patched.
+    RV(patch_state) and RV(record) show these cases.
 author:
   - The kernelops.livepatch contributors (@kernelops)
 requirements:
@@ -35,51 +36,55 @@ attributes:
   check_mode:
     support: full
     details:
-      - Check mode only reads. It foresees a patch that the client has been told of and has not applied. Whether the
-        server has a newer one, only a refresh can tell.
+      - In check mode, the module only reads. It can only predict a patch that the client knows and has not applied yet.
+        Whether the server has a newer patch is unknown without a refresh.
   diff_mode:
     support: full
     details:
-      - The difference is the version of the patch.
+      - Shows the version of the patch before and after.
 options:
   state:
     description:
-      - V(applied) is the only state. There is no rollback, as a patch cannot be taken out of a running kernel. Whatever
-        else is asked for is refused, with that explanation.
+      - The only supported state is V(applied). Other values are rejected with an explanation, because a live patch
+        cannot be removed from a running kernel.
     type: str
     default: applied
   wait:
     description:
-      - Wait until the patch is applied. Without, RV(patch_state) may be V(applying), and what is still to come is no
-        failure.
+      - Wait until the patch is applied.
+      - With V(false), a patch that is not applied yet is not a failure. RV(patch_state) may then be V(applying).
     type: bool
     default: true
   timeout:
     description:
-      - Seconds for the refresh and the wait together. What is not applied then is a failure, though the host may get
-        there later.
+      - Maximum time in seconds for the refresh and the wait together. If the patch is not applied by then, the task
+        fails, although the host may still apply it later.
     type: int
     default: 300
   verify:
     description:
-      - With V(required), somebody must have verified the signature of every patch that runs. That is the controller,
-        which has the file of the module sent (up to 8 MiB), or else its digest, or the kernel that loaded it.
-      - With V(best_effort), a digest is enough, and it is no failure when nobody could verify a signature.
-      - A signature that fails is a failure in both cases. With V(off), no signature is looked at.
+      - How to verify the signatures of the loaded patches. An invalid signature is a failure unless the value is
+        V(off).
+      - V(required) fails unless the signature of every enabled patch is verified, either by the controller or by the
+        kernel that loaded it. The controller uses the module file, which the host sends (up to 8 MiB), or else the
+        digest of this file.
+      - V(best_effort) uses the digest only, and does not fail if a signature cannot be verified.
+      - V(off) does not verify signatures.
     type: str
     choices: [required, best_effort, "off"]
     default: required
   clear_crash_lock:
     description:
-      - Remove the client's crash locks for patches of the running kernel first. The client makes one when the kernel
-        may have crashed over a patch, and refuses that patch while it is there.
-      - Find out why the kernel crashed before. Without this, a lock is reported, and stays.
+      - Remove the crash locks of the client for patches of the running kernel before the refresh. The client creates a
+        crash lock when the kernel may have crashed because of a patch. It refuses the patch until the lock is removed.
+      - Find out why the kernel crashed before you set this option. With V(false), crash locks are reported and stay in
+        place.
     type: bool
     default: false
   record_dir:
     description:
-      - Folder on the controller in which the record is stored, as with M(kernelops.livepatch.patch_info), also when the
-        task fails.
+      - Folder on the controller to store the record of the host in, as with M(kernelops.livepatch.patch_info). The
+        record is also stored if the task fails.
     type: path
 seealso:
   - module: kernelops.livepatch.client
@@ -88,20 +93,20 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Bring the host to its newest patch
+- name: Apply the newest patch
   kernelops.livepatch.patch:
 
-- name: The same where the signer is your own, with more time
+- name: Apply the newest patch that is signed with your own key
   kernelops.livepatch.patch:
     trusted_certificates: [keys/signing.pem]
     timeout: 900
 
-- name: Start it, and see later
+- name: Start the refresh without waiting for its result
   kernelops.livepatch.patch:
     wait: false
     verify: best_effort
 
-- name: Try again after a crash has been looked into
+- name: Try again after the cause of a crash was found
   kernelops.livepatch.patch:
     clear_crash_lock: true
 """
@@ -109,81 +114,82 @@ EXAMPLES = r"""
 RETURN = r"""
 previous_version:
   description:
-    - Version of the patch that ran before. The major number alone where only the kernel knows of it, and null where
-      none ran.
-  returned: when the host was looked at
+    - Version of the patch that was applied before. Only the major number if the version is only known from the kernel.
+      Null if there was no patch.
+  returned: when the facts of the host could be collected
   type: str
   sample: "112.1"
 version:
-  description: Version of the patch that runs now, or that check mode foresees.
-  returned: when the host was looked at
+  description: Version of the patch that is applied now. In check mode, the predicted version.
+  returned: when the facts of the host could be collected
   type: str
   sample: "113.1"
 patch_state:
-  description: The patch state in the client's own word, such as V(applied), V(applying) or V(nothing-to-apply).
-  returned: when the host was looked at
+  description: Patch state that the client reports, for example V(applied), V(applying) or V(nothing-to-apply).
+  returned: when the facts of the host could be collected
   type: str
   sample: applied
 closed_cves:
-  description: Vulnerabilities that this run has closed. The first clients (2016) do not name any.
-  returned: when the host was looked at
+  description: CVEs that this task fixed. The first clients (2016) do not report CVEs.
+  returned: when the facts of the host could be collected
   type: list
   elements: str
   sample: [CVE-2024-50047, CVE-2024-50264]
 crash_locks:
-  description: The client's crash locks for patches of the running kernel.
-  returned: when the host was looked at
+  description: Crash locks of the client for patches of the running kernel.
+  returned: when the facts of the host could be collected
   type: list
   elements: str
   sample: []
 cleared_locks:
-  description: Those that O(clear_crash_lock) has removed.
-  returned: when the host was looked at
+  description: Crash locks that were removed because of O(clear_crash_lock).
+  returned: when the facts of the host could be collected
   type: list
   elements: str
   sample: []
 tasks:
-  description: Up to 20 threads that have not moved to the patch yet, with C(pid), C(tid) and C(name).
-  returned: when the host was looked at
+  description: Up to 20 threads that have not switched to the patch yet, with C(pid), C(tid) and C(name).
+  returned: when the facts of the host could be collected
   type: list
   elements: dict
   sample: [{"pid": 4711, "tid": 4711, "name": "backupd"}]
 round_trips:
-  description: How often the host was asked.
-  returned: when the host was looked at
+  description: Number of scripts that were run on the host.
+  returned: when the facts of the host could be collected
   type: int
   sample: 2
 record:
-  description: The record of the host as it is now, as of M(kernelops.livepatch.patch_info).
-  returned: when the host was looked at
+  description: Record of the host after the task, as in RV(kernelops.livepatch.patch_info#module:record).
+  returned: when the facts of the host could be collected
   type: dict
   sample: {"schema": "kernelops.livepatch/record/1", "host": "web-01"}
 record_file:
-  description: Where the record was stored.
-  returned: when the host was looked at, with O(record_dir)
+  description: Path of the stored record.
+  returned: when the facts of the host could be collected and O(record_dir) is set
   type: str
   sample: livepatch-records/web-01.json
 error_id:
   description:
-    - A name for what went wrong, among them V(not_installed), V(not_enabled), V(not_root), V(daemon_down),
+    - Identifier of the error. Among others, V(not_installed), V(not_enabled), V(not_root), V(daemon_down),
       V(check_failed), V(apply_failed), V(applied_with_bug), V(crash_lock), V(not_yet_applied), V(transition_stalled),
       V(refresh_timed_out), V(kernel_disagrees), V(tampered), V(not_verified) and V(no_rollback).
+    - All identifiers are listed in the guide, under Troubleshooting.
   returned: failure
   type: str
   sample: transition_stalled
 remedy:
-  description: What to do about it. It is part of C(msg), too.
-  returned: failure, where there is something to do
+  description: How to fix the problem. The text is also part of C(msg).
+  returned: failure, if there is something to do
   type: str
   sample: find out why the kernel crashed; then run again with clear_crash_lock=true
 kernel_log:
-  description: The last lines of the kernel's log about live patches.
+  description: Last lines of the kernel log about live patches.
   returned: failure after a refresh
   type: list
   elements: str
   sample: ["[  237.331852] livepatch: enabling patch 'lkp_Ubuntu_4_4_0_168_197_generic_65'"]
 journal:
-  description: The last lines of the client's daemon, without secrets.
+  description: Last lines of the log of the client daemon, without secrets.
   returned: failure after a refresh
   type: list
   elements: str

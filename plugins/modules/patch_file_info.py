@@ -3,22 +3,22 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Ordinary module: it runs where the file is, and needs Python there."""
+"""Ordinary module: it runs on the host that has the file, which needs Python."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: patch_file_info
-short_description: Verify the file of a live patch, and tell what it is
+short_description: Verify the file of a live patch
 version_added: 1.0.0
 description:
-  - Verifies the signature of a kernel module (C(.ko)), or of the one in an archive as the Livepatch service names and
-    packs it, and tells for which kernel it is.
-  - By default a file is valid when it was signed with Canonical's key for live patches. The SHA-256 of that key is
-    built in, and so is its certificate.
-  - An archive is never unpacked to disk. One that holds links, devices, paths that lead out of it, more than one kernel
-    module, or more than 128 MiB is V(malformed).
-  - Files of more than 64 MiB are not looked at.
+  - Verifies the signature of a kernel module (C(.ko)), or of the kernel module in an archive of the Livepatch service,
+    and returns the kernel that the live patch is for.
+  - By default, a file is valid if it is signed with the key that Canonical uses for live patches. The SHA-256 of this
+    key and its certificate are part of the collection.
+  - Archives are not unpacked to disk. An archive is V(malformed) if it contains links, devices, paths outside of the
+    archive, several kernel modules, or more than 128 MiB.
+  - Files larger than 64 MiB are rejected.
 author:
   - The kernelops.livepatch contributors (@kernelops)
 requirements:
@@ -33,39 +33,40 @@ attributes:
     support: full
     platforms: posix
     details:
-      - Needs Python 3.10 or newer where it runs. Delegate it to the controller for files that lie there.
+      - Requires Python 3.10 or later on the host where it runs. For files on the controller, use C(delegate_to).
 options:
   path:
     description:
-      - The file, a kernel module or an archive (tar, packed with bzip2, gzip or xz). Its content tells which.
-      - When an archive is named like C(livepatch-5.15.0-107.117-generic-107.1-amd64.tar.bz2), the module in it must be
-        for that kernel and of that version.
+      - Path of a kernel module or an archive (tar, compressed with bzip2, gzip or xz). The type is detected from the
+        content.
+      - If the file name of an archive has the form C(livepatch-5.15.0-107.117-generic-107.1-amd64.tar.bz2), the kernel
+        and the version of the module must match this name.
     type: path
     required: true
   kernel:
     description:
-      - The kernel for which the patch must be, by its full name (V(4.4.0-168.197-generic)) or its release
+      - Kernel that the patch must be for, as a full name (V(4.4.0-168.197-generic)) or a release
         (V(4.4.0-168-generic)).
-      - A release does not tell builds of the same kernel apart. Give the full name where it is known.
+      - Use the full name if possible. A release does not distinguish between different builds of the same kernel.
     type: str
   require_valid:
-    description: Fail when the file is not valid.
+    description: Fail if the file is not valid.
     type: bool
     default: false
 notes:
-  - What a file says of itself (RV(build_id), RV(srcversion), RV(vermagic), RV(kernel), RV(version)) is proven only when
-    it is valid.
+  - The return values RV(build_id), RV(srcversion), RV(vermagic), RV(kernel) and RV(version) are read from the file.
+    They can only be trusted if the file is valid.
 seealso:
   - module: kernelops.livepatch.patch_info
 """
 
 EXAMPLES = r"""
-- name: Look at the patch that the client has on a mirror
+- name: Verify an archive on a mirror
   kernelops.livepatch.patch_file_info:
     path: /srv/livepatch/livepatch-5.15.0-107.117-generic-107.1-amd64.tar.bz2
   register: patch
 
-- name: Stop unless a module of one's own is signed with one's own key, and for the kernel that is meant
+- name: Fail unless a module is signed with your own key and is for the right kernel
   kernelops.livepatch.patch_file_info:
     path: build/lkp_fix.ko
     trusted_certificates: [keys/signing.pem]
@@ -77,78 +78,81 @@ EXAMPLES = r"""
 
 RETURN = r"""
 valid:
-  description: Whether the file is signed by a trusted key, whole, and for the kernel it must be for.
-  returned: success, and failure by O(require_valid)
+  description: Whether the file is complete, is signed by a trusted key, and is for the right kernel.
+  returned: success, or failure because of O(require_valid)
   type: bool
   sample: true
 verdict:
   description:
-    - V(valid), or the first fault.
-    - V(unsigned), there is no signature. V(truncated), the file ends too early. V(malformed), it is no kernel module,
-      or its signature or archive is not as it must be.
-    - V(unsupported_algorithm), the signature is neither RSA (PKCS 1, version 1.5) nor ECDSA, or not with SHA-256,
-      SHA-384 or SHA-512.
-    - V(wrong_signer), the signature names a signer that is not trusted. V(no_certificate), the same, and the
-      certificate with a key of O(trusted_spki_sha256) is not at hand, so it cannot be told who signed.
-    - V(digest_mismatch), the file was changed after it was signed, or signed with another key than it says.
-    - V(not_for_this_kernel), the signature is good, and the module is for another kernel.
-  returned: success, and failure by O(require_valid)
+    - V(valid), or the first problem that was found.
+    - V(unsigned) if there is no signature.
+    - V(truncated) if the file is incomplete.
+    - V(malformed) if the file is not a kernel module, or its signature or archive is malformed.
+    - V(unsupported_algorithm) if the signature does not use RSA (PKCS 1, version 1.5) or ECDSA, with SHA-256, SHA-384
+      or SHA-512.
+    - V(wrong_signer) if the signer is not trusted.
+    - V(no_certificate) if the signer is unknown because the certificate for a key in O(trusted_spki_sha256) is missing.
+    - V(digest_mismatch) if the file was changed after it was signed, or if the signature was made with a different key
+      than it claims.
+    - V(not_for_this_kernel) if the signature is valid, but the module is for another kernel.
+  returned: success, or failure because of O(require_valid)
   type: str
   sample: valid
 reason:
-  description: The verdict in a sentence.
-  returned: success, and failure by O(require_valid)
+  description: Explanation of the verdict in one sentence.
+  returned: success, or failure because of O(require_valid)
   type: str
   sample: signed by Canonical Ltd. Live Patch Signing
 signer:
-  description: Name of the trusted certificate that the signature names. Null when it names none.
-  returned: success, and failure by O(require_valid)
+  description: Name of the trusted certificate that the signature refers to. Null if it does not refer to one.
+  returned: success, or failure because of O(require_valid)
   type: str
   sample: Canonical Ltd. Live Patch Signing
 key_id:
-  description: SHA-1 of its public key, as computed, by which C(/proc/keys) lists it.
-  returned: success, and failure by O(require_valid)
+  description: SHA-1 of the public key of the signer, as in C(/proc/keys).
+  returned: success, or failure because of O(require_valid)
   type: str
   sample: 14df34d1a87cf37625abec039ef2bf521249b969
 certificate_expired:
   description:
-    - Whether its time is over. This is told, and decides nothing. The one of Canonical's key expired on 2026-07-16.
-  returned: success, and failure by O(require_valid)
+    - Whether the certificate has expired. Informational only. The certificate of Canonical's key expired on 2026-07-16.
+  returned: success, or failure because of O(require_valid)
   type: bool
   sample: true
 hash_algorithm:
-  description: V(sha256), V(sha384) or V(sha512). Null when there is no signature that can be read.
-  returned: success, and failure by O(require_valid)
+  description: V(sha256), V(sha384) or V(sha512). Null if there is no readable signature.
+  returned: success, or failure because of O(require_valid)
   type: str
   sample: sha512
 build_id:
-  description: The build ID of the module, which a running kernel shows for a module that it has loaded.
-  returned: success, and failure by O(require_valid)
+  description: Build ID of the module. A running kernel shows the same value for the loaded module.
+  returned: success, or failure because of O(require_valid)
   type: str
   sample: 5d41402abc4b2a76b9719d911017c592a1b2c3d4
 srcversion:
-  description: Checksum of the module's sources. Null when it was built without.
-  returned: success, and failure by O(require_valid)
+  description: Checksum of the source of the module. Null if the module was built without it.
+  returned: success, or failure because of O(require_valid)
   type: str
   sample: 0C7D2E3B0F6F2A1D9B8E4C5
 vermagic:
-  description: The kernel and the options with which the module was built.
-  returned: success, and failure by O(require_valid)
+  description: Kernel release and options that the module was built with.
+  returned: success, or failure because of O(require_valid)
   type: str
   sample: "4.4.0-168-generic SMP mod_unload modversions "
 kernel:
-  description: The kernel for which the patch is, by its full name where archive or module tell it, else by its release.
-  returned: success, and failure by O(require_valid)
+  description: Kernel that the patch is for. This is the full name if the archive or the module contains it, and the
+    release otherwise.
+  returned: success, or failure because of O(require_valid)
   type: str
   sample: 4.4.0-168.197-generic
 version:
-  description: Version of the patch by the archive's name. For a module, the major number, which is all that it tells.
-  returned: success, and failure by O(require_valid)
+  description: Version of the patch from the file name of the archive. For a module, only the major version is known.
+  returned: success, or failure because of O(require_valid)
   type: str
   sample: "65.1"
 sha256:
-  description: SHA-256 of the file, as lists of patches give it.
-  returned: success, and failure by O(require_valid)
+  description: SHA-256 of the file, as in lists of patches.
+  returned: success, or failure because of O(require_valid)
   type: str
   sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 """
@@ -173,7 +177,7 @@ ARGUMENT_SPEC = {
 
 
 def examine(options: dict[str, t.Any]) -> dict[str, t.Any]:
-    """What the module returns of the file. Raises `OSError` and `TrustError`."""
+    """Return the result of the module. Raises `OSError` and `TrustError`."""
     anchors = trust.read_anchors(options["trusted_certificates"], options["trusted_spki_sha256"])
     path = options["path"]
     data = trust.read_named(path, patch_file.FILE_LIMIT)

@@ -3,29 +3,29 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Ordinary module: it runs where the mirror is, and needs Python there."""
+"""Ordinary module: it runs on the host that has the mirror, which needs Python."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: patch_mirror
-short_description: Keep a folder of live patches, each verified before it is served
+short_description: Maintain a mirror of verified live patches
 version_added: 1.0.0
 description:
-  - Brings the archives of live patches into a folder, from an on-premises server, from beside a list, or from another
-    folder, such as a disk that was carried in.
-  - Each archive must have the SHA-256 that the list names, must hold one kernel module and nothing that leads out of
-    it, must be signed by a trusted key, and must be for the kernel and of the version that its name says.
-  - An archive gets its name when all of that has been verified, and C(index.json) is written last. A run that is ended
-    at any point leaves nothing unverified under the name of an archive, and the next one goes on where it was.
-  - What is wrong is moved to O(quarantine_dir) with its reason beside it, and the module fails after it has done
-    everything else.
+  - Copies archives of live patches into a folder. The source is an on-premises server, a web server that has a list of
+    archives, or another folder, for example on a portable disk.
+  - Each archive is verified. It must have the SHA-256 from the list, contain exactly one kernel module and no path
+    outside of the archive, be signed by a trusted key, and match the kernel and the version in its file name.
+  - An archive gets its final name after it has been verified, and C(index.json) is written last. If a run is
+    interrupted at any point, no unverified file has the name of an archive, and the next run resumes the work.
+  - Files that fail the verification are moved to O(quarantine_dir), together with the reason. The module then processes
+    all other archives and fails at the end.
 author:
   - The kernelops.livepatch contributors (@kernelops)
 requirements:
   - cryptography >= 41
   - PyYAML (for O(list))
-  - requests (for addresses)
+  - requests (for URLs)
 extends_documentation_fragment:
   - kernelops.livepatch.attributes
   - kernelops.livepatch.attributes.action_group
@@ -35,108 +35,114 @@ attributes:
   check_mode:
     support: partial
     details:
-      - The list is read and what is in the mirror is looked at, and nothing is written. Archives are not fetched, so
-        what would be wrong with them is not predicted.
+      - In check mode, the module reads the list and the mirror, but does not write or download anything. Problems with
+        archives that are not in the mirror yet are not detected.
   diff_mode:
     support: full
     details:
-      - The archives in the mirror before and after, a line each with its SHA-256.
+      - Shows the archives in the mirror before and after, one line with the name and the SHA-256 for each.
   platform:
     support: full
     platforms: posix
     details:
-      - Needs Python 3.10 or newer where it runs.
+      - Requires Python 3.10 or later on the host where it runs.
 options:
   dest:
     description:
-      - The folder of the mirror. It is made where it is missing.
-      - Files in it that are not named like archives are left alone. An archive that neither the index nor the list
-        knows is moved to O(quarantine_dir).
+      - Folder of the mirror. It is created if it does not exist.
+      - Files that do not have the name of an archive are ignored. An archive that is in neither the index nor the list
+        is moved to O(quarantine_dir).
     type: path
     required: true
   list:
     description:
-      - Path or address of a list of archives. It is YAML or JSON, and has C(filename) and C(hash) (SHA-256) of each, as
-        the downloader of an on-premises server works with. An entry may have a C(tier).
-      - The C(index.json) of another mirror is such a list.
-      - Archives are beside the list, unless O(server) or O(folder) is given.
+      - Path or URL of a list of archives, in YAML or JSON. Each entry has C(filename) and C(hash) (SHA-256), as in the
+        list for the downloader of an on-premises server, and optionally C(tier).
+      - The C(index.json) of another mirror can be used as a list.
+      - The archives are expected next to the list, unless O(server) or O(folder) is set.
     type: str
   server:
     description:
-      - Address of an on-premises server, or of anything that serves archives at C(/v1/patches/) as it does.
-      - The server does not tell which archives it has. O(list) does.
+      - URL of an on-premises server, or of another web server that provides archives below C(/v1/patches/).
+      - The server does not provide a list of its archives. Use O(list) for this.
     type: str
   folder:
     description:
-      - A folder that holds the archives.
-      - Without O(list), all archives in it are taken. Their signatures are then the only proof.
+      - Folder that contains the archives.
+      - Without O(list), all archives in this folder are used. They are then only verified by their signatures.
     type: path
   kernels:
     description:
-      - Bring patches for these kernels only, by full name (V(5.15.0-107.117-generic)) or release
-        (V(5.15.0-107-generic)). Each may be a pattern, such as V(5.15.0-*).
-      - What the mirror holds already stays, whatever is selected here and below.
+      - Only mirror patches for these kernels, by full name (V(5.15.0-107.117-generic)) or release
+        (V(5.15.0-107-generic)). Each item can be a shell pattern, for example V(5.15.0-*).
+      - O(kernels), O(flavours), O(architectures) and O(tiers) select what is copied. Archives that are already in the
+        mirror stay there, unless O(keep_days) is set.
     type: list
     elements: str
   flavours:
-    description: Bring patches for kernels of these flavours only, such as V(generic).
+    description: Only mirror patches for these kernel flavours, for example V(generic).
     type: list
     elements: str
   architectures:
-    description: Bring patches for these architectures only, such as V(amd64).
+    description: Only mirror patches for these architectures, for example V(amd64).
     type: list
     elements: str
   tiers:
     description:
-      - Bring patches that the list names in these tiers only. One that it names in no tier is not brought then.
+      - Only mirror patches that have one of these tiers in the list. Entries without a tier are then skipped.
     type: list
     elements: str
   keep_versions:
     description:
-      - Of each kernel and architecture, keep so many of the newest patches, and bring no others.
-      - By default, all are kept.
+      - Number of patches to keep for each kernel and architecture. Older patches are removed and not mirrored.
+      - By default, all patches are kept.
     type: int
   keep_days:
     description:
-      - Remove archives that the source does not have any more once they have been in the mirror for so many days.
-      - By default, they stay.
+      - Number of days to keep archives that the source no longer has or that are no longer selected, counted from the
+        time when they were mirrored.
+      - By default, these archives are kept.
     type: int
   allow_downgrade:
     description:
-      - Follow the source when the newest patch that it has for a kernel is older than the newest one in the mirror, and
-        remove what is newer. Patches close holes, so an older list brings them back. By default, nothing is done at all
-        then, and the module fails.
+      - Follow the source even if its newest patch for a kernel is older than the newest one in the mirror. The newer
+        patches are then removed from the mirror.
+      - An old list reopens vulnerabilities that newer patches fix. By default, the module fails in this case and does
+        not change anything.
     type: bool
     default: false
   quarantine_dir:
     description:
-      - Folder for what must not be served, with a C(.reason.json) beside each file. Only its owner can read it.
-      - By default C(.quarantine) in O(dest).
+      - Folder for files that must not be served. A file with the suffix C(.reason.json) is stored for each of them.
+        Only the owner can read the folder.
+      - By default, this is C(.quarantine) in O(dest).
     type: path
   parallel:
-    description: How many archives to work on at a time, 1 to 32.
+    description: Number of archives to process at the same time, from 1 to 32.
     type: int
     default: 4
   retries:
     description:
-      - How often to try again after an attempt that brought nothing, with pauses from half a second to ten seconds.
-      - An attempt that brought a part of an archive is gone on with at once.
+      - Number of retries after a download attempt that made no progress, with pauses from 0.5 to 10 seconds.
+      - A partial download is resumed immediately.
     type: int
     default: 4
   timeout:
-    description: Seconds after which a server that sends nothing, or next to nothing, is taken for silent.
+    description:
+      - Maximum time in seconds to wait for data from the server. A server that sends almost no data for this time is
+        treated in the same way.
     type: int
     default: 30
 notes:
-  - One run at a time works on a mirror. Another one fails at once.
-  - What has been verified is not verified again, as long as it has the SHA-256 that the index names. To verify
-    everything anew, with other trusted keys for instance, remove C(index.json).
+  - Only one run can use a mirror at a time. A second run fails immediately.
+  - An archive that has been verified is not verified again while it has the SHA-256 in the index. To verify all
+    archives again, for example after the trusted keys have changed, remove C(index.json).
 seealso:
   - module: kernelops.livepatch.patch_file_info
 """
 
 EXAMPLES = r"""
-- name: Bring what an on-premises server has for two series, generic and lowlatency
+- name: Mirror patches for two kernel series from an on-premises server
   kernelops.livepatch.patch_mirror:
     dest: /srv/livepatch
     server: http://livepatch.example.com:8080
@@ -144,14 +150,14 @@ EXAMPLES = r"""
     kernels: [4.4.0-*, 5.15.0-*]
     flavours: [generic, lowlatency]
 
-- name: Follow another mirror, and keep the two newest patches of each kernel
+- name: Mirror the two newest patches of each kernel from another mirror
   kernelops.livepatch.patch_mirror:
     dest: /srv/livepatch
     list: https://mirror.example.com/livepatch/index.json
     ca_path: /etc/ssl/example-ca.pem
     keep_versions: 2
 
-- name: Take in what was carried across the air gap
+- name: Import patches from a portable disk at an air-gapped site
   kernelops.livepatch.patch_mirror:
     dest: /srv/livepatch
     folder: /media/disk/livepatch
@@ -160,52 +166,53 @@ EXAMPLES = r"""
 
 RETURN = r"""
 fetched:
-  description: Archives that were brought and verified in this run.
-  returned: success, and failure for single archives
+  description: Archives that were copied and verified in this run.
+  returned: success, or failure of single archives
   type: list
   elements: str
   sample: [livepatch-5.15.0-107.117-generic-107.1-amd64.tar.bz2]
 kept:
-  description: Archives that were there before, and are what they were.
-  returned: success, and failure for single archives
+  description: Archives that were already in the mirror and are unchanged.
+  returned: success, or failure of single archives
   type: list
   elements: str
   sample: [livepatch-5.15.0-107.117-generic-106.1-amd64.tar.bz2]
 pruned:
   description: Archives that were removed.
-  returned: success, and failure for single archives
+  returned: success, or failure of single archives
   type: list
   elements: str
   sample: []
 quarantined:
   description:
-    - Archives that must not be served, and were moved to O(quarantine_dir). Where there are any, the module fails.
-  returned: success, and failure for single archives
+    - Archives that must not be served and were moved to O(quarantine_dir). If there are any, the module fails.
+  returned: success, or failure of single archives
   type: list
   elements: dict
   contains:
     filename:
-      description: Name of the archive.
+      description: Name of the archive. If the verdict is V(changed), the name ends in C(.changed).
       type: str
       returned: always
       sample: livepatch-5.15.0-107.117-generic-107.1-amd64.tar.bz2
     verdict:
       description:
-        - Why, in a word. One of the verdicts of M(kernelops.livepatch.patch_file_info), or V(wrong_hash), it does not
-          have the SHA-256 that it must have, or V(unknown), nothing accounts for it, or V(changed), it was in the
-          mirror and is not what was verified. In the last case, its name has C(.changed) behind it.
+        - Reason, as a verdict of M(kernelops.livepatch.patch_file_info) or one of the following values.
+        - V(wrong_hash) if the archive does not have the SHA-256 from the list.
+        - V(unknown) if the archive is in neither the index nor the list.
+        - V(changed) if the archive in the mirror differs from the one that was verified.
       type: str
       returned: always
       sample: unsigned
     reason:
-      description: The same in a sentence.
+      description: Explanation of the verdict in one sentence.
       type: str
       returned: always
-      sample: the module carries no signature
+      sample: the module has no signature
   sample: []
 failed_patches:
-  description: Archives that could not be had. Where there are any, the module fails. A later run goes on with them.
-  returned: success, and failure for single archives
+  description: Archives that could not be copied. If there are any, the module fails. A later run tries again.
+  returned: success, or failure of single archives
   type: list
   elements: dict
   contains:
@@ -215,31 +222,31 @@ failed_patches:
       returned: always
       sample: livepatch-5.15.0-107.117-generic-107.1-amd64.tar.bz2
     verdict:
-      description: V(not_fetched), or V(missing) when neither the mirror nor the source has it any more.
+      description: V(not_fetched), or V(missing) if neither the mirror nor the source has the archive any more.
       type: str
       returned: always
       sample: not_fetched
     reason:
-      description: What happened, in a sentence.
+      description: Explanation in one sentence.
       type: str
       returned: always
       sample: the server answered 404
   sample: []
 index:
   description: Path of the index.
-  returned: success, and failure for single archives
+  returned: success, or failure of single archives
   type: str
   sample: /srv/livepatch/index.json
 error_id:
-  description: What kind of failure it is.
+  description: Identifier of the error.
   returned: failure
   type: str
   sample: downgrade_refused
 remedy:
-  description: What to do.
+  description: How to fix the problem.
   returned: failure
   type: str
-  sample: Find out why the source has older patches.
+  sample: Find out why the source has older patches. If this is intended, set allow_downgrade.
 """
 
 import dataclasses
@@ -291,31 +298,31 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 }
 
 REMEDIES = {
-    "bad_option": "Correct the option.",
-    "bad_list": "Correct the list, or give the right one.",
-    "bad_index": "Restore the index, or remove it, so that every archive is verified anew.",
-    "busy": "Wait for the other run to end.",
-    "downgrade_refused": "Find out why the source has older patches. If that is meant, set allow_downgrade.",
-    "server": "Look at the server, the proxy and the certificates on the way to it, then run this again.",
-    "files": "See that the folders can be read and written, and that there is room on the disk.",
-    "incomplete": "Look at the reasons, then run this again: it goes on where it was.",
+    "bad_option": "Correct the value of the option.",
+    "bad_list": "Correct the list, or specify another one.",
+    "bad_index": "Restore the index. Or remove it, so that the next run verifies all archives again.",
+    "busy": "Wait until the other run has finished.",
+    "downgrade_refused": "Find out why the source has older patches. If this is intended, set allow_downgrade.",
+    "server": "Check the server, the proxy and the certificates, then run the task again.",
+    "files": "Check that the folders are readable and writable, and that there is free disk space.",
+    "incomplete": "Fix the reported problems, then run the task again. It processes the remaining archives.",
 }
 
 
 def check_options(options: dict[str, t.Any]) -> None:
-    """Raises `ValueError` with a message for the user."""
-    least = {"keep_versions": 1, "keep_days": 0, "parallel": 1, "retries": 0, "timeout": 1}
-    for name, minimum in least.items():
+    """Check the values of the options. Raises `ValueError` with a message for the user."""
+    minimums = {"keep_versions": 1, "keep_days": 0, "parallel": 1, "retries": 0, "timeout": 1}
+    for name, minimum in minimums.items():
         if options[name] is not None and options[name] < minimum:
-            raise ValueError(f"{name} is {options[name]} and must be {minimum} or more")
+            raise ValueError(f"{name} is {options[name]}, but must be {minimum} or more")
     if options["parallel"] > _MOST_PARALLEL:
-        raise ValueError(f"parallel is {options['parallel']} and must be {_MOST_PARALLEL} or less")
+        raise ValueError(f"parallel is {options['parallel']}, but must be {_MOST_PARALLEL} or less")
     if options["server"] is not None and not options["server"].startswith(("https://", "http://")):
         raise ValueError("server must begin with https:// or http://")
 
 
 def make_task(options: dict[str, t.Any]) -> MirrorTask:
-    """What is asked of the core. Raises `OSError`, `TrustError`, `PatchListError` and `ServerError`."""
+    """Convert the options into a task. Raises `OSError`, `TrustError`, `PatchListError` and `ServerError`."""
     web = Web(
         WebOptions(
             ca_path=options["ca_path"],
@@ -340,7 +347,7 @@ def make_task(options: dict[str, t.Any]) -> MirrorTask:
 
 
 def as_result(outcome: Outcome, folder: Path) -> dict[str, t.Any]:
-    """What the module returns."""
+    """Return the result of the module."""
     return {
         "changed": outcome.changed,
         "fetched": outcome.fetched,
@@ -359,20 +366,20 @@ def as_result(outcome: Outcome, folder: Path) -> dict[str, t.Any]:
 
 
 def failure(outcome: Outcome, folder: Path) -> str | None:
-    """What is wrong after all is done, in a sentence."""
+    """Return a message about the archives that failed, or ``None`` if there are none."""
     faults = [*outcome.quarantined, *outcome.failed]
     if not faults:
         return None
     named = "; ".join(f"{fault.filename}: {fault.reason}" for fault in faults[:_NAMED_IN_FAILURE])
     more = f"; and {len(faults) - _NAMED_IN_FAILURE} more" if len(faults) > _NAMED_IN_FAILURE else ""
     return (
-        f"The mirror in {folder} needs a look: {len(outcome.quarantined)} archives are in quarantine, and "
-        f"{len(outcome.failed)} could not be had. {named}{more}."
+        f"Some archives of the mirror in {folder} failed: {len(outcome.quarantined)} are in quarantine, and "
+        f"{len(outcome.failed)} could not be copied. {named}{more}."
     )
 
 
 def error_id(error: Exception) -> str:
-    """What kind of failure an exception is."""
+    """Return the identifier of a failure."""
     kinds: list[tuple[type[Exception] | tuple[type[Exception], ...], str]] = [
         (MirrorBusyError, "busy"),
         (MirrorIndexError, "bad_index"),
@@ -381,15 +388,15 @@ def error_id(error: Exception) -> str:
         (ServerError, "server"),
         (OSError, "files"),
     ]
-    return next((word for kind, word in kinds if isinstance(error, kind)), "bad_option")
+    return next((identifier for kind, identifier in kinds if isinstance(error, kind)), "bad_option")
 
 
 def message(error: Exception) -> str:
-    """The failure in a sentence."""
+    """Return the message of a failure."""
     if isinstance(error, DowngradeError):
         return f"The source has only older patches than the mirror: {error}. Nothing was changed."
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a file of the mirror'} cannot be used: {error.strerror}"
+        return f"{error.filename or 'A file of the mirror'} cannot be used: {error.strerror}"
     return str(error)
 
 
@@ -411,9 +418,9 @@ def main() -> None:
         kind = error_id(error)
         module.fail_json(msg=message(error), error_id=kind, remedy=REMEDIES[kind])
     result = as_result(outcome, task.folder)
-    wrong = failure(outcome, task.folder)
-    if wrong is not None:
-        module.fail_json(msg=wrong, error_id="incomplete", remedy=REMEDIES["incomplete"], **result)
+    failed = failure(outcome, task.folder)
+    if failed is not None:
+        module.fail_json(msg=failed, error_id="incomplete", remedy=REMEDIES["incomplete"], **result)
     module.exit_json(**result)
 
 

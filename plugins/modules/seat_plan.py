@@ -9,17 +9,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: seat_plan
-short_description: Decide which hosts may use the seats of a token
+short_description: Plan which hosts can use the seats of a token
 version_added: 1.0.0
 description:
-  - A token enables only so many machines. This module grants its seats to hosts, from the records that
-    M(kernelops.livepatch.patch_info) stored, so that never more hosts are enabled than there are seats.
-  - Hosts that hold a seat already come first, then the others in the order in which they are given.
-  - All records in the folders count, also of hosts that are not in this run. A host holds a seat when it is enabled as
-    last seen. It may hold one, and is counted, when its client could not say, when its record cannot be used, and when
-    a seat was granted to it and it has not been looked at since, as after a run that was interrupted.
-  - A host gets no seat when it cannot be reached, has no record, is not eligible, or has the same machine identity as
-    another host, which the service would take for the same machine.
+  - Grants the seats of a Livepatch token to hosts, so that no more hosts are enabled than the token allows. A seat is
+    one machine that the token can enable.
+  - The plan is based on the records that M(kernelops.livepatch.patch_info) stored on the controller.
+  - Hosts that already have a seat are granted it first. The other hosts follow in the given order.
+  - All records in O(record_dir) count, also those of hosts that are not part of this run. A host has a seat if its last
+    record shows it as enabled. A host is also counted if it might have a seat. This is the case if its client could not
+    report whether it is enabled, if its record cannot be used, or if a seat was granted to it and no newer record
+    exists, for example after an interrupted run.
+  - A host is denied a seat if it is unreachable, has no record, is not eligible, or has the same machine ID as another
+    host, because the livepatch service treats hosts with the same machine ID as one machine.
 author:
   - The kernelops.livepatch contributors (@kernelops)
 extends_documentation_fragment:
@@ -30,61 +32,63 @@ attributes:
   check_mode:
     support: full
     details:
-      - In check mode the plan is the same, and no grant is noted.
+      - In check mode, the module returns the same plan, but does not store the granted seats.
   diff_mode:
     support: N/A
     details:
-      - This module changes nothing on any host.
+      - This module does not change anything on a host.
 options:
   record_dir:
     description:
-      - Folders with the records of all hosts that use the token. The grants are noted in the first of them, in the file
-        C(seats.granted), until a record of the host is newer.
-      - Where a fleet has several tokens, keep a folder for each.
+      - Folders on the controller with the records of all hosts that use the token. The granted seats are stored in the
+        first folder, in the file C(seats.granted). A granted seat is removed from this file when the host has a newer
+        record.
+      - If a fleet has several tokens, use a separate folder for each token.
     type: list
     elements: path
     required: true
   hosts:
     description:
-      - The hosts that want a seat, by their names in the inventory, in the order in which they get one.
-      - By default every host that the folders know of, by name.
+      - Inventory names of the hosts that need a seat, in the order in which seats are granted.
+      - By default, all hosts that have a record, in alphabetical order.
     type: list
     elements: str
   priority:
     description:
-      - Hosts that come before the others of O(hosts), in this order. Those that are not in O(hosts) get no seat by it.
-      - A host that holds a seat keeps it all the same.
+      - Hosts that are granted a seat before the other hosts in O(hosts), in this order. Names that are not in O(hosts)
+        are ignored.
+      - Hosts that already have a seat still come first.
     type: list
     elements: str
     default: []
   seats:
     description:
-      - How many machines the token enables.
-      - By default the number that the O(policy) has for the free tier.
+      - Number of machines that the token can enable.
+      - By default, the number of the free tier in O(policy).
     type: int
   policy:
     description:
-      - The policy that has the number of seats, V(launch), V(current), a file or a mapping. See
+      - Policy that provides the default of O(seats). This is V(launch), V(current), a file or a mapping. See
         O(kernelops.livepatch.patch_info#module:policy).
-      - Whether a host is eligible is what its record says, under the policy that it was checked with.
+      - The eligibility of a host is read from its record. It depends on the policy that was used to create the record.
     type: raw
     default: launch
   require_eligible:
-    description: Deny hosts that are not eligible, or not known to be.
+    description: Deny a seat to hosts that are not eligible or whose eligibility is unknown.
     type: bool
     default: true
   show:
     description:
-      - Show the plan as a table on the terminal. Switch it off where standard output must stay in another form, as with
-        a JSON callback.
+      - Show the plan as a table on the terminal. Use V(false) if standard output must keep another format, for example
+        with a JSON callback.
     type: bool
     default: true
 notes:
-  - Use it once for all hosts, with C(run_once) or in a play on C(localhost), after
-    M(kernelops.livepatch.patch_info) has looked at the hosts that want a seat.
-  - Plans on one folder of records wait for each other. Two controllers that share a token know nothing of each other's
-    records, so that both may grant the last seat. The server then refuses one of the hosts.
-  - The plan never disables a host, also where more are enabled than there are seats.
+  - Run this module once for all hosts, with C(run_once) or in a play on C(localhost), after
+    M(kernelops.livepatch.patch_info) has stored the records of the hosts.
+  - Runs that use the same folder wait for each other. Two controllers that share a token do not know each other's
+    records. Both can grant the last seat, and the livepatch server then refuses one of the hosts.
+  - The module never disables a host, even if more hosts are enabled than there are seats.
 seealso:
   - module: kernelops.livepatch.patch_info
   - module: kernelops.livepatch.fleet_report
@@ -99,7 +103,7 @@ EXAMPLES = r"""
   delegate_to: localhost
   register: seat_plan
 
-- name: Databases first, 50 seats
+- name: Plan 50 seats and start with the databases
   kernelops.livepatch.seat_plan:
     record_dir: livepatch-records
     hosts: "{{ ansible_play_hosts_all }}"
@@ -109,7 +113,7 @@ EXAMPLES = r"""
   delegate_to: localhost
   register: seat_plan
 
-- name: Who would get a seat, of all hosts that were ever checked
+- name: Show which hosts would get one of 5 seats
   kernelops.livepatch.seat_plan:
     record_dir: livepatch-records
     seats: 5
@@ -120,57 +124,57 @@ EXAMPLES = r"""
 RETURN = r"""
 granted:
   description:
-    - The hosts that may be enabled, those that hold a seat already first. Never more than there are seats.
+    - Hosts that can be enabled, starting with those that already have a seat. Never more than there are seats.
   returned: success
   type: list
   elements: str
   sample: [web-01, db-01, db-02]
 denied:
-  description: The hosts that want a seat and get none, in the order of O(hosts).
+  description: Hosts in O(hosts) that do not get a seat, in the order of O(hosts).
   returned: success
   type: list
   elements: dict
   contains:
     host:
-      description: The host.
+      description: Name of the host.
       type: str
       sample: web-02
     id:
       description:
-        - V(seats_used_up) or, for a host that is enabled all the same, V(seats_exceeded).
-        - V(ineligible) or V(eligibility_unknown), by its record.
-        - V(cloned), when it has the machine identity of another host.
-        - V(unreachable), V(no_record) or V(record_unusable), when there is nothing new to judge it by.
+        - V(seats_used_up), or V(seats_exceeded) for a host that is enabled although there is no seat left.
+        - V(ineligible) or V(eligibility_unknown), according to the record.
+        - V(cloned) if the host has the same machine ID as another host.
+        - V(unreachable), V(no_record) or V(record_unusable) if there is no current record.
       type: str
       sample: seats_used_up
     message:
-      description: Why.
+      description: Explanation in one sentence.
       type: str
       sample: all 3 seats are taken by web-01, db-01 and db-02
     remedy:
-      description: What to do. Null where nothing is known to help.
+      description: Next step. Null if there is none.
       type: str
-      sample: disable a host that can do without, or get more seats
+      sample: disable a host that does not need Livepatch, or get more seats
 in_use:
   description:
-    - The hosts that hold a seat now, or may hold one, before anything is enabled. Also those that are not in O(hosts).
-    - Hosts with the same machine identity hold one seat together.
+    - Hosts that have, or might have, a seat before anything is enabled. Includes hosts that are not in O(hosts).
+    - Hosts with the same machine ID use one seat together.
   returned: success
   type: list
   elements: str
   sample: [web-01]
 seats:
-  description: How many machines the token enables.
+  description: Number of machines that the token can enable.
   returned: success
   type: int
   sample: 3
 free:
-  description: The seats that are left when all that are granted are taken.
+  description: Number of seats that remain after all granted seats are used.
   returned: success
   type: int
   sample: 0
 problems:
-  description: Files of records that cannot be used. Their hosts are counted as holding a seat.
+  description: Record files that cannot be used. Their hosts are counted as if they had a seat.
   returned: success
   type: list
   elements: dict
@@ -180,15 +184,15 @@ problems:
       type: str
       sample: invalid_json
     path:
-      description: The file.
+      description: Path of the file.
       type: str
       sample: /srv/livepatch/livepatch-records/web-07.json
     message:
-      description: What is wrong with it, and where in it.
+      description: Description of the problem and its location in the file.
       type: str
-      sample: "this is no record: patch.fixes[3].cve: is missing"
+      sample: "not a valid record: patch.fixes[3].cve: is missing"
     host:
-      description: The host that it would have told of.
+      description: Name of the host that the file belongs to.
       type: str
       sample: web-07
 """

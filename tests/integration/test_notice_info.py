@@ -184,7 +184,7 @@ def test_what_is_no_source_is_a_failure_that_names_it(ansible: Ansible, tmp_path
     ]
     expected = [
         ("files", "/nonexistent"),
-        ("bad_source", "no notice"),
+        ("bad_source", "no Livepatch Security Notice"),
         ("bad_source", "no end"),
         ("bad_option", "generic"),
     ]
