@@ -34,6 +34,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report
     merge,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
+from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities import notice_fixes
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notices import Notice
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _table_output
@@ -208,7 +209,7 @@ def _assembled(
         return condense(folder_store.read(part), writer, judgement)
 
     lines = itertools.chain(*_shared_out(condensed, shares, len(found)))
-    return merge(lines, hosts, now.strftime("%Y-%m-%dT%H:%M:%SZ"), spool, judgement)
+    return merge(lines, hosts, format_time(now), spool, judgement)
 
 
 def _shared_out(work: c.Callable[[_Share], _Result], shares: c.Sequence[_Share], hosts: int) -> list[_Result]:

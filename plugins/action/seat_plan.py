@@ -12,6 +12,7 @@ from pathlib import Path
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.seats import plan_seats
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import grants
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import seat_table
+from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _table_output
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._legacy import ActionError, LegacyAction
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._probe import load_policy
@@ -44,7 +45,7 @@ class ActionModule(LegacyAction):
             if not self.check_mode:
                 now = datetime.datetime.now(datetime.timezone.utc)
                 new = [host for host in plan.granted if host not in plan.in_use or host in book.grants]
-                book.grant(record_dirs[0], new, f"{now:%Y-%m-%dT%H:%M:%S.%f}Z")
+                book.grant(record_dirs[0], new, format_time(now, exact=True))
         result = {
             "seats": plan.seats,
             "granted": list(plan.granted),

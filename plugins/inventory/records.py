@@ -96,6 +96,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import HostLine, assemble
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
+from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 
 _FILE_ENDINGS = ("livepatch.yml", "livepatch.yaml")
 _SERIES = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
@@ -194,4 +195,4 @@ def _variables(line: HostLine, record: Record | None) -> dict[str, t.Any]:
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return format_time(datetime.datetime.now(datetime.timezone.utc))

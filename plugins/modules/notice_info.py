@@ -198,6 +198,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.source import as_path, is_address
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Web, WebOptions
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import ServerError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_cache import cached_notices
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_files import read_notices
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notices import (
@@ -238,8 +239,7 @@ def fetch(options: dict[str, t.Any]) -> tuple[Path, bool]:
 
 def as_entry(notice: Notice) -> dict[str, t.Any]:
     """Return the part of a result entry that does not depend on a kernel."""
-    published = notice.published.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"id": notice.id, "published": published, "cves": list(notice.cves)}
+    return {"id": notice.id, "published": format_time(notice.published), "cves": list(notice.cves)}
 
 
 def evaluate(notices: list[Notice], kernel: KernelName | None, patch_version: str | None) -> dict[str, t.Any]:

@@ -19,11 +19,11 @@ from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.unsafe_proxy import wrap_var
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import timestamp
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Reason
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
+from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._driver import Driver
 
 
@@ -88,7 +88,7 @@ class LivepatchAction(ActionBase):
         record_dir = self._task.args.get("record_dir")
         if not self.RECORDS_ATTEMPTS or not record_dir:
             return
-        now = timestamp(datetime.datetime.now(datetime.timezone.utc))
+        now = format_time(datetime.datetime.now(datetime.timezone.utc))
         with contextlib.suppress(folder_store.RecordStoreError):
             folder_store.note_unreachable(pathlib.Path(str(record_dir)).expanduser(), self.host, now, [reason])
 

@@ -16,7 +16,6 @@ import pathlib
 from ansible import constants
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import KernelSupport
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import timestamp
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import (
     HOSTED,
@@ -24,6 +23,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel
     ServerError,
     ask_kernel_supported,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 
 
 def service_word(server: str | None, facts: HostFacts) -> KernelSupport:
@@ -56,5 +56,5 @@ def _question(facts: HostFacts) -> KernelQuestion | None:
     if kernel.origin != "ubuntu" or not all(known):
         return None
     series, flavour, architecture, codename = (str(value) for value in known)
-    built = "unknown" if kernel.build_date is None else timestamp(kernel.build_date)
+    built = "unknown" if kernel.build_date is None else format_time(kernel.build_date)
     return KernelQuestion(series, flavour, architecture, codename, built)

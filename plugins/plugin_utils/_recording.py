@@ -14,9 +14,7 @@ from ansible.release import __version__ as ansible_core_version
 from ansible_collections.kernelops.livepatch.plugins.module_utils import _record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import KernelSupport
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import (
-    make_record,
-)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.trust import TrustAnchors

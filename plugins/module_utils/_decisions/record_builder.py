@@ -12,6 +12,7 @@ from .._host import kernel
 from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
 from .._record import SCHEMA, Client, Collector, Containers, Fix, Kernel, Patch, Record, System
+from .._time import format_time
 from .._verify import trust
 from .eligibility import KernelSupport, assess_eligibility
 from .host_state import Evidence, assess
@@ -42,7 +43,7 @@ def make_record(
     return Record(
         schema=SCHEMA,
         host=host,
-        collected_at=timestamp(collected_at),
+        collected_at=format_time(collected_at),
         collector=collector,
         system=system_of(facts),
         eligibility=eligibility,
@@ -51,11 +52,6 @@ def make_record(
         kernel_patches=patches,
         assessment=assess(Evidence(facts, policy, eligibility, patches, faults)),
     )
-
-
-def timestamp(moment: datetime.datetime) -> str:
-    """RFC 3339, UTC, whole seconds."""
-    return moment.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def system_of(facts: HostFacts) -> System:
@@ -85,7 +81,7 @@ def system_of(facts: HostFacts) -> System:
 
 
 def _optional_timestamp(moment: datetime.datetime | None) -> str | None:
-    return None if moment is None else timestamp(moment)
+    return None if moment is None else format_time(moment)
 
 
 def _client(facts: HostFacts) -> Client:

@@ -23,6 +23,7 @@ import typing as t
 
 from .._config_file import Location, choice, mapping, nearest, text
 from .._record import STATES, Record, State
+from .._time import parse_date, parse_time
 from .expression import MISSING, Expression, ExpressionError, is_true
 
 Severity = t.Literal["error", "warning", "info"]
@@ -257,18 +258,13 @@ def _rule(entry: object, place: Location) -> Rule:
 
 
 def _hours_since(time: str | None, now: datetime.datetime) -> int | None:
-    try:
-        moment = datetime.datetime.fromisoformat((time or "")[:19]).replace(tzinfo=datetime.timezone.utc)
-    except ValueError:
-        return None
-    return math.ceil((now - moment).total_seconds() / 3600)
+    moment = parse_time(time)
+    return None if moment is None else math.ceil((now - moment).total_seconds() / 3600)
 
 
 def _days_until(date: str | None, now: datetime.datetime) -> int | None:
-    try:
-        return (datetime.date.fromisoformat(date or "") - now.date()).days
-    except ValueError:
-        return None
+    day = parse_date(date)
+    return None if day is None else (day - now.date()).days
 
 
 _SCOPES: dict[Scope, dict[str, t.Any]] = {

@@ -14,8 +14,10 @@ import re
 import typing as t
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime
 from itertools import islice
+
+from .._time import parse_date, parse_time
 
 Generation = t.Literal["2016", "6", "9.5", "10", "11"]
 
@@ -77,11 +79,6 @@ _THREE_LINES = re.compile(
 )
 _NUMBER = re.compile(r"v?(?P<version>(?P<major>[0-9]{1,6})(?![0-9])(?:\.(?P<minor>[0-9]{1,6}))?.*)", re.DOTALL)
 _CVE = re.compile(r"[*\s]{0,8}(CVE-[0-9]{4}-[0-9]{4,19})(?![0-9])", re.IGNORECASE)
-_TIME = re.compile(
-    r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ](?P<clock>[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.(?P<fraction>[0-9]{1,18}))?"
-    r"(?:[Zz]|(?P<sign>[+-])(?P<hours>[01][0-9]|2[0-3]):?(?P<minutes>[0-5][0-9]))"
-)
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?=$|[Tt ])")
 _CONFIG_LINE = re.compile(r"(?P<key>[a-z][a-z0-9-]{0,63}):(?:[ \t]+(?P<value>.*))?")
 _BLOCK_MARKS = frozenset({"|", "|-", "|+"})
 _PEM_START = "-----BEGIN "
@@ -289,8 +286,8 @@ def _from_fields(fields: Mapping[str, object], oldest: Generation) -> ClientStat
         version=number["version"] if number else _word(fields.get("clientversion")),
         architecture=_word(fields.get("architecture")),
         machine_id=_word(fields.get("machineid")),
-        last_check=_moment(fields.get("lastcheck")),
-        boot_time=_moment(fields.get("boottime")),
+        last_check=_time(fields.get("lastcheck")),
+        boot_time=_time(fields.get("boottime")),
         kernel=_word(entry.get("kernel")),
         check_state=_state(livepatch.get("checkstate"), CHECK_STATES),
         patch_state=_state(livepatch.get("state") or livepatch.get("patchstate"), PATCH_STATES),
@@ -362,27 +359,14 @@ def _is_true(value: object) -> bool:
     return value is True or (isinstance(value, str) and value.strip().lower() == "true")
 
 
-def _moment(value: object) -> datetime | None:
-    """Return an RFC 3339 time in UTC. What lies below microseconds is cut off."""
-    match = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        return None
-    offset = timedelta(hours=int(match["hours"] or 0), minutes=int(match["minutes"] or 0))
-    try:
-        local = datetime.fromisoformat(f"{match['date']} {match['clock']}")
-        utc = local + offset if match["sign"] == "-" else local - offset
-    except (ValueError, OverflowError):
-        return None
-    microsecond = int((match["fraction"] or "0")[:6].ljust(6, "0"))
-    return _unless_zero(utc.replace(microsecond=microsecond, tzinfo=timezone.utc))
+def _time(value: object) -> datetime | None:
+    moment = parse_time(value.strip(), basic_offset=True) if isinstance(value, str) else None
+    return None if moment is None else _unless_zero(moment)
 
 
 def _date(value: object) -> date | None:
-    match = _DATE.match(value.strip()) if isinstance(value, str) else None
-    try:
-        return _unless_zero(date.fromisoformat(match[0])) if match else None
-    except ValueError:
-        return None
+    day = parse_date(value.strip(), of_time=True) if isinstance(value, str) else None
+    return None if day is None else _unless_zero(day)
 
 
 _Day = t.TypeVar("_Day", bound=date)

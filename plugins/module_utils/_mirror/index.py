@@ -14,6 +14,7 @@ import typing as t
 from pathlib import Path
 
 from .._io import read_bounded
+from .._time import parse_time
 from .._verify.archive import parse_archive_name
 from .listing import ListedPatch
 
@@ -48,7 +49,10 @@ class MirroredPatch:
     @property
     def since(self) -> dt.datetime:
         """`fetched_at` as an aware moment."""
-        return dt.datetime.fromisoformat(self.fetched_at.replace("Z", "+00:00"))
+        moment = parse_time(self.fetched_at)
+        if moment is None:
+            raise ValueError(f"{self.filename} has no time with a zone")
+        return moment
 
     @property
     def listed(self) -> ListedPatch:
@@ -121,8 +125,8 @@ def _patch(entry: t.Any) -> MirroredPatch:
         raise ValueError(f"{str(patch.filename)[:80]!a} is not what its entry says")
     if not _SHA256.fullmatch(patch.sha256) or not isinstance(patch.size, int):
         raise ValueError(f"{patch.filename} has no hash or no size")
-    if patch.since.tzinfo is None:
-        raise ValueError(f"{patch.filename} has a time without a zone")
+    if parse_time(patch.fetched_at) is None:
+        raise ValueError(f"{patch.filename} has no time with a zone")
     return patch
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from .._io import read_bounded
 from .._server.download import FatalServerError, UnreachableServerError
 from .._server.kernel_support import ServerError
+from .._time import format_time
 from .._verify.archive import parse_archive_name
 from .._verify.patch_file import FILE_LIMIT, examine
 from .._verify.trust import TrustAnchors
@@ -349,7 +350,7 @@ class ArchiveSync:
             srcversion=found.srcversion,
             signer=found.signer,
             key_id=found.key_id,
-            fetched_at=self._now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            fetched_at=format_time(self._now),
         )
         return SyncedArchive(entry, fetched=True)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from .._decisions.seats import KnownHost, known_from_record
 from .._io import write_atomically
 from .._record import Reason
+from .._time import parse_time, sort_key
 from . import folder_store
 from .document import Document, FailedAttempt, Problem
 from .spool import as_line
@@ -89,8 +90,8 @@ def read_seat_grants(record_dirs: t.Sequence[Path]) -> SeatGrants:
     grants: dict[str, str] = {}
     for record_dir in record_dirs:
         for host, time in _read_grants(record_dir / _FILE).items():
-            grants[host] = max(time, grants.get(host, ""), key=_moment)
-    standing = {host: time for host, time in grants.items() if _moment(seen_at.get(host, "")) <= _moment(time)}
+            grants[host] = max(time, grants.get(host, ""), key=sort_key)
+    standing = {host: time for host, time in grants.items() if sort_key(seen_at.get(host)) <= sort_key(time)}
     for host in standing:
         hosts[host] = dataclasses.replace(hosts.get(host) or KnownHost(host, trouble=_NEVER_SEEN), holds_seat=True)
     return SeatGrants(hosts, problems, standing)
@@ -113,30 +114,23 @@ def _hosts(documents: t.Iterable[Document]) -> tuple[dict[str, KnownHost], dict[
         if isinstance(document, Problem):
             problems.append(document)
         elif isinstance(document, FailedAttempt):
-            if _moment(document.attempted_at) >= _moment(_time_of(attempts.get(document.host))):
+            known = attempts.get(document.host)
+            if known is None or sort_key(document.attempted_at) >= sort_key(known.attempted_at):
                 attempts[document.host] = document
         else:
             record = document.record
-            if _moment(record["collected_at"]) > _moment(seen_at.get(record["host"], "")):
-                hosts[record["host"]] = known_from_record(record)
-                seen_at[record["host"]] = record["collected_at"]
+            host = record["host"]
+            if host not in seen_at or sort_key(record["collected_at"]) > sort_key(seen_at[host]):
+                hosts[host] = known_from_record(record)
+                seen_at[host] = record["collected_at"]
     for problem in problems:
         if problem.host is not None and problem.host not in hosts:
             hosts[problem.host] = KnownHost(problem.host, holds_seat=True, trouble=_unusable(problem))
     for host, attempt in attempts.items():
         # Storing a record removes the note of an attempt before it: of two within one second, the note is the later.
-        if _moment(attempt.attempted_at) >= _moment(seen_at.get(host, "")):
+        if sort_key(attempt.attempted_at) >= sort_key(seen_at.get(host)):
             hosts[host] = dataclasses.replace(hosts.get(host) or KnownHost(host), trouble=_unreachable(attempt))
     return hosts, seen_at, problems
-
-
-def _time_of(attempt: FailedAttempt | None) -> str:
-    return attempt.attempted_at if attempt else ""
-
-
-def _moment(time: str) -> str:
-    # Without the Z, RFC 3339 times in UTC sort as text, with and without fractions of a second.
-    return time.removesuffix("Z")
 
 
 def _unreachable(attempt: FailedAttempt) -> Reason:
@@ -164,7 +158,7 @@ def _read_grants(path: Path) -> dict[str, str]:
     except (OSError, ValueError) as error:
         raise _unreadable(path, str(error)) from error
     granted = document.get("granted") if isinstance(document, dict) and document.get("schema") == _SCHEMA else None
-    if not isinstance(granted, dict) or not all(isinstance(time, str) for time in granted.values()):
+    if not isinstance(granted, dict) or not all(parse_time(time) for time in granted.values()):
         raise _unreadable(path, f"it is not in the form {_SCHEMA}")
     return granted
 

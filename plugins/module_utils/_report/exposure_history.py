@@ -10,12 +10,11 @@ import functools
 from pathlib import Path
 
 from .._records import history_db, spans
+from .._time import to_microseconds
 from .._vulnerabilities.notices import KernelName, Notice
 from . import history as _history
 from .report import Report
 
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
-_MICROSECOND = datetime.timedelta(microseconds=1)
 _CLOSED = ("patched", "in_kernel")
 _REMEMBERED = 4096  # kinds of hosts
 
@@ -25,7 +24,7 @@ def keep(report: Report, path: Path, retention: int | None, now: datetime.dateti
 
     With `retention`, what ended more than so many days ago is dropped.
     """
-    forget_before = None if retention is None else _moment(now - datetime.timedelta(days=retention))
+    forget_before = None if retention is None else to_microseconds(now - datetime.timedelta(days=retention))
     return history_db.remember(path, report.sightings(), forget_before)
 
 
@@ -33,11 +32,13 @@ def told(path: Path, notices: c.Sequence[Notice] | None, now: datetime.datetime)
     """Read a history, and reckon exposures where there are notices."""
     spans = history_db.spans(path)
     if notices is None:
-        return _history.tell(spans, _moment(now))
-    published = [_history.PublishedNotice(notice.id, _moment(notice.published), notice.cves) for notice in notices]
+        return _history.tell(spans, to_microseconds(now))
+    published = [
+        _history.PublishedNotice(notice.id, to_microseconds(notice.published), notice.cves) for notice in notices
+    ]
     # Hosts of a fleet are few kinds, and to hold one against all notices takes milliseconds.
     standing = functools.lru_cache(_REMEMBERED)(functools.partial(_standing, notices))
-    return _history.tell(spans, _moment(now), published, standing)
+    return _history.tell(spans, to_microseconds(now), published, standing)
 
 
 def _standing(notices: c.Sequence[Notice], kind: spans.Kind) -> _history.NoticeCoverage:
@@ -55,7 +56,3 @@ def _standing(notices: c.Sequence[Notice], kind: spans.Kind) -> _history.NoticeC
             if word in _CLOSED and not set(notice.cves).intersection(kind.unpatched)
         ),
     )
-
-
-def _moment(time: datetime.datetime) -> int:
-    return (time - _EPOCH) // _MICROSECOND

@@ -12,16 +12,14 @@ import bisect
 import collections
 import collections.abc as c
 import dataclasses
-import datetime
 import math
 import typing as t
 
 from .._record import STATES, State
 from .._records.spans import Kind, Span
+from .._time import format_time, from_microseconds
 
 _DAY = 24 * 3600 * 1_000_000
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
-_MICROSECOND = datetime.timedelta(microseconds=1)
 _SHARE = 0.95
 _MOST_DAYS = 400
 _REMEMBERED = 4096  # courses
@@ -157,7 +155,7 @@ def tell(
     published: dict[str, int] = {}
     for notice in sorted(notices or (), key=lambda notice: notice.published, reverse=True):
         published.update(dict.fromkeys(notice.cves, notice.published))
-    began = None if begins_at is None else timestamp(begins_at)
+    began = None if begins_at is None else format_time(from_microseconds(begins_at))
     return History(began, _days(changes, until // _DAY), exposures, unwatched, standing is not None, published)
 
 
@@ -183,7 +181,7 @@ def _days(changes: c.Mapping[int, collections.Counter[State]], last: int) -> lis
     days = []
     for day in range(first, last + 1):
         counts.update(changes.get(day, {}))
-        date = (_EPOCH + datetime.timedelta(days=day)).date().isoformat()
+        date = from_microseconds(day * _DAY).date().isoformat()
         days.append(Day(date, {state: counts[state] for state in STATES if counts[state]}))
     return days
 
@@ -266,7 +264,7 @@ def _of_cve(cve: str, published: int, still_open: int, lengths: collections.Coun
     patched = _time_to_patch(lengths)
     return {
         "cve": cve,
-        "published": timestamp(published),
+        "published": format_time(from_microseconds(published)),
         "hosts_open": still_open,
         "hosts_closed": patched.exposures if patched else 0,
         "mean_days": patched.mean_days if patched else None,
@@ -290,18 +288,3 @@ def _time_to_patch(times: collections.Counter[int]) -> TimeToPatch | None:
         if rank <= 0:
             return TimeToPatch(count, round(mean / _DAY, 2), round(length / _DAY, 2))
     raise AssertionError("a share of all is never more than all")
-
-
-def microseconds(time: str) -> int | None:
-    """RFC 3339 in UTC with a ``Z`` as microseconds since 1970; nothing for what is no such time."""
-    seconds, _point, fraction = time.removesuffix("Z").partition(".")
-    try:
-        moment = datetime.datetime.fromisoformat(seconds).replace(tzinfo=datetime.timezone.utc)
-    except ValueError:
-        return None
-    return (moment - _EPOCH) // _MICROSECOND + int(fraction[:6].ljust(6, "0"))
-
-
-def timestamp(moment: int) -> str:
-    """Microseconds since 1970 as RFC 3339 in UTC, in whole seconds."""
-    return (_EPOCH + moment * _MICROSECOND).strftime("%Y-%m-%dT%H:%M:%SZ")

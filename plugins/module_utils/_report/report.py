@@ -20,7 +20,8 @@ from .._records.document import ATTEMPT_SCHEMA, Document, FailedAttempt, Problem
 from .._records.spans import Kind, Sighting
 from .._records.spool import Spool, SpoolPosition, SpoolWriter
 from .._text import visible
-from .history import History, microseconds
+from .._time import parse_time, sort_key, to_microseconds
+from .history import History
 
 URGENCY: tuple[State, ...] = (*(state for state in STATES if state != "protected"), "protected")
 """The states in the order in which reports show them: the most urgent first, `protected` last."""
@@ -184,11 +185,10 @@ class Report:
     def sightings(self) -> t.Iterator[Sighting]:
         """What a history keeps of this report: each host that has a record, or gave no answer at a known time."""
         for line in self.lines:
-            at = microseconds(line.collected_at or line.attempted_at or "")
-            if at is not None:
-                yield Sighting(
-                    line.host, at, Kind(line.state, line.kernel_name, line.release, line.patch_version, line.unpatched)
-                )
+            time = parse_time(line.collected_at or line.attempted_at)
+            if time is not None:
+                kind = Kind(line.state, line.kernel_name, line.release, line.patch_version, line.unpatched)
+                yield Sighting(line.host, to_microseconds(time), kind)
 
     def clones(self) -> list[list[str]]:
         """Hosts that have the same machine identity, together."""
@@ -224,8 +224,8 @@ class Report:
             "rules": self.findings_by_rule(),
             "kernels": _tally("kernel", (line.kernel_name for line in seen)),
             "patch_versions": _tally("version", (line.patch_version for line in seen)),
-            "oldest_record": min(times, key=_moment, default=None),
-            "newest_record": max(times, key=_moment, default=None),
+            "oldest_record": min(times, key=sort_key, default=None),
+            "newest_record": max(times, key=sort_key, default=None),
             "exposed_containers": sum(line.exposes for line in self.lines),
             "left_out": self.left_out,
         }
@@ -275,11 +275,11 @@ def merge(
     for document in condensed:
         if isinstance(document, HostLine):
             previous = recorded.get(document.host)
-            if previous is None or _moment(document.collected_at) > _moment(previous.collected_at):
+            if previous is None or sort_key(document.collected_at) > sort_key(previous.collected_at):
                 recorded[document.host] = document
         elif isinstance(document, FailedAttempt):
             known = attempts.get(document.host)
-            if known is None or _moment(document.attempted_at) > _moment(known.attempted_at):
+            if known is None or sort_key(document.attempted_at) > sort_key(known.attempted_at):
                 attempts[document.host] = document
         else:
             problems.append(document)
@@ -340,7 +340,7 @@ def _counted(
     judgement: FindingSource | None,
 ) -> HostLine:
     # Storing a record removes the note of an attempt before it: of two within one second, the note is the later.
-    if line is not None and (attempt is None or _moment(line.collected_at) > _moment(attempt.attempted_at)):
+    if line is not None and (attempt is None or sort_key(line.collected_at) > sort_key(attempt.attempted_at)):
         return line
     if attempt is not None:
         reasons = attempt.reasons or [_reason("no_answer", "the host gave no answer", "check that it runs")]
@@ -372,11 +372,6 @@ def _running(containers: Containers) -> int | None:
 
 def _reason(identifier: str, message: str, remedy: str) -> Reason:
     return {"id": identifier, "message": message, "remedy": remedy}
-
-
-def _moment(time: str | None) -> str:
-    # Without the Z, RFC 3339 times in UTC sort as text, with and without fractions of a second.
-    return (time or "").removesuffix("Z")
 
 
 def _natural(host: str) -> str:

@@ -18,6 +18,7 @@ import typing as t
 import urllib.parse
 
 from .._config_file import Location, choice, nearest
+from .._time import parse_time
 
 HOSTED = "https://livepatch.canonical.com"
 SERVER = "remote-server"
@@ -35,9 +36,6 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+?)---
 _DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?[smhdw])+")
 _PART = re.compile(r"([0-9.]+)([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_MOMENT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
 _CREDENTIALS = re.compile(r"//[^/@]*@")
 
 
@@ -71,7 +69,8 @@ def wanted_config(given: c.Mapping[str, object], now: datetime.datetime) -> dict
             value, place = given[key], top.below(key)
             empty = value is None or (isinstance(value, str) and not value.strip())
             checked[key] = "" if empty else setting.check(value, place)
-            if key == "cutoff-date" and checked[key] and _moment(checked[key]) >= now:
+            cutoff = parse_time(checked[key]) if key == "cutoff-date" else None
+            if cutoff is not None and cutoff >= now:
                 raise place.error(f"{checked[key]} is not in the past, and the client takes no other")
     return checked
 
@@ -221,19 +220,9 @@ def _cutoff(value: object, place: Location) -> str:
         # YAML makes this of what is not quoted, in UTC where it takes the zone away.
         value = value.isoformat() if value.tzinfo else f"{value.isoformat()}Z"
     text = re.sub(r"^([0-9-]{10}) ", r"\1T", str(value).strip())
-    if not _MOMENT.fullmatch(text):
+    if parse_time(text) is None:
         raise place.error(f"expected a time such as 2024-10-01T12:00:00Z (RFC 3339), found {text!r:.80}")
-    try:
-        _moment(text)
-    except ValueError as error:
-        raise place.error(f"{text} is no time: {error}") from None
     return text
-
-
-def _moment(text: str) -> datetime.datetime:
-    text = re.sub(r"\.[0-9]+", "", text.upper().replace("Z", "+00:00"))
-    moment = datetime.datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
 
 
 def _same_server(text: str) -> object:
@@ -251,7 +240,7 @@ SETTINGS: t.Final[dict[str, _Setting]] = {
     "log-level": _Setting("warning", _log_level, str.lower),
     "tls-patch-download": _Setting("false", _boolean, str.lower),
     SERVER: _Setting(HOSTED, _server, _same_server),
-    "cutoff-date": _Setting("", _cutoff, lambda text: _moment(text) if text else None),
+    "cutoff-date": _Setting("", _cutoff, lambda text: parse_time(text) or text),
     "patch-delay": _Setting("0", _duration("smhdw"), _length),
 }
 """Every setting, in the order in which the client must get them."""

@@ -15,6 +15,7 @@ import re
 import typing as t
 
 from .._package_version import VERSION_LIMIT, version_key
+from .._time import parse_time
 from .name_pattern import NamePattern, PatternError, name_pattern
 
 _ID = re.compile(r"LSN-[0-9A-Za-z-]{1,32}")
@@ -25,10 +26,6 @@ _KERNEL = re.compile(
     r"(?P<version>[0-9]+(?:\.[0-9]+)+-[0-9]+(?:\.[0-9A-Za-z.~+]+)?)-(?P<flavour>[0-9A-Za-z][0-9A-Za-z_-]*)"
 )
 _RELEASE_IN_VERSION = re.compile(r"~([0-9]{2}\.[0-9]{2})(?:\.|$)")
-_TIME = re.compile(
-    r"(?P<time>[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9:]{8})(?:\.[0-9]+)?(?P<offset>[zZ]|[+-][0-9]{2}:[0-9]{2})"
-)
-_TIME_LIMIT = 64
 _KERNEL_LIMIT = 128
 _AFFECTED_LIMIT = 10_000
 _CVE_LIMIT = 10_000
@@ -266,12 +263,7 @@ def _word(package: c.Mapping[str, t.Any], key: str) -> str:
 
 
 def _time(value: object, identifier: str) -> dt.datetime:
-    """RFC 3339, of which the Python 3.10 that may run this reads less than it must."""
-    match = _TIME.fullmatch(value) if isinstance(value, str) and len(value) <= _TIME_LIMIT else None
-    try:
-        if match:
-            offset = "+00:00" if match["offset"] in "zZ" else match["offset"]
-            return dt.datetime.fromisoformat(f"{match['time']}{offset}").astimezone(dt.timezone.utc)
-    except (ValueError, OverflowError):
-        pass
-    raise NoticeError(f"{identifier}: it does not say when it was published")
+    moment = parse_time(value)
+    if moment is None:
+        raise NoticeError(f"{identifier}: it does not say when it was published")
+    return moment

@@ -48,7 +48,7 @@ def test_a_notice_is_read() -> None:
     assert found == notices.Notice(
         id="LSN-0101-1",
         published=dt.datetime(2031, 3, 4, 5, 6, 7, tzinfo=dt.timezone.utc),
-        modified=dt.datetime(2031, 4, 5, 6, 7, 8, tzinfo=dt.timezone.utc),
+        modified=dt.datetime(2031, 4, 5, 6, 7, 8, 123_456, tzinfo=dt.timezone.utc),
         cves=("CVE-2031-1001", "CVE-2031-1002"),
         modules=(notices.NoticeModule(XENIAL, "linux", GENERIC, "101", "4.4.0-200.232"),),
     )

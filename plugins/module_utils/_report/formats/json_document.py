@@ -9,7 +9,8 @@ import json
 import typing as t
 
 from ..._records.spool import as_line
-from ..history import Exposure, timestamp
+from ..._time import format_time, from_microseconds
+from ..history import Exposure
 from ..report import Finding, HostLine, Report, unreachable_document
 
 _REMEMBERED = 1024
@@ -41,8 +42,9 @@ def _finding(report: Report, line: HostLine | None, finding: Finding) -> str:
 
 
 def _exposure(exposure: Exposure) -> str:
-    closed_at = None if exposure.closed_at is None else timestamp(exposure.closed_at)
-    times = f'"published": "{timestamp(exposure.published)}", "closed_at": {json.dumps(closed_at)}'
+    published = format_time(from_microseconds(exposure.published))
+    closed_at = None if exposure.closed_at is None else format_time(from_microseconds(exposure.closed_at))
+    times = f'"published": "{published}", "closed_at": {json.dumps(closed_at)}'
     return f'{{"host": {as_line(exposure.host)}, {times}, "cves": {_cves(exposure.cves)}}}'
 
 

@@ -8,11 +8,11 @@ number of series follows that of the hosts, whatever they say.
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import typing as t
 
 from ..._text import shorten, visible
+from ..._time import parse_time
 from ..history import History
 from ..report import HostLine, Report
 
@@ -106,9 +106,6 @@ def _label(text: str) -> str:
 
 
 def _seconds(time: str | None) -> int | None:
-    """Seconds since 1970 of an RFC 3339 time in UTC, or of a date; nothing for what is neither."""
-    try:
-        moment = datetime.datetime.fromisoformat((time or "")[:19])
-    except ValueError:
-        return None
-    return int(moment.replace(tzinfo=datetime.timezone.utc).timestamp())
+    """Return seconds since 1970 of an RFC 3339 time or of a date; ``None`` for anything else."""
+    moment = parse_time(time, date_only=True)
+    return None if moment is None else int(moment.timestamp())

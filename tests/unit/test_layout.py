@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Tests of the layout of the code: one place per fact, one meaning per name, small folders."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PLUGINS = ROOT / "plugins"
+
+
+def _lines_with(pattern: str, *, except_in: str) -> list[str]:
+    """Return the lines of the plugins that match, as ``path:number``, outside one file."""
+    found = []
+    for path in sorted(PLUGINS.rglob("*.py")):
+        name = str(path.relative_to(PLUGINS))
+        lines = path.read_text(encoding="utf-8").splitlines() if name != except_in else []
+        found += [f"{name}:{number}" for number, line in enumerate(lines, 1) if re.search(pattern, line)]
+    return found
+
+
+def test_times_are_parsed_and_formatted_in_one_module() -> None:
+    pattern = r"fromisoformat|strptime|%Y-%m-%dT|datetime\(1970"
+    assert _lines_with(pattern, except_in="module_utils/_time.py") == []
+    assert re.search(pattern, (PLUGINS / "module_utils" / "_time.py").read_text(encoding="utf-8"))
