@@ -13,25 +13,30 @@ import re
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME = re.compile(
-    r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ](?P<clock>(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])"
+    r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})(?P<separator>[Tt ])(?P<clock>(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])"
     r"(?:\.(?P<fraction>[0-9]{1,32}))?"
-    r"(?:[Zz]|(?P<sign>[+-])(?P<hours>[01][0-9]|2[0-3])(?P<colon>:?)(?P<minutes>[0-5][0-9]))"
+    r"(?P<zone>[Zz]|(?P<sign>[+-])(?P<hours>[01][0-9]|2[0-3])(?P<colon>:?)(?P<minutes>[0-5][0-9]))"
 )
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 _MICROSECOND = dt.timedelta(microseconds=1)
 _EARLIEST = dt.datetime.min.replace(tzinfo=dt.timezone.utc)
 
 
-def parse_time(value: object, *, basic_offset: bool = False, date_only: bool = False) -> dt.datetime | None:
+def parse_time(
+    value: object, *, utc_only: bool = False, basic_offset: bool = False, date_only: bool = False
+) -> dt.datetime | None:
     """Parse an RFC 3339 time with any offset and any fraction; ``None`` for anything else.
 
-    `basic_offset` also takes an offset without a colon (``+0530``); `date_only` also takes a date, as its midnight.
+    `utc_only` takes only the form with ``T`` and ``Z``, as `format_time` writes it. `basic_offset` also takes an offset
+    without a colon (``+0530``). `date_only` also takes a date, as its midnight.
     """
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         day = parse_date(value) if date_only else None
         return None if day is None else dt.datetime(day.year, day.month, day.day, tzinfo=dt.timezone.utc)
     if match["sign"] and not match["colon"] and not basic_offset:
+        return None
+    if utc_only and (match["separator"], match["zone"]) != ("T", "Z"):
         return None
     fraction = (match["fraction"] or "")[:6].ljust(6, "0")
     try:

@@ -89,6 +89,22 @@ def test_parameters_admit_further_forms() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("2024-05-20T09:05:18Z", True),
+        ("2024-05-20T09:05:18.5Z", True),
+        ("2024-05-20T09:05:18z", False),
+        ("2024-05-20t09:05:18Z", False),
+        ("2024-05-20 09:05:18Z", False),
+        ("2024-05-20T09:05:18+00:00", False),
+    ],
+)
+def test_utc_only_takes_one_form(text: str, taken: bool) -> None:
+    assert parse_time(text) is not None
+    assert (parse_time(text, utc_only=True) is not None) is taken
+
+
+@pytest.mark.parametrize(
     ("value", "day"),
     [
         ("2026-11-02", dt.date(2026, 11, 2)),

@@ -7,18 +7,16 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import typing as t
 from urllib.parse import unquote
 
 from .._record import NewerSchemaError, Record, RecordError, is_section, validate
+from .._time import parse_time
 from .document import ATTEMPT_SCHEMA, Document, FailedAttempt, Problem, Recorded
 from .spool import sections_of
 
 RECORD_SUFFIX = ".json"
 NOTE_SUFFIX = ".unreachable.json"
-
-_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z")
 
 # A record as it is written: a section begins a line that is indented by two. JSON text holds no line end but between
 # tokens, so what these separate are members of the object, if each of them can be read as one.
@@ -70,7 +68,7 @@ class RecordReader:
         record = {section.key: section.value for section in sections if section is not None}
         if None in sections or not record.keys() >= Record.__required_keys__ or len(record) != len(sections):
             return None
-        if not _is_time(record["collected_at"]):
+        if parse_time(record["collected_at"], utc_only=True) is None:
             return None
         return Recorded(t.cast("Record", record), tuple(section.line for section in sections if section is not None))
 
@@ -143,13 +141,8 @@ def _is_reason(value: object) -> bool:
 
 
 def _check_time(value: object, place: str) -> None:
-    if not _is_time(value):
+    if parse_time(value, utc_only=True) is None:
         raise RecordError(place, f"expected an RFC 3339 time in UTC with a Z, found {value!r:.80}")
-
-
-def _is_time(value: object) -> bool:
-    # Records are compared by their times, so a time in another form could make an old record win.
-    return isinstance(value, str) and _TIME.fullmatch(value) is not None
 
 
 def _host_of(name: str) -> str:
