@@ -202,9 +202,9 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._time import f
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_cache import cached_notices
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_files import read_notices
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notices import (
-    KernelName,
     Notice,
     NoticeError,
+    UbuntuKernel,
     closed_cves,
 )
 
@@ -242,7 +242,7 @@ def as_entry(notice: Notice) -> dict[str, t.Any]:
     return {"id": notice.id, "published": format_time(notice.published), "cves": list(notice.cves)}
 
 
-def evaluate(notices: list[Notice], kernel: KernelName | None, patch_version: str | None) -> dict[str, t.Any]:
+def evaluate(notices: list[Notice], kernel: UbuntuKernel | None, patch_version: str | None) -> dict[str, t.Any]:
     """Return the notices that apply to a kernel with their status, or all notices if there is no kernel."""
     if kernel is None:
         return {"notices": list(map(as_entry, notices)), "missing": [], "closed_cves": [], "open_cves": []}
@@ -266,7 +266,7 @@ def evaluate(notices: list[Notice], kernel: KernelName | None, patch_version: st
 
 def collect(options: dict[str, t.Any]) -> dict[str, t.Any]:
     """Return the result of the module. Raises `OSError`, `ServerError`, `NoticeError` and `ValueError`."""
-    kernel = None if options["kernel"] is None else KernelName(options["kernel"], options["release"])
+    kernel = None if options["kernel"] is None else UbuntuKernel.parse(options["kernel"], options["release"])
     path, fetched = fetch(options)
     try:
         found = read_notices(path)

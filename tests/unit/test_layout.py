@@ -21,6 +21,12 @@ def _lines_with(pattern: str, *, except_in: str) -> list[str]:
     return found
 
 
+def test_kernel_names_have_one_grammar() -> None:
+    pattern = r"""_Ubuntu_["'({]|lkp\||\?P<flavour>|\?P<upload>|\?P<abi>|\[\^0-9A-Za-z\]"""
+    assert _lines_with(pattern, except_in="module_utils/_kernel_name.py") == []
+    assert re.search(pattern, (PLUGINS / "module_utils" / "_kernel_name.py").read_text(encoding="utf-8"))
+
+
 def test_times_are_parsed_and_formatted_in_one_module() -> None:
     pattern = r"fromisoformat|strptime|%Y-%m-%dT|datetime\(1970|\{4\}-\[0-9\]\{2\}-"
     assert _lines_with(pattern, except_in="module_utils/_time.py") == []

@@ -12,9 +12,10 @@ import collections.abc as c
 import dataclasses
 import datetime
 
-from .._host import client_status, kernel
+from .._host import client_status
 from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
+from .._kernel_name import module_name, parse_lock_name
 from .._record import Assessment, Eligibility, KernelPatch, Reason, State
 from .patch_verification import PatchFault
 from .policy import Policy
@@ -51,7 +52,7 @@ class Evidence:
 
     def _is_clients_patch(self, module: str, full: str | None) -> bool:
         version = self.client.patch_version
-        return full is not None and version is not None and module == kernel.module_name(full, version)
+        return full is not None and version is not None and module == module_name(full, version)
 
 
 _NO_CLIENT = client_status.ClientStatus(enabled=False)
@@ -154,8 +155,8 @@ _PATCH_FAILURES = {
 def _lock_counts(lock: str, evidence: Evidence) -> bool:
     """A lock for another kernel, or for another patch than the one that is applied, is only a remnant."""
     client, full = evidence.client, evidence.facts.kernel.full
-    # A lock is named as the patch's module is, with its whole version behind it: …_54_54.2.
-    if full is not None and not kernel.module_matches(lock.rpartition("_")[0], full):
+    module = parse_lock_name(lock)
+    if full is not None and (module is None or not module.is_for(full)):
         return False
     applied_another = client.patch_state == "applied" and not lock.endswith(f"_{client.patch_version}")
     return not applied_another

@@ -8,9 +8,9 @@ import collections.abc as c
 import contextlib
 import datetime
 
-from .._host import kernel
 from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
+from .._kernel_name import module_name
 from .._record import SCHEMA, Client, Collector, Containers, Fix, Kernel, Patch, Record, System
 from .._time import format_time
 from .._verify import trust
@@ -125,4 +125,4 @@ def _claimed_module(facts: HostFacts) -> str | None:
     client, full = facts.client, facts.kernel.full
     if client is None or client.patch_state != "applied" or client.patch_version is None or full is None:
         return None
-    return kernel.module_name(full, client.patch_version)
+    return module_name(full, client.patch_version)

@@ -15,17 +15,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
+from .._kernel_name import KernelName, parse_kernel_name, parse_release, series_of
+
 Origin = t.Literal["ubuntu", "mainline", "custom", "unknown"]
 
 _UTS_FIELD = 64
 """A field of ``struct new_utsname`` holds this many characters (kernel ``include/uapi/linux/utsname.h``)."""
 
 _SIGNATURE_LIMIT = 256
-_FLAVOUR = r"(?P<flavour>[0-9A-Za-z][0-9A-Za-z_-]*)"
-_VERSION = r"(?P<version>[0-9]+(?:\.[0-9]+)+)"
-_RELEASE = re.compile(rf"{_VERSION}-(?P<abi>[0-9]+)(?P<suffix>(?:[a-z][a-z0-9]*)?)-{_FLAVOUR}")
-_FULL = re.compile(rf"{_VERSION}-(?P<abi>[0-9]+)\.(?P<upload>[0-9A-Za-z.~+]+)-{_FLAVOUR}")
-_SERIES = re.compile(r"([0-9]+\.[0-9]+)(?![0-9])")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -41,10 +38,6 @@ _BUILD_DATES = (
     # Debian's day of the package's changelog.
     re.compile(r"\((?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})\)"),
 )
-
-_MODULE_NAME = re.compile(r"(?:lkp|livepatch)_Ubuntu_(?P<kernel>[0-9][0-9A-Za-z_]*)_(?P<major>[0-9]+)")
-_MODULE_NAME_LIMIT = 64
-_NOT_OF_IDENTIFIERS = re.compile(r"[^0-9A-Za-z]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +60,8 @@ class KernelIdentity:
     @property
     def fips(self) -> bool:
         """Whether the kernel is a FIPS build, certified or with updates."""
-        words = (self.flavour or "").split("-")
-        return "fips" in words or any(mark in (self.full or "") for mark in ("+fips", "recert"))
+        name = parse_kernel_name(self.full or self.release or "")
+        return name is not None and name.fips
 
 
 def identify(
@@ -85,17 +78,17 @@ def identify(
     not be read. `image_built_at` (aware) stands in where ``uname -v`` gives no date: it is cut off after 64 characters.
     """
     release = _clean(release, _UTS_FIELD)
-    parts = _RELEASE.fullmatch(release) if release else None
-    full = _full_of(signature)
-    origin, reason = _origin(release, full, signature, signature_absent, in_container)
+    parts = parse_release(release) if release else None
+    signed = _signed_name(signature)
+    origin, reason = _origin(release, signed, signature, signature_absent, in_container)
     # A signature that uname -r contradicts says nothing about the kernel that runs.
-    named = full if full and (origin == "ubuntu" or release is None) else None
+    named = signed if signed and (origin == "ubuntu" or release is None) else None
     source = named or parts
-    flavour = source["flavour"] if source else None
+    flavour = source.flavour if source else None
     return KernelIdentity(
         release=release,
-        full=named[0] if named else None,
-        series=_series(release or (named[0] if named else "")),
+        full=named.full if named else None,
+        series=series_of(release or (str(named) if named else "")),
         flavour=flavour,
         origin=origin,
         origin_reason=reason,
@@ -104,37 +97,14 @@ def identify(
     )
 
 
-def module_name(full: str, patch_version: str) -> str:
-    """Name the module of a patch: ``4.4.0-168.197-generic``, ``65.1`` → ``lkp_Ubuntu_4_4_0_168_197_generic_65``.
-
-    The name holds the major number of the patch only.
-    """
-    return f"lkp_Ubuntu_{_as_identifier(full)}_{_as_identifier(patch_version.partition('.')[0])}"
-
-
-def parse_module_name(name: str) -> str | None:
-    """Return the major number of the patch in a module's name, or ``None`` when no Ubuntu patch is so named.
-
-    Clients up to 9 wrote ``livepatch_Ubuntu_…`` (seen in the names of their crash locks), later ones ``lkp_Ubuntu_…``.
-    """
-    match = _match_module(name)
-    return match["major"] if match else None
-
-
-def module_matches(name: str, full: str) -> bool:
-    """Whether the module is a patch for exactly this kernel, given by its full name."""
-    match = _match_module(name)
-    return match is not None and match["kernel"] == _as_identifier(full)
-
-
 def newest_release(releases: Iterable[str], flavour: str | None) -> str | None:
     """Return the newest of the releases (the names of ``/boot/vmlinuz-<release>``) that are of this flavour.
 
     ``None`` when there is none, or when the flavour is not known: kernels of two flavours have no order.
     """
-    candidates = (_RELEASE.fullmatch(release) for release in releases if len(release) <= _UTS_FIELD)
-    same = [match for match in candidates if match and match["flavour"] == flavour]
-    return max(same, key=_age)[0] if same else None
+    names = (parse_release(release) for release in releases if len(release) <= _UTS_FIELD)
+    same = [name for name in names if name and name.flavour == flavour]
+    return str(max(same, key=lambda name: name.age)) if same else None
 
 
 def _clean(text: str | None, limit: int) -> str | None:
@@ -143,50 +113,37 @@ def _clean(text: str | None, limit: int) -> str | None:
     return text if len(text) <= limit and _VISIBLE.fullmatch(text) else None
 
 
-def _full_of(signature: str | None) -> re.Match[str] | None:
-    if signature is None or len(signature) > _SIGNATURE_LIMIT:
-        return None
-    words = signature.split()
-    return _FULL.fullmatch(words[1]) if len(words) > 1 and words[0] == "Ubuntu" else None
+def _signed_name(signature: str | None) -> KernelName | None:
+    """Return the full name in ``/proc/version_signature``, ``None`` where it does not hold one."""
+    words = (signature or "").split() if len(signature or "") <= _SIGNATURE_LIMIT else []
+    name = parse_kernel_name(words[1]) if len(words) > 1 and words[0] == "Ubuntu" else None
+    return name if name and name.full else None
 
 
 def _origin(
-    release: str | None, full: re.Match[str] | None, signature: str | None, signature_absent: bool, in_container: bool
+    release: str | None, signed: KernelName | None, signature: str | None, signature_absent: bool, in_container: bool
 ) -> tuple[Origin, str]:
-    if full:
-        return _signed_origin(release, full)
+    if signed:
+        return _signed_origin(release, signed)
     if signature is None and not signature_absent:
         return "unknown", "/proc/version_signature could not be read."
     if signature is None and in_container:
         return "unknown", "/proc/version_signature is missing, as it often is in a container."
     if release is None:
         return "unknown", "uname -r gave no release."
-    if _is_mainline(release):
+    name = parse_release(release)
+    if name is not None and name.mainline:
         return "mainline", "The release is that of a build from Ubuntu's mainline archive."
     fault = "is missing" if signature is None else "does not name an Ubuntu build"
     return "custom", f"/proc/version_signature {fault}: Ubuntu did not build this kernel."
 
 
-def _signed_origin(release: str | None, full: re.Match[str]) -> tuple[Origin, str]:
+def _signed_origin(release: str | None, signed: KernelName) -> tuple[Origin, str]:
     if release is None:
         return "unknown", "uname -r gave no release to hold /proc/version_signature against."
-    if release == f"{full['version']}-{full['abi']}-{full['flavour']}":
+    if release == signed.release:
         return "ubuntu", "/proc/version_signature names an Ubuntu build, and uname -r agrees."
-    return "custom", f"/proc/version_signature names {full[0]}, but uname -r says {release}."
-
-
-def _is_mainline(release: str) -> bool:
-    """Whether the ABI repeats the version with two digits a part: ``4.4.0-040400-generic``."""
-    match = _RELEASE.fullmatch(release)
-    if match is None:
-        return False
-    repeated = "".join(part.zfill(2) for part in match["version"].split("."))
-    return len(repeated) >= len("040400") and match["abi"].startswith(repeated)
-
-
-def _series(name: str) -> str | None:
-    match = _SERIES.match(name)
-    return match[1] if match else None
+    return "custom", f"/proc/version_signature names {signed}, but uname -r says {release}."
 
 
 def _build_date(version: str | None) -> datetime | None:
@@ -222,18 +179,3 @@ def _realtime(version: str | None, flavour: str | None) -> bool | None:
     if "realtime" in (flavour or "").split("-") or "PREEMPT_RT" in text or "PREEMPT RT" in text:
         return True
     return False if text.strip() else None
-
-
-def _as_identifier(full: str) -> str:
-    return _NOT_OF_IDENTIFIERS.sub("_", full)
-
-
-def _match_module(name: str) -> re.Match[str] | None:
-    return _MODULE_NAME.fullmatch(name) if len(name) <= _MODULE_NAME_LIMIT else None
-
-
-def _age(release: re.Match[str]) -> tuple[list[int], int, bool, list[int]]:
-    """Order releases by version and ABI. A release candidate (``051500rc7``) is older than what it leads to."""
-    version = [int(part) for part in release["version"].split(".")]
-    suffix = [int(part) for part in re.findall("[0-9]+", release["suffix"])]
-    return version, int(release["abi"]), not release["suffix"], suffix

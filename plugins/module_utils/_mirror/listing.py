@@ -18,6 +18,7 @@ import typing as t
 from pathlib import Path
 
 from .._io import read_bounded
+from .._kernel_name import parse_kernel_name
 from .._verify.archive import ArchiveName, parse_archive_name
 from .._verify.patch_file import FILE_LIMIT
 
@@ -26,7 +27,6 @@ LIST_LIMIT = 8 << 20
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _TIER = re.compile("[a-z][a-z0-9_-]{0,31}")
-_FULL_NAME = re.compile(r"(?P<base>.+-[0-9]+)\.[^-]+-(?P<flavour>.+)")
 
 
 class PatchListError(ValueError):
@@ -67,9 +67,8 @@ class Selection:
 
     def holds(self, patch: ListedPatch) -> bool:
         """Whether a patch is wanted. One of an unknown tier is not, where tiers are asked for."""
-        full = _FULL_NAME.fullmatch(patch.name.kernel)
-        release, flavour = (f"{full['base']}-{full['flavour']}", full["flavour"]) if full else (None, None)
-        names = [name for name in (patch.name.kernel, release) if name is not None]
+        kernel = parse_kernel_name(patch.name.kernel)
+        names, flavour = ([str(kernel), kernel.release], kernel.flavour) if kernel else ([], None)
         return (
             (self.kernels is None or any(fnmatch.fnmatchcase(name, each) for name in names for each in self.kernels))
             and (self.flavours is None or flavour in self.flavours)

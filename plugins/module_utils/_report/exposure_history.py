@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .._records import history_db, spans
 from .._time import to_microseconds
-from .._vulnerabilities.notices import KernelName, Notice
+from .._vulnerabilities.notices import Notice, UbuntuKernel
 from . import history as _history
 from .report import Report
 
@@ -43,7 +43,7 @@ def told(path: Path, notices: c.Sequence[Notice] | None, now: datetime.datetime)
 
 def _standing(notices: c.Sequence[Notice], kind: spans.Kind) -> _history.NoticeCoverage:
     try:
-        kernel = KernelName(kind.kernel or "", kind.release)
+        kernel = UbuntuKernel.parse(kind.kernel or "", kind.release)
     except ValueError:
         return _history.NoticeCoverage(frozenset(), frozenset())
     words = [(notice, notice.status_for(kernel, kind.patch)) for notice in notices]

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import collections.abc as c
 import dataclasses
-import re
 import typing as t
 
 from .._decisions.policy import Policy
-from .._host import client_failures, kernel
+from .._host import client_failures
 from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
 from .._host.loaded_patches import SysfsPatch
 from .._host.refresh import BlockingTask, RefreshOutput
+from .._kernel_name import module_name, parse_lock_name, parse_module_name
 from .._record import Record
 
 Phase = t.Literal["arrived", "moving", "stuck"]
@@ -54,8 +54,6 @@ class Running:
 
 _JOURNAL = "read `journalctl -u snap.canonical-livepatch.canonical-livepatchd` on the host, and run again"
 _UPGRADE = "upgrade the kernel and reboot"
-# A lock is named as the patch's module is, with its whole version behind it.
-_LOCK = re.compile(r"(?:livepatch|lkp)_Ubuntu_[0-9A-Za-z_]{1,200}_[0-9.]{1,32}")
 _ENABLE = "enable the client with a token: kernelops.livepatch.client"
 _AS_ROOT = "run as root: add become"
 _ARRIVED_WITHOUT: dict[str, tuple[str, str, str | None]] = {
@@ -79,8 +77,8 @@ def running(facts: HostFacts) -> Running:
     modules = frozenset((patch.module, patch.build_id) for patch in enabled)
     if claimed is not None and _claimed(facts, enabled) is not None:
         return Running(claimed, modules)
-    majors = [major for patch in enabled if (major := kernel.parse_module_name(patch.module)) is not None]
-    return Running(max(majors, key=int, default=None), modules)
+    names = filter(None, (parse_module_name(patch.module) for patch in enabled))
+    return Running(max((name.major for name in names), key=int, default=None), modules)
 
 
 def before_refresh(facts: HostFacts) -> PatchProgress | None:
@@ -175,11 +173,8 @@ def expected_version(facts: HostFacts) -> str | None:
 def locks_of_kernel(facts: HostFacts) -> tuple[str, ...]:
     """The crash locks that are for patches of the running kernel; where its full name is not known, all."""
     full = facts.kernel.full
-    return tuple(
-        lock
-        for lock in facts.crash_locks
-        if _LOCK.fullmatch(lock) and (full is None or kernel.module_matches(lock.rpartition("_")[0], full))
-    )
+    locks = ((lock, parse_lock_name(lock)) for lock in facts.crash_locks)
+    return tuple(lock for lock, module in locks if module is not None and (full is None or module.is_for(full)))
 
 
 def _client_trouble(client: ClientStatus | None) -> PatchProgress | None:
@@ -264,7 +259,7 @@ def _claimed(facts: HostFacts, enabled: c.Iterable[SysfsPatch]) -> SysfsPatch | 
     full = facts.kernel.full or (client.kernel if client is not None else None)
     if client is None or client.patch_version is None or full is None:
         return None
-    name = kernel.module_name(full, client.patch_version)
+    name = module_name(full, client.patch_version)
     return next((patch for patch in enabled if patch.module == name), None)
 
 

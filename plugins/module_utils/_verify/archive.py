@@ -8,13 +8,13 @@ import dataclasses
 import io
 import re
 
+from .._kernel_name import parse_kernel_name
 from .._tar import TarError, TarStream
 from .file_verdict import PatchFileError
 from .module import ELF_MAGIC
 
 _NAME = re.compile(
-    r"livepatch-(?P<kernel>[0-9.]+-[0-9]+\.[0-9A-Za-z.~+]+-[0-9A-Za-z][0-9A-Za-z_-]*)"
-    r"-(?P<version>[0-9]+(?:\.[0-9]+)*)-(?P<architecture>[0-9a-z]+)\.tar\.(?:bz2|gz|xz)"
+    r"livepatch-(?P<kernel>.+)-(?P<version>[0-9]+(?:\.[0-9]+)*)-(?P<architecture>[0-9a-z]+)\.tar\.(?:bz2|gz|xz)"
 )
 _NAME_LIMIT = 255
 
@@ -31,7 +31,10 @@ class ArchiveName:
 def parse_archive_name(name: str) -> ArchiveName | None:
     """Read the name of an archive, without folders; ``None`` when it is named in another way."""
     match = _NAME.fullmatch(name) if len(name) <= _NAME_LIMIT else None
-    return ArchiveName(match["kernel"], match["version"], match["architecture"]) if match else None
+    kernel = parse_kernel_name(match["kernel"]) if match else None
+    if match is None or kernel is None or kernel.full is None:
+        return None
+    return ArchiveName(kernel.full, match["version"], match["architecture"])
 
 
 def unpack_module(data: bytes) -> bytes:

@@ -10,10 +10,10 @@ bounds of the file and once. Sources: ELF gABI, chapters 4 and 5; kernel ``inclu
 from __future__ import annotations
 
 import dataclasses
-import re
 import struct
 import typing as t
 
+from .._kernel_name import parse_kernel_name, parse_module_name, parse_release
 from .file_verdict import PatchFileError
 
 ELF_MAGIC = b"\x7fELF"
@@ -31,12 +31,6 @@ _VALUE_LIMIT = 256
 _NAME_SIZE = 56
 
 _MODINFO, _BUILD_ID, _THIS_MODULE = b".modinfo\0", b".note.gnu.build-id\0", b".gnu.linkonce.this_module\0"
-
-_PATCH_NAME = re.compile(r"(?:lkp|livepatch)_Ubuntu_(?P<kernel>[0-9][0-9A-Za-z_]*)_(?P<major>[0-9]+)")
-_FLAVOUR = r"(?P<flavour>[0-9A-Za-z][0-9A-Za-z_-]*)"
-_RELEASE = re.compile(rf"(?P<base>[0-9.]+-[0-9]+)-{_FLAVOUR}")
-_FULL = re.compile(rf"(?P<base>[0-9.]+-[0-9]+)\.(?P<upload>[0-9A-Za-z.~+]+)-{_FLAVOUR}")
-_KERNEL_LIMIT = 128
 
 
 class _Layout(t.NamedTuple):
@@ -77,35 +71,27 @@ class ModuleFacts:
     @property
     def patch_major(self) -> str | None:
         """The major number of the live patch, with which its name ends."""
-        match = _PATCH_NAME.fullmatch(self.name or "")
-        return match["major"] if match else None
+        named = parse_module_name(self.name or "")
+        return named.major if named else None
 
     @property
     def kernel(self) -> str | None:
-        """The full name of its kernel, or the release where the module does not tell the full name for certain.
+        """The full name of its kernel, or the release where the module does not give the full name for certain.
 
-        The name of the module holds the full name with ``_`` for every sign, and the release tells the signs of all
+        The name of the module holds the full name with ``_`` for every sign, and the release gives the signs of all
         but the upload number: ``lkp_Ubuntu_4_4_0_168_197_generic_65`` with ``4.4.0-168-generic`` is for
         ``4.4.0-168.197-generic``.
         """
-        named = _PATCH_NAME.fullmatch(self.name or "")
-        release = _RELEASE.fullmatch(self.release or "")
-        if named and release:
-            head, tail = _as_identifier(f"{release['base']}."), _as_identifier(f"-{release['flavour']}")
-            upload = named["kernel"][len(head) : -len(tail)]
-            if named["kernel"] == f"{head}{upload}{tail}" and upload.isdigit():
-                return f"{release['base']}.{upload}-{release['flavour']}"
-        return self.release
+        named, release = parse_module_name(self.name or ""), parse_release(self.release or "")
+        kernel = named.kernel_of_release(release) if named and release else None
+        return str(kernel) if kernel else self.release
 
     def is_for(self, kernel: str) -> bool:
-        """Whether it is for this kernel, given by its full name or by its release."""
-        full = _FULL.fullmatch(kernel) if len(kernel) <= _KERNEL_LIMIT else None
-        if full is None:
+        """Return True if it is for this kernel, given by its full name or by its release."""
+        name, named = parse_kernel_name(kernel), parse_module_name(self.name or "")
+        if name is None or name.full is None:
             return self.release == kernel
-        named = _PATCH_NAME.fullmatch(self.name or "")
-        if named and named["kernel"] != _as_identifier(kernel):
-            return False
-        return self.release == f"{full['base']}-{full['flavour']}"
+        return self.release == name.release and (named is None or named.is_for(name.full))
 
 
 def read_module(content: bytes | memoryview) -> ModuleFacts:
@@ -197,7 +183,3 @@ def _build_id(section: memoryview, order: str) -> str | None:
 def _text(value: bytes) -> str | None:
     text = value.decode("ascii", "replace") if 0 < len(value) <= _VALUE_LIMIT else ""
     return text if text.isascii() and text.isprintable() and text else None
-
-
-def _as_identifier(name: str) -> str:
-    return re.sub("[^0-9A-Za-z]", "_", name)

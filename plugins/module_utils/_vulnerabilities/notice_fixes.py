@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .._record import Fix, Record
 from .notice_files import read_notices
-from .notices import KernelName, Notice, NoticeError, settled_cves
+from .notices import Notice, NoticeError, UbuntuKernel, settled_cves
 
 _REMEMBERED = 4096  # kinds of hosts: to hold one against all notices takes milliseconds
 
@@ -57,7 +57,7 @@ class FixesByNotices:
 
     def _find(self, kernel: str | None, release: str | None, version: str | None) -> list[str]:
         try:
-            found = settled_cves(self._notices, KernelName(kernel or "", release), version)
+            found = settled_cves(self._notices, UbuntuKernel.parse(kernel or "", release), version)
         except ValueError:
             return []
         return sorted(found & self._cves)

@@ -14,6 +14,7 @@ import datetime as dt
 import re
 import typing as t
 
+from .._kernel_name import KERNEL_NAME_LIMIT, KernelName, module_name, parse_kernel_name
 from .._package_version import VERSION_LIMIT, version_key
 from .._time import parse_time
 from .name_pattern import NamePattern, PatternError, name_pattern
@@ -22,11 +23,6 @@ _ID = re.compile(r"LSN-[0-9A-Za-z-]{1,32}")
 _CVE = re.compile(r"(?:UBUNTU-)?(CVE-[0-9]{4}-[0-9]{4,19})")
 _TEXT = re.compile(r"[\x21-\x7e]{1,128}")
 _MAJOR = re.compile(r"[0-9]{1,9}")
-_KERNEL = re.compile(
-    r"(?P<version>[0-9]+(?:\.[0-9]+)+-[0-9]+(?:\.[0-9A-Za-z.~+]+)?)-(?P<flavour>[0-9A-Za-z][0-9A-Za-z_-]*)"
-)
-_RELEASE_IN_VERSION = re.compile(r"~([0-9]{2}\.[0-9]{2})(?:\.|$)")
-_KERNEL_LIMIT = 128
 _AFFECTED_LIMIT = 10_000
 _CVE_LIMIT = 10_000
 
@@ -73,7 +69,7 @@ class Notice:
     modules: tuple[NoticeModule, ...]
     unreadable: tuple[str, ...] = ()
 
-    def modules_for(self, kernel: KernelName) -> list[NoticeModule]:
+    def modules_for(self, kernel: UbuntuKernel) -> list[NoticeModule]:
         """What the notice says of this kernel: nothing, or an entry for each release in which it may run."""
         found = [
             module
@@ -83,7 +79,7 @@ class Notice:
         same_release = [module for module in found if kernel.is_of(module.ecosystem)]
         return same_release or found
 
-    def status_for(self, kernel: KernelName, patch_version: str | None) -> NoticeStatus | None:
+    def status_for(self, kernel: UbuntuKernel, patch_version: str | None) -> NoticeStatus | None:
         """How the notice stands on a kernel with this live patch (``65.1``) or with none.
 
         ``None`` when it is not for this kernel. Where it says several things of the kernel, the worst counts.
@@ -93,56 +89,49 @@ class Notice:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class KernelName:
-    """A kernel by its full name (``4.4.0-168.197-generic``) or by its release (``4.4.0-168-generic``).
+class UbuntuKernel:
+    """A kernel by its full name or its release, and its Ubuntu release (``16.04``) where that is known."""
 
-    `release` is that of Ubuntu (``16.04``), where it is known.
-    """
-
-    name: str
+    name: KernelName
     release: str | None = None
 
-    def __post_init__(self) -> None:
-        """Raises `ValueError` when this names no kernel."""
-        if len(self.name) > _KERNEL_LIMIT or not _KERNEL.fullmatch(self.name):
+    @classmethod
+    def parse(cls, name: str, release: str | None = None) -> UbuntuKernel:
+        """Parse the name of a kernel. Raises `ValueError` for any other text."""
+        kernel = parse_kernel_name(name)
+        if kernel is None:
             raise ValueError(
-                f"{self.name[:_KERNEL_LIMIT]!r} is no name of an Ubuntu kernel, as 4.4.0-168.197-generic is"
+                f"{name[:KERNEL_NAME_LIMIT]!r} is not the name of an Ubuntu kernel, as 4.4.0-168.197-generic is"
             )
-
-    @property
-    def package_version(self) -> str:
-        """The version of its package: the name without the flavour."""
-        match = _KERNEL.fullmatch(self.name)
-        return match["version"] if match else self.name
+        return cls(kernel, release)
 
     def module_name(self, version: str) -> str:
-        """How a module of the patch for this kernel is named, by the major number of its version."""
-        return f"lkp_Ubuntu_{re.sub('[^0-9A-Za-z]', '_', self.name)}_{version}"
+        """Name a module of the patch for this kernel, by the major number of its version."""
+        return module_name(str(self.name), version)
 
     def may_be_of(self, ecosystem: str) -> bool:
-        """Whether nothing speaks against its being of this release."""
+        """Return True unless the kernel is known to be of another release."""
         return self.release is None or self.release in ecosystem.split(":")
 
     def is_of(self, ecosystem: str) -> bool:
-        """Whether it is known to be of this release: it was said, or the version ends with it (``~16.04.1``)."""
-        said = _RELEASE_IN_VERSION.search(self.package_version)
-        release = self.release or (said[1] if said else None)
+        """Return True if the kernel is known to be of this release: as given, or by its own name (``~16.04.1``)."""
+        release = self.release or self.name.ubuntu_release
         return release is not None and release in ecosystem.split(":")
 
 
-def _status_for(module: NoticeModule, kernel: KernelName, patch_version: str | None) -> NoticeStatus:
-    if module.fixed is not None and version_key(kernel.package_version) >= version_key(module.fixed):
+def _status_for(module: NoticeModule, kernel: UbuntuKernel, patch_version: str | None) -> NoticeStatus:
+    if module.fixed is not None and version_key(kernel.name.package_version) >= version_key(module.fixed):
         return "in_kernel"
     major = (patch_version or "").partition(".")[0]
     return "patched" if _MAJOR.fullmatch(major) and int(major) >= int(module.version) else "open"
 
 
-def closed_cves(notices: c.Iterable[Notice], kernel: KernelName, patch_version: str | None) -> list[str]:
+def closed_cves(notices: c.Iterable[Notice], kernel: UbuntuKernel, patch_version: str | None) -> list[str]:
     """The vulnerabilities that a live patch of this version closes on this kernel, sorted."""
     return sorted({cve for one in notices if one.status_for(kernel, patch_version) == "patched" for cve in one.cves})
 
 
-def settled_cves(notices: c.Iterable[Notice], kernel: KernelName, patch_version: str | None) -> frozenset[str]:
+def settled_cves(notices: c.Iterable[Notice], kernel: UbuntuKernel, patch_version: str | None) -> frozenset[str]:
     """The vulnerabilities that are closed on this kernel, by the live patch or by itself, as far as notices tell.
 
     One that is in several notices is closed when none of them is open.

@@ -26,8 +26,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabiliti
     PatternError,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notices import (
-    KernelName,
     NoticeError,
+    UbuntuKernel,
 )
 from tests.samples.notices import GENERIC, TRUSTY, XENIAL, affected, notice
 
@@ -160,7 +160,7 @@ def test_what_is_wrong_with_one_package_leaves_the_others(entry: t.Any, message:
 def test_a_notice_stands_on_a_kernel_as_its_patch_or_its_version_says(
     kernel: str, patch: str | None, standing: str | None
 ) -> None:
-    assert parsed(notice()).status_for(KernelName(kernel), patch) == standing
+    assert parsed(notice()).status_for(UbuntuKernel.parse(kernel), patch) == standing
 
 
 def test_the_release_decides_where_two_have_one_kernel() -> None:
@@ -172,21 +172,24 @@ def test_the_release_decides_where_two_have_one_kernel() -> None:
         )
     )
     trusty = "4.4.0-269.303~14.04.1-generic"
-    assert both.status_for(KernelName(trusty), None) == "in_kernel"
-    assert both.status_for(KernelName(trusty, "14.04"), None) == "in_kernel"
-    assert both.status_for(KernelName(trusty, "16.04"), None) == "open"
-    assert both.status_for(KernelName(trusty, "18.04"), None) is None
+    assert both.status_for(UbuntuKernel.parse(trusty), None) == "in_kernel"
+    assert both.status_for(UbuntuKernel.parse(trusty, "14.04"), None) == "in_kernel"
+    assert both.status_for(UbuntuKernel.parse(trusty, "16.04"), None) == "open"
+    assert both.status_for(UbuntuKernel.parse(trusty, "18.04"), None) is None
     # Of a kernel that may be of either, the worst is said.
-    assert both.status_for(KernelName("4.4.0-269.302-generic"), None) == "open"
-    assert parsed(notice("1-1", affected(fixed=None))).status_for(KernelName("4.4.0-999.1-generic"), None) == "open"
+    assert both.status_for(UbuntuKernel.parse("4.4.0-269.302-generic"), None) == "open"
+    assert (
+        parsed(notice("1-1", affected(fixed=None))).status_for(UbuntuKernel.parse("4.4.0-999.1-generic"), None)
+        == "open"
+    )
 
 
 def test_an_hwe_kernel_is_of_the_release_that_its_version_names() -> None:
     regex = r"lkp_Ubuntu_4_15_0[_|\d]+_aws_(\d+)"
     hwe = parsed(notice("0113-1", affected(regex, "113", package="linux-aws-hwe", fixed="4.15.0-1181.194~16.04.1")))
-    assert hwe.status_for(KernelName("4.15.0-1180.193~16.04.1-aws"), "112.1") == "open"
-    assert hwe.status_for(KernelName("4.15.0-1180.193~16.04.1-aws"), "113.1") == "patched"
-    assert hwe.status_for(KernelName("4.15.0-1181.194~16.04.1-aws"), None) == "in_kernel"
+    assert hwe.status_for(UbuntuKernel.parse("4.15.0-1180.193~16.04.1-aws"), "112.1") == "open"
+    assert hwe.status_for(UbuntuKernel.parse("4.15.0-1180.193~16.04.1-aws"), "113.1") == "patched"
+    assert hwe.status_for(UbuntuKernel.parse("4.15.0-1181.194~16.04.1-aws"), None) == "in_kernel"
 
 
 def test_a_patch_closes_the_vulnerabilities_of_every_notice_up_to_it() -> None:
@@ -196,10 +199,10 @@ def test_a_patch_closes_the_vulnerabilities_of_every_notice_up_to_it() -> None:
         parsed(notice("0102-1", affected(version="102"), upstream=["UBUNTU-CVE-2031-2000"])),
         parsed(notice("0103-1", affected(r"lkp_Ubuntu_4_4_0[_|\d]+_aws_(\d+)", "101"), upstream=["CVE-2031-3000"])),
     ]
-    assert notices.closed_cves(published, KernelName(KERNEL), "101.2") == [
+    assert notices.closed_cves(published, UbuntuKernel.parse(KERNEL), "101.2") == [
         *("CVE-2030-5000", "CVE-2031-1001", "CVE-2031-1002")
     ]
-    assert notices.closed_cves(published, KernelName(KERNEL), None) == []
+    assert notices.closed_cves(published, UbuntuKernel.parse(KERNEL), None) == []
 
 
 def test_a_vulnerability_is_settled_when_no_notice_on_it_is_open() -> None:
@@ -209,7 +212,7 @@ def test_a_vulnerability_is_settled_when_no_notice_on_it_is_open() -> None:
         parsed(notice("0102-1", affected(version="102", fixed="4.4.0-100.1"), upstream=["CVE-2031-1003"])),
         parsed(notice("0103-1", affected(r"lkp_Ubuntu_5_4_0[_|\d]+_generic_(\d+)", "1"), upstream=["CVE-2031-1004"])),
     ]
-    kernel = KernelName(KERNEL)
+    kernel = UbuntuKernel.parse(KERNEL)
     assert notices.settled_cves(published, kernel, None) == {"CVE-2031-1003"}
     assert notices.settled_cves(published, kernel, "100.1") == {"CVE-2031-1001", "CVE-2031-1003"}
     assert notices.settled_cves(published, kernel, "101.1") == {"CVE-2031-1001", "CVE-2031-1002", "CVE-2031-1003"}
@@ -219,8 +222,8 @@ def test_a_vulnerability_is_settled_when_no_notice_on_it_is_open() -> None:
     "name", ["", "generic", "4.4.0", "4.4.0-168", "x" * 200, "4.4.0-168.197-generic\n", "4.4.0-1-ä"]
 )
 def test_a_name_that_is_no_kernels_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="is no name of an Ubuntu kernel"):
-        KernelName(name)
+    with pytest.raises(ValueError, match="is not the name of an Ubuntu kernel"):
+        UbuntuKernel.parse(name)
 
 
 def test_of_one_notice_the_one_modified_last_counts() -> None:
@@ -492,4 +495,4 @@ def test_no_document_crashes_the_parser(data: st.DataObject) -> None:
         assert str(error).isprintable()
         return
     if found is not None:
-        found.status_for(KernelName(KERNEL), "101.1")
+        found.status_for(UbuntuKernel.parse(KERNEL), "101.1")
