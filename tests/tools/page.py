@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import trees
 
@@ -33,7 +34,7 @@ def install() -> None:
     lock = hashlib.sha256((SOURCES / "package-lock.json").read_bytes()).hexdigest()
     stamp = FOLDER / "node_modules" / "installed"
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for source in SOURCES.iterdir():
+    for source in filter(Path.is_file, SOURCES.iterdir()):
         shutil.copy2(source, FOLDER)
     if not stamp.is_file() or stamp.read_text(encoding="utf-8") != lock:
         subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=FOLDER, check=True)
