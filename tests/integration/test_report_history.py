@@ -106,7 +106,7 @@ def test_two_reports_at_the_same_time_lose_nothing_and_keep_nothing_twice(contro
             for folder in ("berlin", "lisbon")
         ]
     assert [run.result().code for run in runs] == [0, 0], [run.result().output for run in runs]
-    found = dict(history_db.spans(controller.history))
+    found = dict(history_db.read_spans(controller.history))
     assert sorted(found) == sorted(f"web{number}" for number in range(40))
     assert all(len(spans) == 1 for spans in found.values())
     with sqlite3.connect(controller.history) as database:
@@ -126,7 +126,7 @@ def test_what_ended_before_the_retention_is_forgotten(controller: Controller) ->
     controller.store("web1", "protected", 3)
     outcome = controller.report(livepatch_retention=30)
     assert outcome.code == 0, outcome.output
-    assert [host for host, _spans in history_db.spans(controller.history)] == ["web1"]
+    assert [host for host, _spans in history_db.read_spans(controller.history)] == ["web1"]
     assert not controller.report(livepatch_retention=30).result("localhost")["changed"]
 
 

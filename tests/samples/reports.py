@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rules import Finding, Rule
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Reason, Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import (
     Document,
@@ -19,14 +20,9 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.histor
     History,
     NoticeCoverage,
     PublishedNotice,
-    tell,
+    build_history,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import (
-    Finding,
-    Report,
-    RuleSummary,
-    assemble,
-)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report, assemble
 from tests.samples.records import make_record
 
 GENERATED_AT = "2026-01-12T00:00:00Z"
@@ -60,10 +56,10 @@ def a_report(*documents: Document, hosts: list[str] | None = None) -> Report:
 
 
 RULES = (
-    RuleSummary("not_protected", "error", "the host is not protected", "look at it", of_fleet=False),
-    RuleSummary("upgrade_soon", "warning", "… days are left", None, of_fleet=False),
-    RuleSummary("cloned", "info", "the host is a clone", "give it an identity", of_fleet=True),
-    RuleSummary("seats_exceeded", "error", "there are more hosts than seats", None, of_fleet=True),
+    Rule("not_protected", "error", "host", "x", "the host is not protected", "look at it"),
+    Rule("upgrade_soon", "warning", "host", "x", "{days_until_upgrade} days are left", None),
+    Rule("cloned", "info", "fleet", "x", "the host is a clone", "give it an identity"),
+    Rule("seats_exceeded", "error", "fleet", "x", "there are more hosts than seats", None),
 )
 
 
@@ -128,4 +124,4 @@ def a_history(days: int = 40) -> History:
     ]
     concerned = frozenset({"LSN-1", "LSN-2"})
     standings = {well: NoticeCoverage(concerned, frozenset({"LSN-1"})), open_: NoticeCoverage(concerned, frozenset())}
-    return tell(spans, at(days), notices, standings.__getitem__)
+    return build_history(spans, at(days), notices, standings.__getitem__)

@@ -22,6 +22,7 @@ import re
 import typing as t
 
 from .._config_file import Location, choice, mapping, nearest, text
+from .._errors import LivepatchError, require
 from .._record import STATES, Record, State
 from .._time import parse_date, parse_time
 from .expression import MISSING, Expression, ExpressionError, is_true
@@ -37,12 +38,16 @@ _REMEMBERED = 4096  # answers: hosts of a fleet are few kinds, and a hostile fle
 _UNKNOWN = "an unknown number of"
 
 
-class RuleError(ValueError):
-    """A rule that cannot be used. The message names the rule, the expression and the place in it."""
+class RuleError(LivepatchError):
+    """A rule cannot be used. `reason` names the rule, the expression and the place in it."""
 
-
-class MissingLibraryError(RuleError):
-    """Rules need the library jmespath."""
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            "rules_unusable",
+            f"the rules cannot be used: {reason}",
+            "correct the rule, or name a file of rules on the controller or the rules of the collection (default)",
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,6 +60,16 @@ class Rule:
     expression: str
     message: str
     remedy: str | None
+
+    @property
+    def of_fleet(self) -> bool:
+        """Return True if the rule is evaluated for the fleet as a whole, not for each host."""
+        return self.scope == "fleet"
+
+    @property
+    def description(self) -> str:
+        """Return the message without the facts of a host: each placeholder becomes an ellipsis."""
+        return _PLACEHOLDER.sub("…", self.message)
 
 
 class RuleFacts(t.NamedTuple):
@@ -87,7 +102,7 @@ class FleetFacts(t.TypedDict):
     clones: list[Clone]
 
 
-class Broken(t.NamedTuple):
+class Finding(t.NamedTuple):
     """A rule, by its id, is broken, and what is wrong."""
 
     rule: str
@@ -142,19 +157,12 @@ def rule_of_closed_cve(cve: str) -> Rule:
     )
 
 
-def described(rule: Rule) -> str:
-    """What the rule says in general, of no host: its message with a gap for each fact."""
-    return _PLACEHOLDER.sub("…", rule.message)
-
-
 class RuleSet:
     """Rules that are ready to be held against many hosts. Raises `RuleError` for an expression that is wrong."""
 
     def __init__(self, rules: c.Sequence[Rule]) -> None:
         if rules and MISSING is not None:
-            raise MissingLibraryError(
-                "the Python package jmespath is missing on the controller, and rules need it: pip install jmespath"
-            )
+            require("jmespath", "a report with rules")
         self.rules = tuple(rules)
         compiled = [_Compiled(rule) for rule in rules]
         self._of_fleet = [rule for rule in compiled if rule.rule.scope == "fleet"]
@@ -164,7 +172,7 @@ class RuleSet:
         self._of_records = [rule for rule in of_hosts if not rule.fields <= set(RuleFacts._fields)]
         self._decided = functools.lru_cache(_REMEMBERED)(self._decide)
 
-    def broken_by_host(self, document: c.Mapping[str, t.Any], facts: RuleFacts) -> tuple[Broken, ...]:
+    def broken_by_host(self, document: c.Mapping[str, t.Any], facts: RuleFacts) -> tuple[Finding, ...]:
         """Hold the rules for hosts against a host: its record, or what is known of one that is unreachable."""
         broken = self._decided(facts)
         if self._of_records:
@@ -172,11 +180,11 @@ class RuleSet:
             broken += tuple(broken for rule in self._of_records for broken in rule.broken_by_host(seen, facts))
         return broken
 
-    def broken_by_fleet(self, facts: FleetFacts) -> list[tuple[str | None, Broken]]:
+    def broken_by_fleet(self, facts: FleetFacts) -> list[tuple[str | None, Finding]]:
         """Hold the rules for the fleet against it. Each comes with the host that breaks it, ``None`` for the fleet."""
         return [broken for rule in self._of_fleet for broken in rule.broken_by_fleet(facts)]
 
-    def _decide(self, facts: RuleFacts) -> tuple[Broken, ...]:
+    def _decide(self, facts: RuleFacts) -> tuple[Finding, ...]:
         seen = facts._asdict()
         return tuple(broken for rule in self._of_facts for broken in rule.broken_by_host(seen, facts))
 
@@ -190,12 +198,12 @@ class _Compiled:
             raise RuleError(f"rule {rule.id}: {error}") from error
         self.fields = self._expression.first_names
 
-    def broken_by_host(self, document: object, facts: RuleFacts) -> c.Iterator[Broken]:
+    def broken_by_host(self, document: object, facts: RuleFacts) -> c.Iterator[Finding]:
         answer, unfit = self._expression.answer(document)
         if unfit is not None or is_true(answer):
             yield self._broken(facts._asdict(), unfit)
 
-    def broken_by_fleet(self, facts: FleetFacts) -> c.Iterator[tuple[str | None, Broken]]:
+    def broken_by_fleet(self, facts: FleetFacts) -> c.Iterator[tuple[str | None, Finding]]:
         answer, unfit = self._expression.answer(facts)
         if unfit is None and not is_true(answer):
             return
@@ -205,12 +213,12 @@ class _Compiled:
             return
         for item in answer:
             found = f": {item['found']}" if item.get("found") else ""
-            yield item["host"], Broken(broken.rule, f"{broken.message}{found}")
+            yield item["host"], Finding(broken.rule, f"{broken.message}{found}")
 
-    def _broken(self, facts: c.Mapping[str, t.Any], unfit: str | None) -> Broken:
+    def _broken(self, facts: c.Mapping[str, t.Any], unfit: str | None) -> Finding:
         if unfit is not None:
-            return Broken(self.rule.id, f"this rule cannot be held against the data: {unfit}")
-        return Broken(self.rule.id, _filled(self.rule.message, facts))
+            return Finding(self.rule.id, f"this rule cannot be held against the data: {unfit}")
+        return Finding(self.rule.id, _filled(self.rule.message, facts))
 
 
 def _filled(message: str, facts: c.Mapping[str, t.Any]) -> str:
@@ -253,7 +261,7 @@ def _rule(entry: object, place: Location) -> Rule:
         try:
             _Compiled(rule)
         except RuleError as error:
-            raise place.below("expression").error(str(error)) from error
+            raise place.below("expression").error(error.reason) from error
     return rule
 
 

@@ -18,6 +18,7 @@ import typing as t
 from pathlib import Path
 
 from .._decisions.seats import KnownHost, known_from_record
+from .._errors import LivepatchError
 from .._io import write_atomically
 from .._record import Reason
 from .._time import parse_time, sort_key
@@ -29,19 +30,22 @@ _FILE = "seats.granted"  # not .json: that is for records
 _SCHEMA = "kernelops.livepatch/grants/1"
 
 
-class SeatGrantsError(Exception):
-    """The folders cannot tell who holds a seat. The message says what, where, why and what to do."""
+class SeatGrantsError(LivepatchError):
+    """The folders do not show which hosts hold a seat."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__("records_unusable", message, remedy)
 
 
 @contextlib.contextmanager
-def locked(record_dir: Path) -> t.Iterator[None]:
+def lock_grants(record_dir: Path) -> t.Iterator[None]:
     """Keep every other plan on these records waiting, so that two at a time never grant the same seat."""
     try:
         descriptor = os.open(record_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise SeatGrantsError(
-            f"The folder of records {record_dir} cannot be opened: {error.strerror}. Name the folder that "
-            "kernelops.livepatch.patch_info stores records in, or run the check playbook first."
+            f"the record folder {record_dir} cannot be opened: {error.strerror}",
+            "name the folder in which kernelops.livepatch.patch_info stores records, or run the check playbook first",
         ) from error
     try:
         # Some network file systems have no locks. There, as between two controllers, the server has the last word.
@@ -71,9 +75,9 @@ class SeatGrants:
             write_atomically(path, [f'{{"schema": {as_line(_SCHEMA)}, "granted": {{\n{lines}\n}}}}\n'])
         except OSError as error:
             raise SeatGrantsError(
-                f"The granted seats cannot be noted in {path}: {error.strerror}. Without the note an interrupted run "
-                "could grant a seat twice, so nothing was granted. Give the user who runs Ansible write access to that "
-                "folder, and room on its disk."
+                f"the granted seats cannot be written to {path}: {error.strerror}; without this file, an interrupted "
+                "run could grant a seat twice, so nothing was granted",
+                "give the user who runs Ansible write access to that folder, and room on its disk",
             ) from error
 
 
@@ -86,7 +90,10 @@ def read_seat_grants(record_dirs: t.Sequence[Path]) -> SeatGrants:
     hosts, seen_at, problems = _hosts(folder_store.load(record_dirs))
     for problem in problems:
         if problem.host is None:
-            raise SeatGrantsError(f"{problem.path}: {problem.message}. Nobody knows how many seats are in use.")
+            raise SeatGrantsError(
+                f"{problem.path}: {problem.message}; the number of seats in use is unknown",
+                "make the folder readable for the user who runs Ansible, or run the check playbook first",
+            )
     grants: dict[str, str] = {}
     for record_dir in record_dirs:
         for host, time in _read_grants(record_dir / _FILE).items():
@@ -165,6 +172,6 @@ def _read_grants(path: Path) -> dict[str, str]:
 
 def _unreadable(path: Path, why: str) -> SeatGrantsError:
     return SeatGrantsError(
-        f"The granted seats in {path} cannot be read: {why}. Run the check playbook on all hosts, so that their "
-        "records are fresh, then remove this file."
+        f"the granted seats in {path} cannot be read: {why}",
+        "run the check playbook on all hosts, so that their records are new, then remove this file",
     )

@@ -18,6 +18,7 @@ import sqlite3
 import typing as t
 from pathlib import Path
 
+from .._errors import LivepatchError
 from .spans import Kind, Sighting, Span, placed
 
 _PATIENCE = 120.0  # seconds that a writer waits for another one
@@ -41,11 +42,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
-class HistoryError(Exception):
-    """A history cannot be used. The message says what, where, why and what to do."""
+class HistoryError(LivepatchError):
+    """A history cannot be used."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__("history_unusable", message, remedy)
 
 
-def remember(path: Path, sightings: c.Iterable[Sighting], forget_before: int | None = None) -> bool:
+def add_sightings(path: Path, sightings: c.Iterable[Sighting], forget_before: int | None = None) -> bool:
     """Add sightings to a history, and tell whether it did not have all of them.
 
     The file is made where there is none. Spans that ended before the time `forget_before` are dropped.
@@ -62,7 +66,7 @@ def remember(path: Path, sightings: c.Iterable[Sighting], forget_before: int | N
         return added or dropped > 0
 
 
-def spans(path: Path) -> list[tuple[str, list[Span]]]:
+def read_spans(path: Path) -> list[tuple[str, list[Span]]]:
     """Read a history: each host with its spans in order. A file that is not there has none. Raises `HistoryError`."""
     if not path.exists():
         return []
@@ -202,11 +206,12 @@ def _version(database: sqlite3.Connection, path: Path) -> int:
     application = int(database.execute("PRAGMA application_id").fetchone()[0])
     empty = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if application != _APPLICATION and not empty:
-        raise HistoryError(f"{path} is a database of something else. Name another file for the history.")
+        raise HistoryError(f"{path} is not a history: it is another database", "name another file for the history")
     if version > len(MIGRATIONS):
         raise HistoryError(
-            f"The history {path} was written by a later version of this collection (its schema is {version}, and this "
-            f"version knows {len(MIGRATIONS)}). Upgrade kernelops.livepatch on this controller."
+            f"the history {path} was written by a later version of this collection: it has schema {version}, and this "
+            f"version knows schemas up to {len(MIGRATIONS)}",
+            "upgrade kernelops.livepatch on this controller",
         )
     return version
 
@@ -227,6 +232,7 @@ def _errors(path: Path) -> c.Iterator[None]:
         yield
     except (OSError, sqlite3.Error, ValueError, KeyError) as error:
         raise HistoryError(
-            f"The history {path} cannot be used: {error}. Give the user who runs Ansible write access to the file and "
-            "its folder, and room on the disk; a file that is damaged must be moved away, and a new one is begun."
+            f"the history {path} cannot be used: {error}",
+            "give the user who runs Ansible write access to the file and its folder, and room on the disk; move a "
+            "damaged file away, and the next run begins a new history",
         ) from error

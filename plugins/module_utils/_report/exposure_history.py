@@ -19,29 +19,29 @@ _CLOSED = ("patched", "in_kernel")
 _REMEMBERED = 4096  # kinds of hosts
 
 
-def keep(report: Report, path: Path, retention: int | None, now: datetime.datetime) -> bool:
+def store_sightings(report: Report, path: Path, retention: int | None, now: datetime.datetime) -> bool:
     """Add what a report has seen to a history, and tell whether anything of it is new.
 
     With `retention`, what ended more than so many days ago is dropped.
     """
     forget_before = None if retention is None else to_microseconds(now - datetime.timedelta(days=retention))
-    return history_db.remember(path, report.sightings(), forget_before)
+    return history_db.add_sightings(path, report.sightings(), forget_before)
 
 
-def told(path: Path, notices: c.Sequence[Notice] | None, now: datetime.datetime) -> _history.History:
+def read_history(path: Path, notices: c.Sequence[Notice] | None, now: datetime.datetime) -> _history.History:
     """Read a history, and reckon exposures where there are notices."""
-    spans = history_db.spans(path)
+    spans = history_db.read_spans(path)
     if notices is None:
-        return _history.tell(spans, to_microseconds(now))
+        return _history.build_history(spans, to_microseconds(now))
     published = [
         _history.PublishedNotice(notice.id, to_microseconds(notice.published), notice.cves) for notice in notices
     ]
     # Hosts of a fleet are few kinds, and to hold one against all notices takes milliseconds.
-    standing = functools.lru_cache(_REMEMBERED)(functools.partial(_standing, notices))
-    return _history.tell(spans, to_microseconds(now), published, standing)
+    standing = functools.lru_cache(_REMEMBERED)(functools.partial(_coverage, notices))
+    return _history.build_history(spans, to_microseconds(now), published, standing)
 
 
-def _standing(notices: c.Sequence[Notice], kind: spans.Kind) -> _history.NoticeCoverage:
+def _coverage(notices: c.Sequence[Notice], kind: spans.Kind) -> _history.NoticeCoverage:
     try:
         kernel = UbuntuKernel.parse(kind.kernel or "", kind.release)
     except ValueError:

@@ -130,7 +130,7 @@ class History:
         return {**self.summary(), "days": [day._asdict() for day in self.days], "cves": self.cves()}
 
 
-def tell(
+def build_history(
     spans: c.Iterable[tuple[str, c.Sequence[Span]]],
     until: int,
     notices: c.Sequence[PublishedNotice] | None = None,

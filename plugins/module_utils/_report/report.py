@@ -15,6 +15,7 @@ import functools
 import re
 import typing as t
 
+from .._decisions.rules import Finding, Rule
 from .._record import STATES, Containers, Fix, Reason, Record, State
 from .._records.document import ATTEMPT_SCHEMA, Document, FailedAttempt, Problem, Recorded
 from .._records.spans import Kind, Sighting
@@ -23,37 +24,13 @@ from .._text import visible
 from .._time import parse_time, sort_key, to_microseconds
 from .history import History
 
+if t.TYPE_CHECKING:
+    from .rule_evaluation import RuleEvaluator
+
 URGENCY: tuple[State, ...] = (*(state for state in STATES if state != "protected"), "protected")
 """The states in the order in which reports show them: the most urgent first, `protected` last."""
 
 _RANK = {state: rank for rank, state in enumerate(URGENCY)}
-
-
-Severity = t.Literal["error", "warning", "info"]
-Finding: t.TypeAlias = "tuple[str, str]"
-"""A rule, by its id, is broken, and what is wrong."""
-
-
-class RuleSummary(t.NamedTuple):
-    """A rule that the report was held against. `of_fleet`: held against the fleet as a whole, not each host."""
-
-    id: str
-    severity: Severity
-    description: str
-    remedy: str | None
-    of_fleet: bool
-
-
-class FindingSource(t.Protocol):
-    """Rules, and what they find of a host: from its record, or from what is known of it where it is unreachable."""
-
-    rules: tuple[RuleSummary, ...]
-
-    def of_record(self, record: Record) -> tuple[Finding, ...]:
-        """The rules that the host of this record breaks."""
-
-    def of_unreachable(self, document: dict[str, t.Any]) -> tuple[Finding, ...]:
-        """The rules that a host without a record of this run breaks; `document` is what is left to look at."""
 
 
 class LastRecord(t.NamedTuple):
@@ -132,7 +109,7 @@ class Report:
     problems: list[Problem]
     left_out: int
     spool: Spool
-    rules: tuple[RuleSummary, ...] = ()
+    rules: tuple[Rule, ...] = ()
     fleet_findings: tuple[Finding, ...] = ()
     history: History | None = None
 
@@ -152,12 +129,12 @@ class Report:
             hosts[line.state].append(line.host)
         return hosts
 
-    def rule(self, identifier: str) -> RuleSummary:
+    def rule(self, identifier: str) -> Rule:
         """The rule that has this id."""
         return self._rules[identifier]
 
     @functools.cached_property
-    def _rules(self) -> dict[str, RuleSummary]:
+    def _rules(self) -> dict[str, Rule]:
         return {rule.id: rule for rule in self.rules}
 
     def findings(self) -> t.Iterator[tuple[HostLine | None, Finding]]:
@@ -236,7 +213,7 @@ def assemble(
     hosts: t.Sequence[str] | None,
     generated_at: str,
     spool: Spool,
-    judgement: FindingSource | None = None,
+    judgement: RuleEvaluator | None = None,
 ) -> Report:
     """Make the report of these hosts, or of every host that the documents know.
 
@@ -246,7 +223,7 @@ def assemble(
     return merge(condense(documents, spool.writer(), judgement), hosts, generated_at, spool, judgement)
 
 
-def condense(documents: t.Iterable[Document], writer: SpoolWriter, judgement: FindingSource | None) -> list[Condensed]:
+def condense(documents: t.Iterable[Document], writer: SpoolWriter, judgement: RuleEvaluator | None) -> list[Condensed]:
     """Make each record the line of its host, and put the whole of it away: not all records fit in memory.
 
     Each host is judged here, while its record is at hand.
@@ -266,7 +243,7 @@ def merge(
     hosts: t.Sequence[str] | None,
     generated_at: str,
     spool: Spool,
-    judgement: FindingSource | None,
+    judgement: RuleEvaluator | None,
 ) -> Report:
     """Make the report of what `condense` has made of the documents."""
     recorded: dict[str, HostLine] = {}
@@ -305,7 +282,7 @@ def unreachable_document(line: HostLine) -> dict[str, t.Any]:
     }
 
 
-def _line(record: Record, place: SpoolPosition, judgement: FindingSource | None) -> HostLine:
+def _line(record: Record, place: SpoolPosition, judgement: RuleEvaluator | None) -> HostLine:
     kernel = record["system"]["kernel"]
     return HostLine(
         host=record["host"],
@@ -337,7 +314,7 @@ def _counted(
     line: HostLine | None,
     attempt: FailedAttempt | None,
     unusable: Problem | None,
-    judgement: FindingSource | None,
+    judgement: RuleEvaluator | None,
 ) -> HostLine:
     # Storing a record removes the note of an attempt before it: of two within one second, the note is the later.
     if line is not None and (attempt is None or sort_key(line.collected_at) > sort_key(attempt.attempted_at)):

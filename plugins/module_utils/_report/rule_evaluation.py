@@ -11,11 +11,11 @@ from pathlib import Path
 
 from .._config_file import YamlError, read_yaml
 from .._decisions.rules import (
+    Finding,
     FleetFacts,
     Rule,
     RuleError,
     RuleSet,
-    described,
     facts_of_unreachable,
     host_facts,
     rule_of_closed_cve,
@@ -56,16 +56,13 @@ class RuleEvaluator:
         self._set = RuleSet(rules)
         self._by_notices = by_notices
         self._now = now
-        self.rules = tuple(
-            _report.RuleSummary(rule.id, rule.severity, described(rule), rule.remedy, rule.scope == "fleet")
-            for rule in rules
-        )
+        self.rules = tuple(rules)
 
-    def of_record(self, record: Record) -> tuple[_report.Finding, ...]:
+    def of_record(self, record: Record) -> tuple[Finding, ...]:
         seen = record if self._by_notices is None else self._by_notices.applied(record)
         return self._set.broken_by_host(seen, host_facts(record, self._now))
 
-    def of_unreachable(self, document: dict[str, t.Any]) -> tuple[_report.Finding, ...]:
+    def of_unreachable(self, document: dict[str, t.Any]) -> tuple[Finding, ...]:
         return self._set.broken_by_host(document, facts_of_unreachable(document, self._now))
 
     def with_fleet(self, report: _report.Report, seats: int | None) -> _report.Report:
@@ -96,7 +93,5 @@ def _file(name: str) -> list[Rule]:
     except YamlError as error:
         raise RuleError(str(error)) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise RuleError(
-            f"{source}: this file of rules cannot be read: {error}. Name {DEFAULT!r}, or a YAML file on the controller."
-        ) from error
+        raise RuleError(f"{source}: this file of rules cannot be read: {error}") from error
     return rules_from_list(document, source, lines)

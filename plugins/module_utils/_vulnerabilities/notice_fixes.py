@@ -9,6 +9,7 @@ import collections.abc as c
 import functools
 from pathlib import Path
 
+from .._errors import LivepatchError
 from .._record import Fix, Record
 from .notice_files import read_notices
 from .notices import Notice, NoticeError, UbuntuKernel, settled_cves
@@ -16,18 +17,18 @@ from .notices import Notice, NoticeError, UbuntuKernel, settled_cves
 _REMEMBERED = 4096  # kinds of hosts: to hold one against all notices takes milliseconds
 
 
-class NoticesUnusableError(Exception):
-    """The notices cannot be read. The message says where, why and what to do."""
-
-
 def notices_from(path: Path) -> tuple[list[Notice], list[str]]:
-    """Read notices from a folder, an archive or a file, and say what of it cannot be used."""
+    """Read notices from a folder, an archive or a file, and describe what of it cannot be used.
+
+    Raises `LivepatchError` (``notices_unusable``).
+    """
     try:
         found = read_notices(path)
     except (OSError, NoticeError) as error:
-        raise NoticesUnusableError(
-            f"The notices in {path} cannot be read: {error}. Name a folder, an archive or a file with notices of "
-            "Livepatch in the form of OSV, as Ubuntu publishes them."
+        raise LivepatchError(
+            "notices_unusable",
+            f"the notices in {path} cannot be read: {error}",
+            "name a folder, an archive or a file with Livepatch security notices in OSV format",
         ) from error
     return found.notices, [f"{each.name}: {each.reason}" for each in found.unreadable]
 

@@ -19,7 +19,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.sea
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import note_unreachable, store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.grants import (
     SeatGrantsError,
-    locked,
+    lock_grants,
     read_seat_grants,
 )
 from tests.samples.records import make_record
@@ -81,7 +81,7 @@ def test_a_record_that_cannot_be_used_may_hide_a_seat(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_read_may_hide_any_number(tmp_path: Path) -> None:
     with pytest.raises(SeatGrantsError, match="Nobody knows how many seats are in use"):
         read_seat_grants([tmp_path / "missing"])
-    with pytest.raises(SeatGrantsError, match="run the check playbook first"), locked(tmp_path / "missing"):
+    with pytest.raises(SeatGrantsError, match="run the check playbook first"), lock_grants(tmp_path / "missing"):
         pass
 
 
@@ -142,11 +142,11 @@ def test_a_second_plan_waits_for_the_first(tmp_path: Path) -> None:
     order = []
 
     def second() -> None:
-        with locked(tmp_path):
+        with lock_grants(tmp_path):
             order.append("second")
 
     thread = threading.Thread(target=second)
-    with locked(tmp_path):
+    with lock_grants(tmp_path):
         thread.start()
         thread.join(timeout=0.2)
         order.append("first")

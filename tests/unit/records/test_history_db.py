@@ -18,8 +18,8 @@ import pytest
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import history_db
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.history_db import (
     HistoryError,
-    remember,
-    spans,
+    add_sightings,
+    read_spans,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Sighting, Span
 
@@ -51,10 +51,10 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_is_kept_is_found_again(path: Path) -> None:
-    assert spans(path) == []
-    assert remember(path, [Sighting("web1", 1, WELL), Sighting("web2", 1, OPEN), Sighting("web1", 2, WELL)])
-    assert remember(path, [Sighting("web1", 3, OPEN), Sighting("web2", 3, GONE)])
-    assert spans(path) == [
+    assert read_spans(path) == []
+    assert add_sightings(path, [Sighting("web1", 1, WELL), Sighting("web2", 1, OPEN), Sighting("web1", 2, WELL)])
+    assert add_sightings(path, [Sighting("web1", 3, OPEN), Sighting("web2", 3, GONE)])
+    assert read_spans(path) == [
         ("web1", [Span(1, 2, WELL), Span(3, 3, OPEN)]),
         ("web2", [Span(1, 1, OPEN), Span(3, 3, GONE)]),
     ]
@@ -62,45 +62,45 @@ def test_what_is_kept_is_found_again(path: Path) -> None:
 
 def test_a_sighting_that_is_known_changes_nothing(path: Path) -> None:
     sightings = [Sighting("web1", 1, WELL), Sighting("web1", 5, WELL), Sighting("web1", 7, GONE)]
-    assert remember(path, sightings)
-    before = spans(path), path.read_bytes()
+    assert add_sightings(path, sightings)
+    before = read_spans(path), path.read_bytes()
     for again in ([], sightings, [Sighting("web1", 3, WELL)], [Sighting("web1", 7, OPEN)]):
-        assert not remember(path, again)
-    assert (spans(path), path.read_bytes()) == before
+        assert not add_sightings(path, again)
+    assert (read_spans(path), path.read_bytes()) == before
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations([(1, WELL), (2, OPEN), (3, WELL), (4, WELL)])))
 def test_sightings_may_come_in_any_order(path: Path, order: tuple[tuple[int, Kind], ...]) -> None:
-    remember(path, [Sighting("web2", 2, GONE)])
+    add_sightings(path, [Sighting("web2", 2, GONE)])
     for at, kind in order:
-        assert remember(path, [Sighting("web1", at, kind)]) or (at, kind) == (3, WELL)
+        assert add_sightings(path, [Sighting("web1", at, kind)]) or (at, kind) == (3, WELL)
     expected = [Span(1, 1, WELL), Span(2, 2, OPEN), Span(3, 4, WELL)]
     shortened = [Span(1, 1, WELL), Span(2, 2, OPEN), Span(4, 4, WELL)]
-    assert dict(spans(path))["web1"] in (expected, shortened)
+    assert dict(read_spans(path))["web1"] in (expected, shortened)
     together = path.with_name("together.sqlite")
-    remember(together, [Sighting("web1", at, kind) for at, kind in order])
-    assert dict(spans(together))["web1"] == dict(spans(path))["web1"]
+    add_sightings(together, [Sighting("web1", at, kind) for at, kind in order])
+    assert dict(read_spans(together))["web1"] == dict(read_spans(path))["web1"]
 
 
 def test_names_of_hosts_are_kept_whatever_is_in_them(path: Path) -> None:
     names = ["web1", "wéb-漢字", "\udc80", "'; DROP TABLE host; --", "a\x00b", "x" * 10_000, "\x1b[2J"]
     sightings = [Sighting(name, 1, WELL) for name in names]
-    assert remember(path, sightings)
-    assert not remember(path, sightings)
-    assert dict(spans(path)) == {name: [Span(1, 1, WELL)] for name in names}
+    assert add_sightings(path, sightings)
+    assert not add_sightings(path, sightings)
+    assert dict(read_spans(path)) == {name: [Span(1, 1, WELL)] for name in names}
 
 
 def test_a_year_of_nights_is_small(path: Path) -> None:
     for night in range(30):
-        remember(path, [Sighting(f"web{host}", night, WELL if night < 20 else OPEN) for host in range(500)])
+        add_sightings(path, [Sighting(f"web{host}", night, WELL if night < 20 else OPEN) for host in range(500)])
     assert path.stat().st_size < 500 * 2 * 60
-    assert all(len(of_host) == 2 for _host, of_host in spans(path))
+    assert all(len(of_host) == 2 for _host, of_host in read_spans(path))
 
 
 def test_the_question_in_the_guide_is_answered(path: Path) -> None:
     guide = Path(__file__).resolve().parents[3] / "docs" / "guide" / "history.md"
     question = guide.read_text(encoding="utf-8").split("```sql\n")[1].split("```")[0]
-    remember(path, [Sighting("web1", 0, OPEN), Sighting("web1", 86_400_000_000, WELL)])
+    add_sightings(path, [Sighting("web1", 0, OPEN), Sighting("web1", 86_400_000_000, WELL)])
     with sqlite3.connect(path) as database:
         assert database.execute(question).fetchall() == [
             ("web1", "upgrade_required", "1970-01-01 00:00:00", "1970-01-01 00:00:00"),
@@ -109,12 +109,12 @@ def test_the_question_in_the_guide_is_answered(path: Path) -> None:
 
 
 def test_what_ended_long_ago_is_forgotten(path: Path) -> None:
-    remember(path, [Sighting("web1", 1, WELL), Sighting("web1", 9, WELL), Sighting("web2", 2, OPEN)])
-    remember(path, [Sighting("web2", 5, GONE)])
-    remember(path, [Sighting("gone", 1, OPEN)])
-    assert remember(path, [Sighting("web1", 10, WELL)], forget_before=3)
-    assert spans(path) == [("web1", [Span(1, 10, WELL)]), ("web2", [Span(5, 5, GONE)])]
-    assert not remember(path, [Sighting("web3", 2, WELL)], forget_before=3)
+    add_sightings(path, [Sighting("web1", 1, WELL), Sighting("web1", 9, WELL), Sighting("web2", 2, OPEN)])
+    add_sightings(path, [Sighting("web2", 5, GONE)])
+    add_sightings(path, [Sighting("gone", 1, OPEN)])
+    assert add_sightings(path, [Sighting("web1", 10, WELL)], forget_before=3)
+    assert read_spans(path) == [("web1", [Span(1, 10, WELL)]), ("web2", [Span(5, 5, GONE)])]
+    assert not add_sightings(path, [Sighting("web3", 2, WELL)], forget_before=3)
     with sqlite3.connect(path) as database:
         assert database.execute("SELECT count(*) FROM host").fetchone() == (2,)
         assert database.execute("SELECT count(*) FROM kind").fetchone() == (2,)
@@ -158,7 +158,7 @@ def test_two_writers_at_the_same_time_lose_nothing_and_keep_nothing_twice(path: 
     writers = [_writer(path, first, parts) for first in (0, 300)]
     _start(*writers)
     assert [_end(writer) for writer in writers] == [0, 0]
-    found = dict(spans(path))
+    found = dict(read_spans(path))
     assert sorted(found) == sorted(f"web{host}" for host in range(900))
     for name, of_host in found.items():
         states = ["protected" if (int(name[3:]) + part) % 3 else "stale" for part in range(1, parts + 1)]
@@ -171,36 +171,36 @@ def test_two_writers_at_the_same_time_lose_nothing_and_keep_nothing_twice(path: 
 
 
 def test_a_writer_that_is_killed_leaves_a_good_file(path: Path) -> None:
-    remember(path, [Sighting("web0", 1, WELL)])
+    add_sightings(path, [Sighting("web0", 1, WELL)])
     for wait in (0.05, 0.1, 0.15, 0.2):
         writer = _writer(path, 1, 1000)
         _start(writer)
         time.sleep(wait)
         writer.send_signal(signal.SIGKILL)
         assert _end(writer) == -signal.SIGKILL
-        found = dict(spans(path))
+        found = dict(read_spans(path))
         assert found.pop("web0")[0].begin == 1
         # Each part is there as a whole, or not at all.
         assert len({of_host[-1].end for of_host in found.values()}) <= 1
         assert len(found) in (0, 600)
         with sqlite3.connect(path) as database:
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert remember(path, [Sighting("web0", 10_000_000, WELL)])
+    assert add_sightings(path, [Sighting("web0", 10_000_000, WELL)])
 
 
 def test_a_writer_waits_for_another_one_and_gives_up_at_last(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    remember(path, [Sighting("web1", 1, WELL)])
+    add_sightings(path, [Sighting("web1", 1, WELL)])
     monkeypatch.setattr(history_db, "_PATIENCE", 0.2)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(HistoryError, match="locked"):
-        remember(path, [Sighting("web1", 2, WELL)])
+        add_sightings(path, [Sighting("web1", 2, WELL)])
     other.close()
-    assert remember(path, [Sighting("web1", 2, WELL)])
+    assert add_sightings(path, [Sighting("web1", 2, WELL)])
 
 
 def test_sightings_that_cannot_be_made_leave_the_file_as_it_was(path: Path) -> None:
-    remember(path, [Sighting("web1", 1, WELL)])
+    add_sightings(path, [Sighting("web1", 1, WELL)])
     before = path.read_bytes()
 
     def broken() -> object:
@@ -208,7 +208,7 @@ def test_sightings_that_cannot_be_made_leave_the_file_as_it_was(path: Path) -> N
         raise RuntimeError("the report failed")
 
     with pytest.raises(RuntimeError):
-        remember(path, broken())  # type: ignore[arg-type]  # it yields, and then fails on purpose
+        add_sightings(path, broken())  # type: ignore[arg-type]  # it yields, and then fails on purpose
     assert path.read_bytes() == before
 
 
@@ -220,29 +220,29 @@ def test_a_file_of_something_else_is_left_alone(path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE accounts (name TEXT)")
     before = path.read_bytes()
-    for use in (lambda: remember(path, [Sighting("web1", 1, WELL)]), lambda: spans(path)):
+    for use in (lambda: add_sightings(path, [Sighting("web1", 1, WELL)]), lambda: read_spans(path)):
         with pytest.raises(HistoryError, match="a database of something else"):
             use()
     path.write_text("no database, but as long as a header of one, " * 40)
     with pytest.raises(HistoryError, match="not a database"):
-        remember(path, [Sighting("web1", 1, WELL)])
+        add_sightings(path, [Sighting("web1", 1, WELL)])
     assert before != path.read_bytes()
 
 
 def test_a_history_of_a_later_version_is_refused_by_name(path: Path) -> None:
-    remember(path, [Sighting("web1", 1, WELL)])
+    add_sightings(path, [Sighting("web1", 1, WELL)])
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 9")
-    for use in (lambda: remember(path, [Sighting("web1", 2, WELL)]), lambda: spans(path)):
+    for use in (lambda: add_sightings(path, [Sighting("web1", 2, WELL)]), lambda: read_spans(path)):
         with pytest.raises(HistoryError, match="schema is 9, and this version knows 1"):
             use()
 
 
 def test_an_older_history_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    remember(path, [Sighting("web1", 1, WELL)])
+    add_sightings(path, [Sighting("web1", 1, WELL)])
     monkeypatch.setattr(history_db, "MIGRATIONS", (*history_db.MIGRATIONS, ("ALTER TABLE host ADD COLUMN note TEXT",)))
-    assert remember(path, [Sighting("web1", 2, WELL)])
-    assert spans(path) == [("web1", [Span(1, 2, WELL)])]
+    assert add_sightings(path, [Sighting("web1", 2, WELL)])
+    assert read_spans(path) == [("web1", [Span(1, 2, WELL)])]
     with sqlite3.connect(path) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (2,)
         assert database.execute("SELECT name, note FROM host").fetchall() == [("web1", None)]
@@ -251,13 +251,13 @@ def test_an_older_history_is_brought_up_to_date(path: Path, monkeypatch: pytest.
 def test_an_empty_file_is_the_beginning_of_a_history(path: Path) -> None:
     path.parent.mkdir()
     path.touch()
-    assert spans(path) == []
-    assert remember(path, [Sighting("web1", 1, WELL)])
+    assert read_spans(path) == []
+    assert add_sightings(path, [Sighting("web1", 1, WELL)])
 
 
 def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(HistoryError) as caught:
-        remember(tmp_path / "file" / "history.sqlite", [])
+        add_sightings(tmp_path / "file" / "history.sqlite", [])
     assert str(tmp_path / "file" / "history.sqlite") in str(caught.value)
     assert "write access" in str(caught.value)

@@ -11,7 +11,7 @@ import re
 from prometheus_client.parser import text_string_to_metric_families
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import tell
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import build_history
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from tests.samples.records import make_record
 from tests.samples.reports import a_history, a_report, recorded
@@ -72,7 +72,7 @@ def test_metrics_tell_the_time_to_patch_in_seconds() -> None:
     assert [sample.value for sample in found["livepatch_open_exposures"]] == [4]
     assert [sample.value for sample in found["livepatch_time_to_patch_mean_seconds"]] == [24 * 3600]
     assert [sample.value for sample in found["livepatch_time_to_patch_p95_seconds"]] == [48 * 3600]
-    without_notices = dataclasses.replace(PLAIN, history=tell([], 0))
+    without_notices = dataclasses.replace(PLAIN, history=build_history([], 0))
     assert rendered("prometheus", without_notices) == rendered("prometheus", PLAIN)
 
 

@@ -20,7 +20,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.histor
     NoticeCoverage,
     PublishedNotice,
     TimeToPatch,
-    tell,
+    build_history,
 )
 from tests.samples.records import make_record
 from tests.samples.reports import a_report, recorded
@@ -37,7 +37,7 @@ def at(day: float) -> int:
 
 
 def history(*spans: Span, host: str = "web1", until: int = at(300), **notices: t.Any) -> History:
-    return tell([(host, spans)], until, **notices)
+    return build_history([(host, spans)], until, **notices)
 
 
 # --- sightings and spans
@@ -120,7 +120,7 @@ def test_a_host_counts_from_its_first_sighting_to_its_last() -> None:
 
 def test_the_days_of_hosts_are_added() -> None:
     two = [("web1", [Span(at(0), at(1), WELL)]), ("web2", [Span(at(1), at(1), WELL)])]
-    assert [day.states for day in tell(two, at(300)).days] == [{"protected": 1}, {"protected": 2}]
+    assert [day.states for day in build_history(two, at(300)).days] == [{"protected": 1}, {"protected": 2}]
 
 
 def test_days_are_no_more_than_a_picture_shows_and_never_in_the_future() -> None:
@@ -128,7 +128,7 @@ def test_days_are_no_more_than_a_picture_shows_and_never_in_the_future() -> None
     days = history(*spans, until=at(2)).days
     assert len(days) == 400
     assert days[-1] == ("2026-01-03", {"protected": 1})
-    assert tell([], at(2)).days == []
+    assert build_history([], at(2)).days == []
     assert history(Span(at(5), at(6), WELL), until=at(2)).days == []
 
 
@@ -274,6 +274,6 @@ def test_vulnerabilities_are_listed_with_how_hosts_fared_the_latest_first() -> N
 def test_more_kinds_of_courses_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history_module, "_REMEMBERED", 2)
     hosts = [(f"web{number}", [Span(at(5), at(11), NONE), Span(at(number), at(60), OLD)]) for number in range(12, 40)]
-    told = tell(hosts, at(300), NOTICES, standing)
+    told = build_history(hosts, at(300), NOTICES, standing)
     closed = {each.host: each.closed_at for each in told.exposures if each.closed_at is not None}
     assert closed == {f"web{number}": at(number) for number in range(12, 40)}

@@ -22,9 +22,10 @@ import re
 import typing as t
 from pathlib import Path
 
+from ..._decisions.rules import Finding, Rule
 from ..._records.spool import SpoolPosition
 from ..._text import visible
-from ..report import URGENCY, Finding, HostLine, Report
+from ..report import URGENCY, HostLine, Report
 from .table import totals
 
 PAGE = Path(__file__).parents[1] / "page"
@@ -99,6 +100,16 @@ def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
+def _rule(rule: Rule) -> dict[str, object]:
+    return {
+        "id": rule.id,
+        "severity": rule.severity,
+        "description": rule.description,
+        "remedy": rule.remedy,
+        "of_fleet": rule.of_fleet,
+    }
+
+
 def _data(report: Report) -> t.Iterator[str]:
     summary = report.summary()
     head = {
@@ -107,7 +118,7 @@ def _data(report: Report) -> t.Iterator[str]:
         "newest_record": summary["newest_record"],
         "left_out": report.left_out,
         "problems": [problem.as_dict() for problem in report.problems],
-        "rules": [rule._asdict() for rule in report.rules],
+        "rules": [_rule(rule) for rule in report.rules],
         "fleet_findings": _findings(report.fleet_findings),
         "history": report.history.as_dict() if report.history else None,
     }

@@ -8,10 +8,11 @@ import functools
 import json
 import typing as t
 
+from ..._decisions.rules import Finding
 from ..._records.spool import as_line
 from ..._time import format_time, from_microseconds
 from ..history import Exposure
-from ..report import Finding, HostLine, Report, unreachable_document
+from ..report import HostLine, Report, unreachable_document
 
 _REMEMBERED = 1024
 SCHEMA = "kernelops.livepatch/report/1"

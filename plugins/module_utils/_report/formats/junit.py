@@ -12,8 +12,9 @@ import functools
 import html
 import typing as t
 
+from ..._decisions.rules import Rule
 from ..._text import visible
-from ..report import HostLine, Report, RuleSummary
+from ..report import HostLine, Report
 
 _NAME = "livepatch"
 _REMEMBERED = 1024
@@ -22,7 +23,7 @@ _SKIPPED = '<skipped message="the host is unreachable, so this is not known"/>'
 
 
 class _Suite(t.NamedTuple):
-    rule: RuleSummary
+    rule: Rule
     tests: int
     failures: int
     skipped: int
@@ -68,7 +69,7 @@ def _numbers(tests: int, failures: int, skipped: int) -> str:
     return f'tests="{tests}" failures="{failures}" errors="0" skipped="{skipped}"'
 
 
-def _host_cases(report: Report, rule: RuleSummary, names: list[str]) -> t.Iterator[str]:
+def _host_cases(report: Report, rule: Rule, names: list[str]) -> t.Iterator[str]:
     opening = f'    <testcase classname="{_NAME}.{rule.id}" name='
     for line, name in zip(report.lines, names, strict=True):
         message = next((said for broken, said in line.findings if broken == rule.id), None)
@@ -80,7 +81,7 @@ def _host_cases(report: Report, rule: RuleSummary, names: list[str]) -> t.Iterat
             yield f"{opening}{name}/>\n"
 
 
-def _fleet_cases(report: Report, rule: RuleSummary) -> t.Iterator[str]:
+def _fleet_cases(report: Report, rule: Rule) -> t.Iterator[str]:
     opening = f'    <testcase classname="{_NAME}.{rule.id}" name='
     found = [(line, message) for line, (broken, message) in report.findings() if broken == rule.id]
     for line, message in found:
@@ -90,7 +91,7 @@ def _fleet_cases(report: Report, rule: RuleSummary) -> t.Iterator[str]:
         yield f"{opening}{_attribute(_FLEET)}/>\n"
 
 
-def _failure(rule: RuleSummary, message: str, line: HostLine | None) -> str:
+def _failure(rule: Rule, message: str, line: HostLine | None) -> str:
     why = (line.state, line.message, line.next_step) if line else (None, None, None)
     return f'<failure type="{rule.severity}" message={_attribute(message)}>{_details(*why, rule.remedy)}</failure>'
 

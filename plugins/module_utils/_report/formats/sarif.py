@@ -12,9 +12,10 @@ import hashlib
 import typing as t
 from urllib.parse import quote
 
+from ..._decisions.rules import Finding, Rule, Severity
 from ..._records.spool import as_line
 from ..._text import visible
-from ..report import Finding, HostLine, Report, RuleSummary, Severity
+from ..report import HostLine, Report
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _TOOL = "kernelops.livepatch"
@@ -43,7 +44,7 @@ def render(report: Report) -> t.Iterator[str]:
     yield "\n]}]}\n"
 
 
-def _rule(rule: RuleSummary) -> dict[str, t.Any]:
+def _rule(rule: Rule) -> dict[str, t.Any]:
     return {
         "id": rule.id,
         "shortDescription": {"text": rule.description},

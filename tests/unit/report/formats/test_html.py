@@ -18,13 +18,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rules import Rule
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt, Problem
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import load
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import table
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.html import render
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report, RuleSummary
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from tests.samples.records import make_record
 from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
@@ -119,8 +120,8 @@ def expected(record: Record) -> dict[str, t.Any]:
     return document
 
 
-def rule(identifier: str) -> RuleSummary:
-    return RuleSummary(identifier, "error", "the host is well", "make it well", False)
+def rule(identifier: str) -> Rule:
+    return Rule(identifier, "error", "host", "x", "the host is well", "make it well")
 
 
 def test_the_page_contains_every_record_in_full() -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report import two_processes
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report import parallel
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS, halves
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.two_processes import LostProcessError, in_two
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.parallel import LostProcessError, in_two
 
 
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(two_processes, "_processors", lambda: 2)
+    monkeypatch.setattr(parallel, "_processors", lambda: 2)
 
 
 def test_each_process_does_a_share() -> None:
@@ -45,7 +45,7 @@ def test_more_comes_back_than_a_pipe_holds() -> None:
 
 
 def test_with_one_processor_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(two_processes, "_processors", lambda: 1)
+    monkeypatch.setattr(parallel, "_processors", lambda: 1)
     assert in_two(lambda _share: os.getpid(), "one", "other") == (os.getpid(), os.getpid())
 
 

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Report on a fleet from the records of its hosts (module `fleet_report`)."""
+
+from __future__ import annotations
+
+import collections.abc as c
+import contextlib
+import dataclasses
+import datetime
+import difflib
+import gc
+import itertools
+import typing as t
+from pathlib import Path
+
+from .. import _io
+from .._decisions.rules import SEVERITIES, RuleError
+from .._errors import LivepatchError
+from .._record import STATES
+from .._records import folder_store
+from .._records.spool import Spool, SpoolWriter
+from .._report import parallel, rule_evaluation
+from .._report.formats import table
+from .._report.formats.registry import FORMATS
+from .._report.report import Condensed, Report, condense, merge
+from .._report.rule_evaluation import RuleEvaluator
+from .._text import visible
+from .._time import format_time
+from .._vulnerabilities import notice_fixes
+from .._vulnerabilities.notices import Notice
+from .commands import Task, read_clock, show_table, warn
+
+_FILE_STEM = "fleet"
+_TERMINAL_HOSTS = 200
+_NAMED_HOSTS = 5
+_FLEET = "the fleet"
+_FEW_HOSTS = 2000
+_FORMATS_OF_RULES = {"junit", "sarif"}
+_SLOWEST_FORMAT = "html"
+_Share = t.TypeVar("_Share")
+_Result = t.TypeVar("_Result")
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportOptions:
+    """Options of the module, with absolute paths. `hosts` None means every host that has a record."""
+
+    record_dirs: tuple[Path, ...]
+    hosts: list[str] | None
+    formats: tuple[str, ...]
+    output_dir: Path | None
+    rules: object
+    closed_cves: list[str]
+    seats: int | None
+    fail_on: list[str]
+    history: Path | None
+    retention: int | None
+    notices: Path | None
+    check_mode: bool
+
+    def __post_init__(self) -> None:
+        """Raise `LivepatchError` (``options_invalid``) for options that contradict each other."""
+        if self.retention is not None and self.history is None:
+            raise _invalid("retention needs a history", "name the file of the history with the option history")
+        if self.notices is not None and self.history is None and not self.closed_cves:
+            raise _invalid(
+                "notices are used for a history or for closed_cves, and neither is given",
+                "name the file of the history with the option history, or CVEs with closed_cves",
+            )
+        if self.retention is not None and self.retention < 1:
+            raise _invalid(f"retention is {self.retention}", "give retention as a number of days, 1 or more")
+        if self.output_dir and self.output_dir.resolve() in {folder.resolve() for folder in self.record_dirs}:
+            raise _invalid(f"output_dir is {self.output_dir}, which holds records", "choose another folder")
+
+    @property
+    def targets(self) -> dict[str, Path]:
+        """Return the file of each format."""
+        folder = self.output_dir
+        return {} if folder is None else {n: folder / f"{_FILE_STEM}{FORMATS[n].suffix}" for n in self.formats}
+
+
+def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
+    """Assemble the report, show it, write it, and fail where `fail_on` says so."""
+    with _without_collector():
+        now = (yield from read_clock()).utc
+        notices = yield from _read_notices(options)
+        evaluator = yield from _load_rules(options, notices, now)
+        _check_fail_on(options.fail_on, evaluator)
+        report = _assemble(options, now, evaluator)
+        report, stored = _add_history(evaluator.with_fleet(report, options.seats), options, notices, now)
+        if "table" in options.formats:
+            yield from _show(report, options.targets.get("table"))
+        return _result(report, options, changed=_write(report, options) or stored)
+
+
+def _read_notices(options: ReportOptions) -> Task[list[Notice] | None]:
+    if options.notices is None:
+        return None
+    notices, unreadable = notice_fixes.notices_from(options.notices)
+    for problem in unreadable[:_NAMED_HOSTS]:
+        yield from warn(f"A notice cannot be used completely: {visible(problem)}")
+    return notices
+
+
+def _load_rules(options: ReportOptions, notices: list[Notice] | None, now: datetime.datetime) -> Task[RuleEvaluator]:
+    """Load the rules. Without the library that rules need, a report for which no rules were requested has none."""
+    requested = (
+        options.rules != rule_evaluation.DEFAULT
+        or options.closed_cves
+        or _FORMATS_OF_RULES.intersection(options.formats)
+        or not set(options.fail_on) <= set(STATES)
+    )
+    try:
+        rules = rule_evaluation.load_rules(options.rules, options.closed_cves)
+        fixes = notice_fixes.FixesByNotices(notices, options.closed_cves) if notices else None
+        return RuleEvaluator(rules, now, fixes)
+    except RuleError:
+        raise
+    except LivepatchError as error:
+        if requested:
+            raise
+        yield from warn(f"The report is made without rules: {error}")
+        return RuleEvaluator([], now)
+
+
+def _check_fail_on(names: list[str], evaluator: RuleEvaluator) -> None:
+    rules = [rule.id for rule in evaluator.rules]
+    known = [*STATES, *SEVERITIES, *rules]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise _invalid(
+                f"fail_on: there is no rule {name!r}. Did you mean {near!r}?",
+                f"use a state ({', '.join(STATES)}), a severity ({', '.join(SEVERITIES)}), or a rule "
+                f"({', '.join(rules) or 'there are none'})",
+            )
+
+
+def _assemble(options: ReportOptions, now: datetime.datetime, evaluator: RuleEvaluator) -> Report:
+    found = folder_store.find(options.record_dirs)
+    spool = Spool()
+    shares = [(part, spool.writer()) for part in _parts(found)]
+
+    def condensed(share: tuple[list[folder_store.Found], SpoolWriter]) -> list[Condensed]:
+        part, writer = share
+        return condense(folder_store.read(part), writer, evaluator)
+
+    lines = itertools.chain(*_shared(condensed, shares, len(found)))
+    report = merge(lines, options.hosts, format_time(now), spool, evaluator)
+    if report.lines:
+        return report
+    folders = ", ".join(map(str, options.record_dirs))
+    details = "".join(f"; {problem.path}: {problem.message}" for problem in report.problems[:_NAMED_HOSTS])
+    raise LivepatchError(
+        "nothing_to_report",
+        f"there is no host to report on: no record in {folders}, and `hosts` names none{details}",
+        "name the folder in which kernelops.livepatch.patch_info stores records, or run the check playbook first",
+        problems=_problems(report),
+    )
+
+
+def _parts(found: list[folder_store.Found]) -> list[list[folder_store.Found]]:
+    """Split the files into one part for each processor. The first is larger: other processes have to send theirs."""
+    others = parallel.processors() - 1 if len(found) >= _FEW_HOSTS else 0
+    if others < 1:
+        return [found]
+    first = round(len(found) * 1.1 / (others + 1))
+    size = -(-(len(found) - first) // others)
+    return [found[:first], *(found[begin : begin + size] for begin in range(first, len(found), size))]
+
+
+def _shared(work: c.Callable[[_Share], _Result], shares: c.Sequence[_Share], hosts: int) -> list[_Result]:
+    """Do all shares, in several processes where that saves more time than starting them takes."""
+    return parallel.run_shared(work, shares) if hosts >= _FEW_HOSTS else [work(share) for share in shares]
+
+
+def _add_history(
+    report: Report, options: ReportOptions, notices: list[Notice] | None, now: datetime.datetime
+) -> tuple[Report, bool]:
+    """Return the report with its history, and True if the history has new sightings. Check mode stores nothing."""
+    if options.history is None:
+        return report, False
+    # Imported here because a controller whose Python has no SQLite must still report.
+    from .._report import exposure_history
+
+    stored = not options.check_mode and exposure_history.store_sightings(
+        report, options.history, options.retention, now
+    )
+    history = exposure_history.read_history(options.history, notices, now)
+    return dataclasses.replace(report, history=history), stored
+
+
+def _show(report: Report, file: Path | None) -> Task[None]:
+    elsewhere = f"The whole table is in {file}." if file else "With output_dir, a file has the whole table."
+    yield from show_table(lambda **layout: table.render(report, most=_TERMINAL_HOSTS, elsewhere=elsewhere, **layout))
+
+
+def _write(report: Report, options: ReportOptions) -> bool:
+    """Write the files that differ, or in check mode only compare them. Return True if any differs."""
+    targets = options.targets
+
+    def write(name: str) -> bool:
+        return _write_file(report, name, targets[name], check_mode=options.check_mode)
+
+    # This process begins with the slowest format, while others take the rest.
+    names = sorted(targets, key=lambda name: name != _SLOWEST_FORMAT)
+    return any(_shared(write, names, len(report.lines)))
+
+
+def _write_file(report: Report, name: str, path: Path, *, check_mode: bool) -> bool:
+    layout = FORMATS[name]
+    try:
+        if _io.holds(path, layout.render(report), besides=layout.time_chunk):
+            return False
+        if not check_mode:
+            _io.write_atomically(path, layout.render(report))
+    except OSError as error:
+        raise LivepatchError(
+            "report_not_written",
+            f"the report cannot be written to {path}: {error.strerror or error}",
+            "give the user who runs Ansible write access to that folder, and room on its disk, or choose another "
+            "output_dir",
+        ) from error
+    return True
+
+
+def _result(report: Report, options: ReportOptions, *, changed: bool) -> dict[str, t.Any]:
+    """Return the result. Raises `LivepatchError` (``fail_on``) where the report has what `fail_on` names."""
+    result = {
+        "changed": changed,
+        "files": [str(path) for path in options.targets.values()],
+        "summary": report.summary(),
+        "history": report.history.summary() if report.history else None,
+    }
+    found = _found(report, options.fail_on)
+    if found:
+        # A failed task prints its whole result: the names of all hosts would hide the message.
+        raise _failure(report, found, options).with_details(**result)
+    return {
+        **result,
+        "hosts_by_state": report.hosts_by_state(),
+        "hosts_by_rule": report.hosts_by_rule(),
+        "problems": _problems(report),
+    }
+
+
+def _found(report: Report, names: list[str]) -> dict[str, list[str]]:
+    """Return the hosts of each state, severity and rule that `fail_on` names and that has any."""
+    severities = {rule.id: rule.severity for rule in report.rules}
+    hosts: dict[str, dict[str, None]] = {name: {} for name in names}
+    for line in report.lines:
+        hosts.get(line.state, {})[line.host] = None
+    for where, (rule, _message) in report.findings():
+        for name in (rule, severities[rule]):
+            hosts.get(name, {})[where.host if where else _FLEET] = None
+    return {name: list(found) for name, found in hosts.items() if found}
+
+
+def _failure(report: Report, found: dict[str, list[str]], options: ReportOptions) -> LivepatchError:
+    texts = []
+    for name, hosts in found.items():
+        more = f" and {len(hosts) - _NAMED_HOSTS} more" if hosts[_NAMED_HOSTS:] else ""
+        texts.append(f"{len(hosts)} {name} ({', '.join(map(visible, hosts[:_NAMED_HOSTS]))}{more})")
+    written = f" in {next(iter(options.targets.values()))}" if options.targets else ""
+    return LivepatchError(
+        "fail_on",
+        f"of {len(report.lines)} hosts, {'; '.join(texts)}, which fail_on lists",
+        f"see the report{written}: it has the next step for each host",
+    )
+
+
+def _problems(report: Report) -> list[dict[str, str | None]]:
+    return [problem.as_dict() for problem in report.problems]
+
+
+def _invalid(message: str, remedy: str) -> LivepatchError:
+    return LivepatchError("options_invalid", message, remedy)
+
+
+@contextlib.contextmanager
+def _without_collector() -> c.Iterator[None]:
+    """Disable the garbage collector: it would scan a large fleet repeatedly, and a report leaves no cycles."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
