@@ -171,7 +171,7 @@ def test_a_rule_that_matches_fails_after_all_is_written(controller: Controller) 
     outcome = controller.report(formats=ALL_FORMATS, output_dir="report", fail_on=["tampered", "failed", "disabled"])
     assert outcome.code != 0
     assert outcome.result("localhost")["msg"].startswith(
-        "Of 11 hosts, 8 failed (web10, web11, web12, web13, web14 and 3 more); 1 disabled (web2): "
+        "Of 11 hosts, 8 failed (web10, web11, web12, web13, web14 and 3 more); 1 disabled (web2), which fail_on lists. "
     )
     assert str(controller.output / "fleet.txt") in outcome.result("localhost")["msg"]
     assert sorted(controller.written()) == ALL_FILES
@@ -221,7 +221,7 @@ def test_a_folder_that_cannot_be_written_is_named_after_the_table_is_shown(contr
     controller.output.write_text("a file, where a folder must be", encoding="utf-8")
     outcome = controller.report(formats=ALL_FORMATS, output_dir="report")
     assert outcome.code != 0
-    assert f"Cannot write the report to {controller.output / 'fleet.'}" in outcome.result("localhost")["msg"]
+    assert f"The report cannot be written to {controller.output / 'fleet.'}" in outcome.result("localhost")["msg"]
     assert "choose another output_dir" in outcome.result("localhost")["msg"]
     assert "3 hosts:" in outcome.output
 

@@ -133,8 +133,8 @@ def test_what_ended_before_the_retention_is_forgotten(controller: Controller) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"livepatch_retention": 0}, "retention is 0; it must be at least 1 day."),
-        ({"livepatch_notices": "nowhere"}, "The notices in nowhere cannot be read"),
+        ({"livepatch_retention": 0}, "Give retention as a number of days, 1 or more."),
+        ({"livepatch_notices": "nowhere"}, "/nowhere cannot be read"),
         ({"livepatch_history": "records/web1.json"}, "cannot be used: file is not a database"),
         ({"livepatch_history": "ansible.cfg/history"}, "Give the user who runs Ansible write access"),
     ],
@@ -156,4 +156,4 @@ def test_retention_and_notices_are_about_a_history(controller: Controller) -> No
     outcome = Ansible(controller.folder, {}).task(
         "kernelops.livepatch.fleet_report", "localhost", record_dir="records", retention=3
     )
-    assert "retention is about the history, and there is none." in outcome.result("localhost")["msg"]
+    assert "Retention needs a history." in outcome.result("localhost")["msg"]

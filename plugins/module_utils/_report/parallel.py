@@ -76,6 +76,5 @@ def _exit_with_parent() -> None:
 
 
 def _do_share(number: int) -> t.Any:
-    assert _job is not None, "set before the fork"
-    work, shares = _job
+    work, shares = t.cast("tuple[c.Callable[[t.Any], t.Any], c.Sequence[t.Any]]", _job)
     return work(shares[number])

@@ -13,6 +13,7 @@ from .._decisions.seats import plan_seats
 from .._errors import LivepatchError
 from .._records import grants
 from .._report.formats import seat_table
+from .._time import format_time
 from .commands import Task, read_clock, show_table
 
 
@@ -40,7 +41,7 @@ def seat_plan(options: SeatOptions) -> Task[dict[str, t.Any]]:
         plan = plan_seats(known.hosts, _in_order(options, known), seats, require_eligible=options.require_eligible)
         if not options.check_mode:
             new = [host for host in plan.granted if host not in plan.in_use or host in known.grants]
-            known.grant(folder, new, f"{now:%Y-%m-%dT%H:%M:%S.%f}Z")
+            known.grant(folder, new, format_time(now, exact=True))
     result = {
         "seats": plan.seats,
         "granted": list(plan.granted),

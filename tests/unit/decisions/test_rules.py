@@ -15,7 +15,6 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rul
     RuleError,
     RuleFacts,
     RuleSet,
-    described,
     host_facts,
     rules_from_list,
 )
@@ -116,7 +115,7 @@ def test_a_message_holds_facts() -> None:
     assert RuleSet(rules).broken_by_host(make_record(), FACTS) == (("client_old", "protected, 142 days"),)
     unknown = FACTS._replace(days_until_upgrade=None)
     assert RuleSet(rules).broken_by_host(make_record(), unknown)[0].message == "protected, an unknown number of days"
-    assert described(rules[0]) == "…, … days"
+    assert rules[0].description == "…, … days"
 
 
 @pytest.mark.parametrize(
@@ -163,9 +162,9 @@ def test_a_rule_for_the_fleet_is_broken_by_the_hosts_that_it_gives_or_by_the_fle
 def test_a_wrong_expression_names_its_rule_itself_and_the_place(expression: str, mistake: str) -> None:
     with pytest.raises(RuleError) as caught:
         rules_from_list([RULE, {**RULE, "id": "wrong", "expression": expression}], "rules")
-    assert str(caught.value).startswith("rules: [1].expression: rule wrong: the expression ")
-    assert repr(expression) in str(caught.value)
-    assert mistake in str(caught.value)
+    assert caught.value.reason.startswith("rules: [1].expression: rule wrong: the expression ")
+    assert repr(expression) in caught.value.reason
+    assert mistake in caught.value.reason
 
 
 @pytest.mark.parametrize(

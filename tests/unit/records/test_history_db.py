@@ -32,7 +32,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Sighting
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.history_db import remember
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.history_db import add_sightings
 path, first, parts = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 def sightings(part):
     for host in range(first, first + 600):
@@ -41,7 +41,7 @@ def sightings(part):
 print("ready", flush=True)
 sys.stdin.readline()
 for part in range(1, parts + 1):
-    remember(path, sightings(part))
+    add_sightings(path, sightings(part))
 """
 
 
@@ -221,7 +221,7 @@ def test_a_file_of_something_else_is_left_alone(path: Path) -> None:
         database.execute("CREATE TABLE accounts (name TEXT)")
     before = path.read_bytes()
     for use in (lambda: add_sightings(path, [Sighting("web1", 1, WELL)]), lambda: read_spans(path)):
-        with pytest.raises(HistoryError, match="a database of something else"):
+        with pytest.raises(HistoryError, match="it is another database"):
             use()
     path.write_text("no database, but as long as a header of one, " * 40)
     with pytest.raises(HistoryError, match="not a database"):
@@ -234,7 +234,7 @@ def test_a_history_of_a_later_version_is_refused_by_name(path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 9")
     for use in (lambda: add_sightings(path, [Sighting("web1", 2, WELL)]), lambda: read_spans(path)):
-        with pytest.raises(HistoryError, match="schema is 9, and this version knows 1"):
+        with pytest.raises(HistoryError, match="it has schema 9, and this version knows schemas up to 1"):
             use()
 
 
@@ -260,4 +260,4 @@ def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(tmp_path: Path) -
     with pytest.raises(HistoryError) as caught:
         add_sightings(tmp_path / "file" / "history.sqlite", [])
     assert str(tmp_path / "file" / "history.sqlite") in str(caught.value)
-    assert "write access" in str(caught.value)
+    assert "write access" in str(caught.value.remedy)

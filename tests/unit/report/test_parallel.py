@@ -1,94 +1,105 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Work in two processes: both shares are done, and what goes wrong in the other process is known here."""
+"""Work that is shared among processes: all of it is done, and a failure of any process is reported."""
 
 from __future__ import annotations
 
 import os
 import signal
-import time
-from pathlib import Path
+import subprocess
+import sys
+import typing as t
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import parallel
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS, halves
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.parallel import LostProcessError, in_two
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.parallel import run_shared
+
+# A first process that starts a worker, prints its id, and is then killed.
+ORPHAN = f"""
+import os, signal, sys, time
+from {parallel.__name__} import run_shared
+import {parallel.__name__} as parallel
+
+parallel.processors = lambda: 2
+receive, send = os.pipe()
+
+def work(share):
+    if share == "other":
+        os.write(send, str(os.getpid()).encode())
+        time.sleep(600)
+    else:
+        print(os.read(receive, 20).decode(), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+run_shared(work, ["one", "other"])
+"""
 
 
 @pytest.fixture(autouse=True)
-def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "_processors", lambda: 2)
+def processors(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[int], None]:
+    """Two processors, or as many as a test asks for."""
+
+    def give(count: int) -> None:
+        monkeypatch.setattr(parallel, "processors", lambda: count)
+
+    give(2)
+    return give
 
 
-def test_each_process_does_a_share() -> None:
-    mine, theirs = in_two(lambda share: (share, os.getpid()), "one", "other")
-    assert (mine[0], theirs[0]) == ("one", "other")
-    assert mine[1] == os.getpid() != theirs[1]
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_results_are_in_order(processors: t.Callable[[int], None], count: int) -> None:
+    processors(count)
+    assert run_shared(lambda share: share * share, range(20)) == [number * number for number in range(20)]
 
 
-def test_both_work_at_the_same_time(tmp_path: Path) -> None:
-    def meet(share: int) -> bool:
-        (tmp_path / str(share)).touch()
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            if (tmp_path / str(1 - share)).exists():
-                return True
-            time.sleep(0.01)
-        return False
+def test_processes_work_at_the_same_time() -> None:
+    ours, theirs = os.pipe(), os.pipe()
 
-    assert in_two(meet, 0, 1) == (True, True)
+    def meet(share: int) -> bytes:
+        mine, other = (ours, theirs)[share], (theirs, ours)[share]
+        os.write(other[1], b"x")
+        return os.read(mine[0], 1)  # blocks unless the other process writes
+
+    assert run_shared(meet, [0, 1]) == [b"x", b"x"]
 
 
-def test_more_comes_back_than_a_pipe_holds() -> None:
-    assert in_two(lambda size: "x" * size, 1, 5_000_000)[1] == "x" * 5_000_000
+def test_a_result_may_be_larger_than_a_pipe() -> None:
+    assert run_shared(lambda size: "x" * size, [1, 5_000_000])[1] == "x" * 5_000_000
 
 
-def test_with_one_processor_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "_processors", lambda: 1)
-    assert in_two(lambda _share: os.getpid(), "one", "other") == (os.getpid(), os.getpid())
+def test_one_processor_needs_one_process(processors: t.Callable[[int], None]) -> None:
+    processors(1)
+    assert set(run_shared(lambda _share: os.getpid(), range(3))) == {os.getpid()}
 
 
-def test_what_the_other_raises_is_raised_here() -> None:
+def test_no_work_has_no_results() -> None:
+    assert run_shared(lambda share: share, []) == []
+
+
+@pytest.mark.parametrize("failing", ["one", "other"])
+def test_an_exception_of_any_process_is_raised(failing: str) -> None:
     def work(share: str) -> None:
-        if share == "other":
+        if share == failing:
             raise PermissionError(13, "no write access")
 
     with pytest.raises(PermissionError, match="no write access"):
-        in_two(work, "one", "other")
+        run_shared(work, ["one", "other"])
 
 
-def test_a_process_that_is_killed_is_named() -> None:
+def test_a_killed_process_is_reported() -> None:
     def work(share: str) -> None:
         if share == "other":
             os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(LostProcessError, match="-9"):
-        in_two(work, "one", "other")
+    with pytest.raises(LivepatchError) as caught:
+        run_shared(work, ["one", "other"])
+    assert caught.value.id == "process_lost"
 
 
-def test_where_this_process_fails_the_other_is_ended(tmp_path: Path) -> None:
-    started = tmp_path / "started"
-
-    def work(share: str) -> None:
-        if share == "other":
-            started.write_text(str(os.getpid()))
-            time.sleep(600)
-        until = time.monotonic() + 60
-        while not (started.exists() and started.read_text()) and time.monotonic() < until:
-            time.sleep(0.01)
-        raise ValueError("mine")
-
-    with pytest.raises(ValueError, match="mine"):
-        in_two(work, "one", "other")
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(started.read_text()), 0)
-
-
-def test_formats_are_shared_out_by_how_long_they_take() -> None:
-    one, other = halves(FORMATS)
-    assert sorted([*one, *other]) == sorted(FORMATS)
-    efforts = [sum(FORMATS[name].effort for name in half) for half in (one, other)]
-    assert abs(efforts[0] - efforts[1]) <= min(layout.effort for layout in FORMATS.values())
-    assert halves(["html"]) == (["html"], [])
-    assert halves([]) == ([], [])
+def test_a_worker_ends_with_the_first_process() -> None:
+    # The worker holds the pipe of the output open, so this returns only when it has ended too.
+    first = subprocess.run([sys.executable, "-c", ORPHAN], check=False, capture_output=True, text=True, timeout=60)
+    assert first.returncode == -signal.SIGKILL, first.stderr
+    assert int(first.stdout) > 0

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The task of `fleet_report`, on folders of records."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report import parallel
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import fleet_report as task
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.fleet_report import (
+    ReportOptions,
+    fleet_report,
+)
+from tests.samples.records import make_record
+from tests.samples.replay import Replay
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> ReportOptions:
+    """A report on a protected and a failed host, in every format."""
+    folder_store.store(tmp_path / "records", make_record("web1"))
+    folder_store.store(tmp_path / "records", make_record("web2", "failed"))
+    return ReportOptions(
+        record_dirs=(tmp_path / "records",),
+        hosts=None,
+        formats=tuple(FORMATS),
+        output_dir=tmp_path / "report",
+        rules="default",
+        closed_cves=[],
+        seats=None,
+        fail_on=[],
+        history=None,
+        retention=None,
+        notices=None,
+        check_mode=False,
+    )
+
+
+def report(options: ReportOptions, **changes: t.Any) -> tuple[dict[str, t.Any], Replay]:
+    replay = Replay(lambda _command: pytest.fail("a report contacts no host"))
+    return replay.run(fleet_report(dataclasses.replace(options, **changes))), replay
+
+
+def error_of(options: ReportOptions, **changes: t.Any) -> LivepatchError:
+    with pytest.raises(LivepatchError) as caught:
+        report(options, **changes)
+    return caught.value
+
+
+def test_every_format_has_its_file(options: ReportOptions) -> None:
+    result, replay = report(options)
+    assert result["changed"] is True
+    assert [Path(file).suffix for file in result["files"]] == [Path(f"x{f.suffix}").suffix for f in FORMATS.values()]
+    assert all(Path(file).stat().st_size for file in result["files"])
+    assert "web2" in replay.shown[0]
+
+
+def test_a_second_report_changes_nothing(options: ReportOptions) -> None:
+    report(options)
+    assert report(options)[0]["changed"] is False
+
+
+def test_check_mode_compares_and_writes_nothing(options: ReportOptions) -> None:
+    assert options.output_dir is not None
+    assert report(options, check_mode=True)[0]["changed"] is True
+    assert not options.output_dir.exists()
+
+
+def test_fail_on_names_hosts_and_keeps_the_summary(options: ReportOptions) -> None:
+    error = error_of(options, fail_on=["failed", "not_protected"])
+    assert error.id == "fail_on"
+    assert "1 failed (web2)" in error.message
+    assert error.details["summary"]["states"]["failed"] == 1
+    assert "hosts_by_state" not in error.details
+    assert all(Path(file).exists() for file in error.details["files"])
+
+
+def test_fail_on_without_a_match_succeeds(options: ReportOptions) -> None:
+    assert "hosts_by_state" in report(options, fail_on=["tampered"])[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error_id", "text"),
+    [
+        ({"retention": 3}, "options_invalid", "history"),
+        ({"retention": 0, "history": Path("h")}, "options_invalid", "1 or more"),
+        ({"notices": Path("n")}, "options_invalid", "closed_cves"),
+        ({"fail_on": ["end-of-live"]}, "options_invalid", "Did you mean 'end_of_life'?"),
+        ({"rules": "/no/such/rules.yml"}, "rules_unusable", "/no/such/rules.yml"),
+        ({"closed_cves": ["1086"]}, "rules_unusable", "1086"),
+        ({"notices": Path("/no/such"), "closed_cves": ["CVE-2024-1086"]}, "notices_unusable", "/no/such"),
+        ({"record_dirs": (Path("/no/such"),)}, "nothing_to_report", "/no/such"),
+    ],
+)
+def test_errors_are_reported_before_anything_is_written(
+    options: ReportOptions, changes: dict[str, t.Any], error_id: str, text: str
+) -> None:
+    error = error_of(options, **changes)
+    assert error.id == error_id
+    assert text in error.as_result()["msg"]
+    assert error.remedy is not None
+    assert options.output_dir is not None
+    assert not options.output_dir.exists()
+
+
+def test_the_report_is_not_written_among_records(options: ReportOptions) -> None:
+    folder = options.record_dirs[0] / ".." / "records"
+    assert error_of(options, output_dir=folder).id == "options_invalid"
+
+
+def test_a_folder_that_cannot_be_written_is_named(options: ReportOptions, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    error = error_of(options, output_dir=tmp_path / "file")
+    assert error.id == "report_not_written"
+    assert str(tmp_path / "file") in error.message
+
+
+def test_rules_without_their_library_are_a_warning(options: ReportOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_arguments: object) -> t.NoReturn:
+        raise LivepatchError("library_missing", "a report with rules needs jmespath")
+
+    monkeypatch.setattr(task.rule_evaluation, "load_rules", missing)
+    result, replay = report(options, formats=("table",))
+    assert result["hosts_by_rule"] == {}
+    assert replay.warnings == ["The report is made without rules: a report with rules needs jmespath"]
+    assert error_of(options, formats=("sarif",)).id == "library_missing"
+
+
+def test_a_large_fleet_is_shared_among_processes(options: ReportOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone, _replay = report(options)
+    monkeypatch.setattr(task, "_FEW_HOSTS", 1)
+    monkeypatch.setattr(parallel, "processors", lambda: 3)
+    shared, _replay = report(options)
+    assert shared == {**alone, "changed": False}
+
+
+@pytest.mark.parametrize(("files", "processors"), [(1, 4), (10, 2), (100, 3), (7, 16)])
+def test_parts_hold_every_file_once(monkeypatch: pytest.MonkeyPatch, files: int, processors: int) -> None:
+    monkeypatch.setattr(task, "_FEW_HOSTS", 1)
+    monkeypatch.setattr(parallel, "processors", lambda: processors)
+    found: list[t.Any] = list(range(files))
+    parts = task._parts(found)
+    assert [file for part in parts for file in part] == found
+    assert 1 <= len(parts) <= processors
+
+
+def test_the_collector_runs_again_after_an_error(options: ReportOptions) -> None:
+    error_of(options, fail_on=["x"])
+    assert gc.isenabled()
