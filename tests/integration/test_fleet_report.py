@@ -118,7 +118,7 @@ def test_folders_are_merged_by_the_playbook_and_the_newest_record_counts(control
 def test_the_playbook_fails_by_itself_where_a_host_gave_no_answer(controller: Controller) -> None:
     outcome = controller.run("kernelops.livepatch.report", "-e", "livepatch_record_dir=records")
     assert outcome.code != 0
-    assert "Of 3 hosts, 1 unreachable (web3): fail_on names these." in outcome.output
+    assert "Of 3 hosts, 1 unreachable (web3), which fail_on lists." in outcome.output
     assert (controller.folder / "livepatch-report" / "fleet.json").is_file()
 
 

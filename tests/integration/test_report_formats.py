@@ -138,8 +138,8 @@ def test_the_table_ends_with_the_rules_that_are_broken(controller: Controller) -
 @pytest.mark.parametrize(
     ("fail_on", "message"),
     [
-        (["patch_tampered"], "Of 4 hosts, 1 patch_tampered (web3): fail_on names these."),
-        (["error"], "Of 4 hosts, 2 error (web4, web3): fail_on names these."),
+        (["patch_tampered"], "Of 4 hosts, 1 patch_tampered (web3), which fail_on lists."),
+        (["error"], "Of 4 hosts, 2 error (web4, web3), which fail_on lists."),
         (["unreachable", "not_protected"], "Of 4 hosts, 1 unreachable (web4); 2 not_protected (web4, web3): fail_on"),
     ],
 )
@@ -173,7 +173,7 @@ def test_rules_of_ones_own_from_a_file_and_a_task(controller: Controller) -> Non
     assert outcome.code == 2, outcome.output
     assert _message(outcome).startswith(
         "Of 4 hosts, 4 info (web4, web3, web1, web2); 1 many (the fleet); 1 seats_exceeded (the fleet); "
-        "1 CVE-2019-14895 (web4): fail_on names these."
+        "1 CVE-2019-14895 (web4), which fail_on lists."
     )
     assert outcome.result("localhost")["summary"]["rules"]["not_protected"] == 0
 
@@ -188,7 +188,7 @@ def test_rules_of_ones_own_from_a_file_and_a_task(controller: Controller) -> Non
         ),
         ({"livepatch_closed_cves": ["2024-1086"]}, "expected the number of a vulnerability such as CVE-2024-1086"),
         ({"livepatch_fail_on": ["patch_tampred"]}, "no rule 'patch_tampred'. Did you mean 'patch_tampered'?"),
-        ({"livepatch_rules": [], "livepatch_fail_on": ["cloned"]}, "the rules none."),
+        ({"livepatch_rules": [], "livepatch_fail_on": ["cloned"]}, "or a rule (there are none)."),
     ],
 )
 def test_a_mistake_is_named_before_anything_is_written(
@@ -208,7 +208,7 @@ def test_without_the_library_a_report_is_made_without_rules_unless_it_asks_for_t
     variables: dict[str, t.Any] = {"livepatch_record_dir": "records", "livepatch_fail_on": []}
     outcome = ansible.playbook("kernelops.livepatch.report", **variables)
     assert outcome.code == 0, outcome.output
-    assert "The report is made without rules: the Python package jmespath is missing" in re.sub(
+    assert "The report is made without rules: a report with rules needs the Python library jmespath" in re.sub(
         r"\s+", " ", outcome.output
     )
     assert outcome.result("localhost")["hosts_by_rule"] == {}
@@ -258,7 +258,7 @@ def test_the_fleet_of_the_lab_in_every_format(ansible: Ansible, fleet: Fleet, tm
         *("-e", json.dumps({"livepatch_report_formats": FORMATS, "livepatch_fail_on": ["patch_tampered"]})),
     )
     assert outcome.code == 2, outcome.output
-    assert "1 patch_tampered (tampered): fail_on names these." in outcome.output
+    assert "1 patch_tampered (tampered), which fail_on lists." in outcome.output
     report = tmp_path / "livepatch-report"
     [run] = json.loads((report / "fleet.sarif").read_text(encoding="utf-8"))["runs"]
     validate = pytest.importorskip("sarif_kit.validate")

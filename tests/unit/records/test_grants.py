@@ -121,7 +121,7 @@ def test_settled_grants_are_forgotten(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": "else"}', '{"schema": "kernelops.livepatch/grants/1"}', "\xff"])
 def test_grants_that_cannot_be_read_stop_the_plan(tmp_path: Path, text: str) -> None:
     (tmp_path / "seats.granted").write_text(text, encoding="latin-1")
-    with pytest.raises(SeatGrantsError, match="the granted seats in .* cannot be read") as caught:
+    with pytest.raises(SeatGrantsError, match="the granted seats in") as caught:
         read_seat_grants([tmp_path])
     assert "remove this file" in str(caught.value.remedy)
 

@@ -234,7 +234,8 @@ def test_rules_and_problems_are_in_the_page() -> None:
     lines = [report.lines[0], report.lines[1]._replace(findings=(("well", "it is not"),))]
     page = Page(dataclasses.replace(report, lines=lines, rules=(rule("well"),), fleet_findings=(("seats", "full"),)))
     assert page.data["problems"] == [{"id": "x", "path": "/r/a.json", "message": "cut off", "host": None}]
-    assert page.data["rules"] == [rule("well")._asdict()]
+    keys = ("id", "severity", "description", "remedy", "of_fleet")
+    assert page.data["rules"] == [{key: getattr(rule("well"), key) for key in keys}]
     assert page.data["fleet_findings"] == [{"rule": "seats", "message": "full"}]
     assert {"findings": [{"rule": "well", "message": "it is not"}]} in page.data["stream"]
     found = {item[0]: item[2] for item in page.data["stream"] if isinstance(item, list)}
