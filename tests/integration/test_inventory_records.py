@@ -159,7 +159,7 @@ def test_problems_are_warnings_and_hide_nothing(offline: Ansible) -> None:
     found = load(offline, record_dir=["livepatch-records", "missing"])
     assert list(found.variables) == ["web1"]
     output = " ".join(found.output.split())
-    assert "bad-00.json: this is no record" in output
+    assert "bad-00.json: this file is not a record" in output
     assert "22 more records could not be used" in output
     assert "\x1b" not in output
     alone = load(offline, record_dir=["missing"])

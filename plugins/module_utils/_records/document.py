@@ -30,7 +30,7 @@ class FailedAttempt:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in the folders that could not be used. `host` is the host that it would have told of, if known."""
+    """A file or folder that could not be used. `host` is the host the file belongs to, if known."""
 
     id: str
     path: str

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Folders of records on the controller.
+"""Store and find records in folders on the controller.
 
 A folder holds ``<host>.json``, the last record of a host, and, when a later attempt gave no answer,
 ``<host>.unreachable.json``, which says when and why. Both are replaced atomically, so that a run that
@@ -26,7 +26,7 @@ _LONGEST_STEM = 200  # with a suffix still below 255 bytes, the longest name tha
 
 
 Found: t.TypeAlias = "tuple[str, str] | Problem"
-"""The folder and name of a file to be read, or why a folder cannot be."""
+"""The folder and name of a file, or the reason why a folder cannot be read."""
 
 
 class RecordStoreError(LivepatchError):
@@ -42,7 +42,7 @@ class RecordStoreError(LivepatchError):
 
 
 def store(record_dir: Path, record: Record) -> Path:
-    """Make this the last record of its host, and drop the note of an earlier failed attempt."""
+    """Store the last record of a host, and remove the note of an earlier failed attempt."""
     path = record_dir / f"{_stem(record['host'])}{RECORD_SUFFIX}"
     _write(path, record, f"the record of host {record['host']}")
     note = record_dir / f"{_stem(record['host'])}{NOTE_SUFFIX}"
@@ -54,7 +54,7 @@ def store(record_dir: Path, record: Record) -> Path:
 
 
 def note_unreachable(record_dir: Path, host: str, attempted_at: str, reasons: list[Reason]) -> Path:
-    """Note that the host gave no answer at that time (RFC 3339, UTC). Its last record stays."""
+    """Store a failed attempt at a time (RFC 3339, UTC). The last record of the host stays."""
     path = record_dir / f"{_stem(host)}{NOTE_SUFFIX}"
     note = {"schema": ATTEMPT_SCHEMA, "host": host, "attempted_at": attempted_at, "reasons": reasons}
     _write(path, note, f"the note that host {host} gave no answer")
@@ -62,7 +62,7 @@ def note_unreachable(record_dir: Path, host: str, attempted_at: str, reasons: li
 
 
 def load(record_dirs: t.Sequence[Path]) -> t.Iterator[Document]:
-    """Read all that these folders hold: records, failed attempts, and a problem for all that cannot be used.
+    """Read the folders: records, failed attempts, and a problem for each file or folder that cannot be used.
 
     Nothing raises: one bad file or folder never hides the rest. A host can occur several times.
     """
@@ -70,7 +70,7 @@ def load(record_dirs: t.Sequence[Path]) -> t.Iterator[Document]:
 
 
 def find(record_dirs: t.Sequence[Path]) -> list[Found]:
-    """Name what there is to read in these folders."""
+    """Find the files to read in these folders."""
     found: list[Found] = []
     for record_dir in record_dirs:
         folder = str(record_dir)
@@ -85,19 +85,19 @@ def find(record_dirs: t.Sequence[Path]) -> list[Found]:
 
 
 def read(found: t.Iterable[Found]) -> t.Iterator[Document]:
-    """Read what was found, or some of it."""
+    """Read files that `find` returned."""
     reader = RecordReader()
     for each in found:
         yield each if isinstance(each, Problem) else reader.read(*each)
 
 
 def _may_be_document(entry: os.DirEntry[str]) -> bool:
-    # Only plain files: opening a pipe would wait for ever.
+    # Only regular files: opening a pipe would wait without limit.
     return entry.name.endswith(RECORD_SUFFIX) and not entry.name.startswith(TEMPORARY_PREFIX) and entry.is_file()
 
 
 def _stem(host: str) -> str:
-    """Name a host in a file name: safe, and of one host only.
+    """Return the stem of the file name of a host: safe, and distinct for each host.
 
     Percent-encoded; also where the plain name would hide the file (a leading dot) or read as a note.
     """
@@ -113,7 +113,7 @@ def _stem(host: str) -> str:
 
 
 def _write(path: Path, document: t.Mapping[str, object], what: str) -> None:
-    # A line a section: to be read and compared by people, and quickly read again.
+    # One line for each section: readable, comparable, and quick to parse.
     sections = ",\n".join(f"  {section.decode('ascii')}" for section in sections_of(document))
     try:
         write_atomically(path, ["{\n", sections, "\n}\n"])

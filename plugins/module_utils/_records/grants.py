@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Who holds a seat, from the records of all hosts and from the seats that were granted and not looked at since.
+"""Find which hosts hold a seat, from the records of all hosts and from the seats granted since these records.
 
-A seat is granted before its host is enabled. When a run is killed between the two, nobody knows whether the host was
-enabled, and its record is older than that. So the folder of records holds the file ``seats.granted`` as well: the hosts
-that a seat was granted to, and when. A grant counts until a record of the host is newer than it.
+A seat is granted before its host is enabled. If a run is killed between the two, it is unknown whether the host was
+enabled, because its record is older. The record folder therefore also holds the file ``seats.granted`` with the hosts
+that were granted a seat, and when. A grant counts until the host has a newer record.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from . import folder_store
 from .document import Document, FailedAttempt, Problem
 from .spool import as_line
 
-_FILE = "seats.granted"  # not .json: that is for records
+_FILE = "seats.granted"  # not .json, which is the suffix of records
 _SCHEMA = "kernelops.livepatch/grants/1"
 
 
@@ -39,7 +39,7 @@ class SeatGrantsError(LivepatchError):
 
 @contextlib.contextmanager
 def lock_grants(record_dir: Path) -> t.Iterator[None]:
-    """Keep every other plan on these records waiting, so that two at a time never grant the same seat."""
+    """Let other plans on these records wait, so that two plans at the same time never grant the same seat."""
     try:
         descriptor = os.open(record_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -48,7 +48,7 @@ def lock_grants(record_dir: Path) -> t.Iterator[None]:
             "name the folder in which kernelops.livepatch.patch_info stores records, or run the check playbook first",
         ) from error
     try:
-        # Some network file systems have no locks. There, as between two controllers, the server has the last word.
+        # Some network file systems have no locks. There, as with two controllers, only the server limits the seats.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -58,14 +58,14 @@ def lock_grants(record_dir: Path) -> t.Iterator[None]:
 
 @dataclasses.dataclass
 class SeatGrants:
-    """What the folders say. `problems` are the files that could not be used; `grants` are times by host."""
+    """Seats as the folders show them. `problems` are files that could not be used; `grants` are times by host."""
 
     hosts: dict[str, KnownHost]
     problems: list[Problem]
     grants: dict[str, str]
 
     def grant(self, record_dir: Path, hosts: t.Iterable[str], now: str) -> None:
-        """Note that these hosts are about to be enabled. Grants that a newer record has settled are forgotten."""
+        """Store that these hosts are about to be enabled. Grants older than the record of their host are dropped."""
         grants = {**self.grants, **dict.fromkeys(hosts, now)}
         path = record_dir / _FILE
         if not grants and not path.exists():
@@ -82,10 +82,10 @@ class SeatGrants:
 
 
 def read_seat_grants(record_dirs: t.Sequence[Path]) -> SeatGrants:
-    """Read what all hosts that were ever looked at say of seats. Raises `SeatGrantsError`.
+    """Read which hosts hold a seat. Raises `SeatGrantsError`.
 
     A file that cannot be used is a problem, and its host counts as one that may hold a seat. A folder that cannot be
-    read is an error, for it may hide any number of them.
+    read is an error, because it can hide any number of hosts.
     """
     hosts, seen_at, problems = _hosts(folder_store.load(record_dirs))
     for problem in problems:
@@ -98,21 +98,21 @@ def read_seat_grants(record_dirs: t.Sequence[Path]) -> SeatGrants:
     for record_dir in record_dirs:
         for host, time in _read_grants(record_dir / _FILE).items():
             grants[host] = max(time, grants.get(host, ""), key=sort_key)
-    standing = {host: time for host, time in grants.items() if sort_key(seen_at.get(host)) <= sort_key(time)}
-    for host in standing:
+    pending = {host: time for host, time in grants.items() if sort_key(seen_at.get(host)) <= sort_key(time)}
+    for host in pending:
         hosts[host] = dataclasses.replace(hosts.get(host) or KnownHost(host, trouble=_NEVER_SEEN), holds_seat=True)
-    return SeatGrants(hosts, problems, standing)
+    return SeatGrants(hosts, problems, pending)
 
 
 _NEVER_SEEN = Reason(
     id="no_record",
-    message="a seat was granted to it, and there is no record of it since",
+    message="it was granted a seat and has no newer record",
     remedy="run the check playbook on it",
 )
 
 
 def _hosts(documents: t.Iterable[Document]) -> tuple[dict[str, KnownHost], dict[str, str], list[Problem]]:
-    """The newest word of each host, when it was seen, and what could not be used."""
+    """Return each host by its newest document, the times of the records, and the problems."""
     hosts: dict[str, KnownHost] = {}
     seen_at: dict[str, str] = {}
     attempts: dict[str, FailedAttempt] = {}
@@ -134,7 +134,7 @@ def _hosts(documents: t.Iterable[Document]) -> tuple[dict[str, KnownHost], dict[
         if problem.host is not None and problem.host not in hosts:
             hosts[problem.host] = KnownHost(problem.host, holds_seat=True, trouble=_unusable(problem))
     for host, attempt in attempts.items():
-        # Storing a record removes the note of an attempt before it: of two within one second, the note is the later.
+        # Storing a record removes the note of an earlier attempt: with equal times, the note is the later one.
         if sort_key(attempt.attempted_at) >= sort_key(seen_at.get(host)):
             hosts[host] = dataclasses.replace(hosts.get(host) or KnownHost(host), trouble=_unreachable(attempt))
     return hosts, seen_at, problems
@@ -166,7 +166,7 @@ def _read_grants(path: Path) -> dict[str, str]:
         raise _unreadable(path, str(error)) from error
     granted = document.get("granted") if isinstance(document, dict) and document.get("schema") == _SCHEMA else None
     if not isinstance(granted, dict) or not all(parse_time(time) for time in granted.values()):
-        raise _unreadable(path, f"it is not in the form {_SCHEMA}")
+        raise _unreadable(path, f"it does not have the schema {_SCHEMA}")
     return granted
 
 

@@ -2,10 +2,9 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """Histories of fleets on the controller, each one SQLite file.
 
-A writer takes the file for itself before it reads what is there, and keeps all of its sightings in one transaction. So
-two writers come one after the other, what both have seen is kept once, and one that is killed leaves the file as it
-was.
-The file has a journal beside it only while it is written, and may lie on a network file system that locks files.
+A writer locks the file before it reads it, and stores all its sightings in one transaction. Two writers therefore run
+one after the other, a sighting of both is stored once, and a killed writer leaves the file unchanged.
+The file has a journal only while it is written. It can be on a network file system that supports locks.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from .spans import Kind, Sighting, Span, placed
 _PATIENCE = 120.0  # seconds that a writer waits for another one
 _APPLICATION = 0x6C705F68  # "lp_h", in the header of the file
 
-# What makes each version of the schema out of the one before it. PRAGMA user_version is the number of those that are
-# done: what is here is never changed, only added to.
+# Each entry migrates the schema from one version to the next. PRAGMA user_version counts the migrations that are done,
+# so an entry is never changed; new ones are appended.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE host (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
-        # JSON of what a host was, for most hosts of a fleet are alike.
+        # One row for each distinct set of facts: most hosts of a fleet have the same.
         "CREATE TABLE kind (id INTEGER PRIMARY KEY, facts TEXT NOT NULL UNIQUE)",
         """CREATE TABLE span (
             host INTEGER NOT NULL REFERENCES host (id),
@@ -50,9 +49,9 @@ class HistoryError(LivepatchError):
 
 
 def add_sightings(path: Path, sightings: c.Iterable[Sighting], forget_before: int | None = None) -> bool:
-    """Add sightings to a history, and tell whether it did not have all of them.
+    """Add sightings to a history. Return True if any of them is new.
 
-    The file is made where there is none. Spans that ended before the time `forget_before` are dropped.
+    A missing file is created. Spans that ended before the time `forget_before` are dropped.
     Raises `HistoryError`.
     """
     with _errors(path):
@@ -67,12 +66,12 @@ def add_sightings(path: Path, sightings: c.Iterable[Sighting], forget_before: in
 
 
 def read_spans(path: Path) -> list[tuple[str, list[Span]]]:
-    """Read a history: each host with its spans in order. A file that is not there has none. Raises `HistoryError`."""
+    """Read a history: each host with its spans in order. A missing file has none. Raises `HistoryError`."""
     if not path.exists():
         return []
     with _errors(path), contextlib.closing(_connect(path)) as database:
         if _version(database, path) < len(MIGRATIONS):
-            # Nothing was ever kept, or the next writer brings it up to date.
+            # Nothing was stored yet, or the next writer migrates the file.
             return []
         return _spans(database)
 
@@ -85,12 +84,12 @@ class _HistoryWriter:
         self._hosts: dict[str, int] = dict(database.execute("SELECT name, id FROM host"))
         self._kinds = {_kind(facts): number for facts, number in database.execute("SELECT facts, id FROM kind")}
         self._changed = False
-        # To be written together: spans that are new, and spans that last longer, by host and begin.
+        # Written together at the end: new spans, and new ends of spans, by host and begin.
         self._new: list[tuple[int, Span]] = []
         self._longer: dict[tuple[int, int], int] = {}
 
     def add(self, sightings: c.Iterable[Sighting]) -> bool:
-        """Add sightings, and tell whether any was not known."""
+        """Add sightings. Return True if any of them is new."""
         last = self._last_spans()
         for name, at, kind in sightings:
             host = self._hosts.get(name) or self._new_host(name)
@@ -113,7 +112,7 @@ class _HistoryWriter:
         return {host: Span(begin, end, kinds[kind]) for host, begin, end, kind in rows}
 
     def _place(self, host: int, at: int, kind: Kind) -> Span:
-        """Add a sighting that is not the latest of its host, as when an old folder is reported on."""
+        """Add a sighting that is not the latest of its host, for example from a report on an old folder."""
         self._write()
         kinds = {number: kind for kind, number in self._kinds.items()}
         rows = self._database.execute("SELECT begin, end, kind FROM span WHERE host = ? ORDER BY begin", (host,))
@@ -183,9 +182,9 @@ def _forget(database: sqlite3.Connection, before: int) -> int:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Transactions are begun here and by nobody else: the module would begin one after a writer has looked.
+    # Transactions are started explicitly: the module would start one only after a writer has read.
     database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-    # Names of hosts are kept whatever is in them, also what is no Unicode.
+    # Host names are stored with any content, including text that is not valid Unicode.
     database.text_factory = lambda text: text.decode("utf-8", "surrogatepass")
     return database
 

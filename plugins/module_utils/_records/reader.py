@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Files of records on the controller, read as fast as a large fleet wants it."""
+"""Read files of records on the controller, fast enough for a large fleet."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .spool import sections_of
 RECORD_SUFFIX = ".json"
 NOTE_SUFFIX = ".unreachable.json"
 
-# A record as it is written: a section begins a line that is indented by two. JSON text holds no line end but between
-# tokens, so what these separate are members of the object, if each of them can be read as one.
+# The layout of a stored record: each section is one line, indented by two spaces. JSON has line ends only between
+# tokens, so these markers separate the members of the object if each part can be parsed as a member.
 _BEGIN, _JOINT, _END = b'{\n  "', b',\n  "', b"\n}\n"
-# Sections that hosts of a kind have in common. The others differ from host to host, and need not be remembered.
+# Sections that similar hosts have in common. The others differ from host to host and are not cached.
 _ALIKE = frozenset({"schema", "collector", "eligibility", "patch", "kernel_patches", "assessment"})
-_AT_ONCE = 64 * 1024  # bytes; a plain file gives less only at its end
+_AT_ONCE = 64 * 1024  # bytes; a regular file returns less only at its end
 _MEMORY = 8 * 1024 * 1024  # bytes of JSON text
 
 
@@ -34,9 +34,9 @@ class _RecordSection(t.NamedTuple):
 
 
 class RecordReader:
-    """Reads records and notes. A section that another record had too is known by its text, and read once.
+    """Reads records and notes. A section with the text of an earlier one is parsed once.
 
-    Records share what they have in common: whoever gets them changes nothing in them.
+    Records share equal sections, so callers must not change them.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class RecordReader:
         self._remembered = 0
 
     def read(self, folder: str, name: str) -> Document:
-        """Read one file. Nothing raises: what cannot be used is a problem."""
+        """Read one file. A file that cannot be used is returned as a problem; nothing raises."""
         path = f"{folder}/{name}"
         try:
             content = _content(path)
@@ -55,12 +55,12 @@ class RecordReader:
             message = f"{error}; upgrade kernelops.livepatch on this controller"
             return Problem("newer_schema", path, message, _host_of(name))
         except RecordError as error:
-            return Problem("malformed_record", path, f"this is no record: {error}", _host_of(name))
+            return Problem("malformed_record", path, f"this file is not a record: {error}", _host_of(name))
         except (ValueError, RecursionError) as error:
-            return Problem("invalid_json", path, f"this file is cut off or no JSON: {error}", _host_of(name))
+            return Problem("invalid_json", path, f"this file is truncated or not JSON: {error}", _host_of(name))
 
     def _by_sections(self, content: bytes) -> Recorded | None:
-        """The record of a file that has a section a line, or nothing where the long way must tell what is in it."""
+        """Return the record of a file in the stored layout, or None where the whole file has to be parsed."""
         if not (content.startswith(_BEGIN) and content.endswith(_END)):
             return None
         texts = content[len(_BEGIN) : -len(_END)].split(_JOINT)
@@ -94,7 +94,7 @@ class RecordReader:
 
 
 def _content(path: str) -> bytes:
-    # Half of the calls to the system that a file object makes.
+    # Half the system calls that a file object needs.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         content = os.read(descriptor, _AT_ONCE)
@@ -106,7 +106,7 @@ def _content(path: str) -> bytes:
 
 
 def _one_line(text: bytes, members: dict[str, t.Any]) -> bytes:
-    # Where no character needs an escape, to take the line ends out is enough.
+    # Without characters that need an escape, removing the line ends is sufficient.
     if text.isascii() and b"\x7f" not in text:
         return b'"' + text.translate(None, b"\r\n")
     return sections_of(members)[0]
@@ -150,7 +150,7 @@ def _host_of(name: str) -> str:
 
 
 def _refuse_constant(name: str) -> t.NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _finite(digits: str) -> float:
@@ -164,5 +164,5 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite
 
 
 def why(error: OSError) -> str:
-    """What the system says is wrong."""
+    """Return the system's description of an error."""
     return error.strerror or str(error)

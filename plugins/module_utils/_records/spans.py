@@ -11,7 +11,7 @@ from .._record import State
 
 
 class Kind(t.NamedTuple):
-    """What a host was at a sighting, as far as a history wants to know. `unpatched`: what its client says is open."""
+    """The facts of a host that a history stores. `unpatched` lists the CVEs that its client reports as not patched."""
 
     state: State
     kernel: str | None = None
@@ -21,7 +21,7 @@ class Kind(t.NamedTuple):
 
 
 class Sighting(t.NamedTuple):
-    """A host was this at that time. It is known by its host and its time."""
+    """The facts of a host at a time, in microseconds since 1970. Host and time identify a sighting."""
 
     host: str
     at: int
@@ -29,7 +29,7 @@ class Sighting(t.NamedTuple):
 
 
 class Span(t.NamedTuple):
-    """A host was the same at all sightings from the one at `begin` to the one at `end`."""
+    """A host had the same facts at all sightings from `begin` to `end`."""
 
     begin: int
     end: int
@@ -37,7 +37,7 @@ class Span(t.NamedTuple):
 
 
 def placed(spans: c.Sequence[Span], at: int, kind: Kind) -> list[Span]:
-    """The spans of a host, in order, with a sighting more, whenever it was. One that is known changes nothing."""
+    """Return the spans of a host with one more sighting, at any time. A known sighting changes nothing."""
     before = [span for span in spans if span.end < at]
     within = [span for span in spans if span.begin <= at <= span.end]
     after = [span for span in spans if span.begin > at]
@@ -45,7 +45,7 @@ def placed(spans: c.Sequence[Span], at: int, kind: Kind) -> list[Span]:
         [span] = within
         if span.kind == kind or at in (span.begin, span.end):
             return list(spans)
-        # Only what is known of the span is kept: its two ends.
+        # Only the two ends of a span are certain.
         within = [Span(span.begin, span.begin, span.kind), Span(at, at, kind), Span(span.end, span.end, span.kind)]
     elif before and before[-1].kind == kind:
         before[-1] = before[-1]._replace(end=at)

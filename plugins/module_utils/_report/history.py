@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What became of a fleet over time: states by day, and how long hosts were exposed to which vulnerabilities.
+"""Derive the history of a fleet: states by day, and how long hosts were exposed to which vulnerabilities.
 
 Of each host only changes are kept, as spans. A span begins and ends with a sighting (a record, or an attempt that got
 no answer), and what was seen between them was the same. Times are whole microseconds since 1970, UTC.
@@ -22,11 +22,11 @@ from .._time import format_time, from_microseconds
 _DAY = 24 * 3600 * 1_000_000
 _SHARE = 0.95
 _MOST_DAYS = 400
-_REMEMBERED = 4096  # courses
+_CACHED_TIMELINES = 4096
 
 
 class PublishedNotice(t.NamedTuple):
-    """These vulnerabilities were made known at that time."""
+    """A notice, its CVEs, and the time of its publication in microseconds since 1970."""
 
     id: str
     published: int
@@ -34,7 +34,7 @@ class PublishedNotice(t.NamedTuple):
 
 
 class NoticeCoverage(t.NamedTuple):
-    """The numbers of the notices that are for a kernel, and those of them that its patch, or itself, closes."""
+    """The ids of the notices that concern a kernel, and of those that the kernel or its patch fixes."""
 
     concerned: frozenset[str]
     closed: frozenset[str]
@@ -43,7 +43,7 @@ class NoticeCoverage(t.NamedTuple):
 class Exposure(t.NamedTuple):
     """A host was exposed to vulnerabilities from the publication of a notice until `closed_at`, or still is.
 
-    Those that are open stand together, and `published` is when the first of them was.
+    Open vulnerabilities are grouped, and `published` is the time of the first of them.
     """
 
     host: str
@@ -53,7 +53,7 @@ class Exposure(t.NamedTuple):
 
 
 class Day(t.NamedTuple):
-    """How many hosts were in which state at the end of a day (``YYYY-MM-DD``, UTC). States that no host has are out."""
+    """The number of hosts in each state at the end of a day (``YYYY-MM-DD``, UTC), without states that no host has."""
 
     date: str
     states: dict[State, int]
@@ -61,7 +61,7 @@ class Day(t.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class TimeToPatch:
-    """How long vulnerabilities stayed open, in days, over all exposures that were closed while they were watched."""
+    """How long vulnerabilities stayed open, in days, over all exposures that were observed until their end."""
 
     exposures: int
     mean_days: float
@@ -72,10 +72,9 @@ class TimeToPatch:
 class History:
     """The history of a fleet, as a report shows it.
 
-    `exposures` are those that are open, and those that were closed while they were watched: where the first sighting
-    of a host shows a vulnerability as closed that was known before, nobody knows since when. `unwatched` counts these.
-    It has none of all that, and `with_notices` is false, where no notices were given. `published` says when each
-    vulnerability was made known.
+    `exposures` holds open exposures and those that were observed until their end. If the first sighting of a host shows
+    a published vulnerability as fixed, the time of the fix is unknown; `unwatched` counts these. Without notices there
+    are no exposures, and `with_notices` is false. `published` maps each CVE to the time of its publication.
     """
 
     begins_at: str | None
@@ -87,11 +86,11 @@ class History:
 
     @property
     def open(self) -> int:
-        """How many pairs of a host and a vulnerability are open."""
+        """Return the number of open pairs of a host and a vulnerability."""
         return sum(len(each.cves) for each in self.exposures if each.closed_at is None)
 
     def time_to_patch(self) -> TimeToPatch | None:
-        """Mean and 95th percentile (nearest rank) of the time to patch, where any is known."""
+        """Return mean and 95th percentile (nearest rank) of the time to patch, or None without observed exposures."""
         times = collections.Counter[int]()
         for each in self.exposures:
             if each.closed_at is not None:
@@ -99,14 +98,14 @@ class History:
         return _time_to_patch(times)
 
     def cves(self) -> list[dict[str, t.Any]]:
-        """What is known of each vulnerability that is open or was closed, the latest first, as plain data."""
-        # Hosts that are alike have the same vulnerabilities: each set of them is looked through once.
-        alike: dict[tuple[tuple[str, ...], int | None], int] = collections.Counter(
+        """Return each vulnerability that is or was open, the latest first, as plain data."""
+        # Similar hosts have the same vulnerabilities: each set is processed once.
+        same_facts: dict[tuple[tuple[str, ...], int | None], int] = collections.Counter(
             (each.cves, None if each.closed_at is None else _length(each)) for each in self.exposures
         )
         still_open: collections.Counter[str] = collections.Counter()
         lengths: dict[str, collections.Counter[int]] = collections.defaultdict(collections.Counter)
-        for (cves, length), hosts in alike.items():
+        for (cves, length), hosts in same_facts.items():
             for cve in cves:
                 if length is None:
                     still_open[cve] += hosts
@@ -116,7 +115,7 @@ class History:
         return sorted(found, key=lambda each: (each["published"], each["cve"]), reverse=True)
 
     def summary(self) -> dict[str, t.Any]:
-        """The figures, as plain data; those on exposures are null where no notices were given."""
+        """Return the figures as plain data; figures of exposures are None without notices."""
         patched = self.time_to_patch()
         return {
             "begins_at": self.begins_at,
@@ -126,7 +125,7 @@ class History:
         }
 
     def as_dict(self) -> dict[str, t.Any]:
-        """All but the exposures of each host, as plain data."""
+        """Return everything except the exposures of each host, as plain data."""
         return {**self.summary(), "days": [day._asdict() for day in self.days], "cves": self.cves()}
 
 
@@ -134,13 +133,13 @@ def build_history(
     spans: c.Iterable[tuple[str, c.Sequence[Span]]],
     until: int,
     notices: c.Sequence[PublishedNotice] | None = None,
-    standing: c.Callable[[Kind], NoticeCoverage] | None = None,
+    coverage: c.Callable[[Kind], NoticeCoverage] | None = None,
 ) -> History:
-    """Make the history of hosts, each with its spans in order, as it looks at the time `until`.
+    """Build the history of hosts, each with its spans in order, up to the time `until`.
 
-    `standing` says how notices stand on a kind of host.
+    `coverage` returns which notices concern and are fixed on a kind of host.
     """
-    courses = _Timelines(notices, standing) if notices and standing else None
+    timelines = _Timelines(notices, coverage) if notices and coverage else None
     changes: dict[int, collections.Counter[State]] = collections.defaultdict(collections.Counter)
     exposures: list[Exposure] = []
     unwatched = 0
@@ -148,19 +147,19 @@ def build_history(
     for host, of_host in spans:
         begins_at = of_host[0].begin if begins_at is None else min(begins_at, of_host[0].begin)
         _count_days(of_host, changes)
-        if courses is not None:
-            course = courses.of(of_host)
-            exposures += _exposures(host, of_host, course)
-            unwatched += course.unwatched
+        if timelines is not None:
+            timeline = timelines.of(of_host)
+            exposures += _exposures(host, of_host, timeline)
+            unwatched += timeline.unwatched
     published: dict[str, int] = {}
     for notice in sorted(notices or (), key=lambda notice: notice.published, reverse=True):
         published.update(dict.fromkeys(notice.cves, notice.published))
     began = None if begins_at is None else format_time(from_microseconds(begins_at))
-    return History(began, _days(changes, until // _DAY), exposures, unwatched, standing is not None, published)
+    return History(began, _days(changes, until // _DAY), exposures, unwatched, coverage is not None, published)
 
 
 def _count_days(spans: c.Sequence[Span], changes: dict[int, collections.Counter[State]]) -> None:
-    """Note on which days a host enters and leaves a state. It is gone on the day after its last sighting."""
+    """Count the days on which a host enters and leaves a state. It leaves on the day after its last sighting."""
     for span, following in zip(spans, [*spans[1:], None], strict=True):
         leaves = following.begin // _DAY if following else span.end // _DAY + 1
         if leaves > span.begin // _DAY:
@@ -169,7 +168,7 @@ def _count_days(spans: c.Sequence[Span], changes: dict[int, collections.Counter[
 
 
 def _days(changes: c.Mapping[int, collections.Counter[State]], last: int) -> list[Day]:
-    """What was so at the end of each day, up to the last one, and no more days than a picture can show."""
+    """Return the states at the end of each day up to `last`, for at most as many days as a chart can show."""
     if not changes:
         return []
     last = min(last, max(changes) - 1)
@@ -187,9 +186,9 @@ def _days(changes: c.Mapping[int, collections.Counter[State]], last: int) -> lis
 
 
 class _HostTimeline(t.NamedTuple):
-    """What became of vulnerabilities on a host: open, closed by a span (of that index), or closed before the first.
+    """The vulnerabilities of a host: open, closed by a span (given by its index), or closed before the first span.
 
-    `closed` has vulnerabilities with when they were published, together where they share that and the span.
+    `closed` groups vulnerabilities that share their time of publication and the span.
     """
 
     open: tuple[str, ...]
@@ -199,29 +198,29 @@ class _HostTimeline(t.NamedTuple):
 
 
 class _Timelines:
-    """The courses of hosts. They are few: hosts that were alike, before and after the same notices, have the same."""
+    """The timelines of hosts. Hosts with the same facts before and after the same notices share one."""
 
-    def __init__(self, notices: c.Sequence[PublishedNotice], standing: c.Callable[[Kind], NoticeCoverage]) -> None:
+    def __init__(self, notices: c.Sequence[PublishedNotice], coverage: c.Callable[[Kind], NoticeCoverage]) -> None:
         self._notices = {notice.id: notice for notice in sorted(notices, key=lambda notice: notice.published)}
         self._published = [notice.published for notice in self._notices.values()]
-        self._standing = standing
+        self._coverage = coverage
         self._known: dict[tuple[tuple[Kind, int], ...], _HostTimeline] = {}
 
     def of(self, spans: c.Sequence[Span]) -> _HostTimeline:
-        alike = tuple((span.kind, bisect.bisect_left(self._published, span.begin)) for span in spans)
-        course = self._known.get(alike)
-        if course is None:
-            if len(self._known) >= _REMEMBERED:
+        same_facts = tuple((span.kind, bisect.bisect_left(self._published, span.begin)) for span in spans)
+        timeline = self._known.get(same_facts)
+        if timeline is None:
+            if len(self._known) >= _CACHED_TIMELINES:
                 self._known.clear()
-            course = self._known[alike] = self._course(spans)
-        return course
+            timeline = self._known[same_facts] = self._build(spans)
+        return timeline
 
-    def _course(self, spans: c.Sequence[Span]) -> _HostTimeline:
+    def _build(self, spans: c.Sequence[Span]) -> _HostTimeline:
         first = spans[0].begin
         of_cve: dict[str, tuple[int, int | None]] = {}
         for notice, by in self._closings(spans):
             for cve in notice.cves:
-                # Of several notices on it, the first one made it known, and the first one that is closed closes it.
+                # Of several notices about a CVE, the first one publishes it, and the first fixed one closes it.
                 published, known_by = of_cve.get(cve, (notice.published, None))
                 of_cve[cve] = published, min((span for span in (known_by, by) if span is not None), default=None)
         together: dict[tuple[int, int], list[str]] = collections.defaultdict(list)
@@ -240,24 +239,24 @@ class _Timelines:
         )
 
     def _closings(self, spans: c.Sequence[Span]) -> c.Iterator[tuple[PublishedNotice, int | None]]:
-        """The notices that concern a host, in the order of their publication, each with the span that closed it."""
+        """Yield the notices that concern a host, by publication, each with the index of the span that closed it."""
         opened: set[str] = set()
         closed: dict[str, int] = {}
         for index, span in enumerate(spans):
-            now = self._standing(span.kind)
+            now = self._coverage(span.kind)
             if span.kind.state == "protected":
-                # On a kernel that a notice is not for, it has nothing open any more.
+                # A notice that does not concern the new kernel is closed too.
                 for identifier in (now.closed | (opened - now.concerned)) - closed.keys():
                     closed[identifier] = index
             opened |= now.concerned
         yield from ((notice, closed.get(notice.id)) for notice in self._notices.values() if notice.id in opened)
 
 
-def _exposures(host: str, spans: c.Sequence[Span], course: _HostTimeline) -> c.Iterator[Exposure]:
-    for cves, published, by in course.closed:
+def _exposures(host: str, spans: c.Sequence[Span], timeline: _HostTimeline) -> c.Iterator[Exposure]:
+    for cves, published, by in timeline.closed:
         yield Exposure(host, cves, published, max(published, spans[by].begin))
-    if course.open:
-        yield Exposure(host, course.open, course.open_since, None)
+    if timeline.open:
+        yield Exposure(host, timeline.open, timeline.open_since, None)
 
 
 def _of_cve(cve: str, published: int, still_open: int, lengths: collections.Counter[int]) -> dict[str, t.Any]:
@@ -277,7 +276,7 @@ def _length(exposure: Exposure) -> int:
 
 
 def _time_to_patch(times: collections.Counter[int]) -> TimeToPatch | None:
-    """From lengths of exposures, each with how many exposures have it."""
+    """Return the figures of exposures, given as the number of exposures of each length."""
     count = times.total()
     if not count:
         return None

@@ -169,13 +169,13 @@ def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(
 @pytest.mark.parametrize(
     ("content", "identifier", "message"),
     [
-        (b"", "invalid_json", "cut off"),
-        (b'{"schema": "kernelops.livepatch/rec', "invalid_json", "cut off"),
+        (b"", "invalid_json", "truncated"),
+        (b'{"schema": "kernelops.livepatch/rec', "invalid_json", "truncated"),
         (b"\xff\xfe{}", "invalid_json", "utf-8"),
-        (b"[" * 100_000, "invalid_json", "cut off"),
+        (b"[" * 100_000, "invalid_json", "truncated"),
         (b'{"number": NaN}', "invalid_json", "NaN"),
         (b'{"number": -1e999}', "invalid_json", "too large"),
-        (b'{"number": ' + b"9" * 5000 + b"}", "invalid_json", "no JSON"),
+        (b'{"number": ' + b"9" * 5000 + b"}", "invalid_json", "not JSON"),
         (b"[]", "malformed_record", "expected a record"),
         (b"{}", "malformed_record", "schema"),
         (b'{"schema": "kernelops.livepatch/record/1", "host": 3}', "malformed_record", "host"),

@@ -151,7 +151,7 @@ def standing(kind: Kind) -> NoticeCoverage:
 
 
 def exposures(*spans: Span) -> list[Exposure]:
-    return history(*spans, notices=NOTICES, standing=standing).exposures
+    return history(*spans, notices=NOTICES, coverage=standing).exposures
 
 
 NONE = Kind("protected")
@@ -184,7 +184,7 @@ def test_what_opens_again_was_closed_once() -> None:
 
 
 def test_what_was_closed_before_the_first_record_is_only_counted() -> None:
-    told = history(Span(at(15), at(30), WELL), notices=NOTICES, standing=standing)
+    told = history(Span(at(15), at(30), WELL), notices=NOTICES, coverage=standing)
     assert told.exposures == [Exposure("web1", ("CVE-3",), at(20), at(20))]
     assert told.unwatched == 2
     # It was open when the host was first seen, so that the day it was closed is known.
@@ -272,7 +272,7 @@ def test_vulnerabilities_are_listed_with_how_hosts_fared_the_latest_first() -> N
 
 
 def test_more_kinds_of_courses_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history_module, "_REMEMBERED", 2)
+    monkeypatch.setattr(history_module, "_CACHED_TIMELINES", 2)
     hosts = [(f"web{number}", [Span(at(5), at(11), NONE), Span(at(number), at(60), OLD)]) for number in range(12, 40)]
     told = build_history(hosts, at(300), NOTICES, standing)
     closed = {each.host: each.closed_at for each in told.exposures if each.closed_at is not None}
