@@ -43,8 +43,8 @@ options:
     description:
       - V(enabled) installs, configures and enables the client.
       - V(present) installs and configures the client. It does not enable or disable it.
-      - V(disabled) disables the client, which releases the seat of the machine. If the client is installed, it is also
-        configured. It is never installed.
+      - V(disabled) disables the client, which releases the seat of the machine, and configures it. It does not install
+        a missing client.
       - V(absent) disables the client and removes the snap. The mode file stays on the host. O(config), O(mode) and
         O(channel) are ignored.
       - A live patch that is already applied stays in the kernel until the next reboot, whatever the state.
@@ -218,7 +218,7 @@ version:
   type: str
   sample: 10.8.3
 before:
-  description: State of the client before the task. C(config) contains only the settings in O(config).
+  description: State of the client before the task.
   returned: success, or failure of a step
   type: dict
   contains:
@@ -241,7 +241,7 @@ before:
       type: str
       sample: latest/stable
     config:
-      description: Settings of the client, without secrets.
+      description: Settings of the client that are listed in O(config), without secrets.
       type: dict
       sample: {"check-interval": "60"}
 after:

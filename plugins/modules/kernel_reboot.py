@@ -12,12 +12,12 @@ module: kernel_reboot
 short_description: Reboot into the newest installed kernel and restore running containers
 version_added: 1.0.0
 description:
-  - Reboots a host that does not run its newest installed kernel, or the kernel in O(kernel), and waits until the host
-    is back. A host that already runs this kernel is not rebooted.
+  - Reboots a host into its newest installed kernel, or into the kernel in O(kernel), and waits until the host is back.
+    A host that already runs this kernel is not rebooted.
   - Before the reboot, the module runs O(pre_commands), stores a list of the running Docker, Podman and LXD containers
     on the host, and stops them. After the reboot, it starts these containers again, verifies that they run, and runs
     O(post_commands).
-  - The task succeeds if the host comes back after a reboot, runs the intended kernel, and reaches the state
+  - The task succeeds if the host comes back, runs the intended kernel and, with O(require_protected), reaches the state
     V(protected). It fails if the host comes back with another kernel, too late, or not at all.
   - The list of containers stays on the host until all of them run again. If the controller is interrupted, the next run
     of the module completes the work and does not reboot the host a second time.
@@ -58,6 +58,7 @@ options:
   post_commands:
     description:
       - Shell commands to run on the host as root after the reboot, when the containers run again.
+      - They are also run if O(pre_commands) or stopping the containers fails, or if the host does not reboot.
     type: list
     elements: str
     default: []

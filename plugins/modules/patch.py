@@ -12,7 +12,7 @@ module: patch
 short_description: Apply the newest live patch to a host
 version_added: 1.0.0
 description:
-  - Tells the client of a host to download and apply the newest live patch, waits until the kernel has switched to it,
+  - Makes the client of a host download and apply the newest live patch, waits until the kernel has switched to it,
     and verifies the signatures of the loaded patches.
   - This takes two round trips. The first one collects facts, the second one refreshes the client and collects facts
     again. While the patch is being applied, the module checks the host again after pauses that grow from 1 to 15

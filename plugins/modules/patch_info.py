@@ -286,9 +286,21 @@ record:
       contains:
         state:
           description:
-            - State of the host. If several states apply, the first one of this list is returned.
-            - The states are V(unreachable), V(tampered), V(ineligible), V(failed), V(end_of_life), V(upgrade_required),
-              V(disabled), V(stale), V(applying), V(unverified), V(protected) and V(unknown).
+            - State of the host. If several of the following states apply, the first one is returned.
+            - V(unreachable) if there is no record. This state is only used in reports.
+            - V(tampered) if the signature of a loaded patch is invalid, or the loaded module is not the one in the
+              file.
+            - V(ineligible) if the policy does not accept the host.
+            - V(failed) if the client could not apply a patch or check for patches, or if its daemon is not running.
+            - V(end_of_life) if the kernel no longer gets patches.
+            - V(upgrade_required) if only a newer kernel contains the fixes.
+            - V(disabled) if the host is eligible, but the client is not enabled or not installed.
+            - V(stale) if the last successful check for patches is too old.
+            - V(applying) if a patch is being applied, or if the host was just booted.
+            - V(unverified) if the client reports an applied patch, but no other source confirms it.
+            - V(protected) if a patch is applied and confirmed, or if the kernel is supported and there is nothing to
+              apply.
+            - V(unknown) otherwise.
           type: str
           sample: protected
         reasons:

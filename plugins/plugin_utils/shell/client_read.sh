@@ -3,18 +3,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 #
-# What the module `client` must know of a host beside what the probe tells. Reads only, decides nothing.
+# Facts about a host that the module `client` needs in addition to the probe. Only reads, without any decisions.
 #
-# From the controller: lp_channel (1 or empty: say which channel the snap tracks), lp_pro (1 or empty: ask Ubuntu Pro).
+# Variables from the controller: lp_channel (1 or empty: print the channel that the snap tracks), lp_pro (1 or empty:
+# query Ubuntu Pro).
 
-# Root's own: what this collection has set, as salted digests, and a note while the daemon must be restarted.
-lp_store=/var/lib/kernelops-livepatch
+# State of this collection, for root only: salted hashes of secrets (*.mark), and the file `restart`, which exists while
+# the daemon must be restarted.
+lp_state_folder=/var/lib/kernelops-livepatch
 lp_mode_file=/var/local/canonical_livepatch_mode
 lp_socket=/var/snap/canonical-livepatch/current/livepatchd-priv.sock
 
-# marks: the digests, a line each: name, salt, digest.
-marks() {
-    for lp_path in "$lp_store"/*.mark; do
+# print_marks: prints a line for each hash, with name, salt and digest.
+print_marks() {
+    for lp_path in "$lp_state_folder"/*.mark; do
         [ -r "$lp_path" ] || continue
         lp_mark=
         IFS= read -r lp_mark <"$lp_path"
@@ -23,14 +25,15 @@ marks() {
     done
 }
 
-mode() {
+print_mode() {
     lp_mark=
     IFS= read -r lp_mark <"$lp_mode_file"
     printf '%.32s\n' "$lp_mark"
 }
 
-# tools: what can speak to a socket. curl can since 7.40, where its makers built that in; of the netcats OpenBSD's.
-tools() {
+# print_socket_tools: prints the tools that support Unix sockets: curl since 7.40, unless this was disabled when it was
+# built, and the OpenBSD version of nc.
+print_socket_tools() {
     case $(bounded 5 curl -q --version 2>/dev/null) in
         *UnixSockets*) printf 'curl\n' ;;
     esac
@@ -39,7 +42,7 @@ tools() {
     esac
 }
 
-# find_pro: sets lp_pro_client to the command of Ubuntu Pro, or to nothing.
+# find_pro: sets lp_pro_client to the command of the Ubuntu Pro client, or to the empty string.
 find_pro() {
     lp_pro_client=
     for lp_name in pro ua; do
@@ -50,32 +53,32 @@ find_pro() {
 }
 
 client_read() {
-    answer client_files note /var/snap/canonical-livepatch/common/machine-token
+    section client_files print_access /var/snap/canonical-livepatch/common/machine-token
     if [ -r "$lp_mode_file" ]; then
-        answer client_mode mode
+        section client_mode print_mode
     else
-        access "$lp_mode_file"
-        missing client_mode "$lp_access"
+        check_access "$lp_mode_file"
+        empty_section client_mode "$lp_access"
     fi
-    if [ -e "$lp_store/restart" ]; then
-        answer client_restart printf 'due\n'
+    if [ -e "$lp_state_folder/restart" ]; then
+        section client_restart printf 'due\n'
     fi
-    answer client_marks marks
-    answer client_tools tools
+    section client_marks print_marks
+    section client_tools print_socket_tools
     if [ -n "$lp_channel" ] && [ -n "$lp_client" ]; then
-        answer client_snap bounded 5 snap list canonical-livepatch
+        section client_snap bounded 5 snap list canonical-livepatch
     fi
     if [ -n "$lp_pro" ]; then
         find_pro
         if [ -n "$lp_pro_client" ]; then
-            answer client_pro bounded 30 "$lp_pro_client" status --format json
+            section client_pro bounded 30 "$lp_pro_client" status --format json
         else
-            missing client_pro absent
+            empty_section client_pro absent
         fi
     fi
 }
 
-# shellcheck disable=SC2317 # reached where no script comes after this one
+# shellcheck disable=SC2317 # reached if no other part follows
 main() {
     probe
     client_read

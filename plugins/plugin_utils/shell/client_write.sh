@@ -3,247 +3,253 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 #
-# Carries out the steps that the controller has planned, one section each, up to the first that fails; then reports
-# the host as the two scripts before it do.
+# Performs the steps that the controller has planned, with one section for each, until a step fails. Then prints the
+# facts of the host with probe.sh and client_read.sh, which precede this part.
 #
-# From the controller: lp_steps, the names of the steps; for step N lp_argument_N, lp_value_N and lp_mark_N where it
-# needs them; lp_token; lp_ways, what hands the token over, the first choice first; lp_wait, seconds for snapd.
+# Variables from the controller: lp_steps (names of the steps); lp_argument_N, lp_value_N and lp_mark_N (arguments of
+# step N, if it needs them); lp_token; lp_ways (methods to pass the token, in order of preference); lp_wait (seconds to
+# wait for snapd).
 #
-# No secret is ever an argument or in the environment of a process, unless the controller asks for the way `cli`: it
-# goes from a variable of this shell through a pipe. What programs say is kept back unless they fail, for the client
-# prints the machine-token.
+# Secrets are never in the arguments or the environment of a process, unless the controller allows the method `cli`.
+# They are passed from a shell variable through a pipe. The output of programs is only printed if they fail, because the
+# client prints its machine-token.
 
-lp_run=/run/kernelops-livepatch
+lp_attach_folder=/run/kernelops-livepatch
 
-# listen COMMAND...: sets lp_said to what it says on both streams, up to a limit, and lp_exit to its exit code.
-listen() {
-    lp_said=$({
+# capture COMMAND...: runs a command. Sets lp_output to its output on both streams, up to a limit, and lp_exit to its
+# exit code.
+capture() {
+    lp_output=$({
         "$@" 2>&1
         printf '\n@%s %s' "$lp_nonce" "$?"
     } | head -c 65536)
-    lp_exit=${lp_said##*"@$lp_nonce "}
-    lp_said=${lp_said%"@$lp_nonce "*}
+    lp_exit=${lp_output##*"@$lp_nonce "}
+    lp_output=${lp_output%"@$lp_nonce "*}
     case $lp_exit in
         '' | *[!0-9]*) lp_exit=1 ;;
     esac
 }
 
-# tell: passes on what the last command said, without the token; ends as it did.
-tell() {
+# report_result: returns the exit code of the last command. If it failed, prints its output, without the token.
+report_result() {
     if [ "$lp_exit" != 0 ]; then
         while [ -n "$lp_token" ]; do
-            case $lp_said in
-                *"$lp_token"*) lp_said="${lp_said%%"$lp_token"*}***${lp_said#*"$lp_token"}" ;;
+            case $lp_output in
+                *"$lp_token"*) lp_output="${lp_output%%"$lp_token"*}***${lp_output#*"$lp_token"}" ;;
                 *) break ;;
             esac
         done
-        emit "$lp_said" >&2
+        emit "$lp_output" >&2
     fi
     return "$lp_exit"
 }
 
-# has TEXT: whether the last command said it.
-has() {
-    case $lp_said in
+# output_contains TEXT: succeeds if the output of the last command contains the text.
+output_contains() {
+    case $lp_output in
         *"$1"*) return 0 ;;
     esac
     return 1
 }
 
-# argument N: sets lp_argument, lp_value and lp_mark to those of the step.
-argument() {
+# load_step N: sets lp_argument, lp_value and lp_mark to the values of step N.
+load_step() {
     lp_argument=''
     lp_value=''
     lp_mark=''
     eval "lp_argument=\$lp_argument_$1 lp_value=\$lp_value_$1 lp_mark=\$lp_mark_$1"
 }
 
-# set_deadline SECONDS, left: a deadline for all that a step does, and the seconds until then in lp_left.
+# set_deadline SECONDS: sets the deadline for all commands of a step.
 set_deadline() {
     lp_deadline=$(($(date +%s) + $1))
 }
 
-left() {
-    lp_left=$((lp_deadline - $(date +%s)))
-    [ "$lp_left" -gt 0 ]
+# time_remains: sets lp_remaining to the seconds until the deadline. Fails if there are none.
+time_remains() {
+    lp_remaining=$((lp_deadline - $(date +%s)))
+    [ "$lp_remaining" -gt 0 ]
 }
 
-# keep NAME TEXT: writes a file of root's own, whole or not at all.
-keep() {
+# store_file NAME TEXT: writes a file that only root can read, atomically.
+store_file() {
     (
         umask 077
-        mkdir -p "$lp_store" && emit "$2
-" >"$lp_store/$1.part" && mv -f "$lp_store/$1.part" "$lp_store/$1"
+        mkdir -p "$lp_state_folder" && emit "$2
+" >"$lp_state_folder/$1.part" && mv -f "$lp_state_folder/$1.part" "$lp_state_folder/$1"
     )
 }
 
-# await_daemon: gives a daemon that has just been started time to listen.
-await_daemon() {
+# wait_for_daemon: waits until a daemon that was just started has created its socket.
+wait_for_daemon() {
     set_deadline 20
-    while [ ! -S "$lp_socket" ] && left; do
+    while [ ! -S "$lp_socket" ] && time_remains; do
         sleep 1
     done
 }
 
 # --- snapd and the snap ---
 
-apt() {
-    left || return 124
-    listen bounded "$lp_left" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=60 \
+run_apt() {
+    time_remains || return 124
+    capture bounded "$lp_remaining" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=60 \
         -o Dpkg::Options::=--force-confold "$@"
 }
 
-# apt before 1.9.11 does not wait for its lock itself.
-apt_patiently() {
-    while apt "$@" && [ "$lp_exit" != 0 ] && { has 'get lock' || has 'unable to lock' || has 'Unable to lock'; }; do
+# run_apt_when_unlocked ARGUMENT...: repeats apt-get while its lock is held. Before 1.9.11, apt does not wait for the
+# lock.
+run_apt_when_unlocked() {
+    while run_apt "$@" && [ "$lp_exit" != 0 ] && {
+        output_contains 'get lock' || output_contains 'unable to lock' || output_contains 'Unable to lock'
+    }; do
         sleep 2
-        left || return 124
+        time_remains || return 124
     done
 }
 
 step_snapd() {
     set_deadline 600
-    # What matters is whether snapd can be had: a source of packages that is broken may be another's.
-    apt_patiently update
-    apt_patiently install snapd || return 124
-    tell
+    # A failed update is ignored: the broken package source may not be the one that provides snapd.
+    run_apt_when_unlocked update
+    run_apt_when_unlocked install snapd || return 124
+    report_result
 }
 
 step_seeded() {
     set_deadline "$lp_wait"
-    listen bounded "$lp_wait" snap wait system seed.loaded
-    # Old snapd has no such command: there the installation itself is tried until it succeeds.
-    if [ "$lp_exit" != 0 ] && { has 'nknown command' || has 'not found'; }; then
+    capture bounded "$lp_wait" snap wait system seed.loaded
+    # Old versions of snapd lack this command. There, the installation itself is repeated until it succeeds.
+    if [ "$lp_exit" != 0 ] && { output_contains 'nknown command' || output_contains 'not found'; }; then
         return 0
     fi
-    tell
+    report_result
 }
 
-# snap_patiently ARGUMENT...: tries again while snapd is being set up, or busy with what somebody else began.
-snap_patiently() {
+# run_snap_until_ready ARGUMENT...: repeats snap while snapd is being set up or is busy with another change.
+run_snap_until_ready() {
     set_deadline "$((lp_wait + 600))"
-    lp_seeding=$(($(date +%s) + lp_wait))
-    while left; do
-        listen bounded "$lp_left" snap "$@"
-        if ! has 'too early for operation' && ! has 'change in progress'; then
-            tell
+    lp_seed_deadline=$(($(date +%s) + lp_wait))
+    while time_remains; do
+        capture bounded "$lp_remaining" snap "$@"
+        if ! output_contains 'too early for operation' && ! output_contains 'change in progress'; then
+            report_result
             return
         fi
-        [ "$(date +%s)" -lt "$lp_seeding" ] || break
+        [ "$(date +%s)" -lt "$lp_seed_deadline" ] || break
         sleep 2
     done
-    tell
+    report_result
 }
 
 step_install() {
-    argument "$1"
+    load_step "$1"
     if [ -n "$lp_argument" ]; then
-        snap_patiently install "--channel=$lp_argument" canonical-livepatch || return
+        run_snap_until_ready install "--channel=$lp_argument" canonical-livepatch || return
     else
-        snap_patiently install canonical-livepatch || return
+        run_snap_until_ready install canonical-livepatch || return
     fi
-    await_daemon
+    wait_for_daemon
 }
 
 step_refresh() {
-    argument "$1"
-    snap_patiently refresh "--channel=$lp_argument" canonical-livepatch || return
-    await_daemon
+    load_step "$1"
+    run_snap_until_ready refresh "--channel=$lp_argument" canonical-livepatch || return
+    wait_for_daemon
 }
 
 step_remove() {
-    # Without --purge, snapd keeps a copy of the client's data, its machine-token among them.
-    listen bounded 300 snap remove --purge canonical-livepatch
-    if [ "$lp_exit" != 0 ] && has 'nknown flag'; then
-        snap_patiently remove canonical-livepatch || return
+    # Without --purge, snapd keeps a copy of the data of the client, including its machine-token.
+    capture bounded 300 snap remove --purge canonical-livepatch
+    if [ "$lp_exit" != 0 ] && output_contains 'nknown flag'; then
+        run_snap_until_ready remove canonical-livepatch || return
     else
-        tell || return
+        report_result || return
     fi
     step_forget
 }
 
 step_forget() {
-    rm -rf "$lp_store"
+    rm -rf "$lp_state_folder"
 }
 
 # --- the client ---
 
 step_mode() {
-    argument "$1"
-    # Killed between the two, the daemon would go on in its old mode, and nobody would know.
-    keep restart "$lp_argument" || return
+    load_step "$1"
+    # If this script is killed before the restart, this file shows that the daemon still runs in its old mode.
+    store_file restart "$lp_argument" || return
     mkdir -p "${lp_mode_file%/*}" && printf '%s\n' "$lp_argument" >"$lp_mode_file.part" &&
         mv -f "$lp_mode_file.part" "$lp_mode_file" || return
-    listen bounded 60 snap restart canonical-livepatch
+    capture bounded 60 snap restart canonical-livepatch
     if [ "$lp_exit" != 0 ]; then
-        listen bounded 60 systemctl restart snap.canonical-livepatch.canonical-livepatchd
+        capture bounded 60 systemctl restart snap.canonical-livepatch.canonical-livepatchd
     fi
-    tell || return
-    rm -f "$lp_store/restart"
+    report_result || return
+    rm -f "$lp_state_folder/restart"
     if [ "$lp_argument" != stop ]; then
-        await_daemon
+        wait_for_daemon
     fi
 }
 
-set_from_input() {
+set_from_stdin() {
     emit "$lp_value" | bounded 60 "$lp_client" config "$lp_argument=@stdin"
 }
 
 step_config() {
-    argument "$1"
+    load_step "$1"
     find_client
     case $lp_argument:$lp_value in
-        # Of several lines, or with a password in it (which is what the mark is for): never an argument.
-        ca-certs:?*) listen set_from_input ;;
+        # A value with several lines or with a password (which has a mark) is never passed as an argument.
+        ca-certs:?*) capture set_from_stdin ;;
         *)
             if [ -n "$lp_mark" ]; then
-                listen set_from_input
+                capture set_from_stdin
             else
-                listen bounded 60 "$lp_client" config "$lp_argument=$lp_value"
+                capture bounded 60 "$lp_client" config "$lp_argument=$lp_value"
             fi
             ;;
     esac
-    tell || return
+    report_result || return
     if [ -n "$lp_mark" ]; then
-        keep "$lp_argument.mark" "$lp_mark"
+        store_file "$lp_argument.mark" "$lp_mark"
     else
-        rm -f "$lp_store/$lp_argument.mark"
+        rm -f "$lp_state_folder/$lp_argument.mark"
     fi
 }
 
 step_disable() {
     find_client
-    listen bounded 60 "$lp_client" disable
-    tell || return
-    rm -f "$lp_store/token.mark"
+    capture bounded 60 "$lp_client" disable
+    report_result || return
+    rm -f "$lp_state_folder/token.mark"
 }
 
 step_adopt() {
-    argument "$1"
-    keep token.mark "$lp_mark"
+    load_step "$1"
+    store_file token.mark "$lp_mark"
 }
 
-# by_curl, by_nc: hand the token over, in curl's configuration, or in a request of our own. They set lp_exit to 9 where
-# the daemon has no such door.
-ask_by_curl() {
-    # The status comes last, so that no text of the daemon can be taken for it.
+# enable_by_curl, enable_by_nc: pass the token to the socket of the daemon, in the configuration of curl or in a request
+# for nc. Set lp_exit to 9 if the daemon does not provide this request.
+send_token_by_curl() {
+    # The status is the last line, so that text from the daemon cannot be mistaken for it.
     emit "url = \"http://localhost/enable?auth-token=$lp_token\"
 " | bounded 100 curl -q -s -S -K - -X PUT --unix-socket "$lp_socket" --max-time 95 -w '\nstatus %{http_code}\n'
 }
 
-by_curl() {
-    listen ask_by_curl
+enable_by_curl() {
+    capture send_token_by_curl
     case $lp_exit in
         28) lp_exit=124 ;;
         7) lp_exit=9 ;;
         0)
-            judge "${lp_said##*status }"
-            lp_said=${lp_said%status *}
+            read_http_status "${lp_output##*status }"
+            lp_output=${lp_output%status *}
             ;;
     esac
 }
 
-ask_by_nc() {
+send_token_by_nc() {
     lp_return=$(printf '\r')
     emit "PUT /enable?auth-token=$lp_token HTTP/1.0$lp_return
 Host: localhost$lp_return
@@ -252,19 +258,19 @@ $lp_return
 " | bounded 95 nc -U "$lp_socket"
 }
 
-by_nc() {
-    listen ask_by_nc
-    case $lp_said in
+enable_by_nc() {
+    capture send_token_by_nc
+    case $lp_output in
         HTTP/1.?' '*)
-            lp_said=${lp_said#* }
-            judge "$lp_said"
+            lp_output=${lp_output#* }
+            read_http_status "$lp_output"
             ;;
         *) [ "$lp_exit" = 124 ] || lp_exit=9 ;;
     esac
 }
 
-# judge STATUS...: sets lp_exit by the daemon's HTTP status.
-judge() {
+# read_http_status STATUS...: sets lp_exit according to the HTTP status of the daemon.
+read_http_status() {
     case $1 in
         2[0-9][0-9]*) lp_exit=0 ;;
         404* | 405*) lp_exit=9 ;;
@@ -272,88 +278,88 @@ judge() {
     esac
 }
 
-by_cli() {
+enable_by_cli() {
     find_client
-    listen bounded 100 "$lp_client" enable "$lp_token"
+    capture bounded 100 "$lp_client" enable "$lp_token"
 }
 
 step_enable() {
-    argument "$1"
-    # Kept before, and looked at only where the client is enabled: there is no moment at which it is enabled and
-    # nobody knows with what.
-    keep token.mark "$lp_mark" || return
-    lp_said="the daemon's socket is not there"
+    load_step "$1"
+    # The mark is stored first, and only used if the client is enabled. So the token of an enabled client is always
+    # known.
+    store_file token.mark "$lp_mark" || return
+    lp_output="the daemon's socket is not there"
     lp_exit=9
-    for lp_way in $lp_ways; do
-        if [ "$lp_way" = cli ] || [ -S "$lp_socket" ]; then
-            "by_$lp_way"
+    for lp_method in $lp_ways; do
+        if [ "$lp_method" = cli ] || [ -S "$lp_socket" ]; then
+            "enable_by_$lp_method"
         fi
         if [ "$lp_exit" != 9 ]; then
             break
         fi
     done
     if [ "$lp_exit" = 0 ]; then
-        printf 'way %s\n' "$lp_way"
+        printf 'way %s\n' "$lp_method"
     elif [ "$lp_exit" != 124 ]; then
         # After a timeout the daemon may still succeed.
-        rm -f "$lp_store/token.mark"
+        rm -f "$lp_state_folder/token.mark"
     fi
-    tell
+    report_result
 }
 
 # --- Ubuntu Pro ---
 
-# attach: the file with the token is a pipe with a name, so that it is never on a disk, whoever is killed when. Only
-# the empty pipe can stay behind, until the next time.
-attach() {
-    rm -rf "$lp_run"
-    (umask 077 && mkdir "$lp_run" && mkfifo "$lp_run/attach") || return
-    # Who opens such a pipe waits for the other end: not for ever, though this shell be killed.
+# attach_to_pro: passes the token through a named pipe in place of a file, so that it is never written to disk, even if
+# a process is killed. At most, the empty pipe is left behind until the next run.
+attach_to_pro() {
+    rm -rf "$lp_attach_folder"
+    (umask 077 && mkdir "$lp_attach_folder" && mkfifo "$lp_attach_folder/attach") || return
+    # Opening a named pipe blocks until the other end is opened, so the time is limited even if this shell is killed.
     # shellcheck disable=SC2016 # sh expands this, from its own argument
     emit "{\"token\": \"$lp_token\", \"enable_services\": [\"livepatch\"]}
-" | bounded 300 sh -c 'exec cat >"$1"' sh "$lp_run/attach" &
+" | bounded 300 sh -c 'exec cat >"$1"' sh "$lp_attach_folder/attach" &
     lp_writer=$!
-    bounded 300 "$lp_pro_client" attach --attach-config "$lp_run/attach"
+    bounded 300 "$lp_pro_client" attach --attach-config "$lp_attach_folder/attach"
     lp_exit=$?
     kill "$lp_writer" 2>/dev/null
-    rm -rf "$lp_run"
+    rm -rf "$lp_attach_folder"
     return "$lp_exit"
 }
 
 step_pro_attach() {
-    argument "$1"
+    load_step "$1"
     find_pro
-    keep token.mark "$lp_mark" || return
-    trap 'rm -rf "$lp_run"' EXIT
+    store_file token.mark "$lp_mark" || return
+    trap 'rm -rf "$lp_attach_folder"' EXIT
     trap 'exit 1' HUP INT TERM PIPE
-    listen attach
+    capture attach_to_pro
     trap - EXIT HUP INT TERM PIPE
     if [ "$lp_exit" != 0 ] && [ "$lp_exit" != 124 ]; then
-        rm -f "$lp_store/token.mark"
+        rm -f "$lp_state_folder/token.mark"
     fi
-    tell
+    report_result
 }
 
 step_pro_enable() {
     find_pro
-    listen bounded 300 "$lp_pro_client" enable livepatch --assume-yes
-    tell
+    capture bounded 300 "$lp_pro_client" enable livepatch --assume-yes
+    report_result
 }
 
 step_pro_disable() {
     find_pro
-    listen bounded 120 "$lp_pro_client" disable livepatch --assume-yes
-    tell
+    capture bounded 120 "$lp_pro_client" disable livepatch --assume-yes
+    report_result
 }
 
 main() {
     lp_number=0
     for lp_step in $lp_steps; do
         lp_number=$((lp_number + 1))
-        mark "section step $lp_number"
+        boundary "section step $lp_number"
         "step_$lp_step" "$lp_number"
         lp_exit=$?
-        mark "end step $lp_number ok $lp_exit"
+        boundary "end step $lp_number ok $lp_exit"
         if [ "$lp_exit" != 0 ]; then
             break
         fi

@@ -3,80 +3,82 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 #
-# A reboot, and the containers that must run again after it. Comes after probe.sh.
+# A reboot, and the containers that must run again after it. Follows probe.sh.
 #
-# From the controller: lp_task, which is one of
-#   look      the probe, the boot, what runs in containers, and what an earlier task has left unfinished
-#   drain     the commands lp_pre_1, lp_pre_2, …, then containers are noted and stopped
-#   reboot    the users are told lp_message, and the machine goes down after lp_delay seconds, if it still is in boot
-#             lp_boot_id
-#   alive     the boot, and the kernel
-#   restore   what was noted runs again, then the commands lp_post_1, lp_post_2, …
-# lp_docker, lp_podman, lp_lxd say what becomes of containers: stop, wait (until they end by themselves), or ignore.
-# lp_within is how many seconds draining, or restoring, may take.
+# Variables from the controller: lp_task, which is one of
+#   look      print the probe, the boot ID, the running containers, and the state of an unfinished reboot
+#   drain     run the commands lp_pre_1, lp_pre_2, …, then save the list of running containers and stop them
+#   reboot    send lp_message to the users and reboot after lp_delay seconds, unless the boot ID differs from lp_boot_id
+#   alive     print the boot ID and the kernel release
+#   restore   start the saved containers, then run the commands lp_post_1, lp_post_2, …
+# lp_docker, lp_podman and lp_lxd are the policies for containers: stop, wait (until they end by themselves) or ignore.
+# lp_within is the maximum number of seconds for draining or restoring.
 #
-# The note lies in a folder of root's that survives the reboot: `boot_id` of the boot in which the draining began, and
-# `containers`, a line "RUNTIME ID NAME" each in the order in which they start. It goes when all of it runs again.
+# The state is kept in a folder that only root can read and that survives the reboot. It contains `boot_id`, the boot ID
+# when draining began, and `containers`, with a line "RUNTIME ID NAME" for each container in the order in which they are
+# started. The folder is removed when all containers run again.
 
-lp_kept=/var/lib/kernelops-livepatch/kernel_reboot
+lp_state_folder=/var/lib/kernelops-livepatch/kernel_reboot
 
 # /snap/bin is not on the PATH of root under sudo or cron.
 PATH=$PATH:/snap/bin
 
-# left: how many seconds are left, at least one. A command gets no more.
-left() {
-    lp_left=$((lp_deadline - $(date +%s)))
-    if [ "$lp_left" -lt 1 ]; then
-        lp_left=1
+# set_remaining: sets lp_remaining to the seconds until the deadline, but at least 1.
+set_remaining() {
+    lp_remaining=$((lp_deadline - $(date +%s)))
+    if [ "$lp_remaining" -lt 1 ]; then
+        lp_remaining=1
     fi
 }
 
-# ask COMMAND...: a question to a runtime, whose daemon may be dead.
-ask() {
+# query_runtime COMMAND...: runs a read-only command of a container runtime, whose daemon may hang.
+query_runtime() {
     bounded 20 "$@"
 }
 
-# tell COMMAND...: an order to a runtime.
-tell() {
-    left
-    bounded "$lp_left" "$@"
+# control_runtime COMMAND...: runs a command of a container runtime that changes something, until the deadline.
+control_runtime() {
+    set_remaining
+    bounded "$lp_remaining" "$@"
 }
 
-# Newest first is how both list containers; they start in the order in which they came to be.
-engine_running() {
-    lp_listed=$(ask "$1" ps --no-trunc --format '{{.ID}} {{.Names}}') || return
-    printf '%s\n' "$lp_listed" | awk -v runtime="$1" '
+# list_running ENGINE: prints a line "ENGINE ID NAME" for each running container. Both engines list the newest container
+# first. Here the oldest one is first, because containers are started in the order of their creation.
+list_running() {
+    lp_output=$(query_runtime "$1" ps --no-trunc --format '{{.ID}} {{.Names}}') || return
+    printf '%s\n' "$lp_output" | awk -v runtime="$1" '
         NF { lines[NR] = runtime " " $1 " " $2 }
         END { for (number = NR; number > 0; number--) if (number in lines) print lines[number] }'
 }
 
-# Containers that the engine removes as soon as they stop.
-engine_vanishing() {
-    lp_ids=$(ask "$1" ps -q --no-trunc)
+# list_auto_removed ENGINE: prints the running containers that the engine removes when they stop.
+list_auto_removed() {
+    lp_ids=$(query_runtime "$1" ps -q --no-trunc)
     if [ -n "$lp_ids" ]; then
         # shellcheck disable=SC2086 # a list of identifiers
-        ask "$1" inspect --format '{{.HostConfig.AutoRemove}} {{.Name}}' $lp_ids | grep '^true '
+        query_runtime "$1" inspect --format '{{.HostConfig.AutoRemove}} {{.Name}}' $lp_ids | grep '^true '
     fi
 }
 
-# member: sets lp_member to this machine's name in its LXD cluster, empty where there is none.
-member() {
-    lp_member=$(ask lxc info | awk '
+# find_cluster_member: sets lp_member to the name of this machine in its LXD cluster, or to the empty string.
+find_cluster_member() {
+    lp_member=$(query_runtime lxc info | awk '
         $1 == "server_clustered:" && $2 == "true" { clustered = 1 }
         $1 == "server_name:" { name = $2 }
         END { if (clustered) print name }')
 }
 
-# All versions print tables, and only newer ones anything else. A container with a higher priority starts earlier.
-lxd_running() {
-    member
+# list_running_lxd: does the same for LXD. All versions of LXD can print tables, only newer ones other formats.
+# Containers with a higher priority are started earlier.
+list_running_lxd() {
+    find_cluster_member
     lp_columns=ns,boot.autostart.priority
     if [ -n "$lp_member" ]; then
         printf 'member %s %s\n' "$lp_member" "$lp_member"
         lp_columns=nsL
     fi
-    lp_listed=$(ask lxc list -c "$lp_columns") || return
-    printf '%s\n' "$lp_listed" | awk -F '|' -v member="$lp_member" '
+    lp_output=$(query_runtime lxc list -c "$lp_columns") || return
+    printf '%s\n' "$lp_output" | awk -F '|' -v member="$lp_member" '
         {
             gsub(/ /, "")
             if ($3 != "RUNNING") next
@@ -85,28 +87,28 @@ lxd_running() {
         }' | sort -s -k 1,1nr | cut -d ' ' -f 2-
 }
 
-running() {
+running_containers() {
     for lp_engine in docker podman; do
         if command -v "$lp_engine" >/dev/null; then
-            answer "running $lp_engine" engine_running "$lp_engine"
-            answer "vanishing $lp_engine" engine_vanishing "$lp_engine"
+            section "running $lp_engine" list_running "$lp_engine"
+            section "vanishing $lp_engine" list_auto_removed "$lp_engine"
         fi
     done
     if command -v lxc >/dev/null; then
-        answer "running lxd" lxd_running
+        section "running lxd" list_running_lxd
     fi
 }
 
-# commands KIND: runs lp_KIND_1 and so on, up to the first that fails.
-commands() {
+# run_commands KIND: runs lp_KIND_1, lp_KIND_2, … until a command fails.
+run_commands() {
     lp_number=1
     while :; do
         eval "lp_command=\${lp_$1_$lp_number-}"
         if [ -z "$lp_command" ]; then
             return 0
         fi
-        left
-        answer "$1 $lp_number" bounded "$lp_left" sh -c "$lp_command"
+        set_remaining
+        section "$1 $lp_number" bounded "$lp_remaining" sh -c "$lp_command"
         if [ "$lp_exit" != 0 ]; then
             return 1
         fi
@@ -114,60 +116,60 @@ commands() {
     done
 }
 
-# to_stop: what runs and is to be stopped, in the order in which it starts.
-to_stop() {
+# list_to_stop: prints the running containers that must be stopped, in the order in which they are started.
+list_to_stop() {
     for lp_engine in docker podman; do
         eval "lp_policy=\$lp_$lp_engine"
         if [ "$lp_policy" = stop ] && command -v "$lp_engine" >/dev/null; then
-            engine_running "$lp_engine"
+            list_running "$lp_engine"
         fi
     done
     if [ "$lp_lxd" = stop ] && command -v lxc >/dev/null; then
-        lxd_running
+        list_running_lxd
     fi
 }
 
-# keep_note: what an earlier task has noted stays noted, for it may have stopped it.
-keep_note() {
+# save_containers: adds the running containers to the saved ones. An earlier task may already have stopped some of them.
+save_containers() {
     umask 077
-    mkdir -p "$lp_kept"
-    rm -f "$lp_kept/going"
-    if [ ! -e "$lp_kept/boot_id" ]; then
-        cat /proc/sys/kernel/random/boot_id >"$lp_kept/boot_id"
+    mkdir -p "$lp_state_folder"
+    rm -f "$lp_state_folder/going"
+    if [ ! -e "$lp_state_folder/boot_id" ]; then
+        cat /proc/sys/kernel/random/boot_id >"$lp_state_folder/boot_id"
     fi
-    touch "$lp_kept/containers"
-    to_stop >"$lp_kept/running"
-    awk '!seen[$0]++' "$lp_kept/containers" "$lp_kept/running" >"$lp_kept/part"
-    mv "$lp_kept/part" "$lp_kept/containers"
+    touch "$lp_state_folder/containers"
+    list_to_stop >"$lp_state_folder/running"
+    awk '!seen[$0]++' "$lp_state_folder/containers" "$lp_state_folder/running" >"$lp_state_folder/part"
+    mv "$lp_state_folder/part" "$lp_state_folder/containers"
     sync
 }
 
-# stop_all: the last that started stops first. Those of one engine are stopped in one go.
-stop_all() {
+# stop_containers: stops containers in reverse order. All containers of an engine are stopped with one command.
+stop_containers() {
     lp_failed=0
     awk '{ lines[NR] = $0 } END { for (number = NR; number > 0; number--) print lines[number] }' \
-        "$lp_kept/running" >"$lp_kept/backwards"
+        "$lp_state_folder/running" >"$lp_state_folder/backwards"
     while read -r lp_runtime lp_id _; do
         case $lp_runtime in
-            lxd) tell lxc stop "$lp_id" </dev/null || lp_failed=1 ;;
-            member) tell lxc cluster evacuate "$lp_id" --force </dev/null || lp_failed=1 ;;
+            lxd) control_runtime lxc stop "$lp_id" </dev/null || lp_failed=1 ;;
+            member) control_runtime lxc cluster evacuate "$lp_id" --force </dev/null || lp_failed=1 ;;
         esac
-    done <"$lp_kept/backwards"
+    done <"$lp_state_folder/backwards"
     for lp_engine in docker podman; do
-        lp_ids=$(awk -v runtime="$lp_engine" '$1 == runtime { print $2 }' "$lp_kept/backwards")
+        lp_ids=$(awk -v runtime="$lp_engine" '$1 == runtime { print $2 }' "$lp_state_folder/backwards")
         if [ -n "$lp_ids" ]; then
             # shellcheck disable=SC2086 # a list of identifiers
-            tell "$lp_engine" stop $lp_ids || lp_failed=1
+            control_runtime "$lp_engine" stop $lp_ids || lp_failed=1
         fi
     done
     return "$lp_failed"
 }
 
-# wait_for_end ENGINE: until no container of the engine runs.
-wait_for_end() {
-    while [ -n "$(ask "$1" ps -q)" ]; do
+# wait_until_stopped ENGINE: waits until no container of the engine is running.
+wait_until_stopped() {
+    while [ -n "$(query_runtime "$1" ps -q)" ]; do
         if [ "$(date +%s)" -ge "$lp_deadline" ]; then
-            engine_running "$1"
+            list_running "$1"
             return 1
         fi
         sleep 2
@@ -175,87 +177,88 @@ wait_for_end() {
 }
 
 drain() {
-    commands pre || return
+    run_commands pre || return
     for lp_engine in docker podman; do
         eval "lp_policy=\$lp_$lp_engine"
         if [ "$lp_policy" = wait ] && command -v "$lp_engine" >/dev/null; then
-            answer "ended $lp_engine" wait_for_end "$lp_engine"
+            section "ended $lp_engine" wait_until_stopped "$lp_engine"
             if [ "$lp_exit" != 0 ]; then
                 return
             fi
         fi
     done
-    answer note keep_note
-    answer stop stop_all
-    answer kept cat "$lp_kept/containers"
+    section note save_containers
+    section stop stop_containers
+    section kept cat "$lp_state_folder/containers"
 }
 
-# wanting: what was noted and does not run.
-wanting() {
+# list_missing: prints the saved containers that are not running.
+list_missing() {
     for lp_engine in docker podman; do
-        if grep -q "^$lp_engine " "$lp_kept/containers"; then
-            engine_running "$lp_engine"
+        if grep -q "^$lp_engine " "$lp_state_folder/containers"; then
+            list_running "$lp_engine"
         fi
-    done >"$lp_kept/running"
-    if grep -q -e '^lxd ' -e '^member ' "$lp_kept/containers"; then
-        ask lxc list -c ns | awk -F '|' '
+    done >"$lp_state_folder/running"
+    if grep -q -e '^lxd ' -e '^member ' "$lp_state_folder/containers"; then
+        query_runtime lxc list -c ns | awk -F '|' '
             { gsub(/ /, "") }
-            $3 == "RUNNING" { print "lxd", $2, $2; print "evacuated", $2, $2 }' >>"$lp_kept/running"
+            $3 == "RUNNING" { print "lxd", $2, $2; print "evacuated", $2, $2 }' >>"$lp_state_folder/running"
     fi
-    # The first file may be empty, so that counting lines does not tell the two apart.
-    awk -v running="$lp_kept/running" '
+    # The files are distinguished by name, not by line numbers, because the first one can be empty.
+    awk -v running="$lp_state_folder/running" '
         FILENAME == running { runs[$1 " " $2] = 1; next }
-        $1 != "member" && !runs[$1 " " $2]' "$lp_kept/running" "$lp_kept/containers"
+        $1 != "member" && !runs[$1 " " $2]' "$lp_state_folder/running" "$lp_state_folder/containers"
 }
 
-# The members of a cluster take back what they gave away, and do it once.
-take_back() {
-    awk '$1 == "member" { print $2 }' "$lp_kept/containers" >"$lp_kept/members"
+# restore_members: makes the cluster members take back the containers that were evacuated. This is done once.
+restore_members() {
+    awk '$1 == "member" { print $2 }' "$lp_state_folder/containers" >"$lp_state_folder/members"
     while read -r lp_id; do
-        tell lxc cluster restore "$lp_id" --force </dev/null
-    done <"$lp_kept/members"
+        control_runtime lxc cluster restore "$lp_id" --force </dev/null
+    done <"$lp_state_folder/members"
 }
 
-start_all() {
-    wanting >"$lp_kept/wanting"
+start_missing() {
+    list_missing >"$lp_state_folder/wanting"
     while read -r lp_runtime lp_id _; do
         case $lp_runtime in
-            docker | podman) tell "$lp_runtime" start "$lp_id" </dev/null ;;
-            lxd) tell lxc start "$lp_id" </dev/null ;;
+            docker | podman) control_runtime "$lp_runtime" start "$lp_id" </dev/null ;;
+            lxd) control_runtime lxc start "$lp_id" </dev/null ;;
         esac
-    done <"$lp_kept/wanting" >"$lp_kept/said" 2>&1
+    done <"$lp_state_folder/wanting" >"$lp_state_folder/said" 2>&1
 }
 
 restore() {
-    if [ ! -d "$lp_kept" ]; then
-        missing wanting absent
+    if [ ! -d "$lp_state_folder" ]; then
+        empty_section wanting absent
     else
-        touch "$lp_kept/containers"
-        answer members take_back
-        # The runtimes may come up after the way in does.
+        touch "$lp_state_folder/containers"
+        section members restore_members
+        # The container runtimes can start later than the SSH daemon.
         while :; do
-            start_all
-            wanting >"$lp_kept/wanting"
-            if [ ! -s "$lp_kept/wanting" ] || [ "$(date +%s)" -ge "$lp_deadline" ]; then
+            start_missing
+            list_missing >"$lp_state_folder/wanting"
+            if [ ! -s "$lp_state_folder/wanting" ] || [ "$(date +%s)" -ge "$lp_deadline" ]; then
                 break
             fi
             sleep 3
         done
-        answer wanting cat "$lp_kept/wanting"
-        if [ -s "$lp_kept/wanting" ]; then
-            answer said cat "$lp_kept/said"
+        section wanting cat "$lp_state_folder/wanting"
+        if [ -s "$lp_state_folder/wanting" ]; then
+            section said cat "$lp_state_folder/said"
             return
         fi
     fi
-    commands post || return
-    rm -rf "$lp_kept"
+    run_commands post || return
+    rm -rf "$lp_state_folder"
 }
 
-# Each way down is tried after the one before it has failed. The last one works without any program. A machine that has
-# rebooted since it was looked at, as when two controllers work on it, is let be.
-go_down() {
-    read -r lp_now </proc/sys/kernel/random/boot_id
-    if [ "$lp_now" != "$lp_boot_id" ]; then
+# order_reboot: starts the reboot in the background. Each method is tried if the one before it failed. The last method
+# does not need an external program. A machine that has been rebooted in the meantime, for example by a second
+# controller, is not rebooted again.
+order_reboot() {
+    read -r lp_current_boot </proc/sys/kernel/random/boot_id
+    if [ "$lp_current_boot" != "$lp_boot_id" ]; then
         printf 'another boot\n'
         return
     fi
@@ -270,16 +273,16 @@ go_down() {
         systemctl reboot || shutdown -r now || reboot -f || {
             echo s >/proc/sysrq-trigger
             echo b >/proc/sysrq-trigger
-        }' reboot "$lp_delay" "$lp_kept/going" </dev/null >/dev/null 2>&1 &
-    lp_left=60
-    while [ ! -e "$lp_kept/going" ] && [ "$lp_left" -gt 0 ]; do
+        }' reboot "$lp_delay" "$lp_state_folder/going" </dev/null >/dev/null 2>&1 &
+    lp_remaining=60
+    while [ ! -e "$lp_state_folder/going" ] && [ "$lp_remaining" -gt 0 ]; do
         sleep 1
-        lp_left=$((lp_left - 1))
+        lp_remaining=$((lp_remaining - 1))
     done
 }
 
-boot() {
-    answer boot_id cat /proc/sys/kernel/random/boot_id
+boot_id_section() {
+    section boot_id cat /proc/sys/kernel/random/boot_id
 }
 
 main() {
@@ -287,16 +290,16 @@ main() {
     case $lp_task in
         look)
             probe
-            boot
-            answer kept_boot_id cat "$lp_kept/boot_id"
-            answer kept cat "$lp_kept/containers"
-            running
+            boot_id_section
+            section kept_boot_id cat "$lp_state_folder/boot_id"
+            section kept cat "$lp_state_folder/containers"
+            running_containers
             ;;
         drain) drain ;;
-        reboot) answer down go_down ;;
+        reboot) section down order_reboot ;;
         alive)
-            boot
-            answer release cat /proc/sys/kernel/osrelease
+            boot_id_section
+            section release cat /proc/sys/kernel/osrelease
             ;;
         restore) restore ;;
     esac

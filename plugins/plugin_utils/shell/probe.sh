@@ -2,22 +2,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 #
-# What a host is, and what its livepatch client and its kernel say. Reads only, decides nothing.
+# Facts about a host, its livepatch client and its kernel. Only reads, without any decisions.
 #
-# From the controller: lp_server (URL, or empty: what the client is configured with), lp_network (1 or empty),
-# lp_verify (auto: what a signature needs of the module's file; file: the file itself; empty: neither),
-# lp_certificate (1: also the certificate that the client's snap brings).
+# Variables from the controller: lp_server (URL, or empty for the server in the configuration of the client), lp_network
+# (1 or empty: test whether the server is reachable), lp_verify (auto: digest and signature of the module file; file:
+# the module file; empty: neither), lp_certificate (1 or empty: the certificate in the snap of the client).
 
 lp_access=
 
-# offer PATH...: says of each path whether it can be read, and keeps those that can for the reading at the end.
-offer() {
+# add_files PATH...: prints the access to each path, and adds readable files to lp_files, which files() prints.
+add_files() {
     for lp_path in "$@"; do
         case $lp_path in
-            # A glob that found nothing, or a name that no kernel and no package gives.
+            # A pattern without a match, or a name that neither a kernel nor a package would use.
             *[!A-Za-z0-9_./+:~-]*) continue ;;
         esac
-        access "$lp_path"
+        check_access "$lp_path"
         printf '%s %s\n' "$lp_access" "$lp_path"
         if [ "$lp_access" = ok ] && [ -f "$lp_path" ]; then
             lp_files="$lp_files $lp_path"
@@ -25,24 +25,24 @@ offer() {
     done
 }
 
-# note PATH...: says whether each path is there, and never reads it.
-note() {
+# print_access PATH...: prints the access to each path without reading it.
+print_access() {
     for lp_path in "$@"; do
         case $lp_path in
             *[!A-Za-z0-9_./+:~-]*) continue ;;
         esac
-        access "$lp_path"
+        check_access "$lp_path"
         printf '%s %s\n' "$lp_access" "$lp_path"
     done
 }
 
-# entries FOLDER: the folder itself, then what lies in it.
-entries() {
-    note "$1" "$1"/*
+# print_folder_access FOLDER: prints the access to the folder and to its entries.
+print_folder_access() {
+    print_access "$1" "$1"/*
 }
 
-# present FOLDER/PATTERN...: how many of these exist, counted without starting anything.
-present() {
+# count_folders FOLDER...: sets lp_count to the number of folders that exist, without starting a process.
+count_folders() {
     lp_count=0
     for lp_path in "$@"; do
         if [ -d "$lp_path" ]; then
@@ -53,64 +53,66 @@ present() {
 
 paths() {
     lp_files=
-    offer /etc/os-release /usr/lib/os-release /etc/machine-id
-    offer /proc/version_signature /proc/sys/kernel/osrelease /proc/sys/kernel/version /proc/uptime
-    offer /run/systemd/container /run/container_type /sys/kernel/realtime
-    offer /snap/canonical-livepatch/current/meta/snap.yaml
-    offer /sys/kernel/livepatch/*/enabled /sys/kernel/livepatch/*/transition
+    add_files /etc/os-release /usr/lib/os-release /etc/machine-id
+    add_files /proc/version_signature /proc/sys/kernel/osrelease /proc/sys/kernel/version /proc/uptime
+    add_files /run/systemd/container /run/container_type /sys/kernel/realtime
+    add_files /snap/canonical-livepatch/current/meta/snap.yaml
+    add_files /sys/kernel/livepatch/*/enabled /sys/kernel/livepatch/*/transition
     for lp_patch in /sys/kernel/livepatch/*; do
         lp_patch=${lp_patch##*/}
-        offer "/sys/module/$lp_patch/taint" "/sys/module/$lp_patch/srcversion"
+        add_files "/sys/module/$lp_patch/taint" "/sys/module/$lp_patch/srcversion"
     done
-    note /sys/kernel /sys/kernel/livepatch /sys/firmware/efi /proc/keys
-    note /.dockerenv /run/.containerenv /proc/sys/fs/binfmt_misc/WSLInterop
-    note /usr/share/xsessions/*.desktop /usr/share/wayland-sessions/*.desktop
-    note /etc/apt/sources.list.d/ubuntu-fips-updates.list /etc/apt/sources.list.d/ubuntu-fips-updates.sources
-    note /snap/bin/canonical-livepatch
-    entries /var/snap/canonical-livepatch/common/locks
-    note /boot/vmlinuz-*
+    print_access /sys/kernel /sys/kernel/livepatch /sys/firmware/efi /proc/keys
+    print_access /.dockerenv /run/.containerenv /proc/sys/fs/binfmt_misc/WSLInterop
+    print_access /usr/share/xsessions/*.desktop /usr/share/wayland-sessions/*.desktop
+    print_access /etc/apt/sources.list.d/ubuntu-fips-updates.list /etc/apt/sources.list.d/ubuntu-fips-updates.sources
+    print_access /snap/bin/canonical-livepatch
+    print_folder_access /var/snap/canonical-livepatch/common/locks
+    print_access /boot/vmlinuz-*
 }
 
-# One reading for all the small files, each line under the name of its file: at most 64 lines of 1,024 bytes
-# each, so that a file of any size costs the same.
-# shellcheck disable=SC2086 # lp_files is a list of paths that offer() has held against a pattern without blanks
+# files: prints all small files in one pass, each line with the name of its file. At most 64 lines of 1,024 bytes are
+# printed for each file, so that large files do not take longer.
+# shellcheck disable=SC2086 # lp_files is a list of paths without blanks, which add_files() has checked
 files() {
     grep -a -s -m 64 '' $lp_files /dev/null | cut -b 1-1024
 }
 
-# Each runtime puts its containers in control groups of a fixed name. Counting those needs no daemon, so it
-# cannot hang on a dead one. The folders differ by control group version (v1 has one tree per controller).
+# containers: prints the number of running containers for each runtime. The runtimes use control groups with fixed
+# names. Counting these does not need the daemon, which may hang. The folders depend on the version of control groups
+# (v1 has one tree for each controller).
 containers() {
     [ -r /sys/fs/cgroup ] || return 1
-    present /sys/fs/cgroup/system.slice/docker-*.scope /sys/fs/cgroup/docker/*[0-9a-f] \
+    count_folders /sys/fs/cgroup/system.slice/docker-*.scope /sys/fs/cgroup/docker/*[0-9a-f] \
         /sys/fs/cgroup/systemd/system.slice/docker-*.scope /sys/fs/cgroup/systemd/docker/*[0-9a-f]
     printf 'docker %s\n' "$lp_count"
-    present /sys/fs/cgroup/lxc.payload.* /sys/fs/cgroup/systemd/lxc.payload.* /sys/fs/cgroup/systemd/lxc/*
+    count_folders /sys/fs/cgroup/lxc.payload.* /sys/fs/cgroup/systemd/lxc.payload.* /sys/fs/cgroup/systemd/lxc/*
     printf 'lxd %s\n' "$lp_count"
-    present /sys/fs/cgroup/machine.slice/libpod-[0-9a-f]*.scope /sys/fs/cgroup/systemd/machine.slice/libpod-[0-9a-f]*.scope
+    count_folders /sys/fs/cgroup/machine.slice/libpod-[0-9a-f]*.scope /sys/fs/cgroup/systemd/machine.slice/libpod-[0-9a-f]*.scope
     printf 'podman %s\n' "$lp_count"
 }
 
-# The word of the running process 1, for hosts without systemd-detect-virt. Only the one variable leaves the host.
+# container_variable: prints the variable `container` of process 1, for hosts without systemd-detect-virt. No other
+# variable leaves the host.
 container_variable() {
     tr '\0' '\n' </proc/1/environ | grep '^container='
 }
 
 virtualization() {
     if command -v systemd-detect-virt >/dev/null; then
-        answer virtualization systemd-detect-virt
+        section virtualization systemd-detect-virt
     else
-        missing virtualization absent
-        access /proc/1/environ
+        empty_section virtualization absent
+        check_access /proc/1/environ
         if [ "$lp_access" = ok ]; then
-            answer container_variable container_variable
+            section container_variable container_variable
         fi
     fi
 }
 
-# locate MODULE: sets lp_file to the file that the module was loaded from, or to nothing, and lp_access. The client
-# keeps it beside what describes the patch; where it is named in another way, its content names it.
-locate() {
+# find_module_file MODULE: sets lp_file to the file that the module was loaded from, or to the empty string, and sets
+# lp_access. The client stores it with the metadata of the patch. A file with another name is found by its content.
+find_module_file() {
     lp_file=
     lp_others=
     for lp_path in "$lp_payload"/*.ko "$lp_payload"/*/*.ko; do
@@ -124,23 +126,23 @@ locate() {
         # shellcheck disable=SC2086 # paths without blanks, by the pattern above
         lp_file=$(grep -l -s -F -e "$1" $lp_others | head -n 1)
     fi
-    access "${lp_file:-$lp_payload/$1.ko}"
+    check_access "${lp_file:-$lp_payload/$1.ko}"
     if [ "$lp_access" != ok ] || [ ! -f "$lp_file" ]; then
         lp_file=
     fi
 }
 
-# module NAME: the running module's build id, and what its signature needs of its file: the build id that the file
-# has behind its header, the bytes behind the module, and the digest of the module before them. The section headers
-# are the last part of a module, so the header says where it ends. Bytes are hexadecimal.
-module() {
+# print_module NAME: prints the build ID of the loaded module, and the parts of its file that are needed to verify the
+# signature: the build ID after the file header, the bytes after the module, and the digest of the module itself. The
+# section headers are the last part of a module, so the file header shows where the module ends. Bytes are hexadecimal.
+print_module() {
     lp_note=/sys/module/$1/notes/.note.gnu.build-id
     if [ ! -r "$lp_note" ]; then
         lp_note=
     fi
     lp_file=
     if [ -n "$lp_verify" ]; then
-        locate "$1"
+        find_module_file "$1"
         printf 'file %s %s\n' "$lp_access" "$lp_file"
     fi
     if [ -z "$lp_note$lp_file" ]; then
@@ -155,13 +157,13 @@ module() {
     done
     printf 'note %s\n' "$lp_bytes"
     if [ -n "$lp_file" ] && [ "$lp_verify" != file ]; then
-        trailer "$@"
+        print_signature "$@"
     fi
 }
 
-# trailer BYTE...: of lp_file, which begins with these bytes. Nothing is said of files of other kinds than 64 bits,
-# little-endian, and of what is larger than any module.
-trailer() {
+# print_signature BYTE...: prints the signature and the digest of lp_file, which begins with these bytes. Prints nothing
+# for files that are not 64-bit little-endian, and for files that are larger than any module.
+print_signature() {
     if [ $# -lt 64 ] || [ "$5$6" != 0201 ] || [ "${45}${46}${47}${48}" != 00000000 ]; then
         return
     fi
@@ -182,7 +184,7 @@ trailer() {
     fi
     printf trailer
     printf '%s' ' ' "$@"
-    # The digest that the signature is over, by the identifier of its algorithm (2.16.840.1.101.3.4.2).
+    # The signature contains the object identifier of the digest algorithm (2.16.840.1.101.3.4.2.x).
     lp_digest=sha512
     case "$*" in
         *'60 86 48 01 65 03 04 02 03'*) ;;
@@ -195,76 +197,76 @@ trailer() {
     fi
 }
 
-# content PATH: a whole file, if it is none of the largest.
-content() {
+# print_file PATH: prints a file in base64. The limit is one byte larger than the largest accepted file.
+print_file() {
     head -c 8388609 "$1" | base64
 }
 
 modules() {
     lp_payload=/var/snap/canonical-livepatch/common/payload
-    lp_left=4
+    lp_remaining=4
     for lp_patch in /sys/kernel/livepatch/*; do
         lp_patch=${lp_patch##*/}
-        if [ "$lp_left" = 0 ] || [ ! -e "/sys/kernel/livepatch/$lp_patch" ]; then
+        if [ "$lp_remaining" = 0 ] || [ ! -e "/sys/kernel/livepatch/$lp_patch" ]; then
             return
         fi
-        lp_left=$((lp_left - 1))
-        answer "module $lp_patch" module "$lp_patch"
+        lp_remaining=$((lp_remaining - 1))
+        section "module $lp_patch" print_module "$lp_patch"
         if [ -n "$lp_file" ] && [ "$lp_verify" = file ]; then
-            answer "file $lp_patch" content "$lp_file"
+            section "file $lp_patch" print_file "$lp_file"
         fi
     done
     lp_path=/snap/canonical-livepatch/current/keys/livepatch-kmod.x509
     if [ -n "$lp_certificate" ] && [ -r "$lp_path" ]; then
-        answer certificate base64 "$lp_path"
+        section certificate base64 "$lp_path"
     fi
 }
 
 secure_boot() {
     lp_variable=/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c
     if [ -r "$lp_variable" ]; then
-        answer secure_boot_variable od -An -v -tx1 "$lp_variable"
+        section secure_boot_variable od -An -v -tx1 "$lp_variable"
     elif [ -e /sys/firmware/efi ] && command -v mokutil >/dev/null; then
-        answer mokutil bounded 5 mokutil --sb-state
+        section mokutil bounded 5 mokutil --sb-state
     fi
 }
 
 snapd() {
     if ! command -v snap >/dev/null; then
-        missing snapd absent
+        empty_section snapd absent
         return
     fi
-    answer snapd bounded 5 snap version
-    # Seeding matters only to what is not installed yet, and asking may take all of its time.
+    section snapd bounded 5 snap version
+    # Seeding is only relevant for a client that is not installed yet, and this command can use its full time limit.
     if [ -z "$lp_client" ]; then
-        answer seeded bounded 3 snap wait system seed.loaded
+        section seeded bounded 3 snap wait system seed.loaded
     fi
 }
 
-# Clients before 9.5 know no --format; what they print by default is data. Never --verbose: it shows the
-# machine-token.
+# client: prints the status and the configuration of the client. Clients before 9.5 do not support --format; their
+# default output is structured. The option --verbose is never used, because it shows the machine-token.
 client() {
     lp_config=
     if [ -z "$lp_client" ]; then
-        missing status absent
+        empty_section status absent
         return
     fi
-    mark "section status json"
+    boundary "section status json"
     bounded 15 "$lp_client" status --format json
     lp_exit=$?
-    mark "end status json ok $lp_exit"
+    boundary "end status json ok $lp_exit"
     if [ "$lp_exit" != 0 ]; then
-        answer "status plain" bounded 15 "$lp_client" status
+        section "status plain" bounded 15 "$lp_client" status
     fi
-    mark "section config"
+    boundary "section config"
     lp_config=$(exec_bounded 10 "$lp_client" config | head -c 262144)
     emit "$lp_config
 "
-    mark "end config ok"
+    boundary "end config ok"
 }
 
-# setting KEY: sets lp_setting to the value of that key in the client's configuration.
-setting() {
+# read_setting KEY: sets lp_setting to the value of a key in the configuration of the client.
+read_setting() {
     lp_setting=
     case $lp_config in
         *"$1: \""*)
@@ -274,17 +276,17 @@ setting() {
     esac
 }
 
-# network: reaches for the server with whatever the host has. A proxy goes by the environment, never by a command
-# line: its address may hold a password. It is exported, for what stands before the call of a function reaches no
-# command with the dash of Ubuntu 20.04 and older.
+# network: tests whether the server is reachable with the first tool that the host has. A proxy is passed in the
+# environment, never on a command line, because its URL can contain a password. The variables are exported, because dash
+# of Ubuntu 20.04 and older does not pass assignments before a function call to commands.
 network() {
-    setting remote-server
+    read_setting remote-server
     lp_url=${lp_server:-${lp_setting:-https://livepatch.canonical.com}}
-    setting https-proxy
+    read_setting https-proxy
     https_proxy=${lp_setting:-${https_proxy:-$HTTPS_PROXY}}
-    setting http-proxy
+    read_setting http-proxy
     http_proxy=${lp_setting:-$http_proxy}
-    setting no-proxy
+    read_setting no-proxy
     no_proxy=${lp_setting:-${no_proxy:-$NO_PROXY}}
     export https_proxy http_proxy no_proxy
     lp_proxy=$https_proxy
@@ -301,7 +303,7 @@ network() {
         *:*) lp_port=${lp_host##*:} ;;
     esac
     lp_host=${lp_host%:*}
-    mark "section network"
+    boundary "section network"
     printf 'url %s\n' "$lp_url"
     printf 'proxy %s\n' "${lp_proxy:+yes}"
     if command -v curl >/dev/null; then
@@ -324,24 +326,25 @@ network() {
         printf 'tool none\n'
         false
     fi
-    mark "end network ok $?"
+    boundary "end network ok $?"
 }
 
-# architecture: of the userland, and of the machine where the two may differ or the first cannot be had.
+# architecture: prints the architecture of the userland, and of the machine if it can differ or the first one is
+# unknown.
 architecture() {
     lp_architecture=
     if command -v dpkg >/dev/null; then
         lp_architecture=$(dpkg --print-architecture)
-        mark "section architecture"
+        boundary "section architecture"
         printf '%s\n' "$lp_architecture"
-        mark "end architecture ok $?"
+        boundary "end architecture ok $?"
     fi
     case $lp_architecture in
-        i386 | '') answer machine uname -m ;;
+        i386 | '') section machine uname -m ;;
     esac
 }
 
-# find_client: sets lp_client to the client's command, or to nothing.
+# find_client: sets lp_client to the command of the client, or to the empty string.
 find_client() {
     # /snap/bin is not on the PATH of root under sudo or cron.
     lp_client=/snap/bin/canonical-livepatch
@@ -355,25 +358,25 @@ find_client() {
 
 probe() {
     find_client
-    answer user id -u
-    answer clock date +%s
-    answer paths paths
-    answer files files
-    access /proc/sys/kernel/osrelease
+    section user id -u
+    section clock date +%s
+    section paths paths
+    section files files
+    check_access /proc/sys/kernel/osrelease
     if [ "$lp_access" != ok ]; then
-        answer release uname -r
-        answer version uname -v
+        section release uname -r
+        section version uname -v
     fi
     architecture
-    answer containers containers
+    section containers containers
     virtualization
     modules
     secure_boot
     if [ -r /proc/keys ]; then
-        answer keys grep -s -m 256 asymmetri /proc/keys
+        section keys grep -s -m 256 asymmetri /proc/keys
     fi
     if [ ! -e /sys/kernel/livepatch ]; then
-        answer kernel_config grep -s -m 1 CONFIG_LIVEPATCH /boot/config-* /dev/null
+        section kernel_config grep -s -m 1 CONFIG_LIVEPATCH /boot/config-* /dev/null
     fi
     snapd
     client
@@ -382,8 +385,8 @@ probe() {
     fi
 }
 
-# A script that comes after this one may do more: the last main() counts.
-# shellcheck disable=SC2317 # this one is reached where none comes
+# Another part can follow and replace main(). The last definition is used.
+# shellcheck disable=SC2317 # reached if no other part follows
 main() {
     probe
 }

@@ -2,24 +2,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 #
-# How every script of this collection answers: in sections, on one stream or on both, between boundary lines
-# that carry a nonce which the controller made for this one call. Nothing on the host can know the nonce
-# beforehand, so nothing on the host can forge a boundary.
+# Output format of all scripts of this collection. The output consists of sections, on standard output, standard error
+# or both. A section starts and ends with a boundary line, which contains a nonce that the controller creates for each
+# call. Programs on the host do not know the nonce in advance, so they cannot forge a boundary line.
 #
-# The controller puts assignments of the variables lp_* before this text, and the script's main() after it.
-# Strict POSIX: dash, busybox ash, bash and mksh must all give the same sections.
+# The controller puts assignments of variables (lp_*) before this file, and the parts of the script with main() after
+# it. Strict POSIX: the sections must be the same with dash, busybox ash, bash and mksh.
 
 LC_ALL=C
 export LC_ALL
 : "${lp_nonce:?}"
 
-# mark WORDS: one boundary line on both streams. The leading newline ends a last line that had none.
-mark() {
+# boundary WORD...: prints a boundary line on both streams. The leading newline ends an incomplete last line.
+boundary() {
     printf '\n@%s %s\n' "$lp_nonce" "$*"
     printf '\n@%s %s\n' "$lp_nonce" "$*" >&2
 }
 
-# emit TEXT: prints what nobody may see among the arguments of a process. For mksh, printf is a program of its own.
+# emit TEXT: prints a text that must not appear in the process list. In mksh, printf is an external program.
 emit() {
     if [ -n "$KSH_VERSION" ]; then
         print -rn -- "$1"
@@ -28,7 +28,7 @@ emit() {
     fi
 }
 
-# bounded SECONDS COMMAND...: a command that cannot hang for longer, where the host has timeout(1).
+# bounded SECONDS COMMAND...: runs a command with a time limit, if the host has timeout(1).
 bounded() {
     if [ -n "$lp_timeout" ]; then
         timeout -k 2 "$@"
@@ -38,7 +38,7 @@ bounded() {
     fi
 }
 
-# exec_bounded SECONDS COMMAND...: the same as a part of a pipeline, which it becomes, and so spares a process.
+# exec_bounded SECONDS COMMAND...: does the same, but replaces the shell, as part of a pipeline, to save a process.
 exec_bounded() {
     if [ -n "$lp_timeout" ]; then
         exec timeout -k 2 "$@"
@@ -47,27 +47,27 @@ exec_bounded() {
     exec "$@"
 }
 
-# answer NAME COMMAND...: one section with what the command says, and how it ended, which is also in lp_exit.
-# shellcheck disable=SC2034 # lp_exit is read by the scripts that come after this text
-answer() {
+# section NAME COMMAND...: prints a section with the output and the exit code of a command. Sets lp_exit to this code.
+# shellcheck disable=SC2034 # lp_exit is read by the parts that follow
+section() {
     lp_name=$1
     shift
-    mark "section $lp_name"
+    boundary "section $lp_name"
     "$@"
     lp_exit=$?
-    mark "end $lp_name ok $lp_exit"
+    boundary "end $lp_name ok $lp_exit"
 }
 
-# missing NAME STATUS: a section without an answer, and why: absent, denied.
-missing() {
-    mark "section $1"
-    mark "end $1 $2"
+# empty_section NAME STATUS: prints a section without content. The status is absent or denied.
+empty_section() {
+    boundary "section $1"
+    boundary "end $1 $2"
 }
 
-# access PATH: sets lp_access to ok, denied or absent. A file below a folder that cannot be entered is
-# denied, not absent: who may not look does not know.
-# shellcheck disable=SC2034 # lp_access is read by the scripts that come after this text
-access() {
+# check_access PATH: sets lp_access to ok, denied or absent. A file below a folder that cannot be entered is denied, not
+# absent, because it is unknown whether it exists.
+# shellcheck disable=SC2034 # lp_access is read by the parts that follow
+check_access() {
     if [ -r "$1" ]; then
         lp_access=ok
     elif [ -e "$1" ]; then
@@ -84,10 +84,11 @@ access() {
     fi
 }
 
-# limit BYTES BYTES: passes each section up to the first size, a file (base64) up to the second, and says where it cut.
-# Tokens end here, and so do the names and passwords in addresses of proxies: no secret that the client prints leaves the
-# host. Only ever the end of a pipeline, for it becomes awk.
-limit() {
+# limit_sections BYTES FILE_BYTES: copies each section up to the first limit, and a section with a file (base64) up to
+# the second one. Reports a truncated section with the boundary line "cut". Removes tokens, and user names and passwords
+# in URLs, so that no secret that the client prints leaves the host. Replaces the shell with awk, so it must be the last
+# command of a pipeline.
+limit_sections() {
     exec awk -v mark="@$lp_nonce " -v usual="$1" -v large="$2" '
         BEGIN { most = usual }
         index($0, mark) == 1 {
@@ -114,29 +115,29 @@ limit() {
         }'
 }
 
-# run BYTES BYTES: main, with what it says on both streams. A terminal (lp_terminal) has one stream and would mix the
-# two: there the second follows the first.
+# run BYTES FILE_BYTES: calls main and prints its output on both streams. A terminal (lp_terminal) has only one stream
+# and would mix them, so there standard error is printed after standard output.
 run() {
     lp_timeout=
     if command -v timeout >/dev/null; then
         lp_timeout=1
     fi
     if [ -n "$lp_terminal" ]; then
-        { lp_errors=$(streams "$@" 2>&1); } 4>&1
+        { lp_errors=$(run_streams "$@" 2>&1); } 4>&1
         printf '%s\n' "$lp_errors"
     else
-        streams "$@" 4>&1
+        run_streams "$@" 4>&1
     fi
 }
 
-# streams BYTES BYTES: main, with its output limited to descriptor 4 and its errors, apart, to descriptor 2. What main
-# starts cannot read the script from stdin.
-streams() {
+# run_streams BYTES FILE_BYTES: calls main and applies the limits to its output (to descriptor 4) and, separately, to
+# its errors (to descriptor 2). Standard input is empty, so that no program can read the script from it.
+run_streams() {
     {
         {
-            mark "begin 1"
+            boundary "begin 1"
             main
-            mark "done"
-        } </dev/null 2>&1 1>&3 | limit "$@" >&2
-    } 3>&1 | limit "$@" >&4
+            boundary "done"
+        } </dev/null 2>&1 1>&3 | limit_sections "$@" >&2
+    } 3>&1 | limit_sections "$@" >&4
 }
