@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import collections.abc as c
 import dataclasses
-import re
 import threading
 import time
 import typing as t
 from pathlib import Path
 
+from .._text import mask_credentials
 from .kernel_support import ServerError
 
 try:
@@ -41,7 +41,6 @@ _PROGRESS = 1 << 16
 """Bytes that an attempt must bring so that it does not count as one in vain."""
 
 _TRANSIENT = frozenset({408, 425, 429})
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s'\"]*@")
 
 
 class FatalServerError(ServerError):
@@ -226,5 +225,5 @@ _Result = t.TypeVar("_Result")
 
 
 def _plain(text: str) -> str:
-    """A message without the names and passwords that addresses may hold, on one line."""
-    return " ".join(_CREDENTIALS.sub("", text).split())
+    """Return a message on one line, without the credentials of its URLs."""
+    return " ".join(mask_credentials(text).split())
