@@ -196,8 +196,11 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.source import as_path, is_address
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Web, WebOptions
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import ServerError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import (
+    Downloader,
+    DownloadOptions,
+    ServerError,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_cache import cached_notices
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_files import read_notices
@@ -233,8 +236,8 @@ def fetch(options: dict[str, t.Any]) -> tuple[Path, bool]:
     """Return the path of the notices, and whether they were downloaded. Raises `OSError` and `ServerError`."""
     if not is_address(options["source"]):
         return as_path(options["source"]), False
-    web = Web(WebOptions(options["ca_path"], options["proxy"], options["timeout"]))
-    return cached_notices(options["source"], Path(options["cache_dir"]), web)
+    downloader = Downloader(DownloadOptions(options["ca_path"], options["proxy"], options["timeout"]))
+    return cached_notices(options["source"], Path(options["cache_dir"]), downloader)
 
 
 def as_entry(notice: Notice) -> dict[str, t.Any]:

@@ -267,8 +267,11 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.sync i
     predict_mirror,
     run_mirror,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Web, WebOptions
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import ServerError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import (
+    Downloader,
+    DownloadOptions,
+    ServerError,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
 
 _MOST_PARALLEL = 32
@@ -323,8 +326,8 @@ def check_options(options: dict[str, t.Any]) -> None:
 
 def make_task(options: dict[str, t.Any]) -> MirrorTask:
     """Convert the options into a task. Raises `OSError`, `TrustError`, `PatchListError` and `ServerError`."""
-    web = Web(
-        WebOptions(
+    downloader = Downloader(
+        DownloadOptions(
             ca_path=options["ca_path"],
             proxy=options["proxy"],
             timeout=options["timeout"],
@@ -336,7 +339,7 @@ def make_task(options: dict[str, t.Any]) -> MirrorTask:
     return MirrorTask(
         folder=folder,
         quarantine=Path(options["quarantine_dir"] or folder / ".quarantine").absolute(),
-        source=make_source(options["server"], options["list"], options["folder"], web),
+        source=make_source(options["server"], options["list"], options["folder"], downloader),
         anchors=trust.read_anchors(options["trusted_certificates"], options["trusted_spki_sha256"]),
         selection=Selection(**selected),
         retention=Retention(options["keep_versions"], options["keep_days"]),

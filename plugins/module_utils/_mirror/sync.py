@@ -21,8 +21,7 @@ import threading
 from pathlib import Path
 
 from .._io import read_bounded
-from .._server.download import FatalServerError, UnreachableServerError
-from .._server.kernel_support import ServerError
+from .._server.download import FatalServerError, ServerError, UnreachableServerError
 from .._time import format_time
 from .._verify.archive import parse_archive_name
 from .._verify.patch_file import FILE_LIMIT, examine
