@@ -478,8 +478,8 @@ def test_what_was_left_of_another_file_does_no_harm(mirror: Mirror) -> None:
     [
         ({"status": 403}, "the server answered 403"),
         ({"status": 503}, "the server answered 503"),
-        ({"reset": True}, "cannot be downloaded"),
-        ({"refuse": True}, "cannot be downloaded"),
+        ({"reset": True}, "cannot download"),
+        ({"refuse": True}, "cannot download"),
         ({"certificate": "stranger"}, "is not trusted"),
         ({"certificate": "misnamed"}, "is not trusted"),
         ({"certificate": "expired"}, "is not trusted"),

@@ -132,7 +132,7 @@ class Downloader:
                 self._expect(response, url, 200, 206)
                 partial = response.status_code == 206
                 if partial and not response.headers.get("Content-Range", "").startswith(f"bytes {present}-"):
-                    raise ServerError(_plain(f"{url} was asked for its bytes from {present} on and sent others"))
+                    raise ServerError(_plain(f"the server of {url} sent other bytes than those from {present} on"))
                 with path.open("ab" if partial else "wb", buffering=_BUFFER) as file:
                     for chunk in self._chunks(response, url, limit - (present if partial else 0)):
                         file.write(chunk)
@@ -151,9 +151,9 @@ class Downloader:
                     left, pause = self._options.retries, _FIRST_PAUSE_SECONDS
                     continue
                 if left == 0:
-                    raise UnreachableServerError(_plain(f"{url} cannot be downloaded: {error}")) from error
+                    raise UnreachableServerError(_plain(f"cannot download {url}: {error}")) from error
             except OSError as error:
-                raise ServerError(_plain(f"{url} cannot be stored: {error.strerror or error}")) from error
+                raise ServerError(_plain(f"cannot store {url}: {error.strerror or error}")) from error
             left -= 1
             self._sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -183,10 +183,10 @@ class Downloader:
             raise _TransientError(_plain(str(error))) from error
         # With a wrong certificate file, requests raises a plain OSError.
         except (exceptions.RequestException, OSError, ValueError) as error:
-            raise FatalServerError(_plain(f"{url} cannot be requested: {error}")) from error
+            raise FatalServerError(_plain(f"cannot request {url}: {error}")) from error
         if url.startswith("https:") and any(not hop.url.startswith("https:") for hop in [*response.history, response]):
             response.close()
-            raise ServerError(_plain(f"{url} redirects from HTTPS to {response.url}"))
+            raise ServerError(_plain(f"the server of {url} redirects from HTTPS to {response.url}"))
         return response
 
     def _session(self) -> requests.Session:
@@ -200,13 +200,13 @@ class Downloader:
         if status >= 500 or status in _TRANSIENT:
             raise _TransientError(f"the server answered {status}")
         if status not in statuses:
-            raise ServerError(_plain(f"{url} cannot be downloaded: the server answered {status}"))
+            raise ServerError(_plain(f"cannot download {url}: the server answered {status}"))
 
     def _chunks(self, response: requests.Response, url: str, limit: int) -> c.Iterator[bytes]:
         transport_error = require("urllib3.exceptions", "a download").HTTPError
         announced = response.headers.get("Content-Length", "")
         if announced.isdigit() and len(announced) < 20 and int(announced) > limit:
-            raise ServerError(_plain(f"{url} is larger than {limit} bytes"))
+            raise ServerError(_plain(f"the content of {url} is larger than {limit} bytes"))
         # What was received before a connection breaks must be kept, so no read may wait for more than is there.
         read = getattr(response.raw, "read1", response.raw.read)
         started, received = self._clock(), 0
@@ -214,7 +214,7 @@ class Downloader:
             while chunk := read(_CHUNK, decode_content=False):
                 received += len(chunk)
                 if received > limit:
-                    raise ServerError(_plain(f"{url} is larger than {limit} bytes"))
+                    raise ServerError(_plain(f"the content of {url} is larger than {limit} bytes"))
                 elapsed = self._clock() - started
                 yield chunk
                 if elapsed > self._options.timeout and received < elapsed * _MINIMUM_SPEED:

@@ -54,7 +54,7 @@ def ask_kernel_supported(downloader: Downloader, server: str, question: KernelQu
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict) or "Supported" not in answer:
-        raise ServerError(f"{mask_credentials(server)} answered in an unknown form")
+        raise ServerError(f"the server {mask_credentials(server)} answered in an unknown form")
     return _status(answer["Supported"])
 
 
