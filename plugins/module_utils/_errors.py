@@ -43,19 +43,29 @@ def sentence(text: str) -> str:
     return first if first.endswith((".", "!", "?")) else f"{first}."
 
 
-def require(module: str, purpose: str) -> t.Any:
+def require(module: str, purpose: str, *, minimum: int | None = None) -> t.Any:
     """Import an optional third-party module.
 
     Raises `LivepatchError` (``library_missing``) with the command that installs it. `purpose` completes the sentence
-    "... needs the Python library X".
+    "... needs the Python library X". `minimum` is the oldest major version that will do.
     """
+    name = module.partition(".")[0]
     try:
-        return importlib.import_module(module)
+        version = str(getattr(importlib.import_module(name), "__version__", ""))
+        imported = importlib.import_module(module)
     except ImportError as error:
-        name = module.partition(".")[0]
-        package = _LIBRARY_PACKAGES.get(name, name)
-        raise LivepatchError(
-            "library_missing",
-            f"{purpose} needs the Python library {package}, which this controller does not have",
-            f"install it for the Python that runs Ansible: python3 -m pip install {package}",
-        ) from error
+        raise _library_missing(name, purpose, minimum, "which this Python does not have") from error
+    if minimum is not None and int(version.partition(".")[0]) < minimum:
+        raise _library_missing(name, purpose, minimum, f"and this Python has {version}")
+    return imported
+
+
+def _library_missing(name: str, purpose: str, minimum: int | None, fault: str) -> LivepatchError:
+    package = _LIBRARY_PACKAGES.get(name, name)
+    wanted = package if minimum is None else f"{package} {minimum} or newer"
+    requirement = package if minimum is None else f"'{package}>={minimum}'"
+    return LivepatchError(
+        "library_missing",
+        f"{purpose} needs the Python library {wanted}, {fault}",
+        f"install it for the Python that runs this: python3 -m pip install {requirement}",
+    )

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Text that came from a host, made fit to be shown: no character of it can act, and its width is known."""
+"""Text that is shown: control characters are escaped, its width is known, and URLs hold no credentials."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 ELLIPSIS = "…"
+
+_WORD_WITH_USER = re.compile(r"\S+@\S*")
+_SCHEME = re.compile(r"((?:^|(?<=[,;|=\"'()\[\]{}<>]))[A-Za-z][0-9A-Za-z+.-]{0,31}://)")
 
 
 def visible(text: str) -> str:
@@ -60,3 +64,20 @@ def _stands_alone(character: str) -> bool:
 
 def _character_width(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def mask_credentials(text: str, mask: str = "***@") -> str:
+    """Replace the user and the password of every URL in a text by a mask, also where the URL has no scheme.
+
+    All of a word up to its last ``@`` counts as credentials, because a password can hold any other sign. So a name
+    before an ``@`` that is not part of a URL, as of a mail address, is masked too.
+    """
+    return _WORD_WITH_USER.sub(lambda word: _mask_word(word[0], mask), text) if "@" in text else text
+
+
+def _mask_word(word: str, mask: str) -> str:
+    # A word can hold several URLs, separated by a comma or in the notation of a list.
+    return "".join(
+        part if _SCHEME.fullmatch(part) or "@" not in part else f"{mask}{part.rpartition('@')[2]}"
+        for part in _SCHEME.split(word)
+    )

@@ -195,9 +195,13 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.source import as_path, is_address
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Web, WebOptions
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import ServerError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import (
+    Downloader,
+    DownloadOptions,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import mask_credentials
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_cache import cached_notices
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_files import read_notices
@@ -221,20 +225,33 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "timeout": {"type": "int", "default": 30},
 }
 
-REMEDIES = {
-    "server": "Check the server, the proxy and the certificates, then run the task again.",
-    "files": "Check that the source exists and is readable, and that cache_dir is writable.",
-    "bad_source": "Specify a folder, a file or an archive that contains Livepatch Security Notices in OSV format.",
-    "bad_option": "Correct the value of the option.",
-}
+
+def bad_source(message: str) -> LivepatchError:
+    """Return the error for a source without usable notices."""
+    remedy = "specify a folder, a file or an archive that contains Livepatch Security Notices in OSV format"
+    return LivepatchError("bad_source", message, remedy)
+
+
+def files_error(error: OSError, source: str) -> LivepatchError:
+    """Return the error for a file or a folder that cannot be used."""
+    message = f"cannot use {error.filename or source}: {error.strerror or error}"
+    return LivepatchError("files", message, "check that the source exists and is readable, and cache_dir is writable")
+
+
+def parse_kernel(name: str | None, release: str | None) -> UbuntuKernel | None:
+    """Return the kernel that the options name. Raises `LivepatchError`."""
+    try:
+        return None if name is None else UbuntuKernel.parse(name, release)
+    except ValueError as error:
+        raise LivepatchError("bad_option", str(error), "correct the value of the option kernel") from error
 
 
 def fetch(options: dict[str, t.Any]) -> tuple[Path, bool]:
-    """Return the path of the notices, and whether they were downloaded. Raises `OSError` and `ServerError`."""
+    """Return the path of the notices, and whether they were downloaded. Raises `OSError` and `LivepatchError`."""
     if not is_address(options["source"]):
         return as_path(options["source"]), False
-    web = Web(WebOptions(options["ca_path"], options["proxy"], options["timeout"]))
-    return cached_notices(options["source"], Path(options["cache_dir"]), web)
+    downloader = Downloader(DownloadOptions(options["ca_path"], options["proxy"], options["timeout"]))
+    return cached_notices(options["source"], Path(options["cache_dir"]), downloader)
 
 
 def as_entry(notice: Notice) -> dict[str, t.Any]:
@@ -265,41 +282,33 @@ def evaluate(notices: list[Notice], kernel: UbuntuKernel | None, patch_version: 
 
 
 def collect(options: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Return the result of the module. Raises `OSError`, `ServerError`, `NoticeError` and `ValueError`."""
-    kernel = None if options["kernel"] is None else UbuntuKernel.parse(options["kernel"], options["release"])
+    """Return the result of the module. Raises `OSError` and `LivepatchError`."""
+    kernel = parse_kernel(options["kernel"], options["release"])
     path, fetched = fetch(options)
+    source = mask_credentials(options["source"]) if is_address(options["source"]) else options["source"]
     try:
         found = read_notices(path)
     except NoticeError as error:
-        raise NoticeError(f"{options['source']} cannot be read: {error}") from error
-    return {
+        raise bad_source(f"cannot read {source}: {error}") from error
+    result = {
         **evaluate(found.notices, kernel, options["patch_version"]),
         "read": len(found.notices),
         "unreadable": [dataclasses.asdict(one) for one in found.unreadable[:_MOST_UNREADABLE]],
         "fetched": fetched,
     }
+    if not found.notices:
+        raise bad_source(f"no Livepatch Security Notice in {source}").with_details(**result)
+    return result
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
         result = collect(module.params)
-    except ServerError as error:
-        module.fail_json(msg=str(error), error_id="server", remedy=REMEDIES["server"])
+    except LivepatchError as error:
+        module.fail_json(**error.as_result())
     except OSError as error:
-        message = f"{error.filename or module.params['source']} cannot be used: {error.strerror or error}"
-        module.fail_json(msg=message, error_id="files", remedy=REMEDIES["files"])
-    except NoticeError as error:
-        module.fail_json(msg=str(error), error_id="bad_source", remedy=REMEDIES["bad_source"])
-    except ValueError as error:
-        module.fail_json(msg=str(error), error_id="bad_option", remedy=REMEDIES["bad_option"])
-    if not result["read"]:
-        module.fail_json(
-            msg=f"{module.params['source']} contains no Livepatch Security Notice",
-            error_id="bad_source",
-            remedy=REMEDIES["bad_source"],
-            **result,
-        )
+        module.fail_json(**files_error(error, module.params["source"]).as_result())
     module.exit_json(changed=False, **result)
 
 

@@ -165,6 +165,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import read_bounded
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import patch_file, trust
 
 ARGUMENT_SPEC = {
@@ -177,10 +179,14 @@ ARGUMENT_SPEC = {
 
 
 def examine(options: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Return the result of the module. Raises `OSError` and `TrustError`."""
+    """Return the result of the module. Raises `LivepatchError`."""
     anchors = trust.read_anchors(options["trusted_certificates"], options["trusted_spki_sha256"])
     path = options["path"]
-    data = trust.read_named(path, patch_file.FILE_LIMIT)
+    try:
+        data = read_bounded(path, patch_file.FILE_LIMIT)
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise LivepatchError("files", message, "specify a regular file that is readable and small enough") from error
     patch = patch_file.examine(
         data, Path(path).name, anchors, now=dt.datetime.now(dt.timezone.utc), kernel=options["kernel"]
     )
@@ -191,8 +197,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
         result = examine(module.params)
-    except (OSError, trust.TrustError) as error:
-        module.fail_json(msg=str(error))
+    except LivepatchError as error:
+        module.fail_json(**error.as_result())
     if module.params["require_valid"] and not result["valid"]:
         module.fail_json(msg=f"{module.params['path']} is {result['verdict']}: {result['reason']}", **result)
     module.exit_json(**result)

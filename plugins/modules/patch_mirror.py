@@ -256,19 +256,21 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.index import INDEX, MirrorIndexError
-from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.listing import PatchListError, Selection
-from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.plan import DowngradeError, Retention
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.index import INDEX
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.listing import Selection
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.plan import Retention
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.source import make_source
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.sync import (
-    MirrorBusyError,
     MirrorTask,
     Outcome,
     predict_mirror,
     run_mirror,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Web, WebOptions
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import ServerError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import (
+    Downloader,
+    DownloadOptions,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
 
 _MOST_PARALLEL = 32
@@ -297,34 +299,44 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "ca_path": {"type": "path"},
 }
 
-REMEDIES = {
-    "bad_option": "Correct the value of the option.",
-    "bad_list": "Correct the list, or specify another one.",
-    "bad_index": "Restore the index. Or remove it, so that the next run verifies all archives again.",
-    "busy": "Wait until the other run has finished.",
-    "downgrade_refused": "Find out why the source has older patches. If this is intended, set allow_downgrade.",
-    "server": "Check the server, the proxy and the certificates, then run the task again.",
-    "files": "Check that the folders are readable and writable, and that there is free disk space.",
-    "incomplete": "Fix the reported problems, then run the task again. It processes the remaining archives.",
-}
-
 
 def check_options(options: dict[str, t.Any]) -> None:
-    """Check the values of the options. Raises `ValueError` with a message for the user."""
+    """Check the values of the options. Raises `LivepatchError` (``bad_option``)."""
     minimums = {"keep_versions": 1, "keep_days": 0, "parallel": 1, "retries": 0, "timeout": 1}
     for name, minimum in minimums.items():
         if options[name] is not None and options[name] < minimum:
-            raise ValueError(f"{name} is {options[name]}, but must be {minimum} or more")
+            raise bad_option(f"the option {name} is {options[name]}, but must be {minimum} or more")
     if options["parallel"] > _MOST_PARALLEL:
-        raise ValueError(f"parallel is {options['parallel']}, but must be {_MOST_PARALLEL} or less")
+        raise bad_option(f"the option parallel is {options['parallel']}, but must be {_MOST_PARALLEL} or less")
     if options["server"] is not None and not options["server"].startswith(("https://", "http://")):
-        raise ValueError("server must begin with https:// or http://")
+        raise bad_option("the option server must begin with https:// or http://")
+
+
+def bad_option(message: str) -> LivepatchError:
+    """Return the error for an option with a value that it cannot have."""
+    return LivepatchError("bad_option", message, "correct the value of the option")
+
+
+def files_error(message: str) -> LivepatchError:
+    """Return the error for a file or a folder that cannot be used."""
+    remedy = "check that the files and folders are readable and writable, and that there is free disk space"
+    return LivepatchError("files", message, remedy)
+
+
+def read_anchors(options: dict[str, t.Any]) -> trust.TrustAnchors:
+    """Return the trust anchors that the options name. Raises `LivepatchError`."""
+    try:
+        return trust.read_anchors(options["trusted_certificates"], options["trusted_spki_sha256"])
+    except trust.CertificateFileError as error:
+        raise files_error(error.message) from error
+    except trust.TrustError as error:
+        raise bad_option(error.message) from error
 
 
 def make_task(options: dict[str, t.Any]) -> MirrorTask:
-    """Convert the options into a task. Raises `OSError`, `TrustError`, `PatchListError` and `ServerError`."""
-    web = Web(
-        WebOptions(
+    """Convert the options into a task. Raises `LivepatchError`."""
+    downloader = Downloader(
+        DownloadOptions(
             ca_path=options["ca_path"],
             proxy=options["proxy"],
             timeout=options["timeout"],
@@ -336,8 +348,8 @@ def make_task(options: dict[str, t.Any]) -> MirrorTask:
     return MirrorTask(
         folder=folder,
         quarantine=Path(options["quarantine_dir"] or folder / ".quarantine").absolute(),
-        source=make_source(options["server"], options["list"], options["folder"], web),
-        anchors=trust.read_anchors(options["trusted_certificates"], options["trusted_spki_sha256"]),
+        source=make_source(options["server"], options["list"], options["folder"], downloader),
+        anchors=read_anchors(options),
         selection=Selection(**selected),
         retention=Retention(options["keep_versions"], options["keep_days"]),
         allow_downgrade=options["allow_downgrade"],
@@ -365,39 +377,19 @@ def as_result(outcome: Outcome, folder: Path) -> dict[str, t.Any]:
     }
 
 
-def failure(outcome: Outcome, folder: Path) -> str | None:
-    """Return a message about the archives that failed, or ``None`` if there are none."""
+def incomplete(outcome: Outcome, folder: Path) -> LivepatchError | None:
+    """Return the error for archives that failed, or ``None`` if there are none."""
     faults = [*outcome.quarantined, *outcome.failed]
     if not faults:
         return None
     named = "; ".join(f"{fault.filename}: {fault.reason}" for fault in faults[:_NAMED_IN_FAILURE])
     more = f"; and {len(faults) - _NAMED_IN_FAILURE} more" if len(faults) > _NAMED_IN_FAILURE else ""
-    return (
-        f"Some archives of the mirror in {folder} failed: {len(outcome.quarantined)} are in quarantine, and "
-        f"{len(outcome.failed)} could not be copied. {named}{more}."
+    return LivepatchError(
+        "incomplete",
+        f"some archives of the mirror in {folder} failed: {len(outcome.quarantined)} are in quarantine, and "
+        f"{len(outcome.failed)} could not be copied. {named}{more}",
+        "fix the reported problems, then run the task again: it processes the remaining archives",
     )
-
-
-def error_id(error: Exception) -> str:
-    """Return the identifier of a failure."""
-    kinds: list[tuple[type[Exception] | tuple[type[Exception], ...], str]] = [
-        (MirrorBusyError, "busy"),
-        (MirrorIndexError, "bad_index"),
-        (DowngradeError, "downgrade_refused"),
-        (PatchListError, "bad_list"),
-        (ServerError, "server"),
-        (OSError, "files"),
-    ]
-    return next((identifier for kind, identifier in kinds if isinstance(error, kind)), "bad_option")
-
-
-def message(error: Exception) -> str:
-    """Return the message of a failure."""
-    if isinstance(error, DowngradeError):
-        return f"The source has only older patches than the mirror: {error}. Nothing was changed."
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'A file of the mirror'} cannot be used: {error.strerror}"
-    return str(error)
 
 
 def main() -> None:
@@ -411,16 +403,17 @@ def main() -> None:
         check_options(module.params)
         task = make_task(module.params)
         outcome = predict_mirror(task) if module.check_mode else run_mirror(task)
-    except (
-        *(MirrorBusyError, MirrorIndexError, DowngradeError, PatchListError, ServerError),
-        *(OSError, ValueError, trust.TrustError),
-    ) as error:
-        kind = error_id(error)
-        module.fail_json(msg=message(error), error_id=kind, remedy=REMEDIES[kind])
+    except LivepatchError as error:
+        module.fail_json(**error.as_result())
+    except OSError as error:
+        message = f"cannot use {error.filename or 'a file of the mirror'}: {error.strerror or error}"
+        module.fail_json(**files_error(message).as_result())
+    except ValueError as error:
+        module.fail_json(**bad_option(str(error)).as_result())
     result = as_result(outcome, task.folder)
-    failed = failure(outcome, task.folder)
+    failed = incomplete(outcome, task.folder)
     if failed is not None:
-        module.fail_json(msg=failed, error_id="incomplete", remedy=REMEDIES["incomplete"], **result)
+        module.fail_json(**failed.with_details(**result).as_result())
     module.exit_json(**result)
 
 

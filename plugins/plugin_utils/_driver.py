@@ -18,7 +18,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _table_output
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._kernel_support import service_word
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._kernel_support import kernel_support
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import run_script
 
 if t.TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Driver:
             case commands.ReadClock():
                 return commands.Instant(datetime.datetime.now(datetime.timezone.utc), time.monotonic())
             case commands.AskService():
-                return service_word(command.server, command.facts)
+                return kernel_support(command.server, command.facts)
             case commands.StoreRecord():
                 return str(folder_store.store(pathlib.Path(command.folder), command.record))
             case commands.ShowTable():

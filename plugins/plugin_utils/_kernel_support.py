@@ -1,10 +1,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What the server says of a kernel, asked once a run and kernel, however many hosts run it.
+"""The server's answer for a kernel: asked once in a run for each kernel, however many hosts run it.
 
-Ansible works on hosts in processes of their own, so the answers lie in files, in the folder that Ansible makes for
-each run and removes after it. A lock a kernel lets one process ask while the others wait for its answer.
+Ansible works on hosts in processes of their own, so the answers are files, in the folder that Ansible makes for each
+run and removes after it. A lock for each kernel lets one process ask while the others wait for its answer.
 """
 
 from __future__ import annotations
@@ -16,18 +16,28 @@ import pathlib
 from ansible import constants
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import KernelSupport
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import (
+    Downloader,
+    DownloadOptions,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import (
     HOSTED,
     KernelQuestion,
-    ServerError,
     ask_kernel_supported,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 
+# A question holds up every host of the run that has this kernel.
+_OPTIONS = DownloadOptions(timeout=10.0, retries=1)
 
-def service_word(server: str | None, facts: HostFacts) -> KernelSupport:
-    """The server's word for the kernel of this host; without a word, the reason why there is none."""
+
+def kernel_support(server: str | None, facts: HostFacts, download_options: DownloadOptions = _OPTIONS) -> KernelSupport:
+    """Return the server's answer for the kernel of this host; without an answer, the reason.
+
+    `download_options` say how to reach the server: authorities, proxy, limits.
+    """
     question = _question(facts)
     if question is None:
         return KernelSupport(None, "the server could not be asked: the kernel is not fully known")
@@ -37,17 +47,17 @@ def service_word(server: str | None, facts: HostFacts) -> KernelSupport:
     with answer.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not answer.exists():
-            answer.write_text(_ask(address, question), encoding="utf-8")
-    word, _newline, reason = answer.read_text(encoding="utf-8").partition("\n")
-    return KernelSupport(word or None, reason)
+            answer.write_text(_ask(address, question, download_options), encoding="utf-8")
+    status, _newline, reason = answer.read_text(encoding="utf-8").partition("\n")
+    return KernelSupport(status or None, reason)
 
 
-def _ask(address: str, question: KernelQuestion) -> str:
-    """The word on the first line, or an empty line and the reason: a server that is down is asked once, too."""
+def _ask(address: str, question: KernelQuestion, options: DownloadOptions) -> str:
+    """Return the status on the first line, or an empty line and the reason: a failed question is not repeated."""
     try:
-        return ask_kernel_supported(address, question)
-    except ServerError as error:
-        return f"\n{error}"
+        return ask_kernel_supported(Downloader(options), address, question)
+    except LivepatchError as error:
+        return f"\n{error.message}; {error.remedy}"
 
 
 def _question(facts: HostFacts) -> KernelQuestion | None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import KernelSupport
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, read_facts
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._kernel_support import service_word
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._kernel_support import kernel_support
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._legacy import ActionError, LegacyAction
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import PROBE_ARGUMENTS, load_policy
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import run_script
@@ -42,4 +42,4 @@ def probe_host(
 
 def asked_service_word(options: Mapping[str, t.Any], facts: HostFacts) -> KernelSupport | None:
     """The server's word for the host's kernel, where the task asks for it."""
-    return service_word(options["server"], facts) if options["ask_server"] else None
+    return kernel_support(options["server"], facts) if options["ask_server"] else None

@@ -79,7 +79,7 @@ def publish(fleet: Fleet, folder: Path, count: int, packing: str) -> Job:
 def bring(folder: Path) -> int:
     """Make a mirror of what was published."""
     said = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    client = download.Web(download.WebOptions(ca_path=said["ca"]))
+    client = download.Downloader(download.DownloadOptions(ca_path=said["ca"]))
     outcome = sync.run_mirror(
         sync.MirrorTask(
             folder=folder / "mirror",

@@ -478,8 +478,8 @@ def test_what_was_left_of_another_file_does_no_harm(mirror: Mirror) -> None:
     [
         ({"status": 403}, "the server answered 403"),
         ({"status": 503}, "the server answered 503"),
-        ({"reset": True}, "cannot be fetched"),
-        ({"refuse": True}, "cannot be fetched"),
+        ({"reset": True}, "cannot download"),
+        ({"refuse": True}, "cannot download"),
         ({"certificate": "stranger"}, "is not trusted"),
         ({"certificate": "misnamed"}, "is not trusted"),
         ({"certificate": "expired"}, "is not trusted"),
@@ -542,7 +542,7 @@ def test_a_server_is_reached_through_a_proxy_whose_password_nobody_sees(mirror: 
     run = mirror.ansible.task(
         MODULE, "localhost", "-vvv", **{**mirror.options, "server": mirror.lab.behind_proxy, "proxy": wrong}
     )
-    assert "asks for a name and a password" in run.result("localhost")["msg"]
+    assert "requires a user and a password" in run.result("localhost")["msg"]
     assert "made-up" not in run.output
     assert "made-up" not in json.dumps(run.results)
 

@@ -40,3 +40,12 @@ def test_a_missing_library_is_named_with_its_command() -> None:
     assert str(caught.value).startswith("this test needs the Python library no_such_library_for_tests")
     assert caught.value.remedy is not None
     assert caught.value.remedy.endswith("python3 -m pip install no_such_library_for_tests")
+
+
+def test_an_old_library_is_named_with_its_version() -> None:
+    assert require("pytest", "this test", minimum=1) is pytest
+    with pytest.raises(LivepatchError, match=r"pytest 10000 or newer, and this Python has \d") as caught:
+        require("pytest", "this test", minimum=10000)
+    assert caught.value.id == "library_missing"
+    assert caught.value.remedy is not None
+    assert caught.value.remedy.endswith("python3 -m pip install 'pytest>=10000'")

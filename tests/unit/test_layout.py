@@ -27,6 +27,20 @@ def test_kernel_names_have_one_grammar() -> None:
     assert re.search(pattern, (PLUGINS / "module_utils" / "_kernel_name.py").read_text(encoding="utf-8"))
 
 
+def test_elf_files_have_one_reader() -> None:
+    assert _lines_with(r"x7fELF|GNU\\0", except_in="module_utils/_elf.py") == []
+
+
+def test_credentials_are_masked_in_one_module() -> None:
+    assert _lines_with(r"""\[\^[^]]*@[^]]*\]\*@""", except_in="module_utils/_text.py") == []
+
+
+def test_the_hosted_server_is_named_in_one_module() -> None:
+    # Modules name it in samples of their documentation.
+    found = _lines_with(r"https://livepatch\.canonical\.com", except_in="module_utils/_server/kernel_support.py")
+    assert [place for place in found if not place.startswith("modules/")] == []
+
+
 def test_times_are_parsed_and_formatted_in_one_module() -> None:
     pattern = r"fromisoformat|strptime|%Y-%m-%dT|datetime\(1970|\{4\}-\[0-9\]\{2\}-"
     assert _lines_with(pattern, except_in="module_utils/_time.py") == []

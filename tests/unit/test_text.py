@@ -1,14 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Text from hosts, made fit to be shown."""
+"""Tests of text that is shown: escapes, width, credentials."""
 
 from __future__ import annotations
+
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._text import pad, shorten, visible, width
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import (
+    mask_credentials,
+    pad,
+    shorten,
+    visible,
+    width,
+)
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
@@ -59,3 +67,51 @@ def test_text_is_cut_with_an_ellipsis(text: str, columns: int, shown: str) -> No
 @given(ANY_TEXT, st.integers(1, 40))
 def test_padded_text_fills_its_columns(text: str, columns: int) -> None:
     assert width(pad(visible(text), columns)) == columns
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("http://me:secret@proxy.example.com:3128", "http://***@proxy.example.com:3128"),
+        ("socks5://me@proxy", "socks5://***@proxy"),
+        ("https://me:se@cr@et@proxy/path", "https://***@proxy/path"),
+        ("https://me:se/cr#e?t@proxy/path", "https://***@proxy/path"),
+        ("https://me:se:cr://et@proxy", "https://***@proxy"),
+        ("me:secret@proxy:3128", "***@proxy:3128"),
+        ("secret@proxy", "***@proxy"),
+        ("//me:secret@proxy", "***@proxy"),
+        ("http://a:b@c and https://d:e@f/g failed", "http://***@c and https://***@f/g failed"),
+        ("http://a:b@c,https://d:e@f", "http://***@c,https://***@f"),
+        ("['http://a:b@c','https://host/']", "['http://***@c','https://host/']"),
+        ("cannot connect to http://a:b@c: refused", "cannot connect to http://***@c: refused"),
+        ("https://example.com:8443/a?b=c#d", "https://example.com:8443/a?b=c#d"),
+        ("http://@proxy", "http://***@proxy"),
+        ("no URL at all", "no URL at all"),
+        ("", ""),
+    ],
+)
+def test_credentials_are_masked(text: str, masked: str) -> None:
+    assert mask_credentials(text) == masked
+    assert mask_credentials(masked) == masked
+
+
+def test_credentials_can_be_removed() -> None:
+    assert mask_credentials("http://me:secret@proxy:3128", mask="") == "http://proxy:3128"
+
+
+# Spaces end a URL, and "://" after a comma or a bracket begins another one.
+_SECRETS = st.text(st.characters(exclude_categories=("Z", "C")), min_size=1).filter(lambda text: "://" not in text)
+
+
+@given(_SECRETS, _SECRETS, st.sampled_from(["", "http://", "https://", "socks5://", "HTTP://"]))
+def test_no_password_is_shown(user: str, password: str, scheme: str) -> None:
+    secret = f"{user}:{password}9Z"
+    assert mask_credentials(f"{scheme}{secret}@proxy:3128").endswith("***@proxy:3128")
+    assert f"{password}9Z" not in mask_credentials(f"tried {scheme}{secret}@proxy:3128, then gave up")
+
+
+@pytest.mark.parametrize("unit", ["@", "a@", "://", "http://", "http://a@", "a:b/", " @"])
+def test_a_megabyte_is_masked_at_once(unit: str) -> None:
+    started = time.process_time()
+    mask_credentials(unit * (2**20 // len(unit)) + "@")
+    assert time.process_time() - started < 3

@@ -17,6 +17,7 @@ from .._host import loaded_patches
 from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
 from .._record import Check, CheckStatus, Eligibility, EligibilityVerdict
+from .._text import mask_credentials
 from .policy import AdmittedSystem, Policy
 
 FIXED_BY_CLIENT = frozenset({"snapd", "snapd_seeded"})
@@ -26,7 +27,6 @@ FIXED_BY_CLIENT = frozenset({"snapd", "snapd_seeded"})
 _KEY_BUILT_IN_SINCE = datetime.datetime(2021, 4, 1, tzinfo=datetime.timezone.utc)
 
 _VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,5}")
-_CREDENTIALS = re.compile(r"//[^/@\s]*@")
 _SNAP_KEY = "/snap/canonical-livepatch/current/keys/livepatch-kmod.x509"
 _RUN_AS_ROOT = "run as root: add --become"
 _UPGRADE = "upgrade the kernel and reboot"
@@ -438,7 +438,7 @@ def _secure_boot(facts: HostFacts) -> Check:
 
 def _network(facts: HostFacts, policy: Policy) -> Check:
     reach = t.cast("t.Any", facts.reach)
-    target = _without_credentials(reach.url)
+    target = mask_credentials(reach.url)
     way = f"{reach.tool} through the proxy" if reach.by_proxy else reach.tool
     words: dict[str, t.Any] = {"found": None, "required": f"{target} reachable"}
     if reach.outcome == "reached":
@@ -455,7 +455,7 @@ def _network(facts: HostFacts, policy: Policy) -> Check:
         )
     problem = "certificate not trusted" if reach.outcome == "untrusted" else "not reached"
     words["found"] = problem
-    detail = f": {_without_credentials(reach.detail)}" if reach.detail else ""
+    detail = f": {mask_credentials(reach.detail)}" if reach.detail else ""
     if reach.outcome == "untrusted" and (facts.config or {}).get("ca-certs"):
         return _check("network", "pass", f"{target} answers; the client has its own ca-certs for it", **words)
     if _client_checked_recently(facts, policy):
@@ -478,11 +478,6 @@ def _client_checked_recently(facts: HostFacts, policy: Policy) -> bool:
     if client is None or client.check_state != "checked" or client.last_check is None or facts.now is None:
         return False
     return facts.now - client.last_check <= policy.stale_after
-
-
-def _without_credentials(text: str) -> str:
-    """A proxy's or server's address without user and password."""
-    return _CREDENTIALS.sub("//", text)
 
 
 def _desktop(facts: HostFacts) -> Check:

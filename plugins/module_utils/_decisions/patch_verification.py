@@ -15,13 +15,13 @@ import datetime as dt
 import hashlib
 import typing as t
 
+from .._elf import build_id
 from .._host.loaded_patches import (
     LIVE_PATCH_KEY_ID,
     SECOND_LIVE_PATCH_KEY_ID,
     CarriedKey,
     ModuleFile,
     SysfsPatch,
-    build_id,
 )
 from .._record import KernelPatch, Verification, VerificationLevel
 from .._verify import patch_file, signature, trust

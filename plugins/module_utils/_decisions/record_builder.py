@@ -12,14 +12,13 @@ from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
 from .._kernel_name import module_name
 from .._record import SCHEMA, Client, Collector, Containers, Fix, Kernel, Patch, Record, System
+from .._server.kernel_support import HOSTED
 from .._time import format_time
 from .._verify import trust
 from .eligibility import KernelSupport, assess_eligibility
 from .host_state import Evidence, assess
 from .patch_verification import VerifiedPatch, verified_patches
 from .policy import Policy
-
-_HOSTED = "https://livepatch.canonical.com"
 
 
 def make_record(
@@ -95,7 +94,7 @@ def _client(facts: HostFacts) -> Client:
         # A client that is not there is surely not enabled.
         enabled=client.enabled if client else (False if facts.client_installed is False else None),
         tier=client.tier if client else None,
-        server=configured or (_HOSTED if facts.config is not None else None),
+        server=configured or (HOSTED if facts.config is not None else None),
         check_state=client.check_state if client else None,
         last_check=_optional_timestamp(client.last_check) if client else None,
     )

@@ -3,7 +3,7 @@
 """What the kernel itself says of its live patches, and which keys it carries.
 
 The kernel is the second witness beside the client. Sources: ``Documentation/ABI/testing/sysfs-kernel-livepatch``,
-``sysfs-module``, the ELF note layout of elf(5), and the layout of ``/proc/keys`` in keyrings(7). Nothing here raises:
+``sysfs-module``, and the layout of ``/proc/keys`` in keyrings(7). Nothing here raises:
 a file that does not hold what it should counts as not known.
 """
 
@@ -13,10 +13,11 @@ import base64
 import binascii
 import dataclasses
 import re
-import struct
 import typing as t
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from .._elf import build_id
 
 LIVE_PATCH_KEY_ID = "14df34d1a87cf37625abec039ef2bf521249b969"
 """Key identifier (SHA-1 of the public key) of ``Canonical Ltd. Live Patch Signing``, which signs every patch.
@@ -36,10 +37,7 @@ _SRCVERSION = re.compile(r"[0-9A-Za-z]{1,64}")
 _TAINT = re.compile(r"[A-Z]{0,32}")
 _KEY_ID = re.compile(r"[0-9a-f]{8,128}")
 
-_NT_GNU_BUILD_ID = 3
-_NOTE_HEADER = 12
 _NOTE_DUMP_LIMIT = 8192
-_BUILD_ID_BYTES = range(8, 65)
 
 _KEY_COLUMNS = 9
 _KEY_LINE_LIMIT = 1024
@@ -130,33 +128,6 @@ def _build_id_of_dump(dump: str) -> str | None:
         return build_id(bytes.fromhex("".join(dump.split())))
     except ValueError:
         return None
-
-
-def build_id(section: bytes) -> str | None:
-    """The build id in ELF notes, or in bytes that begin with one."""
-    # The byte order is the machine's, and the section does not name it: in the wrong one no note fits.
-    for order in ("<", ">"):
-        for kind, name, descriptor in _notes(section, order):
-            if kind == _NT_GNU_BUILD_ID and name == b"GNU\0" and len(descriptor) in _BUILD_ID_BYTES:
-                return descriptor.hex()
-    return None
-
-
-def _notes(section: bytes, order: str) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield type, name and descriptor of each ELF note, up to the first that does not fit into the section."""
-    start = 0
-    while start + _NOTE_HEADER <= len(section):
-        name_size, descriptor_size, kind = struct.unpack_from(f"{order}3I", section, start)
-        name = start + _NOTE_HEADER
-        descriptor = name + _padded(name_size)
-        if descriptor + descriptor_size > len(section):
-            return
-        yield kind, section[name : name + name_size], section[descriptor : descriptor + descriptor_size]
-        start = descriptor + _padded(descriptor_size)
-
-
-def _padded(size: int) -> int:
-    return size + -size % 4
 
 
 def _carried_key(line: str) -> CarriedKey | None:

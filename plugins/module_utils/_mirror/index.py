@@ -13,6 +13,7 @@ import re
 import typing as t
 from pathlib import Path
 
+from .._errors import LivepatchError
 from .._io import read_bounded
 from .._time import parse_time
 from .._verify.archive import parse_archive_name
@@ -25,8 +26,15 @@ _LIMIT = 64 << 20
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
-class MirrorIndexError(Exception):
-    """The index of the mirror cannot be read. The message says why, and what to do."""
+class MirrorIndexError(LivepatchError):
+    """The index of a mirror cannot be read."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            "bad_index",
+            f"cannot use the index {path}: {reason}. Without it, the mirror cannot tell old patches from new ones",
+            "restore the index, or remove it, so that the next run verifies all archives again",
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,17 +97,17 @@ def read_index(folder: Path) -> Index:
     except FileNotFoundError:
         return Index({})
     except (ValueError, RecursionError) as error:
-        raise _unreadable(path, str(error)) from error
+        raise MirrorIndexError(path, str(error)) from error
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         if isinstance(schema, str) and schema.startswith(_FAMILY):
-            raise _unreadable(path, f"it has the schema {schema[:80]!a}, which this version does not know")
-        raise _unreadable(path, "it is no index of a mirror")
+            raise MirrorIndexError(path, f"it has the schema {schema[:80]!a}, which this version does not know")
+        raise MirrorIndexError(path, "it is no index of a mirror")
     try:
         patches = [_patch(entry) for entry in document["patches"]]
         leaving = tuple(str(name) for name in document.get("leaving", ()) if parse_archive_name(str(name)))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _unreadable(path, f"an entry is not as it must be: {error}") from error
+        raise MirrorIndexError(path, f"an entry is not as it must be: {error}") from error
     return Index({patch.filename: patch for patch in patches}, leaving)
 
 
@@ -128,10 +136,3 @@ def _patch(entry: t.Any) -> MirroredPatch:
     if parse_time(patch.fetched_at) is None:
         raise ValueError(f"{patch.filename} has no time with a zone")
     return patch
-
-
-def _unreadable(path: Path, reason: str) -> MirrorIndexError:
-    return MirrorIndexError(
-        f"{path} cannot be used: {reason}. Without it, the mirror cannot tell old patches from new ones. Restore it, "
-        "or remove it: the next run then verifies every archive anew."
-    )

@@ -17,6 +17,7 @@ import re
 import typing as t
 from pathlib import Path
 
+from .._errors import LivepatchError, require
 from .._io import read_bounded
 from .._kernel_name import parse_kernel_name
 from .._verify.archive import ArchiveName, parse_archive_name
@@ -29,8 +30,11 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 _TIER = re.compile("[a-z][a-z0-9_-]{0,31}")
 
 
-class PatchListError(ValueError):
-    """The list cannot be used. The message says why."""
+class PatchListError(LivepatchError):
+    """A list of patches cannot be used."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("bad_list", message, "correct the list, or specify another one")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -125,14 +129,11 @@ def _load(data: bytes) -> object:
 
 
 def _load_yaml(text: str) -> object:
-    try:
-        import yaml
-    except ImportError as error:
-        raise PatchListError(f"reading a list needs the Python package PyYAML: {error}") from error
-    # Knows texts, lists and mappings alone: a hash of digits must not become a number. In C it is ten times as fast.
+    yaml = require("yaml", "a list of patches in YAML")
+    # Reads text, lists and mappings only: a hash of digits must not become a number. In C it is ten times as fast.
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
-        document: object = yaml.load(text, Loader=loader)  # noqa: S506  (this loader makes no objects)
+        document: object = yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
         raise PatchListError(f"this is no list of patches: {error}") from error
     return document

@@ -8,19 +8,24 @@ import collections.abc as c
 import dataclasses
 import datetime as dt
 
+from .._errors import LivepatchError
 from .index import Index, MirroredPatch
 from .listing import ListedPatch, Selection
 
 
-class DowngradeError(Exception):
-    """The source has only older patches than the mirror holds, and going back was not allowed.
+class DowngradeError(LivepatchError):
+    """The source has only older patches than the mirror, and a downgrade is not allowed.
 
-    `found` says for each kernel and architecture what the source and the mirror have.
+    `found` gives for each kernel and architecture the versions of the source and of the mirror.
     """
 
     def __init__(self, found: list[str]) -> None:
-        super().__init__("; ".join(found))
         self.found = found
+        super().__init__(
+            "downgrade_refused",
+            f"the source has only older patches than the mirror: {'; '.join(found)}. Nothing was changed",
+            "find out why the source has older patches; if this is intended, set allow_downgrade",
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

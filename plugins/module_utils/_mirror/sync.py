@@ -20,9 +20,9 @@ import shutil
 import threading
 from pathlib import Path
 
+from .._errors import LivepatchError
 from .._io import read_bounded
-from .._server.download import FatalServerError, UnreachableServerError
-from .._server.kernel_support import ServerError
+from .._server.download import FatalServerError, ServerError, UnreachableServerError
 from .._time import format_time
 from .._verify.archive import parse_archive_name
 from .._verify.patch_file import FILE_LIMIT, examine
@@ -36,8 +36,11 @@ from .source import PatchSource
 _LOCK = ".lock"
 
 
-class MirrorBusyError(Exception):
-    """Another run is at work on the same mirror."""
+class MirrorBusyError(LivepatchError):
+    """Another run works on the same mirror."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("busy", f"another run works on {folder}", "wait until the other run has finished")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -205,7 +208,7 @@ def _alone(folder: Path) -> c.Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise MirrorBusyError(f"another run is at work on {folder}") from error
+            raise MirrorBusyError(folder) from error
         yield
 
 

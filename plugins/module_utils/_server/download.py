@@ -1,55 +1,56 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Files over HTTP: patient with a server that stumbles, bounded with one that lies.
+"""HTTP downloads with retries, resume and limits of size, time and speed.
 
-What was received of a file stays where it is written, and the next attempt asks for the rest only, also that of a
-later run. Whether the pieces are of one and the same file is not known here: who asks for a file must know its hash.
+The part of a file that was received stays where it is written. The next attempt, also that of a later run, asks for the
+rest only. Whether the parts are of one and the same file is not checked here: the caller must know the hash of the
+file.
 """
 
 from __future__ import annotations
 
 import collections.abc as c
 import dataclasses
-import re
 import threading
 import time
 import typing as t
 from pathlib import Path
 
-from .kernel_support import ServerError
+from .._errors import LivepatchError, require
+from .._text import mask_credentials
 
-try:
+if t.TYPE_CHECKING:
     import requests
-    import urllib3
-    from requests import exceptions
-except ImportError as error:
-    _MISSING: ImportError | None = error
-else:
-    _MISSING = None
 
 _CONNECT_SECONDS = 15.0
-_PIECE = 1 << 18
+_CHUNK = 1 << 18
 _BUFFER = 1 << 16
-"""Bytes that are lost when the process is killed, of what has come."""
+"""Bytes of what was received that are lost when the process is killed."""
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 10.0
-_SLOWEST = 1024
-"""Bytes a second. Who sends less, on an average, is taken for silent."""
+_MINIMUM_SPEED = 1024
+"""Bytes a second, on average. A slower server counts as silent."""
 
 _PROGRESS = 1 << 16
-"""Bytes that an attempt must bring so that it does not count as one in vain."""
+"""Bytes that an attempt must receive so that it does not count as failed."""
 
 _TRANSIENT = frozenset({408, 425, 429})
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s'\"]*@")
+
+
+class ServerError(LivepatchError):
+    """A server gave no usable answer. The message names the server and what happened."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("server", message, "check the server, the proxy and the certificates, then run the task again")
 
 
 class FatalServerError(ServerError):
-    """Trying again is of no use, for this file or another: the server is not the one that it must be."""
+    """No further attempt can help, for this file or another: the options are wrong, or it is another server."""
 
 
 class UnreachableServerError(ServerError):
-    """Every attempt was in vain, and the next file may fare no better."""
+    """Every attempt failed, and those for the next file may fail too."""
 
 
 class _TransientError(Exception):
@@ -57,11 +58,11 @@ class _TransientError(Exception):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class WebOptions:
-    """How to reach a server. `timeout` is in seconds of silence, `retries` counts attempts in vain after the first.
+class DownloadOptions:
+    """How to reach a server. `timeout` is in seconds of silence, `retries` the number of attempts after the first.
 
-    `ca_path` is a file of certificates in PEM, or a folder as openssl has them; ``None`` for the usual authorities.
-    `proxy` may hold a name and a password. ``None`` leaves it to the environment.
+    `ca_path` is a file of certificates in PEM, or a folder as openssl has them; ``None`` for the authorities of the
+    system. `proxy` may hold a user and a password; ``None`` for the proxy of the environment.
     """
 
     ca_path: str | None = None
@@ -70,15 +71,16 @@ class WebOptions:
     retries: int = 4
 
 
-class Web:
-    """A client for several threads, each with connections of its own. Every method raises `ServerError`.
+class Downloader:
+    """An HTTP client for several threads, each with connections of its own.
 
-    `sleep` waits for some seconds and `clock` tells seconds.
+    `sleep` waits for some seconds and `clock` returns seconds. Every method raises `ServerError`, or `LivepatchError`
+    (``library_missing``) without the library ``requests``.
     """
 
     def __init__(
         self,
-        options: WebOptions,
+        options: DownloadOptions,
         *,
         sleep: c.Callable[[float], object] = time.sleep,
         clock: c.Callable[[], float] = time.monotonic,
@@ -86,22 +88,22 @@ class Web:
         self._options = options
         self._sleep = sleep
         self._clock = clock
-        self._own = threading.local()
+        self._thread = threading.local()
 
     def read(self, url: str, limit: int) -> bytes:
-        """What is at an address, at most so many bytes."""
+        """Return the content at a URL, of at most so many bytes."""
 
         def attempt() -> bytes:
             with self._get(url, {}) as response:
                 self._expect(response, url, 200)
-                return b"".join(self._pieces(response, url, limit))
+                return b"".join(self._chunks(response, url, limit))
 
-        return self._patiently(url, attempt, lambda: 0)
+        return self._with_retries(url, attempt, lambda: 0)
 
-    def copy(self, url: str, path: Path, limit: int, etag: str | None) -> tuple[bool, str | None]:
-        """Write what is at an address to a file, unless it is what it was (`etag`).
+    def download_if_changed(self, url: str, path: Path, limit: int, etag: str | None) -> tuple[bool, str | None]:
+        """Write the content at a URL to a file, unless its ETag is still `etag`.
 
-        Tells whether it has changed, and its ETag, if the server gives one.
+        Return whether it has changed, and its ETag, ``None`` where the server sends none.
         """
 
         def attempt() -> tuple[bool, str | None]:
@@ -110,34 +112,34 @@ class Web:
                     return False, etag
                 self._expect(response, url, 200)
                 with path.open("wb", buffering=_BUFFER) as file:
-                    file.writelines(self._pieces(response, url, limit))
+                    file.writelines(self._chunks(response, url, limit))
                 return True, response.headers.get("ETag")
 
-        return self._patiently(url, attempt, lambda: 0)
+        return self._with_retries(url, attempt, lambda: 0)
 
-    def fetch(self, url: str, path: Path, limit: int) -> None:
-        """Write what is at an address to a file, or to its end what the file lacks."""
+    def download(self, url: str, path: Path, limit: int) -> None:
+        """Write the content at a URL to a file. A file that exists is continued at its end."""
 
         def size() -> int:
             return path.stat().st_size if path.exists() else 0
 
         def attempt() -> None:
-            begun = size()
-            with self._get(url, {"Range": f"bytes={begun}-"} if begun else {}) as response:
-                if response.status_code == 416 and begun:
-                    # There is nothing behind what is there. If that is not all of it, its hash will tell.
+            present = size()
+            with self._get(url, {"Range": f"bytes={present}-"} if present else {}) as response:
+                if response.status_code == 416 and present:
+                    # Nothing follows what is present. If that is not all of the file, its hash shows it.
                     return
                 self._expect(response, url, 200, 206)
                 partial = response.status_code == 206
-                if partial and not response.headers.get("Content-Range", "").startswith(f"bytes {begun}-"):
-                    raise ServerError(f"{url} was asked for its bytes from {begun} on and sent others")
+                if partial and not response.headers.get("Content-Range", "").startswith(f"bytes {present}-"):
+                    raise ServerError(_plain(f"the server of {url} sent other bytes than those from {present} on"))
                 with path.open("ab" if partial else "wb", buffering=_BUFFER) as file:
-                    for piece in self._pieces(response, url, limit - (begun if partial else 0)):
-                        file.write(piece)
+                    for chunk in self._chunks(response, url, limit - (present if partial else 0)):
+                        file.write(chunk)
 
-        self._patiently(url, attempt, size)
+        self._with_retries(url, attempt, size)
 
-    def _patiently(self, url: str, attempt: c.Callable[[], _Result], size: c.Callable[[], int]) -> _Result:
+    def _with_retries(self, url: str, attempt: c.Callable[[], _Result], size: c.Callable[[], int]) -> _Result:
         left = self._options.retries
         pause = _FIRST_PAUSE_SECONDS
         while True:
@@ -149,25 +151,25 @@ class Web:
                     left, pause = self._options.retries, _FIRST_PAUSE_SECONDS
                     continue
                 if left == 0:
-                    raise UnreachableServerError(_plain(f"{url} cannot be fetched: {error}")) from error
+                    raise UnreachableServerError(_plain(f"cannot download {url}: {error}")) from error
             except OSError as error:
-                raise ServerError(_plain(f"{url} cannot be kept: {error.strerror or error}")) from error
+                raise ServerError(_plain(f"cannot store {url}: {error.strerror or error}")) from error
             left -= 1
             self._sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _get(self, url: str, headers: dict[str, str]) -> requests.Response:
-        if _MISSING is not None:
-            raise FatalServerError(f"fetching needs the Python package requests: {_MISSING}") from _MISSING
+        exceptions = require("requests.exceptions", "a download")
+        options = self._options
         try:
-            # Given with the request, since a variable of the environment would come before the session's own.
+            # Given with the request, because a variable of the environment would override the session's own.
             response = self._session().get(
                 url,
                 headers={"Accept-Encoding": "identity", **headers},
                 stream=True,
-                timeout=(_CONNECT_SECONDS, self._options.timeout),
-                verify=self._options.ca_path or True,
-                proxies={"http": self._options.proxy, "https": self._options.proxy} if self._options.proxy else None,
+                timeout=(min(_CONNECT_SECONDS, options.timeout), options.timeout),
+                verify=options.ca_path or True,
+                proxies={"http": options.proxy, "https": options.proxy} if options.proxy else None,
             )
         except exceptions.SSLError as error:
             if "certificate" in str(error).lower():
@@ -175,24 +177,22 @@ class Web:
             raise _TransientError(_plain(str(error))) from error
         except exceptions.ProxyError as error:
             if "407" in str(error):
-                raise FatalServerError(
-                    _plain(f"the proxy on the way to {url} asks for a name and a password")
-                ) from error
+                raise FatalServerError(_plain(f"the proxy for {url} requires a user and a password")) from error
             raise _TransientError(_plain(str(error))) from error
         except (exceptions.ConnectionError, exceptions.Timeout, exceptions.ChunkedEncodingError) as error:
             raise _TransientError(_plain(str(error))) from error
         # With a wrong certificate file, requests raises a plain OSError.
         except (exceptions.RequestException, OSError, ValueError) as error:
-            raise FatalServerError(_plain(f"{url} cannot be asked for: {error}")) from error
+            raise FatalServerError(_plain(f"cannot request {url}: {error}")) from error
         if url.startswith("https:") and any(not hop.url.startswith("https:") for hop in [*response.history, response]):
             response.close()
-            raise ServerError(f"{url} leads away from HTTPS, to {_plain(response.url)}")
+            raise ServerError(_plain(f"the server of {url} redirects from HTTPS to {response.url}"))
         return response
 
     def _session(self) -> requests.Session:
-        if not hasattr(self._own, "session"):
-            self._own.session = requests.Session()
-        session: requests.Session = self._own.session
+        if not hasattr(self._thread, "session"):
+            self._thread.session = require("requests", "a download").Session()
+        session: requests.Session = self._thread.session
         return session
 
     def _expect(self, response: requests.Response, url: str, *statuses: int) -> None:
@@ -200,25 +200,26 @@ class Web:
         if status >= 500 or status in _TRANSIENT:
             raise _TransientError(f"the server answered {status}")
         if status not in statuses:
-            raise ServerError(_plain(f"{url} cannot be fetched: the server answered {status}"))
+            raise ServerError(_plain(f"cannot download {url}: the server answered {status}"))
 
-    def _pieces(self, response: requests.Response, url: str, limit: int) -> c.Iterator[bytes]:
+    def _chunks(self, response: requests.Response, url: str, limit: int) -> c.Iterator[bytes]:
+        transport_error = require("urllib3.exceptions", "a download").HTTPError
         announced = response.headers.get("Content-Length", "")
         if announced.isdigit() and len(announced) < 20 and int(announced) > limit:
-            raise ServerError(_plain(f"{url} is larger than {limit} bytes"))
-        # Whatever has come before a connection breaks is to be kept, so no read may wait for more than is there.
+            raise ServerError(_plain(f"the content of {url} is larger than {limit} bytes"))
+        # What was received before a connection breaks must be kept, so no read may wait for more than is there.
         read = getattr(response.raw, "read1", response.raw.read)
-        begun, received = self._clock(), 0
+        started, received = self._clock(), 0
         try:
-            while piece := read(_PIECE, decode_content=False):
-                received += len(piece)
+            while chunk := read(_CHUNK, decode_content=False):
+                received += len(chunk)
                 if received > limit:
-                    raise ServerError(_plain(f"{url} is larger than {limit} bytes"))
-                took = self._clock() - begun
-                yield piece
-                if took > self._options.timeout and received < took * _SLOWEST:
-                    raise _TransientError(f"the server sent {received} bytes in {took:.0f} seconds")
-        except urllib3.exceptions.HTTPError as error:
+                    raise ServerError(_plain(f"the content of {url} is larger than {limit} bytes"))
+                elapsed = self._clock() - started
+                yield chunk
+                if elapsed > self._options.timeout and received < elapsed * _MINIMUM_SPEED:
+                    raise _TransientError(f"the server sent {received} bytes in {elapsed:.0f} seconds")
+        except transport_error as error:
             raise _TransientError(_plain(str(error))) from error
 
 
@@ -226,5 +227,5 @@ _Result = t.TypeVar("_Result")
 
 
 def _plain(text: str) -> str:
-    """A message without the names and passwords that addresses may hold, on one line."""
-    return " ".join(_CREDENTIALS.sub("", text).split())
+    """Return a message on one line, without the credentials of its URLs."""
+    return " ".join(mask_credentials(text).split())

@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The livepatch server, as far as it answers without credentials."""
+"""The livepatch server's answer whether it supports a kernel, which needs no credentials."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import urllib.parse
 
+from .._text import mask_credentials
+from .download import Downloader, ServerError
+
 HOSTED = "https://livepatch.canonical.com"
-"""The server that a client talks to unless it is configured otherwise."""
+"""The server of a client that is not configured with another one."""
 
-_TIMEOUT_SECONDS = 10.0
-_WORDS = frozenset({"supported", "unsupported", "kernel-upgrade-required", "kernel-end-of-life", "unknown"})
-
-
-class ServerError(Exception):
-    """The server gave no usable answer. The message says which server, and what happened."""
+_ANSWER_LIMIT = 1 << 16
+_STATUSES = frozenset({"supported", "unsupported", "kernel-upgrade-required", "kernel-end-of-life", "unknown"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KernelQuestion:
-    """A kernel as the server asks for it; `build_date` is RFC 3339 or ``unknown``."""
+    """A kernel as the server is asked about it; `build_date` is RFC 3339 or ``unknown``."""
 
     kernel_version: str
     flavour: str
@@ -29,7 +29,7 @@ class KernelQuestion:
     build_date: str
 
     def url(self, server: str) -> str:
-        """Where the question is asked. Source: API description of the livepatch server."""
+        """Return the URL of the question. Source: API description of the livepatch server."""
         query = urllib.parse.urlencode(
             {
                 "kernel-version": self.kernel_version,
@@ -42,31 +42,25 @@ class KernelQuestion:
         return f"{server.rstrip('/')}/v1/api/kernels/supported?{query}"
 
 
-def ask_kernel_supported(server: str, question: KernelQuestion) -> str:
-    """The server's word for a kernel: supported, unsupported, kernel-upgrade-required, kernel-end-of-life, unknown.
+def ask_kernel_supported(downloader: Downloader, server: str, question: KernelQuestion) -> str:
+    """Return the status that the server reports for a kernel.
 
-    Raises `ServerError`.
+    It is supported, unsupported, kernel-upgrade-required, kernel-end-of-life or unknown. Raises `LivepatchError`:
+    `ServerError`, or ``library_missing``.
     """
+    data = downloader.read(question.url(server), _ANSWER_LIMIT)
     try:
-        # Here, as only who asks a server needs it: looking at hosts must work without, and not wait for it.
-        import requests
-    except ImportError as error:
-        message = "the Python package requests is missing on the controller: pip install requests"
-        raise ServerError(message) from error
-    try:
-        response = requests.get(question.url(server), timeout=_TIMEOUT_SECONDS)
-        response.raise_for_status()
-        answer = response.json()
-    except requests.RequestException as error:
-        raise ServerError(f"{server} did not say whether it supports the kernel: {error}") from error
+        answer = json.loads(data)
+    except (ValueError, RecursionError):
+        answer = None
     if not isinstance(answer, dict) or "Supported" not in answer:
-        raise ServerError(f"{server} answered in a form that is not known")
-    return _word(answer["Supported"])
+        raise ServerError(f"the server {mask_credentials(server)} answered in an unknown form")
+    return _status(answer["Supported"])
 
 
-def _word(supported: object) -> str:
-    # Servers before the words said true for a supported kernel and null for any other.
+def _status(supported: object) -> str:
+    # Old servers answered true for a supported kernel and null for any other.
     if supported is True:
         return "supported"
-    word = str(supported).lower()
-    return word if word in _WORDS else "unknown"
+    status = str(supported).lower()
+    return status if status in _STATUSES else "unknown"

@@ -18,9 +18,10 @@ import typing as t
 import urllib.parse
 
 from .._config_file import Location, choice, nearest
+from .._server.kernel_support import HOSTED
+from .._text import mask_credentials
 from .._time import parse_time
 
-HOSTED = "https://livepatch.canonical.com"
 SERVER = "remote-server"
 CERTIFICATES = "ca-certs"
 PROXIES = ("http-proxy", "https-proxy")
@@ -36,7 +37,6 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+?)---
 _DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?[smhdw])+")
 _PART = re.compile(r"([0-9.]+)([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_CREDENTIALS = re.compile(r"//[^/@]*@")
 
 
 class ConfigError(ValueError):
@@ -84,7 +84,7 @@ def same_value(key: str, one: str | None, other: str | None) -> bool:
     """Whether two texts set the same. Credentials in them do not count, for a host does not tell its own."""
     values = []
     for text in (one, other):
-        value = _CREDENTIALS.sub("//", effective(key, text))
+        value = mask_credentials(effective(key, text), mask="")
         try:
             values.append(SETTINGS[key].same(value))
         except ValueError:
@@ -94,7 +94,7 @@ def same_value(key: str, one: str | None, other: str | None) -> bool:
 
 def holds_secret(key: str, text: str) -> bool:
     """Whether a value must be kept off command lines and out of results."""
-    return key in PROXIES and without_credentials(text) != text
+    return key in PROXIES and mask_credentials(text) != text
 
 
 def shown(key: str, text: str | None) -> str:
@@ -103,12 +103,7 @@ def shown(key: str, text: str | None) -> str:
     if key == CERTIFICATES and value:
         digest = hashlib.sha256(_certificates(value).encode()).hexdigest()
         return f"{value.count('-----BEGIN ')} certificate(s), SHA-256 {digest[:16]}"
-    return without_credentials(value)
-
-
-def without_credentials(text: str) -> str:
-    """An address without the user and the password in it."""
-    return _CREDENTIALS.sub("//***@", text)
+    return mask_credentials(value)
 
 
 def _line(value: object, place: Location) -> str:
@@ -126,7 +121,7 @@ def _address(value: object, place: Location, schemes: tuple[str, ...]) -> urllib
     except ValueError as error:
         raise place.error(f"{expected}: {error}") from None
     if address.scheme not in schemes or not address.hostname or port == 0 or re.search(r"\s", text):
-        raise place.error(f"{expected}, found {without_credentials(text)!r:.80}")
+        raise place.error(f"{expected}, found {mask_credentials(text)!r:.80}")
     return address
 
 

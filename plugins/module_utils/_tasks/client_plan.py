@@ -18,6 +18,8 @@ from .._host import client_failures
 from .._host.client_files import DEFAULT_MODE, ClientState, channel_name
 from .._host.facts import HostFacts
 from .._record import Check, Eligibility
+from .._server.kernel_support import HOSTED
+from .._text import mask_credentials
 from . import client_config
 
 StateWord = t.Literal["present", "enabled", "disabled", "absent"]
@@ -214,7 +216,7 @@ class _Planner:
             return False
         if not client_config.holds_secret(key, text):
             # What the host says is masked: an address with a password differs from the same one without.
-            return client_config.without_credentials(present) == present
+            return mask_credentials(present) == present
         mark = self.client.marks.get(key)
         return mark is not None and mark.fits(text)
 
@@ -453,8 +455,8 @@ class _Planner:
             reason = None
             if version and version < least:
                 reason = f"client {client.version if client else ''} is older than {'.'.join(map(str, least))}"
-            elif not client_config.same_value(client_config.SERVER, server, client_config.HOSTED):
-                reason = f"the client's server is not {client_config.HOSTED}"
+            elif not client_config.same_value(client_config.SERVER, server, HOSTED):
+                reason = f"the client's server is not {HOSTED}"
             elif client and client.tier and client.tier not in _PAID_TIERS:
                 reason = f"the client's tier is {client.tier}, which is not a paid one"
             if reason:

@@ -8,10 +8,10 @@ import dataclasses
 import io
 import re
 
+from .._elf import MAGIC
 from .._kernel_name import parse_kernel_name
 from .._tar import TarError, TarStream
 from .file_verdict import PatchFileError
-from .module import ELF_MAGIC
 
 _NAME = re.compile(
     r"livepatch-(?P<kernel>.+)-(?P<version>[0-9]+(?:\.[0-9]+)*)-(?P<architecture>[0-9a-z]+)\.tar\.(?:bz2|gz|xz)"
@@ -53,8 +53,8 @@ def unpack_module(data: bytes) -> bytes:
 def _only_module(stream: TarStream) -> bytes:
     module: bytes | None = None
     for name, size in stream.entries():
-        head = stream.read(min(size, len(ELF_MAGIC)))
-        if head != ELF_MAGIC and not name.endswith(".ko"):
+        head = stream.read(min(size, len(MAGIC)))
+        if head != MAGIC and not name.endswith(".ko"):
             stream.skip(size - len(head))
         elif module is not None:
             raise PatchFileError("malformed", "the archive holds more than one kernel module")

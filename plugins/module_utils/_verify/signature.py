@@ -22,14 +22,6 @@ from .der import INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET, 
 from .file_verdict import FileVerdict, PatchFileError
 from .trust import Certificate, SignerId, TrustAnchors
 
-try:
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
-except ImportError:
-    # Trust anchors cannot be made without the library, and say so.
-    pass
-
 MARK = b"~Module signature appended~\n"
 SIGNATURE_LIMIT = 1 << 16
 """Bytes of a PKCS#7 message. One without certificates is 700 bytes, each certificate adds some 1,500."""
@@ -131,12 +123,12 @@ def verify(signature: ModuleSignature, content_digest: bytes, anchors: TrustAnch
     """
     certificates = anchors.find(signature.signer, signature.certificates)
     if not certificates:
-        return _stranger(signature.signer, anchors)
+        return _unknown_signer(signature.signer, anchors)
     if signature.message_digest not in (None, content_digest):
         reason = "the module is not the one that was signed: its digest is another"
         return SignatureResult("digest_mismatch", reason, certificates[0])
     for certificate in certificates:
-        if _holds(signature, content_digest, certificate):
+        if _was_made_with(certificate, signature, content_digest):
             return SignatureResult("valid", f"signed by {certificate.subject}", certificate)
     reason = "the signature does not fit: the module was changed, or signed with another key than the one it names"
     return SignatureResult("digest_mismatch", reason, certificates[0])
@@ -267,7 +259,7 @@ def _expect(holds: bool, fault: str) -> None:
         raise DerError(fault)
 
 
-def _stranger(signer: SignerId, anchors: TrustAnchors) -> SignatureResult:
+def _unknown_signer(signer: SignerId, anchors: TrustAnchors) -> SignatureResult:
     if anchors.unmet_pins:
         pins = ", ".join(sorted(anchors.unmet_pins))
         reason = f"no certificate is at hand for the pinned key {pins}: give it as a trusted certificate"
@@ -276,27 +268,31 @@ def _stranger(signer: SignerId, anchors: TrustAnchors) -> SignatureResult:
     return SignatureResult("wrong_signer", f"the signature names a signer that is not trusted, with {named}", None)
 
 
-def _holds(signature: ModuleSignature, digest: bytes, certificate: Certificate) -> bool:
-    """Whether the signature over the attributes, or else over the digest, was made with the certificate's key."""
+def _was_made_with(certificate: Certificate, signature: ModuleSignature, digest: bytes) -> bool:
+    """Return True if the signature over the attributes, or else over the digest, was made with this key."""
+    # Trust anchors cannot be made without the library.
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+
     if len(digest) != _DIGEST_SIZES[signature.hash_algorithm]:
         return False
-    algorithm = _hash(signature.hash_algorithm)
+    algorithms: dict[HashName, hashes.HashAlgorithm] = {
+        "sha256": hashes.SHA256(),
+        "sha384": hashes.SHA384(),
+        "sha512": hashes.SHA512(),
+    }
+    algorithm = algorithms[signature.hash_algorithm]
     signed = digest if signature.signed_attributes is None else signature.signed_attributes
-    over = utils.Prehashed(algorithm) if signature.signed_attributes is None else algorithm
+    hashed = utils.Prehashed(algorithm) if signature.signed_attributes is None else algorithm
     key = certificate.public_key
     try:
         if signature.scheme == "rsa" and isinstance(key, rsa.RSAPublicKey):
-            key.verify(signature.value, signed, padding.PKCS1v15(), over)
+            key.verify(signature.value, signed, padding.PKCS1v15(), hashed)
         elif signature.scheme == "ecdsa" and isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature.value, signed, ec.ECDSA(over))
+            key.verify(signature.value, signed, ec.ECDSA(hashed))
         else:
             return False
     except (InvalidSignature, UnsupportedAlgorithm, ValueError):
         return False
     return True
-
-
-def _hash(name: HashName) -> hashes.HashAlgorithm:
-    if name == "sha512":
-        return hashes.SHA512()
-    return hashes.SHA384() if name == "sha384" else hashes.SHA256()

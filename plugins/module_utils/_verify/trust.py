@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Whom to believe: certificates that are trusted as they are, and pins of public keys.
+"""Trust anchors: certificates that are trusted as they are, and pins of public keys.
 
-A pin is the SHA-256 of a SubjectPublicKeyInfo in DER. A certificate from anywhere may be used once its key hashes to
-a pin. Dates and names of a certificate decide nothing: the kernel does not look at those of a module's signer either
+A pin is the SHA-256 of a SubjectPublicKeyInfo in DER. A certificate from any source can be used if its key hashes to a
+pin. Dates and names of a certificate decide nothing: the kernel does not check those of a module's signer either
 (kernel ``crypto/asymmetric_keys/``).
 """
 
@@ -17,20 +17,14 @@ import hashlib
 import re
 import typing as t
 
-from .._errors import LivepatchError
+from .._errors import LivepatchError, require
 from .._io import read_bounded
 from . import canonical_key
-from .der import BIT_STRING, INTEGER, SEQUENCE, Der, DerError, context
+from .der import INTEGER, SEQUENCE, Der, DerError, context
 
-try:
-    import cryptography
+if t.TYPE_CHECKING:
     from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-except ImportError as error:
-    _MISSING: ImportError | None = error
-else:
-    _MISSING = None
 
 OLDEST_CRYPTOGRAPHY = 41
 """The oldest major version of `cryptography` with which all tests pass."""
@@ -39,7 +33,7 @@ CERTIFICATE_FILE_LIMIT = 1 << 20
 """Bytes of a file of certificates. Those of one signer are 2 KB."""
 
 SignerId: t.TypeAlias = "bytes | tuple[bytes, bytes]"
-"""How a signature names its signer: a key identifier, or the issuer's name in DER with the serial number's bytes."""
+"""The name of a signer in a signature: a key identifier, or the issuer's name in DER with the serial number's bytes."""
 
 _PIN = re.compile("[0-9a-f]{64}")
 _PEM = b"-----BEGIN CERTIFICATE-----"
@@ -57,12 +51,16 @@ class TrustError(LivepatchError):
         )
 
 
+class CertificateFileError(TrustError):
+    """A file of trusted certificates cannot be read."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Certificate:
     """A signer's certificate.
 
-    `key_id` is the SHA-1 of the public key as computed, in hex; `signer_ids` is every way in which a signature can
-    name this certificate. `not_after` is aware.
+    `key_id` is the SHA-1 of the public key as computed, in hex; `signer_ids` are the names that a signature can have
+    for this certificate. `not_after` is aware.
     """
 
     subject: str
@@ -73,21 +71,21 @@ class Certificate:
     public_key: CertificatePublicKeyTypes
 
     def expired(self, now: dt.datetime) -> bool:
-        """Whether its time is over at this (aware) moment."""
+        """Return True if the certificate has expired at this (aware) time."""
         return now > self.not_after
 
 
 class TrustAnchors:
-    """The certificates that count, found by the name that a signature gives its signer."""
+    """The trusted certificates, found by the name of the signer in a signature."""
 
     def __init__(
         self, trusted: c.Iterable[Certificate] = (), pins: c.Iterable[str] = (), offered: c.Iterable[Certificate] = ()
     ) -> None:
         """Trust each of `trusted`, and of the `offered` those whose key hashes to one of the `pins`.
 
-        Raises `TrustError` for a pin that is none, and when the library `cryptography` is missing or too old.
+        Raises `TrustError` for an invalid pin, and `LivepatchError` (``library_missing``) without `cryptography`.
         """
-        _require_cryptography()
+        _library("cryptography")
         self._pins = frozenset(parse_pin(pin) for pin in pins)
         certificates = [*trusted, *(certificate for certificate in offered if certificate.spki_sha256 in self._pins)]
         self._certificates = certificates
@@ -99,22 +97,22 @@ class TrustAnchors:
 
     @property
     def key_ids(self) -> frozenset[str]:
-        """The key identifiers (SHA-1, hex) of the certificates that count."""
+        """The key identifiers (SHA-1, hex) of the trusted certificates."""
         return frozenset(certificate.key_id for certificate in self._certificates)
 
     def with_offered(self, certificate: Certificate) -> TrustAnchors:
-        """The same trust, where one more certificate is at hand, of any origin."""
+        """Return the same trust anchors with one more certificate, from any source, that a pin may name."""
         return TrustAnchors(self._certificates, self._pins, [certificate])
 
     def find(self, signer: SignerId, embedded: c.Iterable[bytes]) -> list[Certificate]:
-        """The trusted certificates of this signer; of those `embedded` in a signature only what is pinned counts."""
+        """Return the trusted certificates of this signer. Those `embedded` in a signature must be pinned."""
         known = self._by_signer.get(signer)
         if known is not None or not self.unmet_pins:
             return known or []
         return [found for der in embedded if (found := self._pinned(der)) is not None and signer in found.signer_ids]
 
     def _pinned(self, der: bytes) -> Certificate | None:
-        """Read a certificate of unknown origin, if its key is pinned. Nothing else of it is touched before that."""
+        """Read a certificate from an unknown source, if its key is pinned. Nothing else of it is parsed before that."""
         try:
             _issuer, _serial, spki = _parts(der)
             pinned = hashlib.sha256(spki).hexdigest() in self.unmet_pins
@@ -124,16 +122,16 @@ class TrustAnchors:
 
 
 def canonical_anchors() -> TrustAnchors:
-    """Trust in the key that Canonical signs live patches with. Raises `TrustError` without `cryptography`."""
+    """Return trust in the key with which Canonical signs live patches. Raises ``library_missing``."""
     return TrustAnchors(pins=[canonical_key.SPKI_SHA256], offered=_canonical_certificates())
 
 
 def operator_anchors(certificates: c.Sequence[Certificate], pins: c.Collection[str] | None) -> TrustAnchors:
-    """Trust as an operator asks for it.
+    """Return the trust anchors for the options of an operator.
 
-    Without pins (``None``), each certificate is trusted as it is, beside Canonical's key. With an empty collection, the
-    certificates alone are trusted. With pins, they alone decide, and a certificate whose key none of them names is
-    an error: `TrustError`.
+    Without pins (``None``), each certificate is trusted as it is, in addition to Canonical's key. With an empty
+    collection, only the certificates are trusted. With pins, only these keys are trusted, and a certificate with
+    another key is an error: `TrustError`.
     """
     canonical = _canonical_certificates()
     if pins is None:
@@ -155,66 +153,61 @@ def _canonical_certificates() -> tuple[Certificate, ...]:
 
 
 def parse_pin(text: str) -> str:
-    """A pin in its one form, 64 hexadecimal digits in lower case; colons are dropped. Raises `TrustError`."""
+    """Return a pin in its canonical form, 64 hexadecimal digits in lower case without colons. Raises `TrustError`."""
     pin = text.strip().replace(":", "").lower()
     if not _PIN.fullmatch(pin):
-        raise TrustError(f"{text!r} is no SHA-256 of a public key: it must have 64 hexadecimal digits")
+        raise TrustError(f"{text!r} is not the SHA-256 of a public key: it must have 64 hexadecimal digits")
     return pin
 
 
 def read_certificates(data: bytes) -> list[Certificate]:
-    """The certificates of a file: one in DER, or one or more in PEM. Raises `TrustError`."""
-    _require_cryptography()
+    """Read the certificates of a file: one in DER, or one or more in PEM. Raises `TrustError`."""
     if _PEM not in data:
         return [read_certificate(data)]
     try:
-        found = x509.load_pem_x509_certificates(data)
+        found = _library("cryptography.x509").load_pem_x509_certificates(data)
     except ValueError as error:
-        raise TrustError(f"the PEM data holds no certificate that can be read: {error}") from error
-    return [read_certificate(each.public_bytes(serialization.Encoding.DER)) for each in found]
+        raise TrustError(f"the PEM data holds no readable certificate: {error}") from error
+    encoding = _library("cryptography.hazmat.primitives.serialization").Encoding.DER
+    return [read_certificate(each.public_bytes(encoding)) for each in found]
 
 
 def read_certificate(der: bytes) -> Certificate:
     """Read one certificate in DER. Raises `TrustError`."""
-    _require_cryptography()
+    x509 = _library("cryptography.x509")
     try:
         issuer, serial, spki = _parts(der)
-        key_bits = _key_bits(spki)
         certificate = x509.load_der_x509_certificate(der)
         names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
         subject = str(names[0].value) if names else certificate.subject.rfc4514_string()
         claimed = _claimed_key_identifier(certificate)
         public_key = certificate.public_key()
+        # RFC 5280, 4.2.1.2 (1): the identifier by which the kernel lists a key, and which SHA-1 is not trusted for.
+        key_id = x509.SubjectKeyIdentifier.from_public_key(public_key).digest
         not_after = _not_after(certificate)
     # cryptography has errors of its own for some faults, without a common base, and other ones in each version.
     except Exception as error:
-        raise TrustError(f"this is no X.509 certificate that can be used: {error}") from error
-    # RFC 5280, 4.2.1.2 (1): the identifier by which the kernel lists a key, and which SHA-1 is not trusted for.
-    key_id = hashlib.sha1(key_bits, usedforsecurity=False)
+        raise TrustError(f"this is not a usable X.509 certificate: {error}") from error
     return Certificate(
         subject=subject,
-        key_id=key_id.hexdigest(),
+        key_id=key_id.hex(),
         spki_sha256=hashlib.sha256(spki).hexdigest(),
-        signer_ids=frozenset({(issuer, serial), key_id.digest(), claimed or key_id.digest()}),
+        signer_ids=frozenset({(issuer, serial), key_id, claimed or key_id}),
         not_after=not_after,
         public_key=public_key,
     )
 
 
-def _require_cryptography() -> None:
-    if _MISSING is not None:
-        raise TrustError(
-            f"verifying needs the Python package cryptography, {OLDEST_CRYPTOGRAPHY} or newer: {_MISSING}"
-        ) from _MISSING
-    if int(cryptography.__version__.partition(".")[0]) < OLDEST_CRYPTOGRAPHY:
-        raise TrustError(
-            f"verifying needs the Python package cryptography, {OLDEST_CRYPTOGRAPHY} or newer,"
-            f" and here is {cryptography.__version__}"
-        )
+def _library(module: str) -> t.Any:
+    return require(module, "verifying a signature", minimum=OLDEST_CRYPTOGRAPHY)
 
 
 def _parts(der: bytes) -> tuple[bytes, bytes, bytes]:
-    """Issuer (DER), serial number (content) and SubjectPublicKeyInfo (DER) of a certificate: RFC 5280, 4.1."""
+    """Return issuer (DER), serial number (content) and SubjectPublicKeyInfo (DER) of a certificate: RFC 5280, 4.1.
+
+    Signatures name the issuer by these bytes, and an embedded certificate must not be parsed further before its key is
+    known to be pinned.
+    """
     fields = Der(der).enter(SEQUENCE).enter(SEQUENCE)
     if fields.at(context(0)):
         fields.encoded(context(0))
@@ -226,46 +219,33 @@ def _parts(der: bytes) -> tuple[bytes, bytes, bytes]:
     return issuer, serial, fields.encoded(SEQUENCE)
 
 
-def _key_bits(spki: bytes) -> bytes:
-    """The public key itself, without the count of unused bits before it."""
-    fields = Der(spki).enter(SEQUENCE)
-    fields.encoded(SEQUENCE)
-    return fields.value(BIT_STRING)[1:]
-
-
 def _claimed_key_identifier(certificate: x509.Certificate) -> bytes | None:
-    """A signature may name its signer by what the certificate claims. It only serves to find the certificate."""
+    """Return the key identifier that the certificate claims. It only serves to find the certificate."""
+    x509 = _library("cryptography.x509")
     try:
-        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+        identifier: bytes = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
     except x509.ExtensionNotFound:
         return None
+    return identifier
 
 
 def _not_after(certificate: x509.Certificate) -> dt.datetime:
-    # cryptography before 42 knows only the form without a time zone, which is UTC and deprecated since.
+    # cryptography before 42 has only the form without a time zone, which is UTC and deprecated since.
     aware: dt.datetime | None = getattr(certificate, "not_valid_after_utc", None)
     return aware or certificate.not_valid_after.replace(tzinfo=dt.timezone.utc)
 
 
 def read_anchors(paths: c.Iterable[str], pins: c.Collection[str] | None) -> TrustAnchors:
-    """The trust that is asked for (see `operator_anchors`).
+    """Return the trust anchors for certificates in files and pins (see `operator_anchors`).
 
-    Raises `TrustError`, which names the file.
+    Raises `TrustError`, as `CertificateFileError` for a file that cannot be read; both name the file.
     """
     certificates = []
     for path in paths:
         try:
             certificates += read_certificates(read_bounded(path, CERTIFICATE_FILE_LIMIT))
         except OSError as error:
-            raise TrustError(f"{path} cannot be read: {error.strerror}") from error
+            raise CertificateFileError(f"{path} cannot be read: {error.strerror}") from error
         except TrustError as error:
             raise TrustError(f"{path}: {error.reason}") from error
     return operator_anchors(certificates, pins)
-
-
-def read_named(path: str, limit: int) -> bytes:
-    """Read a file, or raise `OSError` with the path in its message."""
-    try:
-        return read_bounded(path, limit)
-    except OSError as error:
-        raise OSError(f"{path} cannot be read: {error.strerror}") from error

@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 
 from .._io import open_regular, read_bounded
-from .._server.download import Web
+from .._server.download import Downloader
 
 NOTICES_LIMIT = 1 << 30
 """Bytes of notices at one address. The archive of everything that Ubuntu publishes has some 200 MB."""
@@ -19,14 +19,14 @@ _STAMP_LIMIT = 1 << 16
 _PIECE = 1 << 20
 
 
-def cached_notices(url: str, folder: Path, web: Web) -> tuple[Path, bool]:
+def cached_notices(url: str, folder: Path, downloader: Downloader) -> tuple[Path, bool]:
     """A file with what is at an address, and whether it came in this call. Raises `ServerError` and `OSError`."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = hashlib.sha256(url.encode()).hexdigest()
     content, stamp = folder / name, folder / f"{name}.json"
     unfinished = folder / f".{secrets.token_hex(8)}"
     try:
-        changed, etag = web.copy(url, unfinished, NOTICES_LIMIT, _etag(stamp, url, content))
+        changed, etag = downloader.download_if_changed(url, unfinished, NOTICES_LIMIT, _etag(stamp, url, content))
         if changed:
             # An old stamp with new content costs one more fetch; the other way round, the old content would stay.
             unfinished.replace(content)

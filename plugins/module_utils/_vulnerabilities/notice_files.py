@@ -31,10 +31,6 @@ _DIRECTORY_LIMIT = 64 << 20
 """Bytes of the directory of a zip, which is read whole: room for the entries above with long names."""
 
 _ZIP_MAGIC = (b"PK\3\4", b"PK\5\6")
-_ZIP_END = struct.Struct("<4s4H2LH")
-_ZIP64_LOCATOR = struct.Struct("<4sLQL")
-_ZIP64_END = struct.Struct("<4sQ2H2L4Q")
-_ZIP_COMMENT_LIMIT = 1 << 16
 _MARK = b'"LSN-'
 """Whatever lacks it is no notice, and need not be read as JSON: bulk archives hold tens of thousands of others."""
 
@@ -121,11 +117,19 @@ def _in_tar(file: t.BinaryIO) -> c.Iterator[tuple[str, bytes]]:
         raise NoticeError(str(error)) from error
 
 
+class _BoundedReads(io.BufferedReader):
+    """A file of which no single read is larger than `_DIRECTORY_LIMIT`: `zipfile` reads a directory in one."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _DIRECTORY_LIMIT:
+            raise NoticeError(f"the archive has a directory of {size >> 20} MiB, which is too large")
+        return super().read(_DIRECTORY_LIMIT if size is None or size < 0 else size)
+
+
 def _in_zip(file: t.BinaryIO) -> c.Iterator[tuple[str, bytes]]:
-    _check_directory(file)
     left = _UNPACKED_LIMIT
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(_BoundedReads(io.FileIO(file.fileno(), closefd=False))) as archive:
             for entry in archive.infolist():
                 if not _is_document(entry.filename) or entry.file_size > DOCUMENT_LIMIT:
                     continue
@@ -143,26 +147,6 @@ def _in_zip(file: t.BinaryIO) -> c.Iterator[tuple[str, bytes]]:
     # Beside its own error, zipfile lets those of what it uses through, and RuntimeError for encrypted entries.
     except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError, ValueError, struct.error) as error:
         raise NoticeError(f"the archive is damaged: {error}") from error
-
-
-def _check_directory(file: t.BinaryIO) -> None:
-    """Refuse a zip whose directory is too large, before anything reads it. Source: APPNOTE.TXT, 4.3.14 to 4.3.16."""
-    size = file.seek(0, io.SEEK_END)
-    tail_at = max(0, size - _ZIP_END.size - _ZIP64_LOCATOR.size - _ZIP_COMMENT_LIMIT)
-    file.seek(tail_at)
-    tail = file.read()
-    at = tail.rfind(b"PK\5\6")
-    if at < 0 or at + _ZIP_END.size > len(tail):
-        raise NoticeError("the archive has no end")
-    directory = _ZIP_END.unpack_from(tail, at)[5]
-    located = _ZIP64_LOCATOR.unpack_from(tail, at - _ZIP64_LOCATOR.size) if at >= _ZIP64_LOCATOR.size else (b"",)
-    if located[0] == b"PK\6\7":
-        file.seek(min(located[2], size))
-        end = file.read(_ZIP64_END.size)
-        directory = _ZIP64_END.unpack(end)[8] if len(end) == _ZIP64_END.size else size
-    if directory > _DIRECTORY_LIMIT:
-        raise NoticeError(f"the archive has a directory of {directory >> 20} MiB, which is too large")
-    file.seek(0)
 
 
 def _is_document(name: str) -> bool:

@@ -17,7 +17,7 @@ import typing as t
 from .._kernel_name import KERNEL_NAME_LIMIT, KernelName, module_name, parse_kernel_name
 from .._package_version import VERSION_LIMIT, version_key
 from .._time import parse_time
-from .name_pattern import NamePattern, PatternError, name_pattern
+from .name_pattern import PatternError, compile_pattern, name_matches
 
 _ID = re.compile(r"LSN-[0-9A-Za-z-]{1,32}")
 _CVE = re.compile(r"(?:UBUNTU-)?(CVE-[0-9]{4}-[0-9]{4,19})")
@@ -49,10 +49,9 @@ class NoticeModule:
     version: str
     fixed: str | None
 
-    @property
-    def pattern(self) -> NamePattern:
-        """`regex`, to be matched without harm."""
-        return name_pattern(self.regex)
+    def names(self, module: str) -> bool:
+        """Return True if the notice names a module of this name."""
+        return name_matches(self.regex, module)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class Notice:
         found = [
             module
             for module in self.modules
-            if module.pattern.matches(kernel.module_name(module.version)) and kernel.may_be_of(module.ecosystem)
+            if module.names(kernel.module_name(module.version)) and kernel.may_be_of(module.ecosystem)
         ]
         same_release = [module for module in found if kernel.is_of(module.ecosystem)]
         return same_release or found
@@ -207,7 +206,7 @@ def _module(entry: object) -> NoticeModule:
     if not isinstance(regex, str):
         raise NoticeError(f"{where}: there is no pattern for names of modules")
     try:
-        name_pattern(regex)
+        compile_pattern(regex)
     except PatternError as error:
         raise NoticeError(f"{where}: {error}") from error
     return NoticeModule(

@@ -25,10 +25,8 @@ MODULE = "lkp_Ubuntu_4_4_0_47_68_generic_15"
 BUILD_ID = "5d" * 20
 
 
-def note(descriptor: bytes = bytes.fromhex(BUILD_ID), name: bytes = b"GNU\0", kind: int = 3, order: str = "<") -> bytes:
-    padding = b"\0" * (-len(name) % 4), b"\0" * (-len(descriptor) % 4)
-    header = struct.pack(f"{order}3I", len(name), len(descriptor), kind)
-    return header + name + padding[0] + descriptor + padding[1]
+def note(descriptor: bytes = bytes.fromhex(BUILD_ID)) -> bytes:
+    return struct.pack("<3I", 4, len(descriptor), 3) + b"GNU\0" + descriptor
 
 
 def sysfs(module: str = MODULE, **contents: str) -> dict[str, str]:
@@ -105,38 +103,16 @@ def test_paths_elsewhere_name_no_patch() -> None:
     assert parse_patches({"a_patch/enabled": "1", "/sys/kernel/debug/b_patch/enabled": "1"}, {}) == ()
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("size", [16, 20, 32])
-def test_build_id_in_both_byte_orders(order: str, size: int) -> None:
-    dump = note(bytes(range(size)), order=order).hex(" ", 1)
-    assert only(sysfs(enabled="1"), {MODULE: f" {dump[:30]}\n {dump[30:]}\n"}).build_id == bytes(range(size)).hex()
-
-
-def test_build_id_behind_other_notes() -> None:
-    section = note(b"abcde", b"Linux\0", 0x100) + note(kind=1) + note(name=b"GO\0\0") + note(b"\x07" * 20)
-    assert only(sysfs(enabled="1"), {MODULE: section.hex().upper()}).build_id == "07" * 20
+@pytest.mark.parametrize("dump", [note().hex(), f" {note().hex(' ', 1)}\n", note().hex().upper()])
+def test_build_id_in_a_dump(dump: str) -> None:
+    assert only(sysfs(enabled="1"), {MODULE: dump}).build_id == BUILD_ID
 
 
 @pytest.mark.parametrize(
     "dump",
-    [
-        "",
-        "zz",
-        "040",
-        note()[:-1].hex(),
-        note()[:10].hex(),
-        note(b"").hex(),
-        note(b"1234567").hex(),
-        note(b"1" * 65).hex(),
-        note(kind=4).hex(),
-        note(name=b"GNV\0").hex(),
-        struct.pack("<3I", 2**32 - 1, 20, 3).hex() + "00" * 64,
-        struct.pack("<3I", 4, 2**32 - 1, 3).hex() + "474e5500" + "00" * 64,
-        note().hex() + " " * 9000,
-        "\N{ARABIC-INDIC DIGIT FOUR}" * 72,
-    ],
+    ["", "zz", "040", note()[:-1].hex(), note().hex() + " " * 9000, "\N{ARABIC-INDIC DIGIT FOUR}" * 72],
 )
-def test_malformed_note_gives_no_build_id(dump: str) -> None:
+def test_malformed_dump_gives_no_build_id(dump: str) -> None:
     assert only(sysfs(enabled="1"), {MODULE: dump}).build_id is None
 
 

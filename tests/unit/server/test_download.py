@@ -8,6 +8,8 @@ import contextlib
 import http.server
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import typing as t
 from collections.abc import Iterator
@@ -15,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server import download
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import ServerError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import ServerError
 from tests.lab.certificates import make_authority
 from tests.lab.livepatch_server import Server, State
 from tests.lab.livepatch_server.faults import write_faults
@@ -72,9 +75,9 @@ class Time:
         return self.now
 
 
-def client(time: Time | None = None, **options: t.Any) -> download.Web:
+def client(time: Time | None = None, **options: t.Any) -> download.Downloader:
     time = time or Time()
-    return download.Web(download.WebOptions(**options), sleep=time.sleep, clock=time.clock)
+    return download.Downloader(download.DownloadOptions(**options), sleep=time.sleep, clock=time.clock)
 
 
 def test_pauses_grow_to_ten_seconds_and_end(lab: Lab) -> None:
@@ -105,7 +108,7 @@ def test_what_will_not_pass_is_not_waited_for(lab: Lab, status: int) -> None:
 def test_an_attempt_that_brings_much_is_not_in_vain(lab: Lab, tmp_path: Path) -> None:
     time = Time()
     lab.fail(cut=100_000)
-    client(time, retries=0).fetch(lab.http, tmp_path / "a", len(CONTENT))
+    client(time, retries=0).download(lab.http, tmp_path / "a", len(CONTENT))
     assert (tmp_path / "a").read_bytes() == CONTENT
     assert time.pauses == []
 
@@ -114,14 +117,14 @@ def test_an_attempt_that_brings_little_is(lab: Lab, tmp_path: Path) -> None:
     time = Time()
     lab.fail(cut=1000)
     with pytest.raises(download.UnreachableServerError):
-        client(time, retries=3).fetch(lab.http, tmp_path / "a", len(CONTENT))
+        client(time, retries=3).download(lab.http, tmp_path / "a", len(CONTENT))
     assert (tmp_path / "a").read_bytes() == CONTENT[:4000]
     assert len(time.pauses) == 3
 
 
 def test_a_file_that_is_all_there_is_not_fetched_again(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(CONTENT)
-    client().fetch(lab.http, tmp_path / "a", len(CONTENT))
+    client().download(lab.http, tmp_path / "a", len(CONTENT))
     assert (tmp_path / "a").read_bytes() == CONTENT
 
 
@@ -130,7 +133,7 @@ def test_nothing_larger_than_it_may_be_is_taken(lab: Lab, tmp_path: Path) -> Non
         client().read(lab.http, 1000)
     (tmp_path / "a").write_bytes(CONTENT[:900])
     with pytest.raises(ServerError, match="larger than 100 bytes"):
-        client().fetch(lab.http, tmp_path / "a", 1000)
+        client().download(lab.http, tmp_path / "a", 1000)
     assert (tmp_path / "a").stat().st_size == 900
 
 
@@ -143,12 +146,12 @@ def test_a_server_that_drips_is_silent(lab: Lab) -> None:
 
 def test_what_has_not_changed_is_not_sent(lab: Lab, tmp_path: Path) -> None:
     path = tmp_path / "a"
-    changed, etag = client().copy(lab.http, path, len(CONTENT), None)
+    changed, etag = client().download_if_changed(lab.http, path, len(CONTENT), None)
     assert (changed, path.read_bytes()) == (True, CONTENT)
     path.unlink()
-    assert client().copy(lab.http, path, len(CONTENT), etag) == (False, etag)
+    assert client().download_if_changed(lab.http, path, len(CONTENT), etag) == (False, etag)
     assert not path.exists()
-    assert client().copy(lab.http, path, len(CONTENT), '"another"') == (True, etag)
+    assert client().download_if_changed(lab.http, path, len(CONTENT), '"another"') == (True, etag)
     assert path.read_bytes() == CONTENT
 
 
@@ -188,7 +191,7 @@ def test_nothing_leads_away_from_https(lab: Lab) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirect) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        with pytest.raises(ServerError, match="leads away from HTTPS") as refused:
+        with pytest.raises(ServerError, match="redirects from HTTPS") as refused:
             client(ca_path=str(lab.authority.certificate)).read(f"https://localhost:{server.server_port}/", 1000)
         server.shutdown()
     assert "made-up" not in str(refused.value)
@@ -208,8 +211,14 @@ def test_no_password_of_an_address_is_in_a_message(lab: Lab) -> None:
         assert "made-up" not in str(refused.value)
 
 
-def test_without_the_library_only_addresses_are_out_of_reach(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "_MISSING", ImportError("No module named 'requests'"))
+def test_without_requests_a_download_fails(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     without = client()
-    with pytest.raises(download.FatalServerError, match="needs the Python package requests"):
+    monkeypatch.setitem(sys.modules, "requests.exceptions", None)
+    with pytest.raises(LivepatchError, match="needs the Python library requests") as failure:
         without.read(lab.http, 1000)
+    assert failure.value.id == "library_missing"
+
+
+def test_requests_is_imported_for_a_download_only() -> None:
+    program = f"import sys, {download.__name__}; sys.exit('requests' in sys.modules or 'urllib3' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

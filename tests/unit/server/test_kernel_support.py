@@ -1,25 +1,69 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The question to the server, where the library for it is not there or not wanted yet."""
+"""Tests of the question to the server whether it supports a kernel."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import json
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server import kernel_support
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import (
+    Downloader,
+    DownloadOptions,
+    ServerError,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import (
+    KernelQuestion,
+    ask_kernel_supported,
+)
 
-QUESTION = kernel_support.KernelQuestion("4.4", "generic", "amd64", "xenial", "unknown")
+SERVER = "https://livepatch.example.com"
+QUESTION = KernelQuestion("4.4", "generic", "amd64", "xenial", "2020-01-01T01:01:01Z")
 
 
-def test_without_requests_the_server_gives_no_word_and_it_is_said_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "requests", None)
-    with pytest.raises(kernel_support.ServerError, match="pip install requests"):
-        kernel_support.ask_kernel_supported("https://livepatch.example.com", QUESTION)
+class Answering(Downloader):
+    """A downloader that returns one answer and remembers what it was asked for."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__(DownloadOptions())
+        self.answer = answer
+        self.asked: list[str] = []
+
+    def read(self, url: str, limit: int) -> bytes:
+        self.asked.append(url)
+        assert len(self.answer) <= limit
+        return self.answer
 
 
-def test_who_asks_no_server_does_not_wait_for_requests() -> None:
-    program = f"import sys, {kernel_support.__name__}; sys.exit('requests' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+def test_the_question_names_the_kernel() -> None:
+    downloader = Answering(b'{"Supported": "supported"}')
+    ask_kernel_supported(downloader, f"{SERVER}/", QUESTION)
+    query = "kernel-version=4.4&flavour=generic&architecture=amd64&codename=xenial&build-date=2020-01-01T01%3A01%3A01Z"
+    assert downloader.asked == [f"{SERVER}/v1/api/kernels/supported?{query}"]
+
+
+@pytest.mark.parametrize(
+    ("supported", "status"),
+    [
+        ("supported", "supported"),
+        ("Kernel-Upgrade-Required", "kernel-upgrade-required"),
+        ("kernel-end-of-life", "kernel-end-of-life"),
+        ("unsupported", "unsupported"),
+        (True, "supported"),
+        (None, "unknown"),
+        (False, "unknown"),
+        (1, "unknown"),
+        ("perhaps", "unknown"),
+        (["supported"], "unknown"),
+    ],
+)
+def test_any_other_status_is_unknown(supported: object, status: str) -> None:
+    answer = json.dumps({"Supported": supported}).encode()
+    assert ask_kernel_supported(Answering(answer), SERVER, QUESTION) == status
+
+
+@pytest.mark.parametrize("answer", [b"", b"supported", b"[]", b"{}", b'{"supported": "supported"}', b"[" * 60_000])
+def test_an_answer_in_another_form_is_an_error(answer: bytes) -> None:
+    with pytest.raises(ServerError, match=r"https://\*\*\*@livepatch\.example\.com answered in an unknown form"):
+        ask_kernel_supported(Answering(answer), "https://me:secret@livepatch.example.com", QUESTION)

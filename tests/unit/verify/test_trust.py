@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 import typing as t
+from pathlib import Path
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import canonical_key, patch_file, trust
 from tests.lab.live_patches import signing
 
@@ -144,13 +147,16 @@ def test_a_pin_may_be_written_as_openssl_does() -> None:
     assert trust.parse_pin(f" {written}\n") == canonical_key.SPKI_SHA256
 
 
-def test_an_old_cryptography_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trust.cryptography, "__version__", "40.0.2")
-    with pytest.raises(trust.TrustError, match=r"cryptography, 41 or newer, and here is 40\.0\.2"):
-        trust.canonical_anchors()
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text.pem").write_text("hello", encoding="utf-8")
+    with pytest.raises(trust.TrustError, match=r"text\.pem: this is not a usable X\.509 certificate"):
+        trust.read_anchors([str(tmp_path / "text.pem")], None)
+    with pytest.raises(trust.CertificateFileError, match=r"absent\.pem cannot be read: No such file"):
+        trust.read_anchors([str(tmp_path / "absent.pem")], None)
 
 
 def test_a_missing_cryptography_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trust, "_MISSING", ImportError("No module named 'cryptography'"))
-    with pytest.raises(trust.TrustError, match="needs the Python package cryptography, 41 or newer"):
-        trust.canonical_anchors()
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(LivepatchError, match="needs the Python library cryptography 41 or newer") as caught:
+        trust.TrustAnchors()
+    assert caught.value.id == "library_missing"
