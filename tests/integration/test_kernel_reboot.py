@@ -19,11 +19,11 @@ from tests.lab.fleet import Fleet, running_fleet
 from tests.lab.hosts.description import Reboot, Workload
 
 from .conftest import Ansible
+from .shells import SHELLS, each_shell
 from .upgrading import (
     LIKE,
     NEW,
     OLD,
-    SHELLS,
     Hosts,
     shell_on,
     wait_until,
@@ -299,7 +299,7 @@ def test_a_container_is_refused(fleet: Fleet, tmp_path: Path) -> None:
 # --- shells ---
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@each_shell
 def test_every_shell_stops_and_starts_alike(shell: str, hosts: Hosts) -> None:
     source = shutil.which(SHELLS[shell].split()[0])
     if source is None:

@@ -21,11 +21,11 @@ from tests.lab.fleet import Fleet, running_fleet
 from tests.lab.hosts.description import Description
 
 from .conftest import Ansible
+from .shells import SHELLS, each_shell
 from .upgrading import (
     LIKE,
     NEW,
     OLD,
-    SHELLS,
     Hosts,
     set_reachable,
     shell_on,
@@ -286,7 +286,7 @@ def variables(task: str, **more: str) -> dict[str, str]:
     return {**texts, "lock_wait": "5", **more}
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@each_shell
 def test_every_shell_installs_alike(shell: str, hosts: Hosts) -> None:
     source = shutil.which(SHELLS[shell].split()[0])
     if source is None:

@@ -24,8 +24,9 @@ from tests.lab.hosts.file_tree import COMMON
 from tests.lab.live_patches import module_files, signing
 
 from .conftest import Ansible, Run
+from .shells import SHELLS
 from .test_check import READING
-from .test_probe_script import SHELLS, give, without_clock
+from .test_probe_script import give, without_clock
 
 MODULE = "kernelops.livepatch.patch"
 STRANGER = signing.make_signer("Stranger")
@@ -481,6 +482,7 @@ def test_the_role_patches_a_host_and_tolerates_what_it_is_told_to(
 # --- the script ---
 
 
+@pytest.mark.shells
 @on(WITH_TRANSITION)
 def test_every_shell_gives_the_same_sections(lab: Fleet, operator: Operator) -> None:
     operator.without_patch(WITH_TRANSITION)
