@@ -485,7 +485,8 @@ def _write_inventory(fleet: Fleet) -> None:
     with_python = {"ansible_python_interpreter": "/usr/bin/python3"}
     hosts = {name: with_python if host.python else None for name, host in fleet.hosts.items()}
     inventory = {"all": {"vars": variables, "hosts": hosts}}
-    fleet.inventory.write_text(yaml.safe_dump(inventory, sort_keys=False), encoding="utf-8")
+    # JSON is YAML, and Ansible reads it many times faster.
+    fleet.inventory.write_text(json.dumps(inventory, indent=2), encoding="utf-8")
 
 
 def _try_sandbox(fleet: Fleet) -> None:
