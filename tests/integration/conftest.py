@@ -197,6 +197,13 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         yield fleet
 
 
+@pytest.fixture(scope="session")
+def lab_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A fleet whose server and processes other hosts use: see `Fleet.with_hosts`."""
+    with running_fleet(tmp_path_factory.mktemp("processes"), only=["xenial-generic"]) as fleet:
+        yield fleet
+
+
 @pytest.fixture
 def ansible(tmp_path: Path, fleet: Fleet) -> Ansible:
     """Ansible with the lab's fleet as its inventory."""

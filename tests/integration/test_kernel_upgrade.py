@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt import read_kernel_packages
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
-from tests.lab.fleet import Fleet, running_fleet
+from tests.lab.fleet import Fleet
 from tests.lab.hosts.description import Description
 
 from .conftest import Ansible
@@ -39,8 +39,8 @@ NONCE = "0f" * 16
 
 
 @pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
-    with running_fleet(tmp_path_factory.mktemp("lab"), 30, LIKE, writable=True) as fleet:
+def hosts(tmp_path_factory: pytest.TempPathFactory, lab_processes: Fleet) -> Iterator[Hosts]:
+    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 30, LIKE) as fleet:
         yield Hosts(fleet, iter(fleet.hosts))
 
 

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import read_refresh_output
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
-from tests.lab.fleet import Fleet, running_fleet
+from tests.lab.fleet import Fleet
 from tests.lab.hosts.description import Client, Description
 from tests.lab.hosts.file_tree import COMMON
 from tests.lab.live_patches import module_files, signing
@@ -44,9 +44,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+def lab(tmp_path: Path, request: pytest.FixtureRequest, lab_processes: Fleet) -> Iterator[Fleet]:
     """The hosts that a test names, as they are described, and a server without patches."""
-    with running_fleet(tmp_path / "lab", only=list(request.param)) as fleet:
+    with lab_processes.with_hosts(tmp_path / "lab", only=list(request.param)) as fleet:
         yield fleet
 
 
