@@ -12,6 +12,7 @@ end, and Ansible as the leader of a session of its own. When the test ends or di
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -122,6 +123,8 @@ def main(control: socket.socket) -> None:
     """Fork for each request, until the other end is closed. Returns in the process that becomes Ansible, too."""
     _import_libraries()
     _remember_routing()
+    # Objects that no collection of garbage touches stay in memory that the processes share.
+    gc.freeze()
     while True:
         message, descriptors, _flags, _address = socket.recv_fds(control, 1, 2)
         _reap()
