@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 #
-# Short names only. What the checks are stands in noxfile.py, what a machine needs in tests/tools/bootstrap.sh.
+# Short names only. noxfile.py describes the checks, tests/tools/bootstrap.sh what a machine needs.
 
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.build/collections
 
@@ -11,10 +11,12 @@ DEMO := PATH="$(CURDIR)/.build/demo-venv/bin:$$PATH" PYTHONPATH="$(ANSIBLE_COLLE
 .PHONY: help
 help:
 	@echo 'make demo         check a fleet of lab hosts and leave records and report in demo/'
-	@echo 'make test         everything that a change must pass'
-	@echo 'make lint         the part of it that runs no test'
-	@echo 'make unit         the unit tests'
-	@echo 'make integration  the tests that run Ansible'
+	@echo 'make test         what every change must pass: lint, unit and integration'
+	@echo 'make lint         checks that run no test'
+	@echo 'make unit         tests of the core'
+	@echo 'make integration  tests that run Ansible'
+	@echo 'make check-all    make test, and everything else that CI checks'
+	@echo 'make check-rest   only what make check-all adds to make test'
 	@echo 'make docs         the documentation site, in .build/site/html'
 	@echo 'make mutation     mistakes in the code that decides, which the unit tests must notice'
 	@echo 'make bench        speed and memory, as ratios'
@@ -33,22 +35,32 @@ bench:
 .PHONY: test
 test:
 	@sh tests/tools/bootstrap.sh test
-	@$(CHECKS)
+	@$(CHECKS) test
 
 .PHONY: lint
 lint:
 	@sh tests/tools/bootstrap.sh lint
-	@$(CHECKS) --tags lint
+	@$(CHECKS) lint
 
 .PHONY: unit integration
 unit integration:
 	@sh tests/tools/bootstrap.sh test
-	@$(CHECKS) --session $@
+	@$(CHECKS) $@
+
+.PHONY: check-all
+check-all:
+	@sh tests/tools/bootstrap.sh all
+	@$(CHECKS) test rest
+
+.PHONY: check-rest
+check-rest:
+	@sh tests/tools/bootstrap.sh all
+	@$(CHECKS) rest
 
 .PHONY: docs
 docs:
 	@sh tests/tools/bootstrap.sh lint
-	@$(CHECKS) --session site
+	@$(CHECKS) site
 
 .PHONY: mutation
 mutation:

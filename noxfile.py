@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Every check of this repository, described once: the Makefile and CI run these sessions.
+"""All checks of this repository. The Makefile and CI run these sessions with tests/tools/run_checks.py.
 
-`nox -l` lists them, `nox -t lint` runs those that need no test, `nox -s unit -- -k kernel` hands words to pytest.
-Virtual environments stay in .build/nox and are used again until their requirements change.
+`nox -l` lists them, `nox -t lint` runs the sessions with a tag, `nox -s unit -- -k kernel` passes arguments to pytest.
+Virtual environments are kept in .build/nox until their requirements change.
+
+Tags:
+    lint    checks that run no test
+    test    what every change must pass: `make test`
+    rest    what CI checks too: `make check-all` is `test` and `rest`
+    alone   runs tests on all processors, so no other session runs at the same time
 """
 
 from __future__ import annotations
@@ -31,8 +37,10 @@ nox.options.error_on_missing_interpreters = False
 
 REPORTS = trees.BUILD / "reports"
 CORE = "ansible_collections.kernelops.livepatch.plugins.module_utils"
-# Tests of a file share its fleet, so files are handed out whole. More than four at once would wait for the disk.
-ABREAST = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
+# Tests wait for hosts and servers most of the time, so more of them run at once than there are processors. A worker
+# that has nothing left takes tests from the others.
+PARALLEL = ("--numprocesses=6", "--dist=worksteal")
+TESTS = ("requirements.txt", "tests/requirements-tests.txt")
 PYTHONS = interpreters.find()
 # The newest ansible-core that this machine can run, on the newest Python that it supports.
 NEWEST = next(core for core in reversed(interpreters.CORES) if core.pythons(PYTHONS))
@@ -41,7 +49,7 @@ ANSIBLE = f"ansible-core~={NEWEST.version}.0"
 
 
 def install(session: nox.Session, *requirements: str) -> None:
-    """Install requirements, each a file of this repository or a specifier, unless this environment has them."""
+    """Install requirements, each a file of this repository or a specifier, unless the environment has them."""
     files = [name for name in requirements if name.endswith(".txt")]
     content = [(ROOT / name).read_text(encoding="utf-8") for name in files]
     wanted = hashlib.sha256("\0".join([*requirements, *content]).encode()).hexdigest()
@@ -54,7 +62,7 @@ def install(session: nox.Session, *requirements: str) -> None:
 
 
 def run_all(session: nox.Session, *commands: list[str], env: dict[str, str] | None = None) -> None:
-    """Run every command, also after one has failed, so that one run shows all that is wrong."""
+    """Run every command, also after one has failed, so that one run shows all errors."""
     failed = []
     for command in commands:
         try:
@@ -66,50 +74,61 @@ def run_all(session: nox.Session, *commands: list[str], env: dict[str, str] | No
 
 
 def is_shell_script(path: Path) -> bool:
-    """Whether this is for a POSIX shell: by its name, or by its first line where it has no ending."""
+    """Return True for a POSIX shell script: by its suffix, or by its first line if it has no suffix."""
     if path.suffix or not path.is_file() or ".git" in path.parts:
         return path.suffix == ".sh"
     with path.open("rb") as file:
         return file.readline().strip() == b"#!/bin/sh"
 
 
-def ansible_environment(session: nox.Session) -> dict[str, str]:
-    """Variables with which Ansible finds this collection, and nothing of the user's own."""
+def ansible_environment(programs: str | Path) -> dict[str, str]:
+    """Return the variables with which Ansible finds this collection, and nothing of the user's."""
     collections = str(trees.link_collection())
     return {
         "ANSIBLE_COLLECTIONS_PATH": collections,
         "ANSIBLE_HOME": str(trees.BUILD / "ansible"),
         "PYTHONPATH": collections,
-        "PATH": os.pathsep.join([session.bin, os.environ["PATH"]]),
+        "PATH": os.pathsep.join([str(programs), os.environ["PATH"]]),
     }
 
 
 def pytest(session: nox.Session, tests: str, *options: str) -> list[str]:
-    """Words that run pytest on a folder; what stands after ``--`` on nox's command line goes to it too."""
+    """Return the command that runs pytest on a folder, with the arguments after ``--`` on nox's command line."""
     report = REPORTS / f"{session.name}-{Path(tests).name}.xml"
     return ["python", "-m", "pytest", tests, *options, f"--junitxml={report}", *session.posargs]
 
 
 @contextlib.contextmanager
 def remembered(session: nox.Session) -> Iterator[None]:
-    """Leave a check out that has passed before on these very files; CI and words for the check make it run anyway.
+    """Skip a check that has passed before on the same files. CI never skips, and neither do runs with arguments.
 
-    Only for checks whose outcome follows from the files and the tools: a test depends on the machine, too.
+    Only for checks whose outcome depends on the files and the tools alone. A test depends on the machine too.
     """
     stamp = trees.BUILD / "passed" / session.name
     state = trees.fingerprint()
-    partial = bool(session.posargs)
+    # With --install-only, commands are not run.
+    partial = bool(session.posargs) or "--install-only" in sys.argv
     if not partial and not os.environ.get("CI") and stamp.is_file() and stamp.read_text(encoding="utf-8") == state:
-        session.skip("passed before on these very files")
+        session.skip("passed before on the same files")
     yield
     if not partial:
         stamp.parent.mkdir(parents=True, exist_ok=True)
         stamp.write_text(state, encoding="utf-8")
 
 
-@nox.session(python=NEWEST_PYTHON, tags=["lint"])
+@nox.session(python=NEWEST_PYTHON, tags=["lint", "test"], allow_parallel=True)
+def content(session: nox.Session) -> None:
+    """Roles, playbooks and metadata with ansible-lint."""
+    install(session, ANSIBLE, "tests/requirements-content.txt")
+    collections = trees.BUILD / "content"
+    with remembered(session), session.chdir(trees.copy_collection(collections)):
+        environment = {**ansible_environment(session.bin), "ANSIBLE_COLLECTIONS_PATH": str(collections)}
+        session.run("ansible-lint", "--offline", "--strict", env=environment)
+
+
+@nox.session(python=NEWEST_PYTHON, tags=["lint", "test"], allow_parallel=True)
 def code(session: nox.Session) -> None:
-    """Python sources: style, types of the core, and who may import whom."""
+    """Python sources: style, types and import contracts."""
     install(session, "tests/requirements-code.txt")
     with remembered(session):
         run_all(
@@ -122,11 +141,11 @@ def code(session: nox.Session) -> None:
         )
 
 
-@nox.session(python=NEWEST_PYTHON, tags=["lint"])
+@nox.session(python=NEWEST_PYTHON, tags=["lint", "test"], allow_parallel=True)
 def files(session: nox.Session) -> None:
     """Files that are not Python: shell, YAML, changelog, licences."""
     install(session, "tests/requirements-files.txt")
-    # The copy is a checkout of what the repository would hold, so nothing that a run leaves behind is looked at.
+    # The copy holds what the repository would hold, without the files that a run leaves behind.
     copy = trees.copy_collection(trees.BUILD / "files")
     scripts = [str(path.relative_to(copy)) for path in sorted(copy.rglob("*")) if is_shell_script(path)]
     doubles = [name for name in scripts if name.startswith("tests/lab/doubles/")]
@@ -136,7 +155,7 @@ def files(session: nox.Session) -> None:
         run_all(
             session,
             ["shellcheck", "--shell=sh", *others],
-            # Several make one script, after variables of the controller's: test_house.py looks at all variables.
+            # Several parts make one script, after variables from the controller: test_house.py checks all variables.
             ["shellcheck", "--shell=sh", "--exclude=SC2034,SC2154", *parts],
             # The doubles read their variables from a file that the lab makes for each host.
             ["shellcheck", "--shell=sh", "--exclude=SC1091,SC2154", *doubles],
@@ -147,93 +166,115 @@ def files(session: nox.Session) -> None:
         )
 
 
-@nox.session(python=NEWEST_PYTHON, tags=["lint"])
+@nox.session(python=NEWEST_PYTHON, tags=["lint", "test"], allow_parallel=True)
 def page(session: nox.Session) -> None:
     """JavaScript of the report page: types, style and likely mistakes."""
     install(session, "tests/requirements-page.txt")
     with remembered(session):
-        session.run("python", "tests/tools/page.py", env=ansible_environment(session))
+        session.run("python", "tests/tools/page.py", env=ansible_environment(session.bin))
 
 
-@nox.session(python=NEWEST_PYTHON, tags=["lint"])
-def content(session: nox.Session) -> None:
-    """Roles, playbooks and metadata with ansible-lint, and the collection's archive."""
+@nox.session(python=NEWEST_PYTHON, tags=["test", "rest"], allow_parallel=True)
+def tests(session: nox.Session) -> None:
+    """The environment of all tests with the newest ansible-core."""
+    install(session, ANSIBLE, *TESTS)
+
+
+def run_tests(session: nox.Session, *commands: list[str]) -> None:
+    """Run commands in the environment of the session `tests`, which the session of these commands requires."""
+    programs = ROOT / str(nox.options.envdir) / "tests" / "bin"
+    environment = {**ansible_environment(programs), "COVERAGE_FILE": str(trees.BUILD / "coverage")}
+    run_all(session, *([str(programs / command[0]), *command[1:]] for command in commands), env=environment)
+
+
+@nox.session(python=False, requires=["tests"], tags=["test", "alone"])
+def unit(session: nox.Session) -> None:
+    """Tests of the core and of the controller without a host, and the coverage of the core."""
+    # Each of these tests keeps a processor busy.
+    coverage = (f"--cov={CORE}", "--cov-branch", "--cov-report=")
+    commands = [pytest(session, "tests/unit", "--numprocesses=auto", *coverage)]
+    if not session.posargs:
+        commands.append(["python", "tests/tools/core_coverage.py"])
+    run_tests(session, *commands)
+
+
+@nox.session(python=False, requires=["tests"], tags=["test", "alone"])
+def integration(session: nox.Session) -> None:
+    """Tests that run Ansible on hosts of the lab and on a real sshd."""
+    # Markers on the command line replace these.
+    chosen = () if "-m" in session.posargs else ("-m", f"not (platforms or {' or '.join(EXTENDED)})")
+    run_tests(session, pytest(session, "tests/integration", *chosen, *PARALLEL))
+
+
+# Tests of one file share what is expensive to set up: an installation, the machine.
+WHOLE_FILES = ("--numprocesses=2", "--dist=loadfile")
+EXTENDED = {
+    "shells": ("Scripts for hosts in four shells.", PARALLEL),
+    "lab": ("Doubles of the lab.", PARALLEL),
+    "docs": ("Commands that the documentation shows.", PARALLEL),
+    "debian": ("Kernel modules that Debian signed.", ()),
+    "release": ("The archive of a release, installed.", WHOLE_FILES),
+    "vm": ("Real live patches in a virtual machine.", WHOLE_FILES),
+}
+"""Markers of integration tests that `make test` does not run: what their session tests, and options of pytest."""
+
+
+def extended(marker: str) -> None:
+    """Make the session of the integration tests with a marker."""
+    content, options = EXTENDED[marker]
+
+    def session_of_marker(session: nox.Session) -> None:
+        run_tests(session, pytest(session, "tests/integration", "-m", marker, *options))
+
+    session_of_marker.__doc__ = content
+    nox.session(python=False, name=marker, requires=["tests"], tags=["rest", "alone"])(session_of_marker)
+
+
+@nox.session(python=NEWEST_PYTHON, tags=["rest", "alone"])
+def platforms(session: nox.Session) -> None:
+    """Execution environments, the runner of AWX, rulebooks and molecule."""
+    install(session, ANSIBLE, *TESTS, "tests/requirements-platforms.txt")
+    command = pytest(session, "tests/integration", "-m", "platforms", *PARALLEL)
+    run_all(session, command, env=ansible_environment(session.bin))
+
+
+@nox.session(python=NEWEST_PYTHON, tags=["rest"], allow_parallel=True)
+def package(session: nox.Session) -> None:
+    """The archive of the collection, and its import into Galaxy."""
     install(session, ANSIBLE, "tests/requirements-content.txt")
-    collections = trees.BUILD / "content"
+    collections = trees.BUILD / "package"
     with remembered(session), session.chdir(trees.copy_collection(collections)):
-        environment = {**ansible_environment(session), "ANSIBLE_COLLECTIONS_PATH": str(collections)}
-        run_all(
-            session,
-            ["ansible-lint", "--offline", "--strict"],
-            ["python", str(ROOT / "tests" / "tools" / "package.py")],
-            env=environment,
-        )
+        environment = {**ansible_environment(session.bin), "ANSIBLE_COLLECTIONS_PATH": str(collections)}
+        session.run("python", str(ROOT / "tests" / "tools" / "package.py"), env=environment)
 
 
-@nox.session(python=NEWEST_PYTHON, tags=["lint"])
+@nox.session(python=NEWEST_PYTHON, tags=["rest"], allow_parallel=True)
 def site(session: nox.Session) -> None:
-    """Documentation of plugins and roles, and the site made of it and of the guide."""
+    """Documentation of plugins and roles, and the documentation site."""
     install(session, ANSIBLE, "requirements.txt", "tests/requirements-site.txt")
     with remembered(session):
-        session.run("python", "tests/tools/docsite.py", env=ansible_environment(session))
-
-
-@nox.session(python=NEWEST_PYTHON)
-def unit(session: nox.Session) -> None:
-    """Tests of the core and of the controller's side, without a host, and how much of the core they reach."""
-    install(session, ANSIBLE, "requirements.txt", "tests/requirements-tests.txt")
-    environment = {**ansible_environment(session), "COVERAGE_FILE": str(trees.BUILD / "coverage")}
-    measured = ["-m", "coverage", "run", "--branch", f"--source={CORE}"]
-    python, *words = pytest(session, "tests/unit")
-    run_all(session, [python, *measured, *words], env=environment)
-    if not session.posargs:
-        session.run("python", "tests/tools/core_coverage.py", env=environment)
+        session.run("python", "tests/tools/docsite.py", env=ansible_environment(session.bin))
 
 
 @nox.session(python=NEWEST_PYTHON, default=False)
 def mutation(session: nox.Session) -> None:
     """Small mistakes in the code that decides, each of which the unit tests must notice. Takes many minutes."""
-    install(session, ANSIBLE, "requirements.txt", "tests/requirements-tests.txt", "tests/requirements-mutation.txt")
-    session.run("python", "tests/tools/mutation.py", *session.posargs, env=ansible_environment(session))
-
-
-@nox.session(python=NEWEST_PYTHON)
-def integration(session: nox.Session) -> None:
-    """Tests that run Ansible against lab hosts and a real sshd."""
-    tools = ("tests/requirements-tests.txt", "tests/requirements-platforms.txt")
-    install(session, ANSIBLE, "requirements.txt", *tools)
-    run_all(session, pytest(session, "tests/integration", *ABREAST), env=ansible_environment(session))
+    install(session, ANSIBLE, *TESTS, "tests/requirements-mutation.txt")
+    session.run("python", "tests/tools/mutation.py", *session.posargs, env=ansible_environment(session.bin))
 
 
 def skip_without(session: nox.Session, core: interpreters.Core, pythons: list[Path]) -> None:
-    """Say why a session does not run on a machine that has no Python for its ansible-core."""
+    """Skip a session, with the reason, on a machine that has no Python for its ansible-core."""
     if not pythons:
         session.skip(f"ansible-core {core.version} needs Python {core.describe_pythons()}, and none was found")
 
 
-def matrix(core: interpreters.Core) -> None:
-    """Make the session of one ansible-core. It takes the oldest Python, since all other sessions take the newest."""
-    pythons = core.pythons(PYTHONS)
-
-    @nox.session(name=f"matrix-{core.version}", python=str(pythons[0]) if pythons else False)
-    def session_of_core(session: nox.Session) -> None:
-        """All unit tests, and the integration tests that are marked `matrix`, with this ansible-core."""
-        skip_without(session, core, pythons)
-        install(session, f"ansible-core~={core.version}.0", "requirements.txt", "tests/requirements-tests.txt")
-        run_all(
-            session,
-            pytest(session, "tests/unit"),
-            pytest(session, "tests/integration", "-m", "matrix", *ABREAST),
-            env=ansible_environment(session),
-        )
-
-
 def sanity(core: interpreters.Core) -> None:
-    """Make the session of one ansible-core's own checks."""
+    """Make the session of the sanity tests of one ansible-core."""
     pythons = core.pythons(PYTHONS)
     name = f"sanity-{core.version}"
 
-    @nox.session(name=name, python=str(pythons[-1]) if pythons else False, tags=["lint"])
+    @nox.session(name=name, python=str(pythons[-1]) if pythons else False, tags=["rest"], allow_parallel=True)
     def session_of_core(session: nox.Session) -> None:
         """All of `ansible-test sanity` of this ansible-core."""
         skip_without(session, core, pythons)
@@ -242,8 +283,27 @@ def sanity(core: interpreters.Core) -> None:
             session.run("python", "tests/tools/sanity.py", name, *session.posargs)
 
 
+def matrix(core: interpreters.Core) -> None:
+    """Make the session of one ansible-core. It takes the oldest Python, since all other sessions take the newest."""
+    pythons = core.pythons(PYTHONS)
+    oldest = core is interpreters.CORES[0]
+
+    @nox.session(name=f"matrix-{core.version}", python=str(pythons[0]) if pythons else False, tags=["rest", "alone"])
+    def session_of_core(session: nox.Session) -> None:
+        """Integration tests that are marked `matrix`, and with the oldest ansible-core and Python all unit tests."""
+        skip_without(session, core, pythons)
+        install(session, f"ansible-core~={core.version}.0", *TESTS)
+        commands = [pytest(session, "tests/integration", "-m", "matrix", *PARALLEL)]
+        if oldest:
+            commands.insert(0, pytest(session, "tests/unit", "--numprocesses=auto"))
+        run_all(session, *commands, env=ansible_environment(session.bin))
+
+
 for each in interpreters.CORES:
     if each.version in interpreters.SANE:
         sanity(each)
+for each in interpreters.CORES:
     if each.version in interpreters.TESTED:
         matrix(each)
+for marker in EXTENDED:
+    extended(marker)

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import atexit
 import dataclasses
+import functools
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -22,6 +22,8 @@ import yaml
 from tests.lab.fleet import Fleet, running_fleet
 from tests.lab.vm.debian_packages import UnavailableError
 from tests.lab.vm.virtual_machine import VirtualMachine, running_machine
+
+from .ansible_parent import AnsibleParent, ForkedAnsible, kill_family
 
 COLLECTIONS = Path(__file__).parents[2] / ".build" / "collections"
 CALLBACKS = Path(__file__).parent / "plugins" / "callback"
@@ -45,7 +47,7 @@ class Run:
 class Started:
     """A command of Ansible's that runs, and where it prints to. When its context ends, it is killed."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | ForkedAnsible
     log: Path
 
     def __enter__(self) -> Started:
@@ -65,25 +67,18 @@ class Started:
         return True
 
     def kill(self) -> None:
-        """Kill it and all that descends from it: workers are in sessions of their own since ansible-core 2.20."""
+        """Kill it and all its descendants."""
         if self.process.poll() is None:
-            for pid in _family(self.process.pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            kill_family(self.process.pid)
         self.process.wait()
 
 
-def _family(pid: int) -> list[int]:
-    """A process and all that descend from it."""
-    parents: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parent = int(stat.read_text("ascii", errors="replace").rpartition(")")[2].split()[1])
-            parents.setdefault(parent, []).append(int(stat.parent.name))
-    family = [pid]
-    for member in family:
-        family.extend(parents.get(member, []))
-    return family
+@functools.cache
+def ansible_parent() -> AnsibleParent:
+    """Return the process that forks the runs of this process's tests."""
+    parent = AnsibleParent()
+    atexit.register(parent.close)
+    return parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,40 +113,44 @@ class Ansible:
             **variables,
         }
 
-    def command(self, *words: str, **variables: str) -> Run:
+    def command(self, *words: str, cold: bool = False, **variables: str) -> Run:
         """Run one of Ansible's commands, for instance ``playbook``, to its end."""
         environment = self.environment(**variables)
         results = Path(environment["TASK_RESULTS"])
         results.unlink(missing_ok=True)
-        ended = subprocess.run(
-            [sys.executable, "-m", "ansible", *words],
-            cwd=self.folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=self.timeout,
-        )
+        with open(os.memfd_create("output"), "r+b") as output:
+            process = self._start(list(words), environment, output.fileno(), cold)
+            try:
+                code = process.wait(self.timeout)
+            except BaseException:
+                kill_family(process.pid)
+                raise
+            output.seek(0)
+            printed = output.read().decode(errors="replace")
         lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
-        return Run(ended.returncode, ended.stdout, [json.loads(line) for line in lines])
+        return Run(code, printed, [json.loads(line) for line in lines])
 
-    def start(self, *words: str, **variables: str) -> Started:
+    def start(self, *words: str, cold: bool = False, **variables: str) -> Started:
         """Run one of Ansible's commands, without waiting for its end."""
         log = self.folder / "started.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(
+            return Started(self._start(list(words), self.environment(**variables), output.fileno(), cold), log)
+
+    def _start(
+        self, words: list[str], environment: dict[str, str], output: int, cold: bool
+    ) -> subprocess.Popen[bytes] | ForkedAnsible:
+        """Start a command: forked from a process that has the libraries, or as a new one, as a user does."""
+        if cold or _needs_new_process(environment):
+            return subprocess.Popen(
                 [sys.executable, "-m", "ansible", *words],
                 cwd=self.folder,
-                env=self.environment(**variables),
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=output,
                 start_new_session=True,
             )
-        return Started(process, log)
+        return ansible_parent().start(words, self.folder, environment, output)
 
     def start_task(self, module: str, hosts: str, /, **arguments: t.Any) -> Started:
         """Run one module, by its full name, on hosts, without waiting for its end."""
@@ -185,10 +184,23 @@ class Ansible:
         return str(playbook)
 
 
+def _needs_new_process(environment: dict[str, str]) -> bool:
+    """Return True if Python reads one of the variables that differ when it starts."""
+    changed = {name for name, value in environment.items() if os.environ.get(name) != value}
+    return any(name.startswith(("PYTHON", "LC_", "LANG", "LD_", "MALLOC_")) for name in changed)
+
+
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Every described host of the lab, up for as long as the tests run. For tests that only look at hosts."""
     with running_fleet(tmp_path_factory.mktemp("fleet")) as fleet:
+        yield fleet
+
+
+@pytest.fixture(scope="session")
+def lab_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A fleet whose server and processes other hosts use: see `Fleet.with_hosts`."""
+    with running_fleet(tmp_path_factory.mktemp("processes"), only=["xenial-generic"]) as fleet:
         yield fleet
 
 

@@ -22,13 +22,15 @@ import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_files import mark_of
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import ActionError
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._client_host import look_at_client
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._legacy import ActionError
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
 from tests.integration.conftest import Ansible, Run
 from tests.lab.fleet import Fleet, running_fleet
 from tests.lab.hosts.file_tree import COMMON, machine_id
 from tests.lab.process_trace import executions, recording
+
+from .shells import SHELLS, each_shell
 
 MODULE = "kernelops.livepatch.client"
 TOKEN = "3d87c8a1b4c94f34a5f1a2c9d0e7f6b5"
@@ -557,7 +559,6 @@ def test_the_first_clients_error_which_quotes_the_token_is_masked(operator: Oper
 
 # --- every shell ---
 
-SHELLS = {"dash": "dash", "busybox": "busybox ash", "bash": "bash --posix", "mksh": "mksh"}
 NONCE = "0f" * 16
 
 
@@ -587,7 +588,7 @@ def work(lab: Fleet, host: str, shell: str, log: Path, path: str = "", **variabl
     return parse(done.stdout.decode(), done.stderr.decode(), NONCE)
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@each_shell
 @pytest.mark.parametrize("way", ["curl", "nc"])
 def test_every_shell_does_the_work_and_keeps_the_token(shell: str, way: str, lab: Fleet, tmp_path: Path) -> None:
     host, secret = "enable-10", "http://fleet:made-up-password@127.0.0.1:1"

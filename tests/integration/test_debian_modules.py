@@ -23,6 +23,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.file_verdict import PatchFileError
 from tests.lab.live_patches import signing
 
+pytestmark = pytest.mark.debian
+
 CACHE = Path(__file__).parents[2] / ".build" / "cache"
 NOW = dt.datetime.now(dt.timezone.utc)
 STRANGER = signing.make_signer("Stranger")

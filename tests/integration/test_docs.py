@@ -25,6 +25,8 @@ from tests.lab.fleet import Fleet, running_fleet
 
 from .conftest import Ansible
 
+pytestmark = pytest.mark.docs
+
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(
     str(page.relative_to(REPOSITORY))

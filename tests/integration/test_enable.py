@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.lab.fleet import Fleet, running_fleet
+from tests.lab.fleet import Fleet
 
 from .conftest import Ansible, Run
 from .test_check import READING
@@ -31,17 +31,17 @@ DESCRIBED = ["i386", "not-enabled", "not-enabled-2016", "not-installed", "unreac
 
 
 @pytest.fixture
-def copies(tmp_path: Path) -> Iterator[Fleet]:
+def copies(tmp_path: Path, lab_processes: Fleet) -> Iterator[Fleet]:
     """Five hosts without a client, each with a machine id of its own."""
-    with running_fleet(tmp_path / "lab", len(COPIES), "not-installed", writable=True) as fleet:
+    with lab_processes.with_hosts(tmp_path / "lab", len(COPIES), "not-installed") as fleet:
         fleet.set_tokens({TOKEN: {"seats": 100, "tier": "updates"}})
         yield fleet
 
 
 @pytest.fixture
-def described(tmp_path: Path) -> Iterator[Fleet]:
+def described(tmp_path: Path, lab_processes: Fleet) -> Iterator[Fleet]:
     """Hosts of several kinds; one of them holds a seat already."""
-    with running_fleet(tmp_path / "lab", only=DESCRIBED, writable=True) as fleet:
+    with lab_processes.with_hosts(tmp_path / "lab", only=DESCRIBED) as fleet:
         fleet.set_tokens({TOKEN: {"seats": 100, "tier": "updates"}})
         yield fleet
 

@@ -15,15 +15,15 @@ import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
-from tests.lab.fleet import Fleet, running_fleet
+from tests.lab.fleet import Fleet
 from tests.lab.hosts.description import Reboot, Workload
 
 from .conftest import Ansible
+from .shells import SHELLS, each_shell
 from .upgrading import (
     LIKE,
     NEW,
     OLD,
-    SHELLS,
     Hosts,
     shell_on,
     wait_until,
@@ -47,8 +47,8 @@ QUICK: dict[str, t.Any] = {"delay": 1, "reboot_timeout": 40, "drain_timeout": 60
 
 
 @pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
-    with running_fleet(tmp_path_factory.mktemp("lab"), 30, LIKE, writable=True) as fleet:
+def hosts(tmp_path_factory: pytest.TempPathFactory, lab_processes: Fleet) -> Iterator[Hosts]:
+    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 30, LIKE) as fleet:
         yield Hosts(fleet, iter(fleet.hosts))
 
 
@@ -299,7 +299,7 @@ def test_a_container_is_refused(fleet: Fleet, tmp_path: Path) -> None:
 # --- shells ---
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@each_shell
 def test_every_shell_stops_and_starts_alike(shell: str, hosts: Hosts) -> None:
     source = shutil.which(SHELLS[shell].split()[0])
     if source is None:

@@ -17,15 +17,15 @@ import pytest
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt import read_kernel_packages
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
-from tests.lab.fleet import Fleet, running_fleet
+from tests.lab.fleet import Fleet
 from tests.lab.hosts.description import Description
 
 from .conftest import Ansible
+from .shells import SHELLS, each_shell
 from .upgrading import (
     LIKE,
     NEW,
     OLD,
-    SHELLS,
     Hosts,
     set_reachable,
     shell_on,
@@ -39,8 +39,8 @@ NONCE = "0f" * 16
 
 
 @pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
-    with running_fleet(tmp_path_factory.mktemp("lab"), 30, LIKE, writable=True) as fleet:
+def hosts(tmp_path_factory: pytest.TempPathFactory, lab_processes: Fleet) -> Iterator[Hosts]:
+    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 30, LIKE) as fleet:
         yield Hosts(fleet, iter(fleet.hosts))
 
 
@@ -286,7 +286,7 @@ def variables(task: str, **more: str) -> dict[str, str]:
     return {**texts, "lock_wait": "5", **more}
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@each_shell
 def test_every_shell_installs_alike(shell: str, hosts: Hosts) -> None:
     source = shutil.which(SHELLS[shell].split()[0])
     if source is None:

@@ -108,6 +108,8 @@ def kernel_base(host: Description) -> str:
 PIPE = """\
 from ansible.plugins.action import ActionBase
 
+pytestmark = pytest.mark.lab
+
 
 class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):

@@ -21,6 +21,8 @@ from tests.lab.hosts.description import Description
 from tests.lab.live_patches import signing
 from tests.lab.process_trace import executions
 
+pytestmark = pytest.mark.lab
+
 CLIENT = "/snap/bin/canonical-livepatch"
 COMMON = "/var/snap/canonical-livepatch/common"
 MODE = "/var/local/canonical_livepatch_mode"

@@ -18,14 +18,15 @@ import pytest
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import read_refresh_output
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
-from tests.lab.fleet import Fleet, running_fleet
+from tests.lab.fleet import Fleet
 from tests.lab.hosts.description import Client, Description
 from tests.lab.hosts.file_tree import COMMON
 from tests.lab.live_patches import module_files, signing
 
 from .conftest import Ansible, Run
+from .shells import SHELLS
 from .test_check import READING
-from .test_probe_script import SHELLS, give, without_clock
+from .test_probe_script import give, without_clock
 
 MODULE = "kernelops.livepatch.patch"
 STRANGER = signing.make_signer("Stranger")
@@ -43,9 +44,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+def lab(tmp_path: Path, request: pytest.FixtureRequest, lab_processes: Fleet) -> Iterator[Fleet]:
     """The hosts that a test names, as they are described, and a server without patches."""
-    with running_fleet(tmp_path / "lab", only=list(request.param)) as fleet:
+    with lab_processes.with_hosts(tmp_path / "lab", only=list(request.param)) as fleet:
         yield fleet
 
 
@@ -481,6 +482,7 @@ def test_the_role_patches_a_host_and_tolerates_what_it_is_told_to(
 # --- the script ---
 
 
+@pytest.mark.shells
 @on(WITH_TRANSITION)
 def test_every_shell_gives_the_same_sections(lab: Fleet, operator: Operator) -> None:
     operator.without_patch(WITH_TRANSITION)

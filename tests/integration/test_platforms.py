@@ -20,6 +20,8 @@ from tests.lab.fleet import Fleet
 
 from .conftest import COLLECTIONS, Ansible
 
+pytestmark = pytest.mark.platforms
+
 ROOT = Path(__file__).parents[2]
 RULEBOOK = ROOT / "extensions" / "eda" / "rulebooks" / "livepatch_alerts.yml"
 STAND_IN = Path(__file__).parent / "plugins" / "event_source" / "alertmanager.py"

@@ -29,13 +29,9 @@ from tests.lab.fleet import Fleet, running_fleet
 from tests.lab.live_patches import module_files, signing
 from tests.lab.livepatch_server import Server
 
+from .shells import SHELLS, each_shell
+
 NONCE = "0f" * 16
-SHELLS = {
-    "dash": "dash",
-    "busybox": "busybox ash",
-    "bash": "bash --posix",
-    "mksh": "mksh",
-}
 # Those that the probe uses and busybox brings in a version of its own.
 APPLETS = ("awk", "base64", "cut", "date", "grep", "head", "id", "od", "sha512sum", "timeout", "tr")
 HOSTS = (
@@ -162,7 +158,7 @@ def by_sh(lab: Fleet) -> dict[str, Sections]:
     return {host: look(lab, host, probe(lab.server, network=True)).sections for host in HOSTS}
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@each_shell
 def test_every_shell_gives_the_same_sections(shell: str, lab: Fleet, by_sh: dict[str, Sections]) -> None:
     name, _blank, options = SHELLS[shell].partition(" ")
     # A busybox that was built to prefer its own commands finds a wget where there is none.
@@ -315,7 +311,7 @@ def test_a_file_that_is_not_shown_is_denied_and_not_absent(lab: Fleet) -> None:
     ],
     ids=["empty", "cut", "all ones", "all zeros", "32 bits", "big-endian", "text"],
 )
-@pytest.mark.parametrize("shell", SHELLS)
+@each_shell
 def test_a_file_that_is_no_module_tells_nothing(content: bytes, shell: str, lab: Fleet) -> None:
     host = "container-host"
     name, _blank, options = SHELLS[shell].partition(" ")

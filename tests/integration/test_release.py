@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytestmark = pytest.mark.release
+
 REPOSITORY = Path(__file__).parents[2]
 NAME = "kernelops.livepatch"
 TYPES = ("module", "inventory", "callback", "filter", "role")

@@ -16,6 +16,8 @@ import requests
 from tests.lab import Fleet, running_fleet
 from tests.lab.live_patches import signing
 
+pytestmark = pytest.mark.lab
+
 KERNEL = "4.4.0-168.197-generic"
 VENDOR = signing.make_signer("Vendor")
 QUESTION = {"kernel": KERNEL, "architecture": "amd64"}

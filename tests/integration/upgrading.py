@@ -14,10 +14,11 @@ from pathlib import Path
 from tests.lab.fleet import Fleet
 from tests.lab.hosts.description import Apt, Description, Reboot, Workload
 
+from .shells import SHELLS
+
 OLD, NEW = "4.4.0-261-generic", "4.4.0-262-generic"
 LIKE = "upgradable-container-host"
 """The host of the lab that all of these are copies of: it has every runtime of containers."""
-SHELLS = {"dash": "dash", "busybox": "busybox ash", "bash": "bash --posix", "mksh": "mksh"}
 
 
 @dataclasses.dataclass

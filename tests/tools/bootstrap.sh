@@ -2,18 +2,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 #
-# Makes this machine ready: sh tests/tools/bootstrap.sh demo|lint|test
+# Prepares this machine: sh tests/tools/bootstrap.sh demo|lint|test|all
 #
 # Installs missing system packages (as root; else prints the line that does) and makes a virtual environment:
-# .build/demo-venv with what the collection needs, for demo; .build/venv with nox, for lint and test.
-# When nothing is missing, it starts no package manager.
+# .build/demo-venv with what the collection needs, for demo; .build/venv with nox, for the others.
+# It starts no package manager if nothing is missing.
 set -eu
 
 purpose=$1
 root=$(cd "$(dirname "$0")/../.." && pwd)
 build=$root/.build
 
-# The one list of system packages: who needs it first (test needs all), the command that shows it is there, the package.
+# All system packages: the first purpose that needs each (test needs those of demo and lint, all needs every one), a
+# command that shows that it is installed, the package.
 system_packages() {
     cat <<'LIST'
 demo bwrap bubblewrap
@@ -23,26 +24,26 @@ lint shellcheck shellcheck
 test busybox busybox
 test chromium chromium
 test chromedriver chromium-driver
-test eu-readelf elfutils
-test fakeroot fakeroot
-test gcc gcc
-test grub-mkimage grub-common
-test /usr/lib/grub/i386-pc/grub-bios-setup grub-pc-bin
-test java default-jre-headless
-test make make
-test mke2fs e2fsprogs
 test mksh mksh
-test mmdebstrap mmdebstrap
 test nc netcat-openbsd
 test openssl openssl
-test qemu-system-x86_64 qemu-system-x86
 test ssh openssh-client
 test sshd openssh-server
 test sshpass sshpass
 test strace strace
-test strip binutils
 test sudo sudo
 test wget wget
+all eu-readelf elfutils
+all fakeroot fakeroot
+all gcc gcc
+all grub-mkimage grub-common
+all /usr/lib/grub/i386-pc/grub-bios-setup grub-pc-bin
+all java default-jre-headless
+all make make
+all mke2fs e2fsprogs
+all mmdebstrap mmdebstrap
+all qemu-system-x86_64 qemu-system-x86
+all strip binutils
 LIST
 }
 
@@ -52,13 +53,15 @@ say() {
 
 missing_packages() {
     system_packages | while read -r who command package; do
-        if [ "$who" = "$purpose" ] || [ "$purpose" = test ]; then
-            PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null || printf ' %s' "$package"
-        fi
+        case $purpose:$who in
+            all:* | test:demo | test:lint | test:test | lint:lint | demo:demo)
+                PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null || printf ' %s' "$package"
+                ;;
+        esac
     done
 }
 
-# Python 3.10 or newer that can make virtual environments: first what PATH calls python3, then newer names, then pyenv's.
+# Python 3.10 or newer that can make virtual environments: python3 on PATH, then newer names, then those of pyenv.
 find_python() {
     for candidate in python3 python3.14 python3.13 python3.12 python3.11 python3.10 \
         "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python3; do
@@ -92,13 +95,13 @@ install_packages() {
     fi
     say "Installing system packages:$1"
     apt-get update -qq </dev/null >&2
-    # Splitting the list into words is meant.
+    # The list is split into words on purpose.
     # shellcheck disable=SC2086
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $1 </dev/null >&2
 }
 
-# Takes promtool, which checks rules for Prometheus, out of Debian's package: to install that would start a server.
-# Without it, tests of it are skipped and say so.
+# Extracts promtool, which checks rules for Prometheus, from Debian's package: installing that would start a server.
+# Without promtool, its tests are skipped with that reason.
 fetch_promtool() {
     if command -v promtool >/dev/null || [ -x "$build/tools/promtool" ] || ! command -v apt-get >/dev/null; then
         return
@@ -114,7 +117,7 @@ fetch_promtool() {
     rm -rf "$build/promtool"
 }
 
-# Makes the virtual environment $1 from the requirements file $2, unless it was made from the same.
+# Makes the virtual environment $1 from the requirements file $2, unless it was made from the same file.
 make_venv() {
     if cmp -s "$2" "$1/requirements.txt" && "$1/bin/python" -c '' 2>/dev/null; then
         return
@@ -127,7 +130,7 @@ make_venv() {
     say "Making ${1#"$root"/} with $("$python" --version) ($python)"
     "$python" -m venv --clear "$1"
     "$1/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$2"
-    # Written last: an interrupted installation is made anew.
+    # Written last, so that an interrupted installation is repeated.
     cp "$2" "$1/requirements.txt"
 }
 
@@ -135,7 +138,7 @@ missing="$(missing_packages)$(missing_python)"
 if [ -n "$missing" ]; then
     install_packages "$missing"
 fi
-if [ "$purpose" = test ]; then
+if [ "$purpose" = test ] || [ "$purpose" = all ]; then
     fetch_promtool
 fi
 if [ "$purpose" = demo ]; then

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Run sessions of the noxfile and close with the time of each and the number of tests.
+"""Run sessions of the noxfile, and print the time of each and the number of tests.
 
-    python tests/tools/run_checks.py [words for nox]
+    python tests/tools/run_checks.py NAME…
 
-The exit code is nox's, or 1 when sessions that hold tests ran none.
+A name is that of a session, or a tag. Sessions that use one processor run at the same time, and the output of each is
+printed at its end. Sessions with the tag `alone` run after them, one after the other. The exit code is 1 if a session
+failed, or if sessions that have tests ran none.
 """
 
 from __future__ import annotations
@@ -22,11 +24,32 @@ from pathlib import Path
 import trees
 
 REPORTS = trees.BUILD / "reports"
-SESSIONS = REPORTS / "sessions.json"
+NOX = (sys.executable, "-m", "nox")
+
+
+def find_sessions(names: list[str]) -> tuple[list[str], list[str]]:
+    """Return the sessions that are named or have a tag that is named: those that may run together, and the others."""
+    listed = subprocess.run([*NOX, "--list", "--json"], cwd=trees.ROOT, check=True, stdout=subprocess.PIPE)
+    sessions = [each for each in json.loads(listed.stdout) if {each["name"], *each["tags"]} & set(names)]
+    together = [each["session"] for each in sessions if "alone" not in each["tags"]]
+    return together, [each["session"] for each in sessions if "alone" in each["tags"]]
+
+
+def run_sessions(sessions: list[str], *options: str) -> tuple[int, list[dict[str, t.Any]]]:
+    """Run nox; return its exit code, and what it reports on each session."""
+    if not sessions:
+        return 0, []
+    report = REPORTS / "sessions.json"
+    report.unlink(missing_ok=True)
+    command = [*NOX, "--report", str(report), *options, "--sessions", *sessions]
+    code = subprocess.run(command, cwd=trees.ROOT, check=False).returncode
+    if not report.is_file():
+        return code or 1, []
+    return code, json.loads(report.read_text(encoding="utf-8"))["sessions"]
 
 
 def count_tests(reports: Path) -> collections.Counter[str]:
-    """Add up pytest's JUnit files: `passed`, `failed` (errors too) and `skipped`."""
+    """Add up the JUnit files of pytest: `passed`, `failed` (errors too) and `skipped`."""
     counts: collections.Counter[str] = collections.Counter(passed=0, failed=0, skipped=0)
     for report in reports.glob("*.xml"):
         for suite in ET.parse(report).iter("testsuite"):  # noqa: S314  (this run wrote the file)
@@ -38,7 +61,7 @@ def count_tests(reports: Path) -> collections.Counter[str]:
 
 
 def table(sessions: list[dict[str, t.Any]], total: float) -> list[str]:
-    """One line a session: name, result, seconds, and why it did not run."""
+    """Return a line for each session: name, result, seconds, and why it did not run."""
     lines = []
     for session in sessions:
         seconds, reason = session["duration"], session["reason"] or ""
@@ -46,16 +69,20 @@ def table(sessions: list[dict[str, t.Any]], total: float) -> list[str]:
     return [*lines, f"{'all':<23} {total:>6.0f} s"]
 
 
-def main(arguments: list[str]) -> int:
-    """Run nox, print the closing lines, return the exit code."""
+def main(names: list[str]) -> int:
+    """Run the sessions, print the table, return the exit code."""
     shutil.rmtree(REPORTS, ignore_errors=True)
     REPORTS.mkdir(parents=True)
     start = time.monotonic()
-    command = [sys.executable, "-m", "nox", "--report", str(SESSIONS), *arguments]
-    code = subprocess.run(command, cwd=trees.ROOT, check=False).returncode
-    if not SESSIONS.is_file():
-        return code or 1
-    print("", *table(json.loads(SESSIONS.read_text(encoding="utf-8"))["sessions"], time.monotonic() - start), sep="\n")
+    together, alone = find_sessions(names)
+    if not together and not alone:
+        raise SystemExit(f"no session has one of these names or tags: {' '.join(names)}")
+    code, sessions = run_sessions(together, "--parallel", "auto")
+    code_alone, sessions_alone = run_sessions(alone)
+    code = code or code_alone
+    # A session that others require is in both.
+    sessions += [each for each in sessions_alone if each["name"] not in together]
+    print("", *table(sessions, time.monotonic() - start), sep="\n")
     if any(REPORTS.glob("*.xml")):
         counts = count_tests(REPORTS)
         print(f"\n{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..hosts.file_tree import Surroundings
 from ..lab_socket import READY
-from .sockets import Host, Listeners
+from .sockets import Listeners, Services
 
 
 def main() -> None:
@@ -26,8 +26,8 @@ def main() -> None:
     authority = options.folder / "server" / "ca.pem"
     around = Surroundings(said["server"], authority.read_bytes(), said["authority_hash"])
     listeners = Listeners()
-    for name in said["hosts"]:
-        Host(options.folder / "hosts" / name, around, listeners)
+    services = Services(options.folder / "services", around, listeners)
+    services.add(str(options.folder / "hosts"), said["hosts"])
     os.write(1, READY)
     listeners.serve(options.folder / "hosts")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import json
 import selectors
 import socket
 import threading
@@ -48,8 +49,15 @@ class Host:
         self.reboots = Reboots(self.present, self.jobs)
         self._listeners = listeners
         self._own: list[socket.socket] = []
-        listeners.add(folder / "lab" / LAB_SOCKET, self, 0o600)
+        self._lab = listeners.add(folder / "lab" / LAB_SOCKET, self, 0o600)
         self.fit_sockets()
+
+    def close(self) -> None:
+        """Listen no more, and end the host's processes."""
+        for listener in (self._lab, *self._own):
+            self._listeners.remove(listener)
+        self._own = []
+        self.jobs.kill_all()
 
     def fit_sockets(self) -> None:
         """Listen where the daemon does now, and nowhere else."""
@@ -69,14 +77,33 @@ class Host:
             self._own.append(self._listeners.add(folder / private, self, 0o600 if host.login == "root" else 0))
 
 
+class Services:
+    """The hosts of a lab, and a socket on which tests add and remove some."""
+
+    def __init__(self, folder: Path, around: Surroundings, listeners: Listeners) -> None:
+        self._around = around
+        self._listeners = listeners
+        self._hosts: dict[str, list[Host]] = {}
+        listeners.add(folder / LAB_SOCKET, self, 0o600)
+
+    def add(self, folder: str, hosts: list[str]) -> None:
+        """Serve the hosts that were built in a folder."""
+        self._hosts[folder] = [Host(Path(folder, name), self._around, self._listeners) for name in hosts]
+
+    def remove(self, folder: str) -> None:
+        """Serve the hosts in a folder no more."""
+        for host in self._hosts.pop(folder):
+            host.close()
+
+
 class Listeners:
     """Every socket of the lab, and a thread for each connection that one of them takes."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
 
-    def add(self, path: Path, host: Host, mode: int) -> socket.socket:
-        """Listen at a path of a host."""
+    def add(self, path: Path, owner: Host | Services, mode: int) -> socket.socket:
+        """Listen at a path, for a host or for all of them."""
         listener = socket.socket(socket.AF_UNIX)
         path.unlink(missing_ok=True)
         with opened(path.parent) as place:
@@ -84,7 +111,7 @@ class Listeners:
         path.chmod(mode)
         listener.listen(64)
         listener.setblocking(False)
-        self._selector.register(listener, selectors.EVENT_READ, (host, path.name))
+        self._selector.register(listener, selectors.EVENT_READ, (owner, path.name))
         return listener
 
     def remove(self, listener: socket.socket) -> None:
@@ -95,17 +122,19 @@ class Listeners:
         """Take connections until the lab's folder is gone."""
         while folder.exists():
             for key, _events in self._selector.select(timeout=1):
-                host, name = key.data
+                owner, name = key.data
                 with contextlib.suppress(OSError):
                     connection, _address = t.cast("socket.socket", key.fileobj).accept()
                     connection.setblocking(True)
-                    threading.Thread(target=_serve, args=(connection, host, name), daemon=True).start()
+                    threading.Thread(target=_serve, args=(connection, owner, name), daemon=True).start()
 
 
-def _serve(connection: socket.socket, host: Host, name: str) -> None:
+def _serve(connection: socket.socket, owner: Host | Services, name: str) -> None:
     handler = {LAB_SOCKET: LabHandler, SOCKETS[0]: PublicHandler, SOCKETS[1]: PrivateHandler}[name]
+    if isinstance(owner, Services):
+        handler = ServicesHandler
     with contextlib.suppress(OSError), connection:
-        handler(connection, name, t.cast("t.Any", host))
+        handler(connection, name, t.cast("t.Any", owner))
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -161,6 +190,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_said: t.Any) -> None:
         """Say nothing: what a request did is in the host's files."""
+
+
+class ServicesHandler(_Handler):
+    """The socket of all hosts, for tests."""
+
+    def routes(self) -> dict[tuple[str, str], Callable[[dict[str, str], str], str]]:
+        services: Services = self.server
+        return {
+            ("PUT", "/hosts/add"): lambda _query, body: services.add(**json.loads(body)) or "",
+            ("PUT", "/hosts/remove"): lambda _query, body: services.remove(json.loads(body)["folder"]) or "",
+        }
 
 
 class PublicHandler(_Handler):

@@ -49,6 +49,15 @@ class State:
 
     # What tests set and read.
 
+    def clear(self) -> None:
+        """Know nothing but the table of kernels, as in the beginning."""
+        self.remove_patches()
+        for path in (self.folder / "files").iterdir():
+            path.unlink()
+        with self._locked():
+            for name in ("tokens", "contracts", "machines", "words"):
+                self._write(name, {})
+
     def set_tokens(self, tokens: Mapping[str, Mapping[str, t.Any]]) -> None:
         """Let these tokens, and no other, be known: ``{token: {"seats": 3, "tier": "updates"}}``."""
         with self._locked():

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""A process that has imported what Ansible needs, and forks for each run of Ansible.
+
+Half of the time of a short run is the import of libraries. Everything that reads Ansible's configuration is imported
+after the fork, because the configuration comes from the environment and the folder of the run.
+
+`AnsibleParent` starts the process, which runs this module. A run is two processes: the supervisor, which waits for the
+end, and Ansible as the leader of a session of its own. When the test ends or dies first, the supervisor kills it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import pathlib
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import typing as t
+
+_ROOT = pathlib.Path(__file__).parents[2]
+# What a run imports apart from Ansible itself. Of Ansible, only the loader of collections can be imported before the
+# configuration is known. Versions of ansible-core differ: what one does not need is left out where it is missing.
+_LIBRARIES = """
+    argparse ast asyncio concurrent.futures.thread configparser ctypes.util curses dataclasses decimal difflib
+    email.message getpass hashlib html http.client importlib.metadata importlib.resources inspect locale logging
+    multiprocessing.managers multiprocessing.popen_fork multiprocessing.queues pkgutil shlex sqlite3 ssl syslog tarfile
+    tempfile termios traceback tty typing urllib.request uuid xml.etree.ElementTree zipfile
+    cryptography.hazmat.backends.openssl cryptography.hazmat.primitives.asymmetric.rsa
+    cryptography.hazmat.primitives.kdf.pbkdf2 cryptography.hazmat.primitives.padding
+    cryptography.hazmat.primitives.serialization.ssh cryptography.x509 jinja2.nativetypes jinja2.sandbox jmespath
+    packaging.requirements packaging.specifiers requests resolvelib typing_extensions yaml
+    ansible.utils.collection_loader
+"""
+
+
+class ForkedAnsible:
+    """A run of Ansible that was forked, with what tests use of `subprocess.Popen`."""
+
+    def __init__(self, request: socket.socket, words: list[str]) -> None:
+        self._answers = request
+        self._words = words
+        self._buffer = b""
+        self._code: int | None = None
+        self.pid: int = self._answer(None)["pid"]
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs. A signal is a negative code."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end and return the exit code. Raises `subprocess.TimeoutExpired`."""
+        if self._code is None:
+            self._code = int(self._answer(timeout)["code"])
+            self._answers.close()
+        return self._code
+
+    def _answer(self, timeout: float | None) -> dict[str, int]:
+        while b"\n" not in self._buffer:
+            if not select.select([self._answers], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self._words, timeout or 0)
+            received = self._answers.recv(4096)
+            assert received, "the supervisor of a run of Ansible died"
+            self._buffer += received
+        line, _newline, self._buffer = self._buffer.partition(b"\n")
+        answer: dict[str, int] = json.loads(line)
+        return answer
+
+
+def kill_family(pid: int) -> None:
+    """Kill a process and all its descendants. Ansible's workers have sessions of their own since ansible-core 2.20."""
+    parents: dict[int, list[int]] = {}
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(stat.read_text("ascii", errors="replace").rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(stat.parent.name))
+    family = [pid]
+    for member in family:
+        family.extend(parents.get(member, []))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
+
+
+class AnsibleParent:
+    """The process that forks. It ends with the process that made this object."""
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                cwd=_ROOT,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+
+    def start(self, words: list[str], folder: pathlib.Path, environment: dict[str, str], output: int) -> ForkedAnsible:
+        """Run one of Ansible's commands in a folder, with its output and errors to a descriptor."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._control, [b"\0"], [theirs.fileno(), output])
+        request = {"words": words, "folder": str(folder), "environment": environment}
+        ours.sendall(json.dumps(request).encode() + b"\n")
+        return ForkedAnsible(ours, words)
+
+    def close(self) -> None:
+        """End the process."""
+        self._control.close()
+        self._process.wait()
+
+
+def main(control: socket.socket) -> None:
+    """Fork for each request, until the other end is closed. Returns in the process that becomes Ansible, too."""
+    _import_libraries()
+    _remember_routing()
+    # Objects that no collection of garbage touches stay in memory that the processes share.
+    gc.freeze()
+    while True:
+        message, descriptors, _flags, _address = socket.recv_fds(control, 1, 2)
+        _reap()
+        if not message:
+            sys.exit()
+        if os.fork() == 0:
+            control.close()
+            request, output = descriptors
+            _supervise(socket.socket(fileno=request), output)
+            return
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _import_libraries() -> None:
+    for name in _LIBRARIES.split():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    assert "ansible.constants" not in sys.modules, "the configuration was read before it was known"
+    assert len([*pathlib.Path("/proc/self/task").iterdir()]) == 1, "a process with threads must not fork"
+
+
+def _remember_routing() -> None:
+    """Parse the routing of ansible.builtin once. ansible-core documents that this function may be replaced."""
+    import ansible
+    from ansible.utils.collection_loader import _collection_finder as finder
+
+    routing = pathlib.Path(ansible.__path__[0], "config", "ansible_builtin_runtime.yml").read_bytes()
+    parse = finder._meta_yml_to_dict
+    remembered = {routing: parse(routing, None)}
+
+    def parse_once(text: bytes | str, content_id: object) -> t.Any:
+        key = text.encode() if isinstance(text, str) else text
+        # Each process may change what it gets.
+        return remembered.pop(key) if key in remembered else parse(text, content_id)
+
+    finder._meta_yml_to_dict = parse_once
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _supervise(request: socket.socket, output: int) -> None:
+    """Fork Ansible and wait for its end. Returns in Ansible's process only."""
+    with request.makefile("rb") as lines:
+        wanted = json.loads(lines.readline())
+    child = os.fork()
+    if child == 0:
+        request.close()
+        _become(wanted, output)
+        return
+    os.close(output)
+    descriptor = os.pidfd_open(child)
+    request.sendall(json.dumps({"pid": child}).encode() + b"\n")
+    ended = False
+    while not ended:
+        ready, _, _ = select.select([descriptor, request], [], [])
+        if request in ready:
+            # The other end was closed: nobody waits for this run.
+            kill_family(child)
+        ended = descriptor in ready or request in ready
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with contextlib.suppress(OSError):
+        request.sendall(json.dumps({"code": code}).encode() + b"\n")
+    os._exit(0)
+
+
+def _become(wanted: dict[str, t.Any], output: int) -> None:
+    """Take over what a new process would get: session, folder, environment, arguments, standard streams."""
+    os.setsid()
+    os.chdir(wanted["folder"])
+    os.environ.clear()
+    os.environ.update(wanted["environment"])
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    # As `python -m ansible` does.
+    sys.path[0] = wanted["folder"]
+    sys.argv = ["ansible", *wanted["words"]]
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])))
+    runpy.run_module("ansible", run_name="__main__", alter_sys=True)
