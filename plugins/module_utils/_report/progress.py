@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""How far a run over a fleet has come: what is counted, and how it is told in one line.
+"""Count the progress of a run over a fleet, and describe it in one line.
 
-Nothing here knows a clock or a terminal: times are seconds of any clock that never goes back, and what is told is text.
+This module uses no clock and no terminal: times are seconds of a monotonic clock, and the result is text.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ FAILED = "failed"
 SKIPPED = "skipped"
 
 BAR = ("━", "─")
-"""What a bar is drawn with, done and not yet, where the terminal has it."""
+"""The characters of a progress bar: done, and not done. Used where the terminal has them."""
 
-# What is well comes first, for it is what most hosts are; then what needs a person.
+# Good outcomes come first because most hosts have them, then outcomes that need attention.
 _ORDER: tuple[str, ...] = ("protected", OK, NO_RECORD, *URGENCY[:-1], OTHER, SKIPPED)
 _WORD_COLOURS = {str(state): colour for state, colour in COLOURS.items()}
 _WORD_COLOURS |= {OK: "32", NO_RECORD: "31", OTHER: "35", SKIPPED: "36"}
 
-_PATIENCE = 0.5  # seconds before a task is worth a line
-_SILENCE = 5.0  # seconds without a result after which the hosts are named that everything waits for
+_SHOWN_AFTER = 0.5  # seconds of a task without a status line
+_SILENCE = 5.0  # seconds without a result after which the line names the hosts that have not answered
 _NAMED = 2
-_FEWEST_RESULTS = 3  # for a guess of the time that is left
+_FEWEST_RESULTS = 3  # results needed to estimate the remaining time
 
 _FEW_HOSTS = 20
 _MILESTONES = 4  # quarters of all hosts
@@ -51,7 +51,7 @@ _NAME_COLUMNS = 24
 
 
 class Style(t.NamedTuple):
-    """What the terminal can show. `columns` is the most that a line may take."""
+    """The capabilities of the terminal. `columns` is the maximum width of a line."""
 
     columns: int
     colour: bool = False
@@ -60,7 +60,7 @@ class Style(t.NamedTuple):
 
 @dataclasses.dataclass
 class TaskProgress:
-    """One task over the hosts of a play. `running` holds the hosts that have begun and not ended, by their begin."""
+    """One task over the hosts of a play. `running` maps each host that works on it to the time it started."""
 
     name: str
     started_at: float
@@ -70,14 +70,14 @@ class TaskProgress:
     outcomes: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     done: int = 0
     last_result_at: float = 0.0
-    told: int = 0
-    told_at: float = 0.0
-    told_quarter: int = 0
+    logged: int = 0
+    logged_at: float = 0.0
+    logged_quarter: int = 0
     interval: float = _FIRST_INTERVAL
 
 
 class PlayProgress:
-    """The tasks of one play over `hosts`. A host that is `gone` has failed before and is not expected."""
+    """The tasks of one play over `hosts`. Hosts in `gone` failed in an earlier task and are not expected."""
 
     def __init__(self, hosts: t.Iterable[str], gone: t.Iterable[str] = ()) -> None:
         self._hosts = frozenset(hosts)
@@ -85,17 +85,17 @@ class PlayProgress:
         self._tasks: dict[str, TaskProgress] = {}
 
     def start(self, task_id: str, name: str, host: str, now: float, *, of_some_hosts: bool = False) -> None:
-        """A host begins with a task. `of_some_hosts` is for handlers: it is not known how many hosts they meet."""
+        """Count that a host starts a task. `of_some_hosts` is for handlers, whose number of hosts is unknown."""
         task = self._tasks.get(task_id)
         if task is None:
             self._forget()
-            task = self._tasks[task_id] = TaskProgress(name, now, of_some_hosts, last_result_at=now, told_at=now)
+            task = self._tasks[task_id] = TaskProgress(name, now, of_some_hosts, last_result_at=now, logged_at=now)
         self.gone.discard(host)
         task.seen.add(host)
         task.running[host] = now
 
     def finish(self, task_id: str, host: str, outcome: str, now: float, *, gone: bool = False) -> None:
-        """A host has ended a task, and takes no further part in the play when it is `gone`."""
+        """Count that a host finished a task. With `gone`, it takes no further part in the play."""
         if gone:
             self.gone.add(host)
         task = self._tasks.get(task_id)
@@ -105,47 +105,47 @@ class PlayProgress:
             task.last_result_at = now
 
     def total(self, task: TaskProgress) -> int:
-        """Count the hosts that a task has met, or that it is still expected to meet."""
+        """Return the number of hosts that have started a task or are still expected to."""
         if task.of_some_hosts:
             return len(task.seen)
         return max(len(task.seen), len(self._hosts) - len(self.gone - task.seen))
 
     def current(self) -> TaskProgress | None:
-        """The task that most hosts are at now, where more than one host has begun it."""
+        """Return the task on which most hosts work now, if more than one host has started it."""
         tasks = (task for task in self._tasks.values() if task.running and len(task.seen) > 1)
         return max(tasks, key=lambda task: len(task.running), default=None)
 
     def line(self, now: float, style: Style) -> str:
-        """One line for a terminal, or nothing when there is nothing worth it."""
+        """Return the line for a terminal, or an empty text if there is nothing to show yet."""
         task = self.current()
-        if task is None or now - task.started_at < _PATIENCE:
+        if task is None or now - task.started_at < _SHOWN_AFTER:
             return ""
         return status_line_text(task, self.total(task), now, style)
 
     def milestone(self, task_id: str, now: float) -> str:
-        """One line for a log when enough has happened since the last one, else nothing. To be asked after `finish`."""
+        """Return a line for a log if enough has changed since the last one, else an empty text. Call after `finish`."""
         task = self._tasks.get(task_id)
         if task is None:
             return ""
-        total, since = self.total(task), now - task.told_at
+        total, since = self.total(task), now - task.logged_at
         quarter = task.done * _MILESTONES // total
         if task.done >= total:
-            due = task.told > 0 or (total >= _FEW_HOSTS and since >= _MILESTONE_GAP)
-        elif task.told >= _MOST_MILESTONES - 1:
+            due = task.logged > 0 or (total >= _FEW_HOSTS and since >= _MILESTONE_GAP)
+        elif task.logged >= _MOST_MILESTONES - 1:
             due = False
         elif since >= task.interval:
-            # A run of hours is told of less and less often.
+            # A long run is logged at growing intervals.
             task.interval *= 2
             due = True
         else:
-            due = quarter > task.told_quarter and total >= _FEW_HOSTS and since >= _MILESTONE_GAP
+            due = quarter > task.logged_quarter and total >= _FEW_HOSTS and since >= _MILESTONE_GAP
         if not due:
             return ""
-        task.told, task.told_at, task.told_quarter = task.told + 1, now, quarter
+        task.logged, task.logged_at, task.logged_quarter = task.logged + 1, now, quarter
         return milestone_line(task, total, now)
 
     def _forget(self) -> None:
-        """Drop what no host will come to any more, and more than that when there is too much of it."""
+        """Drop tasks that no host will start any more, and other idle tasks when there are too many."""
         idle = [key for key, task in self._tasks.items() if not task.running]
         for key in idle:
             task = self._tasks[key]
@@ -154,16 +154,16 @@ class PlayProgress:
 
 
 def outcome_of_record(result: t.Mapping[str, t.Any]) -> str:
-    """The state in a result of ``patch_info``; a word that is no state counts as `OTHER`."""
+    """Return the state in a result of ``patch_info``; an unknown state counts as `OTHER`."""
     try:
-        said = result["record"]["assessment"]["state"]
+        found = result["record"]["assessment"]["state"]
     except (KeyError, TypeError):
         return OTHER
-    return next((state for state in STATES if state == said), OTHER)
+    return next((state for state in STATES if state == found), OTHER)
 
 
 def status_line_text(task: TaskProgress, total: int, now: float, style: Style) -> str:
-    """Tell of a task in at most ``style.columns``: its name and a bar where there is room, hosts, outcomes, time."""
+    """Describe a task in at most ``style.columns``: its name and a bar if there is room, hosts, outcomes, time."""
     digits = len(str(total))
     left = [f"{task.done:>{digits}}/{total}"]
     if style.columns >= 64:
@@ -180,7 +180,7 @@ def status_line_text(task: TaskProgress, total: int, now: float, style: Style) -
 
 
 def milestone_line(task: TaskProgress, total: int, now: float) -> str:
-    """Tell of a task in a log."""
+    """Describe a task in a line for a log."""
     outcomes = ", ".join(f"{count} {word}" for word, count in _sorted(task.outcomes))
     name = visible(task.name)
     if task.done >= total:
@@ -191,14 +191,14 @@ def milestone_line(task: TaskProgress, total: int, now: float) -> str:
 
 
 def time_left(done: int, total: int, elapsed: float) -> float | None:
-    """Guess the seconds until all are done, from the rate so far; too early, there is no guess."""
+    """Estimate the seconds until all hosts are done from the rate so far; None if it is too early."""
     if done < _FEWEST_RESULTS or elapsed < 1 or done >= total:
         return None
     return (total - done) * elapsed / done
 
 
 def duration(seconds: float) -> str:
-    """Write a time as on a clock: ``0:07``, ``12:30``, ``1:02:03``. Begun seconds count."""
+    """Format seconds, rounded up: ``0:07``, ``12:30``, ``1:02:03``."""
     minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -207,7 +207,7 @@ def duration(seconds: float) -> str:
 def _clock(task: TaskProgress, total: int, now: float) -> str:
     silence = now - task.last_result_at
     if task.running and silence >= _SILENCE:
-        # No rate tells when a host will answer that has kept all others waiting.
+        # The rate does not predict when a host answers that blocks all others.
         names = ", ".join(visible(host) for host in list(task.running)[:_NAMED])
         more = f" and {len(task.running) - _NAMED} more" if len(task.running) > _NAMED else ""
         return f"{duration(silence)} waiting for {names}{more}"
@@ -220,17 +220,17 @@ def _sorted(outcomes: t.Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def _outcomes(outcomes: t.Mapping[str, int], room: int, style: Style) -> str:
-    """As many outcomes as there is room for, and how many hosts are not told of."""
+    """Return as many outcomes as fit, and the number of hosts that are not shown."""
     shown: list[str] = []
-    untold = sum(outcomes.values())
+    not_shown = sum(outcomes.values())
     for word, count in _sorted(outcomes):
         text = f"{count} {word}"
-        rest = untold - count
+        rest = not_shown - count
         if len(text) + (len(_more(rest)) + len(_GAP) if rest else 0) > room:
-            return _GAP.join([*shown, _more(untold)]) if len(_more(untold)) <= room else ""
+            return _GAP.join([*shown, _more(not_shown)]) if len(_more(not_shown)) <= room else ""
         shown.append(_paint(text, _WORD_COLOURS[word]) if style.colour else text)
         room -= len(text) + len(_GAP)
-        untold = rest
+        not_shown = rest
     return _GAP.join(shown)
 
 
@@ -246,7 +246,7 @@ def _bar(done: int, total: int, columns: int, style: Style) -> str:
 
 
 def _columns(text: str) -> int:
-    """Columns of a part of a line, colours left out."""
+    """Return the width of a part of a line without its colours."""
     return width(_SGR.sub("", text))
 
 

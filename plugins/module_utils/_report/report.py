@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report: what the newest records of a fleet say together, before any format.
+"""Assemble a report from the newest records of a fleet, independent of any format.
 
 Documents come in as they were read, in any order and from several folders; `assemble` keeps the newest
-of every host. Nothing is concluded here: a host's state is the one in its record, and a host without a
+of every host. Nothing is decided here: the state of a host is the one in its record, and a host without a
 usable newest record is ``unreachable``.
 """
 
@@ -34,7 +34,7 @@ _RANK = {state: rank for rank, state in enumerate(URGENCY)}
 
 
 class LastRecord(t.NamedTuple):
-    """When, and in which state, a host that is now unreachable was last seen."""
+    """The time and state of the last record of a host that is now unreachable."""
 
     collected_at: str
     state: State
@@ -71,22 +71,22 @@ class HostLine(t.NamedTuple):
 
     @property
     def exposes(self) -> int:
-        """How many containers run on this kernel, when it is not protected."""
+        """Return the number of containers on this kernel if it is not protected, else 0."""
         return 0 if self.state == "protected" else self.containers or 0
 
     @property
     def message(self) -> str | None:
-        """Why the host is in its state."""
+        """Return the reason for the state."""
         return self.reasons[0]["message"] if self.reasons else None
 
     @property
     def last_seen(self) -> str | None:
-        """When, and as what, a host was last seen that is unreachable now."""
+        """Return time and state of the last record of an unreachable host."""
         return f"last seen {self.last_record.collected_at}, {self.last_record.state}" if self.last_record else None
 
     @property
     def next_step(self) -> str | None:
-        """What to do, if anything."""
+        """Return the remedy, if there is one."""
         return self.reasons[0]["remedy"] if self.reasons else None
 
 
@@ -99,9 +99,9 @@ class Report:
 
     `lines` are sorted by urgency, then by the containers that a kernel exposes, then by host (numbers by their value).
 
-    `left_out` counts hosts that have records but were not asked for. `rules` are those that it was held against;
-    each line has what they found of its host, `fleet_findings` is what they found of the fleet as a whole.
-    `history` is what became of the fleet over time, where that is kept.
+    `left_out` counts hosts that have records but were not asked for. `rules` are the evaluated rules;
+    each line has the findings of its host, `fleet_findings` has the findings of the fleet as a whole.
+    `history` is the history of the fleet, if one is stored.
     """
 
     generated_at: str
@@ -114,7 +114,7 @@ class Report:
     history: History | None = None
 
     def states(self) -> dict[State, int]:
-        """Hosts per state, every state, in the order of the record's schema."""
+        """Return the number of hosts in each state, in the order of the record's schema."""
         return self._states
 
     @functools.cached_property
@@ -123,14 +123,14 @@ class Report:
         return {state: counts[state] for state in STATES}
 
     def hosts_by_state(self) -> dict[str, list[str]]:
-        """Names of hosts per state, every state, in the order of the record's schema."""
+        """Return the names of the hosts in each state, in the order of the record's schema."""
         hosts: dict[str, list[str]] = {state: [] for state in STATES}
         for line in self.lines:
             hosts[line.state].append(line.host)
         return hosts
 
     def rule(self, identifier: str) -> Rule:
-        """The rule that has this id."""
+        """Return the rule with this id."""
         return self._rules[identifier]
 
     @functools.cached_property
@@ -138,12 +138,12 @@ class Report:
         return {rule.id: rule for rule in self.rules}
 
     def findings(self) -> t.Iterator[tuple[HostLine | None, Finding]]:
-        """All that the rules found: first of the fleet as a whole (without a line), then of the hosts, in order."""
+        """Yield all findings: first of the fleet as a whole (without a line), then of the hosts, in order."""
         yield from ((None, finding) for finding in self.fleet_findings)
         yield from ((line, finding) for line in self.lines for finding in line.findings)
 
     def hosts_by_rule(self) -> dict[str, list[str]]:
-        """Names of the hosts that break each rule, every rule, in the order of the rules."""
+        """Return the names of the hosts that break each rule, in the order of the rules."""
         hosts: dict[str, list[str]] = {rule.id: [] for rule in self.rules}
         for line in self.lines:
             for rule, _message in line.findings:
@@ -151,7 +151,7 @@ class Report:
         return hosts
 
     def findings_by_rule(self) -> dict[str, int]:
-        """How often each rule is broken, every rule, in the order of the rules."""
+        """Return the number of findings of each rule, in the order of the rules."""
         return self._findings_by_rule
 
     @functools.cached_property
@@ -160,7 +160,7 @@ class Report:
         return {rule.id: counts[rule.id] for rule in self.rules}
 
     def sightings(self) -> t.Iterator[Sighting]:
-        """What a history keeps of this report: each host that has a record, or gave no answer at a known time."""
+        """Yield the sightings for a history: each host with a record or with a failed attempt at a known time."""
         for line in self.lines:
             time = parse_time(line.collected_at or line.attempted_at)
             if time is not None:
@@ -168,7 +168,7 @@ class Report:
                 yield Sighting(line.host, to_microseconds(time), kind)
 
     def clones(self) -> list[list[str]]:
-        """Hosts that have the same machine identity, together."""
+        """Return groups of hosts that have the same machine-id."""
         hosts: dict[str, list[str]] = collections.defaultdict(list)
         for line in self.lines:
             if line.machine_id_sha256 is not None:
@@ -176,7 +176,7 @@ class Report:
         return [same for same in hosts.values() if len(same) > 1]
 
     def with_findings(self, findings: t.Iterable[tuple[str | None, Finding]]) -> Report:
-        """The same with more findings, each with the host that it is of, or ``None`` for the fleet as a whole."""
+        """Return a report with more findings, each with its host, or ``None`` for the fleet as a whole."""
         of_host: dict[str | None, list[Finding]] = collections.defaultdict(list)
         for host, finding in findings:
             of_host[host].append(finding)
@@ -188,7 +188,7 @@ class Report:
         return dataclasses.replace(self, lines=lines, fleet_findings=of_fleet)
 
     def summary(self) -> dict[str, t.Any]:
-        """Count the hosts, as plain data that is safe to show. Only reachable hosts have times, kernels and patches."""
+        """Return counts as plain data that is safe to show. Only reachable hosts have times, kernels and patches."""
         return self._summary
 
     @functools.cached_property
@@ -213,23 +213,23 @@ def assemble(
     hosts: t.Sequence[str] | None,
     generated_at: str,
     spool: Spool,
-    judgement: RuleEvaluator | None = None,
+    evaluator: RuleEvaluator | None = None,
 ) -> Report:
-    """Make the report of these hosts, or of every host that the documents know.
+    """Assemble the report of these hosts, or of every host in the documents.
 
     The newest record of a host wins, and a failed attempt that is newer than it makes the host unreachable.
     `generated_at` is RFC 3339 in UTC.
     """
-    return merge(condense(documents, spool.writer(), judgement), hosts, generated_at, spool, judgement)
+    return merge(condense(documents, spool.writer(), evaluator), hosts, generated_at, spool, evaluator)
 
 
-def condense(documents: t.Iterable[Document], writer: SpoolWriter, judgement: RuleEvaluator | None) -> list[Condensed]:
-    """Make each record the line of its host, and put the whole of it away: not all records fit in memory.
+def condense(documents: t.Iterable[Document], writer: SpoolWriter, evaluator: RuleEvaluator | None) -> list[Condensed]:
+    """Reduce each record to the line of its host, and write the record to the spool: not all records fit in memory.
 
-    Each host is judged here, while its record is at hand.
+    The rules are evaluated here, while the record is available.
     """
     condensed: list[Condensed] = [
-        _line(document.record, writer.append(document.sections), judgement)
+        _line(document.record, writer.append(document.sections), evaluator)
         if isinstance(document, Recorded)
         else document
         for document in documents
@@ -243,9 +243,9 @@ def merge(
     hosts: t.Sequence[str] | None,
     generated_at: str,
     spool: Spool,
-    judgement: RuleEvaluator | None,
+    evaluator: RuleEvaluator | None,
 ) -> Report:
-    """Make the report of what `condense` has made of the documents."""
+    """Assemble the report from the results of `condense`."""
     recorded: dict[str, HostLine] = {}
     attempts: dict[str, FailedAttempt] = {}
     problems: list[Problem] = []
@@ -264,15 +264,15 @@ def merge(
     known_hosts = {**recorded, **attempts, **unusable}
     asked_for = dict.fromkeys(hosts if hosts is not None else known_hosts)
     lines = [
-        _counted(host, recorded.get(host), attempts.get(host), unusable.get(host), judgement) for host in asked_for
+        _counted(host, recorded.get(host), attempts.get(host), unusable.get(host), evaluator) for host in asked_for
     ]
     lines.sort(key=lambda line: (_RANK[line.state], -line.exposes, _natural(line.host), line.host))
     left_out = sum(host not in asked_for for host in known_hosts)
-    return Report(generated_at, lines, problems, left_out, spool, judgement.rules if judgement else ())
+    return Report(generated_at, lines, problems, left_out, spool, evaluator.rules if evaluator else ())
 
 
 def unreachable_document(line: HostLine) -> dict[str, t.Any]:
-    """Say what is known of a host that gave no record, with its state where a record has it."""
+    """Return the document of a host without a record of this run, in the form of a failed attempt with its state."""
     return {
         "schema": ATTEMPT_SCHEMA,
         "host": line.host,
@@ -282,7 +282,7 @@ def unreachable_document(line: HostLine) -> dict[str, t.Any]:
     }
 
 
-def _line(record: Record, place: SpoolPosition, judgement: RuleEvaluator | None) -> HostLine:
+def _line(record: Record, place: SpoolPosition, evaluator: RuleEvaluator | None) -> HostLine:
     kernel = record["system"]["kernel"]
     return HostLine(
         host=record["host"],
@@ -298,7 +298,7 @@ def _line(record: Record, place: SpoolPosition, judgement: RuleEvaluator | None)
         enabled=record["client"]["enabled"],
         machine_id_sha256=record["system"]["machine_id_sha256"],
         containers=_running(record["system"]["containers"]),
-        findings=judgement.of_record(record) if judgement else (),
+        findings=evaluator.of_record(record) if evaluator else (),
         document=place,
         release=record["system"]["release"],
         unpatched=_unpatched(record["patch"]["fixes"]),
@@ -314,9 +314,9 @@ def _counted(
     line: HostLine | None,
     attempt: FailedAttempt | None,
     unusable: Problem | None,
-    judgement: RuleEvaluator | None,
+    evaluator: RuleEvaluator | None,
 ) -> HostLine:
-    # Storing a record removes the note of an attempt before it: of two within one second, the note is the later.
+    # Storing a record removes the note of an earlier attempt: with equal times, the note is the later one.
     if line is not None and (attempt is None or sort_key(line.collected_at) > sort_key(attempt.attempted_at)):
         return line
     if attempt is not None:
@@ -326,7 +326,7 @@ def _counted(
             _reason("record_unusable", f"its record cannot be used: {unusable.message}", "run the check playbook on it")
         ]
     else:
-        reasons = [_reason("no_record", "there is no record of this host", "run the check playbook on it")]
+        reasons = [_reason("no_record", "this host has no record", "run the check playbook on it")]
     gone = HostLine(
         host=host,
         state="unreachable",
@@ -337,9 +337,9 @@ def _counted(
         machine_id_sha256=line.machine_id_sha256 if line else None,
         containers=line.containers if line else None,
     )
-    if judgement is None:
+    if evaluator is None:
         return gone
-    return gone._replace(findings=judgement.of_unreachable(unreachable_document(gone)))
+    return gone._replace(findings=evaluator.of_unreachable(unreachable_document(gone)))
 
 
 def _running(containers: Containers) -> int | None:

@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The rules of a report: read from where an operator keeps them, and held against records and fleet."""
+"""Load the rules of a report, and evaluate them for hosts and for the fleet."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _NAMED_CLONES = 5
 
 
 def load_rules(wanted: object, closed_cves: t.Sequence[str]) -> list[Rule]:
-    """The rules that an option names: ``default``, the path of a YAML file, a rule as a mapping, or a list of these.
+    """Return the rules of an option: ``default``, the path of a YAML file, a rule as a mapping, or a list of these.
 
-    Of two rules with one id the later counts, in the place of the earlier. Raises `RuleError`.
+    Of two rules with the same id, the later one replaces the earlier one. Raises `RuleError`.
     """
     rules: dict[str, Rule] = {}
     given: list[object] = []
@@ -48,7 +48,7 @@ def load_rules(wanted: object, closed_cves: t.Sequence[str]) -> list[Rule]:
 
 
 class RuleEvaluator:
-    """Rules, held against the hosts of a report at one time (UTC), with what notices say of them if there are any."""
+    """Evaluates rules for the hosts of a report at one time (UTC). Fixes from notices count like the client's."""
 
     def __init__(
         self, rules: t.Sequence[Rule], now: datetime.datetime, by_notices: FixesByNotices | None = None
@@ -66,7 +66,7 @@ class RuleEvaluator:
         return self._set.broken_by_host(document, facts_of_unreachable(document, self._now))
 
     def with_fleet(self, report: _report.Report, seats: int | None) -> _report.Report:
-        """The report with what the rules for the fleet find. `seats`: how many hosts may be enabled, if known."""
+        """Return the report with the findings of fleet rules. `seats` is the number of seats of the token, if known."""
         return report.with_findings(self._set.broken_by_fleet(_fleet_facts(report, seats)))
 
 

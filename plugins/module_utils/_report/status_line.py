@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""One line at the bottom of a terminal that is drawn again and again, and that is gone before anything else appears."""
+"""Draw a status line at the bottom of a terminal, and erase it before any other output appears."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import threading
 import time
 import typing as t
 
-_PERIOD = 0.25  # seconds between two looks at what is to be shown
+_PERIOD = 0.25  # seconds between two updates
 _CLOSEST = 0.1  # seconds between two drawings
 _ERASE = b"\r\x1b[2K"  # ECMA-48: to the first column, and erase all of the line
 _USUAL_COLUMNS = 80
 
 Text = t.Callable[[int], str]
-"""Gives the line for a terminal of so many columns, or nothing when there is none to show."""
+"""Returns the line for a terminal with this number of columns, or an empty text for no line."""
 
 
 class StatusLine:
-    """Draws what `text` gives on standard output, which must be a terminal (see `can_be_shown`).
+    """Draws the line from `text` on standard output, which must be a terminal (see `can_be_shown`).
 
     Everything that this process writes to the terminal passes through the buffers of standard output and error.
     Their ``write`` is wrapped as ansible-core's own display wraps it for forks, and with the same `lock`: while a
-    worker is forked no other thread holds it, and no output can come between erasing the line and what was to
-    be written.
+    worker is forked no other thread holds it, and no output can appear between erasing the line and the text that
+    replaces it.
     """
 
     def __init__(self, text: Text, lock: threading.RLock) -> None:
@@ -51,13 +51,13 @@ class StatusLine:
         atexit.register(self.close)
 
     def refresh(self) -> None:
-        """Show what has changed, unless the line has been drawn only just now: then the next look does."""
+        """Draw the current line, unless it was drawn very recently: the next update then draws it."""
         with self._lock:
             if not self._shown or time.monotonic() - self._drawn_at >= _CLOSEST:
                 self._show()
 
     def close(self) -> None:
-        """Erase the line for good, and leave the streams as they were."""
+        """Erase the line permanently, and restore the streams."""
         if os.getpid() != self._process or self._closed.is_set():
             return
         self._closed.set()
@@ -75,7 +75,7 @@ class StatusLine:
 
     def _show(self) -> None:
         if not _is_at_rest(self._terminal):
-            # To erase now could erase the question.
+            # Erasing now could erase a prompt.
             self._shown = ""
             return
         # The last column stays free: a line that fills it is wrapped by some terminals.
@@ -99,7 +99,7 @@ class StatusLine:
             self._write(data)
             self._flush()
         except OSError:
-            # The terminal is gone, or takes no more now. What else is to be written will tell.
+            # The terminal is gone or blocked. Later output reports the error.
             self._closed.set()
 
     def _guard(self, buffer: t.Any) -> None:
@@ -121,12 +121,12 @@ class StatusLine:
 
 
 def can_be_shown() -> bool:
-    """Whether standard output is a terminal on which a line can be erased and that nobody has set up otherwise."""
+    """Return True if standard output is a terminal in its usual mode on which a line can be erased."""
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and _is_at_rest(sys.stdout.fileno())
 
 
 def shows(characters: str) -> bool:
-    """Whether standard output can take these characters."""
+    """Return True if standard output can encode these characters."""
     try:
         characters.encode(sys.stdout.encoding)
     except UnicodeEncodeError:
@@ -135,7 +135,7 @@ def shows(characters: str) -> bool:
 
 
 def _is_at_rest(terminal: int) -> bool:
-    """Whether nobody is asked anything now: prompts switch off the echo or the line mode of the terminal."""
+    """Return True if no prompt is active: prompts switch off the echo or the line mode of the terminal."""
     try:
         flags = termios.tcgetattr(terminal)[3]
     except termios.error:

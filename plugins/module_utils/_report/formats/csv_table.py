@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as comma-separated values (RFC 4180), a host a row, for spreadsheets and databases."""
+"""The report as comma-separated values (RFC 4180), one row for each host, for spreadsheets and databases."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ COLUMNS = (
     "last_seen_state",
 )
 
-# With these a spreadsheet begins a formula, the wide forms of East Asian keyboards too. A tab or a line end, which some
-# spreadsheets pass over before they look, is never first: `visible` has made it its name.
-_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001  (the wide forms are meant)
+# A spreadsheet reads a cell that begins with one of these as a formula, also in the wide forms of East Asian keyboards.
+# A tab or line end, which some spreadsheets skip, is never first: `visible` has replaced it.
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001  (the wide forms are intended)
 _TEXT = "'"
 
 
 def render(report: Report) -> t.Iterator[str]:
-    """Yield the rows, the names of the columns first. What is not known is empty."""
+    """Yield the rows, the names of the columns first. Unknown values are empty."""
     writer = csv.writer(_CsvRow())
     yield writer.writerow(COLUMNS)
     for line in report.lines:
@@ -43,7 +43,7 @@ def render(report: Report) -> t.Iterator[str]:
 
 
 class _CsvRow:
-    """Where the writer of the standard library puts a row, which it then returns."""
+    """A file for the writer of the standard library that returns each row."""
 
     def write(self, row: str) -> str:
         return row
@@ -74,6 +74,6 @@ def _cell(text: str | None) -> str:
     if not text:
         return ""
     shown = visible(text)
-    # Nearly every cell begins with a letter or a digit, and that is quicker to see.
+    # Nearly every cell begins with a letter or a digit, which is the quicker check.
     harmless = shown[0].isalnum() or not shown.lstrip().startswith(_FORMULA)
     return shown if harmless else f"{_TEXT}{shown}"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as one JSON document, a record a line within it."""
+"""The report as one JSON document with one record on each line."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _exposure(exposure: Exposure) -> str:
     return f'{{"host": {as_line(exposure.host)}, {times}, "cves": {_cves(exposure.cves)}}}'
 
 
-# Hosts are few kinds, so that most lists come again.
+# Similar hosts have equal lists.
 @functools.lru_cache(_REMEMBERED)
 def _cves(cves: tuple[str, ...]) -> str:
     return as_line(cves)

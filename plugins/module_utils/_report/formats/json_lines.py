@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as JSON Lines: a record a line, and for a host that is unreachable a line of the same look."""
+"""The report as JSON Lines: one record on each line, and a line of the same form for an unreachable host."""
 
 from __future__ import annotations
 

@@ -30,14 +30,14 @@ class _Suite(t.NamedTuple):
 
 
 def render(report: Report) -> t.Iterator[str]:
-    """Yield the document. No text in it holds a character that XML 1.0 forbids."""
+    """Yield the document. Its texts contain no character that XML 1.0 forbids."""
     suites = _suites(report)
     all_of_them = _numbers(
         sum(suite.tests for suite in suites),
         sum(suite.failures for suite in suites),
         sum(suite.skipped for suite in suites),
     )
-    # Once, for every suite names every host.
+    # Computed once because every suite names every host.
     names = [_attribute(line.host) for line in report.lines]
     yield '<?xml version="1.0" encoding="UTF-8"?>\n'
     yield f'<testsuites name="{_NAME}" {all_of_them}>\n'
@@ -96,7 +96,7 @@ def _failure(rule: Rule, message: str, line: HostLine | None) -> str:
     return f'<failure type="{rule.severity}" message={_attribute(message)}>{_details(*why, rule.remedy)}</failure>'
 
 
-# Hosts are few kinds, so that most texts come again.
+# Similar hosts have equal texts.
 @functools.lru_cache(_REMEMBERED)
 def _details(state: str | None, why: str | None, next_step: str | None, remedy: str | None) -> str:
     details = (("state", state), ("why", why), ("next step", next_step), ("of the rule", remedy))

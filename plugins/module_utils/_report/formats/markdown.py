@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as GitHub Flavored Markdown: what needs a person first, the protected hosts folded away."""
+"""The report as GitHub Flavored Markdown: urgent hosts first, protected hosts in a collapsed section."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _HEADINGS = ("Host", "State", "Kernel", "Patch", "Client", "Upgrade by", "Why", 
 _ABSENT = "-"
 
 # In a table a pipe ends the cell before any other rule is applied; HTML and entities begin with < and &.
-# Links to mail addresses and mentions of people are looked for after backslashes are gone, but never in a code span.
+# Mail addresses and mentions are recognised after backslashes are removed, but never in a code span.
 _INERT = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "@": "`@`"}
 _SPECIAL = re.compile(r"[&<>|@]")
-# A backslash keeps other punctuation from acting; "://" and "www." would otherwise become links.
+# A backslash escapes other punctuation; "://" and "www." would otherwise become links.
 _PUNCTUATION = re.compile(r"[\\`*_\[\]~!#]|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
@@ -45,7 +45,7 @@ def render(report: Report) -> t.Iterator[str]:
 
 
 def code(text: str | None) -> str:
-    """Write text from outside as a code span, in which nothing acts but its own end and the pipe of a table."""
+    """Return external text as a code span, in which only its end and the pipe of a table have a meaning."""
     if not text:
         return _ABSENT
     inert = visible(text).replace("`", r"\x60").replace("|", r"\x7c")
@@ -53,7 +53,7 @@ def code(text: str | None) -> str:
 
 
 def prose(text: str | None) -> str:
-    """Write text from outside as running text that shows as it is: no markup, HTML or link in it works."""
+    """Return external text as running text in which no markup, HTML or link works."""
     if not text:
         return _ABSENT
     escaped = _PUNCTUATION.sub(r"\\\g<0>", visible(text))
@@ -61,7 +61,7 @@ def prose(text: str | None) -> str:
 
 
 def _table(lines: t.Sequence[HostLine]) -> t.Iterator[str]:
-    # The column is there when there is something to say in it.
+    # The column is shown only if any host has a value.
     exposing = any(line.exposes for line in lines)
     headings = (*_HEADINGS[:2], "Exposes", *_HEADINGS[2:]) if exposing else _HEADINGS
     yield f"| {' | '.join(headings)} |\n"

@@ -22,7 +22,7 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\""})
 
 
 def render(report: Report) -> t.Iterator[str]:
-    """Yield the metrics. The time of the report is none of them: those of the records tell how old all this is."""
+    """Yield the metrics. The times of the records, not of the report, show the age of the data."""
     yield _family("livepatch_hosts", "Hosts in each state.")
     yield from (f'livepatch_hosts{{state="{state}"}} {hosts}\n' for state, hosts in report.states().items())
     yield _family("livepatch_rule_findings", "How often each rule is broken.")
@@ -33,7 +33,7 @@ def render(report: Report) -> t.Iterator[str]:
     yield f"livepatch_problems {len(report.problems)}\n"
     if report.history and report.history.with_notices:
         yield from _over_time(report.history)
-    # Once, for every metric names every host.
+    # Computed once because every metric names every host.
     hosts = [_label(line.host) for line in report.lines]
     for name, description, value in _OF_HOSTS:
         yield _family(name, description)
@@ -97,7 +97,7 @@ def _family(name: str, description: str) -> str:
 
 
 def _label(text: str) -> str:
-    """Write text as the value of a label: short, and of this text only, for two alike series spoil the whole file."""
+    """Return text as the value of a label: short and distinct, because two equal series make the whole file invalid."""
     shown = visible(text)
     if shown != text or len(shown) > _LONGEST_LABEL:
         digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]

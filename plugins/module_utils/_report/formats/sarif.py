@@ -28,7 +28,7 @@ _REMEMBERED = 1024
 
 
 def render(report: Report) -> t.Iterator[str]:
-    """Yield the document, a result a line. The third chunk holds the time of the report."""
+    """Yield the document with one result on each line. The third chunk holds the time of the report."""
     driver = {"name": _TOOL, "informationUri": _INFORMATION, "rules": [_rule(rule) for rule in report.rules]}
     yield f'{{"$schema": {as_line(_SCHEMA)}, "version": "2.1.0", "runs": [{{\n'
     yield f'"tool": {as_line({"driver": driver})},\n"invocations": [{{"executionSuccessful": true, "endTimeUtc": '
@@ -59,10 +59,10 @@ def _notification(path: str, message: str) -> dict[str, t.Any]:
 
 
 def _result(report: Report, place: int, line: HostLine | None, finding: Finding) -> str:
-    # Put together from JSON texts, which takes a third of the time of one encoding of the whole.
+    # Assembled from JSON texts, which takes a third of the time of encoding the whole document.
     rule, message = finding
     host = line.host if line else ""
-    # Which finding this is, over many reports: not by its words, which may count days.
+    # Identifies the finding across reports. The message is not part of it because it can contain a number of days.
     same = hashlib.sha256(f"{rule}\0{host}".encode(errors="surrogatepass")).hexdigest()
     said = _message(message, line.message if line else None, line.next_step if line else None)
     return (
@@ -72,7 +72,7 @@ def _result(report: Report, place: int, line: HostLine | None, finding: Finding)
     )
 
 
-# Hosts are few kinds, so that most messages come again.
+# Similar hosts have equal messages.
 @functools.lru_cache(_REMEMBERED)
 def _message(message: str, why: str | None, next_step: str | None) -> str:
     step = f"Next step: {next_step}" if next_step else None

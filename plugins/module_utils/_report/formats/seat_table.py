@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""A plan of seats as a table for people, on a terminal."""
+"""A seat plan as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typing as t
 from ..._text import pad, shorten, visible, width
 
 MOST = 200
-"""Hosts that are shown; the plan itself names all."""
+"""The maximum number of hosts in the table; the plan itself names all."""
 
 _HEADING = ("HOST", "SEAT", "WHY", "NEXT STEP")
 _WIDEST_HOST = 32
@@ -18,7 +18,7 @@ _SEAT_WIDTH = 7
 _GAP = "  "
 _NARROWEST_TEXT = 36
 _INDENT = "    "
-# SGR parameters (ECMA-48): green has a seat, yellow wants a person.
+# SGR parameters (ECMA-48): green has a seat, yellow needs attention.
 _BOLD = "1"
 _COLOURS = {"kept": "32", "granted": "32", "denied": "33"}
 
@@ -31,7 +31,7 @@ class _SeatRow(t.NamedTuple):
 
 
 def render(plan: t.Mapping[str, t.Any], *, columns: int, colour: bool = False) -> t.Iterator[str]:
-    """Yield the lines of the table, from what the module seat_plan returns.
+    """Yield the lines of the table from the result of the module seat_plan.
 
     A seat is kept by a host that holds one already, or may hold one, and granted to one that does not.
     """

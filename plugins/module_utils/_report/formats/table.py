@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as a table for people, on a terminal or in a text file."""
+"""The report as a table, for a terminal or a text file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..history import History
 from ..report import URGENCY, HostLine, Report
 
 FILE_WIDTH = 180
-"""Columns of a table that no terminal limits."""
+"""Width of a table that is written to a file."""
 
 _HEADINGS = ("HOST", "STATE", "EXPOSES", "KERNEL", "PATCH", "CLIENT", "UPGRADE BY")
 _WIDEST = (32, 16, 12, 30, 10, 10, 20)
 _STATE = 1
-_EXPOSES = 2  # containers on a kernel that is not protected: a column that is there when there are any
+_EXPOSES = 2  # containers on a kernel that is not protected: a column shown only if there are any
 _KERNEL = 3
-_DISPENSABLE = (5, 6)  # columns that a narrow terminal goes without, in this order
+_DISPENSABLE = (5, 6)  # columns that are omitted on a narrow terminal, in this order
 _LAST_HEADING = "NEXT STEP"
 _ABSENT = "-"
 _GAP = "  "
@@ -30,7 +30,7 @@ _INDENT = "    "
 _SHOWN_PROBLEMS = 20
 _SHOWN_GROUPS = 20
 
-# SGR parameters (ECMA-48) for the word of a state: red is broken, yellow wants a person, cyan wants time.
+# SGR parameters (ECMA-48) of the states: red is broken, yellow needs attention, cyan needs time.
 _BOLD = "1"
 COLOURS: dict[State, str] = {
     "unreachable": "35",
@@ -70,7 +70,7 @@ def render(
 
 
 def totals(report: Report) -> t.Iterator[str]:
-    """Say in words how many hosts are in which state, from when the records are, and which rules are broken."""
+    """Yield sentences with the hosts in each state, the age of the records, and the broken rules."""
     states = report.states()
     present = [f"{states[state]} {state}" for state in ("protected", *URGENCY[:-1]) if states[state]]
     yield f"{_count(len(report.lines), 'host')}: {', '.join(present)}." if present else "0 hosts."
@@ -113,7 +113,7 @@ _Paint = t.Callable[[str, str], str]
 
 
 def _rows(report: Report, most: int | None) -> tuple[list[_HostRow], list[str]]:
-    """Choose what is shown: the rows, and a sentence on each kind of host that is left out."""
+    """Return the rows to show, and a sentence for each group of hosts that is left out."""
     if most is None or len(report.lines) <= most:
         return [_row(line) for line in report.lines], []
     wanting = [line for line in report.lines if line.state != "protected"]
@@ -168,7 +168,7 @@ def _table(rows: list[_HostRow], columns: int, paint: _Paint) -> t.Iterator[str]
 
 
 def _fit(rows: list[_HostRow], columns: int) -> dict[int, int]:
-    """Choose the columns that are shown, by their index, and the width of each."""
+    """Return the shown columns by their index, and the width of each."""
     widths = {
         index: min(widest, max(len(heading), *(width(row.cells[index]) for row in rows)))
         for index, (heading, widest) in enumerate(zip(_HEADINGS, _WIDEST, strict=True))
