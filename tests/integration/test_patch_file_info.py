@@ -147,7 +147,7 @@ FAILURES: list[tuple[str, list[str], list[str] | None, str]] = [
     ("patch.ko", ["missing.pem"], None, "missing.pem cannot be read"),
     ("patch.ko", ["no-certificate.pem"], None, "no-certificate.pem: this is no X.509 certificate"),
     ("patch.ko", ["large.ko"], None, "large.ko cannot be read: the file is larger than 1 MiB"),
-    ("patch.ko", [], ["14df34d1"], "'14df34d1' is no SHA-256 of a public key"),
+    ("patch.ko", [], ["14df34d1"], "'14df34d1' is not the SHA-256 of a public key"),
     (
         "patch.ko",
         ["stranger.pem"],
