@@ -324,7 +324,7 @@ def test_an_archive_of_links_or_ways_out_is_refused(tmp_path: Path) -> None:
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
     for path in (tmp_path / "links.tar.gz", in_tar(tmp_path, {"../x.json": b"{}"}, "gz")):
-        with pytest.raises(NoticeError, match=r"no regular file|no plain path"):
+        with pytest.raises(NoticeError, match=r"neither a regular file|not a plain path"):
             notice_files.read_notices(path)
 
 
