@@ -209,7 +209,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabiliti
     Notice,
     NoticeError,
     UbuntuKernel,
-    closed_cves,
+    patched_cves,
 )
 
 _MOST_UNREADABLE = 100
@@ -276,7 +276,7 @@ def evaluate(notices: list[Notice], kernel: UbuntuKernel | None, patch_version: 
     return {
         "notices": entries,
         "missing": [entry["id"] for entry in missing],
-        "closed_cves": closed_cves(notices, kernel, patch_version),
+        "closed_cves": patched_cves(notices, kernel, patch_version),
         "open_cves": sorted({cve for entry in missing for cve in entry["cves"]}),
     }
 
