@@ -223,4 +223,4 @@ def test_the_report_knows_from_notices_what_clients_do_not_say(ansible: Ansible,
     needless = ansible.task(
         module, "localhost", record_dir=str(tmp_path / "records"), notices=str(tmp_path / "lsn.json")
     )
-    assert "there is neither" in needless.result("localhost")["msg"]
+    assert "neither is given" in needless.result("localhost")["msg"]
