@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .certificates import BEHIND_PROXY_NAME, SERVER_NAME, make_authority
+from .holds import POINTS, Hold
 from .hosts.bubblewrap import OWN_FOLDERS, SandboxError, Toolboxes, command, environment, fit_root
 from .hosts.current_host import Present
 from .hosts.description import HOST_DESCRIPTIONS, Description, load_descriptions, seconds
@@ -92,6 +93,31 @@ class Fleet:
         session = json.loads((self.root(name).parent / "session.json").read_text(encoding="utf-8"))
         words = [*session["command"], "/bin/sh", "-c", line]
         return subprocess.run(words, input=in_data, env=session["environment"], capture_output=True, check=False)
+
+    def start(self, name: str, line: str) -> subprocess.Popen[bytes]:
+        """Start a command line in a host, without waiting for its end. Its output is in ``stdout``."""
+        session = json.loads((self.root(name).parent / "session.json").read_text(encoding="utf-8"))
+        return subprocess.Popen(
+            [*session["command"], "/bin/sh", "-c", line],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=session["environment"],
+        )
+
+    def hold(self, name: str, point: str) -> Hold:
+        """Return a context in which the doubles of a host stop at a point, one of `holds.POINTS`."""
+        if point not in POINTS:
+            raise LabError(f"{point!r} is none of the points in {Path(__file__).with_name('holds.py')}")
+        return Hold(self.root(name).parent / "lab", point)
+
+    def hold_requests(self, path: str, *, method: str | None = None, after: int = 0) -> Hold:
+        """Return a context in which the server stops at each request whose path begins so.
+
+        It stops before it does anything, or, with `after`, when it has sent so many bytes of the body.
+        """
+        request = {"path": path, "method": method, "after": after}
+        return Hold(self.directory / "server", f"{method or 'request'} {path.replace('/', '|')}", request)
 
     def commands(self, name: str) -> list[str]:
         """Every call of a double on a host so far, a line each: the command and its arguments."""

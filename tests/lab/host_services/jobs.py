@@ -9,6 +9,7 @@ import json
 import subprocess
 import threading
 
+from ..holds import stop_at
 from ..hosts.current_host import Present
 
 # A sandbox dies with the thread that started it (PR_SET_PDEATHSIG), and the thread of a request soon ends.
@@ -38,7 +39,12 @@ class Jobs:
         with self._lock:
             self._processes = [job for job in self._processes if job.poll() is None]
             self._processes.append(process)
+        threading.Thread(target=self._wait_for, args=(process,), daemon=True).start()
         return ""
+
+    def _wait_for(self, process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        stop_at(self._session_file.parent / "lab", "setsid exit")
 
     def kill_all(self) -> None:
         """End every process, as a reboot does."""

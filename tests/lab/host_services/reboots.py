@@ -12,6 +12,7 @@ import time
 import uuid
 from pathlib import Path
 
+from ..holds import stop_at
 from ..hosts.current_host import Present
 from ..hosts.description import Apt, Client, Description, seconds
 from ..hosts.file_tree import kernel_releases, newest, release_of
@@ -42,14 +43,16 @@ class Reboots:
         if not said.returns:
             return
         time.sleep(seconds(said.down))
+        own = self._present.folder / "lab"
+        stop_at(own, "boot")
         self._present.change(booted)
         for path in _GONE_ON_BOOT:
             shutil.rmtree(self._present.root / path, ignore_errors=True)
-        own = self._present.folder / "lab"
         (own / "boot_id").write_text(f"{uuid.uuid4()}\n", encoding="ascii")
         with (own / "boots").open("a", encoding="ascii") as boots:
             boots.write(f"{identify(self._present.look().kernel).release}\n")
         self._set_session(unreachable=False, booted_at=time.time())
+        stop_at(own, "boot done")
 
     def _session(self) -> dict[str, list[str]]:
         said: dict[str, list[str]] = json.loads(self._session_file().read_text(encoding="utf-8"))

@@ -21,6 +21,7 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..holds import held_requests, stop_at
 from .answers import CONTRACT, Answer, Answers, Request
 from .faults import CERTIFICATES, Fault, Faults
 from .state import State
@@ -122,6 +123,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             base=f"{self.server.scheme}://{self.headers.get('Host', 'localhost')}",
         )
         self._log(request)
+        self._hold(request)
         fault = self.server.faults.of_request(request.method, request.path)
         time.sleep(fault.get("delay_ms", 0) / 1000)
         if fault.get("reset"):
@@ -132,6 +134,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._send(Answer(fault["status"], body=b"the lab was told to fail\n"), fault)
         else:
             self._send(self.server.answers.answer(request, fault), fault)
+
+    def _hold(self, request: Request) -> None:
+        """Stop where a test holds requests like this one, and note the holds that begin within the answer."""
+        self._sent = 0
+        self._stops: list[tuple[int, str]] = []
+        for name, wanted in held_requests(self.server.folder).items():
+            if request.path.startswith(wanted["path"]) and request.method == (wanted["method"] or request.method):
+                self._stops.append((wanted["after"], name))
+        self._write(b"")
+
+    def _write(self, data: bytes) -> None:
+        """Write a part of a body, and stop at every hold that begins within it."""
+        for after, name in sorted(self._stops):
+            if after <= self._sent + len(data):
+                head, data = data[: after - self._sent], data[after - self._sent :]
+                self.wfile.write(head)
+                self._sent += len(head)
+                self._stops.remove((after, name))
+                stop_at(self.server.folder, name)
+        self.wfile.write(data)
+        self._sent += len(data)
 
     def _body(self) -> dict[str, t.Any]:
         size = int(self.headers.get("Content-Length") or 0)
@@ -172,7 +195,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if "slow" in fault:
                 time.sleep(1 / _PIECES_A_SECOND)
             sent = bytes([piece[0] ^ 1]) + piece[1:] if fault.get("spoil") and number == 0 else piece
-            self.wfile.write(sent[:left])
+            self._write(sent[:left])
             left -= len(sent[:left])
         if "cut" in fault:
             raise ConnectionAbortedError
