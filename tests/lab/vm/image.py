@@ -105,7 +105,7 @@ def _demand_tools() -> None:
 def _recipe(kernels: tuple[Kernel, Kernel]) -> str:
     """A name for all that the image is made from."""
     digest = hashlib.sha256(repr((kernels, _release())).encode())
-    own = [_HERE / f"{name}.py" for name in ("image", "modules", "packages")]
+    own = [_HERE / f"{name}.py" for name in ("image", "kernel_modules", "debian_packages")]
     for path in sorted([*own, *_HERE.glob("guest/*"), *_HERE.glob("kernel/*")]):
         digest.update(f"{path.relative_to(_HERE)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:20]
