@@ -166,7 +166,7 @@ def test_a_wait_fails_when_no_double_arrives(lab: Fleet) -> None:
 
 
 def test_an_unknown_point_cannot_be_held(lab: Fleet) -> None:
-    with pytest.raises(LabError, match="'apt-get remove' is none of the points"):
+    with pytest.raises(LabError, match="'apt-get remove' is not one of the points"):
         lab.hold("enable-10", "apt-get remove")
 
 

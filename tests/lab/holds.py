@@ -63,7 +63,7 @@ class HoldError(Exception):
 
 
 class Hold:
-    """A point that is held for as long as the context lasts. At its end, every double at the point goes on."""
+    """A point that is held for as long as the context lasts. At its end, every double at the point continues."""
 
     def __init__(self, folder: Path, name: str, request: dict[str, t.Any] | None = None) -> None:
         self._name = name
@@ -109,12 +109,12 @@ class Hold:
         os.read(self._arrived, 1)
 
     def release(self) -> None:
-        """Let one double go on. The next one that reaches the point stops again."""
+        """Let one double continue. The next double that reaches the point stops again."""
         os.write(self._release, b"\n")
 
 
 def stop_at(folder: Path, name: str) -> None:
-    """Stop while a test holds this point of a folder; for doubles in Python. Without a hold, do nothing."""
+    """Stop while a test holds this point of a folder; for doubles in Python. Without a hold, return."""
     place = folder / _FOLDER / name
     # A hold may end at any moment, and its folder with it.
     with contextlib.suppress(FileNotFoundError):

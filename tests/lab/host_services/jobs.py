@@ -10,7 +10,7 @@ import subprocess
 import threading
 
 from ..holds import stop_at
-from ..hosts.current_host import Present
+from ..hosts.current_host import CurrentHost
 
 # A sandbox dies with the thread that started it (PR_SET_PDEATHSIG), and the thread of a request soon ends.
 _STARTER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
@@ -19,13 +19,13 @@ _STARTER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 class Jobs:
     """The background processes of one host."""
 
-    def __init__(self, present: Present) -> None:
-        self._session_file = present.folder / "session.json"
+    def __init__(self, current: CurrentHost) -> None:
+        self._session_file = current.folder / "session.json"
         self._lock = threading.Lock()
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, argv: str) -> str:
-        """Run a command (its words, each ended by a NUL) in a sandbox of its own, as ``setsid`` does."""
+        """Run a command (its arguments, each ended by a NUL) in a new sandbox, as ``setsid`` does."""
         session = json.loads(self._session_file.read_text(encoding="utf-8"))
         process = _STARTER.submit(
             subprocess.Popen,
