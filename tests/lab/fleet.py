@@ -375,8 +375,8 @@ def down(directory: Path) -> None:
         return
     processes = json.loads(state.read_text(encoding="utf-8"))
     _stop(processes["pid"], directory.absolute() / "server")
-    if "host_services" in processes:
-        _stop(processes["host_services"], directory.absolute())
+    if "services" in processes:
+        _stop(processes["services"], directory.absolute())
     for part in _PARTS:
         _remove(directory / part)
     for name in _FILES:
@@ -431,7 +431,7 @@ def _host_services(fleet: Fleet) -> Iterator[Callable[[], None]]:
         start_new_session=True,
     )
     state = fleet.directory / "lab.json"
-    processes = {**json.loads(state.read_text(encoding="utf-8")), "host_services": process.pid}
+    processes = {**json.loads(state.read_text(encoding="utf-8")), "services": process.pid}
     state.write_text(json.dumps(processes), encoding="utf-8")
 
     def serve() -> None:
