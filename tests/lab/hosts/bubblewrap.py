@@ -25,7 +25,7 @@ _WITH_PYTHON = ("python3",)
 _RUNTIMES = {"docker", "podman", "lxc"}
 # Doubles that behave according to the name of the call.
 _ALIASES = {"podman": "docker", "reboot": "systemctl", "shutdown": "systemctl"}
-# Folders of each host beside its root: the files in which copies differ, and two writable folders.
+# Folders of each host in addition to its root: the files in which copies differ, and two writable folders.
 PRIVATE_FOLDERS = ("lab", "tmp", "home")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -4,7 +4,7 @@
 
 A host that installs, enables or applies something gets another description. The files of a host are a pure function
 of its description (`file_tree.py`), so a change writes the files that differ: the output of the client in every format,
-its files, sysfs, the facts that the doubles read. Files that somebody wrote on the host are kept.
+its files, sysfs, the facts that the doubles read. Files that a user wrote on the host are kept.
 """
 
 from __future__ import annotations
