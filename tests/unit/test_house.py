@@ -75,16 +75,14 @@ def _interface(options: dict[str, dict[str, t.Any]] | None, nested: str) -> dict
 
 
 @pytest.mark.parametrize("name", ACTIONS)
-def test_the_options_of_an_action_are_those_of_its_documentation(
-    name: str, documents: dict[str, dict[str, t.Any]]
-) -> None:
+def test_action_options_match_the_documentation(name: str, documents: dict[str, dict[str, t.Any]]) -> None:
     action = importlib.import_module(f"ansible_collections.kernelops.livepatch.plugins.action.{name}").ActionModule
     documented = _interface(documents[name]["doc"].get("options"), "suboptions")
     assert _interface(action.ARGUMENT_SPEC, "options") == documented
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_has_an_action_or_is_an_ordinary_module(name: str) -> None:
+def test_a_module_has_an_action_or_code(name: str) -> None:
     tree = ast.parse((ROOT / "plugins" / "modules" / f"{name}.py").read_text(encoding="utf-8"))
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     if name in ACTIONS:
@@ -98,22 +96,20 @@ def test_every_action_has_a_module_that_documents_it() -> None:
     assert set(ACTIONS) <= set(MODULES)
 
 
-def test_the_action_group_holds_every_module() -> None:
+def test_the_action_group_contains_every_module() -> None:
     groups = _read_yaml("meta", "runtime.yml")["action_groups"]
     assert sorted(groups["livepatch"]) == MODULES
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_says_how_it_takes_part_in_check_mode_diff_mode_and_the_action_group(
-    name: str, documents: dict[str, dict[str, t.Any]]
-) -> None:
+def test_modules_document_their_attributes(name: str, documents: dict[str, dict[str, t.Any]]) -> None:
     attributes = documents[name]["doc"]["attributes"]
     assert {"check_mode", "diff_mode", "action_group", "platform"} <= set(attributes)
     assert all(attribute.get("support") for attribute in attributes.values())
 
 
 @pytest.mark.parametrize("path", CONTROLLER_SOURCES, ids=lambda path: path.stem)
-def test_nothing_on_the_controllers_side_needs_more_of_a_host_than_a_shell(path: Path) -> None:
+def test_controller_code_needs_only_a_shell(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert not used & HOST_NEEDS_MORE_THAN_A_SHELL
@@ -126,7 +122,7 @@ def test_a_playbook_gathers_no_facts(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ROLES)
-def test_the_defaults_of_a_role_are_those_of_its_argument_specs(name: str) -> None:
+def test_role_defaults_match_the_argument_specs(name: str) -> None:
     options = _read_yaml("roles", name, "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
     documented = {key: option["default"] for key, option in options.items() if "default" in option}
     assert _read_yaml("roles", name, "defaults", "main.yml") == documented
@@ -174,7 +170,7 @@ def test_a_playbook_has_an_integration_test(name: str) -> None:
     assert re.search(rf"""["'\s]{re.escape(COLLECTION)}\.{name}\b""", _integration_tests())
 
 
-def test_every_variable_of_a_script_comes_from_somewhere() -> None:
+def test_every_script_variable_is_defined() -> None:
     """Scripts are put together from parts, so that no tool sees a name that is misspelt in one of them."""
     folder = ROOT / "plugins" / "plugin_utils" / "shell"
     parts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.sh"))]
@@ -182,8 +178,8 @@ def test_every_variable_of_a_script_comes_from_somewhere() -> None:
     given = {word for names in re.findall(r"\bread -r ((?:\w+ ?)+)", code) for word in names.split()}
     given |= set(re.findall(r"\b(lp_\w+)=", code)) | set(re.findall(r"\bfor (lp_\w+) in\b", code))
     # What the controller sets is named in the words at the top; of those that are numbered, the beginning.
-    told = "".join(line for part in parts for line in part.splitlines(keepends=True) if line.startswith("#"))
-    named = set(re.findall(r"\blp_\w+", told))
+    comments = "".join(line for part in parts for line in part.splitlines(keepends=True) if line.startswith("#"))
+    named = set(re.findall(r"\blp_\w+", comments))
     named |= {re.sub(r"(\d+|N)$", "", name) for name in named}
     used = set(re.findall(r"\$\{?(lp_\w+)", code))
     assert used - given - named - {"lp_nonce", "lp_terminal"} == set()

@@ -63,7 +63,7 @@ def test_a_host_is_a_row() -> None:
     }
 
 
-def test_lines_end_as_the_standard_says_and_one_is_a_chunk() -> None:
+def test_lines_end_with_carriage_return_and_newline() -> None:
     chunks = list(csv_table.render(a_report(recorded(make_record('a,"b"')))))
     assert len(chunks) == 2
     assert all(chunk.endswith("\r\n") and chunk.count("\n") == 1 for chunk in chunks)
@@ -71,7 +71,7 @@ def test_lines_end_as_the_standard_says_and_one_is_a_chunk() -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_a_host_says_is_read_back(text: str) -> None:
+def test_texts_of_hosts_are_read_back(text: str) -> None:
     report = a_report(recorded(hostile_record(text)))
     [row] = _rows(report)
     assert row["host"] == visible(f"evil{text}")
