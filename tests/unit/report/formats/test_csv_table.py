@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as CSV: read back as it was written, and no formula in it."""
+"""The report as CSV: it is read back unchanged, and contains no formulas."""
 
 from __future__ import annotations
 

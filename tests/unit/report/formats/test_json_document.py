@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report for machines: one JSON document, or a line of JSON for every host."""
+"""The report as data: one JSON document, or a line of JSON for every host."""
 
 from __future__ import annotations
 

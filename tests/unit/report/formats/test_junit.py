@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as JUnit XML, read by a parser that is not ours."""
+"""The report as JUnit XML, checked with the parser of another project."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_schema_refuses_invalid_documents(wrong: str) -> None:
 
 
 def _outcomes(report: Report) -> dict[str, dict[str, str]]:
-    """What each case is, by suite and name."""
+    """Return the result of each case, by suite and name."""
     outcomes: dict[str, dict[str, str]] = {}
     for suite in _parsed(report):
         cases = list(suite)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as Markdown: a page that a host cannot write on."""
+"""The report as Markdown: texts of hosts cannot change its structure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as metrics, read by the parser of Prometheus' own client library."""
+"""The report as metrics, parsed by the client library of Prometheus."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REPORT = a_judged_report(
 
 
 def _samples(report: Report) -> dict[str, dict[tuple[str, ...], float]]:
-    """Every sample by metric and values of labels. A metric or sample that is there twice is refused."""
+    """Return every sample by metric and label values. Duplicate metrics and samples are refused."""
     samples: dict[str, dict[tuple[str, ...], float]] = {}
     for family in text_string_to_metric_families("".join(prometheus.render(report))):
         assert family.name not in samples

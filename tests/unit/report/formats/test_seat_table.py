@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""A plan of seats as a person sees it."""
+"""The plan of seats as a table."""
 
 from __future__ import annotations
 

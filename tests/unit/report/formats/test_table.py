@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as a table: what a person sees on a terminal."""
+"""The report as a table on a terminal."""
 
 from __future__ import annotations
 
