@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The alert rules and the dashboard: they ask for metrics that the report has, and say what they mean."""
+"""The alert rules and the dashboard: they use metrics of the report, and have descriptions."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_dashboard_panels_are_unique_and_separate() -> None:
 def test_promtool_accepts_alerts_and_metrics() -> None:
     _promtool("check", "rules", str(ALERTS))
     written = _promtool("check", "metrics", text=METRICS, codes=(0, 3))
-    # Its lint, which ends with 3, wants units in names; the names are those that are promised.
+    # Its lint exits with 3, because it expects units in names; the names are part of the interface.
     assert all("unit" in line for line in written.splitlines())
 
 

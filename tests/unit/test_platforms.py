@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What is set up in AWX, as far as the files alone can be wrong: names, fields, variables, secrets.
+"""The configuration of AWX, checked without AWX: names, fields, variables, secrets.
 
 The fields are those of the modules of the collection awx.awx 24; the rules for surveys and types of credentials are
 those of the API of AWX (awx/api/views, awx/main/fields.py).
@@ -44,7 +44,7 @@ ANSWERS = {"integer": int, "multiplechoice": str, "text": str, "password": str}
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads ``!unsafe`` as the text that it marks."""
+    """A loader that reads ``!unsafe`` as plain text."""
 
 
 _Loader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
@@ -67,7 +67,7 @@ def of_kind(tasks: list[tuple[str, dict[str, t.Any]]], kind: str) -> list[dict[s
 
 
 def playbook_behind(template: dict[str, t.Any]) -> str:
-    """The text of the playbook that a job template ends up in, and of the roles that it includes."""
+    """Return the text of the playbook of a job template, and of the roles that it includes."""
     [play] = yaml.safe_load((PROJECT / template["playbook"]).read_text(encoding="utf-8"))
     name = play["import_playbook"].removeprefix("kernelops.livepatch.")
     return (ROOT / "playbooks" / f"{name}.yml").read_text(encoding="utf-8")
@@ -134,7 +134,7 @@ def test_the_token_is_only_an_extra_variable(tasks: list[tuple[str, dict[str, t.
     assert field["secret"] is True
     assert set(field) <= {"id", "type", "label", "help_text", "secret"}
     assert kind["inputs"]["required"] == [field["id"]]
-    # Not in the environment, which each process that a job starts would have.
+    # Not in the environment, because every process of a job inherits it.
     assert kind["injectors"] == {"extra_vars": {"livepatch_token": f"{{{{ {field['id']} }}}}"}}
     templates = of_kind(tasks, "job_template")
     assert [each["playbook"] for each in templates if each.get("ask_credential_on_launch")] == ["enable.yml"]

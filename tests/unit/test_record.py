@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The schema of the record: what it takes, what it refuses, and where it says the mistake is."""
+"""The schema of the record: accepted and refused documents, and the places of errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Steps = tuple[str | int, ...]
 
 
 def _places(value: t.Any, steps: Steps = ()) -> Iterator[Steps]:
-    """Every place in a document, the document itself aside."""
+    """Generate every place in a document except the document itself."""
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, member in members:
         yield (*steps, key)
