@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The rules of the house: what is documented is what runs, and what exists has a test.
+"""Rules of the repository: the documentation matches the code, and every part has a test.
 
-Everything here reads the tree, so a module, role or playbook that is added is held to the rules at once.
+The tests read the tree, so the rules apply to every new module, role and playbook.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CONTROLLER_SOURCES = sorted(
     path for part in ("action", "plugin_utils") for path in (ROOT / "plugins" / part).glob("*.py")
 )
 
-# What ActionBase offers for modules and files on the host. Each needs Python, sftp or several round trips there.
+# Methods of ActionBase for modules and files on the host. Each needs Python, sftp or several round trips there.
 HOST_NEEDS_MORE_THAN_A_SHELL = {
     "_execute_module",
     "_execute_remote_stat",
@@ -49,7 +49,7 @@ def _read_yaml(*path: str) -> t.Any:
 
 @pytest.fixture(scope="module")
 def documents() -> dict[str, dict[str, t.Any]]:
-    """What ansible-doc says of every module, documentation fragments included."""
+    """Return the output of ansible-doc for every module, with documentation fragments."""
     command = [str(Path(sys.executable).with_name("ansible-doc")), "--json", "--type", "module"]
     answer = subprocess.run(
         [*command, *(f"{COLLECTION}.{name}" for name in MODULES)], check=True, capture_output=True, text=True
@@ -59,7 +59,7 @@ def documents() -> dict[str, dict[str, t.Any]]:
 
 
 def _interface(options: dict[str, dict[str, t.Any]] | None, nested: str) -> dict[str, dict[str, t.Any]]:
-    """Options as a user meets them, in one shape for an argument spec and for documentation."""
+    """Return the options of a module in one format for argument specs and documentation."""
     return {
         name: {
             "type": option.get("type") or "str",
@@ -135,7 +135,7 @@ def test_the_collection_knows_its_own_version() -> None:
 
 
 def _assert_documented(kind: t.Any, returned: dict[str, t.Any], place: str) -> None:
-    """Hold the `contains` of a return value against a type of the record, as deep as it is documented."""
+    """Compare the `contains` of a return value with a type of the record, as deep as it is documented."""
     members = t.get_type_hints(kind)
     assert set(returned) == set(members), f"{place}: keys differ"
     for key, value in returned.items():
@@ -171,13 +171,13 @@ def test_a_playbook_has_an_integration_test(name: str) -> None:
 
 
 def test_every_script_variable_is_defined() -> None:
-    """Scripts are put together from parts, so that no tool sees a name that is misspelt in one of them."""
+    """Scripts are composed from parts, so no tool detects a misspelt name in one of them."""
     folder = ROOT / "plugins" / "plugin_utils" / "shell"
     parts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.sh"))]
     code = re.sub(r"^\s*#.*", "", "\n".join(parts), flags=re.MULTILINE)
     given = {word for names in re.findall(r"\bread -r ((?:\w+ ?)+)", code) for word in names.split()}
     given |= set(re.findall(r"\b(lp_\w+)=", code)) | set(re.findall(r"\bfor (lp_\w+) in\b", code))
-    # What the controller sets is named in the words at the top; of those that are numbered, the beginning.
+    # The comment at the top names the variables that the controller sets; for numbered ones, the prefix.
     comments = "".join(line for part in parts for line in part.splitlines(keepends=True) if line.startswith("#"))
     named = set(re.findall(r"\blp_\w+", comments))
     named |= {re.sub(r"(\d+|N)$", "", name) for name in named}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The mirror: what it plans, and that whoever ends it at any step leaves it good."""
+"""The mirror: its plans, and its consistency after an interruption at any step."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def index_of(*patches: mirror_index.MirroredPatch) -> mirror_index.Index:
 def plan(
     source: list[ListedPatch], index: mirror_index.Index, *, downgrade: bool = False, **retention: int
 ) -> tuple[list[str], list[str], list[str]]:
-    """The versions that are wanted, kept and pruned."""
+    """Return the versions to add, to keep and to prune."""
     made = mirror_plan.make_plan(
         source, index, Selection(), mirror_plan.Retention(**retention), now=NOW, allow_downgrade=downgrade
     )
@@ -210,7 +210,7 @@ def test_a_modified_index_is_refused(tmp_path: Path, change: dict[str, t.Any]) -
         mirror_index.read_index(tmp_path)
 
 
-# --- ended at any step
+# --- interrupted at any step
 
 
 def archives(*versions: str) -> dict[str, bytes]:
@@ -241,9 +241,9 @@ def task(folder: Path, source: Path) -> sync.MirrorTask:
 
 
 def run_until(step: int, asked: sync.MirrorTask) -> bool:
-    """Run in a process that ends, without a chance to clean up, at this step; tell whether there was one.
+    """Run in a process that exits without cleanup at this step. Return True if the run has that many steps.
 
-    A step is whatever changes a file or looks for one, by the interpreter's own account.
+    A step is an audit event of the interpreter that changes a file or searches for one.
     """
     pid = os.fork()
     if pid == 0:
@@ -271,7 +271,7 @@ def served(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_killed_run_is_completed_later(tmp_path: Path) -> None:
-    """From one state to another, with an archive to bring, one to prune, one to keep, one to refuse and a stray one."""
+    """The run adds, prunes and keeps an archive, refuses another one, and finds an unrelated file."""
     before, after = archives("64.1", "65.1"), archives("65.1", "66.1")
     bad = {name_of("1.1", "4.4.0-1.1-generic"): signing.archive({"meta": b""})}
     stray = {name_of("99.1", "4.4.0-2.2-generic"): b"whatever"}

@@ -274,6 +274,6 @@ def test_the_latest_vulnerabilities_come_first() -> None:
 def test_the_cache_of_courses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history_module, "_CACHED_TIMELINES", 2)
     hosts = [(f"web{number}", [Span(at(5), at(11), NONE), Span(at(number), at(60), OLD)]) for number in range(12, 40)]
-    told = build_history(hosts, at(300), NOTICES, standing)
+    result = build_history(hosts, at(300), NOTICES, standing)
     closed = {each.host: each.closed_at for each in result.exposures if each.closed_at is not None}
     assert closed == {f"web{number}": at(number) for number in range(12, 40)}

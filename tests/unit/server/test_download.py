@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Fetching: patient with a server that stumbles, bounded with one that lies. The time is made up."""
+"""Downloads: retries for temporary failures, limits for hostile servers. The clock is simulated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONTENT = bytes(range(256)) * 1024
 
 
 class Lab:
-    """A server by plain HTTP and one by HTTPS, with one folder."""
+    """A server with plain HTTP and one with HTTPS, for one folder."""
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
         self.folder = folder
@@ -60,7 +60,7 @@ def healthy(lab: Lab) -> None:
 
 
 class Time:
-    """Time that passes when somebody sleeps, and `step` seconds with every look at the clock."""
+    """A clock that advances with sleeps, and by `step` seconds with every reading."""
 
     def __init__(self, step: float = 0.0) -> None:
         self.now = 0.0
@@ -184,7 +184,7 @@ def test_a_redirect_from_https_to_http_fails(lab: Lab) -> None:
             self.end_headers()
 
         def log_message(self, *_said: t.Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(lab.authority.server)

@@ -79,7 +79,7 @@ def test_the_kernel_decides_whether_patches_differ() -> None:
     assert same.differs_from(unseen)
 
 
-# --- before a refresh a refresh a refresh a refresh
+# --- before a refresh
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_obstacles_of_a_refresh_are_named_first(facts: HostFacts, expected: str 
     assert found is None or (found.phase == "stuck" and found.remedy)
 
 
-# --- after a refresh a refresh a refresh a refresh
+# --- after a refresh
 
 
 @pytest.mark.parametrize(

