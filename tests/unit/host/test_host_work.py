@@ -5,18 +5,12 @@
 from __future__ import annotations
 
 import pytest
-import requests
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import apt, containers
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt import Change, InstallRun, Package
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.containers import Container, Runtime, Unfinished
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import BlockingTask, read_refresh_output
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server import kernel_support
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import (
-    KernelQuestion,
-    ServerError,
-)
 
 BOOT = "0c5a3d2e-1111-2222-3333-444455556666"
 
@@ -185,68 +179,3 @@ def test_locks_tasks_and_logs_are_bounded() -> None:
     assert (len(found.kernel_log), found.kernel_log[-1]) == (20, "line 29")
     assert len(found.journal[0]) == 300
     assert "\x1b" not in found.journal[1]
-
-
-# --- the server
-
-
-class Answer:
-    def __init__(self, body: object, status: int = 200) -> None:
-        self._body, self._status = body, status
-
-    def raise_for_status(self) -> None:
-        if self._status >= 400:
-            raise requests.HTTPError(f"{self._status}")
-
-    def json(self) -> object:
-        if isinstance(self._body, Exception):
-            raise self._body
-        return self._body
-
-
-QUESTION = KernelQuestion("4.4", "generic", "amd64", "xenial", "2020-01-01T01:01:01+00:00")
-
-
-@pytest.mark.parametrize(
-    ("supported", "word"),
-    [
-        (True, "supported"),
-        (None, "unknown"),
-        (False, "unknown"),
-        ("supported", "supported"),
-        ("Kernel-upgrade-required", "kernel-upgrade-required"),
-        ("kernel-end-of-life", "kernel-end-of-life"),
-        ("perhaps", "unknown"),
-    ],
-)
-def test_each_form_of_the_answer_is_parsed(monkeypatch: pytest.MonkeyPatch, supported: object, word: str) -> None:
-    asked: list[str] = []
-
-    def get(url: str, timeout: float) -> Answer:
-        asked.append(url)
-        assert timeout > 0
-        return Answer({"Supported": supported})
-
-    monkeypatch.setattr(requests, "get", get)
-    assert kernel_support.ask_kernel_supported("https://lp.example.com/", QUESTION) == word
-    [address] = asked
-    assert address == (
-        "https://lp.example.com/v1/api/kernels/supported?kernel-version=4.4&flavour=generic&architecture=amd64"
-        "&codename=xenial&build-date=2020-01-01T01%3A01%3A01%2B00%3A00"
-    )
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (Answer({}, 503), "did not say whether it supports the kernel: 503"),
-        (Answer(requests.exceptions.JSONDecodeError("no JSON", "", 0)), "did not say"),
-        (Answer([]), "in a form that is not known"),
-        (Answer({"supported": True}), "in a form that is not known"),
-    ],
-)
-def test_a_missing_answer_has_a_reason(monkeypatch: pytest.MonkeyPatch, answer: Answer, message: str) -> None:
-    monkeypatch.setattr(requests, "get", lambda _url, **_options: answer)
-    with pytest.raises(ServerError, match=message) as caught:
-        kernel_support.ask_kernel_supported("https://lp.example.com", QUESTION)
-    assert "https://lp.example.com" in str(caught.value)
