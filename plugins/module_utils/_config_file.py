@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Plain data that an operator wrote, read so that a mistake is named with its file, its line and its key."""
+"""Configuration that an operator wrote, in YAML: errors name the file, the line and the key."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import yaml
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Location:
-    """Where in which document a value stands, for messages.
+    """The place of a value in a document, for messages.
 
     `path` is that of the value within the document, such as ``systems[0].kernel``. `lines` has the line of each path
-    where the document was read from a file. `failure` is the exception that `error` makes.
+    if the document was read from a file. `failure` is the exception that `error` returns.
     """
 
     source: str
@@ -26,12 +26,12 @@ class Location:
     failure: c.Callable[[str], Exception]
 
     def below(self, step: str) -> Location:
-        """The place of a member: a key, or an index as ``[2]``."""
+        """Return the location of a member: a key, or an index as ``[2]``."""
         path = f"{self.path}{step}" if step.startswith("[") or not self.path else f"{self.path}.{step}"
         return dataclasses.replace(self, path=path)
 
     def error(self, message: str) -> Exception:
-        """The failure that says what is wrong here."""
+        """Return an exception that names this location."""
         line = self.lines.get(self.path)
         where = f"{self.source}:{line}" if line is not None else self.source
         return self.failure(f"{where}: {self.path}: {message}" if self.path else f"{where}: {message}")
@@ -40,7 +40,7 @@ class Location:
 def mapping(
     value: object, place: Location, *, required: tuple[str, ...], optional: tuple[str, ...]
 ) -> c.Mapping[str, object]:
-    """The value as a mapping that has these keys and no other."""
+    """Return the value as a mapping with these keys and no others."""
     if not isinstance(value, c.Mapping):
         raise place.error(f"expected a mapping with {', '.join(required)}")
     known = (*required, *optional)
@@ -54,7 +54,7 @@ def mapping(
 
 
 def text(value: object, place: Location) -> str:
-    """The value as text that says something."""
+    """Return the value as text that is not blank."""
     if not isinstance(value, str) or not value.strip():
         raise place.error(f"expected text, found {value!r:.80}")
     # A copy in plain str: the value may carry a subclass of Ansible's.
@@ -62,21 +62,21 @@ def text(value: object, place: Location) -> str:
 
 
 def choice(value: object, place: Location, choices: tuple[str, ...]) -> str:
-    """The value as one of these words."""
+    """Return the value as one of these words."""
     if not isinstance(value, str) or value not in choices:
         raise place.error(f"expected one of {', '.join(choices)}, found {value!r:.80}")
     return str(value)
 
 
 def nearest(word: str, known: c.Iterable[str], kind: str) -> str:
-    """What was meant by a word that is not known: the one that is most like it, or all of its kind that there are."""
+    """Return a hint for an unknown word: the known word that is most similar, or all known words."""
     words = tuple(known)
     near = difflib.get_close_matches(word, words, n=1)
     return f"did you mean {near[0]}?" if near else f"known {kind} are {', '.join(words)}"
 
 
 class YamlError(ValueError):
-    """Text that is no YAML. The message names the source and the line."""
+    """Text that is not YAML. The message names the source and the line."""
 
 
 def read_yaml(text: str, source: str) -> tuple[object, dict[str, int]]:

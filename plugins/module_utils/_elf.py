@@ -2,8 +2,8 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """A bounded reader of ELF files: sections by name, and the build ID in notes.
 
-Besides the wanted sections only the file header, the section headers and their names are read, each within the bounds
-of the file and once. Sources: ELF gABI, chapters 4 and 5; elf(5), notes. Decision 0003 has the reasons for a reader of
+Only the file header, the section headers, their names and the wanted sections are read, each within the bounds of the
+file and once. Sources: ELF gABI, chapters 4 and 5; elf(5), notes. Decision 0003 has the reasons for a reader of
 its own.
 """
 

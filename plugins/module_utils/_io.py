@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Files that somebody else may have laid: read only where they are regular, and no further than was meant."""
+"""Safe access to files that another user may have created: regular files only, bounded reads, atomic writes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pathlib import Path
 
 
 def open_regular(path: str) -> t.BinaryIO:
-    """Open a regular file to be read. Raises `OSError` for any other, too."""
-    # A pipe would keep the caller waiting.
+    """Open a regular file for reading. Raises `OSError`, also for any other kind of file."""
+    # Opening a pipe would block.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "this is no regular file")
+        raise OSError(errno.EINVAL, "not a regular file")
     return open(descriptor, "rb")
 
 
 def read_bounded(path: str, limit: int) -> bytes:
-    """The content of a regular file of at most `limit` bytes. Raises `OSError` for any other, too."""
+    """Return the content of a regular file. Raises `OSError`, also for more than `limit` bytes."""
     with open_regular(path) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
@@ -32,19 +32,19 @@ def read_bounded(path: str, limit: int) -> bytes:
 
 
 TEMPORARY_PREFIX = "."
-"""How the names of unfinished files begin. A killed run can leave one behind; readers pass over them."""
+"""Prefix of unfinished files. A killed run can leave one; readers skip them."""
 
-_BUFFER = 256 * 1024  # bytes: a report of a large fleet is written in few calls
+_BUFFER = 256 * 1024  # bytes: a large report is written in few calls
 
 
 def write_atomically(path: Path, chunks: t.Iterable[str]) -> None:
-    """Write the chunks as UTF-8 beside `path`, then put the result in its place, mode 0644 less the umask.
+    """Write the chunks as UTF-8 to a temporary file in the same folder, then rename it to `path`.
 
-    Parent folders are made. Raises `OSError`; the file is then as it was before.
+    The mode is 0644 less the umask. Parent folders are created. Raises `OSError`; the file is then unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp"
-    # O_EXCL: never write through a link that somebody laid in a folder that many may write to.
+    # O_EXCL: never follow a link that another user created in a shared folder.
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
         with os.fdopen(descriptor, "w", _BUFFER, encoding="utf-8", newline="\n") as file:
@@ -55,14 +55,14 @@ def write_atomically(path: Path, chunks: t.Iterable[str]) -> None:
         raise
 
 
-def holds(path: Path, chunks: t.Iterable[str], *, besides: int | None = None) -> bool:
-    """Tell whether the file has just this text. The chunk with the index `besides` may differ, not in length.
+def has_content(path: Path, chunks: t.Iterable[str], *, ignore: int | None = None) -> bool:
+    """Return True if the file has exactly this text. The chunk with the index `ignore` may differ, with equal length.
 
-    A file that does not exist holds nothing. Raises `OSError` for one that cannot be read.
+    A file that does not exist has no content. Raises `OSError` for one that cannot be read.
     """
     try:
         with path.open(encoding="utf-8", errors="replace", newline="") as file:
-            same = all(file.read(len(chunk)) == chunk or index == besides for index, chunk in enumerate(chunks))
+            same = all(file.read(len(chunk)) == chunk or index == ignore for index, chunk in enumerate(chunks))
             return same and not file.read(1)
     except FileNotFoundError:
         return False

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The order of versions of packages: Debian Policy Manual, 5.6.12. Kernel packages have no epoch."""
+"""The order of package versions: Debian Policy Manual, 5.6.12. Kernel packages have no epoch."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import re
 import typing as t
 
 VERSION_LIMIT = 128
-"""Characters of a version that is compared."""
+"""Characters of a version."""
 
 VersionKey: t.TypeAlias = "tuple[tuple[int | tuple[int, ...], ...], ...]"
 _PART = re.compile(r"([^0-9]*)([0-9]*)")
 
 
 def version_key(version: str) -> VersionKey:
-    """A key by which versions (``4.4.0-168.197~16.04.1``) sort. Raises `ValueError` for more than `VERSION_LIMIT`."""
+    """Return a key by which versions (``4.4.0-168.197~16.04.1``) sort. Raises `ValueError` beyond `VERSION_LIMIT`."""
     if len(version) > VERSION_LIMIT:
         raise ValueError("the version is too long")
     upstream, dash, revision = version.rpartition("-")
@@ -25,7 +25,7 @@ def version_key(version: str) -> VersionKey:
 def _key(text: str) -> tuple[int | tuple[int, ...], ...]:
     key: list[int | tuple[int, ...]] = []
     for letters, digits in _PART.findall(text):
-        # The 0 stands for the end of the letters: a tilde sorts before it, everything else behind.
+        # The 0 is the end of the letters: a tilde sorts before it, everything else behind.
         key += (*map(_order, letters), 0), int(digits or 0)
     return tuple(key)
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""A compressed tar archive as a stream: bounded, read once from front to end, nothing written anywhere.
+"""A bounded reader of compressed tar archives as a stream, which writes nothing to disk.
 
-Python's `tarfile` trusts what it reads: headers that announce further headers recurse, some versions take quadratic
-time over extended headers, and each may be as large as it says. This reader takes regular files and folders of the
-ustar, GNU and pax formats, and refuses the rest. Sources: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Header
+Python's `tarfile` trusts its input: headers that announce further headers recurse, some versions take quadratic time
+for extended headers, and each can be as large as it claims. This reader accepts regular files and folders of the ustar,
+GNU and pax formats, and rejects everything else. Sources: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Header
 Block"; GNU tar manual, "Basic Tar Format".
 """
 
@@ -18,14 +18,14 @@ import typing as t
 import zlib
 
 UNPACKED_LIMIT = 128 << 20
-"""Bytes of all that an archive unpacks to. The largest modules of a kernel have some 20 MB."""
+"""Bytes of an unpacked archive. The largest modules of a kernel have about 20 MB."""
 
 _ENTRY_LIMIT = 1024
 _STREAM_LIMIT = 1024
-"""Compressed streams in one file: parallel packers make one for every 900 KB."""
+"""Compressed streams in one file: parallel compressors write one for every 900 KB."""
 
 _MEMORY_LIMIT = 128 << 20
-"""Bytes that xz may ask for. Its strongest preset needs 65 MB."""
+"""Bytes of memory for xz. Its strongest preset needs 65 MB."""
 
 _CHUNK = 1 << 16
 _BLOCK = 512
@@ -39,7 +39,7 @@ _PAX_HARMLESS_PREFIXES = (b"SCHILY.xattr.", b"LIBARCHIVE.")
 
 
 class TarError(Exception):
-    """The archive cannot be read. `kind` says whether it ends too early, `reason` explains it in a sentence."""
+    """The archive cannot be read. `kind` is the fault, `reason` explains it in a sentence."""
 
     def __init__(self, kind: t.Literal["truncated", "malformed"], reason: str) -> None:
         super().__init__(reason)
@@ -48,22 +48,22 @@ class TarError(Exception):
 
 
 class _Decompressor(t.Protocol):
-    """What the decompressors of `bz2` and `lzma` have in common."""
+    """The common interface of the decompressors of `bz2` and `lzma`."""
 
     @property
     def eof(self) -> bool:
-        """Whether the compressed stream has ended."""
+        """Return True if the compressed stream has ended."""
 
     @property
     def needs_input(self) -> bool:
-        """Whether it has given all that it had been given."""
+        """Return True if all input was decompressed."""
 
     @property
     def unused_data(self) -> bytes:
-        """What came after the end."""
+        """Return the bytes behind the end."""
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        """Give at most that many bytes."""
+        """Return at most `max_length` bytes."""
 
 
 class _Gunzip:
@@ -83,7 +83,7 @@ class _Gunzip:
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
         output = self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
-        # After a full output there may be more to come, even when all input is used.
+        # After a full output there can be more, even if all input was used.
         self.needs_input = not self._zlib.unconsumed_tail and len(output) < max_length
         return output
 
@@ -102,15 +102,15 @@ _MAGIC_SIZE = max(map(len, _DECOMPRESSORS))
 
 
 def is_compressed(data: bytes) -> bool:
-    """Whether this begins like bzip2, gzip or xz."""
+    """Return True if the data begins like bzip2, gzip or xz."""
     return data.startswith(tuple(_DECOMPRESSORS))
 
 
 class TarStream:
-    """Reads a compressed archive. Every method raises `TarError`, with ``truncated`` or ``malformed``."""
+    """A reader of a compressed archive. Every method raises `TarError`, with ``truncated`` or ``malformed``."""
 
     def __init__(self, source: t.BinaryIO, *, entries: int = _ENTRY_LIMIT, unpacked: int = UNPACKED_LIMIT) -> None:
-        """`source` must begin with what `is_compressed` takes. It may hold so many entries and bytes."""
+        """`source` must begin as `is_compressed` requires. `entries` and `unpacked` (bytes) are limits."""
         self._source = source
         self._entries, self._most = entries, unpacked
         magic = source.read(_MAGIC_SIZE)
@@ -122,9 +122,9 @@ class TarStream:
         self._chunk = memoryview(b"")
 
     def entries(self) -> c.Iterator[tuple[str, int]]:
-        """Name and size of each file. The caller must `read` or `skip` exactly that size before it asks for the next.
+        """Yield name and size of each file. The caller must `read` or `skip` exactly that size before the next one.
 
-        The iterator ends when the whole archive was read, checksums of the compression included.
+        The iterator ends after the whole archive was read, including the checksums of the compression.
         """
         name: str | None = None
         size: int | None = None
@@ -139,7 +139,7 @@ class TarStream:
             elif kind in (_PAX, _PAX_GLOBAL):
                 records = _pax_records(self._header_text(own_size))
                 if kind == _PAX_GLOBAL and records:
-                    raise TarError("malformed", "the archive names or measures several files at once")
+                    raise TarError("malformed", "the archive has one header with a name or a size for several files")
                 name = _as_name(records[b"path"]) if b"path" in records else name
                 size = _as_size(records[b"size"], 10) if b"size" in records else size
             else:
@@ -149,10 +149,10 @@ class TarStream:
                     yield entry_name, entry_size
                     self.skip(_padding(entry_size))
                 name = size = None
-        raise TarError("malformed", f"the archive holds more than {self._entries} entries")
+        raise TarError("malformed", f"the archive has more than {self._entries} entries")
 
     def read(self, size: int) -> bytes:
-        """Exactly this many bytes."""
+        """Return exactly this many bytes."""
         pieces: list[memoryview] = []
         while size:
             if not self._chunk:
@@ -165,7 +165,7 @@ class TarStream:
         return b"".join(pieces)
 
     def skip(self, size: int) -> None:
-        """Leave out this many bytes."""
+        """Skip this many bytes."""
         while size:
             size -= len(self.read(min(size, _CHUNK)))
 
@@ -177,17 +177,17 @@ class TarStream:
         return text
 
     def _finish(self) -> None:
-        """Read what follows the last entry, which packers fill up with zeros."""
+        """Read the zeros behind the last entry."""
         rest = self._chunk.tobytes()
         while True:
             if rest.count(0) != len(rest):
-                raise TarError("malformed", "the archive goes on behind its end")
+                raise TarError("malformed", "the archive has data behind its end")
             rest = self._unpack()
             if not rest:
                 return
 
     def _unpack(self) -> bytes:
-        """The next bytes, or none at the end of the last stream."""
+        """Return the next bytes, or none at the end of the last stream."""
         while True:
             if self._decompressor.eof:
                 packed = self._decompressor.unused_data or self._source.read(_CHUNK)
@@ -195,7 +195,7 @@ class TarStream:
                     return b""
                 self._streams += 1
                 if self._streams > _STREAM_LIMIT:
-                    raise TarError("malformed", f"the archive is packed in more than {_STREAM_LIMIT} streams")
+                    raise TarError("malformed", f"the archive has more than {_STREAM_LIMIT} compressed streams")
                 self._decompressor = self._new()
             else:
                 packed = self._source.read(_CHUNK) if self._decompressor.needs_input else b""
@@ -213,7 +213,7 @@ class TarStream:
 
 
 def _parse_header(header: bytes) -> tuple[bytes, str, int]:
-    """Kind, name and size of an entry."""
+    """Return kind, name and size of an entry."""
     checksum = sum(header) - sum(header[148:156]) + 8 * ord(" ")
     if _as_size(header[148:156], 8) != checksum:
         raise TarError("malformed", "a header of the archive does not match its checksum")
@@ -224,7 +224,7 @@ def _parse_header(header: bytes) -> tuple[bytes, str, int]:
 
 
 def _pax_records(text: bytes) -> dict[bytes, bytes]:
-    """The records of a pax header that matter here, ``path`` and ``size``; each is ``<length> <key>=<value>\\n``."""
+    """Return the records ``path`` and ``size`` of a pax header. A record is ``<length> <key>=<value>\\n``."""
     records: dict[bytes, bytes] = {}
     position = 0
     while position < len(text):
@@ -233,25 +233,25 @@ def _pax_records(text: bytes) -> dict[bytes, bytes]:
         record = text[space + 1 : position + length]
         key, equals, value = record.partition(b"=")
         if position + length > len(text) or not equals or not value.endswith(b"\n"):
-            raise TarError("malformed", "the archive has a pax header that cannot be read")
+            raise TarError("malformed", "the archive has an invalid pax header")
         if key in (b"path", b"size"):
             records[key] = value[:-1]
         elif key not in _PAX_HARMLESS and not key.startswith(_PAX_HARMLESS_PREFIXES):
-            raise TarError("malformed", f"the archive has a pax header {_as_name(key[:64])!r}, which is refused")
+            raise TarError("malformed", f"the archive has a pax header {_as_name(key[:64])!r}, which is not supported")
         position += length
     return records
 
 
 def _as_size(digits: bytes, base: int) -> int:
-    """A number in octal or decimal digits, with the spaces and zero bytes that surround it in a header."""
+    """Parse a number in octal or decimal digits, with the spaces and zero bytes around it in a header."""
     digits = digits.strip(b" \0")
     if len(digits) > 20 or not digits.isdigit() or (base == 8 and not set(digits) <= set(b"01234567")):
-        raise TarError("malformed", "the archive has a header with a number that is none")
+        raise TarError("malformed", "the archive has a header with an invalid number")
     return int(digits, base)
 
 
 def _padding(size: int) -> int:
-    """The bytes that fill up the last block of an entry."""
+    """Return the number of padding bytes in the last block of an entry."""
     return -size % _BLOCK
 
 
@@ -259,15 +259,15 @@ def _as_name(name: bytes) -> str:
     try:
         return name.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise TarError("malformed", "the archive holds a name that is no UTF-8") from error
+        raise TarError("malformed", "the archive has a name that is not UTF-8") from error
 
 
 def _check_entry(kind: bytes, name: str, size: int) -> None:
     if kind not in (_FILE, _FOLDER) or (kind == _FOLDER and size):
-        raise TarError("malformed", f"the archive holds {name[:80]!r}, which is no regular file and no folder")
+        raise TarError("malformed", f"the archive has {name[:80]!r}, which is neither a regular file nor a folder")
     if size > UNPACKED_LIMIT:
-        raise TarError("malformed", f"the archive holds {name[:80]!r} with {size} bytes, which is too large")
+        raise TarError("malformed", f"the archive has {name[:80]!r} with {size} bytes, which is too large")
     parts = (name[:-1] if kind == _FOLDER and name.endswith("/") else name).split("/")
     strange = len(name) > _NAME_LIMIT or not name.isprintable() or "\\" in name
     if strange or ".." in parts or "" in parts:
-        raise TarError("malformed", f"the archive holds {name[:80]!r}, which is no plain path below it")
+        raise TarError("malformed", f"the archive has {name[:80]!r}, which is not a plain path below it")

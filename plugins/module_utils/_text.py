@@ -14,10 +14,10 @@ _SCHEME = re.compile(r"((?:^|(?<=[,;|=\"'()\[\]{}<>]))[A-Za-z][0-9A-Za-z+.-]{0,3
 
 
 def visible(text: str) -> str:
-    """Replace every character that is not seen, or that is drawn on others, by its name.
+    """Escape every character that is invisible, or drawn over others, as in Python's string literals.
 
-    That is controls, escapes, direction overrides, line ends and combining marks. The names are those of Python's
-    string literals: an escape character becomes ``\\x1b``.
+    These are controls, escapes, direction overrides, line ends and combining marks: an escape character becomes
+    ``\\x1b``.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -35,23 +35,23 @@ def width(text: str) -> int:
 
 
 def shorten(text: str, columns: int) -> str:
-    """Cut visible text to at most so many columns; an ellipsis shows that something is gone."""
+    """Cut visible text to a number of columns. An ellipsis marks a cut."""
     if width(text) <= columns:
         return text
     if text.isascii():
         return text[: columns - 1].rstrip() + ELLIPSIS
-    kept: list[str] = []
+    shown: list[str] = []
     room = columns - 1
     for character in text:
         room -= _character_width(character)
         if room < 0:
             break
-        kept.append(character)
-    return "".join(kept).rstrip() + ELLIPSIS
+        shown.append(character)
+    return "".join(shown).rstrip() + ELLIPSIS
 
 
 def pad(text: str, columns: int) -> str:
-    """Cut or fill visible text to exactly so many columns."""
+    """Cut or fill visible text to exactly a number of columns."""
     if text.isascii() and len(text) <= columns:
         return text.ljust(columns)
     text = shorten(text, columns)

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """Times as text: one parser and one formatter of RFC 3339, and whole microseconds since 1970.
 
-Parsed times are aware and in UTC. What lies below microseconds is cut off. `datetime.fromisoformat` alone is not
+Parsed times are aware and in UTC. Fractions below microseconds are cut off. `datetime.fromisoformat` alone is not
 enough: Python 3.10 reads less than RFC 3339, and later versions read other forms of ISO 8601 too.
 """
 
@@ -84,5 +84,5 @@ def to_microseconds(moment: dt.datetime) -> int:
 
 
 def from_microseconds(microseconds: int) -> dt.datetime:
-    """Return the aware time of so many microseconds since 1970, UTC."""
+    """Return the aware time of a number of microseconds since 1970, UTC."""
     return _EPOCH + microseconds * _MICROSECOND

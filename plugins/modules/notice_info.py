@@ -196,7 +196,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
-from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.source import as_path, is_address
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.source import as_path, is_url
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import (
     Downloader,
     DownloadOptions,
@@ -209,7 +209,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabiliti
     Notice,
     NoticeError,
     UbuntuKernel,
-    closed_cves,
+    patched_cves,
 )
 
 _MOST_UNREADABLE = 100
@@ -248,7 +248,7 @@ def parse_kernel(name: str | None, release: str | None) -> UbuntuKernel | None:
 
 def fetch(options: dict[str, t.Any]) -> tuple[Path, bool]:
     """Return the path of the notices, and whether they were downloaded. Raises `OSError` and `LivepatchError`."""
-    if not is_address(options["source"]):
+    if not is_url(options["source"]):
         return as_path(options["source"]), False
     downloader = Downloader(DownloadOptions(options["ca_path"], options["proxy"], options["timeout"]))
     return cached_notices(options["source"], Path(options["cache_dir"]), downloader)
@@ -276,7 +276,7 @@ def evaluate(notices: list[Notice], kernel: UbuntuKernel | None, patch_version: 
     return {
         "notices": entries,
         "missing": [entry["id"] for entry in missing],
-        "closed_cves": closed_cves(notices, kernel, patch_version),
+        "closed_cves": patched_cves(notices, kernel, patch_version),
         "open_cves": sorted({cve for entry in missing for cve in entry["cves"]}),
     }
 
@@ -285,7 +285,7 @@ def collect(options: dict[str, t.Any]) -> dict[str, t.Any]:
     """Return the result of the module. Raises `OSError` and `LivepatchError`."""
     kernel = parse_kernel(options["kernel"], options["release"])
     path, fetched = fetch(options)
-    source = mask_credentials(options["source"]) if is_address(options["source"]) else options["source"]
+    source = mask_credentials(options["source"]) if is_url(options["source"]) else options["source"]
     try:
         found = read_notices(path)
     except NoticeError as error:

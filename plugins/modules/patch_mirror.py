@@ -369,8 +369,8 @@ def as_result(outcome: Outcome, folder: Path) -> dict[str, t.Any]:
         "failed_patches": [dataclasses.asdict(fault) for fault in outcome.failed],
         "index": str(folder / INDEX),
         "diff": {
-            "before": outcome.before.names(),
-            "after": outcome.after.names(),
+            "before": outcome.before.lines(),
+            "after": outcome.after.lines(),
             "before_header": str(folder),
             "after_header": str(folder),
         },

@@ -88,7 +88,7 @@ def test_it_is_told_what_a_host_lacks(ansible: Ansible, source: Path, words: tup
     assert result["open_cves"] == ["CVE-2031-2000"]
     assert (result["read"], result["fetched"]) == (4, False)
     assert [(one["name"], one["reason"]) for one in result["unreadable"]] == [
-        ("broken.json", "LSN-0104-1: it does not say when it was published")
+        ("broken.json", "LSN-0104-1: it has no valid time of publication")
     ]
 
 
@@ -223,4 +223,4 @@ def test_the_report_knows_from_notices_what_clients_do_not_say(ansible: Ansible,
     needless = ansible.task(
         module, "localhost", record_dir=str(tmp_path / "records"), notices=str(tmp_path / "lsn.json")
     )
-    assert "there is neither" in needless.result("localhost")["msg"]
+    assert "neither is given" in needless.result("localhost")["msg"]

@@ -140,14 +140,14 @@ def test_an_expired_certificate_is_told_and_decides_nothing(ansible: Ansible, fi
 
 
 FAILURES: list[tuple[str, list[str], list[str] | None, str]] = [
-    ("missing.ko", [], None, "missing.ko cannot be read: No such file or directory"),
-    (".", [], None, "cannot be read"),
-    ("pipe", [], None, "pipe cannot be read: this is no regular file"),
-    ("large.ko", [], None, "large.ko cannot be read: the file is larger than 64 MiB"),
+    ("missing.ko", [], None, "missing.ko: No such file or directory"),
+    (".", [], None, "not a regular file"),
+    ("pipe", [], None, "pipe: not a regular file"),
+    ("large.ko", [], None, "large.ko: the file is larger than 64 MiB"),
     ("patch.ko", ["missing.pem"], None, "missing.pem cannot be read"),
-    ("patch.ko", ["no-certificate.pem"], None, "no-certificate.pem: this is no X.509 certificate"),
+    ("patch.ko", ["no-certificate.pem"], None, "no-certificate.pem: this is not a usable X.509 certificate"),
     ("patch.ko", ["large.ko"], None, "large.ko cannot be read: the file is larger than 1 MiB"),
-    ("patch.ko", [], ["14df34d1"], "'14df34d1' is no SHA-256 of a public key"),
+    ("patch.ko", [], ["14df34d1"], "'14df34d1' is not the SHA-256 of a public key"),
     (
         "patch.ko",
         ["stranger.pem"],

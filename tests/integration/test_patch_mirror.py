@@ -235,15 +235,15 @@ def test_a_mirror_follows_another_one(mirror: Mirror, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- filename: a\n  hash: b\n", "entry 0: 'a' is no name of an archive"),
-        (f"- filename: ../../{FIRST}\n  hash: {'0' * 64}\n", "is no name of an archive"),
+        ("- filename: a\n  hash: b\n", "entry 0: 'a' is not the name of an archive"),
+        (f"- filename: ../../{FIRST}\n  hash: {'0' * 64}\n", "is not the name of an archive"),
         (f"- filename: {FIRST}\n  hash: abc\n", "has no SHA-256"),
         (f"- filename: {FIRST}\n", "has no SHA-256"),
         (f"- filename: {FIRST}\n  hash: {'0' * 64}\n- filename: {FIRST}\n  hash: {'1' * 64}\n", "listed above"),
-        ("just text", "this is no list of patches"),
-        ("[", "this is no list of patches"),
+        ("just text", "this is not a list of patches"),
+        ("[", "this is not a list of patches"),
         ("- !!python/object/apply:os.getcwd []", "entry 0: expected filename and hash"),
-        ("&a [*a]", "this is no list of patches"),
+        ("&a [*a]", "this is not a list of patches"),
     ],
 )
 def test_a_list_that_is_wrong_is_refused_as_a_whole(mirror: Mirror, text: str, message: str) -> None:
@@ -265,7 +265,7 @@ def test_a_list_that_is_wrong_is_refused_as_a_whole(mirror: Mirror, text: str, m
         ({"keep_versions": 0}, "bad_option", "keep_versions is 0"),
         ({"server": "livepatch.example.com"}, "bad_option", "server must begin with"),
         ({"trusted_certificates": ["/nonexistent/pem"]}, "files", "/nonexistent/pem"),
-        ({"trusted_spki_sha256": ["12"]}, "bad_option", "is no SHA-256 of a public key"),
+        ({"trusted_spki_sha256": ["12"]}, "bad_option", "is not the SHA-256 of a public key"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(

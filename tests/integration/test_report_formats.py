@@ -115,7 +115,7 @@ def test_a_large_fleet_is_read_and_written_by_two_processes_as_by_one(controller
     report = assemble(folder_store.load([controller.records]), None, generated_at, Spool())
     assert len(report.lines) == 2205
     for layout in registry.FORMATS.values():
-        assert _io.holds(controller.folder / "livepatch-report" / f"fleet{layout.suffix}", layout.render(report))
+        assert _io.has_content(controller.folder / "livepatch-report" / f"fleet{layout.suffix}", layout.render(report))
     (controller.folder / "livepatch-report" / "fleet.csv").unlink()
     (controller.folder / "livepatch-report" / "fleet.csv").mkdir()
     outcome = controller.playbook(**options)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Which patches there are: a list of archives with their hashes, or a folder of archives.
+"""Lists of patches: a file that names archives with their hashes, or a folder of archives.
 
-A list is what the downloader of an on-premises server works from (``- filename: livepatch-….tar.bz2`` and ``hash:``,
-the SHA-256), or the index of a mirror. An entry may also name its ``tier``.
+A file is in the form that the downloader of an on-premises server reads (``- filename: livepatch-….tar.bz2`` and
+``hash:``, the SHA-256), or the index of a mirror. An entry can also have a ``tier``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .._verify.archive import ArchiveName, parse_archive_name
 from .._verify.patch_file import FILE_LIMIT
 
 LIST_LIMIT = 8 << 20
-"""Bytes of a list: some 50,000 patches."""
+"""Bytes of a list: about 50,000 patches."""
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _TIER = re.compile("[a-z][a-z0-9_-]{0,31}")
@@ -39,7 +39,7 @@ class PatchListError(LivepatchError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ListedPatch:
-    """An archive that a source has. `tier` is ``None`` where nobody has told it."""
+    """An archive of a source. `tier` is ``None`` where it is unknown."""
 
     filename: str
     name: ArchiveName
@@ -48,20 +48,20 @@ class ListedPatch:
 
     @property
     def target(self) -> tuple[str, str]:
-        """What it is for: kernel and architecture."""
+        """Kernel and architecture of the patch."""
         return self.name.kernel, self.name.architecture
 
     @property
-    def order(self) -> tuple[int, ...]:
-        """Its version, to be compared with others of the same target."""
-        return version_order(self.name.version)
+    def version_key(self) -> tuple[int, ...]:
+        """A key by which patches of one target sort by version."""
+        return patch_version_key(self.name.version)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Selection:
-    """Which patches are wanted: of each, any of the values; ``None`` for all.
+    """Selected patches: for each field any of the values, or all where it is ``None``.
 
-    `kernels` are patterns as shells know them (``4.4.0-*``) for the full name of the kernel or its release.
+    `kernels` are shell patterns (``4.4.0-*``) for the full name of the kernel or its release.
     """
 
     kernels: tuple[str, ...] | None = None
@@ -69,8 +69,8 @@ class Selection:
     architectures: tuple[str, ...] | None = None
     tiers: tuple[str, ...] | None = None
 
-    def holds(self, patch: ListedPatch) -> bool:
-        """Whether a patch is wanted. One of an unknown tier is not, where tiers are asked for."""
+    def selects(self, patch: ListedPatch) -> bool:
+        """Return True if the patch is selected. A selection by tier excludes patches of an unknown tier."""
         kernel = parse_kernel_name(patch.name.kernel)
         names, flavour = ([str(kernel), kernel.release], kernel.flavour) if kernel else ([], None)
         return (
@@ -81,8 +81,8 @@ class Selection:
         )
 
 
-def version_order(version: str) -> tuple[int, ...]:
-    """A key by which versions of patches (``65.1``) sort. Zeros at the end make no difference."""
+def patch_version_key(version: str) -> tuple[int, ...]:
+    """Return a key by which versions of patches (``65.1``) sort. Zeros at the end make no difference."""
     parts = [int(part) for part in version.split(".")]
     while len(parts) > 1 and parts[-1] == 0:
         parts.pop()
@@ -90,12 +90,12 @@ def version_order(version: str) -> tuple[int, ...]:
 
 
 def read_list(data: bytes) -> list[ListedPatch]:
-    """Read a list in YAML or JSON. Raises `PatchListError` for anything in it that is not as it must be."""
+    """Read a list in YAML or JSON. Raises `PatchListError` if any part of it is invalid."""
     document = _load(data)
     if isinstance(document, dict):
         document = document.get("patches")
     if not isinstance(document, list):
-        raise PatchListError("this is no list of patches: it must be a list of filename and hash")
+        raise PatchListError("this is not a list of patches: it must be a list of filename and hash")
     listed: dict[str, ListedPatch] = {}
     for index, entry in enumerate(document):
         patch = _listed(entry, index)
@@ -105,7 +105,7 @@ def read_list(data: bytes) -> list[ListedPatch]:
 
 
 def list_folder(folder: Path) -> list[ListedPatch]:
-    """The archives in a folder, by their names, with the hashes that they have. Raises `OSError`."""
+    """Return the archives in a folder, by their names, with their hashes. Raises `OSError`."""
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     return [
         ListedPatch(name, parsed, hashlib.sha256(read_bounded(str(folder / name), FILE_LIMIT)).hexdigest())
@@ -125,7 +125,7 @@ def _load(data: bytes) -> object:
             return document
         return _load_yaml(text)
     except (ValueError, RecursionError) as error:
-        raise PatchListError(f"this is no list of patches: {error}") from error
+        raise PatchListError(f"this is not a list of patches: {error}") from error
 
 
 def _load_yaml(text: str) -> object:
@@ -135,7 +135,7 @@ def _load_yaml(text: str) -> object:
     try:
         document: object = yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
-        raise PatchListError(f"this is no list of patches: {error}") from error
+        raise PatchListError(f"this is not a list of patches: {error}") from error
     return document
 
 
@@ -146,11 +146,11 @@ def _listed(entry: object, index: int) -> ListedPatch:
     sha256 = entry.get("hash", entry.get("sha256"))
     parsed = parse_archive_name(filename) if isinstance(filename, str) else None
     if not isinstance(filename, str) or parsed is None:
-        raise PatchListError(f"entry {index}: {_shown(filename)} is no name of an archive")
+        raise PatchListError(f"entry {index}: {_shown(filename)} is not the name of an archive")
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256.lower()):
         raise PatchListError(f"entry {index}: {filename} has no SHA-256 of 64 hexadecimal digits, but {_shown(sha256)}")
     if tier is not None and not (isinstance(tier, str) and _TIER.fullmatch(tier)):
-        raise PatchListError(f"entry {index}: {filename} is in tier {_shown(tier)}, which is no word")
+        raise PatchListError(f"entry {index}: {filename} has {_shown(tier)} as tier, which is not a valid name")
     return ListedPatch(filename, parsed, sha256.lower(), tier)
 
 

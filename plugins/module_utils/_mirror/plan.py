@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What a mirror must do: what the source has, what the mirror has, and what it may keep, made into steps."""
+"""The plan of a mirror run: which archives to copy, keep and prune."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class DowngradeError(LivepatchError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Retention:
-    """What the mirror lets go: of each kernel and architecture all but the newest `versions`; and what the source has
-    not any more, once it has been here for so many `days`. ``None`` for nothing."""
+    """Which archives are pruned: of each kernel and architecture all but the newest `versions`; and archives that the
+    source no longer has, `days` after they were copied. ``None`` prunes none."""
 
     versions: int | None = None
     days: int | None = None
@@ -39,7 +39,7 @@ class Retention:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MirrorPlan:
-    """`wanted` must be in the mirror, from the source; `kept` are the others that stay; `pruned` go."""
+    """`wanted` must be in the mirror, from the source; `kept` are the others that stay; `pruned` are removed."""
 
     wanted: tuple[ListedPatch, ...]
     kept: tuple[MirroredPatch, ...]
@@ -55,50 +55,53 @@ def make_plan(
     now: dt.datetime,
     allow_downgrade: bool,
 ) -> MirrorPlan:
-    """Plan a run at an (aware) moment. Raises `DowngradeError`.
+    """Plan a run at an (aware) time. Raises `DowngradeError`.
 
-    Going back means that the newest patch of a source for a kernel is older than the newest of the mirror. When that is
-    allowed, the mirror lets go of what is newer.
+    A downgrade is a source whose newest patch for a kernel is older than the newest of the mirror. If it is allowed,
+    newer archives of the mirror are pruned.
     """
-    listed = {patch.filename: patch for patch in source if selection.holds(patch)}
-    held = {name: patch.listed for name, patch in index.patches.items()}
-    gone = _newer_than_source(listed.values(), held.values())
-    if gone and not allow_downgrade:
-        raise DowngradeError([_as_text(listed.values(), patch) for patch in gone])
-    pruned = {patch.filename for patch in gone}
-    pruned |= {name for name in held if name not in listed and _too_old(index.patches[name], retention, now)}
-    staying = [patch for name, patch in {**held, **listed}.items() if name not in pruned]
-    pruned |= {patch.filename for patch in _surplus(staying, retention.versions)}
+    listed = {patch.filename: patch for patch in source if selection.selects(patch)}
+    mirrored = {name: patch.listed for name, patch in index.patches.items()}
+    newer = _newer_than_source(listed.values(), mirrored.values())
+    if newer and not allow_downgrade:
+        raise DowngradeError([_describe(listed.values(), patch) for patch in newer])
+    pruned = {patch.filename for patch in newer}
+    pruned |= {name for name in mirrored if name not in listed and _expired(index.patches[name], retention, now)}
+    remaining = [patch for name, patch in {**mirrored, **listed}.items() if name not in pruned]
+    pruned |= {patch.filename for patch in _surplus(remaining, retention.versions)}
     return MirrorPlan(
         wanted=tuple(patch for name, patch in sorted(listed.items()) if name not in pruned),
         kept=tuple(patch for name, patch in index.patches.items() if name not in pruned and name not in listed),
-        pruned=tuple(sorted(name for name in pruned if name in held)),
+        pruned=tuple(sorted(name for name in pruned if name in mirrored)),
     )
 
 
-def _newer_than_source(listed: c.Collection[ListedPatch], held: c.Iterable[ListedPatch]) -> list[ListedPatch]:
+def _newer_than_source(listed: c.Collection[ListedPatch], mirrored: c.Iterable[ListedPatch]) -> list[ListedPatch]:
     newest = _newest(listed)
-    return [patch for patch in held if patch.target in newest and patch.order > newest[patch.target].order]
+    return [
+        patch for patch in mirrored if patch.target in newest and patch.version_key > newest[patch.target].version_key
+    ]
 
 
 def _newest(patches: c.Iterable[ListedPatch]) -> dict[tuple[str, str], ListedPatch]:
     newest: dict[tuple[str, str], ListedPatch] = {}
     for patch in patches:
-        if patch.target not in newest or newest[patch.target].order < patch.order:
+        if patch.target not in newest or newest[patch.target].version_key < patch.version_key:
             newest[patch.target] = patch
     return newest
 
 
-def _as_text(listed: c.Collection[ListedPatch], patch: ListedPatch) -> str:
+def _describe(listed: c.Collection[ListedPatch], patch: ListedPatch) -> str:
     newest = _newest(listed)[patch.target]
     return f"{newest.name.version} at the source and {patch.name.version} in the mirror, for {' '.join(patch.target)}"
 
 
-def _too_old(patch: MirroredPatch, retention: Retention, now: dt.datetime) -> bool:
-    return retention.days is not None and now - patch.since > dt.timedelta(days=retention.days)
+def _expired(patch: MirroredPatch, retention: Retention, now: dt.datetime) -> bool:
+    return retention.days is not None and now - patch.fetched_time > dt.timedelta(days=retention.days)
 
 
 def _surplus(patches: c.Iterable[ListedPatch], versions: int | None) -> list[ListedPatch]:
+    """Return the patches of each target behind its newest `versions`."""
     if versions is None:
         return []
     by_target: dict[tuple[str, str], list[ListedPatch]] = {}
@@ -107,5 +110,5 @@ def _surplus(patches: c.Iterable[ListedPatch], versions: int | None) -> list[Lis
     return [
         patch
         for group in by_target.values()
-        for patch in sorted(group, key=lambda patch: (patch.order, patch.filename), reverse=True)[versions:]
+        for patch in sorted(group, key=lambda patch: (patch.version_key, patch.filename), reverse=True)[versions:]
     ]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The folder for archives that must not be served: each with a file beside it that says why."""
+"""The quarantine of a mirror: a folder for archives that must not be served, each with a file that gives the reason."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from .._io import read_bounded
 from .._verify.patch_file import FILE_LIMIT
 
 REASON = ".reason.json"
-"""How the name of the file with the reason ends."""
+"""Suffix of the file with the reason."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Quarantined:
-    """What is wrong with an archive: a verdict of `PatchFile`, ``wrong_hash`` or ``unknown``, and a sentence."""
+class ArchiveFault:
+    """The fault of an archive.
+
+    `verdict` is one of `PatchFile`, or ``wrong_hash``, ``changed``, ``unknown``, ``missing`` or ``not_fetched``.
+    `reason` is a sentence.
+    """
 
     filename: str
     verdict: str
@@ -27,31 +31,31 @@ class Quarantined:
 
 
 class Quarantine:
-    """The folder. Only its owner can read it, so that no web server does. Methods raise `OSError`."""
+    """The folder. Only its owner can read it, so that no web server serves it. Methods raise `OSError`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def take(self, path: Path, fault: Quarantined, listed_sha256: str | None) -> bool:
-        """Move a file here with its reason, in place of an earlier one of the name; tell whether that is news."""
+    def add(self, path: Path, fault: ArchiveFault, listed_sha256: str | None) -> bool:
+        """Move a file here, in place of an earlier one of its name. Return True if file or reason are new."""
         data = read_bounded(str(path), FILE_LIMIT)
-        said = {
+        details = {
             **dataclasses.asdict(fault),
             "sha256": hashlib.sha256(data).hexdigest(),
             "listed_sha256": listed_sha256,
         }
-        text = json.dumps(said, indent=1) + "\n"
+        text = json.dumps(details, indent=1) + "\n"
         reason = self.folder / f"{fault.filename}{REASON}"
-        news = not reason.exists() or reason.read_text(encoding="utf-8", errors="replace") != text
+        is_new = not reason.exists() or reason.read_text(encoding="utf-8", errors="replace") != text
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The reason first: a file without one would say nothing, should this be ended between the two.
+        # The reason first, so that a run that is killed between the two leaves no file without one.
         reason.write_text(text, encoding="utf-8")
         path.chmod(0o600)
         shutil.move(path, self.folder / fault.filename)
-        return news
+        return is_new
 
-    def holds(self, filename: str, sha256: str) -> Path | None:
-        """The file of this name, if it has just this content: it need not be fetched to be looked at again."""
+    def find(self, filename: str, sha256: str) -> Path | None:
+        """Return the file of this name if it has this hash, so that it can be examined without a download."""
         path = self.folder / filename
         try:
             data = read_bounded(str(path), FILE_LIMIT)
@@ -59,7 +63,7 @@ class Quarantine:
             return None
         return path if hashlib.sha256(data).hexdigest() == sha256 else None
 
-    def release(self, filename: str) -> None:
-        """Forget a file and its reason, since a good one has come."""
+    def remove(self, filename: str) -> None:
+        """Remove a file and its reason, because the mirror has a good one now."""
         (self.folder / filename).unlink(missing_ok=True)
         (self.folder / f"{filename}{REASON}").unlink(missing_ok=True)

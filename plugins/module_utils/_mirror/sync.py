@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""A mirror of patches: a folder in which every archive was verified, and that is complete when its index says so.
+"""A mirror of live patches: a folder of verified archives that is complete when its index is written.
 
-An archive is received under another name, verified, and renamed; the index is written when all archives are there, and
-only then are files removed that it does not name any more. So a run that is ended at any point leaves nothing that
-should not be served, and the next one goes on where it was.
+An archive is received under another name, verified, and renamed. The index is written when all archives are in place,
+and only then are files removed that it no longer names. So a run that is killed at any point leaves nothing that must
+not be served, and the next run continues it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,19 @@ from .._verify.trust import TrustAnchors
 from .index import Index, MirroredPatch, read_index, write_index
 from .listing import ListedPatch, Selection
 from .plan import MirrorPlan, Retention, make_plan
-from .quarantine import Quarantine, Quarantined
+from .quarantine import ArchiveFault, Quarantine
 from .source import PatchSource
 
 _LOCK = ".lock"
+
+UNFINISHED = ".unfinished"
+"""Folder for archives that are being received."""
+
+CHANGED = ".changed"
+"""Suffix under which an archive of the mirror is quarantined that is no longer the one that was verified."""
+
+_FAILURE_LIMIT = 3
+"""Archives in a row for which the server was unreachable, before all others fail at once."""
 
 
 class MirrorBusyError(LivepatchError):
@@ -45,7 +54,7 @@ class MirrorBusyError(LivepatchError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MirrorTask:
-    """What is asked of a run: `now` is aware, `parallel` the number of archives that are worked on at a time."""
+    """The options of a run. `now` is aware; `parallel` is the number of archives that are processed at a time."""
 
     folder: Path
     quarantine: Path
@@ -60,10 +69,10 @@ class MirrorTask:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run did, or would do: names of archives, in their order.
+    """The result of a run, or its prediction: names of archives, sorted.
 
-    What is `quarantined` was brought, or found in the mirror, and must not be served; what `failed` could not be had.
-    Of both, the mirror may still have the content that it had before.
+    Archives that are `quarantined` were received, or found in the mirror, and must not be served. Those that `failed`
+    could not be copied. For both, the mirror may still serve the content that it had before.
     """
 
     changed: bool
@@ -72,70 +81,84 @@ class Outcome:
     fetched: list[str]
     kept: list[str]
     pruned: list[str]
-    quarantined: list[Quarantined]
-    failed: list[Quarantined]
+    quarantined: list[ArchiveFault]
+    failed: list[ArchiveFault]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SyncedArchive:
+    """The result for one archive, or its prediction.
+
+    `patch` is its entry of the index, if the mirror has it. `newly_quarantined` is true for a file that was not in
+    quarantine before.
+    """
+
+    patch: MirroredPatch | None = None
+    fetched: bool = False
+    quarantined: ArchiveFault | None = None
+    failed: ArchiveFault | None = None
+    newly_quarantined: bool = False
 
 
 def run_mirror(task: MirrorTask) -> Outcome:
-    """Bring the mirror to what the source has.
+    """Copy the archives of the source into the mirror.
 
-    Raises `MirrorBusyError`, `MirrorIndexError`, `DowngradeError`, `PatchListError`, `ServerError` (for the list) and
-    `OSError` (for folders of one's own). What is wrong with single archives is in the outcome.
+    Raises `LivepatchError` (`MirrorBusyError`, `MirrorIndexError`, `DowngradeError`, and `PatchListError` and
+    `ServerError` for the list), and `OSError` for the mirror's own folders. Faults of single archives are in the
+    outcome.
     """
     task.folder.mkdir(parents=True, exist_ok=True)
-    with _alone(task.folder):
+    with _locked(task.folder):
         before = read_index(task.folder)
         listed = task.source.patches()
         plan = _plan(task, listed, before)
         (task.folder / UNFINISHED).mkdir(mode=0o700, exist_ok=True)
-        settler = _settler(task, before)
-        # First these, since they are served until they are gone.
-        surplus, strays = _strays(task.folder, plan, before, listed)
+        archives = _archives(task, before)
+        # First these, because they are served until they are removed.
+        surplus, unknown = _unexpected(task.folder, plan, before, listed)
         for name in surplus:
             (task.folder / name).unlink()
-        settled = [settler.settle_stray(name) for name in strays]
+        results = [archives.quarantine_unknown(name) for name in unknown]
         with concurrent.futures.ThreadPoolExecutor(task.parallel) as pool:
-            settled += pool.map(settler.settle_wanted, plan.wanted)
-            settled += pool.map(settler.settle_kept, [*plan.kept, *_spared(plan, before, settled)])
-        after = Index({one.patch.filename: one.patch for one in settled if one.patch})
-        pruned = _put_index(task.folder, plan, before, after)
-        _clear_unfinished(task.folder, plan)
-    changed = bool(surplus) or any(one.news or one.fetched for one in settled)
-    return _outcome(before, after, settled, pruned, changed=changed)
+            results += pool.map(archives.sync_wanted, plan.wanted)
+            results += pool.map(archives.check_kept, [*plan.kept, *_not_replaced(plan, before, results)])
+        after = Index({result.patch.filename: result.patch for result in results if result.patch})
+        pruned = _commit(task.folder, plan, before, after)
+        _remove_unfinished(task.folder, plan)
+    return _outcome(before, after, results, pruned, changed=bool(surplus))
 
 
 def predict_mirror(task: MirrorTask) -> Outcome:
-    """What a run would do, as far as it can be known without bringing an archive. Raises what `run_mirror` raises."""
+    """Predict the outcome of a run, as far as this is possible without a download. Raises as `run_mirror`."""
     before = read_index(task.folder)
     listed = task.source.patches()
     plan = _plan(task, listed, before)
-    settler = _settler(task, before)
+    archives = _archives(task, before)
     with concurrent.futures.ThreadPoolExecutor(task.parallel) as pool:
-        at_hand = list(pool.map(settler.is_at_hand, plan.wanted))
-    settled = [
+        present = list(pool.map(archives.is_present, plan.wanted))
+    results = [
         SyncedArchive(dataclasses.replace(before.patches[patch.filename], tier=patch.tier))
-        if here
+        if is_present
         else SyncedArchive(_expected(patch), fetched=True)
-        for patch, here in zip(plan.wanted, at_hand, strict=True)
+        for patch, is_present in zip(plan.wanted, present, strict=True)
     ]
-    settled += [SyncedArchive(patch) for patch in plan.kept]
-    surplus, strays = _strays(task.folder, plan, before, listed)
-    settled += [SyncedArchive(quarantined=stray_fault(name), news=True) for name in strays]
-    after = Index({one.patch.filename: one.patch for one in settled if one.patch})
-    changed = bool(surplus) or any(one.news or one.fetched for one in settled)
-    return _outcome(before, after, settled, plan.pruned, changed=changed)
+    results += [SyncedArchive(patch) for patch in plan.kept]
+    surplus, unknown = _unexpected(task.folder, plan, before, listed)
+    results += [SyncedArchive(quarantined=unknown_archive(name), newly_quarantined=True) for name in unknown]
+    after = Index({result.patch.filename: result.patch for result in results if result.patch})
+    return _outcome(before, after, results, plan.pruned, changed=bool(surplus))
 
 
 def _plan(task: MirrorTask, listed: list[ListedPatch], index: Index) -> MirrorPlan:
     return make_plan(listed, index, task.selection, task.retention, now=task.now, allow_downgrade=task.allow_downgrade)
 
 
-def _settler(task: MirrorTask, index: Index) -> ArchiveSync:
+def _archives(task: MirrorTask, index: Index) -> ArchiveSync:
     return ArchiveSync(task.folder, index, task.source, task.anchors, Quarantine(task.quarantine), task.now)
 
 
 def _expected(patch: ListedPatch) -> MirroredPatch:
-    """The entry of an archive that was not looked at yet."""
+    """Return the entry of an archive that has not been verified yet."""
     name = patch.name
     unknown = (None, None, None, None)
     return MirroredPatch(
@@ -143,26 +166,26 @@ def _expected(patch: ListedPatch) -> MirroredPatch:
     )
 
 
-def _strays(
+def _unexpected(
     folder: Path, plan: MirrorPlan, index: Index, listed: c.Iterable[ListedPatch]
 ) -> tuple[list[str], list[str]]:
-    """Archives in the folder that have no place there: those that are known and not wanted, and unknown ones."""
+    """Return archives in the folder that do not belong there: those that are known and not wanted, and unknown ones."""
     known = {patch.filename for patch in listed} | set(index.leaving)
-    placed = {patch.filename for patch in plan.wanted} | set(index.patches)
-    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    strays = [name for name in there if parse_archive_name(name) is not None and name not in placed]
-    return [name for name in strays if name in known], [name for name in strays if name not in known]
+    expected = {patch.filename for patch in plan.wanted} | set(index.patches)
+    present = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    unexpected = [name for name in present if parse_archive_name(name) is not None and name not in expected]
+    return [name for name in unexpected if name in known], [name for name in unexpected if name not in known]
 
 
-def _spared(plan: MirrorPlan, index: Index, settled: c.Iterable[SyncedArchive]) -> list[MirroredPatch]:
-    """What was to be pruned and stays, since of the patches that replace it one is not there."""
-    there = {one.patch.filename for one in settled if one.patch}
-    lacking = {patch.target for patch in plan.wanted if patch.filename not in there}
-    return [index.patches[name] for name in plan.pruned if index.patches[name].listed.target in lacking]
+def _not_replaced(plan: MirrorPlan, index: Index, results: c.Iterable[SyncedArchive]) -> list[MirroredPatch]:
+    """Return archives that were to be pruned and stay, because one of those that replace them is not in the mirror."""
+    present = {result.patch.filename for result in results if result.patch}
+    incomplete = {patch.target for patch in plan.wanted if patch.filename not in present}
+    return [index.patches[name] for name in plan.pruned if index.patches[name].listed.target in incomplete]
 
 
-def _put_index(folder: Path, plan: MirrorPlan, before: Index, after: Index) -> list[str]:
-    """Write the index where it differs, and remove what it does not name any more. Returns the names of that."""
+def _commit(folder: Path, plan: MirrorPlan, before: Index, after: Index) -> list[str]:
+    """Write the index if it has changed, remove the files that it no longer names, and return their names."""
     pruned = [name for name in plan.pruned if name not in after.patches]
     leaving = tuple(name for name in pruned if (folder / name).exists())
     if dataclasses.replace(after, leaving=leaving).text() != before.text() or not before.patches:
@@ -174,8 +197,8 @@ def _put_index(folder: Path, plan: MirrorPlan, before: Index, after: Index) -> l
     return pruned
 
 
-def _clear_unfinished(folder: Path, plan: MirrorPlan) -> None:
-    """Keep what the next run can go on with."""
+def _remove_unfinished(folder: Path, plan: MirrorPlan) -> None:
+    """Remove unfinished archives, except those that the next run can continue."""
     wanted = {unfinished_name(patch) for patch in plan.wanted}
     for path in (folder / UNFINISHED).iterdir():
         if path.name not in wanted:
@@ -185,11 +208,12 @@ def _clear_unfinished(folder: Path, plan: MirrorPlan) -> None:
 
 
 def _outcome(
-    before: Index, after: Index, settled: c.Collection[SyncedArchive], pruned: c.Iterable[str], *, changed: bool
+    before: Index, after: Index, results: c.Collection[SyncedArchive], pruned: c.Iterable[str], *, changed: bool
 ) -> Outcome:
-    fetched = sorted(one.patch.filename for one in settled if one.fetched and one.patch)
-    quarantined = [one.quarantined for one in settled if one.quarantined]
-    failed = [one.failed for one in settled if one.failed]
+    fetched = sorted(result.patch.filename for result in results if result.fetched and result.patch)
+    quarantined = [result.quarantined for result in results if result.quarantined]
+    failed = [result.failed for result in results if result.failed]
+    changed = changed or any(result.newly_quarantined or result.fetched for result in results)
     return Outcome(
         changed=changed or before.text() != after.text(),
         before=before,
@@ -203,7 +227,7 @@ def _outcome(
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> c.Iterator[None]:
+def _locked(folder: Path) -> c.Iterator[None]:
     with (folder / _LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -212,33 +236,8 @@ def _alone(folder: Path) -> c.Iterator[None]:
         yield
 
 
-UNFINISHED = ".unfinished"
-"""Folder for archives on their way."""
-
-CHANGED = ".changed"
-"""How the name ends under which an archive of the mirror is set aside that is not what it was."""
-
-_IN_VAIN = 3
-"""Archives in a row for which the server could not be reached. Then the others are not waited for."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SyncedArchive:
-    """How it stands with one archive, or would.
-
-    `patch` is its entry of the index, if the mirror has it. `news` tells that a file was put into quarantine which was
-    not there before.
-    """
-
-    patch: MirroredPatch | None = None
-    fetched: bool = False
-    quarantined: Quarantined | None = None
-    failed: Quarantined | None = None
-    news: bool = False
-
-
 class ArchiveSync:
-    """Settles archives, several at a time. Its methods raise `OSError` for the mirror's own folders only."""
+    """Copies and checks archives, several at a time. Methods raise `OSError` for the mirror's own folders only."""
 
     def __init__(
         self,
@@ -255,92 +254,95 @@ class ArchiveSync:
         self._anchors = anchors
         self._quarantine = quarantine
         self._now = now
-        self._way = _CircuitBreaker()
+        self._breaker = _CircuitBreaker()
 
-    def is_at_hand(self, patch: ListedPatch) -> bool:
-        """Whether an archive is in the mirror and was verified."""
-        held = self._index.patches.get(patch.filename)
+    def is_present(self, patch: ListedPatch) -> bool:
+        """Return True if the mirror has the archive, and it was verified."""
+        mirrored = self._index.patches.get(patch.filename)
         data = _content(self._folder / patch.filename)
-        return held is not None and data is not None and held.sha256 == patch.sha256 == _sha256(data)
+        return mirrored is not None and data is not None and mirrored.sha256 == patch.sha256 == _sha256(data)
 
-    def settle_wanted(self, patch: ListedPatch) -> SyncedArchive:
-        """See to it that an archive of the source is in the mirror."""
+    def sync_wanted(self, patch: ListedPatch) -> SyncedArchive:
+        """Make sure that an archive of the source is in the mirror."""
         path = self._folder / patch.filename
-        held = self._index.patches.get(patch.filename)
+        mirrored = self._index.patches.get(patch.filename)
         data = _content(path)
         if data is None:
             return self._fetch(patch)
         actual = _sha256(data)
-        verified = held is not None and held.sha256 == actual
-        if held is not None and verified and actual == patch.sha256:
-            return SyncedArchive(dataclasses.replace(held, tier=patch.tier))
+        verified = mirrored is not None and mirrored.sha256 == actual
+        if mirrored is not None and verified and actual == patch.sha256:
+            return SyncedArchive(dataclasses.replace(mirrored, tier=patch.tier))
         if actual == patch.sha256:
-            # A run that was ended had brought it, or somebody has put it there.
+            # A run that was killed has received it, or an operator has put it there.
             return self._admit(patch, path, data)
         if verified:
-            settled = self._fetch(patch)
-            # What was good before is served on.
-            return settled if settled.patch else dataclasses.replace(settled, patch=held)
-        aside = self._set_aside_changed(path, patch.filename)
-        settled = self._fetch(patch)
-        return (
-            settled if settled.quarantined else dataclasses.replace(settled, quarantined=aside.quarantined, news=True)
-        )
+            result = self._fetch(patch)
+            # Until the new content is good, the old one is served.
+            return result if result.patch else dataclasses.replace(result, patch=mirrored)
+        changed = self._quarantine_changed(path, patch.filename)
+        result = self._fetch(patch)
+        if result.quarantined:
+            return result
+        return dataclasses.replace(result, quarantined=changed.quarantined, newly_quarantined=True)
 
-    def settle_kept(self, held: MirroredPatch) -> SyncedArchive:
-        """See to it that an archive which the source does not have is still what it was."""
-        path = self._folder / held.filename
+    def check_kept(self, mirrored: MirroredPatch) -> SyncedArchive:
+        """Check that an archive which the source does not have is still the one that was verified."""
+        path = self._folder / mirrored.filename
         data = _content(path)
         if data is None:
-            missing = "it is gone from the mirror, and the source does not have it any more"
-            return SyncedArchive(failed=Quarantined(held.filename, "missing", missing))
-        return SyncedArchive(held) if _sha256(data) == held.sha256 else self._set_aside_changed(path, held.filename)
+            reason = "it is missing in the mirror, and the source no longer has it"
+            return SyncedArchive(failed=ArchiveFault(mirrored.filename, "missing", reason))
+        if _sha256(data) != mirrored.sha256:
+            return self._quarantine_changed(path, mirrored.filename)
+        return SyncedArchive(mirrored)
 
-    def settle_stray(self, filename: str) -> SyncedArchive:
-        """Take away an archive that neither the index nor the source names."""
-        return self._set_aside(self._folder / filename, stray_fault(filename))
+    def quarantine_unknown(self, filename: str) -> SyncedArchive:
+        """Quarantine an archive that neither the index nor the source names."""
+        return self._quarantine_file(self._folder / filename, unknown_archive(filename))
 
     def _fetch(self, patch: ListedPatch) -> SyncedArchive:
         part = self._folder / UNFINISHED / unfinished_name(patch)
-        suspect = self._quarantine.holds(patch.filename, patch.sha256)
+        suspect = self._quarantine.find(patch.filename, patch.sha256)
         actual = None
-        # What a run before has left may be of another file, and a way may spoil what it carries once.
+        # Twice: the part of an earlier run can be of another file, and a transfer can damage a file once.
         for last in (False, True):
             try:
                 if suspect is None:
-                    self._bring(patch, part)
+                    self._copy(patch, part)
                 else:
                     shutil.copyfile(suspect, part)
                 data = read_bounded(str(part), FILE_LIMIT)
             except ServerError as error:
-                return SyncedArchive(failed=Quarantined(patch.filename, "not_fetched", str(error)))
+                return SyncedArchive(failed=ArchiveFault(patch.filename, "not_fetched", str(error)))
             except OSError as error:
                 reason = f"it cannot be read: {error.strerror or error}"
-                return SyncedArchive(failed=Quarantined(patch.filename, "not_fetched", reason))
+                return SyncedArchive(failed=ArchiveFault(patch.filename, "not_fetched", reason))
             actual = _sha256(data)
             if actual == patch.sha256:
                 return self._admit(patch, part, data)
             if not last:
                 part.unlink()
         reason = f"its SHA-256 is {actual} and must be {patch.sha256}"
-        return self._set_aside(part, Quarantined(patch.filename, "wrong_hash", reason), patch.sha256)
+        return self._quarantine_file(part, ArchiveFault(patch.filename, "wrong_hash", reason), patch.sha256)
 
-    def _bring(self, patch: ListedPatch, part: Path) -> None:
-        self._way.check()
+    def _copy(self, patch: ListedPatch, part: Path) -> None:
+        self._breaker.check()
         try:
-            self._source.bring(patch, part)
+            self._source.copy(patch, part)
         except ServerError as error:
-            self._way.failed(error)
+            self._breaker.record_failure(error)
             raise
-        self._way.worked()
+        self._breaker.record_success()
 
     def _admit(self, patch: ListedPatch, path: Path, data: bytes) -> SyncedArchive:
-        """Verify a file that has the right hash, with this content, and put it in its place."""
+        """Verify a file with the right hash and this content, and move it to its place."""
         found = examine(data, patch.filename, self._anchors, now=self._now, kernel=None)
         if not found.valid:
-            return self._set_aside(path, Quarantined(patch.filename, found.verdict, found.reason), patch.sha256)
+            fault = ArchiveFault(patch.filename, found.verdict, found.reason)
+            return self._quarantine_file(path, fault, patch.sha256)
         path.replace(self._folder / patch.filename)
-        self._quarantine.release(patch.filename)
+        self._quarantine.remove(patch.filename)
         entry = MirroredPatch(
             filename=patch.filename,
             kernel=patch.name.kernel,
@@ -357,51 +359,52 @@ class ArchiveSync:
         )
         return SyncedArchive(entry, fetched=True)
 
-    def _set_aside_changed(self, path: Path, filename: str) -> SyncedArchive:
-        # Under a name of its own, so that what is fetched in its place does not replace it.
-        fault = Quarantined(f"{filename}{CHANGED}", "changed", f"{filename} in the mirror is not what was verified")
-        return self._set_aside(path, fault)
+    def _quarantine_changed(self, path: Path, filename: str) -> SyncedArchive:
+        # Under another name, so that a file that is fetched to replace it does not replace it in quarantine too.
+        reason = f"{filename} in the mirror is not the file that was verified"
+        return self._quarantine_file(path, ArchiveFault(f"{filename}{CHANGED}", "changed", reason))
 
-    def _set_aside(self, path: Path, fault: Quarantined, listed_sha256: str | None = None) -> SyncedArchive:
-        return SyncedArchive(quarantined=fault, news=self._quarantine.take(path, fault, listed_sha256))
+    def _quarantine_file(self, path: Path, fault: ArchiveFault, listed_sha256: str | None = None) -> SyncedArchive:
+        is_new = self._quarantine.add(path, fault, listed_sha256)
+        return SyncedArchive(quarantined=fault, newly_quarantined=is_new)
 
 
 def unfinished_name(patch: ListedPatch) -> str:
-    """Under which name an archive is on its way: another one for every content that is listed under its name."""
+    """Return the name of the unfinished file of an archive, another one for every content listed under its name."""
     return hashlib.sha256(f"{patch.filename} {patch.sha256}".encode()).hexdigest()
 
 
-def stray_fault(filename: str) -> Quarantined:
-    """What is said of an archive that is in the folder and that nothing accounts for."""
-    return Quarantined(filename, "unknown", "neither the index of the mirror nor the source names it")
+def unknown_archive(filename: str) -> ArchiveFault:
+    """Return the fault of an archive in the folder that is not expected there."""
+    return ArchiveFault(filename, "unknown", "neither the index of the mirror nor the source names it")
 
 
 class _CircuitBreaker:
-    """The way to the server, which all archives share: once it is lost, nobody has to find out again."""
+    """A circuit breaker for the server, shared by all archives: after three unreachable downloads the others fail."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._in_vain = 0
-        self._lost: str | None = None
+        self._failures = 0
+        self._open_reason: str | None = None
 
     def check(self) -> None:
-        """Raises `ServerError` when it is lost."""
-        if self._lost is not None:
-            raise ServerError(f"it was not tried, after: {self._lost}")
+        """Raise `ServerError` if the server must not be asked any more."""
+        if self._open_reason is not None:
+            raise ServerError(f"it was not tried, after: {self._open_reason}")
 
-    def worked(self) -> None:
-        self._in_vain = 0
+    def record_success(self) -> None:
+        self._failures = 0
 
-    def failed(self, error: ServerError) -> None:
+    def record_failure(self, error: ServerError) -> None:
         with self._lock:
             if isinstance(error, UnreachableServerError):
-                self._in_vain += 1
-            if self._in_vain >= _IN_VAIN or isinstance(error, FatalServerError):
-                self._lost = self._lost or str(error)
+                self._failures += 1
+            if self._failures >= _FAILURE_LIMIT or isinstance(error, FatalServerError):
+                self._open_reason = self._open_reason or str(error)
 
 
 def _content(path: Path) -> bytes | None:
-    """The content of a file, ``None`` where there is none. Raises `OSError` for what is no file, or too large."""
+    """Return the content of a file, ``None`` without one. Raises `OSError` for any other file, or a large one."""
     try:
         return read_bounded(str(path), FILE_LIMIT)
     except FileNotFoundError:

@@ -46,7 +46,7 @@ class ServerError(LivepatchError):
 
 
 class FatalServerError(ServerError):
-    """No further attempt can help, for this file or another: the options are wrong, or it is another server."""
+    """No further attempt can succeed, whatever the file: the options are wrong, or it is another server."""
 
 
 class UnreachableServerError(ServerError):
@@ -72,7 +72,7 @@ class DownloadOptions:
 
 
 class Downloader:
-    """An HTTP client for several threads, each with connections of its own.
+    """An HTTP client for several threads. Each thread has its own connections.
 
     `sleep` waits for some seconds and `clock` returns seconds. Every method raises `ServerError`, or `LivepatchError`
     (``library_missing``) without the library ``requests``.
@@ -91,7 +91,7 @@ class Downloader:
         self._thread = threading.local()
 
     def read(self, url: str, limit: int) -> bytes:
-        """Return the content at a URL, of at most so many bytes."""
+        """Return the content at a URL, at most `limit` bytes."""
 
         def attempt() -> bytes:
             with self._get(url, {}) as response:
@@ -207,7 +207,7 @@ class Downloader:
         announced = response.headers.get("Content-Length", "")
         if announced.isdigit() and len(announced) < 20 and int(announced) > limit:
             raise ServerError(_plain(f"the content of {url} is larger than {limit} bytes"))
-        # What was received before a connection breaks must be kept, so no read may wait for more than is there.
+        # Bytes received before a connection breaks must be kept, so no read may wait for more than is available.
         read = getattr(response.raw, "read1", response.raw.read)
         started, received = self._clock(), 0
         try:

@@ -211,7 +211,7 @@ def _write(report: Report, options: ReportOptions) -> bool:
 def _write_file(report: Report, name: str, path: Path, *, check_mode: bool) -> bool:
     layout = FORMATS[name]
     try:
-        if _io.holds(path, layout.render(report), besides=layout.time_chunk):
+        if _io.has_content(path, layout.render(report), ignore=layout.time_chunk):
             return False
         if not check_mode:
             _io.write_atomically(path, layout.render(report))

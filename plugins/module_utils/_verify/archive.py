@@ -29,7 +29,7 @@ class ArchiveName:
 
 
 def parse_archive_name(name: str) -> ArchiveName | None:
-    """Read the name of an archive, without folders; ``None`` when it is named in another way."""
+    """Parse the name of an archive, without folders; ``None`` for any other name."""
     match = _NAME.fullmatch(name) if len(name) <= _NAME_LIMIT else None
     kernel = parse_kernel_name(match["kernel"]) if match else None
     if match is None or kernel is None or kernel.full is None:
@@ -38,11 +38,11 @@ def parse_archive_name(name: str) -> ArchiveName | None:
 
 
 def unpack_module(data: bytes) -> bytes:
-    """The kernel module in an archive, which must be compressed with bzip2, gzip or xz.
+    """Return the kernel module in an archive, which must be compressed with bzip2, gzip or xz.
 
-    A file is a module when its name ends with ``.ko`` or its content begins like one. Raises `PatchFileError`:
-    ``truncated`` for an archive that ends too early, ``malformed`` for one that is damaged, holds anything but files
-    and folders below it, is larger than it may be, or has no module or several.
+    A file is a module if its name ends with ``.ko`` or it begins with an ELF header. Raises `PatchFileError`:
+    ``truncated`` for an archive that ends too early, ``malformed`` for one that is damaged, too large, has entries
+    other than files and folders, paths that leave it, no module, or several modules.
     """
     try:
         return _only_module(TarStream(io.BytesIO(data)))
@@ -57,9 +57,9 @@ def _only_module(stream: TarStream) -> bytes:
         if head != MAGIC and not name.endswith(".ko"):
             stream.skip(size - len(head))
         elif module is not None:
-            raise PatchFileError("malformed", "the archive holds more than one kernel module")
+            raise PatchFileError("malformed", "the archive has more than one kernel module")
         else:
             module = head + stream.read(size - len(head))
     if module is None:
-        raise PatchFileError("malformed", "the archive holds no kernel module")
+        raise PatchFileError("malformed", "the archive has no kernel module")
     return module

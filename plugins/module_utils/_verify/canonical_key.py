@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Canonical's key for live patches: the pin that decides, and the certificate that carries the key.
+"""Canonical's key for live patches: its pin, and a certificate with the key.
 
-The certificate is public data (Ubuntu's kernels and the client's snap hold it), and is kept here so that nobody has to
-fetch it. It is believed like one from anywhere else: only because its key hashes to the pin.
+The certificate is public data: Ubuntu's kernels and the client's snap contain it. It is kept here so that no download
+is needed. As any other certificate, it is trusted only because its key hashes to the pin.
 """
 
 from __future__ import annotations
@@ -43,4 +43,4 @@ fQUkU4xU/0gYGjbjMdNUMngN/vI9qg03FYS0Nkcx6IVuC1g4/yGRCcmoQ6PqYMt+
 0oEfYZ7u7hZm1ry9rBtc+zgxlTMuhG563u65/JcXBhO/cBxudu1mOOJwCAA=
 -----END CERTIFICATE-----
 """
-"""Expired on 2026-07-16, which decides nothing: the kernel does not look at the dates of a signer."""
+"""Expired on 2026-07-16. This does not matter, because the kernel does not check the dates of a signer."""

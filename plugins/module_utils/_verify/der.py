@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""A strict reader of DER (ITU-T X.690), for the few structures around a module's signature.
+"""A strict reader of DER (ITU-T X.690), limited to the structures of a module's signature.
 
-It reads forward within fixed bounds, looks at each byte at most twice and never calls itself: the caller names the
-tag of each element that it expects. Only the shortest definite lengths and tags of one byte are taken, so that
-there is one encoding of everything and a change of a single bit cannot go unnoticed.
+It reads forward within fixed bounds, reads each byte at most twice, and is not recursive: the caller names the tag of
+each element that it expects. Only the shortest definite lengths and tags of one byte are accepted, so that every value
+has one encoding and a change of a single bit is detected.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _LENGTH_OCTETS = 4
 
 
 class DerError(ValueError):
-    """The bytes are not the DER that was expected. The message says what is wrong, and at which byte."""
+    """The bytes are not the expected DER. The message gives the fault and its position."""
 
 
 def context(number: int, *, constructed: bool = True) -> int:
-    """The tag ``[number]``."""
+    """Return the tag ``[number]``."""
     return (0xA0 if constructed else 0x80) | number
 
 
 class Der:
-    """One element after the other, between two positions of `data`. Every method but `at` raises `DerError`."""
+    """A reader of the elements between two positions of `data`. Every method but `at` and `more` raises `DerError`."""
 
     __slots__ = ("_data", "_end", "_position")
 
@@ -40,36 +40,36 @@ class Der:
         self._end = len(data) if end is None else end
 
     def at(self, tag: int) -> bool:
-        """Whether there is a next element, and it has this tag."""
+        """Return True if there is a next element with this tag."""
         return self._position < self._end and self._data[self._position] == tag
 
     def more(self) -> bool:
-        """Whether anything is left."""
+        """Return True if there is a next element."""
         return self._position < self._end
 
     def enter(self, tag: int) -> Der:
-        """Step over the next element, and return a reader of its content."""
+        """Skip the next element, and return a reader of its content."""
         start = self._step(tag)
         return Der(self._data, start, self._position)
 
     def value(self, tag: int) -> bytes:
-        """Step over the next element, and return its content."""
+        """Skip the next element, and return its content."""
         start = self._step(tag)
         return self._data[start : self._position]
 
     def encoded(self, tag: int) -> bytes:
-        """Step over the next element, and return it whole, with tag and length."""
+        """Skip the next element, and return it with tag and length."""
         start = self._position
         self._step(tag)
         return self._data[start : self._position]
 
     def finish(self) -> None:
-        """Make sure that nothing is left."""
+        """Raise `DerError` if there is a next element."""
         if self._position != self._end:
             raise DerError(f"unexpected data at byte {self._position}")
 
     def _step(self, tag: int) -> int:
-        """Move behind the next element, which must have this tag, and return where its content begins."""
+        """Skip the next element, which must have this tag, and return the position of its content."""
         data, position = self._data, self._position
         start = position + 2
         if start > self._end:
@@ -86,6 +86,6 @@ class Der:
             if length < max(0x80, 1 << 8 * (octets - 1)):
                 raise DerError(f"a length longer than needed at byte {position + 1}")
         if start + length > self._end:
-            raise DerError(f"the element at byte {position} is longer than what holds it")
+            raise DerError(f"the element at byte {position} is longer than the element around it")
         self._position = start + length
         return start

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What can be said of the file of a patch, and the one way in which reading it ends early."""
+"""The verdicts on the file of a patch, and the error that ends its examination early."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FileVerdict = t.Literal[
     "digest_mismatch",
     "not_for_this_kernel",
 ]
-"""`valid` is the only good one. `no_certificate` says that it could not be found out: the pinned key is not at hand."""
+"""Only `valid` is good. With `no_certificate` the signature is not verified: the pinned certificate is missing."""
 
 
 class PatchFileError(Exception):
-    """The file is not what it must be. `verdict` names the fault, `reason` explains it in a sentence."""
+    """The file is not valid. `verdict` names the fault, `reason` explains it in a sentence."""
 
     def __init__(self, verdict: FileVerdict, reason: str) -> None:
         super().__init__(reason)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What a kernel module says of itself: its name, its kernel and its build, read from the ELF file.
+"""The facts that a kernel module contains: its name, its kernel and its build, read from the ELF file.
 
 Three sections matter: ``.modinfo`` (strings), ``.note.gnu.build-id`` and ``.gnu.linkonce.this_module`` (the kernel's
 ``struct module``). Source: kernel ``include/linux/module.h``.
@@ -25,9 +25,9 @@ _MODINFO, _BUILD_ID, _THIS_MODULE = ".modinfo", ".note.gnu.build-id", ".gnu.link
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModuleFacts:
-    """What the module says. What is missing, or is no short printable text, is ``None``.
+    """The facts in a module. A value that is missing, or not a short printable text, is ``None``.
 
-    `extent` is the size of the ELF file in bytes, by its headers: where a signature begins.
+    `extent` is the size of the ELF file in bytes, by its headers: the position of a signature.
     """
 
     name: str | None
@@ -38,19 +38,19 @@ class ModuleFacts:
 
     @property
     def release(self) -> str | None:
-        """The kernel for which it was built, by its release: the first word of the vermagic."""
+        """The release of the kernel that it was built for: the first word of the vermagic."""
         words = (self.vermagic or "").split()
         return words[0] if words else None
 
     @property
     def patch_major(self) -> str | None:
-        """The major number of the live patch, with which its name ends."""
+        """The major number of the live patch, from the end of its name."""
         named = parse_module_name(self.name or "")
         return named.major if named else None
 
     @property
     def kernel(self) -> str | None:
-        """The full name of its kernel, or the release where the module does not give the full name for certain.
+        """The full name of its kernel, or the release where the full name is uncertain.
 
         The name of the module holds the full name with ``_`` for every sign, and the release gives the signs of all
         but the upload number: ``lkp_Ubuntu_4_4_0_168_197_generic_65`` with ``4.4.0-168-generic`` is for
@@ -69,9 +69,9 @@ class ModuleFacts:
 
 
 def read_module(content: bytes | memoryview) -> ModuleFacts:
-    """Read a module; what stands behind it does no harm.
+    """Read a module. Bytes behind it are ignored.
 
-    Raises `PatchFileError`: ``malformed`` when this is no module, ``truncated`` when it ends before its last section.
+    Raises `PatchFileError`: ``malformed`` for any other file, ``truncated`` if it ends before its last section.
     """
     try:
         file = read_elf(content, (_MODINFO, _BUILD_ID, _THIS_MODULE))
@@ -91,7 +91,7 @@ def read_module(content: bytes | memoryview) -> ModuleFacts:
 
 
 def _modinfo(section: memoryview) -> dict[bytes, str | None]:
-    """``key=value`` strings, each ended by a zero byte. Of several with one key the kernel takes the first."""
+    """Parse ``key=value`` strings that end with a zero byte. The first with a key counts, as in the kernel."""
     values: dict[bytes, str | None] = {}
     for line in section[:_MODINFO_LIMIT].tobytes().split(b"\0"):
         key, equals, value = line.partition(b"=")

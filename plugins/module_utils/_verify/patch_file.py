@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The file of a patch, a module or an archive: what it is, and whether it may be believed."""
+"""Examine the file of a patch, a module or an archive: its signature, its kernel and its version."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from .signature import HashName, SignatureResult, digest, read_signature, split_
 from .trust import TrustAnchors
 
 FILE_LIMIT = 64 << 20
-"""Bytes of a file that is looked at: a module, or a packed archive."""
+"""Bytes of a file that is examined: a module, or a compressed archive."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PatchFile:
-    """What a file is. What is not known is ``None``.
+    """The result of an examination. Unknown values are ``None``.
 
     `signer`, `key_id` (SHA-1 of the public key, in hex) and `certificate_expired` are those of the trusted certificate
     that the signature names. `kernel` is the full name where it is known, else the release; `version` the version of
-    the patch, or its major number where only the module tells. Only with ``valid`` is any of it more than a claim.
+    the patch by the name of the archive, or its major number by the module. All other facts are proven only if the file
+    is ``valid``.
     """
 
     verdict: FileVerdict
@@ -41,15 +42,15 @@ class PatchFile:
 
     @property
     def valid(self) -> bool:
-        """Whether nothing is wrong with it."""
+        """Return True if the file has no fault."""
         return self.verdict == "valid"
 
 
 def examine(data: bytes, name: str, anchors: TrustAnchors, *, now: dt.datetime, kernel: str | None) -> PatchFile:
     """Examine the content of a file. `name` is that of the file, without folders; `now` is aware.
 
-    The patch must be for `kernel` (a full name or a release), if one is given, and be what the name of its archive
-    says. The first fault decides: that of the archive, of the signature, of the module, of what the module is for.
+    The patch must be for `kernel` (a full name or a release), if one is given, and for the kernel and of the version in
+    the name of its archive. The first fault decides: of the archive, the signature, the module, its kernel and version.
     """
     archive = None
     module = data
@@ -68,11 +69,11 @@ def examine(data: bytes, name: str, anchors: TrustAnchors, *, now: dt.datetime, 
     hash_algorithm, verification = _verify(module, anchors)
     verdict, reason = verification.verdict, verification.reason
     if verdict == "unsigned" and facts and facts.extent < len(module):
-        verdict, reason = "truncated", "what follows the module is no whole signature"
+        verdict, reason = "truncated", "the bytes behind the module are not a complete signature"
     elif verdict in ("unsigned", "valid") and damage:
         verdict, reason = damage.verdict, damage.reason
     elif verdict == "valid" and facts:
-        verdict, reason = _hold_against(facts, archive, kernel) or (verdict, reason)
+        verdict, reason = _mismatch(facts, archive, kernel) or (verdict, reason)
     certificate = verification.certificate
     return PatchFile(
         verdict=verdict,
@@ -98,16 +99,17 @@ def _verify(module: bytes, anchors: TrustAnchors) -> tuple[HashName | None, Sign
     return signature.hash_algorithm, verify(signature, digest(content, signature.hash_algorithm), anchors)
 
 
-def _hold_against(
-    facts: ModuleFacts, archive: ArchiveName | None, kernel: str | None
-) -> tuple[FileVerdict, str] | None:
-    """What contradicts the kernel that is asked for or the name of the archive, if anything does."""
-    built_for = facts.kernel or "no kernel that it names"
+def _mismatch(facts: ModuleFacts, archive: ArchiveName | None, kernel: str | None) -> tuple[FileVerdict, str] | None:
+    """Return the verdict for a module that does not match the requested kernel or the name of its archive."""
+    built_for = facts.kernel or "an unnamed kernel"
     if kernel is not None and not facts.is_for(kernel):
         return "not_for_this_kernel", f"the module is for {built_for}, not for {kernel}"
     if archive is not None and not facts.is_for(archive.kernel):
-        return "not_for_this_kernel", f"the archive is named for {archive.kernel}, and its module is for {built_for}"
-    # An old patch under a new name would bring holes back that are closed.
+        return (
+            "not_for_this_kernel",
+            f"the name of the archive has the kernel {archive.kernel}, and its module is for {built_for}",
+        )
+    # An old patch under a new name would reopen vulnerabilities.
     if archive is not None and facts.patch_major not in (None, archive.version.partition(".")[0]):
-        return "malformed", f"the archive is named version {archive.version}, and its module is {facts.patch_major}"
+        return "malformed", f"the name of the archive has version {archive.version}, and its module {facts.patch_major}"
     return None

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The signature of a kernel module: the trailer, the PKCS#7 message before it, and whether it holds.
+"""The signature of a kernel module: the trailer, the PKCS#7 message before it, and its verification.
 
 A signed module is ``<module><PKCS#7 in DER><trailer of 12 bytes><mark>`` (kernel ``include/linux/module_signature.h``).
-The message is CMS SignedData (RFC 5652) over the module, detached. What the kernel and signing tools write is taken:
-one signer, named by issuer and serial number or by key identifier, with or without signed attributes and
-certificates. Whatever no signature covers must have its one expected form.
+The message is CMS SignedData (RFC 5652) over the module, detached. The forms that the kernel and signing tools write
+are accepted: one signer, named by issuer and serial number or by key identifier, with or without signed attributes and
+certificates. Bytes that no signature covers must have the one expected form.
 
 The signature covers a digest of the module, so it can be verified without the module: `read_signature` and `verify`
-need the bytes behind the module and the digest alone.
+need only the bytes behind the module, and the digest.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _HASHES: dict[bytes, HashName] = {
 }
 _DIGEST_SIZES: dict[HashName, int] = {"sha256": 32, "sha384": 48, "sha512": 64}
 
-# The hash that an identifier names besides; None where it leaves that to the signer's digest algorithm.
+# The hash that an identifier names too; None where the signer's digest algorithm is used.
 _SCHEMES: dict[bytes, tuple[_Scheme, HashName | None]] = {
     bytes.fromhex("2a864886f70d010101"): ("rsa", None),  # 1.2.840.113549.1.1.1, rsaEncryption
     bytes.fromhex("2a864886f70d01010b"): ("rsa", "sha256"),
@@ -59,10 +59,10 @@ _SCHEMES: dict[bytes, tuple[_Scheme, HashName | None]] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModuleSignature:
-    """What a signature says, before anything of it is believed.
+    """The content of a signature, not yet verified.
 
-    `signed_attributes` is their DER as it was signed, `message_digest` the digest that they give of the module; both
-    are ``None`` when the signature is over the module itself. `certificates` are those that came along, in DER.
+    `signed_attributes` is their DER as it was signed, `message_digest` the digest of the module in them; both are
+    ``None`` if the signature is over the module itself. `certificates` are those embedded in the message, in DER.
     """
 
     signer: SignerId
@@ -76,7 +76,7 @@ class ModuleSignature:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SignatureResult:
-    """How verifying ended. `certificate` is the trusted one that the signature names, ``None`` when it names none."""
+    """The result of a verification. `certificate` is the trusted one that the signature names, or ``None``."""
 
     verdict: FileVerdict
     reason: str
@@ -84,13 +84,13 @@ class SignatureResult:
 
 
 def split_module(data: bytes) -> tuple[memoryview, bytes]:
-    """Part a signed module into what is signed and the bytes behind it (message, trailer and mark).
+    """Split a signed module into the signed content and the bytes behind it (message, trailer and mark).
 
-    Raises `PatchFileError`: ``unsigned`` without a mark at the end, ``truncated`` when the file is smaller than its
-    signature, ``malformed`` and ``unsupported_algorithm`` for a trailer that cannot be used.
+    Raises `PatchFileError`: ``unsigned`` without a mark at the end, ``truncated`` if the file is smaller than its
+    signature, ``malformed`` and ``unsupported_algorithm`` for an invalid trailer.
     """
     if not data.endswith(MARK):
-        raise PatchFileError("unsigned", "the module carries no signature")
+        raise PatchFileError("unsigned", "the module has no signature")
     footer = _TRAILER.size + len(MARK)
     size = len(data) - footer - _message_size(data)
     if size < 0:
@@ -101,10 +101,10 @@ def split_module(data: bytes) -> tuple[memoryview, bytes]:
 def read_signature(block: bytes) -> ModuleSignature:
     """Read the bytes behind a module: PKCS#7 message, trailer and mark, nothing more. Raises `PatchFileError`."""
     if not block.endswith(MARK):
-        raise PatchFileError("unsigned", "there is no signature")
+        raise PatchFileError("unsigned", "no signature was found")
     size = _message_size(block)
     if size != len(block) - _TRAILER.size - len(MARK):
-        raise PatchFileError("malformed", "the trailer gives another size of the signature than there is")
+        raise PatchFileError("malformed", "the size of the signature differs from the one in the trailer")
     try:
         return _read_message(block[:size])
     except DerError as error:
@@ -112,12 +112,12 @@ def read_signature(block: bytes) -> ModuleSignature:
 
 
 def digest(content: bytes | memoryview, name: HashName) -> bytes:
-    """The digest of a module without its signature, which `verify` takes."""
+    """Return the digest of a module without its signature, for `verify`."""
     return hashlib.new(name, content).digest()
 
 
 def verify(signature: ModuleSignature, content_digest: bytes, anchors: TrustAnchors) -> SignatureResult:
-    """Verify the signature over a module of which only the digest (by `signature.hash_algorithm`) is needed.
+    """Verify the signature over a module, given by its digest (with `signature.hash_algorithm`).
 
     The verdict is ``valid``, ``wrong_signer``, ``no_certificate`` or ``digest_mismatch``.
     """
@@ -125,17 +125,17 @@ def verify(signature: ModuleSignature, content_digest: bytes, anchors: TrustAnch
     if not certificates:
         return _unknown_signer(signature.signer, anchors)
     if signature.message_digest not in (None, content_digest):
-        reason = "the module is not the one that was signed: its digest is another"
+        reason = "the module is not the one that was signed: its digest differs"
         return SignatureResult("digest_mismatch", reason, certificates[0])
     for certificate in certificates:
         if _was_made_with(certificate, signature, content_digest):
             return SignatureResult("valid", f"signed by {certificate.subject}", certificate)
-    reason = "the signature does not fit: the module was changed, or signed with another key than the one it names"
+    reason = "the signature does not match: the module was changed, or signed with another key than the signature names"
     return SignatureResult("digest_mismatch", reason, certificates[0])
 
 
 def _message_size(data: bytes) -> int:
-    """The size of the message, from the trailer before the mark."""
+    """Return the size of the message, from the trailer before the mark."""
     footer = _TRAILER.size + len(MARK)
     if len(data) < footer:
         raise PatchFileError("truncated", "the file is smaller than the trailer of a signature")
@@ -145,7 +145,7 @@ def _message_size(data: bytes) -> int:
     if id_type in _OLD_FORMATS:
         raise PatchFileError("unsupported_algorithm", f"the signature is {_OLD_FORMATS[id_type]}, not PKCS#7")
     if id_type != _PKCS7 or algorithm or hash_ or signer or key_id or padding_ != b"\0\0\0":
-        raise PatchFileError("malformed", "the trailer of the signature holds values that no PKCS#7 signature has")
+        raise PatchFileError("malformed", "the trailer has values that no PKCS#7 signature has")
     return int(size)
 
 
@@ -154,7 +154,7 @@ def _read_message(message: bytes) -> ModuleSignature:
     outer = Der(message)
     info = outer.enter(SEQUENCE)
     outer.finish()
-    _expect(info.value(OBJECT_IDENTIFIER) == _SIGNED_DATA, "it is no SignedData")
+    _expect(info.value(OBJECT_IDENTIFIER) == _SIGNED_DATA, "it is not SignedData")
     explicit = info.enter(context(0))
     info.finish()
     signed = explicit.enter(SEQUENCE)
@@ -165,7 +165,7 @@ def _read_message(message: bytes) -> ModuleSignature:
     digest_algorithm = _algorithm(digest_algorithms.enter(SEQUENCE))
     digest_algorithms.finish()
     content = signed.enter(SEQUENCE)
-    _expect(content.value(OBJECT_IDENTIFIER) == _DATA, "it signs something that is no plain data")
+    _expect(content.value(OBJECT_IDENTIFIER) == _DATA, "it signs something other than plain data")
     content.finish()  # a module signature is detached
     certificates = _read_certificates(signed.enter(context(0))) if signed.at(context(0)) else ()
     signers = signed.enter(SET)
@@ -209,7 +209,7 @@ def _read_signer(
 
 
 def _read_identity(signer: Der, version: bytes) -> SignerId:
-    """How the signer is named, which the version must agree with: 1 or 3, as the kernel demands too."""
+    """Return the signer's name. The version must match its form: 1 or 3, as the kernel requires too."""
     if version == b"\x03":
         return signer.value(context(0, constructed=False))
     _expect(version == b"\x01", "its version is neither 1 nor 3")
@@ -227,7 +227,7 @@ def _read_certificates(elements: Der) -> tuple[bytes, ...]:
 
 
 def _algorithm(algorithm: Der) -> bytes:
-    """The identifier of an AlgorithmIdentifier. No algorithm that is supported has parameters other than NULL."""
+    """Return the identifier of an AlgorithmIdentifier. No supported algorithm has parameters other than NULL."""
     identifier = algorithm.value(OBJECT_IDENTIFIER)
     if algorithm.at(NULL):
         _expect(algorithm.value(NULL) == b"", "a NULL is not empty")
@@ -238,12 +238,12 @@ def _algorithm(algorithm: Der) -> bytes:
 
 
 def _message_digest(attributes: Der) -> bytes:
-    """The digest among the signed attributes, which must also say that plain data is signed: RFC 5652, 5.3 and 11."""
+    """Return the digest in the signed attributes, which must name plain data as content: RFC 5652, 5.3 and 11."""
     found: dict[bytes, Der] = {}
     while attributes.more():
         attribute = attributes.enter(SEQUENCE)
         kind = attribute.value(OBJECT_IDENTIFIER)
-        _expect(kind not in found, "a signed attribute is there twice")
+        _expect(kind not in found, "it has a signed attribute twice")
         found[kind] = attribute.enter(SET)
         attribute.finish()
     _expect(_CONTENT_TYPE in found and _MESSAGE_DIGEST in found, "its signed attributes are not complete")
@@ -254,15 +254,15 @@ def _message_digest(attributes: Der) -> bytes:
     return digest
 
 
-def _expect(holds: bool, fault: str) -> None:
-    if not holds:
+def _expect(condition: bool, fault: str) -> None:
+    if not condition:
         raise DerError(fault)
 
 
 def _unknown_signer(signer: SignerId, anchors: TrustAnchors) -> SignatureResult:
     if anchors.unmet_pins:
         pins = ", ".join(sorted(anchors.unmet_pins))
-        reason = f"no certificate is at hand for the pinned key {pins}: give it as a trusted certificate"
+        reason = f"the certificate of the pinned key {pins} is missing: specify it as a trusted certificate"
         return SignatureResult("no_certificate", reason, None)
     named = f"key identifier {signer[:32].hex()}" if isinstance(signer, bytes) else f"serial number {signer[1].hex()}"
     return SignatureResult("wrong_signer", f"the signature names a signer that is not trusted, with {named}", None)

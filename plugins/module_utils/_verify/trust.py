@@ -185,7 +185,7 @@ def read_certificate(der: bytes) -> Certificate:
         # RFC 5280, 4.2.1.2 (1): the identifier by which the kernel lists a key, and which SHA-1 is not trusted for.
         key_id = x509.SubjectKeyIdentifier.from_public_key(public_key).digest
         not_after = _not_after(certificate)
-    # cryptography has errors of its own for some faults, without a common base, and other ones in each version.
+    # cryptography raises various exceptions without a common base, and other ones in each version.
     except Exception as error:
         raise TrustError(f"this is not a usable X.509 certificate: {error}") from error
     return Certificate(

@@ -2,10 +2,10 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """The regular expression by which a notice names kernel modules, admitted only in a form that is matched quickly.
 
-Python's `re` tries one way after the other, so a pattern such as ``(a+)+b`` from a notice that somebody has tampered
-with would take years. Real patterns need little: ``lkp_Ubuntu_4_4_0[_|\\d]+_(?:generic|lowlatency)_(\\d+)``. So groups
-must not be nested or repeated, the alternatives in a group must be plain words, and few parts may match in several
-ways. On a name of 64 characters the worst admitted pattern takes milliseconds.
+Python's `re` backtracks, so a hostile pattern such as ``(a+)+b`` would take years. Real patterns are simple:
+``lkp_Ubuntu_4_4_0[_|\\d]+_(?:generic|lowlatency)_(\\d+)``. So groups must not be nested or repeated, the alternatives
+in a group must be plain words, and few parts may match in several ways. On a name of 64 characters the worst admitted
+pattern takes milliseconds.
 """
 
 from __future__ import annotations

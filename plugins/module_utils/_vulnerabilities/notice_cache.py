@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Notices at an address: fetched when they have changed, and kept in a folder."""
+"""A cache of notices at a URL: downloaded if they have changed, and stored in a folder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .._io import open_regular, read_bounded
 from .._server.download import Downloader
 
 NOTICES_LIMIT = 1 << 30
-"""Bytes of notices at one address. The archive of everything that Ubuntu publishes has some 200 MB."""
+"""Bytes of notices at one URL. The archive of all that Ubuntu publishes has about 200 MB."""
 
 _STAMP_LIMIT = 1 << 16
 _PIECE = 1 << 20
 
 
 def cached_notices(url: str, folder: Path, downloader: Downloader) -> tuple[Path, bool]:
-    """A file with what is at an address, and whether it came in this call. Raises `ServerError` and `OSError`."""
+    """Return a file with the content at a URL, and True if it is a new download. Raises `ServerError` and `OSError`."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = hashlib.sha256(url.encode()).hexdigest()
     content, stamp = folder / name, folder / f"{name}.json"
@@ -28,23 +28,23 @@ def cached_notices(url: str, folder: Path, downloader: Downloader) -> tuple[Path
     try:
         changed, etag = downloader.download_if_changed(url, unfinished, NOTICES_LIMIT, _etag(stamp, url, content))
         if changed:
-            # An old stamp with new content costs one more fetch; the other way round, the old content would stay.
+            # An old stamp with new content costs one more download. The other way round, the old content would stay.
             unfinished.replace(content)
-            said = {"url": url, "etag": etag, "sha256": _sha256(content)}
-            stamp.write_text(json.dumps(said), encoding="utf-8")
+            details = {"url": url, "etag": etag, "sha256": _sha256(content)}
+            stamp.write_text(json.dumps(details), encoding="utf-8")
     finally:
         unfinished.unlink(missing_ok=True)
     return content, changed
 
 
 def _etag(stamp: Path, url: str, content: Path) -> str | None:
-    """The ETag of what is kept, if that is still what came."""
+    """Return the ETag of the stored content, if it is unchanged."""
     try:
-        said = json.loads(read_bounded(str(stamp), _STAMP_LIMIT))
-        if said["url"] == url and said["sha256"] == _sha256(content) and isinstance(said["etag"], str):
-            return str(said["etag"])
+        details = json.loads(read_bounded(str(stamp), _STAMP_LIMIT))
+        if details["url"] == url and details["sha256"] == _sha256(content) and isinstance(details["etag"], str):
+            return str(details["etag"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        # It came never, or not to its end, or somebody has touched it: it is fetched.
+        # Missing, incomplete or modified: download again.
         return None
     return None
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Notices as they are published: files in a folder, one file, or an archive (tar or zip) of whatever OSV has.
+"""Read published notices: a folder of files, one file, or an archive (tar or zip) of OSV documents.
 
-Nothing is unpacked to disk. Everything is bounded, for a bulk archive comes over the network.
+Nothing is unpacked to disk. All sizes are bounded, because an archive comes from the network.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from .._tar import TarError, TarStream, is_compressed
 from .notices import Notice, NoticeError, newest_of_each, parse_notice
 
 DOCUMENT_LIMIT = 16 << 20
-"""Bytes of one document. The longest notices have 2 MB."""
+"""Bytes of one document. The largest notices have 2 MB."""
 
 _UNPACKED_LIMIT = 8 << 30
 _ENTRY_LIMIT = 300_000
 _DIRECTORY_LIMIT = 64 << 20
-"""Bytes of the directory of a zip, which is read whole: room for the entries above with long names."""
+"""Bytes of the directory of a zip, which is read at once: enough for the entries above with long names."""
 
 _ZIP_MAGIC = (b"PK\3\4", b"PK\5\6")
 _MARK = b'"LSN-'
-"""Whatever lacks it is no notice, and need not be read as JSON: bulk archives hold tens of thousands of others."""
+"""A document without it is not a notice, and is not parsed: archives contain tens of thousands of others."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file that should be a notice, or an entry of one, and what is wrong with it."""
+    """An invalid notice, or an invalid part of one, and the reason."""
 
     name: str
     reason: str
@@ -45,17 +45,17 @@ class Unreadable:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NoticeFiles:
-    """What was found: the newest of each notice in the order of their publication, and what could not be read."""
+    """The newest revision of each notice, ordered by publication, and the parts that are invalid."""
 
     notices: list[Notice]
     unreadable: list[Unreadable]
 
 
 def read_notices(path: str | Path) -> NoticeFiles:
-    """Read a folder (with what lies below it), an archive, or a file with one document or a list of them.
+    """Read a folder with its subfolders, an archive, or a file with one document or a list of documents.
 
-    In folders and archives, files that end with ``.json`` are looked at. Raises `OSError`, and `NoticeError` for an
-    archive or a file that cannot be used as a whole.
+    In folders and archives, only files with the suffix ``.json`` are read. Raises `OSError`, and `NoticeError` for an
+    archive or a file that cannot be used at all.
     """
     top = Path(path)
     documents = _in_folder(top) if top.is_dir() else _in_file(top)
@@ -78,7 +78,7 @@ def _parse(data: bytes) -> c.Iterator[Notice]:
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise NoticeError(f"this is no JSON: {error}") from error
+        raise NoticeError(f"this is not JSON: {error}") from error
     for each in document if isinstance(document, list) else [document]:
         notice = parse_notice(each)
         if notice is not None:
@@ -134,8 +134,8 @@ def _in_zip(file: t.BinaryIO) -> c.Iterator[tuple[str, bytes]]:
                 if not _is_document(entry.filename) or entry.file_size > DOCUMENT_LIMIT:
                     continue
                 if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    # Others may ask for any amount of memory.
-                    raise NoticeError("the archive is packed in a way that is not common")
+                    # Other methods can use any amount of memory.
+                    raise NoticeError("the archive has a compression method that is not supported")
                 with archive.open(entry) as member:
                     data = member.read(DOCUMENT_LIMIT + 1)
                 left -= len(data)
@@ -144,7 +144,7 @@ def _in_zip(file: t.BinaryIO) -> c.Iterator[tuple[str, bytes]]:
                 yield entry.filename if entry.filename.isprintable() else repr(entry.filename), data
     except NoticeError:
         raise
-    # Beside its own error, zipfile lets those of what it uses through, and RuntimeError for encrypted entries.
+    # zipfile also raises the errors of the modules that it uses, and RuntimeError for encrypted entries.
     except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError, ValueError, struct.error) as error:
         raise NoticeError(f"the archive is damaged: {error}") from error
 

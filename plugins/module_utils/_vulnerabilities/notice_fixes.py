@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Notices on the controller, and what they say of a host beyond what its client told."""
+"""Vulnerabilities that notices show as fixed on a host, in addition to those that its client reports."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from .._errors import LivepatchError
 from .._record import Fix, Record
 from .notice_files import read_notices
-from .notices import Notice, NoticeError, UbuntuKernel, settled_cves
+from .notices import Notice, NoticeError, UbuntuKernel, resolved_cves
 
-_REMEMBERED = 4096  # kinds of hosts: to hold one against all notices takes milliseconds
+_CACHED_KINDS = 4096  # combinations of kernel and patch: evaluating all notices for one takes milliseconds
 
 
 def notices_from(path: Path) -> tuple[list[Notice], list[str]]:
-    """Read notices from a folder, an archive or a file, and describe what of it cannot be used.
+    """Read notices from a folder, an archive or a file. Return them, and descriptions of the invalid ones.
 
     Raises `LivepatchError` (``notices_unusable``).
     """
@@ -34,23 +34,23 @@ def notices_from(path: Path) -> tuple[list[Notice], list[str]]:
 
 
 class FixesByNotices:
-    """Adds to what a record says of some vulnerabilities what notices say of its kernel and its patch."""
+    """Adds fixes to records: of some vulnerabilities, those that notices show as resolved by kernel or patch."""
 
     def __init__(self, notices: c.Sequence[Notice], cves: c.Iterable[str]) -> None:
         self._notices = notices
         self._cves = frozenset(cves)
-        self._settled = functools.lru_cache(_REMEMBERED)(self._find)
+        self._resolved = functools.lru_cache(_CACHED_KINDS)(self._find)
 
     def applied(self, record: Record) -> Record:
-        """The record, with the vulnerabilities that notices show as closed among its fixes.
+        """Return the record with the fixes that notices show.
 
-        The patch of a host that is not protected closes nothing. What the client names, it knows better.
+        The patch of a host that is not protected fixes nothing. The client's own list of fixes takes precedence.
         """
         patch, system = record["patch"], record["system"]
         version = patch["version"] if record["assessment"]["state"] == "protected" else None
         kernel = system["kernel"]["full"] or system["kernel"]["release"]
         named = {fix["cve"] for fix in patch["fixes"]}
-        added = [cve for cve in self._settled(kernel, system["release"], version) if cve not in named]
+        added = [cve for cve in self._resolved(kernel, system["release"], version) if cve not in named]
         if not added:
             return record
         fixes = [*patch["fixes"], *(Fix(cve=cve, patched=True) for cve in added)]
@@ -58,7 +58,7 @@ class FixesByNotices:
 
     def _find(self, kernel: str | None, release: str | None, version: str | None) -> list[str]:
         try:
-            found = settled_cves(self._notices, UbuntuKernel.parse(kernel or "", release), version)
+            found = resolved_cves(self._notices, UbuntuKernel.parse(kernel or "", release), version)
         except ValueError:
             return []
         return sorted(found & self._cves)

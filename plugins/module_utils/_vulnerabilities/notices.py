@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Livepatch Security Notices: which vulnerabilities which version of a patch closes, for which kernels.
+"""Livepatch Security Notices: the vulnerabilities that a version of a live patch fixes, and the kernels it is for.
 
-They are published in the form of the Open Source Vulnerability format (OSV, schema 1.7). What a notice is about is in
-its data: names of files and titles are not looked at, since some of them are wrong.
+They are published in the Open Source Vulnerability format (OSV, schema 1.7). Only the data of a notice is used: some
+file names and titles are wrong.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _AFFECTED_LIMIT = 10_000
 _CVE_LIMIT = 10_000
 
 NoticeStatus = t.Literal["patched", "in_kernel", "open"]
-"""Of a notice, on a kernel that it is for: its live patch is there, the kernel itself has the fixes, or neither."""
+"""The status of a notice on a kernel: fixed by the live patch, fixed in the kernel itself, or neither."""
 
 
 class NoticeError(ValueError):
-    """This should be a notice, and cannot be read as one. The message says why."""
+    """A notice is invalid. The message gives the reason."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NoticeModule:
-    """Modules that a notice names: those of a kernel package in a release.
+    """The modules that a notice names for a kernel package in a release.
 
     `ecosystem` is the release as OSV names it (``Ubuntu:Pro:16.04:LTS``), `package` the source package. `regex`
-    describes the names of the modules, and is only to be used by `names`; `version` is the major number of the patch
-    that closes the notice. Kernels of the version `fixed` and later need no patch; ``None`` where none is told.
+    describes the names of the modules; only `names` may use it. `version` is the major number of the patch that fixes
+    the vulnerabilities. Kernels of the version `fixed` and later need no patch; it is ``None`` where it is not known.
     """
 
     ecosystem: str
@@ -58,7 +58,7 @@ class NoticeModule:
 class Notice:
     """A notice. Both times are aware; `cves` are sorted, in the form ``CVE-2024-50047``.
 
-    `unreadable` says of which packages the notice tells something that cannot be used.
+    `unreadable` describes affected packages with invalid data.
     """
 
     id: str
@@ -69,7 +69,7 @@ class Notice:
     unreadable: tuple[str, ...] = ()
 
     def modules_for(self, kernel: UbuntuKernel) -> list[NoticeModule]:
-        """What the notice says of this kernel: nothing, or an entry for each release in which it may run."""
+        """Return the modules for this kernel: none, or one for each release that it may be of."""
         found = [
             module
             for module in self.modules
@@ -79,12 +79,12 @@ class Notice:
         return same_release or found
 
     def status_for(self, kernel: UbuntuKernel, patch_version: str | None) -> NoticeStatus | None:
-        """How the notice stands on a kernel with this live patch (``65.1``) or with none.
+        """Return the status on a kernel with this live patch (``65.1``), or without one.
 
-        ``None`` when it is not for this kernel. Where it says several things of the kernel, the worst counts.
+        ``None`` if the notice is not for this kernel. Of several statuses the worst counts.
         """
         statuses = [_status_for(module, kernel, patch_version) for module in self.modules_for(kernel)]
-        return next((word for word in t.get_args(NoticeStatus)[::-1] if word in statuses), None)
+        return next((status for status in t.get_args(NoticeStatus)[::-1] if status in statuses), None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -125,34 +125,34 @@ def _status_for(module: NoticeModule, kernel: UbuntuKernel, patch_version: str |
     return "patched" if _MAJOR.fullmatch(major) and int(major) >= int(module.version) else "open"
 
 
-def closed_cves(notices: c.Iterable[Notice], kernel: UbuntuKernel, patch_version: str | None) -> list[str]:
-    """The vulnerabilities that a live patch of this version closes on this kernel, sorted."""
+def patched_cves(notices: c.Iterable[Notice], kernel: UbuntuKernel, patch_version: str | None) -> list[str]:
+    """Return the vulnerabilities that a live patch of this version fixes on this kernel, sorted."""
     return sorted({cve for one in notices if one.status_for(kernel, patch_version) == "patched" for cve in one.cves})
 
 
-def settled_cves(notices: c.Iterable[Notice], kernel: UbuntuKernel, patch_version: str | None) -> frozenset[str]:
-    """The vulnerabilities that are closed on this kernel, by the live patch or by itself, as far as notices tell.
+def resolved_cves(notices: c.Iterable[Notice], kernel: UbuntuKernel, patch_version: str | None) -> frozenset[str]:
+    """Return the vulnerabilities that are fixed on this kernel, by the live patch or in the kernel itself.
 
-    One that is in several notices is closed when none of them is open.
+    A vulnerability of several notices is fixed if none of them is open.
     """
-    settled: set[str] = set()
+    resolved: set[str] = set()
     still_open: set[str] = set()
     for notice in notices:
-        standing = notice.status_for(kernel, patch_version)
-        if standing is not None:
-            (still_open if standing == "open" else settled).update(notice.cves)
-    return frozenset(settled - still_open)
+        status = notice.status_for(kernel, patch_version)
+        if status is not None:
+            (still_open if status == "open" else resolved).update(notice.cves)
+    return frozenset(resolved - still_open)
 
 
 def parse_notice(document: object) -> Notice | None:
-    """Read a document of OSV; ``None`` when it is no notice of Livepatch, or was withdrawn. Raises `NoticeError`."""
+    """Parse an OSV document; ``None`` if it is not a Livepatch notice, or was withdrawn. Raises `NoticeError`."""
     if not isinstance(document, dict):
         return None
     identifier = document.get("id")
     if not isinstance(identifier, str) or not identifier.startswith("LSN-") or document.get("withdrawn") is not None:
         return None
     if not _ID.fullmatch(identifier):
-        raise NoticeError(f"{identifier[:64]!r} is no number of a notice")
+        raise NoticeError(f"{identifier[:64]!r} is not the number of a notice")
     published = _time(document.get("published") or document.get("modified"), identifier)
     modules, unreadable = _modules(_list(document, "affected", identifier, _AFFECTED_LIMIT))
     return Notice(
@@ -166,7 +166,7 @@ def parse_notice(document: object) -> Notice | None:
 
 
 def newest_of_each(notices: c.Iterable[Notice]) -> list[Notice]:
-    """Of several with one number the one that was modified last; in the order in which they were published."""
+    """Return the last revision of each notice, ordered by publication."""
     newest: dict[str, Notice] = {}
     for notice in notices:
         if notice.id not in newest or newest[notice.id].modified < notice.modified:
@@ -175,10 +175,10 @@ def newest_of_each(notices: c.Iterable[Notice]) -> list[Notice]:
 
 
 def _cves(document: c.Mapping[str, t.Any], identifier: str) -> tuple[str, ...]:
-    # `related` held them before OSV 1.7 had `upstream`.
+    # `related` had them before OSV 1.7 added `upstream`.
     for keys in (("upstream", "aliases"), ("related",)):
-        said = [value for key in keys for value in _list(document, key, identifier, _CVE_LIMIT)]
-        found = {match[1] for value in said if isinstance(value, str) and (match := _CVE.fullmatch(value))}
+        values = [value for key in keys for value in _list(document, key, identifier, _CVE_LIMIT)]
+        found = {match[1] for value in values if isinstance(value, str) and (match := _CVE.fullmatch(value))}
         if found:
             return tuple(sorted(found))
     return ()
@@ -202,9 +202,9 @@ def _module(entry: object) -> NoticeModule:
     version = str(specific.get("module_version"))
     regex = specific.get("module_name_regex")
     if not _MAJOR.fullmatch(version):
-        raise NoticeError(f"{where}: {version[:32]!r} is no version of a module")
+        raise NoticeError(f"{where}: {version[:32]!r} is not the version of a module")
     if not isinstance(regex, str):
-        raise NoticeError(f"{where}: there is no pattern for names of modules")
+        raise NoticeError(f"{where}: the pattern for names of modules is missing")
     try:
         compile_pattern(regex)
     except PatternError as error:
@@ -215,7 +215,7 @@ def _module(entry: object) -> NoticeModule:
 
 
 def _fixed(entry: c.Mapping[str, t.Any]) -> str | None:
-    """The version of the package from which on kernels have the fixes; of several, the last."""
+    """Return the first version of the package with the fixes; of several, the last."""
     ranges = [each for each in _as_list(entry.get("ranges")) if isinstance(each, dict)]
     events = [event for each in ranges for event in _as_list(each.get("events")) if isinstance(event, dict)]
     fixed = [version for event in events if isinstance(version := event.get("fixed"), str)]
@@ -232,7 +232,7 @@ def _list(document: c.Mapping[str, t.Any], key: str, identifier: str, limit: int
     if value is None:
         return []
     if not isinstance(value, list) or len(value) > limit:
-        raise NoticeError(f"{identifier}: {key} is no list of at most {limit} entries")
+        raise NoticeError(f"{identifier}: {key} is not a list of at most {limit} entries")
     return value
 
 
@@ -246,12 +246,12 @@ def _mapping(entry: object, key: str) -> dict[str, t.Any]:
 def _word(package: c.Mapping[str, t.Any], key: str) -> str:
     value = package.get(key)
     if not isinstance(value, str) or not _TEXT.fullmatch(value):
-        raise NoticeError(f"an affected package has no {key} that is a word")
+        raise NoticeError(f"an affected package has no valid {key}")
     return value
 
 
 def _time(value: object, identifier: str) -> dt.datetime:
     moment = parse_time(value)
     if moment is None:
-        raise NoticeError(f"{identifier}: it does not say when it was published")
+        raise NoticeError(f"{identifier}: it has no valid time of publication")
     return moment

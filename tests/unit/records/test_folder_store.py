@@ -9,12 +9,10 @@ import os
 import socket
 import stat
 import typing as t
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._io import holds, write_atomically
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import reader
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import (
     Document,
@@ -111,20 +109,6 @@ def test_the_mode_of_a_file_follows_the_umask(tmp_path: Path) -> None:
 def test_a_file_holds_only_harmless_characters(tmp_path: Path) -> None:
     path = store(tmp_path, make_record(patch__support="\x1b[2J\u202e\x7f\u009b漢"))
     assert all(character.isprintable() or character == "\n" for character in path.read_text("ascii"))
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, ["old"])
-
-    def chunks() -> Iterator[str]:
-        yield "new"
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(path, chunks())
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_is_written_beside_a_link_and_never_through_it(tmp_path: Path) -> None:
@@ -322,17 +306,3 @@ def test_more_kinds_of_sections_than_are_remembered(tmp_path: Path, monkeypatch:
 
 def _write_sections(path: Path, document: t.Mapping[str, object]) -> None:
     path.write_text(json.dumps(document, indent=2) + "\n")
-
-
-def test_a_file_holds_a_text_besides_a_chunk_of_the_same_length(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    assert not holds(path, [])
-    path.write_text("one\ntwo\nthree\n")
-    assert holds(path, ["one\n", "two\n", "three\n"])
-    assert holds(path, ["one\n", "2wo\n", "three\n"], besides=1)
-    assert not holds(path, ["one\n", "2wo\n", "three\n"])
-    assert not holds(path, ["one\n", "2wo\n", "3hree\n"], besides=1)
-    assert not holds(path, ["one\n", "two\n"])
-    assert not holds(path, ["one\n", "two\n", "three\n", "four\n"])
-    path.write_text("")
-    assert not holds(path, ["one\n"])

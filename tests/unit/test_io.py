@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Tests of safe access to files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import (
+    has_content,
+    open_regular,
+    read_bounded,
+    write_atomically,
+)
+
+MEBIBYTE = 1 << 20
+
+
+def test_reads_a_regular_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    assert read_bounded(str(path), 7) == b"content"
+    with open_regular(str(path)) as file:
+        assert file.read() == b"content"
+
+
+def test_a_file_beyond_the_limit_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(MEBIBYTE + 1))
+    with pytest.raises(OSError, match="the file is larger than 1 MiB"):
+        read_bounded(str(path), MEBIBYTE)
+
+
+def test_other_kinds_of_files_are_errors(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(OSError, match="not a regular file"):
+            read_bounded(str(path), MEBIBYTE)
+    with pytest.raises(FileNotFoundError):
+        read_bounded(str(tmp_path / "absent"), MEBIBYTE)
+
+
+def test_a_written_file_has_its_parents_and_mode(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file"
+    mask = os.umask(0o027)
+    try:
+        write_atomically(path, ["one\n", "zwei Ä\n"])
+    finally:
+        os.umask(mask)
+    assert path.read_bytes() == "one\nzwei Ä\n".encode()
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, ["old"])
+
+    def chunks() -> Iterator[str]:
+        yield "new"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, chunks())
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_replaces_a_link(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("untouched")
+    link.symlink_to(target)
+    write_atomically(link, ["new"])
+    assert target.read_text() == "untouched"
+    assert (link.is_symlink(), link.read_text()) == (False, "new")
+
+
+def test_content_may_differ_in_one_chunk_of_equal_length(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert not has_content(path, [])
+    path.write_text("one\ntwo\nthree\n")
+    assert has_content(path, ["one\n", "two\n", "three\n"])
+    assert has_content(path, ["one\n", "2wo\n", "three\n"], ignore=1)
+    assert not has_content(path, ["one\n", "2wo\n", "three\n"])
+    assert not has_content(path, ["one\n", "2wo\n", "3hree\n"], ignore=1)
+    assert not has_content(path, ["one\n", "two\n"])
+    assert not has_content(path, ["one\n", "two\n", "three\n", "four\n"])
+    path.write_text("")
+    assert not has_content(path, ["one\n"])
