@@ -132,7 +132,7 @@ class Ansible:
         }
 
     def command(self, *words: str, cold: bool = False, **variables: str) -> Run:
-        """Run one of Ansible's commands, for instance ``playbook``, to its end. `cold`: in a new process, as a user does."""
+        """Run one of Ansible's commands, for instance ``playbook``, to its end. `cold`: in a new process."""
         environment = self.environment(**variables)
         results = Path(environment["TASK_RESULTS"])
         results.unlink(missing_ok=True)
