@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Speed and memory, as ratios within one run: absolute times are those of the machine.
+"""Benchmarks of speed and memory, as ratios within one run, because absolute times depend on the machine.
 
-``make bench`` runs everything, ``python tests/bench --hosts 50 --rounds 1`` a quick look. Prints a table and writes
-``.build/bench.json``. Commands that are compared take turns (A B A B …), and a ratio is the median over the rounds.
+``make bench`` runs everything, ``python tests/bench --hosts 50 --rounds 1`` is a short run. Prints a table and writes
+``.build/bench.json``. Compared commands alternate (A B A B …), and a ratio is the median over the rounds.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose  # noqa: E402  (path above)
 from tests.bench.mirror import Job, publish  # noqa: E402  (path above)
 from tests.bench.records import write_records  # noqa: E402  (path above)
+from tests.bench.signature import signature_lines  # noqa: E402  (path above)
 from tests.lab.fleet import Fleet, running_fleet  # noqa: E402  (path above)
 from tests.lab.live_patches import module_files  # noqa: E402  (path above)
 
@@ -37,98 +38,102 @@ NONCE = "0" * 32
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What one command took: seconds on the wall, seconds of all processors, bytes of its largest process.
+    """The cost of one command: elapsed seconds, processor seconds, bytes of its largest process.
 
-    `together` are the bytes of all of its processes at one time, shared ones once; only where that was watched.
+    `total_memory` is the peak of the bytes of all its processes together, with shared bytes counted once; 0 unless
+    watched.
     """
 
     wall: float
     cpu: float
     memory: int
-    together: int = 0
+    total_memory: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
-    """One figure, held against its goal."""
+class Measurement:
+    """One figure and its goal."""
 
-    what: str
+    name: str
     figure: float
     goal: str
-    holds: bool
+    reached: bool
     detail: str
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--hosts", type=int, nargs="+", default=[50, 200, 1000], help="sizes of the fleet")
-    parser.add_argument("--usual", type=int, default=200, help="hosts for the usual way, 0 for none")
+    parser.add_argument("--modules", type=int, default=200, help="hosts for ordinary modules, 0 for none")
     parser.add_argument("--records", type=int, nargs="+", default=[10_000, 100_000], help="records to report on")
     parser.add_argument("--archives", type=int, default=500, help="archives of 1 MB for a mirror, 0 for none")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
-    lines = []
-    for measure in (against_raw, against_the_usual_way, memory_growth, reports, script_alone, mirrors):
-        for line in measure(options):
-            print(show(line), flush=True)
-            lines.append(line)
+    results = []
+    for measure in (compare_with_raw, compare_with_modules, memory_growth, reports, script_alone, mirrors, signatures):
+        for result in measure(options):
+            print(show(result), flush=True)
+            results.append(result)
     (REPOSITORY / ".build" / "bench.json").write_text(
-        json.dumps([dataclasses.asdict(line) for line in lines], indent=2) + "\n", encoding="utf-8"
+        json.dumps([dataclasses.asdict(result) for result in results], indent=2) + "\n", encoding="utf-8"
     )
-    return 0 if all(line.holds for line in lines) else 1
+    return 0 if all(result.reached for result in results) else 1
 
 
-def show(line: Line) -> str:
+def show(measurement: Measurement) -> str:
     return (
-        f"{'ok  ' if line.holds else 'OVER'}  {line.what:<58} {line.figure:>9.2f}  goal {line.goal:<10}  {line.detail}"
+        f"{'ok  ' if measurement.reached else 'OVER'}  {measurement.name:<58} {measurement.figure:>9.2f}  "
+        f"goal {measurement.goal:<10}  {measurement.detail}"
     )
 
 
-def against_raw(options: argparse.Namespace) -> t.Iterator[Line]:
-    """patch_info over N hosts against raw with the same script."""
+def compare_with_raw(options: argparse.Namespace) -> t.Iterator[Measurement]:
+    """Compare patch_info over N hosts with raw and the same script."""
     for count in options.hosts:
         with running_fleet(WORK / "lab", count) as fleet:
             script = WORK / "probe.sh"
             script.write_text(probe_script(fleet, network=True), encoding="utf-8")
             give_module_file(fleet)
-            ours, raw = in_turns(
+            ours, raw = alternate(
                 options.rounds,
                 lambda fleet=fleet: play(fleet, "patch_info.yml"),
                 lambda fleet=fleet, script=script: play(fleet, "raw.yml", script=str(script)),
             )
         for name in ("wall", "cpu"):
             ratio = median_ratio(ours, raw, name)
-            detail = f"{median(ours, name):.1f} s against {median(raw, name):.1f} s"
-            yield Line(f"patch_info / raw, {count} hosts, {name} time", ratio, "<= 1.3", ratio <= 1.3, detail)
+            detail = f"{median(ours, name):.1f} s and {median(raw, name):.1f} s"
+            yield Measurement(f"patch_info / raw, {count} hosts, {name} time", ratio, "<= 1.3", ratio <= 1.3, detail)
 
 
 def probe_script(fleet: Fleet, *, network: bool) -> str:
-    """The script as patch_info sends it."""
+    """Return the script that patch_info sends."""
     variables = {"server": fleet.server, "network": "1" if network else "", "verify": "auto", "certificate": ""}
     return compose("probe", NONCE, variables)
 
 
 def give_module_file(fleet: Fleet) -> None:
-    """Let every copy hold the file of its loaded patch, to be verified, and have the signer's certificate here."""
+    """Add the module file of the loaded patch to every copy, and write the certificate of its signer."""
     module_files.put(fleet, "web-0001", module_files.loaded(fleet, "web-0001").file())
     (WORK / "signing.pem").write_bytes(module_files.vendor().pem)
 
 
-def against_the_usual_way(options: argparse.Namespace) -> t.Iterator[Line]:
-    """The check against what a playbook without this collection does: facts, packages, status, set_fact, template."""
-    if not options.usual:
+def compare_with_modules(options: argparse.Namespace) -> t.Iterator[Measurement]:
+    """Compare the check with a playbook of ordinary modules: facts, packages, status, set_fact, template."""
+    if not options.modules:
         return
-    with running_fleet(WORK / "lab", options.usual, replicated="xenial-with-python") as fleet:
-        usual = [play(fleet, "usual_way.yml", out=str(WORK / "usual"))]
+    with running_fleet(WORK / "lab", options.modules, replicated="xenial-with-python") as fleet:
+        modules = [play(fleet, "ordinary_modules.yml", out=str(WORK / "modules"))]
         ours = [check(fleet) for _round in range(options.rounds)]
-    ratio = median(usual, "wall") / median(ours, "wall")
-    detail = f"{median(usual, 'wall'):.1f} s against {median(ours, 'wall'):.1f} s"
-    yield Line(f"the usual way / check, {options.usual} hosts, wall time", ratio, ">= 20", ratio >= 20, detail)
+    ratio = median(modules, "wall") / median(ours, "wall")
+    detail = f"{median(modules, 'wall'):.1f} s against {median(ours, 'wall'):.1f} s"
+    yield Measurement(
+        f"ordinary modules / check, {options.modules} hosts, wall time", ratio, ">= 20", ratio >= 20, detail
+    )
 
 
-def memory_growth(options: argparse.Namespace) -> t.Iterator[Line]:
-    """The controller's largest process from 100 to 1,000 hosts, against the same growth of raw."""
+def memory_growth(options: argparse.Namespace) -> t.Iterator[Measurement]:
+    """Compare the growth of the controller's largest process from 100 to 1,000 hosts with that of raw."""
     few, many = 100, 1000
     if max(options.hosts) < many:
         return
@@ -141,34 +146,37 @@ def memory_growth(options: argparse.Namespace) -> t.Iterator[Line]:
     ours, raw = (peaks[kind, many] - peaks[kind, few] for kind in ("ours", "raw"))
     ratio = ours / max(raw, 1)
     detail = f"{ours / 1e6:.0f} MB against {raw / 1e6:.0f} MB more"
-    yield Line("controller memory, growth from 100 to 1,000 hosts / raw's", ratio, "<= 1.1", ratio <= 1.1, detail)
+    yield Measurement(
+        "controller memory, growth from 100 to 1,000 hosts / raw's", ratio, "<= 1.1", ratio <= 1.1, detail
+    )
 
 
-def reports(options: argparse.Namespace) -> t.Iterator[Line]:
-    """fleet_report over many records, in every format there is."""
+def reports(options: argparse.Namespace) -> t.Iterator[Measurement]:
+    """Measure fleet_report over many records, in every format."""
     goals = {10_000: (2.0, 600), 100_000: (20.0, 600)}
     for count in options.records:
         write_records(WORK / "records", count)
-        report()  # for warmth
+        report()  # warm-up
         costs = [report() for _round in range(options.rounds)]
         took, (seconds, megabytes) = median(costs, "wall"), goals.get(count, (20.0 * count / 100_000, 600))
         detail = f"whole command; {median(costs, 'cpu'):.1f} s of processor"
-        yield Line(f"fleet_report, {count:,} records, seconds", took, f"<= {seconds:.0f}", took <= seconds, detail)
-        # Apart, for to look at a process's memory holds the process up.
-        peak = report(watched=True).together / 1e6
+        name = f"fleet_report, {count:,} records"
+        yield Measurement(f"{name}, seconds", took, f"<= {seconds:.0f}", took <= seconds, detail)
+        # A separate run, because reading the memory of a process slows it down.
+        peak = report(watched=True).total_memory / 1e6
         detail = "all of its processes"
-        yield Line(f"fleet_report, {count:,} records, MB", peak, f"<= {megabytes}", peak <= megabytes, detail)
+        yield Measurement(f"{name}, MB", peak, f"<= {megabytes}", peak <= megabytes, detail)
 
 
 def report(*, watched: bool = False) -> Cost:
-    """Make the report anew."""
+    """Create the report again."""
     shutil.rmtree(WORK / "report", ignore_errors=True)
     folders = ("-e", f"records={WORK / 'records'}", "-e", f"out={WORK / 'report'}")
     return run(["ansible-playbook", str(PLAYS / "report.yml"), *folders], watched=watched)
 
 
-def script_alone(options: argparse.Namespace) -> t.Iterator[Line]:
-    """The probe's own seconds on a host, without those of the client."""
+def script_alone(options: argparse.Namespace) -> t.Iterator[Measurement]:
+    """Measure the probe on a host, without the time of the client."""
     with running_fleet(WORK / "lab", 1) as fleet:
         host = json.loads((fleet.root("web-0001").parent / "session.json").read_text(encoding="utf-8"))
         script = probe_script(fleet, network=False).encode()
@@ -185,14 +193,16 @@ def script_alone(options: argparse.Namespace) -> t.Iterator[Line]:
             )
             took.append(time.monotonic() - started)
     seconds = statistics.median(took)
-    yield Line("the probe on a host, seconds", seconds, "<= 0.3", seconds <= 0.3, "sandbox and client double included")
+    yield Measurement(
+        "the probe on a host, seconds", seconds, "<= 0.3", seconds <= 0.3, "includes sandbox and client double"
+    )
 
 
-def mirrors(options: argparse.Namespace) -> t.Iterator[Line]:
-    """The core of patch_mirror over archives of 1 MB against curl with sha256sum, which verify no signature.
+def mirrors(options: argparse.Namespace) -> t.Iterator[Measurement]:
+    """Compare the core of patch_mirror for archives of 1 MB with curl and sha256sum, which verify no signature.
 
-    Unpacking bzip2 takes longer than all the rest, so what the mirror itself adds shows with gzip. With bzip2, the
-    others have to unpack too.
+    Unpacking bzip2 takes longer than everything else, so the cost of the mirror shows with gzip. With bzip2, the other
+    side unpacks too.
     """
     if not options.archives:
         return
@@ -201,28 +211,36 @@ def mirrors(options: argparse.Namespace) -> t.Iterator[Line]:
         for packing, count, test in (("gz", few, ""), ("gz", options.archives, ""), ("bz2", few, "bzip2 -t")):
             job = publish(fleet, WORK / "mirror", count, packing)
             plain = job.plain(test=test)
-            ours, theirs = in_turns(
-                options.rounds, lambda job=job: bring(job, job.ours), lambda job=job, plain=plain: bring(job, plain)
+            ours, theirs = alternate(
+                options.rounds,
+                lambda job=job: transfer(job, job.ours),
+                lambda job=job, plain=plain: transfer(job, plain),
             )
             memory[packing, count] = max(cost.memory for cost in ours)
             if (packing, count) != ("gz", few):
                 ratio = median_ratio(theirs, ours, "wall")
                 detail = f"{median(theirs, 'wall'):.1f} s against {median(ours, 'wall'):.1f} s"
-                what = f"curl, sha256sum{test and f', {test}'} / mirror, {count} archives, {packing}"
-                yield Line(what, ratio, ">= 0.8", ratio >= 0.8, detail)
+                name = f"curl, sha256sum{test and f', {test}'} / mirror, {count} archives, {packing}"
+                yield Measurement(name, ratio, ">= 0.8", ratio >= 0.8, detail)
     ratio = memory["gz", options.archives] / memory["gz", few]
     detail = f"{memory['gz', options.archives] / 1e6:.0f} MB against {memory['gz', few] / 1e6:.0f} MB"
-    yield Line(f"memory of a mirror, {options.archives} archives / {few}", ratio, "<= 1.1", ratio <= 1.1, detail)
+    yield Measurement(f"memory of a mirror, {options.archives} archives / {few}", ratio, "<= 1.1", ratio <= 1.1, detail)
 
 
-def bring(job: Job, words: list[str]) -> Cost:
-    """Bring all archives of a job, with nothing there."""
+def signatures(_options: argparse.Namespace) -> t.Iterator[Measurement]:
+    """Compare the verification of a signature with the RSA operation alone."""
+    for values in signature_lines():
+        yield Measurement(*values)
+
+
+def transfer(job: Job, words: list[str]) -> Cost:
+    """Transfer all archives of a job into an empty folder."""
     job.clear()
     return run(words)
 
 
-def in_turns(rounds: int, one: t.Callable[[], Cost], other: t.Callable[[], Cost]) -> tuple[list[Cost], list[Cost]]:
-    """Run both once for warmth, then in turns."""
+def alternate(rounds: int, one: t.Callable[[], Cost], other: t.Callable[[], Cost]) -> tuple[list[Cost], list[Cost]]:
+    """Run both once as a warm-up, then alternately."""
     one(), other()
     pairs = [(one(), other()) for _round in range(rounds)]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
@@ -237,19 +255,19 @@ def median_ratio(ones: list[Cost], others: list[Cost], name: str) -> float:
 
 
 def play(fleet: Fleet, playbook: str, **variables: str) -> Cost:
-    """Run one of the plays beside this file over a fleet."""
+    """Run one of the plays in ``plays/`` over a fleet."""
     words = ["ansible-playbook", "-i", str(fleet.inventory), "--forks", str(FORKS), str(PLAYS / playbook)]
     return run([*words, "-e", json.dumps(variables)], **fleet.variables)
 
 
 def check(fleet: Fleet) -> Cost:
-    """Run the check playbook over a fleet, as a user would."""
+    """Run the check playbook over a fleet, as a user does."""
     words = ["ansible-playbook", "kernelops.livepatch.check", "-i", str(fleet.inventory), "--forks", str(FORKS)]
     return run(words, **fleet.variables)
 
 
 def run(words: list[str], *, watched: bool = False, **variables: str) -> Cost:
-    """Run a command to its end and say what it took, children included. `watched`: also its memory all together."""
+    """Run a command and return its cost, including children. `watched`: measure its total memory too."""
     configuration = WORK / "ansible.cfg"
     configuration.touch()
     ours = {
@@ -264,31 +282,31 @@ def run(words: list[str], *, watched: bool = False, **variables: str) -> Cost:
         process = subprocess.Popen(words, cwd=WORK, env=os.environ | ours, stdout=output, stderr=output)
         peaks = [0]
         while watched and not os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            peaks.append(together(process.pid))
+            peaks.append(total_memory(process.pid))
             time.sleep(0.1)
         _pid, status, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - started
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
-        said = (WORK / "output").read_text(encoding="utf-8", errors="replace")[-2000:]
-        raise SystemExit(f"bench: {' '.join(words)} ended with {process.returncode}:\n{said}")
+        text = (WORK / "output").read_text(encoding="utf-8", errors="replace")[-2000:]
+        raise SystemExit(f"bench: {' '.join(words)} ended with {process.returncode}:\n{text}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Cost(wall, cpu, usage.ru_maxrss * 1024, max(peaks))
 
 
-def together(pid: int) -> int:
-    """Bytes of a process and its descendants; what several of them share is counted once (proc(5), Pss)."""
+def total_memory(pid: int) -> int:
+    """Return the bytes of a process and its descendants; shared bytes count once (proc(5), Pss)."""
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
         children = [
             child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text("ascii").split()
         ]
     except OSError:
-        # It has ended in the meantime.
+        # The process has exited.
         return 0
     own = next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
-    return own + sum(together(int(child)) for child in children)
+    return own + sum(total_memory(int(child)) for child in children)
 
 
 if __name__ == "__main__":

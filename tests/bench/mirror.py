@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Archives for a mirror, and two ways to bring them: the core of `patch_mirror`, and curl with sha256sum.
+"""Archives for a mirror, and two commands that transfer them: the core of `patch_mirror`, and curl with sha256sum.
 
-As a command (``python tests/bench/mirror.py FOLDER``) it runs the first one, alone in a process that can be measured.
+The command ``python tests/bench/mirror.py FOLDER`` runs the first one in its own process, which can be measured.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ SIZE = 1_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """Archives that the server of a lab has, and a folder with all that is needed to bring them."""
+    """Archives on the server of a lab, and a folder with everything that a transfer needs."""
 
     folder: Path
 
     @property
     def ours(self) -> list[str]:
-        """The command that brings them into a mirror."""
+        """Return the command that transfers them into a mirror."""
         return [sys.executable, str(Path(__file__)), str(self.folder)]
 
     def plain(self, *, test: str = "") -> list[str]:
-        """The command that brings them into a folder and holds them against their SHA-256, and does nothing else.
+        """Return the command that transfers them into a folder and compares their SHA-256.
 
-        With `test`, that command also has to read each of them.
+        With `test`, that command also reads each archive.
         """
         steps = ["cd plain", "curl -sS --fail -K ../curl.conf", "sha256sum --check --quiet ../sums"]
         return ["sh", "-c", " && ".join([f"cd '{self.folder}'", *steps, *([f"{test} *.tar.*"] if test else [])])]
 
     def clear(self) -> None:
-        """Forget what was brought."""
+        """Remove the transferred archives."""
         for name in ("mirror", "plain"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         (self.folder / "plain").mkdir(parents=True)
 
 
 def publish(fleet: Fleet, folder: Path, count: int, packing: str) -> Job:
-    """Make so many archives of 1 MB, each signed and for a kernel of its own, and let the server have them."""
+    """Publish `count` signed archives of 1 MB on the server, each for a different kernel."""
     vendor = signing.make_signer("Vendor", bits=4096)
     fleet.state.remove_patches()
     hashes = {}
@@ -76,15 +76,15 @@ def publish(fleet: Fleet, folder: Path, count: int, packing: str) -> Job:
     return job
 
 
-def bring(folder: Path) -> int:
-    """Make a mirror of what was published."""
-    said = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    client = download.Downloader(download.DownloadOptions(ca_path=said["ca"]))
+def make_mirror(folder: Path) -> int:
+    """Create a mirror of the published archives; return the number of failed ones."""
+    settings = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    client = download.Downloader(download.DownloadOptions(ca_path=settings["ca"]))
     outcome = sync.run_mirror(
         sync.MirrorTask(
             folder=folder / "mirror",
             quarantine=folder / "mirror" / ".quarantine",
-            source=source.make_source(said["server"], str(folder / "list.json"), None, client),
+            source=source.make_source(settings["server"], str(folder / "list.json"), None, client),
             anchors=trust.read_anchors([str(folder / "vendor.pem")], []),
             selection=Selection(),
             retention=Retention(),
@@ -97,4 +97,4 @@ def bring(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(bring(Path(sys.argv[1])))
+    raise SystemExit(make_mirror(Path(sys.argv[1])))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Many records, as real as the collection makes them: judged hosts of several kinds, under names of their own."""
+"""Many records, created by the collection: assessed hosts of several kinds, with different names."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FIXES = tuple(ReportedFix(f"CVE-2024-{number}", patched=True) for number in rang
 
 
 def kinds() -> list[HostFacts]:
-    """One host of each kind that a fleet has, most of them well."""
-    well = a_host(client=a_client(fixes=FIXES))
+    """Return hosts of several kinds, as in a fleet; most of them are protected."""
+    protected = a_host(client=a_client(fixes=FIXES))
     return [
-        *[well] * 12,
+        *[protected] * 12,
         a_host(patches=(), client=a_client(patch_state="nothing-to-apply", patch_version=None)),
         without_client(),
         a_host(kernel=a_kernel("4.15.0-30-generic", "32~16.04.1")),
@@ -37,7 +37,7 @@ def kinds() -> list[HostFacts]:
 
 
 def write_records(folder: Path, count: int) -> None:
-    """Fill a folder with that many records, unless it holds them already."""
+    """Write this number of records to a folder, unless it holds them already."""
     stamp = folder.with_suffix(".count")
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == str(count):
         return
@@ -52,6 +52,6 @@ def write_records(folder: Path, count: int) -> None:
     ]
     for number, text in zip(range(count), itertools.cycle(texts), strict=False):
         name = f"host-{number:06}.example.com"
-        own = text.replace("HOSTNAME", name).replace(MACHINE_ID, f"{number:064x}")
-        (folder / f"{name}.json").write_text(own + "\n", encoding="utf-8")
+        record = text.replace("HOSTNAME", name).replace(MACHINE_ID, f"{number:064x}")
+        (folder / f"{name}.json").write_text(record + "\n", encoding="utf-8")
     stamp.write_text(str(count), encoding="utf-8")

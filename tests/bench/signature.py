@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Verifying the signature of a module, parsing included, against the RSA operation alone."""
+"""A comparison of verifying a module's signature, including its parsing, with the RSA operation alone."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ GOAL = 1.5
 
 
 def signature_lines() -> Iterator[tuple[str, float, str, bool, str]]:
-    """What was measured, the figure, its goal, whether it holds, and detail.
+    """Return the name of the measurement, the figure, its goal, True if the goal is reached, and details.
 
-    With RSA-4096 and SHA-512, as Canonical signs. Neither side makes the digest of the module.
+    The key is RSA-4096 with SHA-512, as Canonical signs. Neither side computes the digest of the module.
     """
     signer = signing.make_signer("Bench", bits=4096)
     public_key = signer.key.public_key()

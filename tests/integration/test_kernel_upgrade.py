@@ -180,7 +180,7 @@ def test_an_interrupted_dpkg_is_repaired_first_or_reported(hosts: Hosts, ansible
 def test_what_a_failed_run_left_is_repaired_by_the_next(hosts: Hosts, ansible: Ansible) -> None:
     host = hosts.next(fault="dpkg")
     refused(ansible, hosts, host, "dpkg_failed")
-    apt = hosts.fleet.present(host).look().apt
+    apt = hosts.fleet.current(host).describe().apt
     assert apt is not None
     assert apt.interrupted
     hosts.change(host, apt=dataclasses.replace(apt, fault=None))

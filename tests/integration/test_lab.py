@@ -63,7 +63,7 @@ def test_the_fleet_covers_every_state_and_every_check() -> None:
     [
         ("hosts: {one: {expect: {state: protected, verdict: eligible}, kernle: {}}}", "one: unknown key kernle"),
         ("hosts: {one: {like: two, expect: {state: protected, verdict: eligible}}}", "one: like: two is unknown"),
-        ("hosts: {one: {like: one}}", "leads back to itself"),
+        ("hosts: {one: {like: one}}", "refers to itself"),
         ("hosts: {one: {}}", "one: .*expect"),
         ("hosts: {one: {network: 3, expect: {state: protected, verdict: eligible}}}", "one.network: expected bool"),
         ("hostz: {}", "unknown key hostz"),

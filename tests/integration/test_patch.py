@@ -78,7 +78,7 @@ class Operator:
 
     def publish(self, host: str, version: str, fixes: tuple[str, ...], signer: signing.Signer | None = None) -> str:
         """Let the server have a patch for a host's kernel; return the file's name."""
-        full = self.fleet.present(host).look().kernel.full
+        full = self.fleet.current(host).describe().kernel.full
         assert full is not None
         name, archive = signing.patch_for(full, version, signer or module_files.vendor())
         self.fleet.add_patch(name, archive, fixes=fixes)
@@ -151,7 +151,7 @@ def test_every_generation_of_clients_applies_its_first_patch_and_the_next(lab: F
 def test_hosts_that_can_have_no_patch_are_no_failure(lab: Fleet, operator: Operator) -> None:
     full = lab.hosts["upgrade-required"].kernel.full or ""
     nothing = operator.result("nothing-to-apply")
-    lab.state.set_words({full: "kernel-upgrade-required"})
+    lab.state.set_support({full: "kernel-upgrade-required"})
     upgrade = operator.result("upgrade-required")
     for result, state in ((nothing, "nothing-to-apply"), (upgrade, "kernel-upgrade-required")):
         assert (result["kind"], result["changed"], result["version"]) == ("ok", False, None), result

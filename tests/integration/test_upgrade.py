@@ -239,7 +239,7 @@ def test_the_role_runs_tasks_on_the_controller_around_the_reboot(few: Hosts, tmp
 
 def test_hosts_that_cannot_be_upgraded_do_not_keep_the_others(few: Hosts, tmp_path: Path) -> None:
     held, ready = some(few, 2)
-    apt = few.fleet.present(held).look().apt
+    apt = few.fleet.current(held).describe().apt
     assert apt is not None
     few.change(held, apt=dataclasses.replace(apt, held=("linux-image-generic",)))
     run = upgrade(Ansible(tmp_path, few.fleet.variables), [held, ready])

@@ -29,7 +29,7 @@ def machine(virtual_machine: VirtualMachine, vm_service: Fleet) -> VirtualMachin
     """The machine without a patch and not enabled, and its server without a patch or a fault."""
     vm_service.set_faults()
     vm_service.state.remove_patches()
-    vm_service.state.set_words({})
+    vm_service.state.set_support({})
     vm_service.set_tokens({TOKEN: {}})
     virtual_machine.reset()
     return virtual_machine
@@ -273,7 +273,7 @@ def test_a_kernel_that_only_an_upgrade_helps_is_upgraded_rebooted_and_patched(
     """The last test: from here on the machine runs its newer kernel."""
     older, newer = enabled.image.kernels
     boot_id = enabled.read("cat /proc/sys/kernel/random/boot_id")
-    vm_service.state.set_words({older.full: "kernel-upgrade-required"})
+    vm_service.state.set_support({older.full: "kernel-upgrade-required"})
     enabled.read(f"apt-get -q update && {CLIENT} refresh")
     assert record(ansible, enabled)["assessment"]["state"] == "upgrade_required"
     assert enabled.run(f"test -e /boot/vmlinuz-{newer.release}").returncode == 1

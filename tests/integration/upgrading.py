@@ -55,7 +55,7 @@ class Hosts:
 
     def running(self, name: str) -> list[str]:
         """The containers that run on a host now."""
-        return sorted(workload.name for workload in self.fleet.present(name).look().workloads if workload.running)
+        return sorted(workload.name for workload in self.fleet.current(name).describe().workloads if workload.running)
 
     def kernel(self, name: str) -> str:
         """The kernel that runs on a host now."""

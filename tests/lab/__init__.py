@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The lab: a fleet of described Ubuntu hosts, each in a sandbox of its own, and the server that they talk to."""
+"""The lab: a fleet of described Ubuntu hosts, each in its own sandbox, and the server double that they use."""
 
 from __future__ import annotations
 

@@ -18,21 +18,21 @@ from .vm.virtual_machine import NAME, POLICY, running_machine
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="lab", description="A fleet of described hosts, each in a sandbox.")
+    parser = argparse.ArgumentParser(prog="lab", description="Manage a fleet of described hosts, each in a sandbox.")
     commands = parser.add_subparsers(dest="command", required=True)
-    bring_up = commands.add_parser("up", help="bring a fleet up")
-    bring_up.add_argument(
-        "--count", type=int, metavar="N", help="N copies of one host, in place of all that are described"
+    start = commands.add_parser("up", help="start a fleet")
+    start.add_argument(
+        "--count", type=int, metavar="N", help="start N copies of one host instead of the described hosts"
     )
-    bring_up.add_argument("--like", default=REPLICATED, metavar="HOST", help="the host to copy (%(default)s)")
-    bring_up.add_argument("--writable", action="store_true", help="hosts that can be changed, each copy one of its own")
-    bring_up.add_argument("--token", help="a token that the server takes")
-    bring_up.add_argument(
-        "--seats", type=int, default=5, metavar="N", help="the machines that it enables (%(default)s)"
+    start.add_argument("--like", default=REPLICATED, metavar="HOST", help="the host to copy (%(default)s)")
+    start.add_argument("--writable", action="store_true", help="writable hosts; each copy has its own root")
+    start.add_argument("--token", help="a token that the server accepts")
+    start.add_argument(
+        "--seats", type=int, default=5, metavar="N", help="the number of seats of the token (%(default)s)"
     )
-    take_down = commands.add_parser("down", help="take it down, and remove what it made")
-    for command in (bring_up, take_down):
-        command.add_argument("--dir", type=Path, required=True, help="the folder of this lab")
+    stop = commands.add_parser("down", help="stop the fleet and remove its files")
+    for command in (start, stop):
+        command.add_argument("--dir", type=Path, required=True, help="the folder of the lab")
     commands.add_parser("vm", help="start the virtual machine, until interrupted")
     options = parser.parse_args()
     if options.command == "vm":
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def run_machine() -> int:
-    """Start the virtual machine and its server, tell how they are reached, and end them when interrupted."""
+    """Start the virtual machine and its server, print their addresses, and stop them when interrupted."""
     try:
         with (
             tempfile.TemporaryDirectory(prefix="lab-") as folder,
@@ -65,7 +65,7 @@ def run_machine() -> int:
             fleet.set_tokens({"made-up-token": {}})
             for version in ("1.1", "2.1"):
                 fleet.add_patch(*machine.archive(version))
-            print("The virtual machine is up, until you interrupt this command. Its inventory, and a way in:")
+            print("The virtual machine is up until you interrupt this command. Its inventory and a login command:")
             print(f"  ansible -i {machine.inventory} {NAME} -m ansible.builtin.raw -a 'cat /proc/version_signature'")
             print(f"  {machine.login}")
             print(f"Its policy is {POLICY}, its server {fleet.server} knows made-up-token and has a patch.", flush=True)

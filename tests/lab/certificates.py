@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The lab's certificate authority, made anew for every lab, and the server's certificate."""
+"""The certificate authority of a lab, which each lab creates, and the certificate of its server."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from cryptography.x509.oid import NameOID
 
 SERVER_NAME = "livepatch.lab.test"
 BEHIND_PROXY_NAME = "behind-proxy.lab.test"
-"""The same server, by a name that no host finds and the lab's proxy does."""
+"""A name of the same server that only the lab's proxy can resolve."""
 HOSTED_NAMES = ("livepatch.canonical.com", "contracts.canonical.com")
-"""The hosted services, which are the same server for clients that nobody configured."""
+"""The hosted services: for clients in their default configuration, these names lead to the same server."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Authority:
-    """Files in PEM: `certificate` to be trusted, `server` with the key and the certificate of the server."""
+    """Files in PEM: the trusted `certificate`, and `server` with the key and the certificate of the server."""
 
     certificate: Path
     server: Path
 
     @property
     def openssl_hash(self) -> str | None:
-        """The name under which openssl looks for the certificate in a folder; None where there is no openssl."""
+        """Return the file name (without suffix) of the certificate in a folder for openssl; None without openssl."""
         openssl = shutil.which("openssl")
         if openssl is None:
             return None
@@ -41,10 +41,10 @@ class Authority:
 
 
 def make_authority(directory: Path) -> Authority:
-    """Write the authority and the server's certificate into a folder, which must exist.
+    """Write the authority and the server's certificate into an existing folder.
 
-    Beside them lie certificates that nobody should take, each with its key: ``stranger.pem`` (of an authority that is
-    trusted nowhere), ``misnamed.pem`` (for another server) and ``expired.pem``.
+    The folder also gets certificates that clients must reject, each with its key: ``stranger.pem`` (of an untrusted
+    authority), ``misnamed.pem`` (for another server) and ``expired.pem``.
     """
     issuer = _Issuer("The lab's certificate authority")
     made = Authority(directory / "ca.pem", directory / "server.pem")
@@ -58,7 +58,7 @@ def make_authority(directory: Path) -> Authority:
 
 
 class _Issuer:
-    """An authority: its key, and its certificate, which it signs itself."""
+    """An authority: its key and its self-signed certificate."""
 
     def __init__(self, name: str) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())

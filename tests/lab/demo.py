@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The demonstration: a fleet of described hosts, checked and enabled with the commands that a user would type.
+"""The demonstration: a fleet of described hosts, checked and enabled with the commands of a user.
 
-Run by ``make demo``. Leaves the records and the reports in ``demo/``.
+``make demo`` runs it. It writes the records and the reports to ``demo/``.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
-from tests.lab.fleet import Fleet, LabError, running_fleet  # noqa: E402  (the package is found by the line above)
+from tests.lab.fleet import Fleet, LabError, running_fleet  # noqa: E402  (path above)
 
 FORKS = 10
 SEATS = 3
-# One host of the lab is unreachable on purpose, and that must not fail the demonstration.
+# One host of the lab is unreachable on purpose, which must not fail the demonstration.
 CHECK: dict[str, t.Any] = {"livepatch_fail_on": [], "livepatch_report_formats": ["table", "json", "markdown", "html"]}
-# Hosts with a token of their own, and so with a folder of records of their own.
+# Hosts with a separate token, and so with a separate folder of records.
 ENABLE: dict[str, t.Any] = {
     "livepatch_hosts": "not-installed:not-enabled:not-enabled-2016:not-seeded:i386:lxd-container:unreachable",
     "livepatch_seats": SEATS,
@@ -37,11 +37,11 @@ TOKEN = "f00dfeedf00dfeedf00dfeedf00dfeed"
 
 
 class DemoError(Exception):
-    """A playbook failed; the message says which."""
+    """A playbook failed; the message names it."""
 
 
 def main(folder: str = "demo") -> int:
-    """Run it, and leave what it makes in a folder (of the repository, unless its path is absolute)."""
+    """Run the demonstration. Its results are in `folder`, below the repository unless the path is absolute."""
     demo = REPOSITORY / folder
     try:
         with running_fleet(demo / "lab", writable=True) as fleet:
@@ -51,15 +51,15 @@ def main(folder: str = "demo") -> int:
     except (LabError, DemoError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    print("\nWhat the runs left:\n")
-    print("  demo/livepatch-records/    one record a host, for instance xenial-generic.json")
-    print("  demo/livepatch-report/     the report: fleet.html is a page to open, and fleet.txt, fleet.json, fleet.md")
-    print("  demo/enabled/              records and report of the hosts that asked for a seat")
+    print("\nResults of the runs:\n")
+    print("  demo/livepatch-records/    one record per host, for example xenial-generic.json")
+    print("  demo/livepatch-report/     the report: fleet.html (open it in a browser), fleet.txt, fleet.json, fleet.md")
+    print("  demo/enabled/              records and report of the hosts that requested a seat")
     return 0
 
 
 def check(demo: Path, fleet: Fleet) -> None:
-    """Who may have Livepatch, who is protected, and what to do next."""
+    """Show the eligible hosts, the protected hosts, and the next steps."""
     started = time.monotonic()
     run(demo, fleet, "check", "-e", json.dumps(CHECK))
     summary = json.loads((demo / "livepatch-report" / "fleet.json").read_text(encoding="utf-8"))["summary"]
@@ -68,7 +68,7 @@ def check(demo: Path, fleet: Fleet) -> None:
 
 
 def enable(demo: Path, fleet: Fleet) -> None:
-    """Who gets one of the seats, and who does not and why."""
+    """Show the hosts that get a seat, and the reasons of the others."""
     fleet.set_tokens({TOKEN: {"seats": SEATS, "tier": "updates"}})
     secrets = demo / "lab" / "secrets.yml"
     secrets.touch(mode=0o600)
@@ -81,8 +81,8 @@ def enable(demo: Path, fleet: Fleet) -> None:
 
 def run(demo: Path, fleet: Fleet, playbook: str, *words: str) -> None:
     """Show a command and run it. Raises `DemoError`."""
-    begin = ("ansible-playbook", f"kernelops.livepatch.{playbook}", "-i", "lab/inventory.yml", "--forks", str(FORKS))
-    command = [*begin, *words]
+    base = ("ansible-playbook", f"kernelops.livepatch.{playbook}", "-i", "lab/inventory.yml", "--forks", str(FORKS))
+    command = [*base, *words]
     print(f"\n$ cd demo\n$ {shlex.join(command)}\n", flush=True)
     code = subprocess.run(command, cwd=demo, env=environment(demo) | fleet.variables, check=False).returncode
     if code != 0:
@@ -90,13 +90,13 @@ def run(demo: Path, fleet: Fleet, playbook: str, *words: str) -> None:
 
 
 def environment(demo: Path) -> dict[str, str]:
-    """The user's environment, with Ansible kept from a configuration of theirs, and quiet about hosts that are well."""
+    """Return the user's environment without their Ansible configuration; protected hosts are not displayed."""
     configuration = demo / "lab" / "ansible.cfg"
     configuration.write_text("[defaults]\ndisplay_ok_hosts = false\ndisplay_skipped_hosts = false\n", encoding="utf-8")
     ours = {
         "ANSIBLE_CALLBACKS_ENABLED": "kernelops.livepatch.fleet_progress",
         "ANSIBLE_CONFIG": str(configuration),
-        # Named by the Makefile, or by whoever wants to see an installed collection at work.
+        # Set by the Makefile, or by a user who wants to run an installed collection.
         "ANSIBLE_COLLECTIONS_PATH": os.environ["ANSIBLE_COLLECTIONS_PATH"],
         "ANSIBLE_NOCOWS": "1",
     }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""A fleet that is up: its folder, its inventory, its server, and how it comes and goes."""
+"""A running fleet: its folder, its inventory and its server; start and stop."""
 
 from __future__ import annotations
 
@@ -22,32 +22,33 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .certificates import BEHIND_PROXY_NAME, SERVER_NAME, make_authority
-from .hosts.bubblewrap import OWN_FOLDERS, SandboxError, Toolboxes, command, environment, fit_root
-from .hosts.current_host import Present
+from .holds import POINTS, Hold
+from .hosts.bubblewrap import PRIVATE_FOLDERS, CommandFolders, SandboxError, add_sandbox_files, command, environment
+from .hosts.current_host import CurrentHost
 from .hosts.description import HOST_DESCRIPTIONS, Description, load_descriptions, seconds
-from .hosts.file_tree import COMMON, MODE, Surroundings, host_tree, machine_id, machine_token, own_files, timed_files
-from .lab_socket import READY, tell
+from .hosts.file_tree import COMMON, MODE, LabServer, host_tree, machine_id, machine_token, private_files, timed_files
+from .lab_socket import READY, send
 from .livepatch_server.faults import Fault, Faults, write_faults
 from .livepatch_server.state import State
 from .process_trace import recording
 
 PLUGINS = Path(__file__).parent / "plugins" / "connection"
 REPLICATED = "xenial-generic"
-"""The host that `count` makes copies of, unless another is named."""
+"""The default host for copies (`count`)."""
 FIRST_TOKEN = "token-of-the-first-hosts"
-"""The auth-token of the hosts that are described as enabled. Nobody else is told of it."""
-_PARTS = ("hosts", "tools", "server", "services")
+"""The auth-token of the hosts whose description is enabled. Tests use other tokens."""
+_PARTS = ("hosts", "commands", "server", "services")
 _LOGS = ("requests.jsonl", "proxy.jsonl")
 _FILES = ("inventory.yml", "lab.json")
 
 
 class LabError(Exception):
-    """The lab cannot come up or go down; the message says what to do."""
+    """The lab cannot start, stop or do as requested; the message names the cause."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Addresses:
-    """Where a lab's server is: `server` by HTTPS, `on_premises` the same one by plain HTTP, `proxy` before both."""
+    """The addresses of a lab's server: `server` (HTTPS), `on_premises` (plain HTTP), and `proxy` for both."""
 
     server: str
     on_premises: str
@@ -56,18 +57,18 @@ class Addresses:
 
 @dataclasses.dataclass(frozen=True)
 class Fleet:
-    """A running fleet. `hosts` are the descriptions by inventory name; `server` is the address of its server.
+    """A running fleet. `hosts` are the descriptions by inventory name; `server` is the HTTPS address of its server.
 
-    The same server is at `on_premises` by plain HTTP, and `proxy` leads to both. What the server knows is in `state`.
+    `on_premises` is the same server with plain HTTP, and `proxy` reaches both. `state` is the state of the server.
     """
 
     directory: Path
     hosts: dict[str, Description]
     server: str
-    around: Surroundings
+    lab_server: LabServer
     on_premises: str
     proxy: str
-    toolboxes: Toolboxes = dataclasses.field(repr=False, compare=False)
+    command_folders: CommandFolders = dataclasses.field(repr=False, compare=False)
 
     @property
     def inventory(self) -> Path:
@@ -75,55 +76,79 @@ class Fleet:
 
     @property
     def certificate(self) -> Path:
-        """The authority that signed the server's certificate, as a file in PEM."""
+        """Return the certificate file (PEM) of the authority that signed the server's certificate."""
         return self.directory / "server" / "ca.pem"
 
     @property
     def variables(self) -> dict[str, str]:
-        """What Ansible needs in its environment to reach this fleet."""
+        """Return the environment variables with which Ansible reaches this fleet."""
         return {"ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS), "ANSIBLE_INVENTORY": str(self.inventory)}
 
     def root(self, name: str) -> Path:
-        """The root folder of a host, seen from outside."""
+        """Return the root folder of a host on this machine."""
         return self.directory / "hosts" / name / "root"
 
     def run(self, name: str, line: str, in_data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """Run a command line in a host as the connection plugin does, but without Ansible."""
+        """Run a command line in a host, as the connection plugin does."""
         session = json.loads((self.root(name).parent / "session.json").read_text(encoding="utf-8"))
         words = [*session["command"], "/bin/sh", "-c", line]
         return subprocess.run(words, input=in_data, env=session["environment"], capture_output=True, check=False)
 
+    def start(self, name: str, line: str) -> subprocess.Popen[bytes]:
+        """Start a command line in a host, without waiting for its end. Its output is in ``stdout``."""
+        session = json.loads((self.root(name).parent / "session.json").read_text(encoding="utf-8"))
+        return subprocess.Popen(
+            [*session["command"], "/bin/sh", "-c", line],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=session["environment"],
+        )
+
+    def hold(self, name: str, point: str) -> Hold:
+        """Return a context in which the doubles of a host stop at a point, one of `holds.POINTS`."""
+        if point not in POINTS:
+            raise LabError(f"{point!r} is not one of the points in {Path(__file__).with_name('holds.py')}")
+        return Hold(self.root(name).parent / "lab", point)
+
+    def hold_requests(self, path: str, *, method: str | None = None, after: int = 0) -> Hold:
+        """Return a context in which the server stops at each request whose path begins with `path`.
+
+        It stops before it handles the request, or, with `after`, after this number of bytes of the body.
+        """
+        request = {"path": path, "method": method, "after": after}
+        return Hold(self.directory / "server", f"{method or 'request'} {path.replace('/', '|')}", request)
+
     def commands(self, name: str) -> list[str]:
-        """Every call of a double on a host so far, a line each: the command and its arguments."""
+        """Return every call of a double on a host, one per line: the command and its arguments."""
         log = self.root(name).parent / "lab" / "commands"
         return log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
 
     def boots(self, name: str) -> list[str]:
-        """The kernel of every boot of a host since the lab came up."""
+        """Return the kernel of every boot of a host since the start of the lab."""
         log = self.root(name).parent / "lab" / "boots"
         return log.read_text(encoding="ascii").split() if log.exists() else []
 
     @property
     def behind_proxy(self) -> str:
-        """The server by HTTPS under a name that only the proxy can find."""
+        """Return the HTTPS address of the server under a name that only the proxy can resolve."""
         return self.server.replace(SERVER_NAME, BEHIND_PROXY_NAME)
 
     @property
     def state(self) -> State:
-        """What the server knows: tokens, machines, patches, files. Tests may read and set it at any time."""
+        """Return the state of the server: tokens, machines, patches, files. Tests may change it at any time."""
         return State(self.directory / "server")
 
     def requests(self) -> list[dict[str, t.Any]]:
-        """Every request that the server got so far: ``method``, ``path``, ``query``, where there was one ``auth_token``
-        and ``range``."""
+        """Return every request to the server: ``method``, ``path``, ``query``, optional ``auth_token``, ``range``."""
         return _lines(self.directory / "server" / "requests.jsonl")
 
     def proxied(self) -> list[dict[str, t.Any]]:
-        """Every request that the proxy got so far: ``method``, ``target``, ``authorized``."""
+        """Return every request to the proxy: ``method``, ``target``, ``authorized``."""
         return _lines(self.directory / "server" / "proxy.jsonl")
 
     def set_proxy(self, user: str | None = None, password: str = "") -> None:
-        """Let the proxy ask for a name and a password from the next request on, or, without a name, for nothing."""
+        """Make the proxy require a user name and a password from the next request on, or nothing without a name."""
         path = self.directory / "server" / "proxy.json"
         if user is None:
             path.unlink(missing_ok=True)
@@ -131,15 +156,15 @@ class Fleet:
             path.write_text(json.dumps({"user": user, "password": password}), encoding="utf-8")
 
     def set_tokens(self, tokens: Mapping[str, Mapping[str, t.Any]]) -> None:
-        """The tokens that the server knows: ``{token: {"seats": 3, "tier": "updates"}}``, both with a default."""
+        """Set the tokens that the server accepts: ``{token: {"seats": 3, "tier": "updates"}}``, both optional."""
         self.state.set_tokens(tokens)
 
     def set_contracts(self, contracts: Mapping[str, Mapping[str, t.Any]]) -> None:
-        """The contract tokens of Ubuntu Pro that the server knows, as in `set_tokens`; each begins with C."""
+        """Set the Ubuntu Pro contract tokens that the server accepts, as in `set_tokens`; each begins with C."""
         self.state.set_contracts(contracts)
 
     def machines(self) -> dict[str, dict[str, t.Any]]:
-        """The machines that hold a seat, by machine-id: ``auth_token``, ``machine_token``, ``tier``, …"""
+        """Return the machines that hold a seat, by machine-id: ``auth_token``, ``machine_token``, ``tier``, …"""
         return self.state.machines()
 
     def add_patch(self, name: str, archive: bytes, *, tier: str = "stable", fixes: Sequence[str] = ()) -> str:
@@ -147,53 +172,53 @@ class Fleet:
         return self.state.add_patch(name, archive, tier=tier, fixes=fixes)
 
     def patches(self) -> dict[str, dict[str, t.Any]]:
-        """What the server publishes, by file name."""
+        """Return the published patches, by file name."""
         return self.state.patches()
 
     def set_faults(self, *rules: Fault, **fault: t.Any) -> None:
-        """Make the server misbehave from the next request on (see `livepatch_server.faults`); no fault at all heals it.
+        """Make the server misbehave from the next request on (see `livepatch_server.faults`). Without faults, it works.
 
-        ``set_faults(status=503, count=2)`` is one fault everywhere, ``set_faults({"path": "/v1/patches/", "cut": 1000},
-        {"path": "/v1/client/", "delay_ms": 50})`` two in their places.
+        ``set_faults(status=503, count=2)`` is one fault for all paths, ``set_faults({"path": "/v1/patches/",
+        "cut": 1000}, {"path": "/v1/client/", "delay_ms": 50})`` are two faults for their paths.
         """
         folder = self.directory / "server"
         faults = [*rules, fault] if fault else list(rules)
         refuse = [{"refuse": True}] if any(each.get("refuse") for each in faults) else []
         if refuse or Faults(folder).refuses():
-            # First this alone, since trying whether it has come about would count as a connection.
+            # This fault comes first and alone, because the attempts to connect count as connections.
             write_faults(folder, refuse)
             for address in (self.server, self.on_premises):
-                _wait_until(lambda address=address: _takes_connections(address) is not bool(refuse), address)
+                _wait_for_connections(address, accepted=not refuse)
         write_faults(folder, faults)
 
-    def present(self, name: str) -> Present:
-        """What a host is now, and the way to make it another."""
-        return Present(self.root(name).parent, self.around, self.directory / "tools" / "stock")
+    def current(self, name: str) -> CurrentHost:
+        """Return the current state of a host."""
+        return CurrentHost(self.root(name).parent, self.lab_server, self.directory / "commands" / "all")
 
     def machine_token(self, name: str) -> str | None:
-        """The secret by which the server knows a host; None where the host is not enabled."""
+        """Return the secret that identifies a host at the server; None if the host is not enabled."""
         token = self.root(name) / COMMON / "machine-token"
         return token.read_text(encoding="utf-8").strip() if token.exists() else None
 
     def restart_daemon(self, name: str) -> None:
-        """Start the livepatch daemon of a host anew, as a restart of its service does: it reads its mode file."""
-        self._tell(name, "/snap/restart")
+        """Restart the livepatch daemon of a host; it reads its mode file."""
+        self._send(name, "/snap/restart")
 
     def kill_daemon(self, name: str) -> None:
-        """End the livepatch daemon of a host, sockets and all, until somebody starts it."""
-        self._tell(name, "/snap/stop")
+        """Stop the livepatch daemon of a host and close its sockets."""
+        self._send(name, "/snap/stop")
 
     def finish_apply(self, name: str) -> None:
-        """Let a patch that a host is still applying, or that a process holds up, be applied."""
-        self._tell(name, "/livepatchd/finish")
+        """Complete the application of a patch that is slow, or that a process blocks."""
+        self._send(name, "/livepatchd/finish")
 
-    def change(self, name: str, become: Callable[[Description], Description]) -> None:
-        """Make a host another one, for instance with `dataclasses.replace`; its daemon goes on from there."""
-        self.present(name).change(become)
-        self._tell(name, "/refit")
+    def change(self, name: str, update: Callable[[Description], Description]) -> None:
+        """Replace the description of a host, for instance with `dataclasses.replace`; its daemon uses the new one."""
+        self.current(name).change(update)
+        self._send(name, "/sockets")
 
     def reset(self, name: str) -> None:
-        """Make a host what its description says, whatever it has become."""
+        """Reset a host to its description."""
         described = self.hosts[name]
         if f"/{MODE}" not in described.files:
             (self.root(name) / MODE).unlink(missing_ok=True)
@@ -202,11 +227,12 @@ class Fleet:
 
     @contextlib.contextmanager
     def recorded(self, name: str, log: Path) -> Iterator[None]:
-        """Record every process of a host, whoever starts a command there (see `process_trace`); one command a log."""
+        """Record every process of a host (see `process_trace`). Use a separate log for each command."""
         session = self.root(name).parent / "session.json"
         before = session.read_text(encoding="utf-8")
-        said = json.loads(before)
-        session.write_text(json.dumps({**said, "command": [*recording(log), *said["command"]]}), encoding="utf-8")
+        content = json.loads(before)
+        command = [*recording(log), *content["command"]]
+        session.write_text(json.dumps({**content, "command": command}), encoding="utf-8")
         try:
             yield
         finally:
@@ -221,15 +247,15 @@ class Fleet:
         *,
         only: Sequence[str] | None = None,
     ) -> Iterator[Fleet]:
-        """Bring up other hosts in a folder, with the server and the processes of this fleet, which takes less time.
+        """Start other hosts in a folder, with the server and the processes of this fleet, which takes less time.
 
-        Hosts are chosen as in `up`, and each is a host of its own. The server forgets what it knew. This fleet must not
-        consist of copies that share a root, and only one such set of hosts may be up at a time.
+        The arguments are those of `up`, and the hosts are writable. The state of the server is cleared. This fleet must
+        not consist of copies that share a root, and only one such set of hosts may exist at a time.
         """
         hosts = _choose(count, replicated, only, writable=True)
         fleet = dataclasses.replace(self, directory=directory.absolute(), hosts=hosts)
         (directory / "hosts").mkdir(parents=True)
-        for part in ("server", "tools"):
+        for part in ("server", "commands"):
             (directory / part).symlink_to(self.directory / part)
         fleet.set_faults()
         fleet.set_proxy()
@@ -237,32 +263,32 @@ class Fleet:
         _clear_logs(fleet)
         _build_hosts(fleet)
         _write_inventory(fleet)
-        _ask_services(self.directory, "/hosts/add", fleet)
+        _send_to_services(self.directory, "/hosts/add", fleet)
         try:
             yield fleet
         finally:
-            _ask_services(self.directory, "/hosts/remove", fleet)
+            _send_to_services(self.directory, "/hosts/remove", fleet)
             _remove(directory / "hosts")
 
-    def _tell(self, name: str, path: str) -> None:
-        status, text = tell(self.root(name).parent / "lab", path)
+    def _send(self, name: str, path: str) -> None:
+        status, text = send(self.root(name).parent / "lab", path)
         if status != 200:
             raise LabError(f"{name}: {text}")
 
     def set_clocks(self) -> None:
-        """Let every age in the descriptions count from now on, as it did when the lab came up."""
+        """Make every age in the descriptions count from now."""
         now = dt.datetime.now(dt.timezone.utc)
         for name, described in self.hosts.items():
             host = described
             if _is_shared(self.hosts):
-                for path, content in timed_files(host, self.around, now).items():
+                for path, content in timed_files(host, self.lab_server, now).items():
                     (self.root(name) / path).write_bytes(content)
             else:
-                host = self.present(name).set_clock(now)
+                host = self.current(name).set_clock(now)
             session = self.root(name).parent / "session.json"
-            said = json.loads(session.read_text(encoding="utf-8"))
-            said["booted_at"] = now.timestamp() - seconds(host.kernel.booted)
-            session.write_text(json.dumps(said), encoding="utf-8")
+            content = json.loads(session.read_text(encoding="utf-8"))
+            content["booted_at"] = now.timestamp() - seconds(host.kernel.booted)
+            session.write_text(json.dumps(content), encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -274,7 +300,7 @@ def running_fleet(
     only: Sequence[str] | None = None,
     writable: bool = False,
 ) -> Iterator[Fleet]:
-    """Bring a fleet up in a folder and take it down again at the end."""
+    """Start a fleet in a folder, and stop it at the end of the context."""
     fleet = up(directory, count, replicated, only=only, writable=writable)
     try:
         yield fleet
@@ -290,12 +316,11 @@ def up(
     only: Sequence[str] | None = None,
     writable: bool = False,
 ) -> Fleet:
-    """Bring up the described hosts (or `only` those), or `count` copies of one, named ``web-0001`` and so on.
+    """Start the described hosts (or `only` those), or `count` copies of one, named ``web-0001`` and so on.
 
-    Copies share a root that nobody can write to, unless they are to be `writable`: then each is a host of its own, with
-    a machine id of its own.
+    Copies share a read-only root, unless they are `writable`: then each has its own root and machine id.
 
-    A lab that is up in the same folder is taken down first. Raises `LabError` when this machine cannot run one.
+    A lab that runs in the same folder is stopped first. Raises `LabError` when this machine cannot run a lab.
     """
     directory = directory.absolute()
     down(directory)
@@ -306,10 +331,10 @@ def up(
             (directory / part).mkdir(parents=True)
         authority = make_authority(directory / "server")
         addresses = _start_server(directory)
-        around = Surroundings(addresses.server, authority.certificate.read_bytes(), authority.openssl_hash)
-        toolboxes = Toolboxes(directory / "tools")
-        fleet = Fleet(directory, hosts, addresses.server, around, addresses.on_premises, addresses.proxy, toolboxes)
-        with _daemon(fleet) as serve:
+        lab_server = LabServer(addresses.server, authority.certificate.read_bytes(), authority.openssl_hash)
+        commands = CommandFolders(directory / "commands")
+        fleet = Fleet(directory, hosts, addresses.server, lab_server, addresses.on_premises, addresses.proxy, commands)
+        with _host_services(fleet) as serve:
             _build_hosts(fleet)
             _write_inventory(fleet)
             serve()
@@ -330,7 +355,7 @@ def _descriptions() -> dict[str, Description]:
 def _choose(
     count: int | None, replicated: str, only: Sequence[str] | None, *, writable: bool
 ) -> dict[str, Description]:
-    """Return the descriptions of hosts that `up` brings up, by their names. Raises `LabError` for a name of none."""
+    """Return the descriptions of the hosts that `up` starts, by name. Raises `LabError` for an unknown name."""
     descriptions = _descriptions()
     for name in (replicated, *(only or ())):
         if name not in descriptions:
@@ -344,14 +369,14 @@ def _choose(
 
 
 def down(directory: Path) -> None:
-    """Stop the processes of the lab in a folder and remove what the lab made there. Without a lab, do nothing."""
+    """Stop the processes of the lab in a folder and remove its files. Without a lab, do nothing."""
     state = directory / "lab.json"
     if not state.exists():
         return
-    said = json.loads(state.read_text(encoding="utf-8"))
-    _stop(said["pid"], directory.absolute() / "server")
-    if "daemon" in said:
-        _stop(said["daemon"], directory.absolute())
+    processes = json.loads(state.read_text(encoding="utf-8"))
+    _stop(processes["pid"], directory.absolute() / "server")
+    if "services" in processes:
+        _stop(processes["services"], directory.absolute())
     for part in _PARTS:
         _remove(directory / part)
     for name in _FILES:
@@ -382,16 +407,16 @@ def _start_server(directory: Path) -> Addresses:
         )
         https, http, proxy = (f"{SERVER_NAME}:{listeners[name].getsockname()[1]}" for name in ports)
     addresses = Addresses(f"https://{https}", f"http://{http}", f"http://{proxy}")
-    said = {"pid": process.pid, **dataclasses.asdict(addresses)}
-    (directory / "lab.json").write_text(json.dumps(said), encoding="utf-8")
+    running = {"pid": process.pid, **dataclasses.asdict(addresses)}
+    (directory / "lab.json").write_text(json.dumps(running), encoding="utf-8")
     return addresses
 
 
 @contextlib.contextmanager
-def _daemon(fleet: Fleet) -> Iterator[Callable[[], None]]:
-    """Start the process behind the hosts; what is yielded lets it serve those that are built, and waits until it does.
+def _host_services(fleet: Fleet) -> Iterator[Callable[[], None]]:
+    """Start the process of the host services; yield a function that makes it serve the hosts, once they are built.
 
-    Hosts that share a root cannot be changed and need none.
+    The function returns when the process listens. Hosts that share a root are read-only and need no services.
     """
     if _is_shared(fleet.hosts):
         yield lambda: None
@@ -406,16 +431,17 @@ def _daemon(fleet: Fleet) -> Iterator[Callable[[], None]]:
         start_new_session=True,
     )
     state = fleet.directory / "lab.json"
-    state.write_text(json.dumps({**json.loads(state.read_text(encoding="utf-8")), "daemon": process.pid}), "utf-8")
+    processes = {**json.loads(state.read_text(encoding="utf-8")), "services": process.pid}
+    state.write_text(json.dumps(processes), encoding="utf-8")
 
     def serve() -> None:
-        said = {
-            "server": fleet.around.server,
-            "authority_hash": fleet.around.authority_hash,
+        configuration = {
+            "server": fleet.lab_server.address,
+            "certificate_hash": fleet.lab_server.certificate_hash,
             "hosts": list(fleet.hosts),
         }
         assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(json.dumps(said).encode() + b"\n")
+        process.stdin.write(json.dumps(configuration).encode() + b"\n")
         process.stdin.close()
         if process.stdout.readline() != READY:
             raise LabError((fleet.directory / "hosts" / "errors.log").read_text(encoding="utf-8"))
@@ -425,9 +451,9 @@ def _daemon(fleet: Fleet) -> Iterator[Callable[[], None]]:
 
 
 def _listen() -> socket.socket:
-    """A listening socket on loopback that keeps its port when it ends listening and begins again.
+    """Return a listening socket on loopback that keeps its port when it stops and starts listening.
 
-    A socket that was given its port by the kernel would get another one then, so it is asked for by its number.
+    A socket whose port the kernel chose would get another port then, so it is bound to a port by number.
     """
     with socket.socket() as finder:
         finder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -435,18 +461,18 @@ def _listen() -> socket.socket:
         return socket.create_server(finder.getsockname(), backlog=1024)
 
 
-def _takes_connections(address: str) -> bool:
+def _accepts_connections(address: str) -> bool:
     port = urllib.parse.urlsplit(address).port
     with socket.socket() as client:
         client.settimeout(10)
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _wait_until(holds: t.Callable[[], bool], address: str) -> None:
+def _wait_for_connections(address: str, *, accepted: bool) -> None:
     deadline = time.monotonic() + 10
-    while not holds():
+    while _accepts_connections(address) != accepted:
         if time.monotonic() > deadline:
-            raise LabError(f"{address} does not do as it was told; its process may have ended")
+            raise LabError(f"{address} {'refuses' if accepted else 'accepts'} connections; its process may have ended")
         time.sleep(0.02)
 
 
@@ -455,10 +481,10 @@ def _clear_logs(fleet: Fleet) -> None:
         (fleet.directory / "server" / log).write_bytes(b"")
 
 
-def _ask_services(directory: Path, path: str, fleet: Fleet) -> None:
-    """Let the process behind the hosts of a lab serve the hosts of a fleet, or end that."""
-    said = json.dumps({"folder": str(fleet.directory / "hosts"), "hosts": list(fleet.hosts)})
-    status, text = tell(directory / "services", path, said.encode())
+def _send_to_services(directory: Path, path: str, fleet: Fleet) -> None:
+    """Make the host services of a lab start or stop to serve the hosts of a fleet."""
+    request = json.dumps({"folder": str(fleet.directory / "hosts"), "hosts": list(fleet.hosts)})
+    status, text = send(directory / "services", path, request.encode())
     if status != 200:
         raise LabError(text)
 
@@ -468,7 +494,7 @@ def _lines(log: Path) -> list[dict[str, t.Any]]:
 
 
 def _stop(pid: int, folder: Path) -> None:
-    """End the recorded process, if it still is the one of this folder."""
+    """Stop a recorded process if it still is the process of this folder."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except FileNotFoundError:
@@ -490,21 +516,21 @@ def _build_hosts(fleet: Fleet) -> None:
     shared = _is_shared(fleet.hosts)
     for name, host in fleet.hosts.items():
         root = fleet.root(name)
-        for folder in (root.parent, *(root.parent / own for own in OWN_FOLDERS)):
+        for folder in (root.parent, *(root.parent / private for private in PRIVATE_FOLDERS)):
             folder.mkdir()
-        for own, text in own_files(host, name).items():
-            (root.parent / "lab" / own).write_text(text, encoding="ascii")
+        for file_name, text in private_files(host, name).items():
+            (root.parent / "lab" / file_name).write_text(text, encoding="ascii")
         if host.name in originals:
             root.symlink_to(originals[host.name])
         else:
             originals[host.name] = root
-            tree = host_tree(host, fleet.around, now)
+            tree = host_tree(host, fleet.lab_server, now)
             tree.write(root)
-            fit_root(root, host, fleet.toolboxes)
+            add_sandbox_files(root, host, fleet.command_folders)
             tree.close(root)
-            fleet.present(name).begin(host, now)
+            fleet.current(name).begin(host, now)
         session = {
-            "command": command(host, name, root.parent, fleet.toolboxes.for_host(host), shared=shared),
+            "command": command(host, name, root.parent, fleet.command_folders.for_host(host), shared=shared),
             "environment": environment(host),
             "booted_at": now.timestamp() - seconds(host.kernel.booted),
             "unreachable": host.faults.unreachable,
@@ -514,7 +540,7 @@ def _build_hosts(fleet: Fleet) -> None:
 
 
 def _register_enabled(fleet: Fleet) -> None:
-    """Let the server know the machines that are enabled from the beginning: they hold seats of a token of their own."""
+    """Register the machines whose description is enabled: they hold seats of a separate token."""
     enabled = [host for host in fleet.hosts.values() if host.client is not None and host.client.enabled]
     fleet.state.set_machines(
         {
@@ -529,7 +555,7 @@ def _register_enabled(fleet: Fleet) -> None:
 
 
 def _is_shared(hosts: Mapping[str, Description]) -> bool:
-    """Whether some hosts are copies that have their root in common."""
+    """Return True if some hosts are copies that share a root."""
     return len({host.name for host in hosts.values()}) < len(hosts)
 
 
@@ -543,24 +569,24 @@ def _write_inventory(fleet: Fleet) -> None:
     with_python = {"ansible_python_interpreter": "/usr/bin/python3"}
     hosts = {name: with_python if host.python else None for name, host in fleet.hosts.items()}
     inventory = {"all": {"vars": variables, "hosts": hosts}}
-    # JSON is YAML, and Ansible reads it many times faster.
+    # JSON is valid YAML, and Ansible reads it many times faster.
     fleet.inventory.write_text(json.dumps(inventory, indent=2), encoding="utf-8")
 
 
 def _try_sandbox(fleet: Fleet) -> None:
-    """Start one command in one host, so that a machine that forbids sandboxes says so now and not in every task."""
+    """Start one command in one host, so that a machine that forbids sandboxes fails now and not in every task."""
     tried = fleet.run(next(iter(fleet.hosts)), ":")
     if tried.returncode != 0:
-        said = tried.stderr.decode(errors="replace").strip()
+        errors = tried.stderr.decode(errors="replace").strip()
         raise SandboxError(
-            f"bubblewrap cannot start a sandbox on this machine ({said}). It needs user namespaces: as root, "
+            f"bubblewrap cannot start a sandbox on this machine ({errors}). It needs user namespaces: as root, "
             "`sysctl kernel.unprivileged_userns_clone=1` or `sysctl kernel.apparmor_restrict_unprivileged_userns=0`; "
-            "a container must be allowed to make them."
+            "a container must be allowed to create them."
         )
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder of hosts, closed folders included."""
+    """Remove a folder of hosts, including folders without permissions."""
     if not folder.exists():
         return
     for parent, names, _files in os.walk(folder):

@@ -13,12 +13,12 @@ from pathlib import Path
 
 LAB_SOCKET = "lab.sock"
 READY = b"ready\n"
-"""What the process says when it listens at every door."""
+"""The line that the process writes when it listens on every socket."""
 
 
-def tell(folder: Path, path: str, body: bytes = b"") -> tuple[int, str]:
-    """Ask for something at the lab's socket in a folder, as a double does; return the status and the text."""
-    with contextlib.closing(http.client.HTTPConnection("lab")) as connection, opened(folder) as place:
+def send(folder: Path, path: str, body: bytes = b"") -> tuple[int, str]:
+    """Send a request to the lab's socket in a folder, as a double does; return the status and the text."""
+    with contextlib.closing(http.client.HTTPConnection("lab")) as connection, short_path(folder) as place:
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.connect(f"{place}/{LAB_SOCKET}")
         connection.request("PUT", path, body)
@@ -27,8 +27,8 @@ def tell(folder: Path, path: str, body: bytes = b"") -> tuple[int, str]:
 
 
 @contextlib.contextmanager
-def opened(folder: Path) -> Iterator[str]:
-    """A short name of a folder: the address of a socket has 108 bytes at most."""
+def short_path(folder: Path) -> Iterator[str]:
+    """Return a short path of a folder: the address of a socket has at most 108 bytes."""
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{descriptor}"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Hosts for tests, as facts: a protected Ubuntu 16.04 server, of which a test changes what it is about."""
+"""Facts of hosts for tests: a protected Ubuntu 16.04 server, with changes by the test."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MODULE = "lkp_Ubuntu_4_4_0_210_242_generic_113"
 
 
 def shipped(name: str) -> Policy:
-    """A policy that comes with the collection."""
+    """Return a policy of the collection."""
     return parse_policy((SHIPPED / f"{name}.yml").read_text(encoding="utf-8"), name)
 
 
@@ -39,7 +39,7 @@ def a_kernel(
     upload: str = "242",
     version: str = "#242-Ubuntu SMP Fri Apr 16 09:57:56 UTC 2021",
 ) -> KernelIdentity:
-    """The identity of a kernel that Ubuntu built."""
+    """Return the identity of an Ubuntu kernel."""
     number, abi, flavour = release.split("-", 2)
     return identify(
         release,
@@ -51,7 +51,7 @@ def a_kernel(
 
 
 def a_client(**changes: t.Any) -> ClientStatus:
-    """A client that has applied patch 113.1 and checked a while ago."""
+    """Return a client that has applied patch 113.1 and has checked recently."""
     client = ClientStatus(
         enabled=True,
         generation="10",
@@ -67,7 +67,7 @@ def a_client(**changes: t.Any) -> ClientStatus:
 
 
 def a_patch(**changes: t.Any) -> SysfsPatch:
-    """Patch 113 as the kernel shows it once it runs."""
+    """Return patch 113 as the kernel shows it after the transition."""
     patch = SysfsPatch(
         module=MODULE,
         enabled=True,
@@ -80,7 +80,7 @@ def a_patch(**changes: t.Any) -> SysfsPatch:
 
 
 def a_host(**changes: t.Any) -> HostFacts:
-    """A server that a launch policy admits, and that is protected."""
+    """Return a protected server that the launch policy supports."""
     facts = HostFacts(
         root=True,
         now=NOW,
@@ -116,5 +116,5 @@ def a_host(**changes: t.Any) -> HostFacts:
 
 
 def without_client(**changes: t.Any) -> HostFacts:
-    """The same host before the client was installed."""
+    """Return the same host without a client."""
     return a_host(**{"client_installed": False, "client": None, "config": None, "patches": (), **changes})

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Notices in the form in which they are published, made up."""
+"""Made-up notices in the published format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def affected(
     package: str = "linux",
     fixed: str | None = "4.4.0-200.232",
 ) -> dict[str, t.Any]:
-    """One package that a notice is about."""
+    """Return one package of a notice."""
     events = [{"introduced": "0"}, *([{"fixed": fixed}] if fixed else [])]
     return {
         "package": {"ecosystem": ecosystem, "name": package, "purl": f"pkg:deb/ubuntu/{package}?arch=source"},
@@ -34,7 +34,7 @@ def affected(
 
 
 def notice(number: str = "0101-1", *entries: dict[str, t.Any], **fields: t.Any) -> dict[str, t.Any]:
-    """A notice with the packages that are given, or with one."""
+    """Return a notice with the given packages, or with one package."""
     return {
         "schema_version": "1.7.0",
         "id": f"LSN-{number}",

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Makes valid records for tests, as `plugins/module_utils/_record.py` describes them."""
+"""Valid records for tests, as in `plugins/module_utils/_record.py`."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ _RECORD: dict[str, t.Any] = {
 
 
 def make_record(host: str = "web1", state: State = "protected", **places: t.Any) -> Record:
-    """Make a valid record of a protected host on 16.04; `state` brings a fitting reason.
+    """Make a valid record of a protected host on 16.04; `state` adds a matching reason.
 
     `places` replaces values: each name is a path into the record with ``__`` between its keys,
     as in ``make_record("db1", "disabled", client__enabled=False)``.

@@ -18,20 +18,20 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import 
 NOW = datetime.datetime(2026, 3, 1, 4, 0, tzinfo=datetime.timezone.utc)
 
 
-class ConnectionLost(Exception):  # noqa: N818  (it stands for an exception of Ansible, which the task must not know)
+class ConnectionLost(Exception):  # noqa: N818  (it replaces an exception of Ansible, which the task must not catch)
     """The connection fails in a script that must not fail: the driver ends the task."""
 
 
 Answer: t.TypeAlias = "Sections | LivepatchError | ConnectionLost | None"
-"""What a script brings: sections, None for a host that does not answer, or an error."""
+"""The result of a script: sections, None for a host that does not answer, or an error."""
 
 
 @dataclasses.dataclass
 class Replay:
-    """What a task did. `script` answers each `RunScript`; it may look at the command and at the clock here.
+    """The commands of a task. `script` answers each `RunScript`; it may use the command and the clock of this object.
 
-    A script costs `script_seconds` of the clock. `sleeps`, `scripts`, `stored`, `shown` and `warnings` collect what was
-    asked for, in order; `resets` and `questions` (to the service) count.
+    A script takes `script_seconds` of the clock. `sleeps`, `scripts`, `stored`, `shown` and `warnings` collect the
+    commands in order; `resets` and `questions` (to the service) count them.
     """
 
     script: c.Callable[[commands.RunScript], Answer]

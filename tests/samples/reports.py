@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Makes reports for tests from records, and the words with which a hostile host tries to act in them."""
+"""Reports for tests, made from records, and hostile texts of hosts."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ HOSTILE = (
 
 
 def recorded(record: Record) -> Recorded:
-    """Return a record as a folder gives it."""
+    """Return a record as a folder store returns it."""
     return Recorded(record, sections_of(record))
 
 
 def a_report(*documents: Document, hosts: list[str] | None = None) -> Report:
-    """Make the report of documents."""
+    """Return the report of documents."""
     return assemble(documents, hosts, GENERATED_AT, Spool())
 
 
@@ -64,12 +64,12 @@ RULES = (
 
 
 def a_judged_report(findings: list[tuple[str | None, Finding]], *documents: Document) -> Report:
-    """Make the report of documents, held against `RULES`, which found these of hosts, or of the fleet."""
+    """Return the report of documents with `RULES` and these findings about hosts or the fleet."""
     return dataclasses.replace(a_report(*documents), rules=RULES).with_findings(findings)
 
 
 def a_report_with_every_state() -> Report:
-    """Make a report that has hosts in every state, findings of rules, and a problem."""
+    """Return a report with hosts in every state, findings of rules, and a problem."""
     records = [make_record(f"{state}-{number}", state) for state in STATES[1:] for number in (2, 10)]
     records.append(
         make_record(
@@ -91,7 +91,7 @@ def a_report_with_every_state() -> Report:
 
 
 def hostile_record(text: str) -> Record:
-    """Make a record that says the text wherever a host has a say, and in its name too."""
+    """Return a record with the text in its name and in every value that a host controls."""
     return make_record(
         f"evil{text}",
         "failed",
@@ -107,7 +107,7 @@ def hostile_record(text: str) -> Record:
 
 
 def a_history(days: int = 40) -> History:
-    """Make the history of two hosts: the second one is closed two days late, and open now."""
+    """Return the history of two hosts: the second one was closed two days late, and is open now."""
     begin, length = 20_454, 24 * 3600 * 1_000_000  # 2026-01-01
 
     def at(day: float) -> int:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""How much of the core the unit tests reach: of its lines and, apart from them, of its branches.
+"""Coverage of the core by the unit tests, for lines and for branches.
 
     python tests/tools/core_coverage.py
 
-Reads what `coverage run --branch` has measured, prints both figures and what is missing in files that have much of it,
-and fails where a figure is below its goal. A file that no test imports counts with all of its lines.
+Reads the data of `coverage run --branch`, prints both figures and the missing lines of the files with the most of them,
+and fails when a figure is below its goal. A file that no test imports counts with all its lines.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Build the documentation site in .build/site/html: the guide, and the reference made from modules, plugins and roles.
+"""Build the documentation site in .build/site/html: the guide, and the reference of modules, plugins and roles.
 
     python tests/tools/docsite.py
 
-A warning of any tool is an error: a link that leads nowhere must not be published.
+A warning of any tool is an error: a broken link must not be published.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _SETTINGS = "breadcrumbs = true\nindexes = true\nuse_html_blobs = false\n"
 
 
 def lint() -> None:
-    """Let antsibull-docs hold the documentation of modules, plugins and roles against its rules."""
+    """Check the documentation of modules, plugins and roles with antsibull-docs."""
     command = ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck"]
     command += ["--validate-collection-refs", "all", "--disallow-unknown-collection-refs"]
     collection = trees.link_collection() / "ansible_collections" / "kernelops" / "livepatch"
     subprocess.run([*command, str(collection)], check=True)
 
 
-def gather() -> None:
-    """Lay the sources together: the pages of docs/ as they stand there, and the reference beside them."""
+def collect_sources() -> None:
+    """Collect the sources: the pages of docs/, and the generated reference."""
     shutil.rmtree(SITE, ignore_errors=True)
     source = SITE / "source"
     shutil.copytree(_DOCS, source)
@@ -46,10 +46,10 @@ def gather() -> None:
 
 
 def main() -> int:
-    """Check, gather, build; return the exit code of the first that fails."""
+    """Check, collect and build; return the exit code of the first failure."""
     try:
         lint()
-        gather()
+        collect_sources()
         command = ["sphinx-build", "--builder", "html", "--fail-on-warning", "--keep-going", "--quiet"]
         command += ["--conf-dir", str(_DOCS / "docsite"), str(SITE / "source"), str(SITE / "html")]
         subprocess.run(command, check=True)

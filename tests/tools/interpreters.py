@@ -47,10 +47,10 @@ _NAMES = [f"python3.{minor}" for minor in range(10, 15)]
 
 
 def find() -> dict[Version, Path]:
-    """Find the interpreters that really run, by version.
+    """Find working interpreters, by version.
 
-    Looks at this process's own, at every ``python3.N`` on PATH, and at those of pyenv, whose commands on PATH
-    refuse to run while their version is not the chosen one.
+    The candidates are the interpreter of this process, every ``python3.N`` on PATH, and those of pyenv, whose commands
+    on PATH fail while another version is selected.
     """
     folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")

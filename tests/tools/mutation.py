@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Mutation testing: small mistakes are made in the code that decides, and the tests must notice each of them.
+"""Mutation testing: small mistakes in the code that decides, each of which the tests must detect.
 
     python tests/tools/mutation.py [name of a module …]
 
-Cosmic Ray makes the mistakes. A process that has the test tools loaded is forked for each of them, serves the mutant in
-place of its module, and runs that module's tests: a few tenths of a second instead of a start of Python. The working
-tree is never changed. Mistakes that no test notices must be explained in ``tests/mutation-survivors.yml``; what is not
-explained, or explained and noticed after all, is an error.
+Cosmic Ray creates the mutants. For each one, a process with the loaded test tools is forked, imports the mutant instead
+of its module, and runs the tests of the module: this takes some tenths of a second instead of a start of Python. The
+working tree does not change. Mutants that no test detects need an entry in ``tests/mutation-survivors.yml``; a missing
+or an outdated entry is an error.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ for _slow in ("cryptography.hazmat.primitives.asymmetric.rsa", "hypothesis"):
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "ansible_collections.kernelops.livepatch.plugins.module_utils"
-# What decides whether a host may have patches, in which state it is, and whether a signature holds, with its tests.
+# The modules that decide about eligibility, host states and signatures, with their tests.
 TARGETS = {
     "_decisions.eligibility": ("decisions/test_eligibility.py",),
     "_decisions.host_state": ("decisions/test_host_state.py",),
     "_verify.signature": ("verify/test_signature.py", "verify/test_trust.py"),
 }
-# One or two of each kind: of the others, most would be noticed by the same test.
+# One or two operators of each kind: the same tests would detect most of the others.
 OPERATORS = (
     "core/ReplaceBinaryOperator_Add_Sub",
     "core/ReplaceBinaryOperator_Sub_Add",
@@ -79,12 +79,12 @@ OPERATORS = (
     "core/RemoveDecorator",
     "core/ZeroIterationForLoop",
 )
-SECONDS = 120  # for the tests of one mutant; one that never ends is noticed by that
+SECONDS = 120  # limit for the tests of one mutant; a mutant that never ends is detected by it
 
 
 @dataclasses.dataclass(frozen=True)
 class Mutant:
-    """A mistake in a module: which kind, in which line, as it stands there and as it is with the mistake."""
+    """A mistake in a module: its operator, its line, and the text before and after."""
 
     module: str
     operator: str
@@ -99,16 +99,16 @@ class Mutant:
 
 
 def mutants(module: str) -> c.Iterator[Mutant]:
-    """Every mistake that can be made in a module, but for its annotations, which nothing evaluates."""
+    """Generate every mutant of a module, except those of annotations, which are not evaluated."""
     path = ROOT / "plugins" / "module_utils" / f"{module.replace('.', '/')}.py"
     source = path.read_text(encoding="utf-8")
-    passed_over = _annotations(source)
+    excluded = _annotations(source)
     nodes = list(ast_nodes(get_ast(source)))
     for name in OPERATORS:
         operator = plugins.get_operator(name)()
         places = [place for node in nodes for place in operator.mutation_positions(node)]
         for occurrence, (start, _end) in enumerate(places):
-            if any(begin <= start < end for begin, end in passed_over):
+            if any(begin <= start < end for begin, end in excluded):
                 continue
             code = mutate_code(source, operator, occurrence)
             if code is None or code == source:
@@ -118,7 +118,7 @@ def mutants(module: str) -> c.Iterator[Mutant]:
 
 
 def _annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where annotations stand, and the bases and aliases of types: from here to there, as (line, column)."""
+    """Return the ranges of annotations, type bases and type aliases, as (line, column) of start and end."""
     found = []
     for node in ast.walk(ast.parse(source)):
         places: list[ast.AST | None] = [getattr(node, "annotation", None), getattr(node, "returns", None)]
@@ -136,7 +136,7 @@ def _is_type_name(target: ast.expr) -> bool:
 
 
 def _difference(source: str, code: str) -> tuple[str, str]:
-    """The first line that differs, without the space around it."""
+    """Return the first line that differs, stripped."""
     before, after = source.splitlines(), code.splitlines()
     for one, other in zip(before, after, strict=False):
         if one != other:
@@ -144,8 +144,8 @@ def _difference(source: str, code: str) -> tuple[str, str]:
     return "(a line)", "(no line)"
 
 
-class _Serve(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports the mutant where its module is asked for."""
+class _MutantImporter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports the mutant instead of its module."""
 
     def __init__(self, mutant: Mutant) -> None:
         self._name = f"{PACKAGE}.{mutant.module}"
@@ -158,8 +158,8 @@ class _Serve(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self._code, f"<mutant of {self._name}>", "exec"), module.__dict__)  # noqa: S102  (our own code)
 
 
-def is_noticed(mutant: Mutant | None, tests: c.Sequence[str]) -> bool:
-    """Run tests in a process of its own, with the mutant or as the code is, and tell whether any failed."""
+def is_detected(mutant: Mutant | None, tests: c.Sequence[str]) -> bool:
+    """Run tests in a new process, with a mutant or with the original code. Return True if a test failed."""
     child = os.fork()
     if child == 0:
         signal.alarm(SECONDS)
@@ -168,7 +168,7 @@ def is_noticed(mutant: Mutant | None, tests: c.Sequence[str]) -> bool:
         code = 1
         try:
             if mutant is not None:
-                sys.meta_path.insert(0, _Serve(mutant))
+                sys.meta_path.insert(0, _MutantImporter(mutant))
             words = [str(ROOT / "tests" / "unit" / name) for name in tests]
             code = int(pytest.main([*words, "-x", "-q"]))
         finally:
@@ -177,35 +177,35 @@ def is_noticed(mutant: Mutant | None, tests: c.Sequence[str]) -> bool:
     return status != 0
 
 
-def explained() -> dict[tuple[str, str, str], str]:
-    """The mistakes that may stay unnoticed, each with its reason."""
+def accepted_survivors() -> dict[tuple[str, str, str], str]:
+    """Return the mutants that may survive, each with its reason."""
     entries: list[dict[str, str]] = yaml.safe_load((ROOT / "tests" / "mutation-survivors.yml").read_text("utf-8")) or []
     return {(entry["module"], entry["before"], entry["after"]): entry["reason"] for entry in entries}
 
 
 def main(words: list[str]) -> int:
-    assert not any(name.startswith(PACKAGE) for name in sys.modules), "a mutant would come too late"
-    reasons = explained()
+    assert not any(name.startswith(PACKAGE) for name in sys.modules), "a module was imported before its mutant"
+    reasons = accepted_survivors()
     survivors: list[Mutant] = []
     figures: dict[str, t.Any] = {}
     for module, tests in TARGETS.items():
         if words and not any(fnmatch.fnmatch(module, f"*{word}*") for word in words):
             continue
-        if is_noticed(None, tests):
-            print(f"{module}: its tests fail as it is")
+        if is_detected(None, tests):
+            print(f"{module}: its tests fail without a mutant")
             return 2
         started = time.monotonic()
-        all_of_them = list(mutants(module))
-        left = [mutant for mutant in all_of_them if not is_noticed(mutant, tests)]
-        survivors += left
+        generated = list(mutants(module))
+        survived = [mutant for mutant in generated if not is_detected(mutant, tests)]
+        survivors += survived
         figures[module] = {
-            "mutants": len(all_of_them),
-            "noticed": len(all_of_them) - len(left),
-            "explained": sum(mutant.key in reasons for mutant in left),
+            "mutants": len(generated),
+            "detected": len(generated) - len(survived),
+            "accepted": sum(mutant.key in reasons for mutant in survived),
         }
         seconds = time.monotonic() - started
         print(
-            f"{module}: {len(all_of_them)} mutants, {len(all_of_them) - len(left)} noticed, {len(left)} left, "
+            f"{module}: {len(generated)} mutants, {len(generated) - len(survived)} detected, {len(survived)} survived, "
             f"{seconds:.0f} s",
             flush=True,
         )
@@ -215,11 +215,11 @@ def main(words: list[str]) -> int:
     keys = {mutant.key for mutant in survivors}
     outdated = [key for key in reasons if key[0] in figures and key not in keys]
     for module, before, after in outdated:
-        print(f"\n{module}: explained, and noticed or gone\n  - {before}\n  + {after}")
+        print(f"\n{module}: outdated entry, the mutant is detected or does not exist\n  - {before}\n  + {after}")
     report = ROOT / ".build" / "mutation.json"
     report.parent.mkdir(exist_ok=True)
     report.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print(f"\n{len(survivors)} unnoticed, {len(survivors) - len(new)} of them explained, {len(new)} not")
+    print(f"\n{len(survivors)} survived: {len(survivors) - len(new)} accepted, {len(new)} new")
     return 1 if new or outdated else 0
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Build the collection's archive as a release would, hold it against what users should get, and let Galaxy read it."""
+"""Build the archive of the collection as a release does, check its content, and import it as Galaxy does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import trees
 OUTPUT = trees.BUILD / "dist"
 LARGEST = 1024 * 1024
 """Bytes. The collection is text: an archive above this has caught something that is not part of it."""
-# All that it can look at by itself. ansible-test is run apart, with every ansible-core that we support.
+# All checks of galaxy-importer except ansible-test, which runs separately with every supported ansible-core.
 _IMPORTER = """\
 [galaxy-importer]
 CHECK_CHANGELOG = True
@@ -43,26 +43,26 @@ ALLOWED = WANTED | {
 
 
 def build(source: Path) -> Path:
-    """Let ansible-galaxy build the archive of the collection at `source`."""
+    """Build the archive of the collection at `source` with ansible-galaxy."""
     command = ["ansible-galaxy", "collection", "build", "--force", "--output-path", str(OUTPUT), str(source)]
     subprocess.run(command, check=True)
     (archive,) = OUTPUT.glob("*.tar.gz")
     return archive
 
 
-def complaints(archive: Path) -> list[str]:
-    """What is wrong with the archive, one sentence each."""
+def archive_problems(archive: Path) -> list[str]:
+    """Return the problems of the archive, one sentence each."""
     with tarfile.open(archive) as tar:
         names = {name.split("/")[0] for name in tar.getnames()}
     found = [f"lacks {name}" for name in sorted(WANTED - names)]
-    found += [f"holds {name}, which is of no use to users: see build_ignore" for name in sorted(names - ALLOWED)]
+    found += [f"contains {name}, which users do not need: see build_ignore" for name in sorted(names - ALLOWED)]
     if archive.stat().st_size > LARGEST:
         found.append(f"has {archive.stat().st_size} bytes, more than {LARGEST}")
     return found
 
 
 def import_into_galaxy(archive: Path) -> list[str]:
-    """Do what Galaxy does with an archive that is published there; what it warns of or refuses, one line each."""
+    """Import the archive as Galaxy does at publication; return its warnings and errors, one per line."""
     settings = OUTPUT / "galaxy-importer.cfg"
     settings.write_text(_IMPORTER, encoding="utf-8")
     done = subprocess.run(
@@ -79,13 +79,13 @@ def import_into_galaxy(archive: Path) -> list[str]:
 
 
 def main() -> int:
-    """Build in the current folder, print what is wrong, return the exit code."""
+    """Build in the current folder, print all problems, return the exit code."""
     for old in OUTPUT.glob("*.tar.gz"):
         old.unlink()
     archive = build(Path.cwd())
-    found = complaints(archive) + import_into_galaxy(archive)
-    for complaint in found:
-        print(f"{archive.name} {complaint}", file=sys.stderr)
+    found = archive_problems(archive) + import_into_galaxy(archive)
+    for problem in found:
+        print(f"{archive.name} {problem}", file=sys.stderr)
     print(f"{archive.name}: {archive.stat().st_size} bytes")
     return 1 if found else 0
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Run `ansible-test sanity`, all of it, in a copy of this repository.
+"""Run all of `ansible-test sanity` in a copy of this repository.
 
     python tests/tools/sanity.py FOLDER [words for ansible-test]
 
-The copy lies in .build/FOLDER, so that several ansible-core can look at one at the same time.
+The copy is in .build/FOLDER, so that several versions of ansible-core can run at the same time.
 
-`ansible-test` makes virtual environments of its own and fetches pip's installer from the internet for them. Every
-Python carries that installer as `ensurepip`, so a script that calls it is laid where ansible-test looks first.
+`ansible-test` creates virtual environments and downloads the installer of pip for them. Every Python includes that
+installer as `ensurepip`, so a script that calls it is written to the cache of `ansible-test`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ import trees
 _INSTALLER = "import ensurepip\n\nensurepip.bootstrap(default_pip=True)\n"
 
 
-def lay_pip_installers(home: Path) -> None:
-    """Put the pip installers that the installed ansible-test asks for into its cache below `home`."""
+def write_pip_installers(home: Path) -> None:
+    """Write the pip installers that the installed ansible-test requires to its cache below `home`."""
     sources = Path(sysconfig.get_path("purelib"), "ansible_test", "_internal", "python_requirements.py")
     cache = home / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
@@ -35,12 +35,12 @@ def lay_pip_installers(home: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run ansible-test of this Python's environment; its exit code is ours."""
+    """Run the ansible-test of this Python's environment; return its exit code."""
     folder = trees.BUILD / arguments[0]
     home = folder / "home"
     copy = trees.copy_collection(folder)
-    lay_pip_installers(home)
-    # ansible-test looks for `python3.N` on PATH, and would find commands that refuse to run.
+    write_pip_installers(home)
+    # ansible-test searches PATH for `python3.N`, and would find commands that fail.
     folders = [sysconfig.get_path("scripts"), *(str(path.parent) for path in interpreters.find().values())]
     environment = {**os.environ, "HOME": str(home), "PATH": os.pathsep.join([*folders, os.environ["PATH"]])}
     command = [sys.executable, str(Path(folders[0], "ansible-test")), "sanity", "--color", *arguments[1:]]

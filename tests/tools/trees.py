@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The places under .build where this repository stands as `ansible_collections/kernelops/livepatch`.
+"""The folders in .build that contain this repository as `ansible_collections/kernelops/livepatch`.
 
-Ansible finds a collection by its path. Tests use a symbolic link to the repository; tools that insist on a
-checkout of their own get a copy.
+Ansible finds a collection by its path. Tests use a symbolic link to the repository; tools that need a git checkout get
+a copy.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _COLLECTION = Path("ansible_collections", "kernelops", "livepatch")
 
 
 def link_collection() -> Path:
-    """Make sure that .build/collections leads to the repository, and return it."""
+    """Create the link to the repository in .build/collections, and return that folder."""
     link = COLLECTIONS / _COLLECTION
     if not link.is_symlink():
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def link_collection() -> Path:
 
 
 def copy_collection(collections: Path) -> Path:
-    """Copy all files that git knows or would add, and return the copy: a git checkout of its own."""
+    """Copy all tracked and untracked files that git does not ignore, and return the copy, a git checkout."""
     copy = collections / _COLLECTION
     shutil.rmtree(copy, ignore_errors=True)
     for name, source in _files():
@@ -43,7 +43,7 @@ def copy_collection(collections: Path) -> Path:
 
 
 def fingerprint() -> str:
-    """One word for the names, the modes and the content of all files that git knows or would add."""
+    """Return a digest of the names, modes and contents of all files that git does not ignore."""
     seen = hashlib.sha256()
     for name, source in sorted(_files()):
         content = str(source.readlink()).encode() if source.is_symlink() else source.read_bytes()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The rules of the house: what is documented is what runs, and what exists has a test.
+"""Rules of the repository: the documentation matches the code, and every part has a test.
 
-Everything here reads the tree, so a module, role or playbook that is added is held to the rules at once.
+The tests read the tree, so the rules apply to every new module, role and playbook.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CONTROLLER_SOURCES = sorted(
     path for part in ("action", "plugin_utils") for path in (ROOT / "plugins" / part).glob("*.py")
 )
 
-# What ActionBase offers for modules and files on the host. Each needs Python, sftp or several round trips there.
+# Methods of ActionBase for modules and files on the host. Each needs Python, sftp or several round trips there.
 HOST_NEEDS_MORE_THAN_A_SHELL = {
     "_execute_module",
     "_execute_remote_stat",
@@ -49,7 +49,7 @@ def _read_yaml(*path: str) -> t.Any:
 
 @pytest.fixture(scope="module")
 def documents() -> dict[str, dict[str, t.Any]]:
-    """What ansible-doc says of every module, documentation fragments included."""
+    """Return the output of ansible-doc for every module, with documentation fragments."""
     command = [str(Path(sys.executable).with_name("ansible-doc")), "--json", "--type", "module"]
     answer = subprocess.run(
         [*command, *(f"{COLLECTION}.{name}" for name in MODULES)], check=True, capture_output=True, text=True
@@ -59,7 +59,7 @@ def documents() -> dict[str, dict[str, t.Any]]:
 
 
 def _interface(options: dict[str, dict[str, t.Any]] | None, nested: str) -> dict[str, dict[str, t.Any]]:
-    """Options as a user meets them, in one shape for an argument spec and for documentation."""
+    """Return the options of a module in one format for argument specs and documentation."""
     return {
         name: {
             "type": option.get("type") or "str",
@@ -75,16 +75,14 @@ def _interface(options: dict[str, dict[str, t.Any]] | None, nested: str) -> dict
 
 
 @pytest.mark.parametrize("name", ACTIONS)
-def test_the_options_of_an_action_are_those_of_its_documentation(
-    name: str, documents: dict[str, dict[str, t.Any]]
-) -> None:
+def test_action_options_match_the_documentation(name: str, documents: dict[str, dict[str, t.Any]]) -> None:
     action = importlib.import_module(f"ansible_collections.kernelops.livepatch.plugins.action.{name}").ActionModule
     documented = _interface(documents[name]["doc"].get("options"), "suboptions")
     assert _interface(action.ARGUMENT_SPEC, "options") == documented
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_has_an_action_or_is_an_ordinary_module(name: str) -> None:
+def test_a_module_has_an_action_or_code(name: str) -> None:
     tree = ast.parse((ROOT / "plugins" / "modules" / f"{name}.py").read_text(encoding="utf-8"))
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     if name in ACTIONS:
@@ -98,22 +96,20 @@ def test_every_action_has_a_module_that_documents_it() -> None:
     assert set(ACTIONS) <= set(MODULES)
 
 
-def test_the_action_group_holds_every_module() -> None:
+def test_the_action_group_contains_every_module() -> None:
     groups = _read_yaml("meta", "runtime.yml")["action_groups"]
     assert sorted(groups["livepatch"]) == MODULES
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_says_how_it_takes_part_in_check_mode_diff_mode_and_the_action_group(
-    name: str, documents: dict[str, dict[str, t.Any]]
-) -> None:
+def test_modules_document_their_attributes(name: str, documents: dict[str, dict[str, t.Any]]) -> None:
     attributes = documents[name]["doc"]["attributes"]
     assert {"check_mode", "diff_mode", "action_group", "platform"} <= set(attributes)
     assert all(attribute.get("support") for attribute in attributes.values())
 
 
 @pytest.mark.parametrize("path", CONTROLLER_SOURCES, ids=lambda path: path.stem)
-def test_nothing_on_the_controllers_side_needs_more_of_a_host_than_a_shell(path: Path) -> None:
+def test_controller_code_needs_only_a_shell(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert not used & HOST_NEEDS_MORE_THAN_A_SHELL
@@ -126,7 +122,7 @@ def test_a_playbook_gathers_no_facts(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ROLES)
-def test_the_defaults_of_a_role_are_those_of_its_argument_specs(name: str) -> None:
+def test_role_defaults_match_the_argument_specs(name: str) -> None:
     options = _read_yaml("roles", name, "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
     documented = {key: option["default"] for key, option in options.items() if "default" in option}
     assert _read_yaml("roles", name, "defaults", "main.yml") == documented
@@ -139,7 +135,7 @@ def test_the_collection_knows_its_own_version() -> None:
 
 
 def _assert_documented(kind: t.Any, returned: dict[str, t.Any], place: str) -> None:
-    """Hold the `contains` of a return value against a type of the record, as deep as it is documented."""
+    """Compare the `contains` of a return value with a type of the record, as deep as it is documented."""
     members = t.get_type_hints(kind)
     assert set(returned) == set(members), f"{place}: keys differ"
     for key, value in returned.items():
@@ -174,16 +170,16 @@ def test_a_playbook_has_an_integration_test(name: str) -> None:
     assert re.search(rf"""["'\s]{re.escape(COLLECTION)}\.{name}\b""", _integration_tests())
 
 
-def test_every_variable_of_a_script_comes_from_somewhere() -> None:
-    """Scripts are put together from parts, so that no tool sees a name that is misspelt in one of them."""
+def test_every_script_variable_is_defined() -> None:
+    """Scripts are composed from parts, so no tool detects a misspelt name in one of them."""
     folder = ROOT / "plugins" / "plugin_utils" / "shell"
     parts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.sh"))]
     code = re.sub(r"^\s*#.*", "", "\n".join(parts), flags=re.MULTILINE)
     given = {word for names in re.findall(r"\bread -r ((?:\w+ ?)+)", code) for word in names.split()}
     given |= set(re.findall(r"\b(lp_\w+)=", code)) | set(re.findall(r"\bfor (lp_\w+) in\b", code))
-    # What the controller sets is named in the words at the top; of those that are numbered, the beginning.
-    told = "".join(line for part in parts for line in part.splitlines(keepends=True) if line.startswith("#"))
-    named = set(re.findall(r"\blp_\w+", told))
+    # The comment at the top names the variables that the controller sets; for numbered ones, the prefix.
+    comments = "".join(line for part in parts for line in part.splitlines(keepends=True) if line.startswith("#"))
+    named = set(re.findall(r"\blp_\w+", comments))
     named |= {re.sub(r"(\d+|N)$", "", name) for name in named}
     used = set(re.findall(r"\$\{?(lp_\w+)", code))
     assert used - given - named - {"lp_nonce", "lp_terminal"} == set()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The alert rules and the dashboard: they ask for metrics that the report has, and say what they mean."""
+"""The alert rules and the dashboard: they use metrics of the report, and have descriptions."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _promtool(*words: str, text: str = "", codes: tuple[int, ...] = (0,)) -> str
 
 
 @pytest.mark.parametrize("expression", _expressions())
-def test_what_is_asked_for_is_in_the_report(expression: str) -> None:
+def test_queried_metrics_are_in_the_report(expression: str) -> None:
     written = set(re.findall(r"^# TYPE (\S+) gauge$", METRICS, re.MULTILINE))
     asked_for = set(re.findall(r"livepatch_\w+", expression))
     assert asked_for
@@ -66,21 +66,21 @@ def test_what_is_asked_for_is_in_the_report(expression: str) -> None:
         assert set(words.split("|")) <= set(STATES)
 
 
-def test_the_table_of_metrics_is_that_of_the_report() -> None:
+def test_the_documented_metrics_match_the_report() -> None:
     table = (MONITORING / "README.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `(livepatch_\w+)`", table, re.MULTILINE) == re.findall(
         r"^# TYPE (\S+)", METRICS, re.MULTILINE
     )
 
 
-def test_every_alert_says_what_is_wrong_and_what_to_do() -> None:
+def test_every_alert_has_summary_and_remedy() -> None:
     assert len({rule["alert"] for rule in RULES}) == len(RULES)
     for rule in RULES:
         assert rule["annotations"].keys() == {"summary", "description"}
         assert rule["labels"]["severity"] in ("warning", "critical")
 
 
-def test_the_dashboard_has_every_panel_once_in_a_place_of_its_own() -> None:
+def test_dashboard_panels_are_unique_and_separate() -> None:
     panels = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
     taken: set[tuple[int, int]] = set()
@@ -96,15 +96,15 @@ def test_the_dashboard_has_every_panel_once_in_a_place_of_its_own() -> None:
 
 
 @needs_promtool
-def test_promtool_takes_the_alerts_and_the_metrics() -> None:
+def test_promtool_accepts_alerts_and_metrics() -> None:
     _promtool("check", "rules", str(ALERTS))
     written = _promtool("check", "metrics", text=METRICS, codes=(0, 3))
-    # Its lint, which ends with 3, wants units in names; the names are those that are promised.
+    # Its lint exits with 3, because it expects units in names; the names are part of the interface.
     assert all("unit" in line for line in written.splitlines())
 
 
 @needs_promtool
-def test_the_alerts_fire_when_they_should(tmp_path: Path) -> None:
+def test_the_alerts_fire_correctly(tmp_path: Path) -> None:
     firing = {
         "LivepatchTampered": 'livepatch_host_state{host="a",state="tampered"}',
         "LivepatchFailed": 'livepatch_host_state{host="a",state="failed"}',

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What is set up in AWX, as far as the files alone can be wrong: names, fields, variables, secrets.
+"""The configuration of AWX, checked without AWX: names, fields, variables, secrets.
 
 The fields are those of the modules of the collection awx.awx 24; the rules for surveys and types of credentials are
-those that AWX's API holds them against (awx/api/views, awx/main/fields.py).
+those of the API of AWX (awx/api/views, awx/main/fields.py).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ANSWERS = {"integer": int, "multiplechoice": str, "text": str, "password": str}
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads ``!unsafe`` as the text that it marks."""
+    """A loader that reads ``!unsafe`` as plain text."""
 
 
 _Loader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
@@ -67,7 +67,7 @@ def of_kind(tasks: list[tuple[str, dict[str, t.Any]]], kind: str) -> list[dict[s
 
 
 def playbook_behind(template: dict[str, t.Any]) -> str:
-    """The text of the playbook that a job template ends up in, and of the roles that it includes."""
+    """Return the text of the playbook of a job template, and of the roles that it includes."""
     [play] = yaml.safe_load((PROJECT / template["playbook"]).read_text(encoding="utf-8"))
     name = play["import_playbook"].removeprefix("kernelops.livepatch.")
     return (ROOT / "playbooks" / f"{name}.yml").read_text(encoding="utf-8")
@@ -79,28 +79,28 @@ def test_each_task_has_the_fields_of_its_module(tasks: list[tuple[str, dict[str,
         assert REQUIRED[module] <= set(arguments) <= FIELDS[module], arguments["name"]
 
 
-def test_each_playbook_of_the_project_is_one_of_the_collection(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
+def test_each_project_playbook_imports_the_collection(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
     used = {template["playbook"] for template in of_kind(tasks, "job_template")}
     assert used == {path.name for path in PROJECT.glob("*.yml")}
     for template in of_kind(tasks, "job_template"):
         assert playbook_behind(template)
 
 
-def test_each_variable_is_one_that_its_playbook_reads(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
+def test_each_variable_is_used_by_its_playbook(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
     for template in of_kind(tasks, "job_template"):
         asked = [question["variable"] for question in template.get("survey_spec", {}).get("spec", [])]
         read = set(re.findall(r"\blivepatch_\w+", playbook_behind(template)))
         assert {*template.get("extra_vars", {}), *asked} <= read, template["name"]
 
 
-def test_names_lead_to_what_is_set_up(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
+def test_names_refer_to_existing_objects(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
     projects = {project["name"] for project in of_kind(tasks, "project")}
     templates = {template["name"] for template in of_kind(tasks, "job_template")}
     assert {template["project"] for template in of_kind(tasks, "job_template")} <= projects
     assert {schedule["unified_job_template"] for schedule in of_kind(tasks, "schedule")} <= templates
 
 
-def test_surveys_are_what_the_api_takes(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
+def test_surveys_have_the_api_format(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
     surveys = [template["survey_spec"] for template in of_kind(tasks, "job_template") if "survey_spec" in template]
     assert surveys
     for survey in surveys:
@@ -118,7 +118,7 @@ def test_surveys_are_what_the_api_takes(tasks: list[tuple[str, dict[str, t.Any]]
                 assert question["min"] <= question["default"] <= question["max"]
 
 
-def test_the_choices_of_a_survey_are_those_of_the_role(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
+def test_survey_choices_match_the_role(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
     specification = (ROOT / "roles" / "client" / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
     options = yaml.safe_load(specification)["argument_specs"]["main"]["options"]
     [enable] = [each for each in of_kind(tasks, "job_template") if "survey_spec" in each]
@@ -128,26 +128,26 @@ def test_the_choices_of_a_survey_are_those_of_the_role(tasks: list[tuple[str, di
     assert sorted(questions["livepatch_policy"]["choices"]) == policies
 
 
-def test_the_token_is_a_secret_that_goes_to_the_playbook_alone(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
+def test_the_token_is_only_an_extra_variable(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
     [kind] = of_kind(tasks, "credential_type")
     [field] = kind["inputs"]["fields"]
     assert field["secret"] is True
     assert set(field) <= {"id", "type", "label", "help_text", "secret"}
     assert kind["inputs"]["required"] == [field["id"]]
-    # Not in the environment, which each process that a job starts would have.
+    # Not in the environment, because every process of a job inherits it.
     assert kind["injectors"] == {"extra_vars": {"livepatch_token": f"{{{{ {field['id']} }}}}"}}
     templates = of_kind(tasks, "job_template")
     assert [each["playbook"] for each in templates if each.get("ask_credential_on_launch")] == ["enable.yml"]
 
 
-def test_what_counts_seats_never_runs_twice_at_once(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
+def test_seat_jobs_never_run_concurrently(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
     for template in of_kind(tasks, "job_template"):
         if template["playbook"] == "enable.yml":
             assert template["allow_simultaneous"] is False
             assert template.get("job_slice_count", 1) == 1
 
 
-def test_records_outlive_a_job(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
+def test_records_persist_between_jobs(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
     [play] = yaml.load((AWX / "configure.yml").read_text(encoding="utf-8"), _Loader)  # noqa: S506  (a safe one)
     assert Path(play["vars"]["awx_record_dir"]).is_absolute()
     for template in of_kind(tasks, "job_template"):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The schema of the record: what it takes, what it refuses, and where it says the mistake is."""
+"""The schema of the record: accepted and refused documents, and the places of errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Steps = tuple[str | int, ...]
 
 
 def _places(value: t.Any, steps: Steps = ()) -> Iterator[Steps]:
-    """Every place in a document, the document itself aside."""
+    """Generate every place in a document except the document itself."""
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, member in members:
         yield (*steps, key)
@@ -45,7 +45,7 @@ PLACES = list(_places(make_record()))
 KEYS = [steps for steps in PLACES if isinstance(steps[-1], str)]
 
 
-def test_a_record_is_returned_as_it_is() -> None:
+def test_a_valid_record_is_returned_unchanged() -> None:
     record = make_record()
     assert validate(record) is record
 
@@ -75,7 +75,7 @@ def test_a_value_of_the_wrong_kind_is_named(steps: Steps) -> None:
 
 
 @pytest.mark.parametrize("steps", PLACES, ids=map(_name, PLACES))
-def test_a_key_that_this_version_does_not_know_is_accepted(steps: Steps) -> None:
+def test_an_unknown_key_is_accepted(steps: Steps) -> None:
     document = copy.deepcopy(make_record())
     place = _parent(document, steps)
     if isinstance(place, dict):
@@ -83,14 +83,14 @@ def test_a_key_that_this_version_does_not_know_is_accepted(steps: Steps) -> None
     validate(document)
 
 
-def test_a_yes_or_no_is_no_count() -> None:
+def test_a_boolean_is_not_a_number() -> None:
     with pytest.raises(RecordError) as caught:
         make_record(system__containers={"docker": True, "lxd": None, "podman": None})
     assert caught.value.path == "system.containers.docker"
 
 
 @pytest.mark.parametrize("version", ["2", "17"])
-def test_a_record_of_a_later_schema_is_told_apart_from_a_broken_one(version: str) -> None:
+def test_a_later_schema_has_its_own_error(version: str) -> None:
     with pytest.raises(NewerSchemaError, match=SCHEMA):
         validate({"schema": f"kernelops.livepatch/record/{version}", "state_of_2": {}})
 
@@ -104,6 +104,6 @@ def test_a_document_of_another_kind_is_refused(schema: object) -> None:
 
 
 @pytest.mark.parametrize("document", [None, [], "text", 1])
-def test_what_is_no_mapping_is_no_record(document: object) -> None:
+def test_only_a_mapping_can_be_a_record(document: object) -> None:
     with pytest.raises(RecordError, match="expected a record"):
         validate(document)

@@ -34,7 +34,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))
         ("e\u0301\u20dd", r"e\u0301\u20dd"),
     ],
 )
-def test_what_is_not_seen_is_named(text: str, shown: str) -> None:
+def test_invisible_characters_are_named(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
@@ -45,7 +45,7 @@ def test_visible_text_can_be_printed_and_encoded(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "columns"), [("", 0), ("abc", 3), ("漢字", 4), ("ﾊﾝ", 2), ("\uff21", 2)])
-def test_width_is_that_on_a_terminal(text: str, columns: int) -> None:
+def test_width_matches_the_terminal(text: str, columns: int) -> None:
     assert width(text) == columns
 
 
@@ -60,7 +60,7 @@ def test_width_is_that_on_a_terminal(text: str, columns: int) -> None:
         ("漢字漢字", 6, "漢字…"),
     ],
 )
-def test_text_is_cut_with_an_ellipsis(text: str, columns: int, shown: str) -> None:
+def test_long_text_ends_with_an_ellipsis(text: str, columns: int, shown: str) -> None:
     assert shorten(text, columns) == shown
 
 

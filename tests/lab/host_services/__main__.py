@@ -11,23 +11,23 @@ import resource
 import sys
 from pathlib import Path
 
-from ..hosts.file_tree import Surroundings
+from ..hosts.file_tree import LabServer
 from ..lab_socket import READY
 from .sockets import Listeners, Services
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The services of a lab's hosts. The hosts come on standard input.")
+    parser = argparse.ArgumentParser(description="Run the services of a lab's hosts. Standard input names them.")
     parser.add_argument("--folder", type=Path, required=True)
     options = parser.parse_args()
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    said = json.loads(sys.stdin.buffer.readline())
+    configuration = json.loads(sys.stdin.buffer.readline())
     authority = options.folder / "server" / "ca.pem"
-    around = Surroundings(said["server"], authority.read_bytes(), said["authority_hash"])
+    lab_server = LabServer(configuration["server"], authority.read_bytes(), configuration["certificate_hash"])
     listeners = Listeners()
-    services = Services(options.folder / "services", around, listeners)
-    services.add(str(options.folder / "hosts"), said["hosts"])
+    services = Services(options.folder / "services", lab_server, listeners)
+    services.add(str(options.folder / "hosts"), configuration["hosts"])
     os.write(1, READY)
     listeners.serve(options.folder / "hosts")
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""apt and dpkg of one host: a little archive of kernels, and what happens when one of them is installed."""
+"""apt and dpkg of one host: a small archive of kernels, and the installation of a kernel."""
 
 from __future__ import annotations
 
 import dataclasses
 import typing as t
 
-from ..hosts.current_host import Present
+from ..hosts.current_host import CurrentHost
 from ..hosts.description import Apt, Description
 from ..hosts.file_tree import installed_packages, kernel_releases, newest, package_version, release_of
 from ..hosts.kernel_names import identify
@@ -24,41 +24,41 @@ class AptError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class Offer:
+class ArchivePackage:
     """A package in the archive."""
 
     version: str
     depends: tuple[str, ...] = ()
 
 
-def archive(host: Description) -> dict[str, Offer]:
-    """Every package of the archive, by name."""
+def archive(host: Description) -> dict[str, ArchivePackage]:
+    """Return every package of the archive, by name."""
     apt = host.apt or Apt()
     fulls = {release_of(full): full for full in (*apt.kernels, *_running_full(host))}
-    offers: dict[str, Offer] = {}
+    packages: dict[str, ArchivePackage] = {}
     for release, full in fulls.items():
         for kind in ("image", "headers"):
-            offers[f"linux-{kind}-{release}"] = Offer(package_version(full))
+            packages[f"linux-{kind}-{release}"] = ArchivePackage(package_version(full))
     series = (identify(host.kernel).release or "").split("-")[0]
     for flavour in {full.split("-", 2)[2] for full in fulls.values()}:
         same = [name for name in fulls if name.endswith(f"-{flavour}") and name.startswith(f"{series}-")]
         if same:
-            offers |= _metapackages(flavour, fulls[newest(same)])
+            packages |= _metapackages(flavour, fulls[newest(same)])
     for name, full in apt.leads.items():
-        offers[name] = Offer(_meta_version(full), (f"linux-image-{release_of(full)}",))
-    return offers
+        packages[name] = ArchivePackage(_meta_version(full), (f"linux-image-{release_of(full)}",))
+    return packages
 
 
 def _running_full(host: Description) -> tuple[str, ...]:
     return (host.kernel.full,) if host.kernel.full is not None else ()
 
 
-def _metapackages(flavour: str, full: str) -> dict[str, Offer]:
+def _metapackages(flavour: str, full: str) -> dict[str, ArchivePackage]:
     version, release = _meta_version(full), release_of(full)
     return {
-        f"linux-image-{flavour}": Offer(version, (f"linux-image-{release}",)),
-        f"linux-headers-{flavour}": Offer(version, (f"linux-headers-{release}",)),
-        f"linux-{flavour}": Offer(version, (f"linux-image-{flavour}", f"linux-headers-{flavour}")),
+        f"linux-image-{flavour}": ArchivePackage(version, (f"linux-image-{release}",)),
+        f"linux-headers-{flavour}": ArchivePackage(version, (f"linux-headers-{release}",)),
+        f"linux-{flavour}": ArchivePackage(version, (f"linux-image-{flavour}", f"linux-headers-{flavour}")),
     }
 
 
@@ -71,39 +71,41 @@ def _meta_version(full: str) -> str:
 class PackageManager:
     """apt and dpkg of one host."""
 
-    def __init__(self, present: Present) -> None:
-        self._present = present
+    def __init__(self, current: CurrentHost) -> None:
+        self._current = current
 
     def names(self, prefix: str) -> str:
-        """``apt-cache pkgnames``."""
-        host = self._present.look()
+        """Return the output of ``apt-cache pkgnames``."""
+        host = self._current.describe()
         return "".join(f"{name}\n" for name in {*archive(host), *installed_packages(host)} if name.startswith(prefix))
 
     def depends(self, names: str) -> str:
-        """``apt-cache depends``."""
-        offers = archive(self._present.look())
+        """Return the output of ``apt-cache depends``."""
+        packages = archive(self._current.describe())
         text = ""
         for name in names.split():
-            text += f"{name}\n" + "".join(f"  Depends: {other}\n" for other in offers.get(name, Offer("")).depends)
+            text += f"{name}\n" + "".join(
+                f"  Depends: {other}\n" for other in packages.get(name, ArchivePackage("")).depends
+            )
         return text
 
     def simulate(self, names: str) -> str:
-        """``apt-get -s install``."""
-        host = self._present.look()
+        """Return the output of ``apt-get -s install``."""
+        host = self._current.describe()
         changes = _resolve(host, names.split())
         if not changes:
             return _HEAD + "0 upgraded, 0 newly installed, 0 to remove and 0 not upgraded.\n"
-        present = installed_packages(host)
+        installed = installed_packages(host)
         lines = [
-            f"Inst {name}{f' [{present[name]}]' if name in present else ''} ({version} {_ARCHIVE})\n"
+            f"Inst {name}{f' [{installed[name]}]' if name in installed else ''} ({version} {_ARCHIVE})\n"
             for name, version in changes.items()
         ]
         lines += [f"Conf {name} ({version} {_ARCHIVE})\n" for name, version in changes.items()]
         return _HEAD + "".join(lines)
 
     def install(self, names: str) -> str:
-        """``apt-get -y install``: the locks are held already."""
-        host = self._present.look()
+        """Run ``apt-get -y install``: the double has checked the locks."""
+        host = self._current.describe()
         apt = host.apt or Apt()
         if apt.interrupted:
             raise AptError(INTERRUPTED)
@@ -117,20 +119,20 @@ class PackageManager:
                 "E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?"
             )
         if changes and apt.fault == "dpkg":
-            self._present.change(lambda host: with_apt(host, interrupted=True))
+            self._current.change(lambda host: with_apt(host, interrupted=True))
             raise AptError("Sub-process /usr/bin/dpkg returned an error code (1)")
-        self._present.change(lambda host: _changed(host, changes))
-        said = "".join(f"Setting up {name} ({version}) ...\n" for name, version in changes.items())
-        return _HEAD + said + "Generating grub configuration file ...\ndone\n" * bool(changes)
+        self._current.change(lambda host: _changed(host, changes))
+        output = "".join(f"Setting up {name} ({version}) ...\n" for name, version in changes.items())
+        return _HEAD + output + "Generating grub configuration file ...\ndone\n" * bool(changes)
 
     def configure(self, _body: str) -> str:
-        """``dpkg --configure -a``."""
-        self._present.change(lambda host: with_apt(host, interrupted=False))
+        """Run ``dpkg --configure -a``."""
+        self._current.change(lambda host: with_apt(host, interrupted=False))
         return ""
 
     def interrupt(self, _body: str) -> str:
-        """A run of apt-get is killed in the middle of its work."""
-        self._present.change(lambda host: with_apt(host, interrupted=True))
+        """Leave dpkg as after a killed run of apt-get."""
+        self._current.change(lambda host: with_apt(host, interrupted=True))
         return ""
 
 
@@ -139,17 +141,17 @@ def with_apt(host: Description, **changes: t.Any) -> Description:
 
 
 def _resolve(host: Description, names: list[str]) -> dict[str, str]:
-    """What would change: versions by name, dependencies first."""
-    offers, present = archive(host), installed_packages(host)
+    """Return the packages that an installation changes: versions by name, dependencies first."""
+    packages, installed = archive(host), installed_packages(host)
     changes: dict[str, str] = {}
 
     def want(name: str) -> None:
-        if name not in offers:
+        if name not in packages:
             raise AptError(f"Unable to locate package {name}")
-        for other in offers[name].depends:
+        for other in packages[name].depends:
             want(other)
-        if present.get(name) != offers[name].version:
-            changes[name] = offers[name].version
+        if installed.get(name) != packages[name].version:
+            changes[name] = packages[name].version
 
     for name in names:
         want(name)
@@ -157,7 +159,7 @@ def _resolve(host: Description, names: list[str]) -> dict[str, str]:
 
 
 def _changed(host: Description, changes: dict[str, str]) -> Description:
-    """The host with these packages: its images stand in ``/boot``."""
+    """Return the host with these packages installed; images are added to ``/boot``."""
     installed = dict(host.apt.installed) if host.apt is not None else {}
     releases = list(host.kernel.also_installed)
     for name, version in changes.items():

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..hosts.current_host import Present
+from ..hosts.current_host import CurrentHost
 from ..hosts.description import Description, Workload
 
 
@@ -19,28 +19,28 @@ class ContainerError(Exception):
 class Containers:
     """The containers of one host."""
 
-    def __init__(self, present: Present) -> None:
-        self._present = present
+    def __init__(self, current: CurrentHost) -> None:
+        self._current = current
 
     def stop(self, names: str) -> str:
-        """Stop some by their names; those that vanish are gone then."""
+        """Stop containers by name; those that vanish are removed."""
         return self._set_running(names.split(), running=False)
 
     def start(self, names: str) -> str:
         return self._set_running(names.split(), running=True)
 
     def evacuate(self, _body: str) -> str:
-        """Let the cluster's other members run the containers of this one."""
+        """Stop the containers of this cluster member, as if the other members ran them."""
         return self._set_running(self._names("lxd"), running=False)
 
-    def take_back(self, _body: str) -> str:
+    def restore(self, _body: str) -> str:
         return self._set_running(self._names("lxd"), running=True)
 
     def _names(self, runtime: str) -> list[str]:
-        return [workload.name for workload in self._present.look().workloads if workload.runtime == runtime]
+        return [workload.name for workload in self._current.describe().workloads if workload.runtime == runtime]
 
     def _set_running(self, names: list[str], *, running: bool) -> str:
-        def become(host: Description) -> Description:
+        def update(host: Description) -> Description:
             known = {workload.name for workload in host.workloads}
             for name in names:
                 if name not in known:
@@ -52,7 +52,7 @@ class Containers:
             kept = tuple(workload for workload in changed if running or not _vanished(workload, names))
             return dataclasses.replace(host, workloads=kept)
 
-        self._present.change(become)
+        self._current.change(update)
         return "".join(f"{name}\n" for name in names)
 
 

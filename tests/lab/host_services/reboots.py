@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Reboots of a host: how it goes down, and with which kernel it comes up."""
+"""Reboots of a host: the shutdown, the boot, and the kernel that the boot loader starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import time
 import uuid
 from pathlib import Path
 
-from ..hosts.current_host import Present
+from ..holds import stop_at
+from ..hosts.current_host import CurrentHost
 from ..hosts.description import Apt, Client, Description, seconds
 from ..hosts.file_tree import kernel_releases, newest, release_of
 from ..hosts.kernel_names import identify
@@ -25,47 +26,49 @@ _GONE_ON_BOOT = ("run/kernelops-livepatch",)
 class Reboots:
     """The reboots of one host."""
 
-    def __init__(self, present: Present, jobs: Jobs) -> None:
-        self._present = present
+    def __init__(self, current: CurrentHost, jobs: Jobs) -> None:
+        self._current = current
         self._jobs = jobs
 
     def reboot(self, _body: str) -> str:
-        """Go down now. What follows happens by itself."""
-        if not self._present.look().reboot.ignored:
+        """Shut down now. The boot follows in the background."""
+        if not self._current.describe().reboot.ignored:
             threading.Thread(target=self._down_and_up, daemon=True).start()
         return ""
 
     def _down_and_up(self) -> None:
-        said = self._present.look().reboot
+        reboot = self._current.describe().reboot
         self._set_session(unreachable=True)
         self._jobs.kill_all()
-        if not said.returns:
+        if not reboot.returns:
             return
-        time.sleep(seconds(said.down))
-        self._present.change(booted)
+        time.sleep(seconds(reboot.down))
+        private = self._current.folder / "lab"
+        stop_at(private, "boot")
+        self._current.change(booted)
         for path in _GONE_ON_BOOT:
-            shutil.rmtree(self._present.root / path, ignore_errors=True)
-        own = self._present.folder / "lab"
-        (own / "boot_id").write_text(f"{uuid.uuid4()}\n", encoding="ascii")
-        with (own / "boots").open("a", encoding="ascii") as boots:
-            boots.write(f"{identify(self._present.look().kernel).release}\n")
+            shutil.rmtree(self._current.root / path, ignore_errors=True)
+        (private / "boot_id").write_text(f"{uuid.uuid4()}\n", encoding="ascii")
+        with (private / "boots").open("a", encoding="ascii") as boots:
+            boots.write(f"{identify(self._current.describe().kernel).release}\n")
         self._set_session(unreachable=False, booted_at=time.time())
+        stop_at(private, "boot done")
 
     def _session(self) -> dict[str, list[str]]:
-        said: dict[str, list[str]] = json.loads(self._session_file().read_text(encoding="utf-8"))
-        return said
+        session: dict[str, list[str]] = json.loads(self._session_file().read_text(encoding="utf-8"))
+        return session
 
     def _session_file(self) -> Path:
-        return self._present.folder / "session.json"
+        return self._current.folder / "session.json"
 
     def _set_session(self, **changes: bool | float) -> None:
-        part = self._present.folder / "session.json.part"
+        part = self._current.folder / "session.json.part"
         part.write_text(json.dumps({**self._session(), **changes}), encoding="utf-8")
         part.replace(self._session_file())
 
 
 def booted(host: Description) -> Description:
-    """The host after a reboot: another kernel where its boot loader starts one, and no patch in it yet."""
+    """Return the host after a reboot: with the kernel that the boot loader starts, and without a live patch."""
     apt = host.apt or Apt()
     running = identify(host.kernel).release
     fulls = {release_of(full): full for full in apt.kernels}

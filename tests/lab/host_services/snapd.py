@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What snapd does with the one snap of the lab, canonical-livepatch: install, refresh, remove, start and stop."""
+"""snapd of one host, for the only snap of the lab, canonical-livepatch: install, refresh, remove, start, stop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import dataclasses
 import re
 
 from ..hosts import description
-from ..hosts.current_host import Present
+from ..hosts.current_host import CurrentHost
 from ..hosts.description import Client, Description
 from ..hosts.file_tree import loaded_module
 from ..livepatch_client.livepatchd import Livepatchd
@@ -31,14 +31,14 @@ class SnapError(Exception):
 
 
 class Snapd:
-    """The snap daemon of one host, as far as the double of the snap command does not answer by itself."""
+    """The snap daemon of one host: the operations that the double of the snap command does not perform itself."""
 
-    def __init__(self, present: Present, livepatchd: Livepatchd) -> None:
-        self._present = present
+    def __init__(self, current: CurrentHost, livepatchd: Livepatchd) -> None:
+        self._current = current
         self._livepatchd = livepatchd
 
     def install(self, channel: str) -> str:
-        host = self._present.look()
+        host = self._current.describe()
         if host.client is not None:
             return f"snap \"{NAME}\" is already installed, see 'snap help refresh'\n"
         if host.snapd is None or _version(host.snapd.version) < (2, 15):
@@ -47,18 +47,18 @@ class Snapd:
         if not host.snapd.store or not host.network:
             raise SnapError(_STORE)
 
-        def become(host: Description) -> Description:
+        def update(host: Description) -> Description:
             settings = {"remote-server": HOSTED, **host.offers.settings}
             client = dataclasses.replace(host.offers, enabled=False, channel=followed, settings=settings)
             return dataclasses.replace(host, client=client)
 
-        client = self._present.change(become).client or Client()
+        client = self._current.change(update).client or Client()
         if client.trouble != "apparmor" and not client.refuses_kernel:
             self._livepatchd.start()
         return f"{NAME}{_risk(followed)} {client.version} from Canonical✓ installed\n"
 
     def refresh(self, channel: str) -> str:
-        host = self._present.look()
+        host = self._current.describe()
         if host.client is None:
             raise SnapError(f'snap "{NAME}" is not installed')
         followed = _channel(channel) if channel else host.client.channel
@@ -67,59 +67,59 @@ class Snapd:
         if followed == host.client.channel:
             return f'snap "{NAME}" has no updates available\n'
 
-        def become(host: Description) -> Description:
+        def update(host: Description) -> Description:
             if host.client is None:
                 return host
             return dataclasses.replace(host, client=dataclasses.replace(host.client, channel=followed))
 
-        self._present.change(become)
+        self._current.change(update)
         return f"{NAME}{_risk(followed)} {host.client.version} from Canonical✓ refreshed\n"
 
     def remove(self) -> str:
-        """Remove the snap with its data: the machine-token goes, the seat at the server stays taken."""
-        host = self._present.look()
+        """Remove the snap with its data, including the machine-token; the seat at the server stays in use."""
+        host = self._current.describe()
         if host.client is None:
             return f'snap "{NAME}" is not installed\n'
 
-        def become(host: Description) -> Description:
+        def update(host: Description) -> Description:
             return dataclasses.replace(host, client=None, module=loaded_module(host) or host.module)
 
-        self._present.change(become)
+        self._current.change(update)
         return f"{NAME} removed\n"
 
     def restart(self) -> str:
-        self._need()
+        self._installed_client()
         self._livepatchd.start()
         return "Restarted.\n"
 
     def start(self) -> str:
-        if not self._need().running:
+        if not self._installed_client().running:
             self._livepatchd.start()
         return "Started.\n"
 
     def stop(self) -> str:
-        self._need()
+        self._installed_client()
         self._livepatchd.stop()
         return "Stopped.\n"
 
     def upgrade(self) -> str:
-        """What ``apt-get install snapd`` does: the archive's version comes, unless it is here."""
-        host = self._present.look()
+        """Run ``apt-get install snapd``: install the version of the archive unless it is installed."""
+        host = self._current.describe()
         old = host.snapd
         if old is not None and _version(old.version) >= _version(ARCHIVED):
             return f"snapd is already the newest version ({old.version}).\n"
 
-        def become(host: Description) -> Description:
+        def update(host: Description) -> Description:
             snapd = dataclasses.replace(host.snapd or description.Snapd(), version=ARCHIVED, running=True)
             return dataclasses.replace(host, snapd=snapd)
 
-        self._present.change(become)
+        self._current.change(update)
         if old is None:
-            self._present.add_command("snap")
+            self._current.add_command("snap")
         return f"Setting up snapd ({ARCHIVED}) ...\n"
 
-    def _need(self) -> Client:
-        client = self._present.look().client
+    def _installed_client(self) -> Client:
+        client = self._current.describe().client
         if client is None:
             raise SnapError(f'snap "{NAME}" not found')
         return client
@@ -129,11 +129,11 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
 
 
-def _channel(said: str) -> str:
-    """The full name of a channel: ``stable`` is ``latest/stable``."""
-    track, _slash, risk = said.rpartition("/")
+def _channel(name: str) -> str:
+    """Return the full name of a channel: ``latest/stable`` for ``stable``."""
+    track, _slash, risk = name.rpartition("/")
     if track not in ("", "latest") or risk not in _RISKS:
-        raise SnapError(f'snap "{NAME}" is not available on {said} but is available to install on: latest/stable')
+        raise SnapError(f'snap "{NAME}" is not available on {name} but is available to install on: latest/stable')
     return f"latest/{risk}"
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The one process behind all hosts of a lab that change: their livepatch daemons, their snapd, their Pro service.
+"""The services of all writable hosts of a lab, and the Unix sockets on which they listen.
 
-No process lives in a sandbox, so this one listens on Unix sockets inside the hosts' folders: the two of each livepatch
-daemon, ``livepatchd.sock`` and ``livepatchd-priv.sock``, as in life, and one of the lab's own, ``lab.sock``, over which
-the doubles hand on what they were told and tests do to a host what no command of the host does.
+Sandboxes hold no daemons, so one process listens on sockets inside the folders of the hosts: ``livepatchd.sock`` and
+``livepatchd-priv.sock``, as the real livepatch daemon does, and ``lab.sock``. On the latter, the doubles forward their
+arguments, and tests change a host in ways that no command of the host can.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 
-from ..hosts.current_host import Present
-from ..hosts.file_tree import Surroundings, snap_revision
-from ..lab_socket import LAB_SOCKET, opened
+from ..hosts.current_host import CurrentHost
+from ..hosts.file_tree import LabServer, snap_revision
+from ..lab_socket import LAB_SOCKET, short_path
 from ..livepatch_client.livepatchd import Livepatchd, RefusedError
 from .apt import AptError, PackageManager
 from .containers import ContainerError, Containers
@@ -35,78 +35,82 @@ SOCKETS = ("livepatchd.sock", "livepatchd-priv.sock")
 
 
 class Host:
-    """A host's services, and the sockets on which they listen."""
+    """The services of one host, and their sockets."""
 
-    def __init__(self, folder: Path, around: Surroundings, listeners: Listeners) -> None:
-        stock = folder.parents[1] / "tools" / "stock"
-        self.present = Present(folder, around, stock)
-        self.livepatchd = Livepatchd(self.present, around.server)
-        self.snapd = Snapd(self.present, self.livepatchd)
-        self.pro = ProService(self.present, self.snapd, self.livepatchd, around.server)
-        self.packages = PackageManager(self.present)
-        self.containers = Containers(self.present)
-        self.jobs = Jobs(self.present)
-        self.reboots = Reboots(self.present, self.jobs)
+    def __init__(self, folder: Path, lab_server: LabServer, listeners: Listeners) -> None:
+        all_commands = folder.parents[1] / "commands" / "all"
+        self.current = CurrentHost(folder, lab_server, all_commands)
+        self.livepatchd = Livepatchd(self.current, lab_server.address)
+        self.snapd = Snapd(self.current, self.livepatchd)
+        self.pro = ProService(self.current, self.snapd, self.livepatchd, lab_server.address)
+        self.packages = PackageManager(self.current)
+        self.containers = Containers(self.current)
+        self.jobs = Jobs(self.current)
+        self.reboots = Reboots(self.current, self.jobs)
         self._listeners = listeners
-        self._own: list[socket.socket] = []
-        self._lab = listeners.add(folder / "lab" / LAB_SOCKET, self, 0o600)
-        self.fit_sockets()
+        self._client_sockets: list[socket.socket] = []
+        self._lab_socket = listeners.add(folder / "lab" / LAB_SOCKET, self, 0o600)
+        self.update_sockets()
 
     def close(self) -> None:
-        """Listen no more, and end the host's processes."""
-        for listener in (self._lab, *self._own):
+        """Close all sockets, and end the host's processes."""
+        for listener in (self._lab_socket, *self._client_sockets):
             self._listeners.remove(listener)
-        self._own = []
+        self._client_sockets = []
         self.jobs.kill_all()
 
-    def fit_sockets(self) -> None:
-        """Listen where the daemon does now, and nowhere else."""
-        for listener in self._own:
+    def update_sockets(self) -> None:
+        """Open the sockets that the livepatch daemon has now, and close all others."""
+        for listener in self._client_sockets:
             self._listeners.remove(listener)
-        self._own = []
-        host = self.present.look()
+        self._client_sockets = []
+        host = self.current.describe()
         client = host.client
         if client is None:
             return
-        folder = self.present.root / "var/snap/canonical-livepatch" / snap_revision(client)
+        folder = self.current.root / "var/snap/canonical-livepatch" / snap_revision(client)
         for name in SOCKETS:
             (folder / name).unlink(missing_ok=True)
         if client.running and client.sockets and not client.refuses_kernel:
             public, private = SOCKETS
-            self._own.append(self._listeners.add(folder / public, self, 0o666))
-            self._own.append(self._listeners.add(folder / private, self, 0o600 if host.login == "root" else 0))
+            self._client_sockets.append(self._listeners.add(folder / public, self, 0o666))
+            self._client_sockets.append(
+                self._listeners.add(folder / private, self, 0o600 if host.login == "root" else 0)
+            )
 
 
 class Services:
-    """The hosts of a lab, and a socket on which tests add and remove some."""
+    """The hosts of a lab, and a socket on which tests add and remove hosts."""
 
-    def __init__(self, folder: Path, around: Surroundings, listeners: Listeners) -> None:
-        self._around = around
+    def __init__(self, folder: Path, lab_server: LabServer, listeners: Listeners) -> None:
+        self._lab_server = lab_server
         self._listeners = listeners
         self._hosts: dict[str, list[Host]] = {}
         listeners.add(folder / LAB_SOCKET, self, 0o600)
 
-    def add(self, folder: str, hosts: list[str]) -> None:
-        """Serve the hosts that were built in a folder."""
-        self._hosts[folder] = [Host(Path(folder, name), self._around, self._listeners) for name in hosts]
+    def add(self, folder: str, hosts: list[str]) -> str:
+        """Start to serve the hosts in a folder."""
+        self._hosts[folder] = [Host(Path(folder, name), self._lab_server, self._listeners) for name in hosts]
+        return ""
 
-    def remove(self, folder: str) -> None:
-        """Serve the hosts in a folder no more."""
+    def remove(self, folder: str) -> str:
+        """Stop to serve the hosts in a folder."""
         for host in self._hosts.pop(folder):
             host.close()
+        return ""
 
 
 class Listeners:
-    """Every socket of the lab, and a thread for each connection that one of them takes."""
+    """Every socket of the lab, and a thread for each accepted connection."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
 
     def add(self, path: Path, owner: Host | Services, mode: int) -> socket.socket:
-        """Listen at a path, for a host or for all of them."""
+        """Listen on a path of a host, or of all hosts."""
         listener = socket.socket(socket.AF_UNIX)
         path.unlink(missing_ok=True)
-        with opened(path.parent) as place:
+        with short_path(path.parent) as place:
             listener.bind(f"{place}/{path.name}")
         path.chmod(mode)
         listener.listen(64)
@@ -119,7 +123,7 @@ class Listeners:
         listener.close()
 
     def serve(self, folder: Path) -> None:
-        """Take connections until the lab's folder is gone."""
+        """Accept connections until the lab's folder is removed."""
         while folder.exists():
             for key, _events in self._selector.select(timeout=1):
                 owner, name = key.data
@@ -138,7 +142,7 @@ def _serve(connection: socket.socket, owner: Host | Services, name: str) -> None
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """Answers as Go's server does: HTTP/1.1, connections that stay, and no request of 1.1 without ``Host``."""
+    """Answers like a Go server: HTTP/1.1, persistent connections, and ``Host`` is required for HTTP/1.1."""
 
     protocol_version = "HTTP/1.1"
     timeout = 120
@@ -150,7 +154,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return host
 
     def routes(self) -> dict[tuple[str, str], Callable[[dict[str, str], str], str]]:
-        """What this socket answers, by method and path: from the query and the body to the text."""
+        """Return the actions of this socket by method and path: functions of query and body that return a text."""
         raise NotImplementedError
 
     def handle_request(self) -> None:
@@ -173,9 +177,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(error.status, str(error))
 
     def note(self, path: str) -> None:
-        """What was asked for has been done."""
+        """Record that a request is complete."""
 
-    do_GET = do_PUT = do_POST = handle_request  # noqa: N815  (the names that http.server looks for)
+    do_GET = do_PUT = do_POST = handle_request  # noqa: N815  (names that http.server requires)
 
     def _answer(self, status: int, text: str) -> None:
         content = text.encode()
@@ -188,23 +192,23 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def version_string(self) -> str:
         return "livepatchd"
 
-    def log_message(self, *_said: t.Any) -> None:
-        """Say nothing: what a request did is in the host's files."""
+    def log_message(self, *_message: t.Any) -> None:
+        """Log nothing: the host's files show the effects of a request."""
 
 
 class ServicesHandler(_Handler):
-    """The socket of all hosts, for tests."""
+    """The socket of the services, for tests."""
 
     def routes(self) -> dict[tuple[str, str], Callable[[dict[str, str], str], str]]:
         services: Services = self.server
         return {
-            ("PUT", "/hosts/add"): lambda _query, body: services.add(**json.loads(body)) or "",
-            ("PUT", "/hosts/remove"): lambda _query, body: services.remove(json.loads(body)["folder"]) or "",
+            ("PUT", "/hosts/add"): lambda _query, body: services.add(**json.loads(body)),
+            ("PUT", "/hosts/remove"): lambda _query, body: services.remove(json.loads(body)["folder"]),
         }
 
 
 class PublicHandler(_Handler):
-    """``livepatchd.sock``, for everybody."""
+    """``livepatchd.sock``, for all users."""
 
     def routes(self) -> dict[tuple[str, str], Callable[[dict[str, str], str], str]]:
         return {("GET", "/status"): lambda query, _body: self.host.livepatchd.status(query)}
@@ -224,11 +228,12 @@ class PrivateHandler(_Handler):
 class LabHandler(_Handler):
     """``lab.sock``, for the doubles and the tests.
 
-    What it has done is in the file ``done``. A double cannot say so: it may end before, with its controller or host.
+    The file ``done`` lists its completed requests. A double cannot write that list, because the double may end earlier,
+    together with its controller or host.
     """
 
     def note(self, path: str) -> None:
-        with (self.host.present.folder / "lab" / "done").open("a", encoding="ascii") as done:
+        with (self.host.current.folder / "lab" / "done").open("a", encoding="ascii") as done:
             done.write(f"{path}\n")
 
     def routes(self) -> dict[tuple[str, str], Callable[[dict[str, str], str], str]]:
@@ -240,7 +245,7 @@ class LabHandler(_Handler):
             ("PUT", "/containers/stop"): lambda _query, body: containers.stop(body),
             ("PUT", "/containers/start"): lambda _query, body: containers.start(body),
             ("PUT", "/containers/evacuate"): lambda _query, body: containers.evacuate(body),
-            ("PUT", "/containers/restore"): lambda _query, body: containers.take_back(body),
+            ("PUT", "/containers/restore"): lambda _query, body: containers.restore(body),
             ("PUT", "/apt/names"): lambda _query, body: packages.names(body.strip()),
             ("PUT", "/apt/depends"): lambda _query, body: packages.depends(body),
             ("PUT", "/apt/simulate"): lambda _query, body: packages.simulate(body),
@@ -251,31 +256,31 @@ class LabHandler(_Handler):
             ("PUT", "/livepatchd/disable"): lambda _query, _body: daemon.disable(),
             ("PUT", "/livepatchd/refresh"): lambda _query, _body: daemon.refresh(),
             ("PUT", "/livepatchd/config"): lambda _query, body: daemon.configure(_pairs(body)),
-            ("PUT", "/livepatchd/finish"): lambda _query, _body: daemon.finish() or "",
+            ("PUT", "/livepatchd/finish"): lambda _query, _body: daemon.finish(),
             ("PUT", "/apt/snapd"): lambda _query, _body: snapd.upgrade(),
-            ("PUT", "/pro/attach"): lambda _query, body: self._moved(pro.attach, body),
-            ("PUT", "/pro/enable"): lambda _query, _body: self._moved(pro.enable),
-            ("PUT", "/pro/disable"): lambda _query, _body: self._moved(pro.disable),
-            ("PUT", "/pro/detach"): lambda _query, _body: self._moved(pro.detach),
-            ("PUT", "/refit"): lambda _query, _body: self.host.fit_sockets() or "",
-            ("PUT", "/snap/install"): lambda query, _body: self._moved(snapd.install, query.get("channel", "")),
-            ("PUT", "/snap/refresh"): lambda query, _body: self._moved(snapd.refresh, query.get("channel", "")),
-            ("PUT", "/snap/remove"): lambda _query, _body: self._moved(snapd.remove),
-            ("PUT", "/snap/restart"): lambda _query, _body: self._moved(snapd.restart),
-            ("PUT", "/snap/start"): lambda _query, _body: self._moved(snapd.start),
-            ("PUT", "/snap/stop"): lambda _query, _body: self._moved(snapd.stop),
+            ("PUT", "/pro/attach"): lambda _query, body: self._with_sockets(pro.attach, body),
+            ("PUT", "/pro/enable"): lambda _query, _body: self._with_sockets(pro.enable),
+            ("PUT", "/pro/disable"): lambda _query, _body: self._with_sockets(pro.disable),
+            ("PUT", "/pro/detach"): lambda _query, _body: self._with_sockets(pro.detach),
+            ("PUT", "/sockets"): lambda _query, _body: self._with_sockets(str),
+            ("PUT", "/snap/install"): lambda query, _body: self._with_sockets(snapd.install, query.get("channel", "")),
+            ("PUT", "/snap/refresh"): lambda query, _body: self._with_sockets(snapd.refresh, query.get("channel", "")),
+            ("PUT", "/snap/remove"): lambda _query, _body: self._with_sockets(snapd.remove),
+            ("PUT", "/snap/restart"): lambda _query, _body: self._with_sockets(snapd.restart),
+            ("PUT", "/snap/start"): lambda _query, _body: self._with_sockets(snapd.start),
+            ("PUT", "/snap/stop"): lambda _query, _body: self._with_sockets(snapd.stop),
         }
 
-    def _moved(self, action: Callable[..., str], *words: str) -> str:
-        """Do something after which the daemon may listen, or listen no more."""
+    def _with_sockets(self, action: Callable[..., str], *words: str) -> str:
+        """Run an action that may start or stop the daemon, then update the sockets."""
         try:
             return action(*words)
         finally:
-            self.host.fit_sockets()
+            self.host.update_sockets()
 
 
 def _pairs(body: str) -> list[tuple[str, str]]:
-    """Keys and values: each a line of the key and the number of bytes of the value, then the value and a newline."""
+    """Parse keys and values: a line with the key and the size of the value in bytes, the value, and a newline."""
     rest, pairs = body.encode(), []
     while rest:
         head, _newline, rest = rest.partition(b"\n")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What the Ubuntu Pro client of a host does with Livepatch: attach, enable, disable, detach.
+"""The Ubuntu Pro client of a host, for Livepatch: attach, enable, disable, detach.
 
-A contract token, which begins with C, is no livepatch token: the contracts' server gives one for it, which nobody on
-the host is shown.
+A contract token begins with C and is not a livepatch token: the contracts server exchanges it for one, which no command
+of the host shows.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import typing as t
 
 import yaml
 
-from ..hosts.current_host import Present
+from ..hosts.current_host import CurrentHost
 from ..hosts.description import Description, Pro
 from ..livepatch_client.livepatchd import Livepatchd, RefusedError
-from ..livepatch_client.server_connection import UnreachableError, route
+from ..livepatch_client.server_connection import UnreachableError, host_network
 from .snapd import Snapd, SnapError
 
 CONTRACTS = "https://contracts.canonical.com/v1/context/machines/token"
@@ -30,10 +30,10 @@ class ProError(Exception):
 
 
 class ProService:
-    """The Pro client of one host, as far as the double of its command does not answer by itself."""
+    """The Pro client of one host: the operations that the double of its command does not perform itself."""
 
-    def __init__(self, present: Present, snapd: Snapd, livepatchd: Livepatchd, server: str) -> None:
-        self._present = present
+    def __init__(self, current: CurrentHost, snapd: Snapd, livepatchd: Livepatchd, server: str) -> None:
+        self._current = current
         self._snapd = snapd
         self._livepatchd = livepatchd
         self._server = server
@@ -41,20 +41,20 @@ class ProService:
 
     def attach(self, config: str) -> str:
         """Attach with a configuration of ``token`` and ``enable_services``."""
-        host, pro = self._look()
+        host, pro = self._state()
         if pro.attached:
             raise ProError(
                 "This machine is already attached to 'lab'\nTo use a different subscription first run: sudo pro detach."
             )
         try:
-            said = yaml.safe_load(config)
+            settings = yaml.safe_load(config)
         except yaml.YAMLError:
-            said = None
-        if not isinstance(said, dict) or not isinstance(said.get("token"), str):
+            settings = None
+        if not isinstance(settings, dict) or not isinstance(settings.get("token"), str):
             raise ProError('Error while reading the attach config: Got value with incorrect type for field\n"token"')
-        services = said.get("enable_services", ["livepatch"])
-        self._resource_token = self._contract(host, said["token"])
-        self._become(attached=True)
+        services = settings.get("enable_services", ["livepatch"])
+        self._resource_token = self._contract(host, settings["token"])
+        self._update(attached=True)
         if "livepatch" not in services:
             return "This machine is now attached to 'lab'\n"
         try:
@@ -64,8 +64,8 @@ class ProService:
         return f"{enabled}This machine is now attached to 'lab'\n"
 
     def enable(self) -> str:
-        """Bring the client, and enable it with the token of the contract."""
-        host, pro = self._look()
+        """Install the client if necessary, and enable it with the token of the contract."""
+        host, pro = self._state()
         if not pro.attached:
             raise ProError(
                 "To use 'livepatch' you need an Ubuntu Pro subscription\nPersonal and community subscriptions are "
@@ -87,41 +87,41 @@ class ProService:
         return "One moment, checking your subscription first\nCanonical Livepatch enabled\n"
 
     def disable(self) -> str:
-        host, pro = self._look()
+        host, pro = self._state()
         if not pro.attached or host.client is None or not host.client.enabled:
             raise ProError("Livepatch is not currently enabled - to enable it use `pro enable livepatch`.")
         self._livepatchd.disable()
         return ""
 
     def detach(self) -> str:
-        host, pro = self._look()
+        host, pro = self._state()
         if not pro.attached:
             raise ProError("This machine is not attached to an Ubuntu Pro subscription.\nSee https://ubuntu.com/pro")
         if host.client is not None and host.client.enabled:
             self._livepatchd.disable()
-        self._become(attached=False)
+        self._update(attached=False)
         self._resource_token = ""
         return "This machine is now detached.\n"
 
-    def _look(self) -> tuple[Description, Pro]:
-        host = self._present.look()
+    def _state(self) -> tuple[Description, Pro]:
+        host = self._current.describe()
         if host.pro is None:
-            raise ProError("the lab described no Pro client")
+            raise ProError("the description of this host has no Pro client")
         return host, host.pro
 
-    def _become(self, **changes: t.Any) -> None:
-        def become(host: Description) -> Description:
+    def _update(self, **changes: t.Any) -> None:
+        def update(host: Description) -> Description:
             return dataclasses.replace(host, pro=dataclasses.replace(host.pro or Pro(), **changes))
 
-        self._present.change(become)
+        self._current.change(update)
 
     def _contract(self, host: Description, token: str) -> str:
-        """Ask the contracts' server for what the token entitles to; return the token for Livepatch."""
+        """Exchange a contract token at the contracts server; return the token for Livepatch."""
         if not token.startswith("C"):
             raise ProError(_INVALID)
-        way = route(host, host.client or host.offers, self._present.root, self._server)
+        network = host_network(host, host.client or host.offers, self._current.root, self._server)
         try:
-            answer = way.request("POST", CONTRACTS, {"machineId": self._present.machine_id}, token)
+            answer = network.request("POST", CONTRACTS, {"machineId": self._current.machine_id}, token)
         except UnreachableError as error:
             raise ProError(f"Failed to access URL: {CONTRACTS}\n{error}") from error
         given = answer.document.get("resourceToken")
@@ -133,7 +133,7 @@ class ProService:
 
 
 def _conflict(host: Description) -> str | None:
-    """Why Pro does not enable Livepatch on such a host."""
+    """Return the reason for which Pro does not enable Livepatch on a host, or None."""
     if host.virtualization == "wsl":
         return "Cannot install Livepatch on WSL."
     if host.is_container:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The sandboxes: the commands that a host has, and the bubblewrap call that starts one inside it.
+"""The sandboxes: the commands of a host, and the bubblewrap call that starts a command inside it.
 
-A host's root is bound read-write as ``/``; the machine lends its libraries, read-only, and copies of the commands
-named below, so that every host has the same ones whatever is installed here, and none has a Python.
+A host's root is bound read-write as ``/``. The libraries of this machine are bound read-only. The commands are copies
+of those that ``commands.txt`` names, so that every host has the same ones whatever is installed here, and no Python.
 """
 
 from __future__ import annotations
@@ -13,45 +13,45 @@ import shutil
 from pathlib import Path
 
 from .description import Description
-from .file_tree import CLIENT, LAB, OWN
+from .file_tree import CLIENT, LAB, PRIVATE
 
 DOUBLES = Path(__file__).parents[1] / "doubles"
 _CLIENT_DOUBLE = "canonical-livepatch"
 _PRO = "pro"
-# Sourced by the doubles, no command of a host.
+# Sourced by the doubles; not a command of a host.
 _LIBRARY = "call_lab.sh"
 _COMMANDS = Path(__file__).parent / "commands.txt"
 _WITH_PYTHON = ("python3",)
 _RUNTIMES = {"docker", "podman", "lxc"}
-# Doubles that look at the name by which they are called.
+# Doubles that behave according to the name of the call.
 _ALIASES = {"podman": "docker", "reboot": "systemctl", "shutdown": "systemctl"}
-# What each host has for itself, beside its root: the files in which copies differ, and two places to write.
-OWN_FOLDERS = ("lab", "tmp", "home")
+# Folders of each host in addition to its root: the files in which copies differ, and two writable folders.
+PRIVATE_FOLDERS = ("lab", "tmp", "home")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class SandboxError(Exception):
-    """This machine cannot run the sandboxes; the message says what to do."""
+    """This machine cannot run the sandboxes; the message names the fix."""
 
 
 def libraries() -> Path:
-    """The folder of this machine's own shared libraries."""
+    """Return the folder of this machine's shared libraries."""
     for library in sorted(Path("/usr/lib").glob(f"{platform.machine()}-linux-gnu*/libc.so.6")):
         return library.parent
-    raise SandboxError(f"no libc.so.6 below /usr/lib for {platform.machine()}: the lab needs a Debian or an Ubuntu")
+    raise SandboxError(f"no libc.so.6 below /usr/lib for {platform.machine()}: the lab needs Debian or Ubuntu")
 
 
-class Toolboxes:
-    """Folders of commands, one for each set that some host has; hosts with the same set share one.
+class CommandFolders:
+    """Folders of commands, one for each set of commands; hosts with the same set share one.
 
-    `stock` holds all of them.
+    `all` holds every command.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.stock = folder / "stock"
-        self.stock.mkdir(parents=True)
+        self.all = folder / "all"
+        self.all.mkdir(parents=True)
         copies: dict[Path, Path] = {}
         for name in (*_tools(), *_WITH_PYTHON):
             found = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
@@ -59,16 +59,16 @@ class Toolboxes:
                 continue
             source = Path(found).resolve()
             if source in copies:
-                (self.stock / name).hardlink_to(copies[source])
+                (self.all / name).hardlink_to(copies[source])
             else:
-                copies[source] = self.stock / name
-                shutil.copyfile(source, self.stock / name)
-                (self.stock / name).chmod(0o755)
+                copies[source] = self.all / name
+                shutil.copyfile(source, self.all / name)
+                (self.all / name).chmod(0o755)
         for double in sorted(path for path in DOUBLES.rglob("*") if path.is_file()):
-            shutil.copyfile(double, self.stock / double.name)
-            (self.stock / double.name).chmod(0o755)
-        for alias, double in _ALIASES.items():
-            (self.stock / alias).hardlink_to(self.stock / double)
+            shutil.copyfile(double, self.all / double.name)
+            (self.all / double.name).chmod(0o755)
+        for alias, name in _ALIASES.items():
+            (self.all / alias).hardlink_to(self.all / name)
         self._made: dict[frozenset[str], Path] = {}
 
     def for_host(self, host: Description) -> Path:
@@ -84,12 +84,12 @@ class Toolboxes:
         absent.update(_RUNTIMES - runtimes)
         key = frozenset(absent)
         if key not in self._made:
-            box = self._folder / f"box-{len(self._made)}"
-            box.mkdir()
-            for tool in self.stock.iterdir():
+            commands = self._folder / f"set-{len(self._made)}"
+            commands.mkdir()
+            for tool in self.all.iterdir():
                 if tool.name not in absent:
-                    (box / tool.name).hardlink_to(tool)
-            self._made[key] = box
+                    (commands / tool.name).hardlink_to(tool)
+            self._made[key] = commands
         return self._made[key]
 
 
@@ -98,8 +98,8 @@ def _tools() -> list[str]:
     return [name for line in lines if not line.startswith("#") for name in line.split()]
 
 
-def fit_root(root: Path, host: Description, toolboxes: Toolboxes) -> None:
-    """Add to a written root what the sandbox needs: mount points, the loader, the client double."""
+def add_sandbox_files(root: Path, host: Description, command_folders: CommandFolders) -> None:
+    """Add the files that the sandbox needs to a root: mount points, the loader, the client double."""
     shared = libraries()
     mount_points = [shared, *(_python_libraries() if host.python else ())]
     for folder in mount_points:
@@ -113,19 +113,19 @@ def fit_root(root: Path, host: Description, toolboxes: Toolboxes) -> None:
             if not place.is_symlink():
                 place.symlink_to(shared / loader.resolve().name)
     for tool in (_LIBRARY, "curl"):
-        # The doubles' own way to the lab: a host may be without curl, and they are not.
-        if (toolboxes.stock / tool).exists():
-            (root / LAB / tool).hardlink_to(toolboxes.stock / tool)
-    fit_client(root, host, toolboxes.stock)
+        # The doubles have their own curl: a host may be without one.
+        if (command_folders.all / tool).exists():
+            (root / LAB / tool).hardlink_to(command_folders.all / tool)
+    update_client_command(root, host, command_folders.all)
 
 
-def fit_client(root: Path, host: Description, stock: Path) -> None:
-    """Put the client double where the host has one, and take it away where it has none."""
+def update_client_command(root: Path, host: Description, all_commands: Path) -> None:
+    """Add the client double if the host has a client, and remove it otherwise."""
     client = root / CLIENT
     if host.client is None:
         client.unlink(missing_ok=True)
     elif not client.exists():
-        client.hardlink_to(stock / _CLIENT_DOUBLE)
+        client.hardlink_to(all_commands / _CLIENT_DOUBLE)
 
 
 def _python_libraries() -> list[Path]:
@@ -133,8 +133,8 @@ def _python_libraries() -> list[Path]:
     return [folder for folder in found if folder.is_dir()]
 
 
-def command(host: Description, name: str, folder: Path, toolbox: Path, *, shared: bool) -> list[str]:
-    """The call that starts a command in the host whose folder is given; the command's own words follow it.
+def command(host: Description, name: str, folder: Path, commands: Path, *, shared: bool) -> list[str]:
+    """Return the call that starts a command in the host of a folder; the command and its arguments follow it.
 
     A root that several hosts share is bound read-only.
     """
@@ -148,9 +148,9 @@ def command(host: Description, name: str, folder: Path, toolbox: Path, *, shared
     if not host.network:
         words.append("--unshare-net")
     words += ["--ro-bind" if shared else "--bind", str((folder / "root").resolve()), "/"]
-    for own, place in zip(OWN_FOLDERS, (OWN, "tmp", home.strip("/")), strict=True):
-        words += ["--bind", str(folder / own), f"/{place}"]
-    words += ["--ro-bind", str(toolbox), "/usr/bin"]
+    for private, place in zip(PRIVATE_FOLDERS, (PRIVATE, "tmp", home.strip("/")), strict=True):
+        words += ["--bind", str(folder / private), f"/{place}"]
+    words += ["--ro-bind", str(commands), "/usr/bin"]
     for folder in (libraries(), *(_python_libraries() if host.python else ())):
         words += ["--ro-bind", str(folder), str(folder)]
     for device in _DEVICES:
@@ -159,6 +159,6 @@ def command(host: Description, name: str, folder: Path, toolbox: Path, *, shared
 
 
 def environment(host: Description) -> dict[str, str]:
-    """What a session on the host starts with; as with sudo and cron, ``/snap/bin`` is not on PATH."""
+    """Return the environment of a session on the host; as with sudo and cron, ``/snap/bin`` is not on PATH."""
     user, home = ("root", "/root") if host.login == "root" else ("ubuntu", "/home/ubuntu")
     return {"PATH": _PATH, "HOME": home, "USER": user, "LOGNAME": user, "SHELL": "/bin/bash", "LANG": "C.UTF-8"}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Host descriptions: what `host_descriptions/*.yml` may say, and how it is read.
+"""Host descriptions: the types and the reader of `host_descriptions/*.yml`.
 
 A file holds ``profiles`` and ``hosts``. A host (or a profile) that says ``like: NAME`` starts from that profile or
 host: mappings are merged, everything else is replaced. `Description` below lists every key with its default.
@@ -21,10 +21,10 @@ import yaml
 HOST_DESCRIPTIONS = Path(__file__).parents[1] / "host_descriptions"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 TROUBLES = ("apparmor", "interface", "shutting-down")
-"""A nested container forbids the snap; the daemon may not load modules, and ends; the daemon is about to end."""
+"""A nested container forbids the snap; the daemon may not load modules, and exits; the daemon is shutting down."""
 
 APT_FAULTS = ("fetch", "dpkg", "initrd", "grub")
-"""The archive does not answer; a package's script fails; the new kernel gets no initial ramdisk; or no boot entry."""
+"""The archive is unreachable; a package's script fails; the new kernel gets no initial ramdisk; or no boot entry."""
 
 
 class DescriptionError(ValueError):
@@ -35,13 +35,13 @@ def seconds(age: str) -> int:
     """Turn an age such as ``90s``, ``20m``, ``2h`` or ``9d`` into seconds."""
     match = re.fullmatch(r"(\d+)([smhd])", age)
     if match is None:
-        raise DescriptionError(f"{age!r} is no age: write a number and one of s, m, h, d")
+        raise DescriptionError(f"{age!r} is not an age: write a number and one of s, m, h, d")
     return int(match[1]) * _UNITS[match[2]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Distribution:
-    """The keys of os-release; `base` is the Ubuntu underneath a derivative, by codename."""
+    """The keys of os-release; `base` is the codename of the Ubuntu release that a derivative is based on."""
 
     id: str = "ubuntu"
     name: str = "Ubuntu"
@@ -54,11 +54,11 @@ class Distribution:
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-    """The running kernel. Everything that a host shows of it follows from these keys.
+    """The running kernel. All files and outputs about the kernel follow from these keys.
 
     `full` is the name with the upload number (``4.4.0-168.197-generic``). A kernel that Ubuntu did not build has
-    `release` and `version` (``uname -r`` and ``-v``) in its place. `livepatch` is CONFIG_LIVEPATCH; None means that
-    the kernel shows no configuration at all. `key` says whether it carries Canonical's live patch key.
+    `release` and `version` (``uname -r`` and ``-v``) instead. `livepatch` is CONFIG_LIVEPATCH; None means that the
+    kernel has no readable configuration. `key` is true for a kernel that holds Canonical's live patch key.
     """
 
     full: str | None = None
@@ -79,7 +79,7 @@ class Kernel:
 
 @dataclasses.dataclass(frozen=True)
 class SecureBoot:
-    """A host with EFI: is Secure Boot on, and is Canonical's live patch key enrolled by mokutil."""
+    """A host with EFI: the state of Secure Boot, and the enrolment of Canonical's live patch key with mokutil."""
 
     enabled: bool = False
     key_enrolled: bool = False
@@ -87,10 +87,10 @@ class SecureBoot:
 
 @dataclasses.dataclass(frozen=True)
 class Snapd:
-    """The snap daemon; `running` false means that the tools are there and the daemon does not answer.
+    """The snap daemon; `running` false means that its commands are installed and the daemon does not answer.
 
-    `seeds_in` is how long a host that is not `seeded` takes, from the first time that somebody asks it (None: without
-    end). `store` says whether it reaches the snap store.
+    `seeds_in` is the time until a host that is not `seeded` is seeded, from the first question about it (None: never).
+    `store` is true if the host can reach the snap store.
     """
 
     version: str = "2.54.3"
@@ -111,7 +111,7 @@ class Fix:
 
 @dataclasses.dataclass(frozen=True)
 class OtherKernel:
-    """An entry of the status list for a kernel that does not run."""
+    """An entry of the status list for a kernel that is not running."""
 
     kernel: str
     patch_state: str
@@ -120,16 +120,16 @@ class OtherKernel:
 
 @dataclasses.dataclass(frozen=True)
 class Client:
-    """The livepatch client and what it says.
+    """The livepatch client and the status that it reports.
 
     `upgrade_required_in` is a number of days from now, negative for the past. `supported` is None for clients
-    older than 10, which do not say it; ``unsupported`` on a 2016 client adds its mark after the kernel's name.
-    `refuses_kernel` is the 2018 client, whose every command fails on a kernel that it does not know.
+    older than 10, which do not report it; ``unsupported`` on a 2016 client adds its mark after the kernel's name.
+    `refuses_kernel` is the 2018 client, whose commands all fail on a kernel that it does not know.
 
-    When it is to change something: `sockets` false means that its daemon listens nowhere that curl or nc could reach.
-    `mode` is the one that the daemon found when it started. `trouble` is one of `TROUBLES`. A patch takes `apply_takes`
-    to apply, has no end while a process named `held_by` holds it up, and fails when `apply_fails`. `machine_token` is
-    made up unless a server gave one.
+    For changes: `sockets` false means that the daemon has no socket for curl or nc. `mode` is the mode at the start of
+    the daemon. `trouble` is one of `TROUBLES`. A patch takes `apply_takes` to apply, does not complete while a process
+    named `held_by` blocks it, and fails when `apply_fails`. `machine_token` is derived from the host's name unless a
+    server issued one.
     """
 
     version: str = "9.5.5"
@@ -159,12 +159,12 @@ class Client:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The version, to be compared."""
+        """Return the version as numbers."""
         return tuple(int(part) for part in self.version.split("."))
 
     @property
     def generation(self) -> str:
-        """One of ``2016``, ``6``, ``9.5``, ``10``, ``11``: the shape of the output."""
+        """Return one of ``2016``, ``6``, ``9.5``, ``10``, ``11``: the format of the output."""
         numbers = self.numbers
         for generation, first in (("11", (11,)), ("10", (10,)), ("9.5", (9, 5)), ("6", (6,))):
             if numbers >= first:
@@ -174,10 +174,10 @@ class Client:
 
 @dataclasses.dataclass(frozen=True)
 class Module:
-    """The loaded patch as sysfs shows it. Described only where it differs from what the client says.
+    """The loaded patch in sysfs. Described only if it differs from the status that the client reports.
 
-    With a `name` and a `version` it is loaded whatever the client says: no patch leaves a running kernel.
-    `held_by` names the process that has not moved to the patch yet.
+    With a `name` and a `version` it is loaded whatever the client reports: a patch stays in a running kernel.
+    `held_by` names the process that does not use the patch yet.
     """
 
     loaded: bool = True
@@ -201,12 +201,12 @@ class Pro:
 
 @dataclasses.dataclass(frozen=True)
 class Apt:
-    """The packages of kernels: what the archive has, what is installed beside images, and what goes wrong.
+    """The packages of kernels: the content of the archive, installed packages other than images, and faults.
 
-    `kernels` are full names (``4.4.0-262.296-generic``). The metapackages of the running series lead to the newest of
-    each flavour; `leads` adds others, by name. `installed` holds versions by name. `locked_for` is how long another one
-    holds the locks, from the first time that somebody wants them, and `takes` how long an installation does. `fault` is
-    one of `APT_FAULTS`. `boot_free` is in MiB.
+    `kernels` are full names (``4.4.0-262.296-generic``). The metapackages of the running series depend on the newest
+    kernel of each flavour; `leads` adds others, by name. `installed` holds versions by name. `locked_for` is the time
+    for which another process holds the locks, from the first attempt to lock; `takes` is the time of an installation.
+    `fault` is one of `APT_FAULTS`. `boot_free` is in MiB.
     """
 
     kernels: tuple[str, ...] = ()
@@ -222,10 +222,11 @@ class Apt:
 
 @dataclasses.dataclass(frozen=True)
 class Reboot:
-    """What happens when the host is told to reboot.
+    """The effect of a reboot command.
 
-    `down` is how long it is gone, and it `returns` or not. With `into` ``old``, the boot loader starts the kernel that
-    ran before; with `ignored`, nothing happens at all. `protects` is false where the client does not come to its work.
+    The host is unreachable for the time `down`, and stays so unless it `returns`. With `into` ``old``, the boot loader
+    starts the previous kernel; with `ignored`, nothing happens. `protects` is false if the client does not check after
+    the boot.
     """
 
     down: str = "1s"
@@ -237,7 +238,7 @@ class Reboot:
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """A container with a name. `restarts` by itself after a reboot, `vanishes` when it stops, `hangs` when told to."""
+    """A container. It `restarts` after a reboot, `vanishes` when it stops, or `hangs` when it is stopped."""
 
     name: str
     runtime: str = "docker"
@@ -250,7 +251,7 @@ class Workload:
 
 @dataclasses.dataclass(frozen=True)
 class Faults:
-    """What goes wrong on the way to the host, or floods the reader."""
+    """Faults of the connection to the host, and floods of output."""
 
     unreachable: bool = False
     latency_ms: int = 0
@@ -259,7 +260,7 @@ class Faults:
 
 @dataclasses.dataclass(frozen=True)
 class Expectation:
-    """What the specification says of the host under one policy. `failing` names checks, sorted."""
+    """The result that the specification requires under one policy. `failing` names the failing checks, sorted."""
 
     state: str
     verdict: str | None
@@ -268,7 +269,7 @@ class Expectation:
 
 @dataclasses.dataclass(frozen=True)
 class Expected:
-    """Under policy `launch`, and under `current` where that differs."""
+    """The results under policy `launch`, and the differences under `current`."""
 
     state: str
     verdict: str | None
@@ -278,11 +279,11 @@ class Expected:
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """One host. `architecture` is the userland's (Debian's word), `machine` the kernel's (``uname -m``).
+    """One host. `architecture` is that of the userland (Debian's name), `machine` that of the kernel (``uname -m``).
 
-    `containers` counts what runs by runtime; `workloads` are containers that can be stopped and started, and count as
-    well. `member` is the host's name in an LXD cluster. `offers` is the client that ``snap install`` brings.
-    `trusts_authority` says whether the host's own certificates hold the authority of the lab's server.
+    `containers` counts running containers by runtime; `workloads` are containers that can be stopped and started, and
+    count as well. `member` is the host's name in an LXD cluster. `offers` is the client that ``snap install`` installs.
+    `trusts_authority` is true if the host trusts the certificate authority of the lab's server.
     """
 
     name: str
@@ -318,21 +319,21 @@ class Description:
         return self.virtualization in ("lxc", "docker", "wsl")
 
     def expected(self, policy: str) -> Expectation:
-        """What is expected under a policy of the collection, ``launch`` or ``current``."""
-        said: dict[str, t.Any] = {
+        """Return the expected result under a policy of the collection, ``launch`` or ``current``."""
+        result: dict[str, t.Any] = {
             "state": self.expect.state,
             "verdict": self.expect.verdict,
             "failing": self.expect.failing,
         }
         if policy == "current":
-            said |= self.expect.current
+            result |= self.expect.current
         elif policy != "launch":
-            raise ValueError(f"the descriptions expect nothing of policy {policy!r}")
-        return Expectation(said["state"], said["verdict"], tuple(sorted(said["failing"])))
+            raise ValueError(f"the descriptions have no expectation for policy {policy!r}")
+        return Expectation(result["state"], result["verdict"], tuple(sorted(result["failing"])))
 
 
 def load_descriptions(directory: Path = HOST_DESCRIPTIONS) -> dict[str, Description]:
-    """Read every host of a folder of descriptions, in the order of files and lines."""
+    """Read every host in a folder of descriptions, in the order of files and lines. Raises `DescriptionError`."""
     profiles: dict[str, dict[str, t.Any]] = {}
     hosts: dict[str, dict[str, t.Any]] = {}
     for path in sorted(directory.glob("*.yml")):
@@ -352,10 +353,17 @@ def from_plain(plain: dict[str, t.Any]) -> Description:
     """Build a host from plain data, such as ``dataclasses.asdict`` gives."""
     host: Description = _build(Description, plain, plain["name"])
     if host.client is not None and host.client.trouble not in (None, *TROUBLES):
-        raise DescriptionError(f"{host.name}: client.trouble: {host.client.trouble} is none of {', '.join(TROUBLES)}")
+        raise DescriptionError(
+            f"{host.name}: client.trouble: {host.client.trouble} is not one of {', '.join(TROUBLES)}"
+        )
     if host.apt is not None and host.apt.fault not in (None, *APT_FAULTS):
-        raise DescriptionError(f"{host.name}: apt.fault: {host.apt.fault} is none of {', '.join(APT_FAULTS)}")
+        raise DescriptionError(f"{host.name}: apt.fault: {host.apt.fault} is not one of {', '.join(APT_FAULTS)}")
     return host
+
+
+def _check_choice(place: str, value: str | None, choices: tuple[str, ...]) -> None:
+    if value not in (None, *choices):
+        raise DescriptionError(f"{place}: {value} is not one of {', '.join(choices)}")
 
 
 def _inherit(mapping: dict[str, t.Any], known: dict[str, dict[str, t.Any]], path: tuple[str, ...]) -> dict[str, t.Any]:
@@ -364,7 +372,7 @@ def _inherit(mapping: dict[str, t.Any], known: dict[str, dict[str, t.Any]], path
     if base is None:
         return own
     if base in path or base not in known:
-        raise DescriptionError(f"{path[0]}: like: {base} is unknown, or leads back to itself")
+        raise DescriptionError(f"{path[0]}: like: {base} is unknown, or refers to itself")
     inherited = _inherit(known[base], known, (*path, base))
     for private in ("expect", "about"):
         inherited.pop(private, None)
@@ -380,7 +388,7 @@ def _merge(base: dict[str, t.Any], own: dict[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _build(kind: t.Any, value: t.Any, place: str) -> t.Any:
-    """Turn plain data into the type of a field; dataclasses take mappings, and no key that they do not have."""
+    """Convert plain data to the type of a field; a mapping becomes a dataclass, and unknown keys are errors."""
     if t.get_origin(kind) in (types.UnionType, t.Union):
         if value is None:
             return None

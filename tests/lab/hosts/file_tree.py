@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """The files of a described host: its `/etc`, `/proc`, `/sys`, `/boot`, `/var`, `/snap` and `/run`.
 
-Everything here is a pure function of the description; `Tree.write` puts the result on disk.
+Everything here is a pure function of the description; `Tree.write` writes the result to disk.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from .description import Client, Description, Module, Pro, seconds
 from .kernel_names import KernelIdentity, identify, lock_name, module_name
 
 LAB = "usr/lib/livepatch-lab"
-"""Where the doubles find what they are to say, inside the host."""
-OWN = "run/livepatch-lab"
-"""Where copies of a host differ: a folder of each one's own, to which the links below lead."""
-OWN_FILES = {
+"""The folder in the host that holds the outputs and facts of the doubles."""
+PRIVATE = "run/livepatch-lab"
+"""The folder that each copy of a host has for itself; the links below point into it."""
+PRIVATE_FILES = {
     "etc/hostname": "hostname",
     "etc/machine-id": "machine-id",
     "proc/sys/kernel/hostname": "hostname",
@@ -44,7 +44,7 @@ _NOISE = b'NOISE="\x1b[2J{{ 1/0 }}<script>alert(1)</script>"\n@0123456789abcdef 
 _TAINT_BITS = {"O": 12, "E": 13, "K": 15}
 _ROOT_ONLY = (COMMON, "proc/1/environ", "var/lib/snapd/state.json")
 _HOLDER = 4711
-"""The process that has not moved to a patch yet."""
+"""The process that does not use a patch yet."""
 _CLOUDS = {"amazon": "aws", "microsoft": "azure", "google": "gcloud"}
 
 
@@ -52,7 +52,8 @@ _CLOUDS = {"amazon": "aws", "microsoft": "azure", "google": "gcloud"}
 class Tree:
     """Files, links and folders by their path from the host's root, without the leading slash.
 
-    What is `closed` is root's alone, and this host's session is not root's. What is `noisy` ends in 50 MB of noise.
+    Only root may access the `closed` paths, in a host whose session is not root's. The `noisy` files end in 50 MB of
+    noise.
     """
 
     files: dict[str, bytes] = dataclasses.field(default_factory=dict)
@@ -66,14 +67,14 @@ class Tree:
         self.files[path] = "".join(line + "\n" for line in lines).encode()
 
     def all_folders(self) -> list[str]:
-        """Every folder, parents before what they hold."""
+        """Return every folder, parents first."""
         found = set(self.folders)
         for path in (*self.files, *self.links, *self.folders):
             parent = path.rpartition("/")[0]
             while parent and parent not in found:
                 found.add(parent)
                 parent = parent.rpartition("/")[0]
-        # A folder that is described comes without those above it.
+        # A listed folder does not include its parents.
         for path in self.folders:
             found.update(path[:end] for end, letter in enumerate(path) if letter == "/")
         return sorted(found)
@@ -87,32 +88,32 @@ class Tree:
             (root / path).write_bytes(content)
         for path in self.noisy:
             with (root / path).open("ab") as file:
-                for _block in range(1 + NOISE_BYTES // len(_NOISE)):
+                for _repetition in range(1 + NOISE_BYTES // len(_NOISE)):
                     file.write(_NOISE)
         for path, target in self.links.items():
             (root / path).symlink_to(target)
 
     def close(self, root: Path) -> None:
-        """Take away every right to what is closed: the last thing to be done to a root."""
+        """Remove all permissions of the closed paths. This is the last step for a root."""
         for path in self.closed:
             (root / path).chmod(0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Surroundings:
-    """What all hosts of a lab share: the server, its authority's certificate (PEM, and openssl's hash of its name)."""
+class LabServer:
+    """The server of a lab, and the certificate of its authority: PEM, and the hash of its name for openssl."""
 
-    server: str
-    authority_pem: bytes
-    authority_hash: str | None
+    address: str
+    certificate_pem: bytes
+    certificate_hash: str | None
 
 
-def host_tree(host: Description, around: Surroundings, now: dt.datetime) -> Tree:
-    """Build the whole root of a host, as it stands at `now`."""
+def host_tree(host: Description, lab_server: LabServer, now: dt.datetime) -> Tree:
+    """Build the root of a host at the time `now`."""
     tree = Tree()
     kernel = identify(host.kernel)
     _system(tree, host)
-    _network(tree, host, around)
+    _network(tree, host, lab_server)
     _kernel(tree, host, kernel)
     _virtualization(tree, host)
     _workloads(tree, host)
@@ -128,31 +129,31 @@ def host_tree(host: Description, around: Surroundings, now: dt.datetime) -> Tree
         tree.text("usr/share/xsessions/ubuntu.desktop", "[Desktop Entry]", "Name=Ubuntu", "Exec=gnome-session")
         tree.links["etc/systemd/system/default.target"] = "/lib/systemd/system/graphical.target"
     _facts_for_doubles(tree, host, kernel)
-    tree.links |= {path: f"/{OWN}/{name}" for path, name in OWN_FILES.items()}
-    tree.files |= timed_files(host, around, now)
+    tree.links |= {path: f"/{PRIVATE}/{name}" for path, name in PRIVATE_FILES.items()}
+    tree.files |= timed_files(host, lab_server, now)
     tree.files |= {path.strip("/"): text.encode() for path, text in host.files.items()}
     for target in host.faults.noise:
         tree.noisy.add(f"{LAB}/client/noise" if target == "status" else target.strip("/"))
     if host.login == "user":
-        present = {*tree.files, *tree.all_folders()}
+        existing = {*tree.files, *tree.all_folders()}
         private = (*_ROOT_ONLY, *(path for path in tree.files if path.startswith("boot/vmlinuz-")))
-        tree.closed |= present.intersection(private)
+        tree.closed |= existing.intersection(private)
     return tree
 
 
-def own_files(host: Description, name: str) -> dict[str, str]:
-    """The text of each of `OWN_FILES` for the host under that name; every session sets the uptime anew."""
+def private_files(host: Description, name: str) -> dict[str, str]:
+    """Return the content of `PRIVATE_FILES` for the host with this name; every session updates the uptime."""
     since_boot = seconds(host.kernel.booted)
     return {
         "hostname": f"{name}\n",
         "machine-id": f"{machine_id(name)}\n",
-        "boot_id": f"{_uuid(_made_up(name, 'boot'))}\n",
+        "boot_id": f"{_uuid(_derived(name, 'boot'))}\n",
         "uptime": f"{since_boot:.2f} {since_boot * 1.9:.2f}\n",
     }
 
 
-def timed_files(host: Description, around: Surroundings, now: dt.datetime) -> dict[str, bytes]:
-    """The files of the root that hold moments, as they stand at `now`."""
+def timed_files(host: Description, lab_server: LabServer, now: dt.datetime) -> dict[str, bytes]:
+    """Return the files of the root that contain times, at the time `now`."""
     booted = dt.timedelta(seconds=seconds(host.kernel.booted))
     stat = f"cpu  1000 0 1000 90000\nbtime {int((now - booted).timestamp())}\nprocesses 4242\n"
     if host.client is None:
@@ -163,29 +164,29 @@ def timed_files(host: Description, around: Surroundings, now: dt.datetime) -> di
         machine_id=machine_id(host.name),
         machine_token=machine_token(host),
         cloud=_CLOUDS.get(host.virtualization, ""),
-        server=around.server,
+        server=lab_server.address,
         booted=booted,
         now=now,
     )
-    said = {f"{LAB}/client/{key}": text.encode() for key, text in texts(host.client, machine).items()}
+    files = {f"{LAB}/client/{key}": text.encode() for key, text in texts(host.client, machine).items()}
     if host.client.enabled:
         checked = now - dt.timedelta(seconds=seconds(host.client.last_check))
-        said[f"{COMMON}/last-check"] = f"{checked:%Y-%m-%dT%H:%M:%SZ}\n".encode()
-    return said | {"proc/stat": stat.encode()}
+        files[f"{COMMON}/last-check"] = f"{checked:%Y-%m-%dT%H:%M:%SZ}\n".encode()
+    return files | {"proc/stat": stat.encode()}
 
 
 def machine_token(host: Description) -> str:
-    """The secret by which the server knows an enabled host: the server's own, or one that is made up."""
+    """Return the secret that identifies an enabled host at the server: issued by the server, or derived."""
     given = host.client.machine_token if host.client is not None else None
-    return given or _made_up(host.name, "machine-token")
+    return given or _derived(host.name, "machine-token")
 
 
 def machine_id(name: str) -> str:
-    """The machine id of the host under that name."""
-    return _made_up(name, "machine-id")
+    """Return the machine id of the host with this name."""
+    return _derived(name, "machine-id")
 
 
-def _made_up(name: str, purpose: str) -> str:
+def _derived(name: str, purpose: str) -> str:
     return hashlib.sha256(f"{purpose} of {name}".encode()).hexdigest()[:32]
 
 
@@ -222,7 +223,7 @@ def _system(tree: Tree, host: Description) -> None:
     if host.snapd is not None:
         packages["snapd"] = host.snapd.version
     if host.python:
-        # Ordinary modules read the list of packages: make it as long as a server's.
+        # Ordinary modules read the list of packages, so it is as long as that of a server.
         packages |= {f"package-{number}": "1.0" for number in range(500)}
         tree.folders |= {"etc/apt/apt.conf.d", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial"}
     tree.text(
@@ -245,7 +246,7 @@ def _system(tree: Tree, host: Description) -> None:
         "tmp",
         "run",
         "var/tmp",
-        OWN,
+        PRIVATE,
         "dev",
         "sys/module",
         "proc/self",
@@ -255,38 +256,38 @@ def _system(tree: Tree, host: Description) -> None:
 
 
 def installed_packages(host: Description) -> dict[str, str]:
-    """The versions of the host's packages of kernels, by name."""
+    """Return the versions of the host's kernel packages, by name."""
     known = {release_of(full): package_version(full) for full in host.apt.kernels} if host.apt is not None else {}
     packages = {f"linux-image-{release}": known.get(release, release) for release in kernel_releases(host)}
     return packages | (host.apt.installed if host.apt is not None else {})
 
 
 def release_of(full: str) -> str:
-    """``4.4.0-262.296-generic`` → ``4.4.0-262-generic``."""
+    """Return the release of a full name: ``4.4.0-262.296-generic`` → ``4.4.0-262-generic``."""
     version, abi, flavour = full.split("-", 2)
     return f"{version}-{abi.partition('.')[0]}-{flavour}"
 
 
 def package_version(full: str) -> str:
-    """``4.4.0-262.296-generic`` → ``4.4.0-262.296``."""
+    """Return the package version of a full name: ``4.4.0-262.296-generic`` → ``4.4.0-262.296``."""
     return "-".join(full.split("-", 2)[:2])
 
 
 def newest(releases: Iterable[str]) -> str:
-    """The newest of some kernel releases."""
-    return max(releases, key=_age)
+    """Return the newest of some kernel releases."""
+    return max(releases, key=_version_numbers)
 
 
-def _age(release: str) -> list[int]:
+def _version_numbers(release: str) -> list[int]:
     return [int(number) for number in re.findall(r"[0-9]+", release)]
 
 
-def _network(tree: Tree, host: Description, around: Surroundings) -> None:
+def _network(tree: Tree, host: Description, lab_server: LabServer) -> None:
     tree.text("etc/hosts", "127.0.0.1 localhost", "127.0.0.1 livepatch.lab.test")
-    tree.files[CERTIFICATES] = around.authority_pem if host.trusts_authority else b""
+    tree.files[CERTIFICATES] = lab_server.certificate_pem if host.trusts_authority else b""
     tree.text("etc/ssl/openssl.cnf")
-    if around.authority_hash is not None and host.trusts_authority:
-        tree.links[f"etc/ssl/certs/{around.authority_hash}.0"] = "ca-certificates.crt"
+    if lab_server.certificate_hash is not None and host.trusts_authority:
+        tree.links[f"etc/ssl/certs/{lab_server.certificate_hash}.0"] = "ca-certificates.crt"
     tree.links |= {"usr/lib/ssl/certs": "/etc/ssl/certs", "usr/lib/ssl/openssl.cnf": "/etc/ssl/openssl.cnf"}
     tree.folders.add("sys/class/net/lo")
     if host.network:
@@ -294,7 +295,7 @@ def _network(tree: Tree, host: Description, around: Surroundings) -> None:
 
 
 def kernel_releases(host: Description) -> list[str]:
-    """The kernels in `/boot`, the running one last; a container has none."""
+    """Return the kernels in `/boot`, the running one last; a container has none."""
     if host.is_container:
         return []
     return [*host.kernel.also_installed, identify(host.kernel).release]
@@ -329,9 +330,9 @@ def _kernel(tree: Tree, host: Description, kernel: KernelIdentity) -> None:
 
 
 def _boot_loader(tree: Tree, host: Description) -> None:
-    """Add initial ramdisks, GRUB's configuration, whose first entry is the default, and the link of kernel packages."""
+    """Add initial ramdisks, the configuration of GRUB (its first entry is the default), and the link ``/vmlinuz``."""
     fault = host.apt.fault if host.apt is not None else None
-    releases = sorted(kernel_releases(host), key=_age, reverse=True)
+    releases = sorted(kernel_releases(host), key=_version_numbers, reverse=True)
     if not releases:
         return
     fresh = releases[0] if releases[0] != identify(host.kernel).release else None
@@ -344,7 +345,7 @@ def _boot_loader(tree: Tree, host: Description) -> None:
 
 
 def _keys(host: Description) -> bytes:
-    """`/proc/keys`, as the session's owner may see it: an ordinary user is not shown the kernel's keys."""
+    """Return `/proc/keys` for the user of the session: an ordinary user does not see the keys of the kernel."""
     owners = ["Build time autogenerated kernel key: 4cf43adf9705df8307d4623bdadca4daeba7c027"]
     if host.kernel.key:
         owners.append(f"{KEY_OWNER}: {KEY_ID}")
@@ -363,7 +364,7 @@ def _virtualization(tree: Tree, host: Description) -> None:
     vendors = {"kvm": "QEMU", "amazon": "Amazon EC2", "vmware": "VMware, Inc.", "microsoft": "Microsoft Corporation"}
     if not host.is_container:
         tree.text("sys/class/dmi/id/sys_vendor", vendors.get(kind, "Dell Inc."))
-    scope = {"lxc": "/lxc/guest", "docker": f"/docker/{_made_up(host.name, 'container') * 2}"}.get(kind, "/init.scope")
+    scope = {"lxc": "/lxc/guest", "docker": f"/docker/{_derived(host.name, 'container') * 2}"}.get(kind, "/init.scope")
     tree.text("proc/1/cgroup", f"1:name=systemd:{scope}")
     tree.text("proc/1/comm", "init" if host.distribution.version == "14.04" or kind == "wsl" else "systemd")
     marker = {"lxc": b"container=lxc\0", "docker": b""}.get(kind, b"")
@@ -384,15 +385,15 @@ def _virtualization(tree: Tree, host: Description) -> None:
         counts[workload.runtime] = counts.get(workload.runtime, 0) + workload.running
     for runtime, count in counts.items():
         for number in range(count):
-            identifier = _made_up(f"{host.name} {number}", runtime) * 2
+            identifier = _derived(f"{host.name} {number}", runtime) * 2
             tree.folders.add(scopes[runtime].format(id=identifier, number=number))
 
 
 def _workloads(tree: Tree, host: Description) -> None:
-    """Write the table that the doubles of the container runtimes read: the oldest first."""
+    """Write the table that the doubles of the container runtimes read, oldest container first."""
     lines = []
     for workload in host.workloads:
-        identifier = _made_up(f"{host.name} {workload.name}", workload.runtime) * 2
+        identifier = _derived(f"{host.name} {workload.name}", workload.runtime) * 2
         words = [workload.runtime, identifier, workload.name, "RUNNING" if workload.running else "STOPPED"]
         flags = ["true" if workload.vanishes else "false", "hangs" if workload.hangs else "-", str(workload.priority)]
         lines.append(" ".join([*words, *flags]))
@@ -415,7 +416,7 @@ def _patch(tree: Tree, host: Description) -> None:
     patch, module = f"sys/kernel/livepatch/{loaded.name}", f"sys/module/{loaded.name}"
     tree.text(f"{patch}/enabled", str(int(loaded.enabled)))
     tree.folders |= {f"{patch}/vmlinux/do_exit,1", f"{patch}/nf_tables/nft_set_elem_init,1"}
-    if tells_transition(host):
+    if shows_transition(host):
         tree.text(f"{patch}/transition", str(int(loaded.transition)))
         tree.text(f"{patch}/force")
         if loaded.transition:
@@ -432,13 +433,13 @@ def _patch(tree: Tree, host: Description) -> None:
     tree.text("proc/sys/kernel/tainted", str(sum(1 << _TAINT_BITS[letter] for letter in loaded.taint or "")))
 
 
-def tells_transition(host: Description) -> bool:
-    """Whether this kernel shows that its tasks are still moving to a patch: those of 4.4 do not."""
+def shows_transition(host: Description) -> bool:
+    """Return True if this kernel shows the transition of a patch: kernels of 4.4 do not."""
     return not (host.kernel.full or "").startswith("4.4.")
 
 
 def loaded_module(host: Description) -> Module | None:
-    """The patch in the host's kernel, with everything that sysfs shows of it, or None."""
+    """Return the patch in the host's kernel with all its values in sysfs, or None."""
     client, full, described = host.client, host.kernel.full, host.module or Module()
     version = described.version
     if version is None and client is not None and client.enabled and client.patch_version:
@@ -453,17 +454,17 @@ def loaded_module(host: Description) -> Module | None:
         version=version,
         taint=described.taint or ("OK" if host.kernel.key else "OEK"),
         build_id=described.build_id or build_id(name),
-        srcversion=described.srcversion or _made_up(name, "source")[:23].upper(),
+        srcversion=described.srcversion or _derived(name, "source")[:23].upper(),
     )
 
 
 def build_id(module: str) -> str:
-    """The build id of a module of the lab, 40 hexadecimal digits."""
+    """Return the build id of a module of the lab, 40 hexadecimal digits."""
     return hashlib.sha256(f"build id of {module}".encode()).hexdigest()[:40]
 
 
 def build_id_note(build_id: str) -> bytes:
-    """An ELF note: sizes of name and descriptor, type 3 (NT_GNU_BUILD_ID), the name ``GNU``, the id."""
+    """Return an ELF note: sizes of name and descriptor, type 3 (NT_GNU_BUILD_ID), the name ``GNU``, the id."""
     identifier = bytes.fromhex(build_id)
     return struct.pack("<III4s", 4, len(identifier), 3, b"GNU\0") + identifier
 
@@ -484,8 +485,8 @@ def _pro(tree: Tree, host: Description, pro: Pro) -> None:
     service = {"name": "livepatch", "description": "Canonical Livepatch service", "available": "yes"}
     if pro.attached:
         service |= {"entitled": "yes", "status": status, "blocked_by": "", "warning": ""}
-        tree.text("var/lib/ubuntu-advantage/private/machine-token.json", _made_up(host.name, "contract"))
-    said = {
+        tree.text("var/lib/ubuntu-advantage/private/machine-token.json", _derived(host.name, "contract"))
+    status_document = {
         "_schema_version": "0.1",
         "version": pro.version,
         "attached": pro.attached,
@@ -495,12 +496,12 @@ def _pro(tree: Tree, host: Description, pro: Pro) -> None:
         "warnings": [],
         "result": "success",
     }
-    tree.text(f"{LAB}/pro-status.json", json.dumps(said))
+    tree.text(f"{LAB}/pro-status.json", json.dumps(status_document))
     tree.text(f"{LAB}/pro", f"lab_pro_version={shlex.quote(pro.version)}", f"lab_pro_livepatch={status}")
 
 
 def snap_revision(client: Client) -> str:
-    """The number under which snapd keeps this version of the client."""
+    """Return the revision number of this client version in snapd."""
     return str(int(client.version.replace(".", "")) % 400 + 15)
 
 

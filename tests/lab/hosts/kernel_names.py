@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""How a described kernel names itself: ``uname``, ``/proc/version``, ``/proc/version_signature``, its modules."""
+"""Names of a described kernel: ``uname``, ``/proc/version``, ``/proc/version_signature``, its modules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FULL = re.compile(r"(?P<base>\d+\.\d+\.\d+)-(?P<abi>\d+)\.(?P<upload>[0-9.~+a-z
 
 @dataclasses.dataclass(frozen=True)
 class KernelIdentity:
-    """What the kernel says of itself. `signature` is None where Ubuntu did not build it."""
+    """The names that a kernel shows. `signature` is None for a kernel that Ubuntu did not build."""
 
     release: str
     version: str
@@ -26,7 +26,7 @@ class KernelIdentity:
 
 
 def identify(kernel: Kernel) -> KernelIdentity:
-    """Derive every name of a kernel from its description."""
+    """Derive every name of a kernel from its description. Raises `DescriptionError`."""
     if kernel.full is None:
         if kernel.release is None or kernel.version is None:
             raise DescriptionError("a kernel needs `full`, or `release` and `version`")
@@ -34,7 +34,7 @@ def identify(kernel: Kernel) -> KernelIdentity:
     else:
         parts = _FULL.fullmatch(kernel.full)
         if parts is None:
-            raise DescriptionError(f"{kernel.full} is no full kernel name such as 4.4.0-168.197-generic")
+            raise DescriptionError(f"{kernel.full} is not a full kernel name such as 4.4.0-168.197-generic")
         release = f"{parts['base']}-{parts['abi']}-{parts['flavour']}"
         built = dt.datetime.fromisoformat(kernel.built).strftime("%a %b %-d %H:%M:%S UTC %Y")
         preemption = f" {kernel.preemption}" if kernel.preemption else ""
@@ -46,12 +46,12 @@ def identify(kernel: Kernel) -> KernelIdentity:
 
 
 def module_name(kernel_full: str, patch_version: str) -> str:
-    """The name of the module that carries a patch: every character that C does not allow becomes ``_``."""
+    """Return the name of a patch's module: every character that C does not allow becomes ``_``."""
     return f"lkp_{_c_name(kernel_full)}_{patch_version.partition('.')[0]}"
 
 
 def lock_name(kernel_full: str, patch_version: str) -> str:
-    """The name of the file by which the daemon remembers that a patch may have crashed the kernel."""
+    """Return the name of the daemon's lock file for a patch that may have crashed the kernel."""
     return f"livepatch_{_c_name(kernel_full)}_{patch_version.partition('.')[0]}_{patch_version}"
 
 

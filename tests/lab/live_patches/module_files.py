@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Files for the live patches that hosts of the lab have loaded: as they were signed, and as they should not be."""
+"""Module files for the live patches that hosts of the lab have loaded, with valid and with wrong signatures."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ PAYLOAD = "var/snap/canonical-livepatch/common/payload"
 
 @functools.cache
 def vendor() -> signing.Signer:
-    """Who signs the lab's patches, with a key as large as Canonical's."""
+    """Return the signer of the lab's patches, with a key of the same size as Canonical's."""
     return signing.make_signer("The Lab's Live Patch Signing", bits=4096)
 
 
 class Loaded(t.NamedTuple):
-    """A live patch in a host's kernel: its module, and the build id (hexadecimal) that the kernel shows of it."""
+    """A live patch in a host's kernel: its module, and its build id in sysfs (hexadecimal)."""
 
     module: str
     build_id: str
 
     def file(self, signer: signing.Signer | None = None, build_id: str | None = None) -> bytes:
-        """The file that the module was loaded from, signed by the vendor unless by another."""
+        """Return the file of the module, signed by the vendor or by another signer."""
         content = signing.module(name=self.module, build_id=bytes.fromhex(build_id or self.build_id))
         return signing.sign(content, signer or vendor())
 
 
 def loaded(fleet: Fleet, host: str) -> Loaded:
-    """The one live patch of a host."""
+    """Return the only live patch of a host."""
     (module,) = (path.name for path in (fleet.root(host) / "sys/kernel/livepatch").iterdir())
     note = fleet.root(host) / f"sys/module/{module}/notes/.note.gnu.build-id"
     return Loaded(module, note.read_bytes()[16:].hex())
 
 
 def put(fleet: Fleet, host: str, content: bytes, name: str | None = None) -> Path:
-    """Lay a file beside what the client keeps of its patch, named for the module unless in another way."""
+    """Write a file to the client's folder of patch files, by default with the name of the module."""
     path = fleet.root(host) / PAYLOAD / (name or f"{loaded(fleet, host).module}.ko")
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)

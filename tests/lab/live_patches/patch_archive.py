@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The archive of a patch as the daemon takes it: fetched, held against its hash, opened, inserted.
+"""The verification of a patch archive in the daemon: hash, content, signature.
 
-Written from the formats alone, without the code that the project verifies patches with.
+Written from the formats, without the code with which the project verifies patches.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _NOTE = re.compile(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", re.DOTALL)
 
 
 class PayloadError(Exception):
-    """The archive cannot be used; the text is what the daemon logs."""
+    """The archive is unusable; the text is the message that the daemon logs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Payload:
-    """The kernel module of an archive: the file, and what it says of itself."""
+    """The kernel module of an archive: the file and its metadata."""
 
     content: bytes
     name: str
@@ -34,9 +34,9 @@ class Payload:
 
 
 def open_payload(archive: bytes, sha256: str, certificate: bytes | None) -> Payload:
-    """Hold an archive against its hash and return the one module in it, which must be signed.
+    """Compare an archive with its hash and return its only module, which must be signed.
 
-    By whose key, `certificate` (DER) says; without one, any signature will do.
+    With a `certificate` (DER), its key must have made the signature; without one, any signature is accepted.
     """
     if hashlib.sha256(archive).hexdigest() != sha256:
         raise PayloadError("payload checksum does not match")
@@ -55,15 +55,15 @@ def open_payload(archive: bytes, sha256: str, certificate: bytes | None) -> Payl
         raise PayloadError("payload holds no kernel module")
     return Payload(
         content=content,
-        name=_said(content, "name"),
-        release=_said(content, "vermagic").partition(" ")[0],
+        name=_modinfo(content, "name"),
+        release=_modinfo(content, "vermagic").partition(" ")[0],
         build_id=note[1].hex(),
-        srcversion=_said(content, "srcversion"),
+        srcversion=_modinfo(content, "srcversion"),
     )
 
 
 def _verify(content: bytes, certificate: bytes | None) -> None:
-    """Hold the module against its signature: RSA and SHA-512, without attributes, as the service signs."""
+    """Verify the signature of a module: RSA with SHA-512, without attributes, as the service signs."""
     if not content.endswith(_MARK):
         raise PayloadError("cannot verify module: no signature")
     if certificate is None:
@@ -85,6 +85,6 @@ def _verify(content: bytes, certificate: bytes | None) -> None:
         raise PayloadError("cannot verify module: bad signature") from error
 
 
-def _said(content: bytes, key: str) -> str:
+def _modinfo(content: bytes, key: str) -> str:
     found = re.search(rb"\0?" + key.encode() + rb"=([^\0]*)\0", content)
     return found[1].decode(errors="replace") if found is not None else ""

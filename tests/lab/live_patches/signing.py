@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Makes what a vendor of live patches makes: keys, kernel modules, their signatures, and archives.
+"""The tools of a live patch vendor: keys, kernel modules, their signatures, and archives.
 
-Nothing here uses the code that verifies: DER, CMS and ELF are written from their specifications (ITU-T X.690, RFC 5652,
-ELF gABI), so that an error in the reader does not meet the same error in the writer. The parts are separate functions,
-so that a test can also put together what no vendor would.
+Nothing here uses the verification code: DER, CMS and ELF are written from their specifications (ITU-T X.690, RFC 5652,
+ELF gABI), so that an error in the reader is not repeated in the writer. The parts are separate functions, so that
+tests can also create invalid combinations.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _HASH_OIDS = {
 _RSA_WITH_HASH_OIDS = {"sha256": "1.2.840.113549.1.1.11", "sha512": "1.2.840.113549.1.1.13"}
 _ECDSA_OIDS = {"sha256": "1.2.840.10045.4.3.2", "sha384": "1.2.840.10045.4.3.3", "sha512": "1.2.840.10045.4.3.4"}
 _HASHES: dict[str, hashes.HashAlgorithm] = {
-    "sha1": hashes.SHA1(),  # noqa: S303  (to see it refused)
+    "sha1": hashes.SHA1(),  # noqa: S303  (tests check that it is refused)
     "sha256": hashes.SHA256(),
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
@@ -69,7 +69,7 @@ class Signer:
 
     @property
     def key_id(self) -> bytes:
-        """SHA-1 of the public key."""
+        """Return the SHA-1 of the public key."""
         return x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()).digest
 
     @property
@@ -80,7 +80,7 @@ class Signer:
         return hashlib.sha256(spki).hexdigest()
 
     def sign(self, data: bytes, hash_name: str) -> bytes:
-        """A signature over the data, as PKCS #1 1.5 or as ECDSA."""
+        """Return a signature of the data, PKCS #1 1.5 or ECDSA."""
         if isinstance(self.key, rsa.RSAPrivateKey):
             return self.key.sign(data, padding.PKCS1v15(), _HASHES[hash_name])
         return self.key.sign(data, ec.ECDSA(_HASHES[hash_name]))
@@ -88,7 +88,7 @@ class Signer:
 
 @functools.lru_cache
 def make_signer(name: str, kind: str = "rsa", *, expired: bool = False, bits: int = 2048) -> Signer:
-    """A signer of kind ``rsa``, ``p256``, ``p384`` or ``p521``; the same one when called again."""
+    """Return a signer of kind ``rsa``, ``p256``, ``p384`` or ``p521``; the same one for the same arguments."""
     curves: dict[str, ec.EllipticCurve] = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "p521": ec.SECP521R1()}
     key = rsa.generate_private_key(65537, bits) if kind == "rsa" else ec.generate_private_key(curves[kind])
     return Signer(key, make_certificate(key, name, expired=expired))
@@ -102,7 +102,7 @@ def make_certificate(
     serial: int | None = None,
     claimed_key_id: bytes | None = None,
 ) -> x509.Certificate:
-    """A certificate that the key signs for itself, with a key identifier only if it claims one."""
+    """Return a self-signed certificate, with a key identifier only if one is given."""
     now = dt.datetime.now(dt.timezone.utc)
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     builder = (
@@ -120,7 +120,7 @@ def make_certificate(
 
 
 def tlv(tag: int, *parts: bytes) -> bytes:
-    """An element of DER."""
+    """Return a DER element."""
     content = b"".join(parts)
     size = len(content)
     if size < 0x80:
@@ -130,7 +130,7 @@ def tlv(tag: int, *parts: bytes) -> bytes:
 
 
 def oid(dotted: str) -> bytes:
-    """An OBJECT IDENTIFIER."""
+    """Return an OBJECT IDENTIFIER."""
     first, second, *rest = (int(part) for part in dotted.split("."))
     encoded = bytearray([first * 40 + second])
     for number in rest:
@@ -142,12 +142,12 @@ def oid(dotted: str) -> bytes:
 
 
 def algorithm(dotted: str, *, null: bool = True) -> bytes:
-    """An AlgorithmIdentifier."""
+    """Return an AlgorithmIdentifier."""
     return tlv(0x30, oid(dotted), tlv(0x05) if null else b"")
 
 
 def signed_attributes(content: bytes, hash_name: str) -> bytes:
-    """The content of a SET of the usual attributes: content type, signing time, message digest."""
+    """Return the content of a SET of the usual attributes: content type, signing time, message digest."""
     digest = hashlib.new(hash_name, content).digest()
     attributes = [
         tlv(0x30, oid(_CONTENT_TYPE_OID), tlv(0x31, oid(DATA_OID))),
@@ -167,7 +167,7 @@ def signer_info(
     hash_in_scheme: bool = False,
     unsigned_attributes: bytes = b"",
 ) -> bytes:
-    """A SignerInfo over the content, or over the attributes (the content of a SET), if any are given."""
+    """Return a SignerInfo over the content, or over the attributes (the content of a SET) if given."""
     certificate = signer.certificate
     serial = certificate.serial_number
     number = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
@@ -195,7 +195,7 @@ def signed_data(
     certificates: tuple[bytes, ...] = (),
     content: bytes = b"",
 ) -> bytes:
-    """A ContentInfo with SignedData."""
+    """Return a ContentInfo with SignedData."""
     return tlv(
         0x30,
         oid(_SIGNED_DATA_OID),
@@ -214,7 +214,7 @@ def signed_data(
 
 
 def append(content: bytes, message: bytes, *, trailer: bytes = b"\0\0\2\0\0\0\0\0", size: int | None = None) -> bytes:
-    """A signed module: content, message, trailer (all but the size, which follows it) and mark."""
+    """Return a signed module: content, message, trailer (without the size, which follows it) and mark."""
     return content + message + trailer + struct.pack(">I", len(message) if size is None else size) + MARK
 
 
@@ -228,7 +228,7 @@ def sign(
     certificates: bool = False,
     hash_in_scheme: bool = False,
 ) -> bytes:
-    """A signed module, in one of the forms that signing tools write."""
+    """Return a signed module, in one of the forms that signing tools write."""
     info = signer_info(
         content,
         signer,
@@ -257,7 +257,7 @@ def module(
     order: str = "<",
     text: bytes = b"",
 ) -> bytes:
-    """A module without code but `text`: the sections that tell what it is, in an ELF file."""
+    """Return a module whose only code is `text`: an ELF file with the sections that identify it."""
     modinfo = {"license": "GPL", "vermagic": vermagic, "srcversion": srcversion, "livepatch": "Y"}
     if name_in_modinfo:
         modinfo["name"] = name
@@ -266,7 +266,7 @@ def module(
     structure = bytes(24 if bits == 64 else 12) + name.encode().ljust(56, b"\0") + bytes(64)
     code = {".text": text} if text else {}
     return elf(
-        # The kernel's build puts the build id first.
+        # The kernel's build writes the build id first.
         {".note.gnu.build-id": note, **code, ".modinfo": strings, ".gnu.linkonce.this_module": structure},
         bits=bits,
         order=order,
@@ -274,7 +274,7 @@ def module(
 
 
 def elf(sections: dict[str, bytes], *, bits: int = 64, order: str = "<", kind: int = 1) -> bytes:
-    """An ELF file (`kind` 1 is relocatable) with these sections and one that has no bits."""
+    """Return an ELF file (`kind` 1 is relocatable) with these sections and one of type NOBITS."""
     names = b"\0"
     entries = [(0, 0, 0, 0)]
     body = bytearray(64 if bits == 64 else 52)
@@ -309,7 +309,7 @@ def archive(
     form: int = tarfile.GNU_FORMAT,
     extra: tuple[tarfile.TarInfo, ...] = (),
 ) -> bytes:
-    """A tar archive with these files, and headers of other kinds behind them."""
+    """Return a tar archive with these files, followed by the headers in `extra`."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=f"w:{packing}", format=form) as tar:
         for name, content in files.items():
@@ -324,19 +324,19 @@ def archive(
 def patch_for(
     kernel: str, version: str, signer: Signer, *, architecture: str = "amd64", size: int = 0, packing: str = "bz2"
 ) -> tuple[str, bytes]:
-    """Name and content of the archive of a patch for a kernel (``4.4.0-168.197-generic``), as the service publishes it.
+    """Return name and content of the archive of a patch for a kernel (``4.4.0-168.197-generic``).
 
-    Its module is signed, is named for the kernel and the version, and has a build id of its own. `size` bytes that no
-    packing makes smaller are added to it.
+    The archive is like those of the service. Its module is signed, its name contains the kernel and the version, and
+    its build id is unique. It contains `size` additional bytes that cannot be compressed.
     """
     base, _dot, rest = kernel.rpartition(".")
     _upload, _dash, flavour = rest.partition("-")
-    said = f"{kernel} {version} {architecture}".encode()
+    seed = f"{kernel} {version} {architecture}".encode()
     content = module(
         name=f"lkp_Ubuntu_{re.sub('[^0-9A-Za-z]', '_', kernel)}_{version.partition('.')[0]}",
         vermagic=f"{base}-{flavour} SMP mod_unload modversions ",
-        build_id=hashlib.sha1(said, usedforsecurity=False).digest(),
-        text=random.Random(said).randbytes(size),  # noqa: S311  (bytes to fill a file, and no secret)
+        build_id=hashlib.sha1(seed, usedforsecurity=False).digest(),
+        text=random.Random(seed).randbytes(size),  # noqa: S311  (not a secret)
     )
     meta = f"kernel: {kernel}\nversion: {version}\n".encode()
     packed = archive({"meta": meta, "livepatch.ko": sign(content, signer)}, packing=packing)
@@ -344,5 +344,5 @@ def patch_for(
 
 
 def patch_archive(module_file: bytes, *, packing: str = "bz2") -> bytes:
-    """An archive as the service packs it: metadata and the module."""
+    """Return an archive like those of the service: metadata and the module."""
     return archive({"meta": b"version: 65.1\n", f"{PATCH_NAME}.ko": module_file}, packing=packing)

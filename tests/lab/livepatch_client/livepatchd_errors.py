@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What the livepatch daemon complains of, in the words of each generation.
+"""Error messages of the livepatch daemon, for each generation of the client.
 
-The words are those that people have published; where nobody did (seats used up, a client of today and a bad token) they
-are the lab's own, in the manner of their generation.
+The messages come from published outputs. For the cases without one (all seats in use, a current client and an invalid
+token), the lab uses messages in the style of the generation.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ NOT_SEEDED = "too early for operation, device not yet seeded or device model not
 _LTS = ("14.04", "16.04", "18.04", "20.04", "22.04", "24.04")
 
 
-def platform(host: Description, client: Client) -> str | None:
-    """What the daemon says on a release that it does not know; None on one that it does."""
+def unsupported_platform(host: Description, client: Client) -> str | None:
+    """Return the error of the daemon on an unsupported release; None on a supported one."""
     release = host.distribution
     if release.id == "ubuntu" and release.version in _LTS:
         return None
-    said = f"The platform {release.name} {release.version} is not supported."
-    return f"livepatchd error: {said}" if client.numbers >= (10,) else f"Livepatchd error: {said} exiting."
+    text = f"The platform {release.name} {release.version} is not supported."
+    return f"livepatchd error: {text}" if client.numbers >= (10,) else f"Livepatchd error: {text} exiting."
 
 
-def no_answer(client: Client, method: str, url: str, error: UnreachableError) -> str:
-    """The server did not answer the attempt to enable, or is not trusted."""
+def server_unreachable(client: Client, method: str, url: str, error: UnreachableError) -> str:
+    """Return the error of ``enable`` when the server does not answer or is not trusted."""
     if client.numbers >= (10,):
-        # A client of today names the cause only where the server is not trusted.
-        why = f': {method.title()} "{url}": {error}' if error.tls else ""
-        return f'failed to register client: {method} request to "{url}" failed{why}'
+        # A current client names the cause only if the server is not trusted.
+        cause = f': {method.title()} "{url}": {error}' if error.tls else ""
+        return f'failed to register client: {method} request to "{url}" failed{cause}'
     if client.numbers >= (9,):
         return f"cannot enable machine: cannot send request: {method.title()} {url}: {error}"
     return f"Couldn't send req: {method.title()} {url}: {error}. Server communication failed."
 
 
-def bad_answer(client: Client, method: str, url: str, answer: Answer) -> str:
-    """The server refused, or failed."""
+def bad_status(client: Client, method: str, url: str, answer: Answer) -> str:
+    """Return the error of ``enable`` when the server refuses or fails."""
     text = answer.content.decode(errors="replace").strip()
     if client.numbers >= (10,):
         return (
@@ -50,11 +50,11 @@ def bad_answer(client: Client, method: str, url: str, answer: Answer) -> str:
     return f"Bad server status code: {answer.status}. URL: {url} {text}"
 
 
-def no_information(url: str) -> str:
-    """The server registered the machine, and then did not say more of it."""
+def information_missing(url: str) -> str:
+    """Return the error of ``enable`` when the server has registered the machine but does not return its tier."""
     return f'Could not retrieve client information.: GET request to "{url}" failed'
 
 
-def server_refused(url: str, cause: str) -> str:
-    """A server that was configured did not answer as one."""
+def server_unusable(url: str, cause: str) -> str:
+    """Return the error of ``config`` when the configured server does not answer correctly."""
     return f"livepatchd error: cannot use remote server: Get {url}: {cause}"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What `canonical-livepatch` prints, in each of its five generations.
+"""The output of `canonical-livepatch`, for each of its five generations.
 
-``texts`` returns every text that the client double may print, by the name of the file from which it prints it:
+``texts`` returns every text that the client double can print, by the name of the file that holds it:
 ``status-text`` (2016), ``status-yaml``, ``status-json``, ``status-humane``, each also with ``-verbose``,
 and ``config``, ``version``, ``refusal``, ``daemon-down``, ``not-enabled``.
 """
@@ -41,7 +41,7 @@ _NOT_ENABLED = (
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What the client knows of its host. `now` is the lab's present, aware of its time zone."""
+    """The data of a host that the client reports. `now` is the current time of the lab, with a time zone."""
 
     kernel: str
     machine: str
@@ -78,7 +78,7 @@ def texts(client: Client, machine: Machine) -> dict[str, str]:
 
 
 def _release(kernel: str) -> str:
-    """The kernel as ``uname -r`` says it, which is how the 2018 client named the one that it refused."""
+    """Return the kernel as in ``uname -r``; the 2018 client uses this name for a kernel that it refuses."""
     return re.sub(r"-(\d+)\.[^-]*-", r"-\1-", kernel)
 
 
@@ -110,7 +110,7 @@ def _first_status(client: Client, machine: Machine) -> str:
 
 
 def _times(client: Client, machine: Machine) -> tuple[str, str, str, int]:
-    """Last check, boot time and uptime as this generation writes them, and the uptime in seconds."""
+    """Return last check, boot time and uptime in the format of this generation, and the uptime in seconds."""
     uptime = int(machine.booted.total_seconds())
     hours, rest = divmod(uptime, 3600)
     minutes, remainder = divmod(rest, 60)
@@ -272,7 +272,7 @@ _RESERVED = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
 
 
 def _yaml(value: dict[str, t.Any], indent: str = "") -> str:
-    """Write a mapping as the client does: plain words bare, text of several lines as a literal block."""
+    """Write a mapping as the client does: plain scalars without quotes, text of several lines as a literal block."""
     lines: list[str] = []
     for key, member in value.items():
         if isinstance(member, dict):

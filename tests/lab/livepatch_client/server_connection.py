@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""How the livepatch daemon of a host reaches its server: real HTTPS with the host's trust, names and proxies.
+"""The connection of a host's livepatch daemon to its server: real HTTPS with the host's trust, names and proxies.
 
-Errors read as Go's network library writes them, for that is what operators see and what readers must know.
+Error texts are those of Go's network library, because operators and parsers meet those.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CERTIFICATE_ERRORS = {
 
 
 class UnreachableError(Exception):
-    """No answer came; the text is the cause, in Go's words. `tls` says that the server was not trusted."""
+    """The server did not answer; the text is the cause as Go writes it. `tls` is true if the server is not trusted."""
 
     def __init__(self, cause: str, *, tls: bool = False) -> None:
         super().__init__(cause)
@@ -42,24 +42,24 @@ class UnreachableError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """A server's answer, whatever its status."""
+    """The answer of a server, with any status."""
 
     status: int
     content: bytes
 
     @property
     def document(self) -> dict[str, t.Any]:
-        """The content as a JSON object; an empty one where it is none."""
+        """Return the content as a JSON object; an empty one if it is something else."""
         try:
-            said = json.loads(self.content)
+            content = json.loads(self.content)
         except ValueError:
             return {}
-        return said if isinstance(said, dict) else {}
+        return content if isinstance(content, dict) else {}
 
 
 @dataclasses.dataclass(frozen=True)
-class Route:
-    """The way from a host to servers. `hosted` is where the hosted service's name leads, as host and port."""
+class HostNetwork:
+    """The network access of a host. `hosted` is the address of the hosted service, as host and port."""
 
     online: bool
     names: dict[str, str]
@@ -69,7 +69,7 @@ class Route:
     dial_seconds: float
 
     def request(self, method: str, url: str, body: dict[str, t.Any] | None = None, token: str | None = None) -> Answer:
-        """Ask a server, and return its answer. Raises `UnreachableError`."""
+        """Send a request to a server and return the answer. Raises `UnreachableError`."""
         address = urllib.parse.urlsplit(url)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise UnreachableError(f'unsupported protocol scheme "{address.scheme}"')
@@ -101,7 +101,7 @@ class Route:
             raise UnreachableError(f"malformed HTTP response: {error}") from error
 
     def _open(self, address: urllib.parse.SplitResult) -> socket.socket:
-        """A connected socket on which the server can be spoken to."""
+        """Return a connected socket for requests to the server."""
         name = address.hostname or ""
         port = address.port or (443 if address.scheme == "https" else 80)
         proxy = self._proxy(address.scheme, name)
@@ -120,11 +120,11 @@ class Route:
         return context.wrap_socket(plain, server_hostname=name)
 
     def _proxy(self, scheme: str, name: str) -> urllib.parse.SplitResult | None:
-        said = self.settings.get(f"{scheme}-proxy", "")
+        proxy = self.settings.get(f"{scheme}-proxy", "")
         excluded = [part.strip() for part in self.settings.get("no-proxy", "").split(",") if part.strip()]
-        if not said or any(name == part or name.endswith(f".{part.lstrip('.')}") for part in excluded):
+        if not proxy or any(name == part or name.endswith(f".{part.lstrip('.')}") for part in excluded):
             return None
-        address = urllib.parse.urlsplit(said)
+        address = urllib.parse.urlsplit(proxy)
         if address.scheme != "http":
             raise UnreachableError(f"proxyconnect tcp: the lab has no proxies of scheme {address.scheme}")
         return address
@@ -141,7 +141,7 @@ class Route:
             raise UnreachableError(f"dial tcp {place[0]}:{place[1]}: connect: connection refused") from error
 
     def _address(self, name: str) -> str:
-        """The address of a name, of the host's own knowledge: nothing leaves this machine."""
+        """Resolve a name with the files of the host: no request leaves this machine."""
         found = self.names.get(name, name) if self.online else name
         try:
             local = ipaddress.ip_address(found).is_loopback
@@ -154,32 +154,32 @@ class Route:
 
 
 def _tunnel(plain: socket.socket, proxy: urllib.parse.SplitResult, target: str) -> None:
-    """Ask a proxy for a way through."""
+    """Open a tunnel through a proxy."""
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     if proxy.username is not None:
         user = f"{urllib.parse.unquote(proxy.username)}:{urllib.parse.unquote(proxy.password or '')}"
         lines.append(f"Proxy-Authorization: Basic {base64.b64encode(user.encode()).decode()}")
     plain.sendall("\r\n".join([*lines, "", ""]).encode())
-    said = b""
-    while b"\r\n\r\n" not in said and len(said) < 65536:
+    received = b""
+    while b"\r\n\r\n" not in received and len(received) < 65536:
         part = plain.recv(1)
         if not part:
             break
-        said += part
-    status = said.split(b"\r\n", 1)[0].decode(errors="replace").split(" ", 1)[-1]
+        received += part
+    status = received.split(b"\r\n", 1)[0].decode(errors="replace").split(" ", 1)[-1]
     if not status.startswith("200"):
         raise UnreachableError(f"proxyconnect tcp: {status}" if status else "proxyconnect tcp: EOF")
 
 
-def route(host: Description, client: Client, root: Path, server: str) -> Route:
-    """The way to servers that a host has at this moment."""
+def host_network(host: Description, client: Client, root: Path, server: str) -> HostNetwork:
+    """Return the network access that a host has at this moment."""
     names: dict[str, str] = {}
     for line in (root / "etc/hosts").read_text(encoding="utf-8", errors="replace").splitlines():
-        address, *called = line.partition("#")[0].split() or [""]
-        names |= dict.fromkeys(called, address)
+        address, *aliases = line.partition("#")[0].split() or [""]
+        names |= dict.fromkeys(aliases, address)
     names |= dict.fromkeys(HOSTED_NAMES, "127.0.0.1")
     trusted = (root / CERTIFICATES).read_text(encoding="utf-8", errors="replace")
-    return Route(
+    return HostNetwork(
         online=host.network,
         names=names,
         certificates="\n".join(_CERTIFICATE.findall(f"{trusted}\n{client.settings.get('ca-certs', '')}")),

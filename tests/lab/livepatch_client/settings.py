@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The client's configuration: its keys, by version, and what values the client takes."""
+"""The configuration of the client: its keys by version, and their valid values."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..certificates import HOSTED_NAMES
 from ..hosts.description import Client
 
 HOSTED = f"https://{HOSTED_NAMES[0]}"
-"""The server of a client that nobody configured. In the lab it is the lab's own server, under that name."""
+"""The default server of a client. In the lab, this name leads to the server of the lab."""
 _LEVELS = ("debug", "info", "warning", "error")
 
 
 def defaults(client: Client) -> dict[str, str]:
-    """Every key that this client knows, with the value that it has of itself."""
+    """Return every key that this client knows, with its default value."""
     known = {
         "http-proxy": "",
         "https-proxy": "",
@@ -35,22 +35,22 @@ def defaults(client: Client) -> dict[str, str]:
     return known
 
 
-def wrong_with(client: Client, key: str, value: str) -> str | None:
-    """Why the client does not take this value for this key; None when it does. An empty value clears, so it fits."""
+def setting_error(client: Client, key: str, value: str) -> str | None:
+    """Return the error of the client for this key and value; None if it accepts them. An empty value clears a key."""
     if key not in defaults(client):
         return f'unknown configuration key "{key}"'
-    if value and not _FITS[key](value):
+    if value and not _VALIDATORS[key](value):
         return f'invalid value for "{key}"'
     return None
 
 
 def needs_payment(client: Client, key: str) -> bool:
-    """Whether the key is for paying customers, and this enabled client is none."""
+    """Return True if the key requires a paid subscription that this enabled client does not have."""
     return key in ("cutoff-date", "patch-delay") and client.enabled and client.tier == "updates"
 
 
 def duration(text: str) -> float | None:
-    """Seconds of a duration as Go writes it, such as ``12s`` or ``1m30s``; None where it is none."""
+    """Return the seconds of a Go duration such as ``12s`` or ``1m30s``; None for other texts."""
     units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
     total, rest = 0.0, text
     while rest:
@@ -65,14 +65,14 @@ def duration(text: str) -> float | None:
 
 
 def _is_address(*schemes: str) -> Callable[[str], bool]:
-    def fits(value: str) -> bool:
+    def is_valid(value: str) -> bool:
         try:
             address = urllib.parse.urlsplit(value)
             return address.scheme in schemes and bool(address.hostname) and (address.port or 1) > 0
         except ValueError:
             return False
 
-    return fits
+    return is_valid
 
 
 def _is_certificates(value: str) -> bool:
@@ -97,7 +97,7 @@ def _is_past(value: str) -> bool:
     return moment < dt.datetime.now(dt.timezone.utc)
 
 
-_FITS: dict[str, Callable[[str], bool]] = {
+_VALIDATORS: dict[str, Callable[[str], bool]] = {
     "http-proxy": _is_address("http", "https", "socks5"),
     "https-proxy": _is_address("http", "https", "socks5"),
     "no-proxy": lambda value: "\n" not in value,

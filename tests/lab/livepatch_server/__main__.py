@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The server's process, on listening sockets that are handed over as descriptors."""
+"""Run the server on listening sockets that are inherited as descriptors."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import threading
 from pathlib import Path
 
 from .proxy import Proxy
-from .server import Server, serve_aside
+from .server import Server, serve_in_thread
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The lab's server and its proxy.")
+    parser = argparse.ArgumentParser(description="Run the lab's server and its proxy.")
     for name in ("https", "http", "proxy"):
         parser.add_argument(f"--{name}", type=int, required=True, metavar="DESCRIPTOR")
     parser.add_argument("--folder", type=Path, required=True)
     options = parser.parse_args()
     secure = Server(socket.socket(fileno=options.https), options.folder / "server.pem", options.folder)
-    serve_aside(Server(socket.socket(fileno=options.http), None, options.folder, secure.faults))
+    serve_in_thread(Server(socket.socket(fileno=options.http), None, options.folder, secure.faults))
     proxy = Proxy(socket.socket(fileno=options.proxy), options.folder)
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     secure.serve_forever(poll_interval=0.05)

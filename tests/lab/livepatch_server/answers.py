@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What the server answers: a request and the state in, an answer out."""
+"""The answers of the server, as functions of a request and the state."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .state import RefusalError, State
 
 HEALTH = "Canonical Livepatch Health service, version v1.14.3"
 CONTRACT = "/v1/context/machines/token"
-_QUESTION = ("kernel-version", "flavour", "architecture", "codename", "build-date")
+_SUPPORT_QUERY = ("kernel-version", "flavour", "architecture", "codename", "build-date")
 _RANGE = re.compile(r"bytes=([0-9]+)-([0-9]*)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What somebody asks. `base` is the server's address as the asker knows it; `body` is JSON's object, or empty."""
+    """A request. `base` is the address that the peer uses for the server; `body` is the JSON object, or empty."""
 
     method: str
     path: str
@@ -37,14 +37,14 @@ class Request:
 
     @property
     def machine_token(self) -> str | None:
-        """The token after ``Authorization: Bearer``, if there is one."""
+        """Return the token after ``Authorization: Bearer``, or None."""
         kind, _space, token = (self.headers.get("Authorization") or "").partition(" ")
         return token.strip() if kind.lower() == "bearer" else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """A status, and a body: bytes, or the part of a file from `start` on with `size` bytes."""
+    """A status and a body: bytes, or `size` bytes of a file from `start`."""
 
     status: int
     kind: str = "text/plain"
@@ -55,25 +55,25 @@ class Answer:
 
     @property
     def length(self) -> int:
-        """Bytes of the body."""
+        """Return the size of the body in bytes."""
         if self.size is not None:
             return self.size
         return len(self.body) if isinstance(self.body, bytes) else self.body.stat().st_size
 
 
 class UnreadableError(Exception):
-    """The request is not in the form that it must have: 400."""
+    """The request is malformed: status 400."""
 
 
 class Answers:
-    """Everything that the server can be asked."""
+    """The answers to all requests."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._kernels = Kernels()
 
     def answer(self, request: Request, fault: Fault) -> Answer:
-        """The answer to any request, `fault` considered as far as it changes what is said."""
+        """Return the answer to a request, changed by the faults that concern its content."""
         method = "GET" if request.method == "HEAD" else request.method
         for wanted, pattern, reply in _ROUTES:
             match = pattern.fullmatch(request.path)
@@ -91,14 +91,14 @@ class Answers:
         return Answer(200, body=HEALTH.encode())
 
     def _kernel(self, request: Request, fault: Fault) -> Answer:
-        missing = [key for key in _QUESTION if key not in request.query]
+        missing = [key for key in _SUPPORT_QUERY if key not in request.query]
         if missing:
             raise UnreadableError(f"missing {', '.join(missing)}")
         codename, architecture, kernel, flavour = (
             request.query[key] for key in ("codename", "architecture", "kernel-version", "flavour")
         )
-        word = self._kernels.supported(codename, architecture, kernel, flavour)
-        return as_json(200, {"Supported": fault.get("supported", word)})
+        support = self._kernels.supported(codename, architecture, kernel, flavour)
+        return as_json(200, {"Supported": fault.get("supported", support)})
 
     def _enable(self, request: Request, _fault: Fault) -> Answer:
         held = self._state.register(_text(request, "machine-id"), _text(request, "auth-token"))
@@ -127,11 +127,11 @@ class Answers:
     def _updates(self, request: Request, fault: Fault, machine: str) -> Answer:
         held = self._state.check(machine, request.machine_token)
         kernel, architecture = _text(request, "kernel"), _text(request, "architecture")
-        # Old clients name the architecture as the kernel does.
+        # Old clients use the kernel's name of the architecture.
         architecture = {"x86_64": "amd64"}.get(architecture, architecture)
         of_table = self._kernels.supported_by_name(architecture, kernel)
-        word = fault.get("supported", self._state.words().get(kernel, of_table))
-        patch = self._state.newest_patch(kernel, architecture, held["tier"]) if word == "supported" else None
+        support = fault.get("supported", self._state.support().get(kernel, of_table))
+        patch = self._state.newest_patch(kernel, architecture, held["tier"]) if support == "supported" else None
         if patch is not None:
             sha256 = patch["sha256"]
             patch = {
@@ -141,7 +141,7 @@ class Answers:
                 "filename": patch["filename"],
                 "fixes": patch["fixes"],
             }
-        return as_json(200, {"supported": word, "patch": patch})
+        return as_json(200, {"supported": support, "patch": patch})
 
     def _patch(self, request: Request, fault: Fault, name: str) -> Answer:
         if name not in self._state.patches():
@@ -174,7 +174,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], _Reply]] = [
 
 
 def as_json(status: int, content: t.Any) -> Answer:
-    """An answer in JSON."""
+    """Return an answer in JSON."""
     return Answer(status, "application/json", json.dumps(content).encode())
 
 
@@ -186,17 +186,17 @@ def _text(request: Request, key: str) -> str:
 
 
 def _file(request: Request, fault: Fault, path: Path) -> Answer:
-    """A file, or the part of it that is asked for. Source: RFC 9110, 13.1 (conditions) and 14 (ranges)."""
+    """Return a file, or the requested part of it. Source: RFC 9110, 13.1 (conditions) and 14 (ranges)."""
     size, tag = path.stat().st_size, _etag(path, path.stat().st_mtime_ns)
     headers = {"ETag": tag, "Accept-Ranges": "bytes"}
     if tag in [each.strip() for each in (request.headers.get("If-None-Match") or "").split(",")]:
         return Answer(304, headers=headers)
-    asked = _RANGE.fullmatch(request.headers.get("Range") or "")
+    requested = _RANGE.fullmatch(request.headers.get("Range") or "")
     same = request.headers.get("If-Range") in (None, tag)
-    if asked is None or not same or fault.get("ranges") is False:
+    if requested is None or not same or fault.get("ranges") is False:
         return Answer(200, "application/octet-stream", path, headers)
-    start = int(asked[1])
-    end = min(int(asked[2]) + 1 if asked[2] else size, size)
+    start = int(requested[1])
+    end = min(int(requested[2]) + 1 if requested[2] else size, size)
     if start >= end:
         return Answer(416, headers={**headers, "Content-Range": f"bytes */{size}"})
     headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The proxy on the way to the server: tunnels for HTTPS (CONNECT), requests passed on for plain HTTP.
+"""The proxy in front of the server: tunnels for HTTPS (CONNECT), forwarded requests for plain HTTP.
 
-Every target is on loopback, whatever its name, so the proxy reaches what a host cannot find by itself.
-``proxy.jsonl`` gets a line per request: ``method``, ``target`` and whether it was ``authorized``. ``proxy.json`` may
-hold a ``user`` and a ``password`` that it asks for.
+Every target is on loopback, whatever its name, so the proxy reaches servers that a host cannot resolve.
+``proxy.jsonl`` gets a line per request: ``method``, ``target`` and ``authorized``. ``proxy.json`` may hold the ``user``
+and the ``password`` that it requires.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REFUSED = (
 
 
 class Proxy(socketserver.ThreadingTCPServer):
-    """A proxy on a socket that already listens."""
+    """A proxy on a listening socket."""
 
     daemon_threads = True
 
@@ -36,8 +36,8 @@ class Proxy(socketserver.ThreadingTCPServer):
         self.folder = folder
         self.log = (folder / "proxy.jsonl").open("a", encoding="utf-8", buffering=1)
 
-    def lets_in(self, head: str) -> bool:
-        """Whether these lines of a request hold the name and the password that are asked for, if any are."""
+    def accepts(self, head: str) -> bool:
+        """Return True if the head of a request holds the required name and password, if any."""
         try:
             wanted = json.loads((self.folder / "proxy.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -66,7 +66,7 @@ class Tunnel(socketserver.BaseRequestHandler):
         lines, _end, rest = received.partition(b"\r\n\r\n")
         head = lines.decode("latin-1")
         method, target, _version = head.partition("\r\n")[0].split(" ")
-        authorized = self.server.lets_in(head)
+        authorized = self.server.accepts(head)
         self.server.log.write(json.dumps({"method": method, "target": target, "authorized": authorized}) + "\n")
         if not authorized:
             self.request.sendall(_REFUSED)
@@ -76,7 +76,7 @@ class Tunnel(socketserver.BaseRequestHandler):
             if method == "CONNECT":
                 self.request.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             else:
-                peer.sendall(_passed_on(head, address).encode("latin-1"))
+                peer.sendall(_forwarded_head(head, address).encode("latin-1"))
             if rest:
                 peer.sendall(rest)
             self._carry(peer)
@@ -91,8 +91,8 @@ class Tunnel(socketserver.BaseRequestHandler):
                 other[side].sendall(data)
 
 
-def _passed_on(head: str, address: urllib.parse.SplitResult) -> str:
-    """The head of a request as the server itself wants it, one request a connection, without what is the proxy's."""
+def _forwarded_head(head: str, address: urllib.parse.SplitResult) -> str:
+    """Return the head of a request for the server: one request per connection, without headers for the proxy."""
     first, *fields = head.split("\r\n")
     method, _target, version = first.split(" ")
     path = urllib.parse.urlunsplit(("", "", address.path or "/", address.query, ""))

@@ -2,8 +2,8 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """The server's listeners for HTTP and HTTPS: connections, the log, and the faults that concern bytes.
 
-``requests.jsonl`` gets one line per request: method, path and query; with a body also the ``auth_token`` that was in
-it, and with a Range header that ``range``. Nothing else of a body is kept.
+``requests.jsonl`` gets one line per request: method, path and query, the ``auth_token`` of a body, and the ``range`` of
+a Range header. Other parts of a body are not logged.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..holds import held_requests, stop_at
 from .answers import CONTRACT, Answer, Answers, Request
 from .faults import CERTIFICATES, Fault, Faults
 from .state import State
@@ -28,11 +29,11 @@ from .state import State
 _BODY_LIMIT = 1 << 20
 _PIECE = 1 << 18
 _PIECES_A_SECOND = 20
-"""Of a body that is sent slowly."""
+"""The number of writes per second for a slow body."""
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A server on a socket that already listens, with TLS if there is a certificate (PEM, with its key)."""
+    """A server on a listening socket, with TLS if it has a certificate (PEM, with its key)."""
 
     daemon_threads = True
 
@@ -44,14 +45,14 @@ class Server(http.server.ThreadingHTTPServer):
         self.socket = listener
         self.folder = folder
         self.answers = Answers(State(folder))
-        # Two listeners of one server count together.
+        # Two listeners of one server share their counts.
         self.faults = faults or Faults(folder)
         self._log = os.open(folder / "requests.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._contexts: dict[str | None, ssl.SSLContext] = {}
         if certificate is not None:
-            # Who brings only the good certificate cannot be told to show a wrong one.
-            wrong = {name: certificate.with_name(f"{name}.pem") for name in CERTIFICATES}
-            for name, path in {None: certificate, **wrong}.items():
+            # A folder with the valid certificate alone has no wrong ones to use.
+            paths: dict[str | None, Path] = {name: certificate.with_name(f"{name}.pem") for name in CERTIFICATES}
+            for name, path in {**paths, None: certificate}.items():
                 if path.exists():
                     self._contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
                     self._contexts[name].load_cert_chain(path)
@@ -61,16 +62,16 @@ class Server(http.server.ThreadingHTTPServer):
         return "https" if self._contexts else "http"
 
     def log(self, entry: dict[str, t.Any]) -> None:
-        """Add a line. It is one write, since the listeners and their threads share the file."""
+        """Add a line with one write, because the listeners and their threads share the file."""
         os.write(self._log, json.dumps(entry).encode() + b"\n")
 
     def service_actions(self) -> None:
-        """End when somebody has removed the lab's folder without taking the lab down; refuse for as long as told."""
+        """Exit when the lab's folder was removed; refuse connections while a fault requires that."""
         if not self.folder.exists():
             raise SystemExit
         if not self.faults.refuses():
             return
-        # On Linux this ends listening and keeps the port, so that nobody else can take it meanwhile.
+        # On Linux this stops listening and keeps the port reserved.
         self.socket.shutdown(socket.SHUT_RDWR)
         while self.faults.refuses():
             if not self.folder.exists():
@@ -79,7 +80,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.socket.listen(1024)
 
     def finish_request(self, request: t.Any, client_address: t.Any) -> None:
-        # The handshake belongs to the connection's own thread: a silent peer must not hold up the others.
+        # The handshake runs in the thread of the connection: a silent peer must not block others.
         request.settimeout(30)
         try:
             if not self._contexts:
@@ -117,21 +118,43 @@ class Handler(http.server.BaseHTTPRequestHandler):
             method=self.command,
             path=address.path,
             query=dict(urllib.parse.parse_qsl(address.query)),
-            headers=self.headers,  # type: ignore[arg-type]  # a message has the one method of a mapping that is used
+            headers=self.headers,  # type: ignore[arg-type]  # a message has the only method of a mapping that is used
             body=self._body(),
             base=f"{self.server.scheme}://{self.headers.get('Host', 'localhost')}",
         )
         self._log(request)
+        self._hold(request)
         fault = self.server.faults.of_request(request.method, request.path)
         time.sleep(fault.get("delay_ms", 0) / 1000)
         if fault.get("reset"):
-            # Nothing lingers, so the peer gets a reset instead of an end.
+            # Without lingering, the peer gets a reset.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             raise ConnectionResetError
         if "status" in fault:
-            self._send(Answer(fault["status"], body=b"the lab was told to fail\n"), fault)
+            self._send(Answer(fault["status"], body=b"fault of the lab\n"), fault)
         else:
             self._send(self.server.answers.answer(request, fault), fault)
+
+    def _hold(self, request: Request) -> None:
+        """Stop where a test holds requests like this one, and note the holds that begin within the answer."""
+        self._sent = 0
+        self._stops: list[tuple[int, str]] = []
+        for name, wanted in held_requests(self.server.folder).items():
+            if request.path.startswith(wanted["path"]) and request.method == (wanted["method"] or request.method):
+                self._stops.append((wanted["after"], name))
+        self._write(b"")
+
+    def _write(self, data: bytes) -> None:
+        """Write a part of a body, and stop at every hold that begins within it."""
+        for after, name in sorted(self._stops):
+            if after <= self._sent + len(data):
+                head, data = data[: after - self._sent], data[after - self._sent :]
+                self.wfile.write(head)
+                self._sent += len(head)
+                self._stops.remove((after, name))
+                stop_at(self.server.folder, name)
+        self.wfile.write(data)
+        self._sent += len(data)
 
     def _body(self) -> dict[str, t.Any]:
         size = int(self.headers.get("Content-Length") or 0)
@@ -172,16 +195,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if "slow" in fault:
                 time.sleep(1 / _PIECES_A_SECOND)
             sent = bytes([piece[0] ^ 1]) + piece[1:] if fault.get("spoil") and number == 0 else piece
-            self.wfile.write(sent[:left])
+            self._write(sent[:left])
             left -= len(sent[:left])
         if "cut" in fault:
             raise ConnectionAbortedError
 
-    def log_request(self, *_said: t.Any) -> None:
-        """Say nothing: requests are in the log file."""
+    def log_request(self, *_message: t.Any) -> None:
+        """Log nothing here: requests are in the log file."""
 
-    def log_error(self, *_said: t.Any) -> None:
-        """Say nothing: a peer that goes away is no event."""
+    def log_error(self, *_message: t.Any) -> None:
+        """Log nothing: a closed connection is normal."""
 
 
 def _pieces(answer: Answer, size: int) -> Iterator[bytes]:
@@ -197,6 +220,6 @@ def _pieces(answer: Answer, size: int) -> Iterator[bytes]:
             left -= len(piece)
 
 
-def serve_aside(server: Server) -> None:
-    """Serve in a thread of its own, for as long as the process lives."""
+def serve_in_thread(server: Server) -> None:
+    """Serve in a new thread until the process exits."""
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What the server knows, as files in a folder: the server and the tests read and write them under one lock."""
+"""The state of the server, as files in a folder: the server and the tests access them under one lock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TIERS = {
     **dict.fromkeys(("updates", "candidate"), 2),
     "stable": 3,
 }
-"""How far a patch has come. A machine sees the patches that have come to its own tier, or further."""
+"""The order of the tiers. A machine gets the patches of its own tier and of later ones."""
 
 SEATS_USED_UP = "machine limit reached for this token"
 UNKNOWN_TOKEN = "Unknown Auth-Token"
@@ -30,16 +30,16 @@ INVALID_MACHINE = "Invalid Machine Token"
 
 
 class RefusalError(Exception):
-    """The server refuses: 403, with this text as its error."""
+    """The server refuses a request: status 403, with this text as its error."""
 
 
 class State:
     """The folder of a server.
 
-    ``tokens.json``: by auth-token its ``seats`` (null: no limit) and ``tier``; ``contracts.json``: the same by the
-    contract token of Ubuntu Pro. ``machines.json``: by machine-id the
-    ``auth_token`` whose seat it holds, its ``machine_token``, ``tier``, and when it registered and checked last.
-    ``patches.json``: by file name what is said of it; ``patches/``, ``files/``: the files.
+    ``tokens.json``: ``seats`` (null: no limit) and ``tier`` by auth-token; ``contracts.json``: the same by contract
+    token of Ubuntu Pro. ``machines.json``, by machine-id: the ``auth_token`` whose seat it holds, ``machine_token``,
+    ``tier``, and the times of registration and of the last check. ``patches.json``: the published patches by file name;
+    ``patches/``, ``files/``: the files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,34 +47,34 @@ class State:
         for part in ("patches", "files"):
             (folder / part).mkdir(exist_ok=True)
 
-    # What tests set and read.
+    # The interface for tests.
 
     def clear(self) -> None:
-        """Know nothing but the table of kernels, as in the beginning."""
+        """Reset the state to that of a new server."""
         self.remove_patches()
         for path in (self.folder / "files").iterdir():
             path.unlink()
         with self._locked():
-            for name in ("tokens", "contracts", "machines", "words"):
+            for name in ("tokens", "contracts", "machines", "support"):
                 self._write(name, {})
 
     def set_tokens(self, tokens: Mapping[str, Mapping[str, t.Any]]) -> None:
-        """Let these tokens, and no other, be known: ``{token: {"seats": 3, "tier": "updates"}}``."""
+        """Accept these tokens and no others: ``{token: {"seats": 3, "tier": "updates"}}``."""
         with self._locked():
             self._write("tokens", _complete(tokens))
 
     def set_contracts(self, contracts: Mapping[str, Mapping[str, t.Any]]) -> None:
-        """Let these contract tokens, and no other, be known, with the seats and the tier that they entitle to."""
+        """Accept these contract tokens and no others, each with its seats and tier."""
         with self._locked():
             self._write("contracts", _complete(contracts))
 
     def machines(self) -> dict[str, dict[str, t.Any]]:
-        """The machines that hold a seat."""
+        """Return the machines that hold a seat, by machine-id."""
         with self._locked():
             return self._read("machines")
 
     def set_machines(self, machines: Mapping[str, Mapping[str, t.Any]]) -> None:
-        """Let these machines hold seats, and no other: ``{machine_id: {"auth_token": …}}`` is enough."""
+        """Replace the machines that hold seats: ``{machine_id: {"auth_token": …}}`` is sufficient."""
         with self._locked():
             tokens = self._read("tokens")
             complete = {
@@ -84,57 +84,57 @@ class State:
             self._write("machines", complete)
 
     def add_patch(self, name: str, archive: bytes, *, tier: str = "stable", fixes: Sequence[str] = ()) -> str:
-        """Publish an archive; its name says for which kernel it is. Returns the SHA-256 that the server will name."""
-        said = _ARCHIVE.fullmatch(name)
-        if said is None or tier not in _TIERS:
-            raise ValueError(f"{name} in tier {tier} is no archive of a patch")
+        """Publish an archive for the kernel in its name. Return the SHA-256 that the server will send."""
+        parts = _ARCHIVE.fullmatch(name)
+        if parts is None or tier not in _TIERS:
+            raise ValueError(f"{name} in tier {tier} is not an archive of a patch")
         sha256 = hashlib.sha256(archive).hexdigest()
-        entry = {**said.groupdict(), "sha256": sha256, "tier": tier, "fixes": list(fixes)}
+        entry = {**parts.groupdict(), "sha256": sha256, "tier": tier, "fixes": list(fixes)}
         with self._locked():
             _replace(self.folder / "patches" / name, archive)
             self._write("patches", {**self._read("patches"), name: entry})
         return sha256
 
     def patches(self) -> dict[str, dict[str, t.Any]]:
-        """The published patches by file name: kernel, version, architecture, sha256, tier, fixes."""
+        """Return the published patches by file name: kernel, version, architecture, sha256, tier, fixes."""
         with self._locked():
             return self._read("patches")
 
     def remove_patches(self) -> None:
-        """Publish nothing any more."""
+        """Remove all published patches."""
         with self._locked():
             self._write("patches", {})
             for path in (self.folder / "patches").iterdir():
                 path.unlink()
 
-    def set_words(self, words: Mapping[str, str]) -> None:
-        """Say these words of these kernels, by full name, at a check, and of all others what the table says."""
+    def set_support(self, statuses: Mapping[str, str]) -> None:
+        """Answer a check with these support statuses, by full kernel name, and use the table for all others."""
         with self._locked():
-            self._write("words", words)
+            self._write("support", statuses)
 
-    def words(self) -> dict[str, str]:
-        """The words that a test has set."""
+    def support(self) -> dict[str, str]:
+        """Return the support statuses that a test has set."""
         with self._locked():
-            return self._read("words")
+            return self._read("support")
 
     def put_file(self, name: str, content: bytes) -> None:
-        """Offer a file at ``/files/<name>``."""
+        """Serve a file at ``/files/<name>``."""
         _replace(self.folder / "files" / name, content)
 
-    # What the server does.
+    # The operations of the server.
 
     def resource_token(self, contract_token: str | None) -> str:
-        """The auth-token to which a contract entitles, always the same one. Raises `RefusalError`."""
+        """Return the auth-token of a contract, always the same one. Raises `RefusalError`."""
         with self._locked():
-            terms = self._read("contracts").get(contract_token)
-            if terms is None or contract_token is None:
+            terms = self._read("contracts").get(contract_token or "")
+            if terms is None:
                 raise RefusalError("unauthorized")
             token = hashlib.sha256(f"resource token of {contract_token}".encode()).hexdigest()[:32]
             self._write("tokens", {**self._read("tokens"), token: terms})
             return token
 
     def register(self, machine: str, auth_token: str) -> dict[str, t.Any]:
-        """Give a machine a seat of the token. One that has a seat of it already keeps that. Raises `RefusalError`."""
+        """Give a machine a seat of the token, unless it has one already. Raises `RefusalError`."""
         with self._locked():
             token = self._read("tokens").get(auth_token)
             if token is None:
@@ -143,14 +143,14 @@ class State:
             others = [one for one, held in machines.items() if held["auth_token"] == auth_token and one != machine]
             if token["seats"] is not None and len(others) >= token["seats"]:
                 raise RefusalError(SEATS_USED_UP)
-            machines[machine] = _registration(auth_token, token)
-            self._write("machines", machines)
-            return machines[machine]
+            registration = _registration(auth_token, token)
+            self._write("machines", {**machines, machine: registration})
+            return registration
 
     def check(self, machine: str, machine_token: str | None) -> dict[str, t.Any]:
-        """The registration of a machine that checks. Raises `RefusalError`.
+        """Return the registration of a machine that checks. Raises `RefusalError`.
 
-        A machine-token that is not the machine's is refused; none at all is let through, for what is not published.
+        A wrong machine-token is refused. A missing one is accepted, because the service does not publish its rule.
         """
         with self._locked():
             machines = self._read("machines")
@@ -162,7 +162,7 @@ class State:
             return dict(held)
 
     def release(self, machine: str, machine_token: str | None) -> None:
-        """Free the seat of a machine. Raises `RefusalError`."""
+        """Release the seat of a machine. Raises `RefusalError`."""
         with self._locked():
             machines = self._read("machines")
             held = machines.get(machine)
@@ -172,7 +172,7 @@ class State:
             self._write("machines", machines)
 
     def newest_patch(self, kernel: str, architecture: str, tier: str) -> dict[str, t.Any] | None:
-        """What is published last for a kernel and has come to this tier: an entry of `patches` with its filename."""
+        """Return the newest patch of a kernel in this tier: an entry of `patches` with its filename, or None."""
         fitting = [
             {"filename": name, **patch}
             for name, patch in self.patches().items()
@@ -183,7 +183,7 @@ class State:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        # Every opening is a lock of its own, so this holds threads apart as it does processes.
+        # Each opened file has its own lock, so threads exclude each other as processes do.
         with (self.folder / "state.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -201,9 +201,9 @@ class State:
 
 def _complete(tokens: Mapping[str, Mapping[str, t.Any]]) -> dict[str, dict[str, t.Any]]:
     complete = {token: {"seats": None, "tier": "updates", **terms} for token, terms in tokens.items()}
-    strange = [terms for terms in complete.values() if set(terms) != {"seats", "tier"} or terms["tier"] not in _TIERS]
-    if strange:
-        raise ValueError(f"a token has seats and a tier, not {strange}")
+    invalid = [terms for terms in complete.values() if set(terms) != {"seats", "tier"} or terms["tier"] not in _TIERS]
+    if invalid:
+        raise ValueError(f"a token has seats and a tier, not {invalid}")
     return complete
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The kernels of the machine: two of Debian's, as their packages, and the archive from which a new one is installed."""
+"""The kernels of the machine: the packages of two Debian kernels, and the archive with the newer one."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _TOOLS = ("apt-cache", "apt-get", "dpkg-deb")
 
 
 class UnavailableError(Exception):
-    """This machine cannot run or build the virtual one, and why."""
+    """This machine cannot run or build the virtual machine; the message names the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-    """A kernel for clouds of Debian, which the lab gives the names that a kernel of Ubuntu has."""
+    """A Debian cloud kernel, with additional names like those of an Ubuntu kernel."""
 
     release: str
-    """As ``uname -r`` says it: ``6.1.0-56-cloud-amd64``."""
+    """The release in ``uname -r``: ``6.1.0-56-cloud-amd64``."""
     package_version: str
-    """Of its package: ``6.1.192-2``."""
+    """The version of its package: ``6.1.192-2``."""
 
     @property
     def upstream(self) -> str:
@@ -35,24 +35,24 @@ class Kernel:
 
     @property
     def full(self) -> str:
-        """As the client and the archives of patches name it: ``6.1.0-56.192-cloud-amd64``."""
+        """Return the name that the client and the patch archives use: ``6.1.0-56.192-cloud-amd64``."""
         version, abi, flavour = self.release.split("-", 2)
         return f"{version}-{abi}.{self.upstream.rpartition('.')[2]}-{flavour}"
 
     @property
     def signature(self) -> str:
-        """What ``/proc/version_signature`` reads."""
+        """Return the content of ``/proc/version_signature``."""
         return f"Ubuntu {self.full} {self.upstream}"
 
 
 def find_kernels() -> tuple[Kernel, Kernel]:
-    """The two newest kernels of one version that the archive has, the older one first. Raises `UnavailableError`."""
+    """Return the two newest kernels of one version in the archive, older first. Raises `UnavailableError`."""
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
-        raise UnavailableError(f"there is no {', '.join(missing)} on this machine to get a kernel of Debian with")
+        raise UnavailableError(f"this machine lacks {', '.join(missing)}, which is needed to download Debian kernels")
     named = re.search(rf"Depends: {_IMAGE.pattern}$", _ask("apt-cache", "depends", METAPACKAGE), re.MULTILINE)
     if named is None:
-        raise UnavailableError(f"apt knows no {METAPACKAGE}: this is no Debian, or apt-get update was never run")
+        raise UnavailableError(f"apt has no package {METAPACKAGE}: run apt-get update, on a machine with Debian")
     names = _ask("apt-cache", "pkgnames", f"linux-image-{named['version']}-").split()
     numbers = sorted((int(match["abi"]) for match in map(_IMAGE.fullmatch, names) if match), reverse=True)
     found: list[Kernel] = []
@@ -63,11 +63,11 @@ def find_kernels() -> tuple[Kernel, Kernel]:
             found.append(Kernel(release, image))
         if len(found) == 2:
             return found[1], found[0]
-    raise UnavailableError(f"apt knows fewer than two kernels {named['version']} for clouds with their headers")
+    raise UnavailableError(f"apt has fewer than two cloud kernels {named['version']} with headers")
 
 
 def download(kernels: tuple[Kernel, Kernel], folder: Path) -> None:
-    """Get the packages of these kernels, of their headers, and of what builds modules for them, into a folder."""
+    """Download the packages of these kernels, of their headers and of their build tools into a folder."""
     names = [f"linux-kbuild-{kernels[0].release.rpartition('.0-')[0]}"]
     for kernel in kernels:
         common = f"linux-headers-{kernel.release.removesuffix('-cloud-amd64')}-common"
@@ -75,14 +75,14 @@ def download(kernels: tuple[Kernel, Kernel], folder: Path) -> None:
     command = ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", *names]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
-        raise UnavailableError(f"the packages of the kernels could not be downloaded: {ended.stderr.strip()[-300:]}")
+        raise UnavailableError(f"the kernel packages could not be downloaded: {ended.stderr.strip()[-300:]}")
 
 
 def make_archive(kernels: tuple[Kernel, Kernel], downloaded: Path, archive: Path) -> None:
-    """Make the folder from which the machine's `apt-get` installs.
+    """Create the package archive for the machine's `apt-get`.
 
-    The packages of the kernels are Debian's own. The metapackages are the lab's: one a kernel, as Ubuntu publishes
-    them. So is what stands for the tools that make initial memory disks and the menu of the boot loader.
+    The kernel packages are those of Debian. The lab builds the metapackages, one per kernel as in Ubuntu, and a package
+    that replaces the tools for initial ramdisks and for the menu of the boot loader.
     """
     archive.mkdir()
     for kernel in kernels:
@@ -102,7 +102,7 @@ _HOOK = '#!/bin/sh\nexec /usr/lib/livepatch-lab/kernel-hook "$@"\n'
 def _make_package(
     archive: Path, name: str, version: str, fields: dict[str, str], files: dict[str, str] | None = None
 ) -> None:
-    """Build a package without documentation. `files` are programs, by their path."""
+    """Build a package without documentation. `files` are programs by path."""
     tree = archive / "tree"
     for path, content in (files or {}).items():
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def _make_package(
 
 
 def _paragraph(package: Path) -> str:
-    """What the index of an archive says of a package."""
+    """Return the paragraph of a package in the index of an archive."""
     control = _ask("dpkg-deb", "--field", str(package)).rstrip("\n")
     digest = hashlib.sha256(package.read_bytes()).hexdigest()
     return f"{control}\nFilename: ./{package.name}\nSize: {package.stat().st_size}\nSHA256: {digest}\n"

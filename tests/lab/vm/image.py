@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The disk of the machine, and what belongs to it: built once, and kept until the kernels or what stands here change.
+"""The disk of the machine and its keys and modules, cached until the kernels or the files of this folder change.
 
-Nothing is mounted: the root is a small Debian made by `mmdebstrap`, with the older of two kernels really installed,
-and `mke2fs` makes a file system of it. The disk starts by itself, with GRUB, so that a reboot is one: the firmware, the
-boot loader, and whichever kernel its menu then names.
+Nothing is mounted: `mmdebstrap` creates the root, a small Debian with the older of two kernels installed, and `mke2fs`
+creates its file system. The disk boots with GRUB, so that a reboot is real: firmware, boot loader, and the kernel that
+the menu of the boot loader names first.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PACKAGES = (
     *("openssl", "procps", "sudo", "sysvinit-core"),
 )
 _PROGRAMS = ("boot", "halt", "initrd-init", "kernel-hook", "livepatchd")
-_UNREAD = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+_EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 _ARCHIVE = "srv/archive"
 _DISK_BYTES = 1 << 30
 _PARTITION_START = 1 << 20
@@ -46,7 +46,7 @@ _GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "normal", "linux", "test", "e
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """What was built. `kernels`: the one that is installed, and the newer one that its archive of packages has."""
+    """A built image. `kernels`: the installed kernel, and the newer one in its package archive."""
 
     folder: Path
     kernels: tuple[Kernel, Kernel]
@@ -61,21 +61,21 @@ class Image:
 
     @property
     def host_key(self) -> str:
-        """The public key of the machine's sshd."""
+        """Return the public key of the machine's sshd."""
         return (self.folder / "host_key.pub").read_text(encoding="utf-8")
 
     def certificate(self, signer: str = "lab") -> Path:
-        """The certificate of a signer of patches, in PEM."""
+        """Return the certificate file (PEM) of a signer of patches."""
         return self.folder / "keys" / f"{signer}.pem"
 
     def patch(self, kernel: Kernel, version: str, signer: str = "lab") -> Path:
-        """The module of a patch. `signer` may also be ``unsigned``."""
+        """Return the module file of a patch. `signer` may also be ``unsigned``."""
         return self.folder / "modules" / kernel.release / signer / f"{module_name(kernel.full, version)}.ko"
 
 
 def built_image() -> Image:
-    """The image, which is built if there is none of this recipe. Raises `UnavailableError`."""
-    _demand_tools()
+    """Return the image; build it if its recipe is new. Raises `UnavailableError`."""
+    _check_tools()
     kernels = find_kernels()
     CACHE.mkdir(parents=True, exist_ok=True)
     image = Image(CACHE / _recipe(kernels), kernels)
@@ -92,7 +92,7 @@ def built_image() -> Image:
     return image
 
 
-def _demand_tools() -> None:
+def _check_tools() -> None:
     missing = [tool for tool in _TOOLS if shutil.which(tool, path=_SYSTEM_PATH) is None]
     if os.geteuid() != 0 and shutil.which("fakeroot") is None:
         missing.append("fakeroot")
@@ -103,16 +103,16 @@ def _demand_tools() -> None:
 
 
 def _recipe(kernels: tuple[Kernel, Kernel]) -> str:
-    """A name for all that the image is made from."""
+    """Return a digest of everything that the image is made from."""
     digest = hashlib.sha256(repr((kernels, _release())).encode())
-    own = [_HERE / f"{name}.py" for name in ("image", "modules", "packages")]
-    for path in sorted([*own, *_HERE.glob("guest/*"), *_HERE.glob("kernel/*")]):
+    modules = [_HERE / f"{name}.py" for name in ("image", "kernel_modules", "debian_packages")]
+    for path in sorted([*modules, *_HERE.glob("guest/*"), *_HERE.glob("kernel/*")]):
         digest.update(f"{path.relative_to(_HERE)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:20]
 
 
 def _release() -> str:
-    """Of the Debian that this machine is: its root and its compiler are those that its kernels were built with."""
+    """Return the Debian release of this machine, because its compiler matches its kernels."""
     return platform.freedesktop_os_release().get("VERSION_CODENAME", "stable")
 
 
@@ -136,32 +136,32 @@ def _build(image: Image) -> None:
 
 
 def _write_files(image: Image, target: Path) -> None:
-    """What the lab lays over the root of Debian, as a tar archive whose files are all root's."""
-    own, guest = "usr/lib/livepatch-lab", _HERE / "guest"
+    """Write the lab's additions to the root of Debian, as a tar archive of files that belong to root."""
+    lab, guest = "usr/lib/livepatch-lab", _HERE / "guest"
     snap = "snap/canonical-livepatch/current"
     files: list[tuple[str, bytes, int]] = [
-        *((f"{own}/{name}", (guest / name).read_bytes(), 0o755) for name in _PROGRAMS),
+        *((f"{lab}/{name}", (guest / name).read_bytes(), 0o755) for name in _PROGRAMS),
         ("etc/inittab", (guest / "inittab").read_bytes(), 0o644),
         ("etc/os-release.lab", (guest / "os-release").read_bytes(), 0o644),
         ("etc/hostname", b"patched\n", 0o644),
         ("etc/hosts", b"127.0.0.1 localhost patched\n10.0.2.100 livepatch.lab.test\n", 0o644),
-        (f"{own}/machine-id", hashlib.md5(b"patched").hexdigest().encode() + b"\n", 0o644),  # noqa: S324  (no secret)
+        (f"{lab}/machine-id", hashlib.md5(b"patched").hexdigest().encode() + b"\n", 0o644),  # noqa: S324  (not a secret)
         ("etc/sudoers.d/fleet", b"fleet ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440),
         ("etc/ssh/sshd_config", (guest / "sshd_config").read_bytes(), 0o644),
         ("etc/ssh/ssh_host_ed25519_key", (image.folder / "host_key").read_bytes(), 0o600),
         ("etc/ssh/ssh_host_ed25519_key.pub", (image.folder / "host_key.pub").read_bytes(), 0o644),
         ("etc/ssh/authorized_keys", (image.folder / "login_key.pub").read_bytes(), 0o644),
         ("etc/apt/sources.list", f"deb [trusted=yes] file:/{_ARCHIVE} ./\n".encode(), 0o644),
-        ("etc/dpkg/dpkg.cfg.d/lab", "".join(f"path-exclude {each}\n" for each in _UNREAD).encode(), 0o644),
+        ("etc/dpkg/dpkg.cfg.d/lab", "".join(f"path-exclude {each}\n" for each in _EXCLUDED).encode(), 0o644),
         (f"{snap}/keys/livepatch-kmod.x509", (image.folder / "keys" / "lab.der").read_bytes(), 0o644),
         ("snap/bin/canonical-livepatch", (guest / "canonical-livepatch").read_bytes(), 0o755),
         ("usr/bin/snap", (guest / "snap").read_bytes(), 0o755),
     ]
     for kernel in image.kernels:
         modules = image.folder / "modules" / kernel.release
-        there = f"{own}/modules/{kernel.release}"
-        files += [(f"{there}/{name}.ko", (modules / f"{name}.ko").read_bytes(), 0o644) for name in SUPPORT]
-        files.append((f"{there}/signature", kernel.signature.encode() + b"\n", 0o644))
+        target_folder = f"{lab}/modules/{kernel.release}"
+        files += [(f"{target_folder}/{name}.ko", (modules / f"{name}.ko").read_bytes(), 0o644) for name in SUPPORT]
+        files.append((f"{target_folder}/signature", kernel.signature.encode() + b"\n", 0o644))
     with tarfile.open(target, "w") as tar:
         for name, content, mode in files:
             entry = tarfile.TarInfo(name)
@@ -170,7 +170,7 @@ def _write_files(image: Image, target: Path) -> None:
 
 
 def _make_root(image: Image, work: Path) -> None:
-    """Make the root as ``root.tar``: Debian, the lab's files, and the older kernel installed by `apt-get`."""
+    """Create the root as ``root.tar``: Debian, the lab's files, and the older kernel, installed with `apt-get`."""
     older = image.kernels[0]
     install = f"apt-get install --yes --quiet livepatch-lab-boot linux-image-cloud-amd64={older.package_version}"
     steps = "\n".join(
@@ -187,7 +187,7 @@ def _make_root(image: Image, work: Path) -> None:
     )
     command = [
         *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(_PACKAGES)}"),
-        *(f"--dpkgopt=path-exclude={each}" for each in _UNREAD),
+        *(f"--dpkgopt=path-exclude={each}" for each in _EXCLUDED),
         f"--customize-hook=copy-in {work / 'archive'} /srv",
         f"--customize-hook=tar-in {work / 'files.tar'} /",
         f"--customize-hook=chroot \"$1\" /bin/sh -c '{steps}'",
@@ -199,13 +199,13 @@ def _make_root(image: Image, work: Path) -> None:
 
 
 def _make_disk(disk: Path, work: Path) -> None:
-    """Make the disk: boot loader in front of one partition, which holds the root."""
+    """Create the disk: the boot loader, followed by one partition with the root."""
     kilobytes = (_DISK_BYTES - _PARTITION_START) // 1024
     script = (
         f"mkdir root && tar --extract --preserve-permissions --file root.tar --directory root --exclude './dev/*' && "
         f"mke2fs -q -t ext4 -d root -E offset={_PARTITION_START},lazy_itable_init=0 -m 0 {disk} {kilobytes}k"
     )
-    # Without root's rights the owners of the files are in fakeroot's memory only, so one must hold for both commands.
+    # Without root privileges, only fakeroot knows the owners of the files, so one instance runs both commands.
     owners = [] if os.geteuid() == 0 else ["fakeroot"]
     subprocess.run(
         [*owners, "sh", "-c", script],
@@ -222,7 +222,7 @@ def _make_disk(disk: Path, work: Path) -> None:
 
 
 def _boot_sector() -> bytes:
-    """GRUB's first sector, which loads what follows it, and the table of partitions.
+    """Return GRUB's first sector, which loads the following ones, with the partition table.
 
     Source: GRUB's ``grub-core/boot/i386/pc/boot.S``.
     """

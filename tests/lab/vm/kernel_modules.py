@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Kernel modules, compiled against the headers of a kernel and signed by the kernel's own tool."""
+"""Kernel modules, compiled with the headers of a kernel and signed with the tool of the kernel."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..hosts.kernel_names import module_name
 from .debian_packages import Kernel
 
 PATCHES = ("1.1", "2.1", "3.1")
-"""Versions of the live patch. All replace what /proc/cmdline reads; 3.1 also the function behind /proc/lab_sleep."""
+"""Versions of the live patch. All replace /proc/cmdline; 3.1 also replaces the function behind /proc/lab_sleep."""
 SIGNERS = ("lab", "stranger")
-"""Whose keys there are: the one that patches are to be signed with, and another one."""
+"""The keys: the one that patches must be signed with, and another one."""
 SUPPORT = ("lab_sleep", "lab_signature")
 """Modules that the machine loads when it starts."""
 
@@ -22,7 +22,7 @@ _SOURCES = Path(__file__).parent / "kernel"
 
 
 def make_keys(folder: Path) -> None:
-    """Make the keys of all signers: ``<signer>.key``, ``<signer>.pem`` and, in DER, ``<signer>.der``."""
+    """Create the keys of all signers: ``<signer>.key``, ``<signer>.pem`` and ``<signer>.der`` (DER)."""
     for signer in SIGNERS:
         subject = f"/CN=Live patch signing of {signer}"
         key, certificate = folder / f"{signer}.key", folder / f"{signer}.pem"
@@ -34,19 +34,19 @@ def make_keys(folder: Path) -> None:
 
 
 def unpack_headers(downloaded: Path, folder: Path) -> None:
-    """Unpack the packages of the headers; nothing is installed."""
+    """Unpack the packages of the headers without installing them."""
     for package in [*downloaded.glob("linux-headers-*.deb"), *downloaded.glob("linux-kbuild-*.deb")]:
         subprocess.run(["dpkg-deb", "-x", str(package), str(folder)], check=True)
-    # They name each other by the place where they would be installed.
+    # The makefiles refer to each other by their installed paths.
     for makefile in folder.glob("usr/src/linux-headers-*-amd64/Makefile"):
         text = makefile.read_text(encoding="utf-8")
         makefile.write_text(text.replace("include /usr/src/", f"include {folder}/usr/src/"), encoding="utf-8")
 
 
 def make_modules(kernel: Kernel, headers: Path, keys: Path, folder: Path) -> None:
-    """Make all modules for a kernel.
+    """Build all modules for a kernel.
 
-    `folder` gets those of `SUPPORT`, and the patches in ``unsigned/`` and a folder of each signer's name.
+    `folder` gets the modules of `SUPPORT`, and the patches in ``unsigned/`` and in one folder per signer.
     """
     build = folder / "build"
     build.mkdir(parents=True)
@@ -70,7 +70,7 @@ def make_modules(kernel: Kernel, headers: Path, keys: Path, folder: Path) -> Non
 
 
 def patched_text(version: str) -> str:
-    """What /proc/cmdline reads, without the end of its line, while this patch is applied."""
+    """Return the content of /proc/cmdline, without the newline, while this patch is applied."""
     return f"live patch {version} of the lab"
 
 

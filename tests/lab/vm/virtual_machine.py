@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The machine while it runs: an emulator with a copy of the disk that outlasts every reboot."""
+"""The running machine: an emulator with a copy of the disk, which persists over reboots."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from .debian_packages import Kernel, UnavailableError
 from .image import Image, built_image
 
 NAME = "patched"
-"""The machine in its inventory."""
+"""The name of the machine in its inventory."""
 POLICY = Path(__file__).parent / "policy.yml"
-"""A policy that admits the machine."""
+"""A policy that supports the machine."""
 _EMULATOR = "qemu-system-x86_64"
 _TOOLS = (_EMULATOR, "busybox", "setpriv", "ssh")
 _MEMORY_MB = 768
 _SERVER_ADDRESS = "10.0.2.100"
 _BOOT_SECONDS = 600
-_GREETING_SECONDS = 20
-# With working hardware virtualisation the kernel speaks within two seconds; where it does not work, never.
+_ANSWER_SECONDS = 20
+# With working hardware virtualisation, the kernel writes to the console within two seconds.
 _KVM_SECONDS = 6
 
-# Puts the kernel and the client back to where they were after the start: unpatched, and not enabled.
+# Resets the kernel and the client to their state after the start: unpatched and not enabled.
 _RESET = """\
 echo wake >/proc/lab_sleep
 for patch in /sys/kernel/livepatch/*; do
@@ -60,7 +60,7 @@ mkdir -p /var/snap/canonical-livepatch/common
 
 @dataclasses.dataclass(frozen=True)
 class VirtualMachine:
-    """A machine that runs. `port`: of its sshd, on loopback. `server`: what its client asks, as it knows it."""
+    """A running machine. `port`: the port of its sshd on loopback. `server`: the address of the server double."""
 
     image: Image
     folder: Path
@@ -69,7 +69,7 @@ class VirtualMachine:
 
     @property
     def variables(self) -> dict[str, t.Any]:
-        """Variables of an inventory with which Ansible logs in as root."""
+        """Return inventory variables with which Ansible logs in as root."""
         sockets = f"-o ControlMaster=auto -o ControlPersist=600 -o ControlPath={self.folder}/ansible-%r"
         return {
             "ansible_host": "127.0.0.1",
@@ -84,7 +84,7 @@ class VirtualMachine:
 
     @property
     def inventory(self) -> Path:
-        """The inventory of this machine alone."""
+        """Return the inventory with this machine only."""
         return self.folder / "inventory.json"
 
     @property
@@ -93,7 +93,7 @@ class VirtualMachine:
         return ["-F", "none", "-o", known, "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=8"]
 
     def run(self, line: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        """Run a line as root, by the machine's own `sh`."""
+        """Run a command line as root, with the machine's `sh`."""
         return subprocess.run(
             [*self._login, "/bin/sh -c " + shlex.quote(line)],
             stdin=subprocess.DEVNULL,
@@ -104,7 +104,7 @@ class VirtualMachine:
         )
 
     def read(self, line: str, timeout: float = 300) -> str:
-        """What a line that must succeed prints, without the end of its last line."""
+        """Run a command line that must succeed, and return its output without the last newline."""
         ended = self.run(line, timeout)
         if ended.returncode != 0:
             raise RuntimeError(f"{line!r} ended with {ended.returncode}: {ended.stdout}{ended.stderr}")
@@ -117,7 +117,7 @@ class VirtualMachine:
 
     @property
     def login(self) -> str:
-        """A command line that logs in as root."""
+        """Return a command line that logs in as root."""
         return shlex.join(self._login)
 
     @property
@@ -128,21 +128,21 @@ class VirtualMachine:
 
     @property
     def kernel(self) -> Kernel:
-        """The kernel that runs now."""
+        """Return the running kernel."""
         release = self.read("uname -r")
         (kernel,) = (each for each in self.image.kernels if each.release == release)
         return kernel
 
     def insert(self, version: str, signer: str = "lab", wait: int = 30) -> None:
-        """Insert a patch into the kernel without the client, and wait so many seconds until every task uses it."""
+        """Insert a patch without the client, and wait at most `wait` seconds for the end of its transition."""
         patch = self.image.patch(self.kernel, version, signer)
-        there, transition = f"/root/{patch.name}", f"/sys/kernel/livepatch/{patch.stem}/transition"
-        self.write(there, patch.read_bytes())
-        self.read(f"insmod {there} && rm {there}")
+        target, transition = f"/root/{patch.name}", f"/sys/kernel/livepatch/{patch.stem}/transition"
+        self.write(target, patch.read_bytes())
+        self.read(f"insmod {target} && rm {target}")
         self.read(f"timeout {wait} sh -c 'while [ $(cat {transition}) = 1 ]; do sleep 0.2; done'")
 
     def archive(self, version: str, signer: str = "lab", kernel: Kernel | None = None) -> tuple[str, bytes]:
-        """Name and content of the archive of a patch, by default for the running kernel, as the service has it."""
+        """Return name and content of a patch archive, by default for the running kernel."""
         kernel = kernel or self.kernel
         patch = self.image.patch(kernel, version, signer)
         meta = f"kernel: {kernel.full}\nversion: {version}\n".encode()
@@ -150,26 +150,26 @@ class VirtualMachine:
         return f"livepatch-{kernel.full}-{version}-amd64.tar.bz2", packed
 
     def commands(self) -> list[str]:
-        """Every call of a double since the last start or reset, a line each."""
+        """Return every call of a double since the last start or reset, one per line."""
         return self.read("cat /run/livepatch-lab/commands").splitlines()
 
     def reset(self) -> None:
-        """Put the machine back to unpatched and not enabled. Its taints stay, for they only go with a reboot."""
+        """Reset the machine to unpatched and not enabled. The taint flags stay until a reboot."""
         self.read(_RESET)
 
 
 @contextlib.contextmanager
 def running_machine(server: str | None = None, certificate: Path | None = None) -> Iterator[VirtualMachine]:
-    """Start the machine, and end it. Raises `UnavailableError`.
+    """Start the machine, and stop it at the end of the context. Raises `UnavailableError`.
 
-    `server` is the address of a server double on this machine's loopback, and `certificate` whom to trust for it: the
-    one thing outside that the machine can reach, under the same name and port.
+    `server` is the address of a server double on this machine's loopback, and `certificate` its trusted authority. The
+    virtual machine can reach it under the same name and port, and nothing else outside.
     """
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
         raise UnavailableError(f"this machine lacks {', '.join(missing)}")
     image = built_image()
-    # Not pytest's own folder: the path of a socket must be short.
+    # The path of a socket must be short, so this is not a folder of pytest.
     folder = Path(tempfile.mkdtemp(prefix="vm-"))
     machine = VirtualMachine(image, folder, _free_port(), server)
     try:
@@ -191,7 +191,7 @@ def running_machine(server: str | None = None, certificate: Path | None = None) 
 
 
 def _start(machine: VirtualMachine) -> subprocess.Popen[bytes]:
-    """Start the emulator and wait until sshd answers: with hardware virtualisation where that works."""
+    """Start the emulator, with hardware virtualisation if that works, and wait until sshd answers."""
     console = machine.folder / "console.log"
     for accelerator in ("kvm", "tcg"):
         if accelerator == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
@@ -217,34 +217,34 @@ def _start(machine: VirtualMachine) -> subprocess.Popen[bytes]:
             _end(process)
             raise
         _end(process)
-    said = "".join(
+    logs = "".join(
         path.read_text(encoding="utf-8", errors="replace")[-2000:]
         for path in (machine.folder / "emulator.log", console)
         if path.exists()
     )
-    raise RuntimeError(f"the virtual machine did not start. What it said last:\n{said}")
+    raise RuntimeError(f"the virtual machine did not start. Its last output:\n{logs}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the emulator and what starts it again."""
+    """Stop the emulator and the process that restarts it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def _emulator(machine: VirtualMachine, accelerator: str) -> list[str]:
-    """The command that emulates the machine, and does so again after each reboot.
+    """Return the command that runs the emulator, and runs it again after each reboot.
 
-    A reboot within one emulator can take minutes: where it has translated code, every byte that the boot loader writes
-    costs it a search. Both processes end when the one that started them does.
+    A reboot within one emulator can take minutes, because every byte that the boot loader writes over translated code
+    costs a search. Both processes exit together with the process that started them.
     """
     network = f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{machine.port}-:22"
     if machine.server is not None:
         port = machine.server.rpartition(":")[2].strip("/")
         network += f",guestfwd=tcp:{_SERVER_ADDRESS}:{port}-cmd:busybox nc 127.0.0.1 {port}"
-    mortal = ("setpriv", "--pdeathsig", "KILL", "--")
+    with_parent = ("setpriv", "--pdeathsig", "KILL", "--")
     return [
-        *(*mortal, "sh", "-c", 'while "$@"; do :; done', "sh", *mortal),
+        *(*with_parent, "sh", "-c", 'while "$@"; do :; done', "sh", *with_parent),
         *(_EMULATOR, "-no-reboot", "-accel", accelerator, "-cpu", "host" if accelerator == "kvm" else "max"),
         *("-m", str(_MEMORY_MB), "-display", "none", "-monitor", "none"),
         *("-chardev", f"file,id=console,path={machine.folder}/console.log,append=on", "-serial", "chardev:console"),
@@ -254,8 +254,8 @@ def _emulator(machine: VirtualMachine, accelerator: str) -> list[str]:
 
 
 def _answers(port: int) -> bool:
-    # Patience: each attempt costs the machine a process, and a busy one may need seconds to greet.
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=_GREETING_SECONDS) as peer:
+    # The timeout is long: each attempt costs the machine a process, and a busy machine needs seconds to answer.
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=_ANSWER_SECONDS) as peer:
         return peer.recv(4) == b"SSH-"
     return False
 

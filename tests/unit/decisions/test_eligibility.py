@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Eligibility: every rule, with what it finds, what it refuses, and what it cannot know."""
+"""Eligibility: every check with a pass, a failure and an unknown fact."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CURRENT = shipped("current")
 
 
 def check(facts: HostFacts, identifier: str, **options: t.Any) -> Check:
-    """The one check of that name."""
+    """Return the check with this id."""
     eligibility = assess_eligibility(facts, options.pop("policy", LAUNCH), **options)
     (found,) = [check for check in eligibility["checks"] if check["id"] == identifier]
     return found
@@ -91,7 +91,7 @@ def test_a_protected_server_passes_every_rule() -> None:
         ),
     ],
 )
-def test_each_rule_refuses(identifier: str, changes: dict[str, t.Any], found: str) -> None:
+def test_each_rule_fails_a_host(identifier: str, changes: dict[str, t.Any], found: str) -> None:
     facts = a_host(**changes)
     refusal = check(facts, identifier)
     assert (refusal["status"], refusal["found"]) == ("fail", found)
@@ -124,27 +124,27 @@ def test_each_rule_refuses(identifier: str, changes: dict[str, t.Any], found: st
         ("kernel_supported", {"client": a_client(supported="unknown")}),
     ],
 )
-def test_what_cannot_be_known_never_passes(identifier: str, changes: dict[str, t.Any]) -> None:
+def test_unknown_facts_never_pass(identifier: str, changes: dict[str, t.Any]) -> None:
     unknown = check(a_host(**changes), identifier)
     assert unknown["status"] == "unknown"
     assert unknown["message"]
     assert unknown["remedy"]
 
 
-def test_an_unknown_makes_the_verdict_unknown_and_a_refusal_outweighs_it() -> None:
+def test_a_failure_outweighs_an_unknown_check() -> None:
     assert assess_eligibility(a_host(root=False), LAUNCH)["verdict"] == "unknown"
     refused = a_host(root=False, **os_release(VERSION_ID="14.04"))
     assert assess_eligibility(refused, LAUNCH)["verdict"] == "ineligible"
 
 
-def test_a_warning_decides_nothing() -> None:
+def test_a_warning_does_not_change_the_verdict() -> None:
     facts = a_host(desktop=True, snapd=Snapd(installed=True, version="2.58", answers=True, seeded=False))
     assert check(facts, "desktop")["status"] == "warn"
     assert check(facts, "snapd_seeded")["status"] == "warn"
     assert assess_eligibility(facts, LAUNCH)["verdict"] == "eligible"
 
 
-def test_derivatives_and_mixed_userlands_are_called_by_name() -> None:
+def test_messages_name_derivatives_and_mixed_userlands() -> None:
     assert (
         "derivative" in check(a_host(**os_release(ID="linuxmint", ID_LIKE="ubuntu debian")), "distribution")["message"]
     )
@@ -154,14 +154,14 @@ def test_derivatives_and_mixed_userlands_are_called_by_name() -> None:
     assert "32-bit" not in plain["message"]
 
 
-def test_a_container_is_the_first_reason_whatever_else_fails() -> None:
+def test_a_container_is_the_first_reason() -> None:
     eligibility = assess_eligibility(a_host(container="lxc", **os_release(VERSION_ID="14.04")), LAUNCH)
     refusals = [item["id"] for item in eligibility["checks"] if item["status"] == "fail"]
     assert refusals == ["container", "release"]
 
 
-def test_rules_narrow_the_policy_row_by_row() -> None:
-    """4.15 is covered on 18.04 and, as generic, azure or lowlatency, on 16.04; nowhere as generic on arm64."""
+def test_each_check_narrows_the_policy_rows() -> None:
+    """Kernel 4.15 is supported on 18.04, and on 16.04 with three flavours, but not as generic on arm64."""
     bionic = os_release(VERSION_ID="18.04", VERSION_CODENAME="bionic")
     aws = a_kernel("4.15.0-1051-aws", "53")
     assert check(a_host(kernel=aws, **bionic), "flavour", policy=CURRENT)["status"] == "pass"
@@ -196,12 +196,12 @@ def test_a_snapd_without_its_daemon_is_a_warning() -> None:
         ({"secure_boot": True, "carried_keys": None}, "built 2021-04-16"),
     ],
 )
-def test_secure_boot_is_no_obstacle_where_the_key_is_known(changes: dict[str, t.Any], found: str) -> None:
+def test_secure_boot_with_an_enrolled_key_passes(changes: dict[str, t.Any], found: str) -> None:
     passed = check(a_host(**changes), "secure_boot")
     assert (passed["status"], passed["found"]) == ("pass", found)
 
 
-def test_another_key_of_the_same_owner_does_not_count_for_secure_boot() -> None:
+def test_another_key_of_the_owner_fails_secure_boot() -> None:
     other = CarriedKey(
         subject="Canonical Ltd. Kernel Module Signing",
         key_id="88f752e560a1e0737e31163a466ad7b70a850c19",
@@ -235,7 +235,7 @@ def test_the_server_must_be_reachable(outcome: str, status: str) -> None:
     assert check(without_client(reach=reach(outcome)), "network")["status"] == status
 
 
-def test_the_clients_own_success_outweighs_a_failed_try() -> None:
+def test_a_client_check_outweighs_a_failed_connection() -> None:
     assert check(a_host(reach=reach("refused")), "network")["status"] == "warn"
     long_ago = a_client(last_check=NOW - datetime.timedelta(days=3))
     assert check(a_host(reach=reach("refused"), client=long_ago), "network")["status"] == "fail"
@@ -243,25 +243,25 @@ def test_the_clients_own_success_outweighs_a_failed_try() -> None:
     assert check(a_host(reach=reach("refused"), client=failing), "network")["status"] == "fail"
 
 
-def test_a_private_authority_that_the_client_knows_is_trusted() -> None:
+def test_an_authority_in_the_client_configuration_is_trusted() -> None:
     config = {"ca-certs": "-----BEGIN CERTIFICATE-----"}
     assert check(without_client(reach=reach("untrusted"), config=config), "network")["status"] == "pass"
 
 
-def test_no_network_check_unless_tried() -> None:
+def test_the_network_check_requires_an_attempt() -> None:
     identifiers = [item["id"] for item in assess_eligibility(a_host(reach=None), LAUNCH)["checks"]]
     assert "network" not in identifiers
 
 
-def test_passwords_of_proxies_and_servers_are_not_told() -> None:
+def test_messages_hide_passwords_of_proxies_and_servers() -> None:
     secret = reach("refused", url="https://fleet:hunter2hunter2@livepatch.example.com", by_proxy=True)
     secret = dataclasses.replace(secret, detail="proxy http://joe:hunter2hunter2@proxy:3128 refused")
-    told = check(without_client(reach=secret), "network")
-    assert "hunter2" not in str(told)
-    assert "through the proxy" in told["message"]
+    result = check(without_client(reach=secret), "network")
+    assert "hunter2" not in str(result)
+    assert "through the proxy" in result["message"]
 
 
-# --- the service's word ---
+# --- the answer of the service ---
 
 
 def test_the_service_outweighs_the_client() -> None:
@@ -271,17 +271,17 @@ def test_the_service_outweighs_the_client() -> None:
     assert check(facts, "kernel_supported", service_word=KernelSupport("supported"))["status"] == "pass"
 
 
-def test_a_service_that_gives_no_word_leaves_the_check_unknown() -> None:
-    told = check(without_client(), "kernel_supported", service_word=KernelSupport(None, "the server is down"))
-    assert (told["status"], told["message"]) == ("unknown", "the server is down")
+def test_a_service_without_an_answer_is_unknown() -> None:
+    result = check(without_client(), "kernel_supported", service_word=KernelSupport(None, "the server is down"))
+    assert (result["status"], result["message"]) == ("unknown", "the server is down")
 
 
-def test_nobody_asked_no_check() -> None:
+def test_without_a_question_there_is_no_check() -> None:
     identifiers = [item["id"] for item in assess_eligibility(without_client(), LAUNCH)["checks"]]
     assert "kernel_supported" not in identifiers
 
 
-def test_old_kernels_are_warned_of_where_the_policy_has_a_limit() -> None:
+def test_the_age_limit_warns_about_old_kernels() -> None:
     old = a_host(now=NOW.replace(year=2024))
     assert check(old, "kernel_age", policy=CURRENT)["status"] == "warn"
     young = a_host(now=datetime.datetime(2021, 9, 1, tzinfo=datetime.timezone.utc))
@@ -289,37 +289,37 @@ def test_old_kernels_are_warned_of_where_the_policy_has_a_limit() -> None:
     assert "kernel_age" not in [item["id"] for item in assess_eligibility(old, LAUNCH)["checks"]]
 
 
-# --- where one state ends and the next begins ---
+# --- limits ---
 
 
 @pytest.mark.parametrize(("days", "status"), [(425, "pass"), (426, "warn")])
-def test_months_of_a_kernel_are_counted_by_days(days: int, status: str) -> None:
+def test_kernel_age_is_counted_in_days(days: int, status: str) -> None:
     built = a_kernel().build_date
     assert built is not None
-    told = check(a_host(now=built + datetime.timedelta(days)), "kernel_age", policy=CURRENT)
-    assert told["status"] == status
+    result = check(a_host(now=built + datetime.timedelta(days)), "kernel_age", policy=CURRENT)
+    assert result["status"] == status
 
 
-def test_without_a_date_no_age_of_a_kernel_is_told() -> None:
+def test_without_a_date_there_is_no_age() -> None:
     undated = dataclasses.replace(a_kernel(), build_date=None)
     for facts in (a_host(now=None), a_host(kernel=undated)):
         assert "kernel_age" not in [item["id"] for item in assess_eligibility(facts, CURRENT)["checks"]]
 
 
 @pytest.mark.parametrize(("built", "status"), [((2021, 3, 31, 23, 59, 59), "fail"), ((2021, 4, 1, 0, 0, 0), "pass")])
-def test_kernels_carry_the_key_since_april_2021(built: tuple[int, ...], status: str) -> None:
+def test_kernels_since_april_2021_hold_the_key(built: tuple[int, ...], status: str) -> None:
     moment = datetime.datetime(*built, tzinfo=datetime.timezone.utc)  # type: ignore[misc,arg-type]  # six numbers
     kernel = dataclasses.replace(a_kernel(), build_date=moment)
     facts = a_host(secure_boot=True, carried_keys=(), kernel=kernel)
     assert check(facts, "secure_boot")["status"] == status
 
 
-def test_ubuntu_itself_is_no_derivative_of_ubuntu() -> None:
+def test_ubuntu_is_not_a_derivative() -> None:
     assert "derivative" not in check(a_host(**os_release(ID_LIKE="ubuntu")), "distribution")["message"]
 
 
 @pytest.mark.parametrize(("root", "found"), [(True, "root"), (False, "not root"), (None, None)])
-def test_who_looked_is_told(root: bool | None, found: str | None) -> None:
+def test_the_privileges_of_the_session_are_shown(root: bool | None, found: str | None) -> None:
     assert check(a_host(root=root), "privileges")["found"] == found
 
 
@@ -332,13 +332,11 @@ def test_who_looked_is_told(root: bool | None, found: str | None) -> None:
         ("refused", "not reached", "not reached (curl): why", "open port 443"),
     ],
 )
-def test_what_is_wrong_with_the_way_to_the_server_is_told(
-    outcome: str, found: str | None, words: str, remedy: str
-) -> None:
-    told = check(without_client(reach=reach(outcome, detail="why")), "network")
-    assert told["found"] == found
-    assert words in told["message"]
-    assert remedy in (told["remedy"] or "")
+def test_messages_name_the_connection_failure(outcome: str, found: str | None, words: str, remedy: str) -> None:
+    result = check(without_client(reach=reach(outcome, detail="why")), "network")
+    assert result["found"] == found
+    assert words in result["message"]
+    assert remedy in (result["remedy"] or "")
     assert check(without_client(reach=reach("refused")), "network")["message"].endswith("not reached (curl)")
 
 
@@ -351,5 +349,5 @@ def test_what_is_wrong_with_the_way_to_the_server_is_told(
         ({"now": None}, "fail"),
     ],
 )
-def test_only_a_check_of_late_outweighs_a_failed_try(changes: dict[str, t.Any], status: str) -> None:
+def test_only_a_recent_client_check_outweighs_a_failure(changes: dict[str, t.Any], status: str) -> None:
     assert check(a_host(reach=reach("refused"), **changes), "network")["status"] == status

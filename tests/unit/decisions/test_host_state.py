@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Assessment: one word a host. Each state is reached, and each has its place in the order."""
+"""Host states: every state can occur, and the order of the states is fixed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def record_of(facts: HostFacts) -> Record:
 
 
 def judge(facts: HostFacts) -> tuple[str, str]:
-    """The state, and the reason that decided."""
+    """Return the state and the deciding reason."""
     assessment = record_of(facts)["assessment"]
     return assessment["state"], assessment["reasons"][0]["id"]
 
@@ -54,7 +54,7 @@ def client(**changes: t.Any) -> dict[str, t.Any]:
 
 
 def error(identifier: str) -> dict[str, t.Any]:
-    return {"client": ClientStatus(error=ClientError(identifier, "as it was said"))}
+    return {"client": ClientStatus(error=ClientError(identifier, "original text"))}
 
 
 CASES = [
@@ -122,12 +122,12 @@ def test_states(state: str, reason: str, facts: HostFacts) -> None:
 
 
 def test_every_state_has_a_case() -> None:
-    """All but the one for which there is no record to judge."""
+    """All states except the one of hosts without a record."""
     assert {state for state, _reason, _facts in CASES} == set(STATES) - {"unreachable"}
 
 
-def test_a_host_that_is_everything_at_once_goes_down_the_order() -> None:
-    """Take away what decided, and the next state in the order decides."""
+def test_the_first_matching_state_applies() -> None:
+    """Without the deciding fact, the next state in the order applies."""
     changes: dict[str, t.Any] = {
         "patches": (a_patch(taint="OEK", transition=True),),
         "os_release": {"ID": "ubuntu", "VERSION_ID": "14.04"},
@@ -155,14 +155,14 @@ def test_a_host_that_is_everything_at_once_goes_down_the_order() -> None:
     assert order == sorted(order)
 
 
-def test_an_enabled_host_that_the_policy_refuses_is_told_so() -> None:
+def test_an_enabled_host_can_be_ineligible() -> None:
     reasons = record_of(a_host(os_release={"ID": "ubuntu", "VERSION_ID": "14.04"}))["assessment"]["reasons"]
     assert "enabled_though_ineligible" in [reason["id"] for reason in reasons]
     reasons = record_of(without_client(os_release={"ID": "ubuntu", "VERSION_ID": "14.04"}))["assessment"]["reasons"]
     assert "enabled_though_ineligible" not in [reason["id"] for reason in reasons]
 
 
-def test_a_lost_way_to_the_server_does_not_make_an_enabled_host_ineligible() -> None:
+def test_a_network_failure_keeps_an_enabled_host_eligible() -> None:
     cut_off = ServerReachability(
         "https://livepatch.example.com", by_proxy=False, tool="curl", outcome="refused", detail=""
     )
@@ -181,11 +181,11 @@ def test_a_lost_way_to_the_server_does_not_make_an_enabled_host_ineligible() -> 
         a_host(crash_locks=(LOCK.replace("113_113.1", "112_112.1"),)),
     ],
 )
-def test_a_lock_for_something_else_is_a_remnant(facts: HostFacts) -> None:
+def test_a_lock_for_another_patch_is_ignored(facts: HostFacts) -> None:
     assert judge(facts) == ("protected", "applied")
 
 
-def test_an_upgrade_that_is_due_soon_is_said_beforehand() -> None:
+def test_an_upgrade_due_soon_is_a_reason() -> None:
     def reminded(days: int) -> bool:
         facts = a_host(**client(upgrade_required_by=(NOW + days * DAY).date()))
         assessment = record_of(facts)["assessment"]
@@ -207,11 +207,11 @@ def test_an_upgrade_that_is_due_soon_is_said_beforehand() -> None:
         (without_client(newest_installed=None), None),
     ],
 )
-def test_a_reboot_is_asked_for_only_where_it_helps(facts: HostFacts, needed: bool | None) -> None:
+def test_a_reboot_is_suggested_only_if_it_helps(facts: HostFacts, needed: bool | None) -> None:
     assert record_of(facts)["assessment"]["reboot_needed"] is needed
 
 
-def test_the_record_says_who_witnessed() -> None:
+def test_the_record_names_the_witnesses() -> None:
     by_kernel = record_of(a_host())
     assert by_kernel["kernel_patches"][0]["verification"]["level"] == "kernel"
     assert by_kernel["kernel_patches"][0]["verification"]["result"] == "verified"
@@ -224,7 +224,7 @@ def test_the_record_says_who_witnessed() -> None:
     assert stranger["kernel_patches"][1]["verification"]["level"] == "none"
 
 
-def test_the_record_writes_down_what_is_known() -> None:
+def test_the_record_contains_the_facts() -> None:
     record = record_of(
         a_host(
             **client(fixes=(ReportedFix("CVE-2024-50047", True), ReportedFix("CVE-2016-0758", False)), tier="updates")
@@ -244,11 +244,11 @@ def test_the_record_writes_down_what_is_known() -> None:
     assert bare["patch"]["state"] is None
 
 
-# --- where one state ends and the next begins ---
+# --- limits ---
 
 
 def reasons(facts: HostFacts) -> dict[str, str]:
-    """All reasons with their messages."""
+    """Return the messages of all reasons by id."""
     return {each["id"]: each["message"] for each in record_of(facts)["assessment"]["reasons"]}
 
 
@@ -257,13 +257,13 @@ HOUR = 60 * MINUTE
 
 
 @pytest.mark.parametrize(("late", "state"), [(0 * SECOND, "applying"), (SECOND, "failed")])
-def test_the_grace_after_boot_includes_its_end(late: datetime.timedelta, state: str) -> None:
+def test_the_grace_time_includes_its_end(late: datetime.timedelta, state: str) -> None:
     facts = a_host(uptime=LAUNCH.check_grace + late, **client(check_state="check-failed"))
     assert judge(facts)[0] == state
 
 
 @pytest.mark.parametrize(
-    ("age", "told"),
+    ("age", "shown"),
     [
         (LAUNCH.stale_after, None),
         (LAUNCH.stale_after + SECOND, "24 hours ago"),
@@ -274,10 +274,10 @@ def test_the_grace_after_boot_includes_its_end(late: datetime.timedelta, state: 
         (5 * DAY, "5 days ago"),
     ],
 )
-def test_a_check_is_old_after_a_day_and_how_old_is_told(age: datetime.timedelta, told: str | None) -> None:
+def test_a_check_is_stale_after_a_day(age: datetime.timedelta, shown: str | None) -> None:
     facts = a_host(**client(last_check=NOW - age))
-    assert judge(facts)[0] == ("protected" if told is None else "stale")
-    assert told is None or told in reasons(facts)["check_too_old"]
+    assert judge(facts)[0] == ("protected" if shown is None else "stale")
+    assert shown is None or shown in reasons(facts)["check_too_old"]
 
 
 @pytest.mark.parametrize(
@@ -291,11 +291,11 @@ def test_a_check_is_old_after_a_day_and_how_old_is_told(age: datetime.timedelta,
         ({"kernel": a_kernel("4.4.0-168-generic", "197"), **client(patch_state="unapplied")}, False),
     ],
 )
-def test_which_crash_locks_count(changes: dict[str, t.Any], counts: bool) -> None:
+def test_only_matching_crash_locks_count(changes: dict[str, t.Any], counts: bool) -> None:
     assert ("crash_lock" in reasons(a_host(crash_locks=(LOCK,), **changes))) is counts
 
 
-def test_a_protected_host_has_no_reason_but_its_own() -> None:
+def test_a_protected_host_has_one_reason() -> None:
     assert list(reasons(a_host())) == ["applied"]
     assert list(reasons(a_host(desktop=True))) == ["applied"]
     refused = ServerReachability(
@@ -305,17 +305,17 @@ def test_a_protected_host_has_no_reason_but_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "state"), [("4.4.0-210.242-generic", "protected"), (None, "protected"), ("4.4.0-1.1-generic", "unknown")]
+    ("kernel", "state"), [("4.4.0-210.242-generic", "protected"), (None, "protected"), ("4.4.0-1.1-generic", "unknown")]
 )
-def test_nothing_to_apply_is_good_for_the_kernel_that_runs(said: str | None, state: str) -> None:
-    nothing = client(patch_state="nothing-to-apply", patch_version=None, kernel=said)
+def test_nothing_to_apply_protects_the_running_kernel(kernel: str | None, state: str) -> None:
+    nothing = client(patch_state="nothing-to-apply", patch_version=None, kernel=kernel)
     assert judge(a_host(patches=(), **nothing))[0] == state
 
 
-def test_what_is_unknown_is_told_with_the_clients_words() -> None:
+def test_an_unknown_state_quotes_the_client() -> None:
     denied, strange = a_host(**error("permission_denied")), a_host(**error("unreadable_output"))
     assert reasons(denied)["permission_denied"] == "the client answers only root here"
-    assert reasons(strange)["unreadable_output"].endswith("could not be understood: as it was said")
+    assert reasons(strange)["unreadable_output"].endswith("could not be understood: original text")
     words = reasons(a_host(**client(patch_state="perhaps")))["client_words_unknown"]
     assert words.startswith("the client says checked, perhaps, supported, which")
     silent = reasons(a_host(**client(check_state=None, patch_state=None, supported=None)))
@@ -324,8 +324,8 @@ def test_what_is_unknown_is_told_with_the_clients_words() -> None:
     assert "answer_cut_short" in reasons(dataclasses.replace(strange, complete=False))
 
 
-@pytest.mark.parametrize(("left", "told"), [(-1, False), (0, True), (1, True)])
-def test_a_date_that_has_passed_is_not_soon(left: int, told: bool) -> None:
+@pytest.mark.parametrize(("left", "due"), [(-1, False), (0, True), (1, True)])
+def test_a_past_date_is_not_due_soon(left: int, due: bool) -> None:
     facts = a_host(patches=(a_patch(taint="OEK"),), **client(upgrade_required_by=NOW.date() + left * DAY))
     assert judge(facts)[0] == "tampered"
-    assert ("upgrade_due_soon" in reasons(facts)) is told
+    assert ("upgrade_due_soon" in reasons(facts)) is due

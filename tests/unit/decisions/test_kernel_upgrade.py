@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Kernel upgrades and reboots: who needs one, what is installed, and what stops it."""
+"""Kernel upgrades and reboots: the hosts that need them, the packages, and the obstacles."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def upgrade_error(function: t.Callable[..., object], *arguments: object, **more:
         (RUNNING, Unfinished(None, ()), None, False, RebootPlan("finish", RUNNING)),
     ],
 )
-def test_what_is_to_be_done(
+def test_each_host_gets_the_right_reboot_plan(
     newest: str | None, unfinished: Unfinished | None, kernel: str | None, force: bool, expected: RebootPlan
 ) -> None:
     facts = a_host(newest_installed=newest)
     assert reboot_plan.plan_reboot(facts, BOOT, unfinished, kernel=kernel, force=force) == expected
 
 
-def test_a_host_that_does_not_say_enough_is_not_rebooted() -> None:
+def test_missing_facts_prevent_a_reboot() -> None:
     unknown = identify(None, None, None, signature_absent=False, in_container=False)
     for facts, boot in ((a_host(), None), (a_host(kernel=unknown), BOOT)):
         assert reboot_error(reboot_plan.plan_reboot, facts, boot, None, kernel=None, force=True) == "boot_unknown"
@@ -93,7 +93,9 @@ def test_a_host_that_does_not_say_enough_is_not_rebooted() -> None:
         (Runtime(True, (), ("build",)), "ignore", 3, None),
     ],
 )
-def test_no_container_is_lost(runtime: Runtime, policy: str, counted: int, expected: str | None) -> None:
+def test_containers_that_would_be_lost_prevent_a_reboot(
+    runtime: Runtime, policy: str, counted: int, expected: str | None
+) -> None:
     arguments = (a_host(containers={"docker": counted}), {"docker": runtime}, {"docker": policy})
     if expected is None:
         reboot_plan.refuse_undrainable(*arguments)
@@ -101,7 +103,7 @@ def test_no_container_is_lost(runtime: Runtime, policy: str, counted: int, expec
         assert reboot_error(reboot_plan.refuse_undrainable, *arguments) == expected
 
 
-def test_a_host_must_come_back_with_its_kernel_and_its_containers() -> None:
+def test_a_host_must_return_with_kernel_and_containers() -> None:
     reboot_plan.check_kernel(NEWER, NEWER)
     assert reboot_error(reboot_plan.check_kernel, RUNNING, NEWER) == "old_kernel"
     assert reboot_error(reboot_plan.check_kernel, None, NEWER) == "old_kernel"
@@ -110,7 +112,7 @@ def test_a_host_must_come_back_with_its_kernel_and_its_containers() -> None:
         reboot_plan.check_containers([Container("docker", "web"), Container("lxd", "db")], "no such\n image ")
 
 
-def test_a_host_is_judged_after_its_reboot_whether_or_not_a_policy_admits_it() -> None:
+def test_protection_after_a_reboot_ignores_eligibility() -> None:
     mint = {"os_release": {"ID": "linuxmint"}}
     assert reboot_plan.protection(a_host(**mint), shipped("launch"))["state"] == "protected"
     tampered = a_host(patches=(a_patch(taint="OEK"),))
@@ -139,7 +141,7 @@ def packages(
         ({"root": None}, None),
     ],
 )
-def test_only_a_machine_with_root_can_get_a_kernel(changes: dict[str, t.Any], expected: str | None) -> None:
+def test_an_upgrade_requires_root_and_a_machine(changes: dict[str, t.Any], expected: str | None) -> None:
     if expected is None:
         upgrade_plan.refuse_hosts_without_kernel(a_host(**changes))
     else:
@@ -156,14 +158,14 @@ def test_only_a_machine_with_root_can_get_a_kernel(changes: dict[str, t.Any], ex
         ({"upgrade_required_by": NOW.date() + datetime.timedelta(31)}, 30, False, []),
     ],
 )
-def test_why_a_host_needs_a_newer_kernel(
+def test_the_reason_for_an_upgrade_is_named(
     client: dict[str, t.Any], within: int, force: bool, expected: list[str]
 ) -> None:
     facts = a_host(client=a_client(**client))
     assert [each["id"] for each in upgrade_plan.reasons_to_upgrade(facts, within_days=within, force=force)] == expected
 
 
-def test_what_the_client_says_of_its_kernel_is_a_reason() -> None:
+def test_the_clients_support_status_is_a_reason() -> None:
     for client in ({"patch_state": "kernel-upgrade-required"}, {"supported": "kernel-end-of-life"}):
         assert upgrade_plan.reasons_to_upgrade(a_host(client=a_client(**client)), within_days=0, force=False)
     assert upgrade_plan.reasons_to_upgrade(without_client(), within_days=30, force=False) == []
@@ -176,7 +178,7 @@ def plan(found: KernelPackages, **options: t.Any) -> UpgradePlan:
 META = {"linux-image-generic": (f"linux-image-{NEWER}",)}
 
 
-def test_an_installed_metapackage_leads_to_the_newest_kernel_with_its_family() -> None:
+def test_a_metapackage_selects_the_newest_kernel() -> None:
     found = packages(
         "linux-generic",
         "linux-image-generic",
@@ -189,7 +191,7 @@ def test_an_installed_metapackage_leads_to_the_newest_kernel_with_its_family() -
     assert plan(found) == UpgradePlan(NEWER, ("linux-generic", "linux-headers-generic", "linux-image-generic"))
 
 
-def test_without_a_metapackage_the_image_comes_with_what_the_running_kernel_has() -> None:
+def test_without_a_metapackage_the_same_packages_are_installed() -> None:
     found = packages(
         f"linux-image-{RUNNING}",
         f"linux-headers-{RUNNING}",
@@ -207,13 +209,13 @@ def test_without_a_metapackage_the_image_comes_with_what_the_running_kernel_has(
     assert plan(found, flavour="lowlatency").target == "4.4.0-300-lowlatency"
 
 
-def test_nothing_is_installed_where_the_newest_kernel_is_there() -> None:
+def test_an_installed_newest_kernel_needs_no_installation() -> None:
     assert plan(packages(f"linux-image-{NEWER}", available=(f"linux-image-{NEWER}",))) == UpgradePlan(NEWER, ())
     assert plan(packages()) == UpgradePlan(RUNNING, ())
     assert plan(packages(available=("linux-image-4.4.0-100-generic",))) == UpgradePlan(RUNNING, ())
 
 
-def test_a_kernel_that_names_no_series_needs_options() -> None:
+def test_a_kernel_without_series_needs_options() -> None:
     own = a_host(kernel=identify("mine", None, None, signature_absent=True, in_container=False))
     assert upgrade_error(upgrade_plan.plan_upgrade, own, packages(), series=None, flavour=None) == "kernel_unknown"
 
@@ -222,7 +224,7 @@ def check(found: KernelPackages, names: tuple[str, ...] = ("linux-image-generic"
     upgrade_plan.check_plan(UpgradePlan(NEWER, names), found, repair=repair)
 
 
-def test_what_stands_in_the_way_of_an_installation_is_named() -> None:
+def test_obstacles_of_an_installation_are_named() -> None:
     check(packages("linux-image-generic"))
     assert upgrade_error(check, packages("linux-image-generic", interrupted=("x",))) == "dpkg_interrupted"
     check(packages("linux-image-generic", interrupted=("x",)), repair=True)
@@ -249,13 +251,13 @@ def test_what_stands_in_the_way_of_an_installation_is_named() -> None:
         ("", "apt_failed"),
     ],
 )
-def test_a_failed_run_is_named_by_what_apt_said(log: str, expected: str) -> None:
+def test_errors_of_apt_select_the_error_id(log: str, expected: str) -> None:
     assert upgrade_error(upgrade_plan.check_run, InstallRun("ended", 100, log)) == expected
     upgrade_plan.check_run(InstallRun("ended", 0, log))
     assert upgrade_error(upgrade_plan.check_run, InstallRun("lost", log=log)) == "run_lost"
 
 
-def test_the_last_words_of_apt_are_in_the_message() -> None:
+def test_the_message_quotes_the_end_of_apt() -> None:
     run = InstallRun("ended", 100, "Reading\nE: one\n\nDone\nE: two\nE: three\nE: four\nbye")
     with pytest.raises(KernelUpgradeError, match=r"exit code 100: E: two / E: three / E: four$"):
         upgrade_plan.check_run(run)
@@ -263,12 +265,12 @@ def test_the_last_words_of_apt_are_in_the_message() -> None:
         upgrade_plan.check_run(InstallRun("ended", 1, " \n"))
 
 
-def test_a_kernel_must_be_whole_and_found_by_the_boot_loader() -> None:
+def test_a_kernel_needs_all_files_and_an_entry() -> None:
     upgrade_plan.check_kernel_on_disk(KernelOnDisk((), ("/vmlinuz",)), NEWER)
     half, lost = KernelOnDisk((f"/boot/initrd.img-{NEWER}",), ("/vmlinuz",)), KernelOnDisk((), ())
     assert upgrade_error(upgrade_plan.check_kernel_on_disk, half, NEWER) == "kernel_incomplete"
     assert upgrade_error(upgrade_plan.check_kernel_on_disk, lost, NEWER) == "no_boot_entry"
 
 
-def test_kernels_are_known_by_series_and_flavour() -> None:
+def test_kernels_are_grouped_by_series_and_flavour() -> None:
     assert (a_kernel().series, a_kernel().flavour) == ("4.4", "generic")

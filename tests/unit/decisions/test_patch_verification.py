@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Levels of verification: which witness decides about a loaded patch, and what never counts as tampering."""
+"""Levels of verification: the witness that decides about a loaded patch, and cases that are not tampering."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def by_content(content: bytes) -> ModuleFile:
 
 
 def by_digest(content: bytes, hash_name: str = "sha512") -> ModuleFile:
-    """What a host sends of a module: where it ends is what its header says."""
+    """Return the part of a module that a host sends; the header defines its end."""
     end = len(module())
     value = hashlib.new(hash_name, content[:end]).digest()
     return ModuleFile("ok", "/payload/livepatch.ko", content[64:100], content[end:], (hash_name, value))
@@ -80,7 +80,7 @@ CHANGED = SIGNED[:200] + bytes([SIGNED[200] ^ 1]) + SIGNED[201:]
 
 
 @pytest.mark.parametrize("level", FORMS)
-def test_a_good_signature_and_one_build_id_verify(level: str) -> None:
+def test_a_valid_signature_and_build_id_verify(level: str) -> None:
     verified = verify(FORMS[level](SIGNED), taint=TAINTED)
     assert outcome(verified) == (level, "verified", None)
     kept = verified.patch["verification"]
@@ -90,7 +90,7 @@ def test_a_good_signature_and_one_build_id_verify(level: str) -> None:
 
 @pytest.mark.parametrize("hash_name", ["sha256", "sha384", "sha512"])
 @pytest.mark.parametrize("kind", ["rsa", "p256", "p384"])
-def test_other_algorithms_verify_as_well(hash_name: str, kind: str) -> None:
+def test_other_algorithms_verify(hash_name: str, kind: str) -> None:
     signer = signing.make_signer("Other", kind)
     file = by_digest(signing.sign(module(), signer, hash_name), hash_name)
     verified = verify(file, trusted=trust.TrustAnchors([trust.read_certificate(signer.der)]))
@@ -114,7 +114,7 @@ def test_other_algorithms_verify_as_well(hash_name: str, kind: str) -> None:
     ids=["unsigned", "changed", "cut", "cut in the signature", "damaged", "malformed", "stranger", "another build"],
 )
 @pytest.mark.parametrize("taint", [TAINTED, NOT_TAINTED])
-def test_what_fails_is_tampered_with(level: str, content: bytes, fault: str, taint: str) -> None:
+def test_a_failed_verification_is_tampering(level: str, content: bytes, fault: str, taint: str) -> None:
     verified = verify(FORMS[level](content), VENDOR_KEY if taint == NOT_TAINTED else KEY, taint=taint)
     assert outcome(verified) == (level, "failed", fault)
     assert verified.fault is not None
@@ -137,20 +137,20 @@ NO_WITNESS = {
 
 
 @pytest.mark.parametrize("why", NO_WITNESS)
-def test_a_file_that_cannot_be_judged_leaves_the_word_to_the_kernel_and_then_the_client(why: str) -> None:
+def test_an_unusable_file_falls_back_to_other_witnesses(why: str) -> None:
     file = NO_WITNESS[why]
     assert outcome(verify(file, VENDOR_KEY, taint=NOT_TAINTED)) == ("kernel", "verified", None)
     assert outcome(verify(file, VENDOR_KEY, taint=TAINTED)) == ("kernel", "failed", "signature_failed")
     assert outcome(verify(file, taint=TAINTED)) == ("client", "not_checked", None)
 
 
-def test_a_pin_without_its_certificate_cannot_judge() -> None:
+def test_a_pin_without_certificate_proves_nothing() -> None:
     pinned = trust.TrustAnchors(pins=[SIGNER.spki_sha256])
     for form in FORMS.values():
         assert outcome(verify(form(SIGNED), trusted=pinned, taint=TAINTED)) == ("client", "not_checked", None)
 
 
-def test_the_hosts_own_certificate_serves_when_its_key_is_pinned() -> None:
+def test_a_pinned_key_allows_the_hosts_certificate() -> None:
     def levels(certificate: bytes | None) -> tuple[str, str]:
         host = a_host(patches=(a_patch(file=by_digest(SIGNED)),), carried_keys=(), certificate=certificate)
         record = make_record(
@@ -170,38 +170,38 @@ def test_the_hosts_own_certificate_serves_when_its_key_is_pinned() -> None:
     assert levels(None) == ("client", "not_checked")
 
 
-def test_canonicals_second_key_is_no_proof_of_tampering_where_the_kernel_carries_it() -> None:
+def test_a_key_in_the_kernel_is_not_tampering() -> None:
     for form in FORMS.values():
         signed = form(signing.sign(module(), STRANGER))
         assert outcome(verify(signed, VENDOR_KEY, SECOND_KEY, taint=NOT_TAINTED)) == ("kernel", "verified", None)
         assert outcome(verify(signed, SECOND_KEY, taint=NOT_TAINTED)) == ("client", "not_checked", None)
-        # A kernel that did not take the module, or does not carry that key, excuses nothing.
+        # A kernel that rejected the signature, or does not hold that key, is no excuse.
         assert outcome(verify(signed, SECOND_KEY, taint=TAINTED))[1:] == ("failed", "wrong_signer")
         assert outcome(verify(signed, SECOND_KEY, taint=None))[1:] == ("failed", "wrong_signer")
         assert outcome(verify(signed, VENDOR_KEY, taint=NOT_TAINTED))[1:] == ("failed", "wrong_signer")
-    # And it excuses no other fault.
+    # A modified module is a failure in any case.
     assert outcome(verify(by_digest(CHANGED), SECOND_KEY, taint=NOT_TAINTED))[1:] == ("failed", "signature_failed")
 
 
-def test_a_kernel_that_carries_the_signers_key_and_did_not_take_the_module_contradicts_the_file() -> None:
+def test_a_tainting_kernel_contradicts_a_valid_file() -> None:
     assert outcome(verify(by_digest(SIGNED), VENDOR_KEY, taint=TAINTED)) == ("digest", "failed", "signature_failed")
-    # Canonical's key in the kernel says nothing of a module that another trusted key signed.
+    # Canonical's key in the kernel is no evidence about a module that another trusted key signed.
     assert outcome(verify(by_digest(SIGNED), KEY, taint=TAINTED)) == ("digest", "verified", None)
 
 
 @pytest.mark.parametrize("missing", ["running", "file"])
-def test_without_both_build_ids_nothing_ties_the_file_to_the_kernel(missing: str) -> None:
+def test_a_missing_build_id_gives_level_digest(missing: str) -> None:
     content = signing.sign(module() if missing == "running" else signing.module(build_id=b""), SIGNER)
     patch = {"build_id": None} if missing == "running" else {}
     assert outcome(verify(by_content(content), **patch)) == ("digest", "verified", None)
 
 
-def test_without_anchors_no_signature_is_looked_at() -> None:
+def test_without_anchors_no_signature_is_verified() -> None:
     (verified,) = verified_patches([a_patch(file=by_digest(CHANGED))], [KEY], claimed=None)
     assert outcome(verified) == ("kernel", "verified", None)
 
 
-def test_a_tampered_patch_decides_the_state_and_says_which() -> None:
+def test_a_tampered_patch_decides_the_state() -> None:
     host = a_host(patches=(a_patch(file=by_digest(signing.sign(module(), STRANGER))),))
     record = make_record(
         "web-01",
@@ -217,10 +217,10 @@ def test_a_tampered_patch_decides_the_state_and_says_which() -> None:
     assert "trusted_spki_sha256" in (reason["remedy"] or "")
 
 
-# --- what a host sends ---
+# --- the module report of a host ---
 
 
-def test_a_report_is_read() -> None:
+def test_a_module_report_is_parsed() -> None:
     text = "file ok /payload/livepatch.ko\nnote 0400\nbuilt 00ff\ntrailer 0102\ndigest sha512 " + "ab" * 64 + "  -\n"
     report = parse_report(text)
     assert report.note == "0400"
@@ -240,16 +240,16 @@ def test_a_report_is_read() -> None:
         "built zz",
     ],
 )
-def test_what_is_not_as_it_should_be_is_not_known(line: str) -> None:
+def test_malformed_values_are_unknown(line: str) -> None:
     assert parse_report(f"file ok /p.ko\n{line}\n").file == ModuleFile("ok", "/p.ko")
 
 
 @pytest.mark.parametrize("content", ["", "%%%%", "QUJ", "Q" * 5])
-def test_a_file_that_is_no_base64_is_none(content: str) -> None:
+def test_invalid_base64_is_no_file(content: str) -> None:
     assert decode_file(content) is None
 
 
-def test_a_file_that_is_too_large_is_none() -> None:
+def test_a_too_large_file_is_ignored() -> None:
     assert decode_file(base64.b64encode(bytes(CONTENT_LIMIT)).decode()) is not None
     assert decode_file(base64.b64encode(bytes(CONTENT_LIMIT + 1)).decode()) is None
 
@@ -259,7 +259,7 @@ def test_a_file_that_is_too_large_is_none() -> None:
     st.lists(st.tuples(st.sampled_from(["file ok", "file", "note", "built", "trailer", "digest sha512"]), st.text())),
     st.binary(max_size=300) | st.none(),
 )
-def test_no_report_makes_it_fail_or_verifies(lines: list[tuple[str, str]], content: bytes | None) -> None:
+def test_no_report_crashes_or_verifies(lines: list[tuple[str, str]], content: bytes | None) -> None:
     sent = None if content is None else base64.b64encode(content).decode()
     report = parse_report("\n".join(f"{key} {value}" for key, value in lines), sent)
     assert outcome(verify(report.file))[1] != "verified"

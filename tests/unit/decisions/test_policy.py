@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Policies: what is shipped, what an operator writes, and what is said of one that cannot be used."""
+"""Policies: the shipped ones, those of an operator, and the errors of unusable ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ systems:
 """
 
 
-def test_launch_admits_one_release_one_architecture_one_kernel_two_flavours() -> None:
+def test_launch_supports_two_flavours_of_one_kernel() -> None:
     policy = shipped("launch")
     (row,) = policy.systems
     assert (row.distribution, row.release, row.architecture, row.series) == ("ubuntu", "16.04", "amd64", "4.4")
@@ -36,7 +36,7 @@ def test_launch_admits_one_release_one_architecture_one_kernel_two_flavours() ->
     assert policy.stale_after == datetime.timedelta(hours=24)
 
 
-def test_current_is_the_published_table() -> None:
+def test_current_matches_the_published_table() -> None:
     policy = shipped("current")
     rows = {(row.release, row.architecture, row.series): row for row in policy.systems}
     assert len(rows) == len(policy.systems) == 18
@@ -46,13 +46,13 @@ def test_current_is_the_published_table() -> None:
     assert policy.seats == 5
 
 
-def test_versions_in_a_file_keep_their_digits() -> None:
-    """16.10 is no number: 16.1 would be another release."""
+def test_versions_in_a_file_stay_text() -> None:
+    """As a number, 16.10 would become 16.1, which is another release."""
     (row,) = parse_policy(OWN, "ours.yml").systems
     assert (row.release, row.series, row.upgrade_within_months) == ("16.10", "4.8", None)
 
 
-def test_a_mapping_is_a_policy() -> None:
+def test_a_mapping_can_be_a_policy() -> None:
     policy = policy_from_mapping(
         {
             "systems": [{"release": "18.04", "architecture": "amd64", "kernel": "4.15", "flavours": ["generic"]}],
@@ -91,13 +91,13 @@ def test_a_mapping_is_a_policy() -> None:
         (OWN.replace("    architecture: amd64\n", ""), "bad.yml:3: systems[0]: architecture is missing"),
     ],
 )
-def test_a_bad_file_is_named_with_its_line(text: str, message: str) -> None:
+def test_an_invalid_file_is_reported_with_its_line(text: str, message: str) -> None:
     with pytest.raises(PolicyError) as caught:
         parse_policy(text, "bad.yml")
     assert str(caught.value).startswith(f"the policy cannot be used: {message}")
 
 
-def test_a_number_for_a_version_in_a_mapping_is_refused_with_the_reason() -> None:
+def test_a_numeric_version_is_refused() -> None:
     row = {"release": 16.1, "architecture": "amd64", "kernel": "4.4", "flavours": ["generic"]}
     with pytest.raises(PolicyError, match=r"systems\[0\].release: 16.1 is a number to YAML.*quote it"):
         policy_from_mapping({"systems": [row]}, "policy")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Whether a host reboots, and what is read of its containers, held against tables."""
+"""The plan of a reboot, and the parser of containers, with tables of cases."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ def host(running: str | None, newest: str | None, **changes: t.Any) -> HostFacts
         (OLD, OLD, None, {"force": True}, "reboot", False),
         (OLD, NEW, None, {"kernel": OLD}, "nothing", False),
         (OLD, OLD, None, {"kernel": NEW}, "reboot", False),
-        # Draining had begun, and no reboot was.
+        # The drain had started, but the host has not rebooted.
         (OLD, NEW, THIS, {}, "reboot", False),
         (OLD, OLD, THIS, {}, "finish", False),
         (OLD, OLD, THIS, {"force": True}, "reboot", False),
-        # The reboot has been: never a second one.
+        # The host has rebooted: there is no second reboot.
         (NEW, NEW, ANOTHER, {}, "finish", True),
         (NEW, NEW, ANOTHER, {"force": True}, "finish", True),
         (OLD, NEW, ANOTHER, {}, "finish", True),
-        # A note that was cut short says nothing of a boot.
+        # A truncated note does not contain a boot id.
         (OLD, NEW, "", {}, "reboot", False),
     ],
 )
-def test_courses(
+def test_the_note_decides_the_next_step(
     running: str, newest: str | None, noted: str | None, options: dict[str, t.Any], step: str, rebooted: bool
 ) -> None:
     unfinished = None if noted is None else Unfinished(noted or None, ())
@@ -67,7 +67,7 @@ def test_courses(
 
 
 @pytest.mark.parametrize(("running", "boot_id"), [(None, THIS), (OLD, None)])
-def test_a_host_that_does_not_tell_its_boot_is_not_rebooted(running: str | None, boot_id: str | None) -> None:
+def test_a_host_without_boot_id_is_not_rebooted(running: str | None, boot_id: str | None) -> None:
     with pytest.raises(KernelRebootError) as caught:
         reboot_plan.plan_reboot(host(running, NEW), boot_id, None, kernel=None, force=True)
     assert caught.value.id == "boot_unknown"
@@ -89,7 +89,7 @@ STOP = {"docker": "stop", "podman": "stop", "lxd": "stop"}
         (Runtime(True, (), ("job",)), 1, "ignore", None),
     ],
 )
-def test_what_cannot_be_drained(runtime: Runtime, counted: int, policy: str, error: str | None) -> None:
+def test_undrainable_containers_are_named(runtime: Runtime, counted: int, policy: str, error: str | None) -> None:
     facts = host(OLD, NEW, containers={"docker": counted})
     policies = {**STOP, "docker": policy}
     if error is None:
@@ -100,7 +100,7 @@ def test_what_cannot_be_drained(runtime: Runtime, counted: int, policy: str, err
     assert caught.value.id == error
 
 
-def test_what_came_back() -> None:
+def test_returned_containers_are_compared() -> None:
     reboot_plan.check_kernel(NEW, NEW)
     with pytest.raises(KernelRebootError, match=f"{OLD}, and not with {NEW}"):
         reboot_plan.check_kernel(OLD, NEW)
@@ -109,16 +109,16 @@ def test_what_came_back() -> None:
         reboot_plan.check_containers([Container("lxd", "db")], "Error:\n no space")
 
 
-# --- reading ---
+# --- parsers ---
 
 
-def test_reading_containers() -> None:
+def test_container_lists_are_parsed() -> None:
     text = f"docker {'a' * 64} web\nlxd db db\nmember node-1 node-1\nevacuated db2 db2\n"
     text += "podman x\nreboot -f now\n\x1b[2J a b\n"
     assert read_containers(text) == (Container("docker", "web"), Container("lxd", "db"), Container("evacuated", "db2"))
 
 
-def test_reading_runtimes() -> None:
+def test_runtimes_are_parsed() -> None:
     read = read_runtimes(
         Sections(
             [
@@ -137,7 +137,7 @@ def test_reading_runtimes() -> None:
     }
 
 
-def test_reading_the_note() -> None:
+def test_the_note_is_parsed() -> None:
     def note(boot_id: str, code: int = 0) -> Unfinished | None:
         sections = [
             Section("kept_boot_id", "ok", boot_id, exit_code=code),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Rules: what they find, and how a mistake in one is named."""
+"""Rules: their results, and the messages for invalid rules."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_e
 from tests.samples.records import make_record
 from tests.samples.reports import recorded
 
-# The records of the tests are collected on 2026-01-10 at 06:00, their clients checked at 05:31.
+# The records of the tests are from 2026-01-10 06:00; the last checks of their clients are from 05:31.
 NOW = datetime.datetime(2026, 1, 10, 8, 0, tzinfo=datetime.timezone.utc)
 FACTS = RuleFacts("protected", 2, 3, 142)
 FLEET: FleetFacts = {"hosts": 3, "states": {"protected": 3}, "enabled": 3, "seats": None, "clones": []}
@@ -44,7 +44,7 @@ def _is_broken(expression: str, record: Record | None = None) -> bool:
     return bool(_found(record or make_record(), {**RULE, "expression": expression}))
 
 
-def test_facts_are_reckoned_from_the_times_of_the_record() -> None:
+def test_facts_are_computed_from_record_times() -> None:
     assert host_facts(make_record(patch__upgrade_required_by="2026-06-01"), NOW) == FACTS
 
 
@@ -63,9 +63,7 @@ def test_facts_are_reckoned_from_the_times_of_the_record() -> None:
         ({"patch__upgrade_required_by": "2026-01-09"}, "days_until_upgrade", -1),
     ],
 )
-def test_a_fact_is_rounded_away_from_safety_and_unknown_where_its_time_is(
-    places: dict[str, t.Any], fact: str, value: int | None
-) -> None:
+def test_facts_are_rounded_towards_risk(places: dict[str, t.Any], fact: str, value: int | None) -> None:
     assert getattr(host_facts(make_record(**places), NOW), fact) == value
 
 
@@ -88,11 +86,11 @@ def test_a_fact_is_rounded_away_from_safety_and_unknown_where_its_time_is(
         ("days_until_upgrade", True),
     ],
 )
-def test_a_rule_is_broken_where_its_expression_is_true(expression: str, broken: bool) -> None:
+def test_a_rule_matches_when_its_expression_is_true(expression: str, broken: bool) -> None:
     assert _is_broken(expression) is broken
 
 
-def test_a_rule_that_does_not_fit_the_data_is_broken_and_says_so() -> None:
+def test_an_evaluation_error_breaks_the_rule() -> None:
     rules = rules_from_list([{**RULE, "expression": "contains(client.version, '10')"}], "rules")
     record = make_record(client__version=None)
     [(rule, message)] = RuleSet(rules).broken_by_host(record, FACTS)
@@ -100,14 +98,14 @@ def test_a_rule_that_does_not_fit_the_data_is_broken_and_says_so() -> None:
     assert message.startswith("this rule cannot be held against the data: In function contains()")
 
 
-def test_hosts_that_are_alike_are_not_taken_for_one_another() -> None:
+def test_equal_hosts_are_evaluated_separately() -> None:
     rules = RuleSet(rules_from_list([{**RULE, "expression": "host == 'web2'"}], "rules"))
     assert not rules.broken_by_host(make_record("web1"), FACTS)
     assert rules.broken_by_host(make_record("web2"), FACTS)
     assert not rules.broken_by_host(make_record("web3"), FACTS)
 
 
-def test_a_message_holds_facts() -> None:
+def test_a_message_contains_facts() -> None:
     document = [{**RULE, "expression": "state", "message": "{state}, {days_until_upgrade} days, {{}}"}]
     with pytest.raises(RuleError, match=r"there is no fact \{\}"):
         rules_from_list(document, "rules")
@@ -131,9 +129,7 @@ def test_a_message_holds_facts() -> None:
         ("[length(clones), `1`]", [(None, ("client_old", "old client"))]),
     ],
 )
-def test_a_rule_for_the_fleet_is_broken_by_the_hosts_that_it_gives_or_by_the_fleet(
-    expression: str, found: list[t.Any]
-) -> None:
+def test_a_fleet_rule_returns_hosts_or_the_fleet(expression: str, found: list[t.Any]) -> None:
     rules = rules_from_list([{**RULE, "scope": "fleet", "expression": expression}], "rules")
     clones = [{"host": host, "found": "web1, web2"} for host in ("web1", "web2")]
     facts: t.Any = {**FLEET, "clones": clones}
@@ -159,7 +155,7 @@ def test_a_rule_for_the_fleet_is_broken_by_the_hosts_that_it_gives_or_by_the_fle
         ("not_null()", "not_null takes at least 1, and 0 are given"),
     ],
 )
-def test_a_wrong_expression_names_its_rule_itself_and_the_place(expression: str, mistake: str) -> None:
+def test_an_invalid_expression_is_located(expression: str, mistake: str) -> None:
     with pytest.raises(RuleError) as caught:
         rules_from_list([RULE, {**RULE, "id": "wrong", "expression": expression}], "rules")
     assert caught.value.reason.startswith("rules: [1].expression: rule wrong: the expression ")
@@ -181,19 +177,19 @@ def test_a_wrong_expression_names_its_rule_itself_and_the_place(expression: str,
         ({"message": "in {days_until_upgrad} days"}, r"there is no fact \{days_until_upgrad\}; did you mean days_unti"),
     ],
 )
-def test_a_rule_that_is_not_one_is_refused(changes: dict[str, t.Any], mistake: str) -> None:
+def test_an_invalid_rule_is_refused(changes: dict[str, t.Any], mistake: str) -> None:
     with pytest.raises(RuleError, match=mistake):
         rules_from_list([{**RULE, **changes}], "rules")
 
 
-def test_two_rules_of_one_list_have_two_names() -> None:
+def test_names_of_rules_are_unique() -> None:
     with pytest.raises(RuleError, match=r"\[1\].id: there is a rule client_old above"):
         rules_from_list([RULE, RULE], "rules")
     with pytest.raises(RuleError, match="expected a list of rules, found dict"):
         rules_from_list(RULE, "rules")
 
 
-def test_a_mistake_in_a_file_is_named_with_its_line(tmp_path: Path) -> None:
+def test_an_error_in_a_file_has_its_line(tmp_path: Path) -> None:
     path = tmp_path / "rules.yml"
     path.write_text("- id: a\n  expression: state\n  message: m\n- id: b\n  expresion: state\n", encoding="utf-8")
     with pytest.raises(RuleError, match=r"rules.yml:5: \[1\].expresion: unknown key; did you mean expression\?"):
@@ -208,7 +204,7 @@ def test_a_mistake_in_a_file_is_named_with_its_line(tmp_path: Path) -> None:
         load_rules(str(tmp_path / "missing.yml"), [])
 
 
-def test_a_later_rule_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
+def test_a_later_rule_replaces_an_earlier_one(tmp_path: Path) -> None:
     path = tmp_path / "rules.yml"
     path.write_text("- {id: own, expression: state, message: own}\n", encoding="utf-8")
     sooner = {"id": "upgrade_soon", "expression": "days_until_upgrade < `200`", "message": "soon"}
@@ -218,7 +214,7 @@ def test_a_later_rule_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
     assert load_rules([], []) == []
 
 
-def test_the_number_of_a_vulnerability_is_held_to_its_form() -> None:
+def test_the_format_of_vulnerability_ids_is_checked() -> None:
     with pytest.raises(RuleError, match="expected the number of a vulnerability"):
         load_rules([], ["CVE-2024-1' || '1"])
 
@@ -251,7 +247,7 @@ def test_the_default_rules_on_a_host(record: Record, broken: list[str]) -> None:
         ([], False),
     ],
 )
-def test_a_vulnerability_is_closed_where_the_patch_of_a_host_says_so(fixes: list[t.Any], closed: bool) -> None:
+def test_a_patch_closes_its_listed_vulnerabilities(fixes: list[t.Any], closed: bool) -> None:
     judgement = RuleEvaluator(load_rules([], ["CVE-2024-1086"]), NOW)
     assert (judgement.of_record(make_record(patch__fixes=fixes)) == ()) is closed
 

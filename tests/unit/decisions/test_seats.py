@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Seats: who gets one, who does not and why."""
+"""Seats: the hosts that get one, and the reasons of the others."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def why(seat_plan: SeatPlan) -> dict[str, str]:
     return {denial["host"]: denial["id"] for denial in seat_plan.denied}
 
 
-def test_those_that_hold_a_seat_come_first_and_the_others_in_their_order() -> None:
+def test_holders_come_first_then_the_given_order() -> None:
     found = plan([free("d"), free("b"), holder("c"), free("a")])
     assert found.granted == ("c", "d", "b")
     assert found.in_use == ("c",)
@@ -54,42 +54,42 @@ def test_those_that_hold_a_seat_come_first_and_the_others_in_their_order() -> No
     )
 
 
-def test_seats_that_nobody_wants_stay_free() -> None:
+def test_unrequested_seats_stay_free() -> None:
     found = plan([free("a"), holder("b")], seats=5)
     assert found.granted == ("b", "a")
     assert found.free == 3
     assert not found.denied
 
 
-def test_hosts_that_are_not_asked_for_keep_their_seats() -> None:
+def test_hosts_outside_the_run_keep_their_seats() -> None:
     found = plan([holder("a"), holder("b"), free("c"), free("d")], wanting=["c", "d"])
     assert found.granted == ("c",)
     assert why(found) == {"d": "seats_used_up"}
     assert found.in_use == ("a", "b")
 
 
-def test_a_host_that_is_given_twice_gets_one_seat() -> None:
+def test_a_duplicate_host_gets_one_seat() -> None:
     found = plan([free("a"), free("b")], wanting=["b", "a", "b"], seats=2)
     assert found.granted == ("b", "a")
 
 
-def test_more_enabled_hosts_than_seats_are_not_granted_more_than_there_are() -> None:
+def test_grants_never_exceed_the_seats() -> None:
     found = plan([holder("a"), holder("b"), holder("c"), free("d")], seats=2)
     assert found.granted == ("a", "b")
     assert why(found) == {"c": "seats_exceeded", "d": "seats_used_up"}
     assert found.free == 0
 
 
-def test_no_seats_at_all() -> None:
+def test_zero_seats_grant_nothing() -> None:
     found = plan([free("a")], seats=0)
     assert found.denied[0]["message"] == "there are no seats"
 
 
-def test_one_seat_is_spoken_of_as_one() -> None:
+def test_one_seat_is_singular() -> None:
     assert plan([holder("a"), free("b")], seats=1).denied[0]["message"] == "the one seat is taken by a"
 
 
-def test_a_message_names_no_more_than_five_hosts() -> None:
+def test_a_message_names_at_most_five_hosts() -> None:
     found = plan([holder(f"h{number}") for number in range(8)] + [free("z")], seats=8)
     assert found.denied[0]["message"] == "all 8 seats are taken by h0, h1, h2, h3, h4 and 3 more"
 
@@ -98,14 +98,14 @@ def test_a_host_without_a_record_gets_no_seat() -> None:
     assert why(plan([free("a")], wanting=["b"])) == {"b": "no_record"}
 
 
-def test_a_host_that_cannot_be_reached_keeps_the_seat_that_it_holds() -> None:
+def test_an_unreachable_host_keeps_its_seat() -> None:
     found = plan([holder("a", trouble=LOST), free("b"), free("c")], seats=2)
     assert found.granted == ("b",)
     assert why(found) == {"a": "unreachable", "c": "seats_used_up"}
     assert found.in_use == ("a",)
 
 
-def test_clones_are_found_before_they_fight() -> None:
+def test_clones_get_no_seats() -> None:
     found = plan([free("a", identity="same"), free("b", identity="same"), free("c")])
     assert found.granted == ("c",)
     assert why(found) == {"a": "cloned", "b": "cloned"}
@@ -114,29 +114,29 @@ def test_clones_are_found_before_they_fight() -> None:
         assert "/etc/machine-id" in (denial["remedy"] or "")
 
 
-def test_a_clone_of_a_host_outside_this_run_is_found_too() -> None:
+def test_clones_of_other_hosts_are_found() -> None:
     hosts = [free("a", identity="same"), free("b", identity="same")]
     assert why(plan(hosts, wanting=["b"])) == {"b": "cloned"}
 
 
-def test_of_clones_the_only_one_that_is_enabled_keeps_its_seat() -> None:
+def test_the_only_enabled_clone_keeps_its_seat() -> None:
     found = plan([free("a", identity="same"), holder("b", identity="same")])
     assert found.granted == ("b",)
     assert why(found) == {"a": "cloned"}
 
 
-def test_clones_that_are_all_enabled_hold_one_seat_and_are_left_alone() -> None:
+def test_enabled_clones_share_one_seat() -> None:
     found = plan([holder("a", identity="same"), holder("b", identity="same"), free("c"), free("d")], seats=2)
     assert found.granted == ("c",)
     assert why(found) == {"a": "cloned", "b": "cloned", "d": "seats_used_up"}
 
 
-def test_hosts_whose_identity_is_not_known_are_no_clones() -> None:
+def test_hosts_without_identity_are_not_clones() -> None:
     found = plan([free("a", identity=None), free("b", identity=None)], seats=2)
     assert found.granted == ("a", "b")
 
 
-def test_an_ineligible_host_gets_no_seat_unless_asked_for() -> None:
+def test_an_ineligible_host_needs_an_option() -> None:
     reasons = (
         Reason(id="release", message="the release 16.10 is not admitted", remedy="move on"),
         Reason(id="snapd", message="snapd is too old", remedy="upgrade it"),
@@ -149,7 +149,7 @@ def test_an_ineligible_host_gets_no_seat_unless_asked_for() -> None:
     assert plan(hosts, require_eligible=False).granted == ("a", "b")
 
 
-# --- what a record says ---
+# --- facts from a record ---
 
 
 def test_an_enabled_host_holds_a_seat() -> None:
@@ -161,9 +161,7 @@ def test_an_enabled_host_holds_a_seat() -> None:
     ("enabled", "installed", "holds"),
     [(True, True, True), (False, True, False), (False, False, False), (None, True, True), (None, None, True)],
 )
-def test_a_host_whose_client_cannot_say_may_hold_a_seat(
-    enabled: bool | None, installed: bool | None, holds: bool
-) -> None:
+def test_an_unknown_client_may_hold_a_seat(enabled: bool | None, installed: bool | None, holds: bool) -> None:
     record = make_record("web1", "failed", client__enabled=enabled, client__installed=installed)
     assert known_from_record(record).holds_seat is holds
 
@@ -179,20 +177,20 @@ def judged(enabled: bool, verdict: str, *checks: dict[str, str | None]) -> Known
     )
 
 
-def test_the_reasons_are_those_of_the_policy() -> None:
+def test_only_failed_checks_are_refusals() -> None:
     known = judged(False, "ineligible", check("release", "fail"), check("snapd", "pass"), check("network", "unknown"))
     assert known.verdict == "ineligible"
     assert [reason["id"] for reason in known.refusals] == ["release"]
 
 
-def test_what_is_not_known_is_a_reason_of_its_own() -> None:
+def test_unknown_checks_are_refusals_without_a_failure() -> None:
     known = judged(False, "unknown", check("release", "pass"), check("privileges", "unknown"))
     assert known.verdict == "unknown"
     assert [reason["id"] for reason in known.refusals] == ["privileges"]
 
 
-def test_what_the_client_module_mends_keeps_no_host_from_a_seat() -> None:
-    """It installs snapd, or a newer one, and waits for it; whether the server can be reached, enabling shows best."""
+def test_repairable_checks_do_not_prevent_a_seat() -> None:
+    """The module installs or upgrades snapd and waits for seeding; the enablement itself tests the network."""
     mended = (check("snapd", "fail"), check("snapd_seeded", "unknown"), check("network", "unknown"))
     known = judged(False, "ineligible", *mended)
     assert (known.verdict, known.refusals) == ("eligible", ())
@@ -201,21 +199,21 @@ def test_what_the_client_module_mends_keeps_no_host_from_a_seat() -> None:
     assert [reason["id"] for reason in known.refusals] == ["release"]
 
 
-def test_a_verdict_without_checks_counts_as_it_is() -> None:
+def test_a_verdict_without_checks_is_accepted() -> None:
     assert judged(False, "ineligible").verdict == "ineligible"
     assert judged(False, "eligible").verdict == "eligible"
 
 
-def test_an_enabled_host_that_lost_its_way_to_the_server_keeps_its_seat() -> None:
+def test_a_network_failure_keeps_the_seat() -> None:
     assert judged(True, "ineligible", check("network", "fail")).verdict == "eligible"
     assert judged(False, "ineligible", check("network", "fail")).verdict == "ineligible"
 
 
-def test_an_enabled_host_that_the_policy_refuses_is_refused() -> None:
+def test_an_enabled_ineligible_host_is_refused() -> None:
     assert judged(True, "ineligible", check("network", "fail"), check("release", "fail")).verdict == "ineligible"
 
 
-# --- whatever the hosts are ---
+# --- properties ---
 
 
 @st.composite

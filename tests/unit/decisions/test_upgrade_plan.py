@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Which kernel a host gets, why, and what is made of a run of apt-get, held against tables."""
+"""The kernel that a host gets, the reason, and the result of a run of apt-get, with tables of cases."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ IMAGES = "linux-image-4.4.0-21-generic linux-image-4.4.0-210-generic linux-image
 @pytest.mark.parametrize(
     ("release", "packages", "options", "expected"),
     [
-        # By number, and not as text: 210 is newer than 99.
+        # The order is numeric: 210 is newer than 99.
         ("4.4.0-21-generic", found(available=IMAGES), {}, ("4.4.0-210-generic", ("linux-image-4.4.0-210-generic",))),
-        # A metapackage decides, even where the archive has something newer, and its family moves along.
+        # A metapackage decides, even if the archive has a newer kernel, and related metapackages are upgraded too.
         (
             "4.4.0-21-generic",
             found(
@@ -73,7 +73,7 @@ IMAGES = "linux-image-4.4.0-21-generic linux-image-4.4.0-210-generic linux-image
             {},
             ("4.4.0-99-generic", ("linux-generic", "linux-headers-generic", "linux-image-generic")),
         ),
-        # One that leads to another series is not asked, unless that series is wanted.
+        # A metapackage of another series is ignored, unless that series is requested.
         (
             "4.4.0-21-generic",
             found(
@@ -94,7 +94,7 @@ IMAGES = "linux-image-4.4.0-21-generic linux-image-4.4.0-210-generic linux-image
             {"series": "4.15"},
             ("4.15.0-142-generic", ("linux-image-generic-hwe-16.04",)),
         ),
-        # What the running kernel has beside its image, the new one gets where there is such a package.
+        # The new kernel gets the same packages as the running one, if they exist.
         (
             "4.15.0-20-generic",
             found(
@@ -108,7 +108,7 @@ IMAGES = "linux-image-4.4.0-21-generic linux-image-4.4.0-210-generic linux-image
                 ("linux-image-4.15.0-142-generic", "linux-modules-extra-4.15.0-142-generic"),
             ),
         ),
-        # Other flavours are other kernels.
+        # Kernels of other flavours are ignored.
         (
             "4.15.0-1050-aws",
             found(available="linux-image-4.15.0-142-generic linux-image-4.15.0-1099-aws"),
@@ -125,21 +125,21 @@ IMAGES = "linux-image-4.4.0-21-generic linux-image-4.4.0-210-generic linux-image
             ("6.1.0-42-cloud-amd64", ("linux-image-6.1.0-42-cloud-amd64",)),
         ),
         ("4.4.0-21-generic", found(available=IMAGES), {"flavour": "lowlatency"}, ("4.4.0-21-generic", ())),
-        # Installed already, and not running.
+        # The newest kernel is installed, but not running.
         ("4.4.0-21-generic", found("linux-image-4.4.0-210-generic", IMAGES), {}, ("4.4.0-210-generic", ())),
-        # Nothing newer.
+        # There is no newer kernel.
         ("4.4.0-210-generic", found("linux-image-4.4.0-210-generic", IMAGES), {}, ("4.4.0-210-generic", ())),
         ("4.4.0-211-generic", found(available=IMAGES), {}, ("4.4.0-211-generic", ())),
     ],
 )
-def test_plans(
+def test_the_plan_matches_the_table(
     release: str, packages: KernelPackages, options: dict[str, str], expected: tuple[str, tuple[str, ...]]
 ) -> None:
     assert plan(running(release), packages, **options) == expected
 
 
 @pytest.mark.parametrize("release", [None, "5.10.0", "6.12.43+deb13-amd64"])
-def test_a_kernel_without_series_and_flavour_needs_both_told(release: str | None) -> None:
+def test_a_custom_kernel_needs_series_and_flavour(release: str | None) -> None:
     with pytest.raises(KernelUpgradeError) as caught:
         plan(running(release), found(available=IMAGES))
     assert caught.value.id == "kernel_unknown"
@@ -156,7 +156,7 @@ def test_a_kernel_without_series_and_flavour_needs_both_told(release: str | None
         (found(available=IMAGES, held="linux-image-4.4.0-210-generic"), True, None),
     ],
 )
-def test_what_stands_in_the_way(packages: KernelPackages, repair: bool, error: str | None) -> None:
+def test_obstacles_are_named(packages: KernelPackages, repair: bool, error: str | None) -> None:
     made = upgrade_plan.plan_upgrade(running("4.4.0-21-generic"), packages, series=None, flavour=None)
     if error is None:
         upgrade_plan.check_plan(made, packages, repair=repair)
@@ -195,7 +195,7 @@ ENABLED = ClientStatus(enabled=True)
         ({"upgrade_required_by": dt.date(2026, 1, 20)}, 10, False, ["upgrade_due_soon"]),
     ],
 )
-def test_who_needs_another_kernel(
+def test_hosts_that_need_a_kernel_are_found(
     client: dict[str, t.Any] | None, within: int, force: bool, expected: list[str]
 ) -> None:
     status = None if client is None else dataclasses.replace(ENABLED, **client)
@@ -222,13 +222,13 @@ def test_who_needs_another_kernel(
         (1, "", "apt_failed"),
     ],
 )
-def test_what_a_failed_run_is_called(code: int, log: str, error: str) -> None:
+def test_failed_runs_have_error_ids(code: int, log: str, error: str) -> None:
     with pytest.raises(KernelUpgradeError) as caught:
         upgrade_plan.check_run(InstallRun("ended", code, log))
     assert caught.value.id == error
 
 
-def test_a_run_that_ended_well_or_not_at_all() -> None:
+def test_successful_and_running_runs_have_no_error() -> None:
     upgrade_plan.check_run(InstallRun("ended", 0, "E: Could not get lock"))
     for state in ("lost", "starting", "absent"):
         with pytest.raises(KernelUpgradeError) as caught:
@@ -236,7 +236,7 @@ def test_a_run_that_ended_well_or_not_at_all() -> None:
         assert caught.value.id == "run_lost"
 
 
-def test_a_kernel_must_be_whole_and_named() -> None:
+def test_a_complete_kernel_is_verified() -> None:
     upgrade_plan.check_kernel_on_disk(KernelOnDisk((), ("/vmlinuz",)), "r")
     for disk, error in (
         (KernelOnDisk(("/boot/initrd.img-r",), ("/vmlinuz",)), "kernel_incomplete"),
@@ -247,14 +247,14 @@ def test_a_kernel_must_be_whole_and_named() -> None:
         assert caught.value.id == error
 
 
-# --- reading ---
+# --- parsers ---
 
 
 def sections(**texts: str) -> Sections:
     return Sections([Section(name, "ok", text, exit_code=0) for name, text in texts.items()], complete=True)
 
 
-def test_reading_what_apt_and_dpkg_say() -> None:
+def test_output_of_apt_and_dpkg_is_parsed() -> None:
     read = read_kernel_packages(
         sections(
             packages="linux-generic 4.4.0.21.22 install ok installed\n"
@@ -284,19 +284,19 @@ def test_reading_what_apt_and_dpkg_say() -> None:
     assert (read.boot_free, read.boot_used) == (216544, {"4.4.0-21-generic": 43704})
 
 
-def test_a_host_without_apt() -> None:
+def test_a_host_without_apt_is_recognised() -> None:
     assert read_kernel_packages(Sections([Section("packages", "absent")], complete=True)) is None
 
 
-def test_reading_a_simulation() -> None:
-    said = (
+def test_a_simulation_is_parsed() -> None:
+    output = (
         "NOTE: This is only a simulation!\n"
         "Inst linux-image-4.4.0-210-generic (4.4.0-210.242 Ubuntu:16.04/xenial-updates [amd64])\n"
         "Inst linux-generic [4.4.0.21.22] (4.4.0.210.216 Ubuntu:16.04/xenial-updates [amd64]) []\n"
         "Remv linux-old [1.0]\n"
         "Conf linux-generic (4.4.0.210.216 Ubuntu:16.04/xenial-updates [amd64])\n"
     )
-    assert [(change.name, change.old, change.new) for change in read_changes(said)] == [
+    assert [(change.name, change.old, change.new) for change in read_changes(output)] == [
         ("linux-image-4.4.0-210-generic", None, "4.4.0-210.242"),
         ("linux-generic", "4.4.0.21.22", "4.4.0.210.216"),
         ("linux-old", "1.0", None),
@@ -316,16 +316,16 @@ def test_reading_a_simulation() -> None:
         ("anything else", "lost", None),
     ],
 )
-def test_reading_a_run(text: str, state: str, code: int | None) -> None:
-    run = read_run(sections(run=text, log="said"))
-    assert (run.state, run.exit_code, run.log) == (state, code, "said")
+def test_a_run_is_parsed(text: str, state: str, code: int | None) -> None:
+    run = read_run(sections(run=text, log="end of log"))
+    assert (run.state, run.exit_code, run.log) == (state, code, "end of log")
 
 
-def test_no_run_at_all() -> None:
+def test_no_run_is_recognised() -> None:
     assert read_run(Sections([Section("run", "absent")], complete=True)).state == "absent"
 
 
-def test_reading_what_is_on_disk() -> None:
+def test_the_kernels_on_disk_are_parsed() -> None:
     disk = read_proof(
         sections(
             proof="ok /boot/vmlinuz-r\nabsent /boot/initrd.img-r\nok /lib/modules/r/modules.dep\n"

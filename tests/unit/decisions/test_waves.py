@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Waves and windows, held against tables."""
+"""Waves and windows, with tables of cases."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ def plain(names: str) -> list[Candidate]:
         (99, 1, ["abcdefg"]),
     ],
 )
-def test_sizes(canaries: object, serial: object, expected: list[str]) -> None:
+def test_wave_sizes_follow_the_table(canaries: object, serial: object, expected: list[str]) -> None:
     assert ["".join(wave) for wave in waves_of(plain("abcdefg"), canaries, serial)] == expected
 
 
-def test_no_hosts_no_waves() -> None:
+def test_no_hosts_give_no_waves() -> None:
     planned = plan_waves([], canaries=1, serial="10%", groups_down={})
     assert (planned.order, planned.sizes) == ((), ())
 
 
-def test_two_of_one_drain_group_are_never_in_one_wave() -> None:
+def test_a_wave_has_one_host_per_group() -> None:
     hosts = [Candidate("a1", "a"), Candidate("a2", "a"), Candidate("b1", "b"), Candidate("x"), Candidate("a3", "a")]
     assert waves_of(hosts, 0, 3) == [["a1", "b1", "x"], ["a2"], ["a3"]]
     assert waves_of(hosts, 2, 3) == [["a1"], ["a2"], ["b1", "x", "a3"]]
 
 
-def test_what_was_begun_comes_first_and_apart() -> None:
+def test_started_hosts_form_the_first_wave() -> None:
     hosts = [Candidate("a"), Candidate("b", unfinished=True), Candidate("c"), Candidate("d", unfinished=True)]
     assert waves_of(hosts, 1, 5) == [["b", "d"], ["a"], ["c"]]
 
 
-def test_a_group_that_has_lost_a_host_is_let_be_unless_it_must_be_completed() -> None:
+def test_a_group_with_a_lost_host_is_skipped() -> None:
     hosts = [Candidate("a1", "a"), Candidate("a2", "a", unfinished=True), Candidate("b1", "b")]
     planned = plan_waves(hosts, canaries=0, serial=9, groups_down={"a": "a3"})
     assert planned.order == ("a2", "b1")
@@ -68,7 +68,7 @@ def test_a_group_that_has_lost_a_host_is_let_be_unless_it_must_be_completed() ->
 
 
 @pytest.mark.parametrize("serial", ["0", 0, "ten", "-1", "5%%", "", None])
-def test_a_size_that_is_none_is_refused(serial: object) -> None:
+def test_an_invalid_size_is_refused(serial: object) -> None:
     with pytest.raises(WavesError, match="size of a wave"):
         waves_of(plain("abc"), 0, serial)
 
@@ -86,9 +86,7 @@ candidates = st.lists(
 
 @settings(deadline=None)
 @given(candidates, st.integers(0, 5), st.sampled_from([1, 3, "10%", [1, "50%"]]))
-def test_every_host_is_in_one_wave_and_no_wave_has_two_of_a_group(
-    hosts: list[Candidate], canaries: int, serial: object
-) -> None:
+def test_waves_partition_the_hosts(hosts: list[Candidate], canaries: int, serial: object) -> None:
     waves = waves_of(hosts, canaries, serial)
     assert sorted(name for wave in waves for name in wave) == sorted(host.name for host in hosts)
     groups = {host.name: host.drain_group for host in hosts}
@@ -113,13 +111,13 @@ UTC = dt.timezone.utc
         ("02:00-04:00", "04:00", False),
         ("02:00-04:00", "01:59", False),
         ("00:00-00:00", "12:00", False),
-        # In January, Berlin is an hour ahead of UTC.
+        # In January, Berlin is one hour ahead of UTC.
         ("22:00-04:00 Europe/Berlin", "21:30", True),
         ("22:00-04:00 Europe/Berlin", "03:30", False),
         ("22:00-04:00 UTC", "21:30", False),
     ],
 )
-def test_windows(window: str, clock: str, is_open: bool) -> None:
+def test_windows_follow_the_table(window: str, clock: str, is_open: bool) -> None:
     hour, minute = map(int, clock.split(":"))
     assert window_open(window, dt.datetime(2026, 1, 15, hour, minute, tzinfo=UTC)) is is_open
 
@@ -127,6 +125,6 @@ def test_windows(window: str, clock: str, is_open: bool) -> None:
 @pytest.mark.parametrize(
     "window", ["", "always", "22-04", "25:00-26:00", "22:00-04:00 Nowhere/Land", "22:00-04:00 ../x"]
 )
-def test_what_is_no_window_is_refused(window: str) -> None:
+def test_an_invalid_window_is_refused(window: str) -> None:
     with pytest.raises(WavesError):
         window_open(window, dt.datetime(2026, 1, 15, tzinfo=UTC))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Every text that a client has been seen to fail with has a name, a plain message and a remedy, and no secret."""
+"""Known error texts of clients: each has a cause, a message and a remedy, without secrets."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ pro_already_attached:
 
 
 def recorded() -> list[tuple[str, str]]:
-    """The texts with the names of their causes."""
+    """Return the texts with the ids of their causes."""
     found = []
     for entry in re.split(r"^(?=\w+:$)", TEXTS, flags=re.MULTILINE)[1:]:
         cause, _colon, text = entry.partition(":\n")
@@ -118,7 +118,7 @@ def recorded() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("cause", "text"), recorded())
-def test_a_known_text_is_named(cause: str, text: str) -> None:
+def test_a_known_text_selects_its_cause(cause: str, text: str) -> None:
     found = explain("client", text)
     assert found.id == cause
     assert found.remedy
@@ -126,30 +126,30 @@ def test_a_known_text_is_named(cause: str, text: str) -> None:
     assert "\n" not in found.message
 
 
-def test_an_unknown_text_is_passed_on_without_what_looks_like_a_token() -> None:
+def test_an_unknown_text_is_shown_without_tokens() -> None:
     found = explain("snap", f"something new about {TOKEN}\nand the auth-token: ABCDEFGHIJKLMNOPQR")
     assert found.id == "snap_failed"
     assert found.message == "snapd failed: something new about *** and the auth-token: ***"
 
 
-def test_a_long_text_is_cut_so_that_its_cause_is_in_it() -> None:
+def test_a_shortened_text_keeps_its_cause() -> None:
     found = explain("client", "x " * 1000 + "Unknown Auth-Token")
     assert found.id == "bad_token"
     assert found.message.endswith("Unknown Auth-Token")
     assert len(found.message) < 400
 
 
-def test_a_timeout_without_a_known_text_is_one() -> None:
+def test_a_timeout_without_known_text_is_reported() -> None:
     assert explain("client", "", timed_out=True).id == "timed_out"
     assert explain("client", "dial tcp 192.0.2.1:443: i/o timeout", timed_out=True).id == "server_unreachable"
 
 
 @pytest.mark.parametrize("tool", ["client", "snap", "apt", "pro", "file"])
-def test_every_tool_has_words_for_what_nobody_knows(tool: str) -> None:
+def test_every_tool_has_a_message_for_unknown_failures(tool: str) -> None:
     assert explain(tool, "").id == f"{tool}_failed"
 
 
-def test_every_cause_has_words_and_a_line_in_the_guide() -> None:
+def test_every_cause_is_in_the_guide() -> None:
     causes = {cause for cause, _pattern in (*client_failures._CAUSES, *client_failures._BROAD_CAUSES)}
     named = {failure(cause).id for cause in causes}
     guide = set(re.findall(r"`([a-z_]+)`", GUIDE.read_text(encoding="utf-8")))

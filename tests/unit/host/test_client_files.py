@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What a host shows of its client beside the status, whatever it sends."""
+"""Facts about the client from files, including hostile content."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ TOKEN = "made-up-token-of-a-test"
 HEADER = "Name                 Version   Rev    Tracking       Publisher   Notes\n"
 
 
-def read(**said: str | Section) -> ClientState:
+def read(**contents: str | Section) -> ClientState:
     sections = [
-        body if isinstance(body, Section) else Section(name, "ok", body, exit_code=0) for name, body in said.items()
+        body if isinstance(body, Section) else Section(name, "ok", body, exit_code=0) for name, body in contents.items()
     ]
     return read_client_state(Sections(sections, complete=True))
 
 
-def test_nothing_said_is_nothing_known() -> None:
+def test_missing_files_are_unknown_facts() -> None:
     assert read() == ClientState()
 
 
 @pytest.mark.parametrize(("access", "registered"), [("ok", True), ("absent", False), ("denied", None)])
-def test_the_machine_token_shows_that_the_client_is_enabled(access: str, registered: bool | None) -> None:
+def test_a_machine_token_means_an_enabled_client(access: str, registered: bool | None) -> None:
     assert read(client_files=f"{access} {MACHINE_TOKEN}\n").registered is registered
 
 
@@ -49,11 +49,11 @@ def test_the_machine_token_shows_that_the_client_is_enabled(access: str, registe
         (Section("client_mode", "lost", "no"), None),
     ],
 )
-def test_the_mode(section: Section, mode: str | None) -> None:
+def test_the_mode_file_is_parsed(section: Section, mode: str | None) -> None:
     assert read(client_mode=section).mode == mode
 
 
-def test_a_mark_fits_its_secret_alone() -> None:
+def test_a_mark_matches_only_its_secret() -> None:
     mark = mark_of(TOKEN, SALT)
     (name, found), *rest = read(client_marks=f"token {mark}\n").marks.items()
     assert (name, rest) == ("token", [])
@@ -64,11 +64,11 @@ def test_a_mark_fits_its_secret_alone() -> None:
 
 
 @pytest.mark.parametrize("line", ["token", "token x y", f"token {SALT} {'A' * 64}", f"to ken {SALT} {'a' * 64}", "\0"])
-def test_a_damaged_mark_is_none(line: str) -> None:
+def test_a_damaged_mark_is_ignored(line: str) -> None:
     assert read(client_marks=line).marks == {}
 
 
-def test_only_known_tools_count() -> None:
+def test_only_known_tools_are_listed() -> None:
     assert read(client_tools="curl\nnc\nrm\n").tools == ("curl", "nc")
 
 
@@ -84,11 +84,11 @@ def test_only_known_tools_count() -> None:
         ("canonical-livepatch", None),
     ],
 )
-def test_the_channel_that_the_snap_tracks(row: str, channel: str | None) -> None:
+def test_the_tracked_channel_is_found(row: str, channel: str | None) -> None:
     assert read(client_snap=f"{HEADER}{row}\n").channel == channel
 
 
-def test_old_snapd_does_not_tell_the_channel() -> None:
+def test_old_snapd_shows_no_channel() -> None:
     table = "Name                 Version  Rev  Developer  Notes\ncanonical-livepatch  7.23     21   canonical  -\n"
     assert read(client_snap=table).channel is None
 
@@ -125,5 +125,5 @@ PRO = {"attached": True, "services": [{"name": "livepatch", "status": "enabled"}
         (Section("client_pro", "timeout", ""), ProStatus(True)),
     ],
 )  # fmt: skip
-def test_ubuntu_pro(section: Section, status: ProStatus) -> None:
+def test_ubuntu_pro_status_is_parsed(section: Section, status: ProStatus) -> None:
     assert read(client_pro=section).pro == status

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The client's status output, of every generation, and its configuration."""
+"""The status output of every client generation, and the configuration."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def attempt(stdout: str = "", stderr: str = "", exit_code: int | None = 0, timed
     return StatusOutput(stdout, stderr, exit_code, timed_out)
 
 
-def said(stdout: str | dict[str, t.Any]) -> ClientStatus:
+def status_of(stdout: str | dict[str, t.Any]) -> ClientStatus:
     return parse_status([attempt(stdout if isinstance(stdout, str) else json.dumps(stdout))])
 
 
@@ -206,7 +206,7 @@ def refused(stderr: str, exit_code: int | None = 1) -> str | None:
 
 
 def running(livepatch: object = None, **entry: object) -> dict[str, t.Any]:
-    """A JSON status with one running kernel, of which the given members are so."""
+    """Return a JSON status with one running kernel that has the given members."""
     members = {"Kernel": "6.8.0-47.47-generic", "Running": True, "Livepatch": livepatch} | entry
     return {"Client-Version": "10.8.3", "Status": [members]}
 
@@ -337,22 +337,22 @@ GENERATIONS = [
 
 @pytest.mark.parametrize("before", ["", SNAP_WARNING, SNAP_WARNING + "{retrying}\n\n"])
 @pytest.mark.parametrize(("output", "status"), GENERATIONS)
-def test_every_generation(output: str, status: ClientStatus, before: str) -> None:
-    assert said(before + output) == status
+def test_the_status_of_every_generation_is_parsed(output: str, status: ClientStatus, before: str) -> None:
+    assert status_of(before + output) == status
 
 
 @pytest.mark.parametrize(("output", "status"), GENERATIONS)
-def test_lines_that_end_in_carriage_returns_read_the_same(output: str, status: ClientStatus) -> None:
-    assert said(output.replace("\n", "\r\n")) == status
+def test_carriage_returns_make_no_difference(output: str, status: ClientStatus) -> None:
+    assert status_of(output.replace("\n", "\r\n")) == status
 
 
 @pytest.mark.parametrize("exit_code", [0, 1, None])
-def test_exit_code_is_no_state(exit_code: int | None) -> None:
+def test_the_exit_code_does_not_change_the_state(exit_code: int | None) -> None:
     assert parse_status([attempt(CLIENT_10, "", exit_code)]).patch_state == "applied"
 
 
-def test_no_token_is_taken() -> None:
-    assert "7a7a7a7a" not in repr(said(CLIENT_6))
+def test_tokens_are_not_stored() -> None:
+    assert "7a7a7a7a" not in repr(status_of(CLIENT_6))
 
 
 @pytest.mark.parametrize(
@@ -368,8 +368,8 @@ def test_no_token_is_taken() -> None:
         ),
     ],
 )
-def test_three_lines_of_2016(output: str, state: str, version: str | None, supported: str | None) -> None:
-    status = said(output)
+def test_the_format_of_2016_is_parsed(output: str, state: str, version: str | None, supported: str | None) -> None:
+    status = status_of(output)
     assert (status.generation, status.enabled) == ("2016", True)
     assert (status.patch_state, status.patch_version, status.supported) == (state, version, supported)
     assert status.kernel == output.split()[1]
@@ -392,7 +392,7 @@ def test_three_lines_of_2016(output: str, state: str, version: str | None, suppo
     ],
 )
 def test_generation_follows_the_version(version: str, generation: str, kept: str | None) -> None:
-    status = said({"Client-Version": version, "Status": []})
+    status = status_of({"Client-Version": version, "Status": []})
     assert (status.generation, status.version) == (generation, kept)
 
 
@@ -408,8 +408,8 @@ def test_generation_follows_the_version(version: str, generation: str, kept: str
         ('{"Status": [{"Running": true, "Livepatch": {"Fixes": []}}]}', "11"),
     ],
 )
-def test_generation_without_a_version_follows_from_what_it_can_say(output: str, generation: str) -> None:
-    assert said(output).generation == generation
+def test_generation_without_a_version_follows_the_format(output: str, generation: str) -> None:
+    assert status_of(output).generation == generation
 
 
 @pytest.mark.parametrize(
@@ -426,24 +426,26 @@ def test_generation_without_a_version_follows_from_what_it_can_say(output: str, 
         ('{"Status": [], "tier": "updates"}', "10.8.3", "10", "10.8.3"),
     ],
 )
-def test_version_of_the_package_stands_in(output: str, version: str, generation: str | None, kept: str | None) -> None:
-    before = said(output)
+def test_the_package_version_is_the_fallback(
+    output: str, version: str, generation: str | None, kept: str | None
+) -> None:
+    before = status_of(output)
     after = with_version(before, version)
     assert (after.generation, after.version) == (generation, kept)
     assert (after.enabled, after.kernel) == (before.enabled, before.kernel)
 
 
-def test_running_entry_counts_wherever_it_stands() -> None:
+def test_the_running_entry_can_be_anywhere() -> None:
     entries = CLIENT_11_JSON["Status"]
     for order in itertools.permutations(entries):
-        assert said(CLIENT_11_JSON | {"Status": list(order)}).kernel == "6.8.0-47.47-generic"
+        assert status_of(CLIENT_11_JSON | {"Status": list(order)}).kernel == "6.8.0-47.47-generic"
 
 
 @pytest.mark.parametrize(
     "entries", [[], None, "applied", {"Running": True}, CLIENT_11_JSON["Status"][:1], [1, "x", []]]
 )
-def test_no_running_entry_means_no_knowledge_of_the_patch(entries: object) -> None:
-    status = said(CLIENT_11_JSON | {"Status": entries})
+def test_without_a_running_entry_the_patch_is_unknown(entries: object) -> None:
+    status = status_of(CLIENT_11_JSON | {"Status": entries})
     assert (status.enabled, status.generation, status.tier) == (True, "11", "updates")
     assert (status.kernel, status.check_state, status.patch_state, status.patch_version) == (None, None, None, None)
     assert (status.fixes, status.supported, status.upgrade_required_by) == ((), None, None)
@@ -451,33 +453,33 @@ def test_no_running_entry_means_no_knowledge_of_the_patch(entries: object) -> No
 
 @pytest.mark.parametrize("state", sorted(PATCH_STATES))
 def test_known_patch_states_in_any_spelling(state: str) -> None:
-    assert said(running({"State": state.capitalize()})).patch_state == state
-    assert said(running({"PatchState": f" {state}"})).patch_state == state
+    assert status_of(running({"State": state.capitalize()})).patch_state == state
+    assert status_of(running({"PatchState": f" {state}"})).patch_state == state
 
 
 @pytest.mark.parametrize("state", sorted(CHECK_STATES))
 def test_known_check_states_in_any_spelling(state: str) -> None:
-    assert said(running({"CheckState": state.upper()})).check_state == state
+    assert status_of(running({"CheckState": state.upper()})).check_state == state
 
 
-def test_unknown_states_are_kept_as_they_came() -> None:
-    status = said(running({"CheckState": "Checked?", "State": "Half-Applied"}))
+def test_unknown_states_are_kept_unchanged() -> None:
+    status = status_of(running({"CheckState": "Checked?", "State": "Half-Applied"}))
     assert (status.check_state, status.patch_state) == ("Checked?", "Half-Applied")
     assert status.check_state not in CHECK_STATES
     assert status.patch_state not in PATCH_STATES
 
 
 @pytest.mark.parametrize("support", [*sorted(SUPPORT_STATES), "Kernel-End-Of-Life"])
-def test_known_support(support: str) -> None:
-    assert said(running(Supported=support)).supported == support.lower()
+def test_known_support_statuses_are_recognised(support: str) -> None:
+    assert status_of(running(Supported=support)).supported == support.lower()
 
 
 @pytest.mark.parametrize(
     ("support", "read"),
     [(True, "supported"), ("mostly", "unknown"), (False, "unknown"), ([], "unknown"), (7, "unknown"), (None, None)],
 )
-def test_other_support_is_never_supported_by_guess(support: object, read: str | None) -> None:
-    assert said(running(Supported=support)).supported == read
+def test_unknown_support_is_never_supported(support: object, read: str | None) -> None:
+    assert status_of(running(Supported=support)).supported == read
 
 
 @pytest.mark.parametrize(
@@ -498,8 +500,8 @@ def test_other_support_is_never_supported_by_guess(support: object, read: str | 
         (["2024-05-20T09:05:18Z"], None),
     ],
 )
-def test_times_are_utc_or_not_known(text: object, moment: datetime | None) -> None:
-    status = said(CLIENT_10_JSON | {"Last-Check": text, "Boot-Time": text})
+def test_times_are_utc_or_unknown(text: object, moment: datetime | None) -> None:
+    status = status_of(CLIENT_10_JSON | {"Last-Check": text, "Boot-Time": text})
     assert (status.last_check, status.boot_time) == (moment, moment)
 
 
@@ -516,13 +518,13 @@ def test_times_are_utc_or_not_known(text: object, moment: datetime | None) -> No
         ({}, None),
     ],
 )
-def test_upgrade_date(text: object, day: date | None) -> None:
-    assert said(running(UpgradeRequiredDate=text)).upgrade_required_by == day
+def test_the_upgrade_date_is_parsed(text: object, day: date | None) -> None:
+    assert status_of(running(UpgradeRequiredDate=text)).upgrade_required_by == day
 
 
-def test_upgrade_date_of_null_in_yaml() -> None:
+def test_a_null_upgrade_date_is_none() -> None:
     output = CLIENT_10.replace('"2024-11-30"', "null").replace("supported: supported", "supported: ~")
-    assert (said(output).upgrade_required_by, said(output).supported) == (None, None)
+    assert (status_of(output).upgrade_required_by, status_of(output).supported) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -544,26 +546,28 @@ def test_upgrade_date_of_null_in_yaml() -> None:
         (None, ()),
     ],
 )
-def test_fixes(fixes: object, read: tuple[ReportedFix, ...]) -> None:
-    assert said(running({"Fixes": fixes})).fixes == read
+def test_fixes_are_parsed(fixes: object, read: tuple[ReportedFix, ...]) -> None:
+    assert status_of(running({"Fixes": fixes})).fixes == read
 
 
-def test_numbers_lose_no_digits() -> None:
-    status = said('{"Client-Version": 9.50, "Status": [{"Running": true, "Livepatch": {"Version": 33.20}}]}')
+def test_numbers_keep_their_digits() -> None:
+    status = status_of('{"Client-Version": 9.50, "Status": [{"Running": true, "Livepatch": {"Version": 33.20}}]}')
     assert (status.version, status.patch_version) == ("9.50", "33.20")
-    status = said(CLIENT_7.replace('"7.23"', "7.230").replace('"35.10"', "35.10"))
+    status = status_of(CLIENT_7.replace('"7.23"', "7.230").replace('"35.10"', "35.10"))
     assert (status.version, status.patch_version) == ("7.230", "35.10")
 
 
 @pytest.mark.parametrize("odd", [True, [], {}, ["x"], {"a": "b"}, None])
-def test_values_of_another_type_are_not_known(odd: object) -> None:
+def test_values_of_another_type_are_unknown(odd: object) -> None:
     keys = ("Client-Version", "Machine-Id", "Architecture", "Last-Check", "tier")
-    status = said(dict.fromkeys(keys, odd) | running({"CheckState": odd, "State": odd, "Version": odd}, Kernel=odd))
+    status = status_of(
+        dict.fromkeys(keys, odd) | running({"CheckState": odd, "State": odd, "Version": odd}, Kernel=odd)
+    )
     assert status == ClientStatus(enabled=True, generation=status.generation, version="10.8.3")
 
 
-def test_words_of_the_host_are_made_printable_and_short() -> None:
-    status = said(running({"State": "applied\x1b[2J\ud800"}, Kernel="4" * 5000))
+def test_texts_of_the_host_are_printable_and_short() -> None:
+    status = status_of(running({"State": "applied\x1b[2J\ud800"}, Kernel="4" * 5000))
     assert status.patch_state == "applied\ufffd[2J\ufffd"
     assert status.kernel == "4" * 200
     assert status.patch_state.encode()
@@ -590,8 +594,8 @@ def test_words_of_the_host_are_made_printable_and_short() -> None:
         "",
     ],
 )
-def test_what_is_no_status_is_unreadable(output: str) -> None:
-    status = said(output)
+def test_other_outputs_are_unreadable(output: str) -> None:
+    status = status_of(output)
     assert status.error is not None
     assert status == ClientStatus(error=status.error)
     assert status.error.id == "unreadable_output"
@@ -599,27 +603,27 @@ def test_what_is_no_status_is_unreadable(output: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["[a]", "{a: b}", "? - a\n", "~"])
-def test_members_without_a_name_are_passed_over(key: str) -> None:
-    assert said(CLIENT_10 + key + ": x\n").patch_state == "applied"
+def test_members_without_a_name_are_ignored(key: str) -> None:
+    assert status_of(CLIENT_10 + key + ": x\n").patch_state == "applied"
 
 
-def test_expanding_aliases_are_not_followed() -> None:
+def test_yaml_aliases_are_refused() -> None:
     bomb = "status: []\na0: &a0 [x, x, x, x]\n" + "".join(
         f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 30)
     )
     start = time.process_time()
-    assert said(bomb).enabled is None
+    assert status_of(bomb).enabled is None
     assert time.process_time() - start < 1
 
 
-def test_text_for_people_is_never_read_as_data() -> None:
+def test_humane_output_is_not_parsed() -> None:
     status = parse_status([attempt(stderr=NO_SUCH_FLAG, exit_code=1), attempt(HUMANE), attempt(HUMANE)])
     assert (status.enabled, status.kernel, status.patch_version, status.tier) == (None, None, None, None)
     assert status.error is not None
     assert (status.error.id, status.error.text) == ("unreadable_output", NO_SUCH_FLAG.strip())
 
 
-def test_first_attempt_that_gives_a_status_counts() -> None:
+def test_the_first_parsable_output_is_used() -> None:
     assert parse_status([attempt(CLIENT_10), attempt(CLIENT_7)]).version == "10.8.3"
     assert parse_status([attempt(stderr=NO_SUCH_FLAG, exit_code=1), attempt(CLIENT_7)]).version == "7.23"
     assert (
@@ -629,7 +633,7 @@ def test_first_attempt_that_gives_a_status_counts() -> None:
     assert parse_status([failed, attempt(CLIENT_3)]).generation == "2016"
 
 
-def test_nothing_tried_is_nothing_known() -> None:
+def test_without_attempts_the_status_is_unknown() -> None:
     assert parse_status([]) == ClientStatus()
 
 
@@ -642,7 +646,7 @@ def test_nothing_tried_is_nothing_known() -> None:
         attempt(stderr=SNAP_WARNING + "2018/05/24 18:51:29 " + NOT_ENABLED, exit_code=1),
     ],
 )
-def test_not_enabled_on_either_stream(asked: StatusOutput) -> None:
+def test_not_enabled_is_found_on_either_stream(asked: StatusOutput) -> None:
     assert parse_status([asked]) == ClientStatus(enabled=False)
     assert parse_status([attempt(stderr=NO_SUCH_FLAG, exit_code=1), asked]) == ClientStatus(enabled=False)
 
@@ -668,14 +672,14 @@ SOCKET = "dial unix /var/snap/canonical-livepatch/42/livepatchd.sock"
         ("", "unreadable_output"),
     ],
 )
-def test_errors_of_all_generations(text: str, error: str | None) -> None:
+def test_errors_of_all_generations_are_recognised(text: str, error: str | None) -> None:
     assert refused(text) == (error or "not_eligible_kernel")
     status = parse_status([attempt(stdout=HUMANE), attempt(stdout=text)])
     assert status.error is not None
     assert status.error.id == (error or "not_eligible_kernel")
 
 
-def test_known_error_says_more_than_a_timeout_or_an_exit_code() -> None:
+def test_a_known_error_outweighs_timeout_and_exit_code() -> None:
     down = attempt(stderr=f"{SOCKET}: connect: connection refused", exit_code=127)
     status = parse_status([attempt(timed_out=True, exit_code=None), down])
     assert status.error is not None
@@ -683,14 +687,14 @@ def test_known_error_says_more_than_a_timeout_or_an_exit_code() -> None:
 
 
 @pytest.mark.parametrize("exit_code", [None, 124, 137])
-def test_client_that_hangs(exit_code: int | None) -> None:
+def test_a_hanging_client_is_reported(exit_code: int | None) -> None:
     status = parse_status([attempt('{"Client-', exit_code=exit_code, timed_out=True), attempt(HUMANE)])
     assert status.error is not None
     assert (status.enabled, status.error.id) == (None, "timed_out")
 
 
 @pytest.mark.parametrize("exit_code", [126, 127])
-def test_client_that_cannot_be_run(exit_code: int) -> None:
+def test_an_unusable_client_is_reported(exit_code: int) -> None:
     assert refused("sh: 1: /snap/bin/canonical-livepatch: not found", exit_code) == "not_executable"
 
 
@@ -712,7 +716,7 @@ SECRET = "5eC2e7" * 6
         "x" * 250 + f" token={SECRET}",
     ],
 )
-def test_tokens_are_masked_in_what_the_client_said(text: str) -> None:
+def test_tokens_in_errors_are_masked(text: str) -> None:
     for asked in (attempt(stderr=text, exit_code=1), attempt(stdout=text)):
         error = parse_status([asked]).error
         assert error is not None
@@ -742,7 +746,7 @@ PEM_OF_DOS = PEM.replace("\n", "\r\n")
 INDENTED_PEM = PEM.replace("\n", "\n  ")
 
 
-def test_config_of_a_fresh_client() -> None:
+def test_the_default_configuration_is_parsed() -> None:
     text = (
         'http-proxy: ""\nhttps-proxy: "http://proxy.example:3128"\nno-proxy: \'\'\n'
         'remote-server: https://livepatch.example:8443\nca-certs: ""\ncheck-interval: 60  # minutes\n'
@@ -765,7 +769,7 @@ def test_config_of_a_fresh_client() -> None:
     "written",
     [f'"{ESCAPED_PEM}\\n"', f'"{PEM}"', f"'{PEM}'", f"|\n  {INDENTED_PEM}", f"|-\n  {INDENTED_PEM}\n", PEM, PEM_OF_DOS],
 )
-def test_certificates_in_every_way_of_writing_them(written: str) -> None:
+def test_certificates_are_parsed_in_every_notation(written: str) -> None:
     config = parse_config(f'http-proxy: "a"\nca-certs: {written}\nlog-level: "info"\n')
     assert config["ca-certs"].strip() == PEM
     assert (config["http-proxy"], config["log-level"], len(config)) == ("a", "info", 3)
@@ -787,11 +791,11 @@ def test_certificates_in_every_way_of_writing_them(written: str) -> None:
         ("key: value", "key: value"),
     ],
 )
-def test_config_values(written: str, value: str) -> None:
+def test_configuration_values_are_parsed(written: str, value: str) -> None:
     assert parse_config(f"no-proxy: {written}\nlog-level: info") == {"no-proxy": value, "log-level": "info"}
 
 
-def test_lines_that_are_no_config_are_passed_over() -> None:
+def test_other_lines_are_ignored_in_the_configuration() -> None:
     assert parse_config(f"{SNAP_WARNING}\n  indented: x\nkey:value\nOther: y\nlog-level: info\nbye\n") == {
         "log-level": "info"
     }
@@ -856,7 +860,7 @@ def test_any_output_gives_a_status(attempts: list[StatusOutput]) -> None:
 
 @settings(deadline=None)
 @given(OUTPUTS | st.text(alphabet="ab:\"'|\\\n -#x0uU", max_size=60).map("a: {}".format))
-def test_any_text_gives_a_config(text: str) -> None:
+def test_any_text_gives_a_configuration(text: str) -> None:
     config = parse_config(text)
     assert all(key in text for key in config)
     assert len(config) <= text.count(":")
@@ -884,7 +888,7 @@ HEADED += [('{"Client-Version": ', "1"), ('{"Last-Check": "', "1"), ('{"Status":
 
 
 @pytest.mark.parametrize(("start", "unit"), [*(("", unit) for unit in UNITS), *HEADED])
-def test_a_megabyte_takes_no_time(start: str, unit: str) -> None:
+def test_a_megabyte_is_parsed_quickly(start: str, unit: str) -> None:
     noise = start + unit * (2**20 // len(unit))
     began = time.process_time()
     parse_status([attempt(noise, noise)])

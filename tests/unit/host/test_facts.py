@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What a host sent, as facts. Answers are written here as the script sends them."""
+"""Facts from the answer of a host, in the format of the script."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def ok(output: str, code: int | None = 0, errors: str = "") -> dict[str, t.Any]:
 def facts(
     files: dict[str, str] | None = None, paths: t.Sequence[str] = (), /, **sections: dict[str, t.Any] | None
 ) -> HostFacts:
-    """Facts of a healthy host, in which a test replaces files, paths and sections (None takes one away)."""
+    """Return facts of a healthy host; a test replaces files, paths and sections (None removes one)."""
     content = {**FILES, **(files or {})}
     listed = [*(f"ok {path}" for path in content), *THERE, *paths]
     answers: dict[str, dict[str, t.Any] | None] = {
@@ -80,7 +80,7 @@ def facts(
     )
 
 
-def test_a_healthy_host_is_read_whole() -> None:
+def test_a_healthy_host_is_parsed_completely() -> None:
     host = facts()
     assert host.root is True
     assert host.now == datetime.datetime(2026, 3, 1, 4, 0, tzinfo=datetime.timezone.utc)
@@ -102,7 +102,7 @@ def test_a_healthy_host_is_read_whole() -> None:
     assert [(patch.module[-3:], patch.enabled, patch.taint) for patch in host.patches] == [("_65", True, "OEK")]
 
 
-def test_nothing_at_all_is_nothing_known() -> None:
+def test_an_empty_answer_gives_unknown_facts() -> None:
     host = read_facts(Sections([], complete=False))
     assert host.root is None
     assert host.now is None
@@ -121,7 +121,7 @@ def test_nothing_at_all_is_nothing_known() -> None:
     ("line", "value"),
     [('ID="ubuntu"', "ubuntu"), ("ID='ubuntu'", "ubuntu"), ("ID=ubuntu", "ubuntu"), ("  ID=ubuntu  ", "ubuntu")],
 )
-def test_os_release_is_quoted_in_any_way(line: str, value: str) -> None:
+def test_os_release_may_use_any_quotes(line: str, value: str) -> None:
     assert facts({"/etc/os-release": f'# comment\nBROKEN="\n{line}\nid=lower'}).distribution == value
 
 
@@ -135,20 +135,20 @@ def test_os_release_is_quoted_in_any_way(line: str, value: str) -> None:
         ({"virtualization": {"status": "absent"}, "container_variable": ok("", 1)}, None),
     ],
 )
-def test_containers_show_in_more_than_one_way(sections: dict[str, t.Any], container: str | None) -> None:
+def test_containers_are_recognised_by_several_signs(sections: dict[str, t.Any], container: str | None) -> None:
     host = facts(**sections)
     assert (host.container, host.container_known) == (container, True)
 
 
-def test_marks_of_containers_count_without_a_tool() -> None:
+def test_container_markers_are_sufficient() -> None:
     assert facts(None, ["ok /.dockerenv"], virtualization=None).container == "docker"
     assert facts(None, ["ok /run/.containerenv"], virtualization=None).container == "podman"
     assert facts({"/run/systemd/container": "lxc"}, virtualization=None).container == "lxc"
     assert facts(virtualization={"status": "absent"}).container_known is False
 
 
-def test_a_container_counts_no_containers() -> None:
-    """What it sees of control groups is its own."""
+def test_containers_inside_a_container_are_not_counted() -> None:
+    """A container sees only its own control groups."""
     assert facts(virtualization=ok("lxc")).containers is None
 
 
@@ -160,7 +160,7 @@ def test_a_container_counts_no_containers() -> None:
         {"files": {"/proc/sys/kernel/osrelease": "5.15.90.1-microsoft-standard-WSL2"}},
     ],
 )
-def test_wsl_shows_in_more_than_one_way(changes: dict[str, t.Any]) -> None:
+def test_wsl_is_recognised_by_several_signs(changes: dict[str, t.Any]) -> None:
     assert facts(changes.pop("files", None), changes.pop("paths", ()), **changes).wsl
 
 
@@ -175,12 +175,12 @@ def test_wsl_shows_in_more_than_one_way(changes: dict[str, t.Any]) -> None:
         ({}, None),
     ],
 )
-def test_secure_boot_on_efi(sections: dict[str, t.Any], secure_boot: bool | None) -> None:
+def test_secure_boot_is_read_from_efi(sections: dict[str, t.Any], secure_boot: bool | None) -> None:
     assert facts(None, ["ok /sys/firmware/efi"], **sections).secure_boot is secure_boot
 
 
-def test_keys_that_only_root_sees_are_not_missing_to_others() -> None:
-    subject = "Somebody: 14df34d1a87cf37625abec039ef2bf521249b969"
+def test_hidden_keys_are_unknown_not_missing() -> None:
+    subject = "Another owner: 14df34d1a87cf37625abec039ef2bf521249b969"
     key = f"0b4f1c8a I------     1 perm 1f030000     0     0 asymmetri {subject}: X509.rsa 1249b969 []"
     assert facts(keys=ok(key)).carried_keys
     assert facts(keys=ok("", 1)).carried_keys == ()
@@ -188,7 +188,7 @@ def test_keys_that_only_root_sees_are_not_missing_to_others() -> None:
     assert facts(keys=None).carried_keys is None
 
 
-def test_a_kernels_configuration_speaks_where_sysfs_does_not() -> None:
+def test_the_kernel_configuration_complements_sysfs() -> None:
     gone = ["absent /sys/kernel/livepatch"]
     config = "/boot/config-4.4.0-210-generic:CONFIG_LIVEPATCH=y\n/boot/config-4.4.0-168-generic:{}"
     assert facts(None, gone, kernel_config=ok(config.format("CONFIG_LIVEPATCH=y"))).livepatch_in_kernel is True
@@ -208,7 +208,7 @@ def test_a_kernels_configuration_speaks_where_sysfs_does_not() -> None:
         ({"status": "timeout"}, Snapd(installed=True, version=None, answers=False)),
     ],
 )
-def test_snapd(section: dict[str, t.Any], snapd: Snapd) -> None:
+def test_snapd_facts_are_parsed(section: dict[str, t.Any], snapd: Snapd) -> None:
     assert facts(snapd=section).snapd == snapd
 
 
@@ -221,18 +221,18 @@ def test_snapd(section: dict[str, t.Any], snapd: Snapd) -> None:
         (ok("", 10, "error: too early for operation, device not yet seeded"), False),
     ],
 )
-def test_seeding(section: dict[str, t.Any], seeded: bool | None) -> None:
+def test_seeding_is_parsed(section: dict[str, t.Any], seeded: bool | None) -> None:
     assert facts(seeded=section).snapd.seeded is seeded
 
 
-def test_a_client_that_does_not_say_its_version_has_that_of_its_snap() -> None:
+def test_the_snap_version_is_the_clients_fallback() -> None:
     not_enabled = ok("", 1, "Machine is not enabled. Please run 'sudo canonical-livepatch enable'")
     host = facts(status__json=not_enabled, status__plain=not_enabled)
     assert host.client is not None
     assert (host.client.enabled, host.client.version, host.client.generation) == (False, "9.5.5", "9.5")
 
 
-def test_a_client_that_is_not_there() -> None:
+def test_a_missing_client_is_recognised() -> None:
     gone = {"status__json": None, "status__plain": None, "config": None, "status": {"status": "absent"}}
     host = facts(None, ["absent /snap/bin/canonical-livepatch"], **gone)
     assert (host.client_installed, host.client, host.config) == (False, None, None)
@@ -240,11 +240,11 @@ def test_a_client_that_is_not_there() -> None:
     assert hidden.client_installed is None
 
 
-def test_sysfs_that_cannot_be_read_is_not_empty() -> None:
+def test_unreadable_sysfs_is_unknown_not_empty() -> None:
     assert facts(None, ["denied /sys/kernel/livepatch"]).patches is None
 
 
-def test_crash_locks_and_desktops_are_seen_by_name() -> None:
+def test_crash_locks_and_desktops_are_found() -> None:
     locks = "/var/snap/canonical-livepatch/common/locks"
     host = facts(None, [f"ok {locks}", f"ok {locks}/livepatch_Ubuntu_4_4_0_168_197_generic_65_65.1"])
     assert host.crash_locks == ("livepatch_Ubuntu_4_4_0_168_197_generic_65_65.1",)
@@ -282,13 +282,13 @@ NETWORK = "url https://livepatch.example.com\nproxy {}\ntool {}\n"
         ("none", 1, "", "", "no_tool"),
     ],
 )
-def test_each_tool_tells_in_its_own_way(tool: str, code: int, more: str, errors: str, outcome: str) -> None:
+def test_the_outcome_of_each_tool_is_parsed(tool: str, code: int, more: str, errors: str, outcome: str) -> None:
     reach = facts(network=ok(NETWORK.format("", tool) + more, code, errors)).reach
     assert reach is not None
     assert (reach.tool, reach.outcome, reach.by_proxy, reach.detail) == (tool, outcome, False, errors)
 
 
-def test_a_try_that_hangs_has_not_reached() -> None:
+def test_a_hanging_connection_is_not_reachable() -> None:
     hung = {"status": "timeout", "output": NETWORK.format("yes", "bash")}
     reach = facts(network=hung).reach
     assert reach is not None
@@ -338,5 +338,5 @@ SECTIONS = [
         ),
     )
 )
-def test_no_answer_makes_it_fail(answers: dict[str, dict[str, t.Any]]) -> None:
+def test_no_answer_crashes_the_parser(answers: dict[str, dict[str, t.Any]]) -> None:
     read_facts(Sections([Section(name, **answer) for name, answer in answers.items()], complete=True))

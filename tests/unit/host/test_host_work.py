@@ -1,22 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What a host tells while it is patched, upgraded and rebooted: packages, runs, containers, tasks, logs."""
+"""Answers of a host during patches, upgrades and reboots: packages, runs, containers, tasks, logs."""
 
 from __future__ import annotations
 
 import pytest
-import requests
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import apt, containers
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt import Change, InstallRun, Package
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.containers import Container, Runtime, Unfinished
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh import BlockingTask, read_refresh_output
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server import kernel_support
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import (
-    KernelQuestion,
-    ServerError,
-)
 
 BOOT = "0c5a3d2e-1111-2222-3333-444455556666"
 
@@ -29,14 +23,14 @@ def sections(*found: Section, **outputs: str) -> Sections:
 # --- containers
 
 
-def test_a_boot_is_known_by_its_id() -> None:
+def test_a_boot_id_is_validated() -> None:
     assert containers.read_boot_id(sections(boot_id=f"{BOOT}\n")) == BOOT
-    for said in ("", "nonsense", f"{BOOT}\n{BOOT}"):
-        assert containers.read_boot_id(sections(boot_id=said)) is None
+    for text in ("", "nonsense", f"{BOOT}\n{BOOT}"):
+        assert containers.read_boot_id(sections(boot_id=text)) is None
     assert containers.read_boot_id(sections()) is None
 
 
-def test_containers_are_read_by_line_and_hostile_lines_are_none() -> None:
+def test_hostile_container_lines_are_ignored() -> None:
     text = (
         "docker ab12 web\npodman cd34 db-1\nmember m1 node1\nevacuated m1 vm\nrkt x y\ndocker a$(id) web\ndocker a b c"
     )
@@ -47,7 +41,7 @@ def test_containers_are_read_by_line_and_hostile_lines_are_none() -> None:
     )
 
 
-def test_runtimes_tell_whether_they_answer_and_what_vanishes() -> None:
+def test_runtimes_report_response_and_vanishing_containers() -> None:
     found = containers.read_runtimes(
         sections(
             Section("running podman", "timeout", "", exit_code=124),
@@ -63,7 +57,7 @@ def test_runtimes_tell_whether_they_answer_and_what_vanishes() -> None:
     assert containers.read_runtimes(failed)["lxd"].answers is False
 
 
-def test_the_note_of_an_earlier_task_is_read() -> None:
+def test_the_note_is_parsed() -> None:
     kept = sections(kept_boot_id=BOOT, kept="lxd c1 c1\n")
     assert containers.read_unfinished(kept) == Unfinished(BOOT, (Container("lxd", "c1"),))
     assert containers.read_unfinished(sections(kept_boot_id="?")) == Unfinished(None, ())
@@ -74,7 +68,7 @@ def test_the_note_of_an_earlier_task_is_read() -> None:
 # --- packages
 
 
-def test_the_kernels_of_a_host_are_read_as_packages() -> None:
+def test_kernel_packages_are_parsed() -> None:
     found = apt.read_kernel_packages(
         sections(
             packages=(
@@ -108,7 +102,7 @@ def test_the_kernels_of_a_host_are_read_as_packages() -> None:
     assert (found.boot_free, found.boot_used) == (400, {"4.4.0-210-generic": 37000})
 
 
-def test_a_host_without_apt_and_one_that_says_little() -> None:
+def test_missing_apt_and_sparse_answers_are_accepted() -> None:
     assert apt.read_kernel_packages(sections()) is None
     assert apt.read_kernel_packages(sections(Section("packages", "absent"))) is None
     little = apt.read_kernel_packages(sections(packages="", boot_space="Filesystem\n? ? ? lots\n"))
@@ -117,7 +111,7 @@ def test_a_host_without_apt_and_one_that_says_little() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("text", "expected"),
     [
         ("ended 0", InstallRun("ended", 0, "log")),
         ("ended 100", InstallRun("ended", 100, "log")),
@@ -129,11 +123,11 @@ def test_a_host_without_apt_and_one_that_says_little() -> None:
         ("rm -rf", InstallRun("lost", log="log")),
     ],
 )
-def test_how_a_run_goes(said: str, expected: InstallRun) -> None:
-    assert apt.read_run(sections(run=said, log="log")) == expected
+def test_the_state_of_a_run_is_parsed(text: str, expected: InstallRun) -> None:
+    assert apt.read_run(sections(run=text, log="log")) == expected
 
 
-def test_a_simulation_tells_what_would_change() -> None:
+def test_a_simulation_lists_the_changes() -> None:
     text = "Inst linux-image-x [1.0] (2.0 Ubuntu)\nInst new (1 Ubuntu)\nConf new\nRemv old [3]\nReading\n"
     assert apt.read_changes(text) == [
         Change("linux-image-x", "1.0", "2.0"),
@@ -142,33 +136,33 @@ def test_a_simulation_tells_what_would_change() -> None:
     ]
 
 
-def test_the_proof_of_a_kernel_names_what_is_missing_and_who_boots_it() -> None:
-    said = "ok /boot/vmlinuz-x\nabsent /boot/initrd.img-x\nabsent /boot/grub/grub.cfg\nentry /vmlinuz\n"
-    found = apt.read_proof(sections(proof=said))
+def test_a_kernel_check_names_missing_files() -> None:
+    text = "ok /boot/vmlinuz-x\nabsent /boot/initrd.img-x\nabsent /boot/grub/grub.cfg\nentry /vmlinuz\n"
+    found = apt.read_proof(sections(proof=text))
     assert (found.missing, found.entries) == (("/boot/initrd.img-x",), ("/vmlinuz",))
     assert apt.image_release("linux-image-unsigned-5.4.0-1-kvm") == "5.4.0-1-kvm"
     assert apt.image_release("linux-image-generic") is None
 
 
-# --- a patch on its way
+# --- the application of a patch
 
 
-def test_a_refresh_that_went_well_refuses_nothing() -> None:
+def test_a_successful_refresh_has_no_error() -> None:
     found = read_refresh_output(sections(refresh="Before refresh: …"))
     assert (found.refused, found.timed_out, found.removed, found.tasks) == (None, False, (), ())
     assert read_refresh_output(sections()).refused is None
 
 
-def test_a_refresh_that_failed_is_named() -> None:
-    said = Section("refresh", "ok", "", "Unknown Auth-Token", exit_code=1)
-    assert (read_refresh_output(sections(said)).refused or pytest.fail("nothing")).id == "bad_token"
+def test_a_failed_refresh_has_an_error_id() -> None:
+    section = Section("refresh", "ok", "", "Unknown Auth-Token", exit_code=1)
+    assert (read_refresh_output(sections(section)).refused or pytest.fail("nothing")).id == "bad_token"
     late = read_refresh_output(sections(Section("refresh", "timeout", exit_code=124)))
     assert (late.refused, late.timed_out) == (None, True)
     lost = read_refresh_output(sections(Section("refresh", "lost")))
     assert (lost.refused or pytest.fail("nothing")).id == "interrupted"
 
 
-def test_locks_tasks_and_logs_are_read_and_bounded() -> None:
+def test_locks_tasks_and_logs_are_bounded() -> None:
     tasks = "".join(f"{7 + number} {7 + number} kvm\n" for number in range(50))
     found = read_refresh_output(
         sections(
@@ -185,68 +179,3 @@ def test_locks_tasks_and_logs_are_read_and_bounded() -> None:
     assert (len(found.kernel_log), found.kernel_log[-1]) == (20, "line 29")
     assert len(found.journal[0]) == 300
     assert "\x1b" not in found.journal[1]
-
-
-# --- the server
-
-
-class Answer:
-    def __init__(self, body: object, status: int = 200) -> None:
-        self._body, self._status = body, status
-
-    def raise_for_status(self) -> None:
-        if self._status >= 400:
-            raise requests.HTTPError(f"{self._status}")
-
-    def json(self) -> object:
-        if isinstance(self._body, Exception):
-            raise self._body
-        return self._body
-
-
-QUESTION = KernelQuestion("4.4", "generic", "amd64", "xenial", "2020-01-01T01:01:01+00:00")
-
-
-@pytest.mark.parametrize(
-    ("supported", "word"),
-    [
-        (True, "supported"),
-        (None, "unknown"),
-        (False, "unknown"),
-        ("supported", "supported"),
-        ("Kernel-upgrade-required", "kernel-upgrade-required"),
-        ("kernel-end-of-life", "kernel-end-of-life"),
-        ("perhaps", "unknown"),
-    ],
-)
-def test_the_servers_word_in_each_of_its_forms(monkeypatch: pytest.MonkeyPatch, supported: object, word: str) -> None:
-    asked: list[str] = []
-
-    def get(url: str, timeout: float) -> Answer:
-        asked.append(url)
-        assert timeout > 0
-        return Answer({"Supported": supported})
-
-    monkeypatch.setattr(requests, "get", get)
-    assert kernel_support.ask_kernel_supported("https://lp.example.com/", QUESTION) == word
-    [address] = asked
-    assert address == (
-        "https://lp.example.com/v1/api/kernels/supported?kernel-version=4.4&flavour=generic&architecture=amd64"
-        "&codename=xenial&build-date=2020-01-01T01%3A01%3A01%2B00%3A00"
-    )
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (Answer({}, 503), "did not say whether it supports the kernel: 503"),
-        (Answer(requests.exceptions.JSONDecodeError("no JSON", "", 0)), "did not say"),
-        (Answer([]), "in a form that is not known"),
-        (Answer({"supported": True}), "in a form that is not known"),
-    ],
-)
-def test_a_server_that_does_not_say_is_named(monkeypatch: pytest.MonkeyPatch, answer: Answer, message: str) -> None:
-    monkeypatch.setattr(requests, "get", lambda _url, **_options: answer)
-    with pytest.raises(ServerError, match=message) as caught:
-        kernel_support.ask_kernel_supported("https://lp.example.com", QUESTION)
-    assert "https://lp.example.com" in str(caught.value)

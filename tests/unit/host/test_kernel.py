@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The kernel's identity from what uname and /proc/version_signature say."""
+"""The identity of the kernel, from uname and /proc/version_signature."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def identity(
         ("2.6.32-73-server", "Ubuntu 2.6.32-73.141-server 2.6.32.65+drm33.32", None, "2.6", "server"),
     ],
 )
-def test_ubuntu_kernel_is_named_by_its_signature(
+def test_the_signature_names_an_ubuntu_kernel(
     release: str, signature: str, full: str | None, series: str, flavour: str
 ) -> None:
     kernel = identity(release, signature=signature)
@@ -64,7 +64,7 @@ def test_ubuntu_kernel_is_named_by_its_signature(
     assert "agrees" in kernel.origin_reason
 
 
-def test_signature_in_a_container_names_the_kernel_of_its_host() -> None:
+def test_a_container_shows_the_kernel_of_its_host() -> None:
     kernel = identity(signature="Ubuntu 4.4.0-47.68-generic 4.4.24", container=True)
     assert (kernel.origin, kernel.full) == ("ubuntu", "4.4.0-47.68-generic")
 
@@ -72,7 +72,7 @@ def test_signature_in_a_container_names_the_kernel_of_its_host() -> None:
 @pytest.mark.parametrize(
     "release", ["4.4.0-48-generic", "4.4.0-47-lowlatency", "4.4.24-47-generic", "4.4.0-47-generic+", "4.4.24"]
 )
-def test_signature_that_uname_contradicts_is_a_custom_kernel_without_full_name(release: str) -> None:
+def test_a_contradicted_signature_means_a_custom_kernel(release: str) -> None:
     kernel = identity(release, signature="Ubuntu 4.4.0-47.68-generic 4.4.24")
     assert (kernel.origin, kernel.full) == ("custom", None)
     assert "4.4.0-47.68-generic" in kernel.origin_reason
@@ -104,14 +104,14 @@ def test_signature_that_uname_contradicts_is_a_custom_kernel_without_full_name(r
         ({"absent": True, "release": "10.4-1004-x"}, "custom", "missing"),
     ],
 )
-def test_origin_without_an_ubuntu_signature(changes: dict[str, t.Any], origin: str, word: str) -> None:
+def test_the_origin_without_signature_is_determined(changes: dict[str, t.Any], origin: str, word: str) -> None:
     kernel = identity(**changes)
     assert kernel.origin == origin
     assert word in kernel.origin_reason
     assert kernel.full is None
 
 
-def test_signature_without_a_release_names_the_kernel_but_proves_no_origin() -> None:
+def test_a_signature_alone_proves_no_origin() -> None:
     kernel = identity(None, signature="Ubuntu 4.4.0-47.68-generic 4.4.24")
     assert (kernel.origin, kernel.full) == ("unknown", "4.4.0-47.68-generic")
     assert (kernel.series, kernel.flavour) == ("4.4", "generic")
@@ -127,15 +127,13 @@ def test_signature_without_a_release_names_the_kernel_but_proves_no_origin() -> 
         ("six", None, None),
     ],
 )
-def test_series_and_flavour_of_kernels_that_ubuntu_did_not_build(
-    release: str, series: str | None, flavour: str | None
-) -> None:
+def test_other_kernels_have_series_and_flavour(release: str, series: str | None, flavour: str | None) -> None:
     kernel = identity(release, absent=True)
     assert (kernel.release, kernel.series, kernel.flavour) == (release, series, flavour)
 
 
 @pytest.mark.parametrize("release", ["", "  \n", "4.4.0-47-generic\x1b[2J", "4" * 65])
-def test_what_cannot_be_a_release_is_none(release: str) -> None:
+def test_invalid_releases_are_unknown(release: str) -> None:
     kernel = identity(release, absent=True)
     assert (kernel.release, kernel.series, kernel.flavour, kernel.origin) == (None, None, None, "unknown")
 
@@ -163,11 +161,11 @@ def test_what_cannot_be_a_release_is_none(release: str) -> None:
         (None, None),
     ],
 )
-def test_build_date(version: str | None, built: datetime | None) -> None:
+def test_the_build_date_is_parsed(version: str | None, built: datetime | None) -> None:
     assert identity(version=version).build_date == built
 
 
-def test_date_of_the_image_stands_in_only_where_uname_gives_none() -> None:
+def test_the_image_date_is_the_fallback() -> None:
     packaged = utc(2023, 11, 20)
     cut_off = "#14~22.04.1-Ubuntu SMP PREEMPT_DYNAMIC Mon Nov 20 18:15:30 UTC 2"
     assert identity(version=cut_off, image_built_at=packaged).build_date == packaged
@@ -186,7 +184,7 @@ def test_date_of_the_image_stands_in_only_where_uname_gives_none() -> None:
         ("6.8.0-31-generic", None, None),
     ],
 )
-def test_realtime(release: str, version: str | None, realtime: bool | None) -> None:
+def test_realtime_kernels_are_recognised(release: str, version: str | None, realtime: bool | None) -> None:
     assert identity(release, version).realtime is realtime
 
 
@@ -202,11 +200,11 @@ def test_realtime(release: str, version: str | None, realtime: bool | None) -> N
         (None, None, False),
     ],
 )
-def test_fips(release: str | None, signature: str | None, fips: bool) -> None:
+def test_fips_is_parsed(release: str | None, signature: str | None, fips: bool) -> None:
     assert identity(release, signature=signature).fips is fips
 
 
-def test_newest_release_counts_numbers_not_letters() -> None:
+def test_releases_are_ordered_by_their_numbers() -> None:
     installed = ["4.4.0-9-generic", "4.4.0-104-generic", "4.4.0-47-generic", "4.4.0-210-lowlatency", "rescue"]
     assert newest_release(installed, "generic") == "4.4.0-104-generic"
     assert newest_release(installed, "lowlatency") == "4.4.0-210-lowlatency"
@@ -214,14 +212,14 @@ def test_newest_release_counts_numbers_not_letters() -> None:
     assert newest_release(iter(["4.4.0-99-aws-fips", "4.4.0-100-aws"]), "aws-fips") == "4.4.0-99-aws-fips"
 
 
-def test_release_candidate_is_older_than_its_release() -> None:
+def test_a_release_candidate_is_older() -> None:
     candidates = ["5.15.0-051500rc10-generic", "5.15.0-051500rc9-generic"]
     assert newest_release(candidates, "generic") == "5.15.0-051500rc10-generic"
     assert newest_release([*candidates, "5.15.0-051500-generic"], "generic") == "5.15.0-051500-generic"
 
 
 @pytest.mark.parametrize("flavour", ["aws", None])
-def test_no_newest_release_of_a_flavour_that_is_not_there(flavour: str | None) -> None:
+def test_a_missing_flavour_has_no_newest_release(flavour: str | None) -> None:
     assert newest_release(["4.4.0-47-generic", "4.4.24", "", "9" * 5000 + ".1-1-aws"], flavour) is None
 
 
@@ -242,12 +240,12 @@ def test_any_text_gives_an_identity(
 
 @settings(deadline=None)
 @given(st.lists(ANY_TEXT), ANY_TEXT)
-def test_newest_is_one_of_those_given(releases: list[str], flavour: str) -> None:
+def test_the_newest_release_is_in_the_list(releases: list[str], flavour: str) -> None:
     assert newest_release(releases, flavour) in {None, *releases}
 
 
 @pytest.mark.parametrize("unit", ["4", "4.", "-", "4.4.0-", " ", "Ubuntu ", "Jan 1 ", "\N{NO-BREAK SPACE}"])
-def test_a_megabyte_takes_no_time(unit: str) -> None:
+def test_a_megabyte_is_parsed_quickly(unit: str) -> None:
     noise = unit * (2**20 // len(unit))
     start = time.process_time()
     identify(noise, noise, noise, False, False)

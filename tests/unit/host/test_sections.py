@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Sections: what a script sent comes out again, and nothing that a host says can pose as a boundary."""
+"""Sections: the parser restores the text of a script, and no text of a host can forge a boundary."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ NONCE = "3f1c9a7b"
 
 
 def lines(*boundaries_and_text: str) -> str:
-    """Text as a script prints it: a boundary is a line of its own, with a newline before it."""
+    """Return text as a script prints it: each boundary is a separate line, after a newline."""
     return "".join(f"\n@{NONCE} {text[1:]}\n" if text.startswith("@") else text for text in boundaries_and_text)
 
 
-def test_text_comes_out_as_it_went_in() -> None:
+def test_text_is_preserved() -> None:
     answer = parse(
         lines("@begin 1", "@section a", "one\n\ntwo", "@end a ok 0", "@section b", "@end b ok 3", "@done"), "", NONCE
     )
@@ -30,7 +30,7 @@ def test_text_comes_out_as_it_went_in() -> None:
     assert answer.output("no such section") is None
 
 
-def test_errors_are_kept_apart() -> None:
+def test_errors_are_separate() -> None:
     boundaries = ("@begin 1", "@section a", "@end a ok 1", "@done")
     stderr = "motd of the host\n" + lines("@begin 1", "@section a", "it went wrong", "@end a ok 1", "@done")
     assert parse(lines(*boundaries), stderr, NONCE)["a"].errors == "it went wrong"
@@ -44,13 +44,13 @@ def test_a_forged_boundary_is_text() -> None:
 
 
 @pytest.mark.parametrize("code", [124, 137])
-def test_what_timeout_ended_has_timed_out(code: int) -> None:
+def test_the_exit_codes_of_timeout_are_recognised(code: int) -> None:
     answer = parse(lines("@begin 1", "@section a", "partial", f"@end a ok {code}", "@done"), "", NONCE)
     assert (answer["a"].status, answer["a"].output) == ("timeout", "partial")
     assert answer.output("a") is None
 
 
-def test_statuses_and_cuts_are_told() -> None:
+def test_statuses_and_truncation_are_parsed() -> None:
     answer = parse(
         lines(
             "@begin 1",
@@ -70,7 +70,7 @@ def test_statuses_and_cuts_are_told() -> None:
     assert not answer["a b"].cut
 
 
-def test_an_answer_that_breaks_off_keeps_what_came() -> None:
+def test_a_truncated_answer_keeps_complete_sections() -> None:
     answer = parse(lines("@begin 1", "@section a", "one", "@end a ok 0", "@section b", "half of i"), "", NONCE)
     assert answer["a"].output == "one"
     assert answer["b"].status == "lost"
@@ -78,15 +78,15 @@ def test_an_answer_that_breaks_off_keeps_what_came() -> None:
 
 
 @pytest.mark.parametrize("stdout", ["", "sh: not found\n", lines("@begin 2", "@done"), "\n@ffff begin 1\n"])
-def test_no_answer_is_an_error(stdout: str) -> None:
+def test_a_missing_answer_is_an_error(stdout: str) -> None:
     with pytest.raises(NoAnswerError):
         parse(stdout, "", NONCE)
 
 
 @given(st.text(), st.text())
 def test_any_text_survives(body: str, noise: str) -> None:
-    """Whatever a host prints, in a section or beside it, it changes nothing but that section's text."""
-    # The body is put in by itself, for it may begin as the boundaries of lines() do.
+    """Any output of a host, inside or outside a section, only changes the text of that section."""
+    # The body is added separately, because it may begin like a boundary.
     end = lines("@end a ok 0", "@section b", "two", "@end b ok 0", "@done")
     stdout = noise + lines("@begin 1", "@section a") + body + end
     answer = parse(stdout, noise, NONCE)

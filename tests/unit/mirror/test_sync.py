@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The mirror: what it plans, and that whoever ends it at any step leaves it good."""
+"""The mirror: its plans, and its consistency after an interruption at any step."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def index_of(*patches: mirror_index.MirroredPatch) -> mirror_index.Index:
 def plan(
     source: list[ListedPatch], index: mirror_index.Index, *, downgrade: bool = False, **retention: int
 ) -> tuple[list[str], list[str], list[str]]:
-    """The versions that are wanted, kept and pruned."""
+    """Return the versions to add, to keep and to prune."""
     made = mirror_plan.make_plan(
         source, index, Selection(), mirror_plan.Retention(**retention), now=NOW, allow_downgrade=downgrade
     )
@@ -86,7 +86,7 @@ def plan(
         (["66"], ["66.1"], {"downgrade": True}, (["66"], [], ["66.1"])),
     ],
 )
-def test_a_plan_brings_keeps_and_prunes(
+def test_a_plan_adds_keeps_and_prunes(
     source: list[str], held: list[str], options: dict[str, t.Any], expected: tuple[list[str], list[str], list[str]]
 ) -> None:
     index = index_of(*(mirrored(version, days=7) for version in held))
@@ -94,7 +94,7 @@ def test_a_plan_brings_keeps_and_prunes(
 
 
 @pytest.mark.parametrize(("source", "held"), [("65.1", "66.1"), ("9.1", "65.1"), ("65.1", "65.2")])
-def test_going_back_is_refused_for_the_kernel_that_it_is_about(source: str, held: str) -> None:
+def test_a_downgrade_is_refused_per_kernel(source: str, held: str) -> None:
     other = "5.15.0-107.117-generic"
     index = index_of(mirrored(held), mirrored("1.1", other))
     with pytest.raises(mirror_plan.DowngradeError) as refused:
@@ -102,7 +102,7 @@ def test_going_back_is_refused_for_the_kernel_that_it_is_about(source: str, held
     assert refused.value.found == [f"{source} at the source and {held} in the mirror, for {KERNEL} amd64"]
 
 
-def test_a_kernel_of_another_architecture_is_another_one() -> None:
+def test_architectures_are_separate() -> None:
     source = [listed("64.1", architecture="arm64")]
     made = mirror_plan.make_plan(
         source, index_of(mirrored("65.1")), Selection(), mirror_plan.Retention(1), now=NOW, allow_downgrade=False
@@ -117,9 +117,7 @@ def test_a_kernel_of_another_architecture_is_another_one() -> None:
     st.integers(1, 3),
     st.booleans(),
 )
-def test_a_plan_never_loses_the_newest_unless_it_is_told(
-    source: set[str], held: set[str], versions: int, downgrade: bool
-) -> None:
+def test_a_plan_keeps_the_newest_version(source: set[str], held: set[str], versions: int, downgrade: bool) -> None:
     index = index_of(*map(mirrored, held))
     try:
         wanted, kept, pruned = plan(list(map(listed, source)), index, downgrade=downgrade, versions=versions)
@@ -152,16 +150,16 @@ def test_a_plan_never_loses_the_newest_unless_it_is_told(
         (Selection(tiers=("stable",)), False),
     ],
 )
-def test_a_selection_holds_what_it_names(selection: Selection, expected: bool) -> None:
+def test_a_selection_contains_the_named_patches(selection: Selection, expected: bool) -> None:
     assert selection.selects(listed("65.1")) is expected
 
 
-def test_a_flavour_may_hold_dashes() -> None:
+def test_a_flavour_may_contain_dashes() -> None:
     patch = listed("9", "5.4.0-1021.21+fips2-aws-fips", "stable")
     assert Selection(flavours=("aws-fips",), tiers=("stable",), kernels=("5.4.0-1021-aws-fips",)).selects(patch)
 
 
-def test_a_list_may_be_yaml_json_or_an_index() -> None:
+def test_lists_may_be_yaml_json_or_index() -> None:
     patch = listed("65.1")
     entry = {"filename": patch.filename, "hash": patch.sha256.upper()}
     as_yaml = f"# carried\n- filename: {patch.filename}\n  hash: {patch.sha256}\n".encode()
@@ -172,7 +170,7 @@ def test_a_list_may_be_yaml_json_or_an_index() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=60) | st.binary(max_size=60))
-def test_no_list_crashes_the_reader(content: str | bytes) -> None:
+def test_no_list_crashes_the_parser(content: str | bytes) -> None:
     data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
     try:
         assert listing.read_list(data) == []
@@ -183,7 +181,7 @@ def test_no_list_crashes_the_reader(content: str | bytes) -> None:
 # --- the index
 
 
-def test_an_index_is_the_same_for_the_same_patches(tmp_path: Path) -> None:
+def test_an_index_is_reproducible(tmp_path: Path) -> None:
     one, other = mirrored("65.1"), mirrored("66.1")
     assert index_of(one, other).text() == index_of(other, one).text()
     mirror_index.write_index(tmp_path, index_of(other, one))
@@ -204,7 +202,7 @@ def test_an_index_is_the_same_for_the_same_patches(tmp_path: Path) -> None:
         {"another": 1},
     ],
 )
-def test_an_index_that_somebody_has_changed_is_refused(tmp_path: Path, change: dict[str, t.Any]) -> None:
+def test_a_modified_index_is_refused(tmp_path: Path, change: dict[str, t.Any]) -> None:
     document = json.loads(index_of(mirrored("65.1")).text())
     document["patches"][0].update(change)
     (tmp_path / "index.json").write_text(json.dumps(document), encoding="utf-8")
@@ -212,7 +210,7 @@ def test_an_index_that_somebody_has_changed_is_refused(tmp_path: Path, change: d
         mirror_index.read_index(tmp_path)
 
 
-# --- ended at any step
+# --- interrupted at any step
 
 
 def archives(*versions: str) -> dict[str, bytes]:
@@ -243,9 +241,9 @@ def task(folder: Path, source: Path) -> sync.MirrorTask:
 
 
 def run_until(step: int, asked: sync.MirrorTask) -> bool:
-    """Run in a process that ends, without a chance to clean up, at this step; tell whether there was one.
+    """Run in a process that exits without cleanup at this step. Return True if the run has that many steps.
 
-    A step is whatever changes a file or looks for one, by the interpreter's own account.
+    A step is an audit event of the interpreter that changes a file or searches for one.
     """
     pid = os.fork()
     if pid == 0:
@@ -272,8 +270,8 @@ def served(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("livepatch-*")}
 
 
-def test_a_run_ended_at_any_step_leaves_only_good_archives_and_the_next_one_completes_it(tmp_path: Path) -> None:
-    """From one state to another, with an archive to bring, one to prune, one to keep, one to refuse and a stray one."""
+def test_a_killed_run_is_completed_later(tmp_path: Path) -> None:
+    """The run adds, prunes and keeps an archive, refuses another one, and finds an unrelated file."""
     before, after = archives("64.1", "65.1"), archives("65.1", "66.1")
     bad = {name_of("1.1", "4.4.0-1.1-generic"): signing.archive({"meta": b""})}
     stray = {name_of("99.1", "4.4.0-2.2-generic"): b"whatever"}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Folders of records: what is stored is found again, and one bad file never hides the rest."""
+"""Folders of records: stored records are read back, and an unusable file does not hide the others."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _problem(folder: Path) -> Problem:
     return document
 
 
-def test_a_stored_record_is_found_again(tmp_path: Path) -> None:
+def test_a_stored_record_is_read_back(tmp_path: Path) -> None:
     record = make_record()
     path = store(tmp_path / "made" / "on demand", record)
     assert path == tmp_path / "made" / "on demand" / "web1.json"
@@ -65,7 +65,7 @@ def test_a_stored_record_is_found_again(tmp_path: Path) -> None:
     assert json.loads(b"{" + b",".join(found.sections) + b"}") == record
 
 
-def test_names_of_hosts_never_collide_or_leave_the_folder(tmp_path: Path) -> None:
+def test_host_names_neither_collide_nor_escape(tmp_path: Path) -> None:
     folder = tmp_path / "records"
     for host in AWKWARD_HOSTS:
         assert store(folder, make_record(host)).parent == folder
@@ -76,7 +76,7 @@ def test_names_of_hosts_never_collide_or_leave_the_folder(tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["records"]
 
 
-def test_a_note_keeps_the_last_record_and_the_next_record_drops_the_note(tmp_path: Path) -> None:
+def test_a_note_exists_until_the_next_record(tmp_path: Path) -> None:
     store(tmp_path, make_record())
     reasons: t.Any = [{"id": "no_answer", "message": "connection refused", "remedy": None}]
     note_unreachable(tmp_path, "web1", "2026-01-11T00:00:00Z", reasons)
@@ -87,7 +87,7 @@ def test_a_note_keeps_the_last_record_and_the_next_record_drops_the_note(tmp_pat
     assert [type(document) for document in load([tmp_path])] == [Recorded]
 
 
-def test_a_record_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_a_replaced_record_leaves_no_other_file(tmp_path: Path) -> None:
     store(tmp_path, make_record(state="disabled"))
     store(tmp_path, make_record(state="protected"))
     assert [path.name for path in tmp_path.iterdir()] == ["web1.json"]
@@ -106,12 +106,12 @@ def test_the_mode_of_a_file_follows_the_umask(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
-def test_a_file_holds_only_harmless_characters(tmp_path: Path) -> None:
+def test_a_file_contains_only_harmless_characters(tmp_path: Path) -> None:
     path = store(tmp_path, make_record(patch__support="\x1b[2J\u202e\x7f\u009b漢"))
     assert all(character.isprintable() or character == "\n" for character in path.read_text("ascii"))
 
 
-def test_a_file_is_written_beside_a_link_and_never_through_it(tmp_path: Path) -> None:
+def test_a_link_is_replaced_not_followed(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("untouched")
     link = tmp_path / "web1.json"
@@ -121,7 +121,7 @@ def test_a_file_is_written_beside_a_link_and_never_through_it(tmp_path: Path) ->
     assert not link.is_symlink()
 
 
-def test_what_a_killed_run_leaves_is_passed_over(tmp_path: Path) -> None:
+def test_files_of_a_killed_run_are_ignored(tmp_path: Path) -> None:
     (tmp_path / ".0123456789abcdef.tmp").write_text('{"schema": ')
     (tmp_path / ".0123456789abcdef.json").write_text('{"schema": ')
     (tmp_path / "notes.txt").write_text("no record")
@@ -136,9 +136,7 @@ def test_what_a_killed_run_leaves_is_passed_over(tmp_path: Path) -> None:
     ],
     ids=["record", "note"],
 )
-def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(
-    tmp_path: Path, write: t.Callable[[Path], Path]
-) -> None:
+def test_an_unwritable_folder_has_a_remedy(tmp_path: Path, write: t.Callable[[Path], Path]) -> None:
     (tmp_path / "file").write_text("")
     folder = tmp_path / "file" / "records"
     with pytest.raises(RecordStoreError) as caught:
@@ -177,9 +175,7 @@ def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(
         ),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named_and_the_rest_is_read(
-    tmp_path: Path, content: bytes, identifier: str, message: str
-) -> None:
+def test_an_unusable_file_does_not_hide_others(tmp_path: Path, content: bytes, identifier: str, message: str) -> None:
     (tmp_path / "db%2F1.json").write_bytes(content)
     store(tmp_path, make_record("web1"))
     problem, found = load([tmp_path])
@@ -189,18 +185,18 @@ def test_a_file_that_cannot_be_used_is_named_and_the_rest_is_read(
     assert isinstance(found, Recorded)
 
 
-def test_a_note_that_cannot_be_used_is_told_of_its_host(tmp_path: Path) -> None:
+def test_an_unusable_note_names_its_host(tmp_path: Path) -> None:
     note_unreachable(tmp_path, "web1", COLLECTED_AT, []).write_text("{")
     assert _problem(tmp_path).host == "web1"
 
 
 @pytest.mark.parametrize("collected_at", ["yesterday", "2026-01-10 06:00:00Z", "2026-01-10T06:00:00+02:00"])
-def test_a_time_that_cannot_be_compared_is_refused(tmp_path: Path, collected_at: str) -> None:
+def test_a_time_in_another_format_is_refused(tmp_path: Path, collected_at: str) -> None:
     store(tmp_path, make_record(collected_at=collected_at))
     assert "collected_at" in _problem(tmp_path).message
 
 
-def test_a_folder_that_is_not_there_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+def test_a_missing_folder_does_not_hide_others(tmp_path: Path) -> None:
     store(tmp_path / "there", make_record())
     missing, found = load([tmp_path / "missing", tmp_path / "there"])
     assert isinstance(missing, Problem)
@@ -208,8 +204,8 @@ def test_a_folder_that_is_not_there_is_named_and_the_others_are_read(tmp_path: P
     assert isinstance(found, Recorded)
 
 
-def test_only_plain_files_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A socket stands for a pipe here: opening a pipe would wait for ever, and so would this test.
+def test_only_regular_files_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The test uses a socket instead of a pipe, because opening a pipe blocks forever.
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("socket.json")
@@ -218,7 +214,7 @@ def test_only_plain_files_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert isinstance(_load_one(tmp_path), Recorded)
 
 
-def test_a_record_that_another_program_wrote_becomes_one_line_of_ascii(tmp_path: Path) -> None:
+def test_records_of_other_programs_become_ascii(tmp_path: Path) -> None:
     record = make_record(patch__support='line\nend, \x7f, 漢, "quote"')
     texts = [
         json.dumps(record, indent=4, ensure_ascii=False),
@@ -245,10 +241,8 @@ def test_a_record_that_another_program_wrote_becomes_one_line_of_ascii(tmp_path:
         (("collected_at", "yesterday"), "collected_at"),
     ],
 )
-def test_a_section_that_does_not_fit_is_named_among_others_that_are_known(
-    tmp_path: Path, wrong: tuple[str, object], place: str
-) -> None:
-    """In the form in which records are stored, each section is read for itself, and those that come again only once."""
+def test_an_invalid_section_is_named(tmp_path: Path, wrong: tuple[str, object], place: str) -> None:
+    """Stored records are parsed by section, and repeated sections are parsed once."""
     record: dict[str, t.Any] = {**make_record("web2"), wrong[0]: wrong[1]}
     absent = {key: value for key, value in make_record("web3").items() if key != place}
     _write_sections(tmp_path / "web1.json", make_record("web1"))
@@ -270,12 +264,12 @@ def test_a_section_that_does_not_fit_is_named_among_others_that_are_known(
         '{\n  "host": "a",\n  "host\n}\n',
     ],
 )
-def test_what_is_no_json_as_a_whole_is_none_in_sections(tmp_path: Path, text: str) -> None:
+def test_invalid_json_is_invalid_in_sections(tmp_path: Path, text: str) -> None:
     (tmp_path / "web1.json").write_text(text)
     assert _problem(tmp_path).id == "invalid_json"
 
 
-def test_a_key_that_comes_again_counts_with_its_last_value(tmp_path: Path) -> None:
+def test_the_last_of_repeated_keys_is_used(tmp_path: Path) -> None:
     _write_sections(tmp_path / "web1.json", make_record())
     text = (tmp_path / "web1.json").read_text()
     (tmp_path / "web1.json").write_text(text.replace("{", '{\n  "patch": null,', 1))
@@ -285,7 +279,7 @@ def test_a_key_that_comes_again_counts_with_its_last_value(tmp_path: Path) -> No
     assert json.loads(b"{" + b",".join(found.sections) + b"}") == make_record()
 
 
-def test_a_large_record_is_read_to_its_end(tmp_path: Path) -> None:
+def test_a_large_record_is_read_completely(tmp_path: Path) -> None:
     for size in (65_000, 65_536, 66_000, 200_000):
         record = make_record(patch__support="x" * size)
         for length in (size, size + (-len(json.dumps(record, indent=2)) - 1) % 65536):
@@ -296,7 +290,7 @@ def test_a_large_record_is_read_to_its_end(tmp_path: Path) -> None:
             assert found.record == record
 
 
-def test_more_kinds_of_sections_than_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_sections_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "_MEMORY", 4000)
     records = [make_record(f"web{number:02}", patch__version=str(number % 5)) for number in range(20)]
     for record in records:

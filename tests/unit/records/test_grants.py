@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Who holds a seat, from what lies in the folders, and that no interruption makes it too few."""
+"""The holders of seats according to the folders; interruptions never make the number too small."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def trouble(folder: Path, host: str) -> t.Any:
     return read_seat_grants([folder]).hosts[host].trouble
 
 
-def test_the_newest_record_of_a_host_counts(tmp_path: Path) -> None:
+def test_the_newest_record_of_a_host_is_used(tmp_path: Path) -> None:
     berlin, lisbon = tmp_path / "berlin", tmp_path / "lisbon"
     keep(berlin, "a", enabled=True, at=EARLY)
     keep(lisbon, "a", enabled=False, at=LATE)
@@ -52,7 +52,7 @@ def test_the_newest_record_of_a_host_counts(tmp_path: Path) -> None:
     assert holders(berlin, lisbon) == holders(lisbon, berlin) == ["b"]
 
 
-def test_a_host_that_gives_no_answer_any_more_keeps_its_seat(tmp_path: Path) -> None:
+def test_an_unreachable_host_keeps_its_seat(tmp_path: Path) -> None:
     keep(tmp_path, "a", enabled=True)
     keep(tmp_path, "b", enabled=False)
     for host in ("a", "b", "never-seen"):
@@ -64,13 +64,13 @@ def test_a_host_that_gives_no_answer_any_more_keeps_its_seat(tmp_path: Path) -> 
         assert trouble(tmp_path, host)["remedy"]
 
 
-def test_a_host_that_answers_in_another_folder_since_is_no_trouble(tmp_path: Path) -> None:
+def test_an_answer_in_another_folder_is_used(tmp_path: Path) -> None:
     note_unreachable(tmp_path / "a", "a", EARLY, [])
     keep(tmp_path / "b", "a", enabled=False, at=LATE)
     assert read_seat_grants([tmp_path / "a", tmp_path / "b"]).hosts["a"].trouble is None
 
 
-def test_a_record_that_cannot_be_used_may_hide_a_seat(tmp_path: Path) -> None:
+def test_an_unusable_record_may_hide_a_seat(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{", encoding="utf-8")
     assert holders(tmp_path) == ["a"]
     assert trouble(tmp_path, "a")["id"] == "record_unusable"
@@ -78,7 +78,7 @@ def test_a_record_that_cannot_be_used_may_hide_a_seat(tmp_path: Path) -> None:
     assert [problem.id for problem in read_seat_grants([tmp_path]).problems] == ["invalid_json"]
 
 
-def test_a_folder_that_cannot_be_read_may_hide_any_number(tmp_path: Path) -> None:
+def test_an_unreadable_folder_may_hide_seats(tmp_path: Path) -> None:
     with pytest.raises(SeatGrantsError, match="the number of seats in use is unknown"):
         read_seat_grants([tmp_path / "missing"])
     with pytest.raises(SeatGrantsError, match="cannot be opened") as caught, lock_grants(tmp_path / "missing"):
@@ -89,7 +89,7 @@ def test_a_folder_that_cannot_be_read_may_hide_any_number(tmp_path: Path) -> Non
 # --- grants ---
 
 
-def test_a_grant_counts_until_a_newer_record(tmp_path: Path) -> None:
+def test_a_grant_is_valid_until_a_newer_record(tmp_path: Path) -> None:
     keep(tmp_path, "a", enabled=False, at=EARLY)
     read_seat_grants([tmp_path]).grant(tmp_path, ["a", "b"], NOON)
     assert holders(tmp_path) == ["a", "b"]
@@ -99,14 +99,14 @@ def test_a_grant_counts_until_a_newer_record(tmp_path: Path) -> None:
     assert holders(tmp_path) == ["b"]
 
 
-def test_a_record_of_the_same_second_settles_nothing(tmp_path: Path) -> None:
-    """Records keep whole seconds: one that says 12:00:00 may be older than a grant half a second later."""
+def test_an_equally_old_record_keeps_the_grant(tmp_path: Path) -> None:
+    """Records have whole seconds: a record from 12:00:00 may be older than a grant from 12:00:00.5."""
     keep(tmp_path, "a", enabled=False, at="2026-01-10T12:00:00Z")
     read_seat_grants([tmp_path]).grant(tmp_path, ["a"], NOON)
     assert holders(tmp_path) == ["a"]
 
 
-def test_settled_grants_are_forgotten(tmp_path: Path) -> None:
+def test_settled_grants_are_removed(tmp_path: Path) -> None:
     book = read_seat_grants([tmp_path])
     book.grant(tmp_path, [], NOON)
     assert list(tmp_path.iterdir()) == [], "nothing was granted, so there is nothing to note"
@@ -119,14 +119,14 @@ def test_settled_grants_are_forgotten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": "else"}', '{"schema": "kernelops.livepatch/grants/1"}', "\xff"])
-def test_grants_that_cannot_be_read_stop_the_plan(tmp_path: Path, text: str) -> None:
+def test_unreadable_grants_stop_the_plan(tmp_path: Path, text: str) -> None:
     (tmp_path / "seats.granted").write_text(text, encoding="latin-1")
     with pytest.raises(SeatGrantsError, match="the granted seats in") as caught:
         read_seat_grants([tmp_path])
     assert "remove this file" in str(caught.value.remedy)
 
 
-def test_grants_that_cannot_be_noted_are_not_made(tmp_path: Path) -> None:
+def test_grants_that_cannot_be_stored_are_not_made(tmp_path: Path) -> None:
     book = read_seat_grants([tmp_path])
     no_folder = tmp_path / "file"
     no_folder.touch()
@@ -134,7 +134,7 @@ def test_grants_that_cannot_be_noted_are_not_made(tmp_path: Path) -> None:
         book.grant(no_folder, ["a"], NOON)
 
 
-def test_awkward_names_come_back(tmp_path: Path) -> None:
+def test_special_host_names_are_read_back(tmp_path: Path) -> None:
     names = ['we"b', "a\nb", "{{ c }}", "漢字"]
     read_seat_grants([tmp_path]).grant(tmp_path, names, NOON)
     assert holders(tmp_path) == sorted(names)
@@ -156,11 +156,11 @@ def test_a_second_plan_waits_for_the_first(tmp_path: Path) -> None:
     assert order == ["first", "second"]
 
 
-# --- whatever happens to the runs ---
+# --- interrupted runs ---
 
 
 class Run(t.NamedTuple):
-    """A run of the playbook on some hosts, with another order, that is killed after so many steps."""
+    """A run of the playbook on some hosts in some order, killed after a number of steps."""
 
     hosts: tuple[str, ...]
     steps: int
@@ -178,7 +178,7 @@ RUNS = st.builds(
 
 @settings(deadline=None, max_examples=150)
 @given(seats=st.integers(1, 3), runs=st.lists(RUNS, min_size=1, max_size=6))
-def test_no_sequence_of_limited_and_killed_runs_enables_more_than_the_seats(seats: int, runs: list[Run]) -> None:
+def test_killed_runs_never_exceed_the_seats(seats: int, runs: list[Run]) -> None:
     enabled: set[str] = set()
     clock = (f"2026-01-10T06:{minute:02}:{second:02}Z" for minute in range(60) for second in range(60))
     now = functools.partial(next, clock)
@@ -194,7 +194,7 @@ def test_no_sequence_of_limited_and_killed_runs_enables_more_than_the_seats(seat
 
 
 def _steps(folder: Path, run: Run, enabled: set[str], seats: int, clock: t.Callable[[], str]) -> t.Iterator[None]:
-    """What the playbook does, a step at a time; a host that is gone answers nothing."""
+    """Run the playbook step by step; an unreachable host does not answer."""
 
     def look() -> t.Iterator[None]:
         for host in run.hosts:

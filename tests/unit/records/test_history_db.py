@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The file of a history: nothing lost and nothing twice, whoever writes and whoever is killed."""
+"""The file of a history: concurrent and killed writers lose nothing and duplicate nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WELL = Kind("protected", "4.4.0-168.197-generic", "16.04", "65.1")
 OPEN = Kind("upgrade_required", "4.4.0-168.197-generic", "16.04", None, ("CVE-2019-1", "CVE-2019-2"))
 GONE = Kind("unreachable")
 
-# A writer in a process of its own: it says that it is ready, waits to be told, then adds its sightings in parts.
+# A writer in a separate process: it reports that it is ready, waits for input, and adds its sightings in parts.
 WRITER = """
 import sys
 from pathlib import Path
@@ -50,7 +50,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "made on demand" / "history.sqlite"
 
 
-def test_what_is_kept_is_found_again(path: Path) -> None:
+def test_stored_spans_are_read_back(path: Path) -> None:
     assert read_spans(path) == []
     assert add_sightings(path, [Sighting("web1", 1, WELL), Sighting("web2", 1, OPEN), Sighting("web1", 2, WELL)])
     assert add_sightings(path, [Sighting("web1", 3, OPEN), Sighting("web2", 3, GONE)])
@@ -60,7 +60,7 @@ def test_what_is_kept_is_found_again(path: Path) -> None:
     ]
 
 
-def test_a_sighting_that_is_known_changes_nothing(path: Path) -> None:
+def test_a_known_sighting_changes_nothing(path: Path) -> None:
     sightings = [Sighting("web1", 1, WELL), Sighting("web1", 5, WELL), Sighting("web1", 7, GONE)]
     assert add_sightings(path, sightings)
     before = read_spans(path), path.read_bytes()
@@ -70,7 +70,7 @@ def test_a_sighting_that_is_known_changes_nothing(path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations([(1, WELL), (2, OPEN), (3, WELL), (4, WELL)])))
-def test_sightings_may_come_in_any_order(path: Path, order: tuple[tuple[int, Kind], ...]) -> None:
+def test_sightings_may_arrive_in_any_order(path: Path, order: tuple[tuple[int, Kind], ...]) -> None:
     add_sightings(path, [Sighting("web2", 2, GONE)])
     for at, kind in order:
         assert add_sightings(path, [Sighting("web1", at, kind)]) or (at, kind) == (3, WELL)
@@ -82,7 +82,7 @@ def test_sightings_may_come_in_any_order(path: Path, order: tuple[tuple[int, Kin
     assert dict(read_spans(together))["web1"] == dict(read_spans(path))["web1"]
 
 
-def test_names_of_hosts_are_kept_whatever_is_in_them(path: Path) -> None:
+def test_host_names_are_stored_unchanged(path: Path) -> None:
     names = ["web1", "wéb-漢字", "\udc80", "'; DROP TABLE host; --", "a\x00b", "x" * 10_000, "\x1b[2J"]
     sightings = [Sighting(name, 1, WELL) for name in names]
     assert add_sightings(path, sightings)
@@ -90,14 +90,14 @@ def test_names_of_hosts_are_kept_whatever_is_in_them(path: Path) -> None:
     assert dict(read_spans(path)) == {name: [Span(1, 1, WELL)] for name in names}
 
 
-def test_a_year_of_nights_is_small(path: Path) -> None:
+def test_a_year_of_runs_is_small(path: Path) -> None:
     for night in range(30):
         add_sightings(path, [Sighting(f"web{host}", night, WELL if night < 20 else OPEN) for host in range(500)])
     assert path.stat().st_size < 500 * 2 * 60
     assert all(len(of_host) == 2 for _host, of_host in read_spans(path))
 
 
-def test_the_question_in_the_guide_is_answered(path: Path) -> None:
+def test_the_query_in_the_guide_works(path: Path) -> None:
     guide = Path(__file__).resolve().parents[3] / "docs" / "guide" / "history.md"
     question = guide.read_text(encoding="utf-8").split("```sql\n")[1].split("```")[0]
     add_sightings(path, [Sighting("web1", 0, OPEN), Sighting("web1", 86_400_000_000, WELL)])
@@ -108,7 +108,7 @@ def test_the_question_in_the_guide_is_answered(path: Path) -> None:
         ]
 
 
-def test_what_ended_long_ago_is_forgotten(path: Path) -> None:
+def test_old_spans_are_removed(path: Path) -> None:
     add_sightings(path, [Sighting("web1", 1, WELL), Sighting("web1", 9, WELL), Sighting("web2", 2, OPEN)])
     add_sightings(path, [Sighting("web2", 5, GONE)])
     add_sightings(path, [Sighting("gone", 1, OPEN)])
@@ -152,8 +152,8 @@ def _end(writer: subprocess.Popen[str]) -> int:
     return code
 
 
-def test_two_writers_at_the_same_time_lose_nothing_and_keep_nothing_twice(path: Path) -> None:
-    """Of 900 hosts both see 300, and each sees 300 that the other does not."""
+def test_two_writers_lose_and_duplicate_nothing(path: Path) -> None:
+    """Of 900 hosts, both writers see 300, and each sees 300 others."""
     parts = 12
     writers = [_writer(path, first, parts) for first in (0, 300)]
     _start(*writers)
@@ -170,7 +170,7 @@ def test_two_writers_at_the_same_time_lose_nothing_and_keep_nothing_twice(path: 
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_a_writer_that_is_killed_leaves_a_good_file(path: Path) -> None:
+def test_a_killed_writer_leaves_a_valid_file(path: Path) -> None:
     add_sightings(path, [Sighting("web0", 1, WELL)])
     for wait in (0.05, 0.1, 0.15, 0.2):
         writer = _writer(path, 1, 1000)
@@ -180,7 +180,7 @@ def test_a_writer_that_is_killed_leaves_a_good_file(path: Path) -> None:
         assert _end(writer) == -signal.SIGKILL
         found = dict(read_spans(path))
         assert found.pop("web0")[0].begin == 1
-        # Each part is there as a whole, or not at all.
+        # Each part is complete or missing.
         assert len({of_host[-1].end for of_host in found.values()}) <= 1
         assert len(found) in (0, 600)
         with sqlite3.connect(path) as database:
@@ -188,7 +188,7 @@ def test_a_writer_that_is_killed_leaves_a_good_file(path: Path) -> None:
     assert add_sightings(path, [Sighting("web0", 10_000_000, WELL)])
 
 
-def test_a_writer_waits_for_another_one_and_gives_up_at_last(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_waits_and_then_fails(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_sightings(path, [Sighting("web1", 1, WELL)])
     monkeypatch.setattr(history_db, "_PATIENCE", 0.2)
     other = sqlite3.connect(path, isolation_level=None)
@@ -199,7 +199,7 @@ def test_a_writer_waits_for_another_one_and_gives_up_at_last(path: Path, monkeyp
     assert add_sightings(path, [Sighting("web1", 2, WELL)])
 
 
-def test_sightings_that_cannot_be_made_leave_the_file_as_it_was(path: Path) -> None:
+def test_failing_sightings_leave_the_file_unchanged(path: Path) -> None:
     add_sightings(path, [Sighting("web1", 1, WELL)])
     before = path.read_bytes()
 
@@ -212,10 +212,10 @@ def test_sightings_that_cannot_be_made_leave_the_file_as_it_was(path: Path) -> N
     assert path.read_bytes() == before
 
 
-# --- files that cannot be used
+# --- unusable files
 
 
-def test_a_file_of_something_else_is_left_alone(path: Path) -> None:
+def test_another_file_is_not_overwritten(path: Path) -> None:
     path.parent.mkdir()
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE accounts (name TEXT)")
@@ -229,7 +229,7 @@ def test_a_file_of_something_else_is_left_alone(path: Path) -> None:
     assert before != path.read_bytes()
 
 
-def test_a_history_of_a_later_version_is_refused_by_name(path: Path) -> None:
+def test_a_later_version_is_refused(path: Path) -> None:
     add_sightings(path, [Sighting("web1", 1, WELL)])
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 9")
@@ -238,7 +238,7 @@ def test_a_history_of_a_later_version_is_refused_by_name(path: Path) -> None:
             use()
 
 
-def test_an_older_history_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_history_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_sightings(path, [Sighting("web1", 1, WELL)])
     monkeypatch.setattr(history_db, "MIGRATIONS", (*history_db.MIGRATIONS, ("ALTER TABLE host ADD COLUMN note TEXT",)))
     assert add_sightings(path, [Sighting("web1", 2, WELL)])
@@ -248,14 +248,14 @@ def test_an_older_history_is_brought_up_to_date(path: Path, monkeypatch: pytest.
         assert database.execute("SELECT name, note FROM host").fetchall() == [("web1", None)]
 
 
-def test_an_empty_file_is_the_beginning_of_a_history(path: Path) -> None:
+def test_an_empty_file_becomes_a_history(path: Path) -> None:
     path.parent.mkdir()
     path.touch()
     assert read_spans(path) == []
     assert add_sightings(path, [Sighting("web1", 1, WELL)])
 
 
-def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_an_impossible_folder_has_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(HistoryError) as caught:
         add_sightings(tmp_path / "file" / "history.sqlite", [])

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The history in each format that shows it, and a report without one."""
+"""The history in each format that contains it, and a report without a history."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def rendered(name: str, report: Report = TOLD) -> str:
     return "".join(FORMATS[name].render(report))
 
 
-def test_people_read_how_long_it_took_and_what_is_open() -> None:
+def test_texts_show_durations_and_open_exposures() -> None:
     for name in ("table", "markdown", "html"):
         assert all(sentence in rendered(name) for sentence in SENTENCES)
         assert "Time to patch" not in rendered(name, PLAIN).split("<script", maxsplit=1)[0]
 
 
-def test_what_is_open_is_counted_in_words_that_fit() -> None:
+def test_open_exposures_use_singular_and_plural() -> None:
     one = dataclasses.replace(TOLD, history=dataclasses.replace(a_history(), exposures=a_history().exposures[-1:]))
     [exposure] = one.history.exposures if one.history else []
     single = exposure._replace(cves=exposure.cves[:1])
@@ -43,7 +43,7 @@ def test_what_is_open_is_counted_in_words_that_fit() -> None:
     assert "Time to patch" not in rendered("table", report)
 
 
-def test_the_document_has_the_history_and_the_exposures_of_each_host() -> None:
+def test_the_document_contains_history_and_exposures() -> None:
     document = json.loads(rendered("json"))
     assert document["history"]["begins_at"] == "2026-01-01T00:00:00Z"
     assert document["history"]["time_to_patch"] == {"exposures": 2, "mean_days": 1.0, "p95_days": 2.0}
@@ -67,7 +67,7 @@ def test_the_document_has_the_history_and_the_exposures_of_each_host() -> None:
     assert (plain["history"], plain["exposures"]) == (None, [])
 
 
-def test_metrics_tell_the_time_to_patch_in_seconds() -> None:
+def test_metrics_show_the_time_to_patch() -> None:
     found = {family.name: family.samples for family in text_string_to_metric_families(rendered("prometheus"))}
     assert [sample.value for sample in found["livepatch_open_exposures"]] == [4]
     assert [sample.value for sample in found["livepatch_time_to_patch_mean_seconds"]] == [24 * 3600]
@@ -76,7 +76,7 @@ def test_metrics_tell_the_time_to_patch_in_seconds() -> None:
     assert rendered("prometheus", without_notices) == rendered("prometheus", PLAIN)
 
 
-def test_the_page_has_the_history_as_data() -> None:
+def test_the_page_contains_the_history() -> None:
     def history_in(page: str) -> object:
         found = re.search(r'<script type="application/json" id="report-data">(.*?)</script>', page, re.DOTALL)
         assert found is not None

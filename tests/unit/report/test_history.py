@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The history of a fleet: spans made of sightings, states by day, and exposures to vulnerabilities."""
+"""The history of a fleet: spans of sightings, states by day, and exposures to vulnerabilities."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ JANUARY = 20_454 * DAY  # 2026-01-01
 
 
 def at(day: float) -> int:
-    """The moment so many days after the beginning of 2026."""
+    """Return the moment this number of days after the start of 2026."""
     return JANUARY + int(day * DAY)
 
 
@@ -44,11 +44,11 @@ def history(*spans: Span, host: str = "web1", until: int = at(300), **notices: t
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations([(1, WELL), (2, WELL), (3, GONE), (4, WELL)])))
-def test_sightings_make_the_same_spans_in_whatever_order(order: tuple[tuple[int, Kind], ...]) -> None:
+def test_the_order_of_sightings_makes_no_difference(order: tuple[tuple[int, Kind], ...]) -> None:
     spans: list[Span] = []
     for time, kind in order:
         spans = placed(spans, time, kind)
-    # An end within a span that turns out to be two is lost where only the ends of it are known.
+    # If a span turns out to be two spans, an end within it is lost, because only its ends are stored.
     assert spans in (
         [Span(1, 2, WELL), Span(3, 3, GONE), Span(4, 4, WELL)],
         [Span(1, 1, WELL), Span(3, 3, GONE), Span(4, 4, WELL)],
@@ -59,7 +59,7 @@ def test_sightings_make_the_same_spans_in_whatever_order(order: tuple[tuple[int,
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from([WELL, OLD, GONE])), max_size=40))
-def test_spans_are_in_order_and_never_two_alike_side_by_side(sightings: list[tuple[int, Kind]]) -> None:
+def test_adjacent_spans_differ(sightings: list[tuple[int, Kind]]) -> None:
     spans: list[Span] = []
     seen: dict[int, Kind] = {}
     for time, kind in sightings:
@@ -75,19 +75,19 @@ def test_spans_are_in_order_and_never_two_alike_side_by_side(sightings: list[tup
 
 
 @given(st.lists(st.sampled_from([WELL, OLD, GONE]), max_size=40))
-def test_in_the_order_of_time_spans_tell_of_every_sighting(kinds: list[Kind]) -> None:
+def test_ordered_sightings_are_all_kept(kinds: list[Kind]) -> None:
     spans: list[Span] = []
     for time, kind in enumerate(kinds):
         spans = placed(spans, time, kind)
     assert [span.kind for span in spans for _time in range(span.begin, span.end + 1)] == kinds
 
 
-def test_the_first_word_on_a_moment_counts() -> None:
+def test_the_first_sighting_of_a_moment_is_used() -> None:
     spans = [Span(1, 5, WELL)]
     assert placed(spans, 1, GONE) == placed(spans, 5, GONE) == spans
 
 
-def test_a_report_is_seen_with_the_times_of_its_records_and_attempts() -> None:
+def test_sightings_have_the_times_of_their_records() -> None:
     record = make_record(
         "web1",
         "upgrade_required",
@@ -110,7 +110,7 @@ def test_a_report_is_seen_with_the_times_of_its_records_and_attempts() -> None:
 # --- days
 
 
-def test_a_host_counts_from_its_first_sighting_to_its_last() -> None:
+def test_a_host_counts_between_its_sightings() -> None:
     spans = [Span(at(0.5), at(1.5), WELL), Span(at(1.9), at(1.95), GONE), Span(at(3.1), at(4.1), WELL)]
     days = history(*spans).days
     assert [day.date for day in days] == [f"2026-01-0{number}" for number in range(1, 6)]
@@ -123,7 +123,7 @@ def test_the_days_of_hosts_are_added() -> None:
     assert [day.states for day in build_history(two, at(300)).days] == [{"protected": 1}, {"protected": 2}]
 
 
-def test_days_are_no_more_than_a_picture_shows_and_never_in_the_future() -> None:
+def test_the_number_of_days_is_limited() -> None:
     spans = [Span(at(-500_000), at(-499_999), OLD), Span(at(-10), at(900_000), WELL)]
     days = history(*spans, until=at(2)).days
     assert len(days) == 400
@@ -143,7 +143,7 @@ CONCERNED = frozenset({"LSN-1", "LSN-2"})
 
 
 def standing(kind: Kind) -> NoticeCoverage:
-    """Patches close the notices up to their number, and LSN-3 is for another kernel."""
+    """Return the open notices: patches close the notices up to their number, and LSN-3 is for another kernel."""
     if kind.kernel == "other":
         return NoticeCoverage(frozenset({"LSN-3"}), frozenset())
     closed = {"1.1": {"LSN-1"}, "2.1": {"LSN-1", "LSN-2"}}.get(kind.patch or "", set())
@@ -157,7 +157,7 @@ def exposures(*spans: Span) -> list[Exposure]:
 NONE = Kind("protected")
 
 
-def test_an_exposure_lasts_from_the_notice_to_the_first_protected_record_that_closes_it() -> None:
+def test_a_protected_record_closes_an_exposure() -> None:
     stale = WELL._replace(state="stale")
     spans = [
         Span(at(5), at(11), NONE),
@@ -171,42 +171,42 @@ def test_an_exposure_lasts_from_the_notice_to_the_first_protected_record_that_cl
     ]
 
 
-def test_an_exposure_that_nothing_closes_is_open() -> None:
+def test_an_exposure_without_closing_record_is_open() -> None:
     assert exposures(Span(at(5), at(30), OLD)) == [
         Exposure("web1", ("CVE-1", "CVE-2"), at(10), at(10)),
         Exposure("web1", ("CVE-3",), at(20), None),
     ]
 
 
-def test_what_opens_again_was_closed_once() -> None:
+def test_a_reopened_exposure_was_closed_once() -> None:
     spans = [Span(at(5), at(11), NONE), Span(at(12), at(22), WELL), Span(at(23), at(24), NONE)]
     assert exposures(*spans)[0].closed_at == at(12)
 
 
-def test_what_was_closed_before_the_first_record_is_only_counted() -> None:
-    told = history(Span(at(15), at(30), WELL), notices=NOTICES, coverage=standing)
-    assert told.exposures == [Exposure("web1", ("CVE-3",), at(20), at(20))]
-    assert told.unwatched == 2
-    # It was open when the host was first seen, so that the day it was closed is known.
+def test_earlier_closures_are_only_counted() -> None:
+    result = history(Span(at(15), at(30), WELL), notices=NOTICES, coverage=standing)
+    assert result.exposures == [Exposure("web1", ("CVE-3",), at(20), at(20))]
+    assert result.unwatched == 2
+    # It was open at the first sighting of the host, so the day of its closure is known.
     first = exposures(Span(at(15), at(16), NONE), Span(at(18), at(30), WELL))[0]
     assert first == Exposure("web1", ("CVE-1", "CVE-2"), at(10), at(18))
 
 
-def test_another_kernel_closes_what_is_not_for_it() -> None:
+def test_a_kernel_without_the_notice_closes_exposures() -> None:
     other = Kind("protected", "other")
     spans = [Span(at(5), at(11), NONE), Span(at(12), at(30), other)]
     assert exposures(*spans) == [
         Exposure("web1", ("CVE-1", "CVE-2"), at(10), at(12)),
-        # LSN-2 and LSN-3 name it both: known since the first, closed for one kernel, and so once.
+        # LSN-2 and LSN-3 both name it: known since the first one, and closed once, for one kernel.
         Exposure("web1", ("CVE-3",), at(20), at(20)),
         Exposure("web1", ("CVE-4",), at(21), None),
     ]
 
 
 def test_without_notices_there_are_no_exposures() -> None:
-    told = history(Span(at(5), at(30), WELL))
-    assert (told.exposures, told.with_notices, told.time_to_patch(), told.cves()) == ([], False, None, [])
-    assert told.summary() == {
+    result = history(Span(at(5), at(30), WELL))
+    assert (result.exposures, result.with_notices, result.time_to_patch(), result.cves()) == ([], False, None, [])
+    assert result.summary() == {
         "begins_at": "2026-01-06T00:00:00Z",
         "time_to_patch": None,
         "open_exposures": None,
@@ -233,15 +233,15 @@ def a_history(*exposures: Exposure) -> History:
         ([0], TimeToPatch(1, 0.0, 0.0)),
     ],
 )
-def test_the_time_to_patch_is_a_mean_and_a_95th_percentile(days: list[float], expected: TimeToPatch) -> None:
+def test_the_time_to_patch_has_mean_and_percentile(days: list[float], expected: TimeToPatch) -> None:
     assert a_history(*map(an_exposure, days), an_exposure(None)).time_to_patch() == expected
 
 
-def test_each_vulnerability_of_an_exposure_counts() -> None:
-    told = a_history(an_exposure(1, "web1", "CVE-1", "CVE-2", "CVE-3"), an_exposure(5), an_exposure(None, "web2"))
-    assert told.time_to_patch() == TimeToPatch(4, 2.0, 5.0)
-    assert told.open == 1
-    assert told.summary() == {
+def test_each_vulnerability_of_an_exposure_is_counted() -> None:
+    result = a_history(an_exposure(1, "web1", "CVE-1", "CVE-2", "CVE-3"), an_exposure(5), an_exposure(None, "web2"))
+    assert result.time_to_patch() == TimeToPatch(4, 2.0, 5.0)
+    assert result.open == 1
+    assert result.summary() == {
         "begins_at": "2026-01-01T00:00:00Z",
         "time_to_patch": {"exposures": 4, "mean_days": 2.0, "p95_days": 5.0},
         "open_exposures": 1,
@@ -249,7 +249,7 @@ def test_each_vulnerability_of_an_exposure_counts() -> None:
     }
 
 
-def test_vulnerabilities_are_listed_with_how_hosts_fared_the_latest_first() -> None:
+def test_the_latest_vulnerabilities_come_first() -> None:
     later = Exposure("web1", ("CVE-9",), at(11), None)
     assert a_history(an_exposure(1), an_exposure(3, "web2"), an_exposure(None, "web3"), later).cves() == [
         {
@@ -271,9 +271,9 @@ def test_vulnerabilities_are_listed_with_how_hosts_fared_the_latest_first() -> N
     ]
 
 
-def test_more_kinds_of_courses_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_courses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history_module, "_CACHED_TIMELINES", 2)
     hosts = [(f"web{number}", [Span(at(5), at(11), NONE), Span(at(number), at(60), OLD)]) for number in range(12, 40)]
-    told = build_history(hosts, at(300), NOTICES, standing)
-    closed = {each.host: each.closed_at for each in told.exposures if each.closed_at is not None}
+    result = build_history(hosts, at(300), NOTICES, standing)
+    closed = {each.host: each.closed_at for each in result.exposures if each.closed_at is not None}
     assert closed == {f"web{number}": at(number) for number in range(12, 40)}

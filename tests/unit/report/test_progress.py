@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""How far a run has come: what is counted, and the lines that tell it."""
+"""The progress of a run: the counts, and the lines that show them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SGR = re.compile(r"\x1b\[[0-9]+m")
 
 
 def a_run(hosts: int, done: int, outcome: str = "protected", *, seconds: float = 10, begun: int = 0) -> PlayProgress:
-    """A play of which so many hosts are done, evenly over the seconds, and so many more have begun at 0."""
+    """Return a play with finished hosts, spread evenly over the seconds, and with others that started at 0."""
     play = PlayProgress(names(hosts))
     for host in names(hosts)[: done + begun]:
         play.start(TASK, "Look", host, 0)
@@ -54,7 +54,7 @@ def test_a_result_is_counted_by_its_state(state: str) -> None:
         *({"record": {"assessment": {"state": word}}} for word in (*HOSTILE, None, 7, ["protected"], {})),
     ],
 )
-def test_what_is_no_state_counts_as_other(result: dict[str, object]) -> None:
+def test_unknown_states_count_as_other(result: dict[str, object]) -> None:
     assert outcome_of_record(result) == "other"
 
 
@@ -62,7 +62,7 @@ def test_a_real_record_is_counted() -> None:
     assert outcome_of_record({"record": make_record("web1", "stale"), "changed": False}) == "stale"
 
 
-def test_the_line_tells_task_hosts_outcomes_and_time() -> None:
+def test_the_line_shows_task_hosts_outcomes_time() -> None:
     play = a_run(60, 30, begun=5)
     assert play.line(10, WIDE) == f"Look  30/60  {'━' * 10}{'─' * 10}  30 protected  0:10 left"
     assert play.line(10, WIDE._replace(unicode=False)) == f"Look  30/60  {'#' * 10}{'.' * 10}  30 protected  0:10 left"
@@ -80,7 +80,7 @@ def test_a_narrow_terminal_keeps_hosts_and_time_longest() -> None:
     ]
 
 
-def test_outcomes_without_room_are_summed() -> None:
+def test_outcomes_without_space_are_summed() -> None:
     play = PlayProgress(names(100))
     outcomes = ["protected"] * 4 + ["stale"] * 3 + ["disabled"] * 2 + ["unknown"]
     for host, outcome in zip(names(100), outcomes, strict=False):
@@ -126,7 +126,7 @@ def test_only_colours_are_added_to_a_coloured_line() -> None:
     assert SGR.sub("", coloured) == play.line(10, WIDE)
 
 
-def test_a_task_that_has_only_just_begun_has_no_line() -> None:
+def test_a_new_task_has_no_line() -> None:
     play = a_run(60, 0, begun=5)
     assert play.line(0.3, WIDE) == ""
     assert play.line(0.6, WIDE).startswith("Look   0/60")
@@ -137,17 +137,17 @@ def test_a_task_of_one_host_has_no_line() -> None:
     assert play.line(30, WIDE) == ""
 
 
-def test_a_task_that_all_have_ended_has_no_line() -> None:
+def test_a_finished_task_has_no_line() -> None:
     assert a_run(5, 5).line(10, WIDE) == ""
 
 
-def test_when_nothing_comes_the_line_names_whom_it_waits_for() -> None:
+def test_a_waiting_line_names_missing_hosts() -> None:
     play = a_run(60, 55, begun=5)
     assert play.line(14, WIDE).endswith("55 protected  0:02 left")
     assert play.line(17, WIDE).endswith("55 protected  0:07 waiting for web55, web56 and 3 more")
 
 
-def test_hosts_that_have_failed_are_not_waited_for() -> None:
+def test_failed_hosts_are_not_expected() -> None:
     play = PlayProgress(names(10))
     for host in names(10):
         play.start("a", "First", host, 0)
@@ -155,12 +155,12 @@ def test_hosts_that_have_failed_are_not_waited_for() -> None:
     for host in ("web2", "web3"):
         play.start("b", "Second", host, 1)
     assert play.line(3, WIDE).startswith("Second  0/8")
-    # The rescue of a block brings one of them back.
+    # The rescue of a block restores one of them.
     play.start("b", "Second", "web0", 2)
     assert play.line(3, WIDE).startswith("Second  0/9")
 
 
-def test_the_next_play_does_not_wait_for_hosts_that_failed_in_the_last() -> None:
+def test_the_next_play_ignores_failed_hosts() -> None:
     first = a_run(10, 0, begun=2)
     first.finish(TASK, "web0", "unreachable", 1, gone=True)
     second = PlayProgress(names(10), first.gone)
@@ -169,7 +169,7 @@ def test_the_next_play_does_not_wait_for_hosts_that_failed_in_the_last() -> None
     assert second.line(4, WIDE).startswith("Look  0/9")
 
 
-def test_a_handler_counts_the_hosts_that_it_meets() -> None:
+def test_a_handler_counts_its_hosts() -> None:
     play = PlayProgress(names(50))
     for host in ("web1", "web2", "web3"):
         play.start(TASK, "Restart", host, 0, of_some_hosts=True)
@@ -177,7 +177,7 @@ def test_a_handler_counts_the_hosts_that_it_meets() -> None:
     assert play.line(2, WIDE).startswith("Restart  1/3")
 
 
-def test_of_several_tasks_the_one_is_shown_that_most_hosts_are_at() -> None:
+def test_the_task_with_most_hosts_is_shown() -> None:
     play = PlayProgress(names(10))
     for host in names(10)[:6]:
         play.start("a", "First", host, 0)
@@ -187,14 +187,14 @@ def test_of_several_tasks_the_one_is_shown_that_most_hosts_are_at() -> None:
     assert play.line(2, WIDE).startswith("Second   0/10")
 
 
-def test_a_result_without_a_beginning_is_not_counted() -> None:
+def test_a_result_without_start_is_not_counted() -> None:
     play = a_run(10, 2, begun=2)
     play.finish(TASK, "web0", "protected", 11)
     play.finish("other", "web0", "protected", 11)
     assert play.line(12, WIDE).startswith("Look   2/10")
 
 
-def test_long_plays_do_not_keep_all_their_tasks() -> None:
+def test_finished_tasks_are_dropped() -> None:
     play = PlayProgress(names(3))
     for number in range(500):
         play.start(str(number), "Rescue", "web0", number)
@@ -203,7 +203,7 @@ def test_long_plays_do_not_keep_all_their_tasks() -> None:
 
 
 def a_log(hosts: int, seconds: float) -> list[str]:
-    """The milestones of a task whose hosts answer evenly over the seconds."""
+    """Return the milestones of a task whose hosts answer evenly over the seconds."""
     play = PlayProgress(names(hosts))
     lines = []
     for number, host in enumerate(names(hosts), 1):
@@ -213,7 +213,7 @@ def a_log(hosts: int, seconds: float) -> list[str]:
     return [line for line in lines if line]
 
 
-def test_a_log_gets_a_line_a_quarter() -> None:
+def test_a_log_gets_a_line_per_quarter() -> None:
     assert a_log(100, 20) == [
         "Look: 25 of 100 hosts (25 %): 25 protected; 0:15 left",
         "Look: 50 of 100 hosts (50 %): 50 protected; 0:10 left",
@@ -222,12 +222,12 @@ def test_a_log_gets_a_line_a_quarter() -> None:
     ]
 
 
-def test_a_short_task_leaves_a_log_alone() -> None:
+def test_a_short_task_is_not_logged() -> None:
     assert a_log(1000, 1.9) == []
     assert a_log(19, 29) == []
 
 
-def test_a_slow_task_of_few_hosts_is_told_of() -> None:
+def test_a_slow_task_of_few_hosts_is_logged() -> None:
     assert a_log(4, 100) == [
         "Look: 2 of 4 hosts (50 %): 2 protected",
         "Look: 4 hosts in 1:40: 4 protected",
@@ -236,7 +236,7 @@ def test_a_slow_task_of_few_hosts_is_told_of() -> None:
 
 @pytest.mark.parametrize("hosts", [10, 100, 3000])
 @pytest.mark.parametrize("hours", [0.02, 0.5, 3, 48])
-def test_no_task_gets_more_than_twelve_lines(hosts: int, hours: float) -> None:
+def test_a_task_gets_at_most_twelve_lines(hosts: int, hours: float) -> None:
     lines = a_log(hosts, hours * 3600)
     assert 2 <= len(lines) <= 12
     assert lines[-1].startswith(f"Look: {hosts} hosts in ")
@@ -246,12 +246,12 @@ def test_no_task_gets_more_than_twelve_lines(hosts: int, hours: float) -> None:
     ("done", "total", "elapsed", "left"),
     [(30, 60, 10.0, 10.0), (1, 60, 10.0, None), (30, 60, 0.5, None), (60, 60, 10.0, None), (3, 6, 2.0, 2.0)],
 )
-def test_time_left(done: int, total: int, elapsed: float, left: float | None) -> None:
+def test_the_remaining_time_is_estimated(done: int, total: int, elapsed: float, left: float | None) -> None:
     assert time_left(done, total, elapsed) == left
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0:00"), (0.1, "0:01"), (59.5, "1:00"), (750, "12:30"), (3723, "1:02:03")]
 )
-def test_duration(seconds: float, text: str) -> None:
+def test_durations_are_formatted(seconds: float, text: str) -> None:
     assert duration(seconds) == text

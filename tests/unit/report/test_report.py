@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What a report is made of: the newest word on every host, and no host lost."""
+"""The content of a report: the newest data of every host, with no host missing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _only_line(documents: Sequence[Document], hosts: list[str] | None = None) ->
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations([0, 1, 2])))
-def test_the_newest_record_of_a_host_counts_whatever_the_order(order: tuple[int, ...]) -> None:
+def test_the_newest_record_of_a_host_is_used(order: tuple[int, ...]) -> None:
     documents = [
         recorded(make_record(state="disabled", collected_at=OLD)),
         recorded(make_record(state="failed", collected_at=NEW)),
@@ -40,7 +40,7 @@ def test_the_newest_record_of_a_host_counts_whatever_the_order(order: tuple[int,
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_failed_attempt_after_the_record_makes_the_host_unreachable(order: int) -> None:
+def test_a_later_failed_attempt_means_unreachable(order: int) -> None:
     documents = [recorded(make_record(state="stale", collected_at=OLD)), FailedAttempt("web1", NEW, REFUSED)]
     line = _only_line(documents[::order])
     assert (line.state, line.attempted_at, line.collected_at) == ("unreachable", NEW, None)
@@ -48,35 +48,35 @@ def test_a_failed_attempt_after_the_record_makes_the_host_unreachable(order: int
     assert line.last_seen == f"last seen {OLD}, stale"
 
 
-def test_a_record_after_the_failed_attempt_counts() -> None:
+def test_a_record_after_a_failed_attempt_is_used() -> None:
     line = _only_line([FailedAttempt("web1", OLD, REFUSED), recorded(make_record(collected_at=NEW))])
     assert (line.state, line.last_seen) == ("protected", None)
 
 
-def test_of_a_record_and_an_attempt_in_the_same_second_the_attempt_is_the_later() -> None:
-    """A note that was there before the record was stored would be gone."""
+def test_an_attempt_in_the_same_second_is_later() -> None:
+    """Storing the record would have removed an older note."""
     assert (
         _only_line([FailedAttempt("web1", NEW, REFUSED), recorded(make_record(collected_at=NEW))]).state
         == "unreachable"
     )
 
 
-def test_the_newest_of_several_attempts_is_told() -> None:
+def test_the_newest_attempt_is_shown() -> None:
     attempts = [FailedAttempt("web1", time, REFUSED) for time in (OLD, NEWEST, NEW)]
     assert _only_line(attempts).attempted_at == NEWEST
 
 
-def test_a_host_that_is_expected_and_has_no_record_is_unreachable() -> None:
+def test_an_expected_host_without_record_is_unreachable() -> None:
     report = a_report(recorded(make_record("web1")), hosts=["web1", "web2", "web2"])
     assert [(line.host, line.state) for line in report.lines] == [("web2", "unreachable"), ("web1", "protected")]
     assert report.lines[0].reasons[0]["id"] == "no_record"
 
 
-def test_an_attempt_without_reasons_still_has_a_next_step() -> None:
+def test_an_attempt_without_reasons_has_a_remedy() -> None:
     assert _only_line([FailedAttempt("web1", OLD, [])]).next_step
 
 
-def test_a_host_whose_record_cannot_be_used_is_not_lost() -> None:
+def test_a_host_with_an_unusable_record_is_listed() -> None:
     report = a_report(Problem("invalid_json", "/r/web1.json", "cut off", host="web1"))
     [line] = report.lines
     assert (line.state, line.reasons[0]["id"]) == ("unreachable", "record_unusable")
@@ -84,12 +84,12 @@ def test_a_host_whose_record_cannot_be_used_is_not_lost() -> None:
     assert [problem.path for problem in report.problems] == ["/r/web1.json"]
 
 
-def test_a_good_record_from_another_folder_counts_where_one_cannot_be_used() -> None:
+def test_a_usable_record_replaces_an_unusable_one() -> None:
     problem = Problem("invalid_json", "/r/web1.json", "cut off", host="web1")
     assert _only_line([problem, recorded(make_record())]).state == "protected"
 
 
-def test_hosts_that_were_not_asked_for_are_counted_and_left_out() -> None:
+def test_unrequested_hosts_are_counted_but_not_listed() -> None:
     others: list[Document] = [
         recorded(make_record("db1")),
         FailedAttempt("db2", OLD, []),
@@ -100,7 +100,7 @@ def test_hosts_that_were_not_asked_for_are_counted_and_left_out() -> None:
     assert report.left_out == report.summary()["left_out"] == 2
 
 
-def test_lines_are_sorted_by_urgency_and_numbers_in_names_by_their_value() -> None:
+def test_lines_are_sorted_by_urgency_and_name() -> None:
     hosts: list[tuple[str, State]] = [
         ("web10", "disabled"),
         ("web9", "disabled"),
@@ -124,7 +124,7 @@ def _fleet() -> Report:
     )
 
 
-def test_the_summary_counts_every_host_once_and_knows_only_reachable_ones() -> None:
+def test_the_summary_counts_every_host_once() -> None:
     summary: dict[str, t.Any] = _fleet().summary()
     assert summary["hosts"] == sum(summary["states"].values()) == 5
     assert list(summary["states"]) == list(STATES)
@@ -142,13 +142,13 @@ def test_the_summary_counts_every_host_once_and_knows_only_reachable_ones() -> N
     assert (summary["oldest_record"], summary["newest_record"]) == (OLD, NEWEST)
 
 
-def test_the_summary_of_nothing_has_the_same_shape() -> None:
+def test_an_empty_summary_has_the_same_keys() -> None:
     empty = a_report().summary()
     assert list(empty) == list(_fleet().summary())
     assert (empty["hosts"], empty["oldest_record"], empty["kernels"]) == (0, None, [])
 
 
-def test_names_of_hosts_are_given_by_state() -> None:
+def test_host_names_are_grouped_by_state() -> None:
     by_state = _fleet().hosts_by_state()
     assert list(by_state) == list(STATES)
     assert by_state["protected"] == ["web1", "web2", "web3"]
@@ -156,7 +156,7 @@ def test_names_of_hosts_are_given_by_state() -> None:
     assert by_state["failed"] == []
 
 
-def test_figures_hold_no_character_that_acts() -> None:
+def test_figures_contain_no_active_characters() -> None:
     evil = recorded(make_record(system__kernel__full="\x1b[2J\u202e", patch__version="\udc80"))
     summary = a_report(evil).summary()
     assert summary["kernels"] == [{"kernel": r"\x1b[2J\u202e", "hosts": 1}]

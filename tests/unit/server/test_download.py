@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Fetching: patient with a server that stumbles, bounded with one that lies. The time is made up."""
+"""Downloads: retries for temporary failures, limits for hostile servers. The clock is simulated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONTENT = bytes(range(256)) * 1024
 
 
 class Lab:
-    """A server by plain HTTP and one by HTTPS, with one folder."""
+    """A server with plain HTTP and one with HTTPS, for one folder."""
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
         self.folder = folder
@@ -60,7 +60,7 @@ def healthy(lab: Lab) -> None:
 
 
 class Time:
-    """Time that passes when somebody sleeps, and `step` seconds with every look at the clock."""
+    """A clock that advances with sleeps, and by `step` seconds with every reading."""
 
     def __init__(self, step: float = 0.0) -> None:
         self.now = 0.0
@@ -89,7 +89,7 @@ def test_pauses_grow_to_ten_seconds_and_end(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503])
-def test_what_may_pass_is_waited_for(lab: Lab, status: int) -> None:
+def test_temporary_failures_are_retried(lab: Lab, status: int) -> None:
     lab.fail(status=status, count=2)
     time = Time()
     assert client(time).read(lab.http, len(CONTENT)) == CONTENT
@@ -97,7 +97,7 @@ def test_what_may_pass_is_waited_for(lab: Lab, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-def test_what_will_not_pass_is_not_waited_for(lab: Lab, status: int) -> None:
+def test_permanent_failures_are_not_retried(lab: Lab, status: int) -> None:
     lab.fail(status=status)
     time = Time()
     with pytest.raises(ServerError, match=f"the server answered {status}"):
@@ -105,7 +105,7 @@ def test_what_will_not_pass_is_not_waited_for(lab: Lab, status: int) -> None:
     assert time.pauses == []
 
 
-def test_an_attempt_that_brings_much_is_not_in_vain(lab: Lab, tmp_path: Path) -> None:
+def test_an_attempt_with_progress_does_not_count(lab: Lab, tmp_path: Path) -> None:
     time = Time()
     lab.fail(cut=100_000)
     client(time, retries=0).download(lab.http, tmp_path / "a", len(CONTENT))
@@ -113,7 +113,7 @@ def test_an_attempt_that_brings_much_is_not_in_vain(lab: Lab, tmp_path: Path) ->
     assert time.pauses == []
 
 
-def test_an_attempt_that_brings_little_is(lab: Lab, tmp_path: Path) -> None:
+def test_an_attempt_without_progress_counts(lab: Lab, tmp_path: Path) -> None:
     time = Time()
     lab.fail(cut=1000)
     with pytest.raises(download.UnreachableServerError):
@@ -122,13 +122,13 @@ def test_an_attempt_that_brings_little_is(lab: Lab, tmp_path: Path) -> None:
     assert len(time.pauses) == 3
 
 
-def test_a_file_that_is_all_there_is_not_fetched_again(lab: Lab, tmp_path: Path) -> None:
+def test_a_complete_file_is_not_downloaded_again(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(CONTENT)
     client().download(lab.http, tmp_path / "a", len(CONTENT))
     assert (tmp_path / "a").read_bytes() == CONTENT
 
 
-def test_nothing_larger_than_it_may_be_is_taken(lab: Lab, tmp_path: Path) -> None:
+def test_an_oversized_file_is_refused(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="larger than 1000 bytes"):
         client().read(lab.http, 1000)
     (tmp_path / "a").write_bytes(CONTENT[:900])
@@ -137,14 +137,14 @@ def test_nothing_larger_than_it_may_be_is_taken(lab: Lab, tmp_path: Path) -> Non
     assert (tmp_path / "a").stat().st_size == 900
 
 
-def test_a_server_that_drips_is_silent(lab: Lab) -> None:
+def test_a_very_slow_server_times_out(lab: Lab) -> None:
     lab.fail(slow=5_000_000)
     time = Time(step=1000)
     with pytest.raises(download.UnreachableServerError, match=r"the server sent \d+ bytes in \d+ seconds"):
         client(time, retries=0).read(lab.http, len(CONTENT))
 
 
-def test_what_has_not_changed_is_not_sent(lab: Lab, tmp_path: Path) -> None:
+def test_an_unchanged_file_is_not_sent(lab: Lab, tmp_path: Path) -> None:
     path = tmp_path / "a"
     changed, etag = client().download_if_changed(lab.http, path, len(CONTENT), None)
     assert (changed, path.read_bytes()) == (True, CONTENT)
@@ -156,7 +156,7 @@ def test_what_has_not_changed_is_not_sent(lab: Lab, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("certificate", ["stranger", "misnamed", "expired"])
-def test_a_wrong_certificate_ends_it_at_once(lab: Lab, certificate: str) -> None:
+def test_an_untrusted_certificate_fails_at_once(lab: Lab, certificate: str) -> None:
     time = Time()
     trusting = client(time, ca_path=str(lab.authority.certificate))
     assert trusting.read(lab.https, len(CONTENT)) == CONTENT
@@ -166,17 +166,17 @@ def test_a_wrong_certificate_ends_it_at_once(lab: Lab, certificate: str) -> None
     assert time.pauses == []
 
 
-def test_authorities_that_cannot_be_read_are_named(lab: Lab) -> None:
+def test_unreadable_authorities_are_named(lab: Lab) -> None:
     with pytest.raises(download.FatalServerError, match="/nonexistent"):
         client(ca_path="/nonexistent").read(lab.https, 1000)
 
 
-def test_variables_do_not_change_whom_to_trust(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables_do_not_change_the_trust(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent")
     assert client(ca_path=str(lab.authority.certificate)).read(lab.https, len(CONTENT)) == CONTENT
 
 
-def test_nothing_leads_away_from_https(lab: Lab) -> None:
+def test_a_redirect_from_https_to_http_fails(lab: Lab) -> None:
     class Redirect(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(302)
@@ -184,7 +184,7 @@ def test_nothing_leads_away_from_https(lab: Lab) -> None:
             self.end_headers()
 
         def log_message(self, *_said: t.Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(lab.authority.server)
@@ -198,12 +198,12 @@ def test_nothing_leads_away_from_https(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://localhost/", "nonsense", "http://", "http://[1/"])
-def test_an_address_that_is_none_is_a_plain_error(url: str) -> None:
+def test_an_invalid_address_is_an_error(url: str) -> None:
     with pytest.raises(ServerError):
         client(retries=0).read(url, 1000)
 
 
-def test_no_password_of_an_address_is_in_a_message(lab: Lab) -> None:
+def test_messages_contain_no_passwords(lab: Lab) -> None:
     lab.fail(status=404)
     for address in (lab.http, "http://localhost:1/"):
         with pytest.raises(ServerError) as refused:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The client's settings: which there are, what they hold, what counts as the same, and what is never shown."""
+"""Settings of the client: their values, their comparison, and their secrets."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def pem(content: bytes = b"\x30\x03\x02\x01\x01") -> str:
         ("ca-certs", "  ", ""),
     ],
 )
-def test_a_value_becomes_the_text_that_the_client_is_given(key: str, value: object, text: str) -> None:
+def test_values_are_converted_to_text(key: str, value: object, text: str) -> None:
     assert wanted_config({key: value}, NOW) == {key: text}
 
 
@@ -96,7 +96,7 @@ def test_a_value_becomes_the_text_that_the_client_is_given(key: str, value: obje
         ("patch-delay", "3 days", "expected a duration"),
     ],
 )
-def test_a_value_that_the_client_would_refuse_is_named_with_its_key(key: str, value: object, words: str) -> None:
+def test_an_invalid_value_is_reported_with_its_key(key: str, value: object, words: str) -> None:
     with pytest.raises(ConfigError) as failure:
         wanted_config({key: value}, NOW)
     assert f"config: {key}: " in str(failure.value)
@@ -112,17 +112,17 @@ def test_a_value_that_the_client_would_refuse_is_named_with_its_key(key: str, va
         ("loglevel", "log-level"),
     ],
 )
-def test_an_unknown_setting_is_refused_with_the_nearest_one(key: str, nearest: str) -> None:
+def test_an_unknown_setting_has_a_suggestion(key: str, nearest: str) -> None:
     with pytest.raises(ConfigError, match=f"config: {key}: the client has no such setting; did you mean {nearest}"):
         wanted_config({key: "x"}, NOW)
 
 
-def test_a_setting_that_is_like_none_is_refused_with_all_that_there_are() -> None:
+def test_an_unknown_setting_lists_all_settings() -> None:
     with pytest.raises(ConfigError, match="known settings are http-proxy, https-proxy"):
         wanted_config({"zzz": "x"}, NOW)
 
 
-def test_the_way_to_the_server_and_the_trust_in_it_come_before_the_server() -> None:
+def test_proxy_and_certificates_precede_the_server() -> None:
     given = {
         "cutoff-date": "2024-10-01T12:00:00Z",
         "remote-server": "https://livepatch.example.com",
@@ -134,7 +134,7 @@ def test_the_way_to_the_server_and_the_trust_in_it_come_before_the_server() -> N
     assert order == ["https-proxy", "no-proxy", "ca-certs", "remote-server", "cutoff-date"]
 
 
-def test_a_proxys_password_is_in_no_message() -> None:
+def test_messages_contain_no_proxy_password() -> None:
     for value in (PROXY.replace("http", "ftp"), PROXY.replace("3128", "port"), f"{PROXY} "):
         try:
             wanted_config({"https-proxy": f"{value} x" if value.endswith(" ") else value}, NOW)
@@ -164,25 +164,25 @@ def test_a_proxys_password_is_in_no_message() -> None:
         ("check-interval", "60", "", True),
     ],
 )
-def test_texts_of_one_meaning_are_the_same(key: str, one: str | None, other: str | None, same: bool) -> None:
+def test_equivalent_values_are_equal(key: str, one: str | None, other: str | None, same: bool) -> None:
     assert same_value(key, one, other) is same
     assert same_value(key, one=other, other=one) is same
 
 
-def test_what_may_be_shown_holds_no_secret() -> None:
+def test_shown_values_contain_no_secret() -> None:
     assert shown("https-proxy", PROXY) == "http://***@proxy.example.com:3128"
     assert shown("ca-certs", pem()).startswith("1 certificate(s), SHA-256 ")
     assert shown("ca-certs", pem()) == shown("ca-certs", pem().strip())
     assert shown("remote-server", "") == "https://livepatch.canonical.com"
 
 
-def test_only_a_proxy_with_a_password_is_a_secret() -> None:
+def test_only_a_proxy_password_is_secret() -> None:
     assert holds_secret("https-proxy", PROXY)
     assert not holds_secret("https-proxy", "http://proxy.example.com:3128")
     assert not holds_secret("ca-certs", pem())
 
 
-def test_every_default_is_the_same_as_an_empty_value() -> None:
+def test_a_default_equals_an_empty_value() -> None:
     assert set(SETTINGS) == {
         "http-proxy", "https-proxy", "no-proxy", "remote-server", "ca-certs", "dial-timeout", "check-interval",
         "log-level", "tls-patch-download", "cutoff-date", "patch-delay",

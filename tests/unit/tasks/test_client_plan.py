@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The wanted held against the present: which steps, in which order, and what is refused before any of them."""
+"""The plan of client changes: the steps, their order, and requests that are refused before the first step."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def a_state(**changes: t.Any) -> ClientState:
 
 
 def bare(**changes: t.Any) -> ClientState:
-    """The state of a host without a client."""
+    """Return the state of a host without a client."""
     return a_state(**{"registered": False, "marks": {}, "channel": None, **changes})
 
 
@@ -62,7 +62,7 @@ def plan(wanted: Wanted, facts: HostFacts, state: ClientState) -> ClientPlan:
 
 
 def steps(wanted: Wanted, facts: HostFacts, state: ClientState) -> list[str]:
-    """The steps by name, with what each is about."""
+    """Return the steps by name, each with its subject."""
     found = plan(wanted, facts, state).steps
     return [f"{step.id} {step.argument}".strip() for step in found]
 
@@ -119,7 +119,7 @@ ABSENT = without_client(snapd=seeded())
         (Wanted(state="present", token=OTHER), a_host(), a_state(), []),
         (Wanted(state="disabled"), a_host(), a_state(), ["disable"]),
         (Wanted(state="absent"), a_host(), a_state(), ["disable", "remove"]),
-        # the daemon does not say whether it is enabled: its machine-token does
+        # the daemon does not report its enablement, but its machine-token shows it
         (Wanted(token=TOKEN), a_host(client=UNANSWERED), a_state(), []),
         (Wanted(token=TOKEN), a_host(client=UNANSWERED), bare(), ["enable"]),
         (Wanted(token=TOKEN), a_host(client=UNANSWERED), a_state(registered=None), ["disable", "enable"]),
@@ -129,7 +129,7 @@ ABSENT = without_client(snapd=seeded())
         (Wanted(state="present", channel="edge"), a_host(), a_state(), ["refresh latest/edge"]),
         (Wanted(state="present", channel="edge"), a_host(), a_state(channel=None), []),
         (Wanted(state="disabled", channel="edge"), a_host(), a_state(), ["disable"]),
-        # a client that takes no command can still be removed
+        # a client that accepts no commands can be removed
         (
             Wanted(state="absent"),
             a_host(client=ClientStatus(error=ClientError("not_eligible_kernel", ""))),
@@ -138,7 +138,7 @@ ABSENT = without_client(snapd=seeded())
         ),
     ],
 )
-def test_steps(wanted: Wanted, facts: HostFacts, state: ClientState, expected: list[str]) -> None:
+def test_the_steps_follow_the_table(wanted: Wanted, facts: HostFacts, state: ClientState, expected: list[str]) -> None:
     assert steps(wanted, facts, state) == expected
 
 
@@ -149,7 +149,7 @@ def test_steps(wanted: Wanted, facts: HostFacts, state: ClientState, expected: l
         ({"check-interval": "90"}, {"check-interval": "60"}, {}, ["config check-interval"]),
         ({"check-interval": ""}, {"check-interval": "90"}, {}, ["config check-interval"]),
         ({"dial-timeout": "60s"}, {"dial-timeout": "1m"}, {}, []),
-        # A password that the host does not tell is known by its mark.
+        # A password that the host does not show is recognised by its mark.
         ({"https-proxy": PROXY}, {"https-proxy": "http://removed@proxy.example.com:3128"}, {}, ["config https-proxy"]),
         (
             {"https-proxy": PROXY},
@@ -177,29 +177,29 @@ def test_steps(wanted: Wanted, facts: HostFacts, state: ClientState, expected: l
         ),
     ],
 )
-def test_a_setting_is_changed_where_it_differs(
+def test_only_different_settings_are_changed(
     config: dict[str, str], present: dict[str, str], marks: dict[str, t.Any], expected: list[str]
 ) -> None:
     wanted = Wanted(state="present", config=config)
     assert steps(wanted, a_host(config=present), a_state(marks={**MARKED, **marks})) == expected
 
 
-def test_settings_that_cannot_be_read_are_set() -> None:
+def test_unreadable_settings_are_set() -> None:
     assert steps(Wanted(state="present", config={"check-interval": "60"}), a_host(config=None), a_state()) == [
         "config check-interval"
     ]
 
 
-def test_the_authority_is_set_before_the_server_and_both_before_the_token() -> None:
+def test_certificates_and_server_precede_the_token() -> None:
     wanted = Wanted(token=TOKEN, config={"ca-certs": "PEM", "remote-server": SERVER})
     assert steps(wanted, ABSENT, bare()) == ["install", "config ca-certs", "config remote-server", "enable"]
 
 
-def test_a_server_is_left_before_another_is_set() -> None:
+def test_the_old_server_is_left_first() -> None:
     wanted = Wanted(token=TOKEN, config={"remote-server": SERVER})
     assert steps(wanted, a_host(), a_state()) == ["disable", "config remote-server", "enable"]
     assert refusal(Wanted(config={"remote-server": SERVER}), a_host(), a_state()).id == "token_missing"
-    # Nobody moves from a server that is not known.
+    # An unknown server is not left.
     assert steps(wanted, a_host(config=None), a_state()) == ["config remote-server"]
     assert steps(Wanted(state="present", config={"remote-server": SERVER}), a_host(), a_state()) == [
         "config remote-server"
@@ -219,15 +219,13 @@ def test_a_server_is_left_before_another_is_set() -> None:
         (None, "normal", ["config check-interval", "enable", "mode normal"]),
     ],
 )
-def test_no_patch_is_applied_before_what_holds_it_back_is_set(
-    present: str | None, wanted: str, expected: list[str]
-) -> None:
+def test_the_mode_is_set_before_enablement(present: str | None, wanted: str, expected: list[str]) -> None:
     facts = a_host(client=NOT_ENABLED)
     task = Wanted(token=TOKEN, mode=wanted, config={"check-interval": "90"})
     assert steps(task, facts, bare(mode=present)) == expected
 
 
-def test_a_client_that_is_stopped_and_shall_stay_so_is_left_alone() -> None:
+def test_a_stopped_client_can_stay_stopped() -> None:
     wanted = Wanted(token=TOKEN, mode="stop", config={"check-interval": "90"})
     assert steps(wanted, a_host(client=UNANSWERED, config=None), a_state(mode="stop")) == []
     assert steps(Wanted(state="present", mode="normal"), a_host(client=UNANSWERED), a_state(mode="stop")) == [
@@ -235,7 +233,7 @@ def test_a_client_that_is_stopped_and_shall_stay_so_is_left_alone() -> None:
     ]
 
 
-def test_a_client_that_is_stopped_can_be_neither_configured_nor_enabled() -> None:
+def test_a_stopped_client_cannot_be_changed() -> None:
     facts = a_host(client=UNANSWERED, config=None)
     assert (
         refusal(Wanted(state="present", config={"check-interval": "90"}), facts, a_state(mode="stop")).id == "mode_stop"
@@ -244,13 +242,13 @@ def test_a_client_that_is_stopped_can_be_neither_configured_nor_enabled() -> Non
     assert refusal(Wanted(state="disabled"), a_host(client=DOWN), a_state(mode="stop")).id == "mode_stop"
 
 
-def test_a_daemon_that_has_not_seen_its_mode_is_restarted() -> None:
+def test_an_unread_mode_file_requires_a_restart() -> None:
     assert steps(Wanted(mode="no-apply"), a_host(), a_state(mode="no-apply", restart_due=True)) == ["mode no-apply"]
     assert steps(Wanted(), a_host(), a_state(mode="no-apply", restart_due=True)) == ["mode no-apply"]
     assert steps(Wanted(mode="normal"), a_host(), a_state(mode="no-apply", restart_due=True)) == ["mode normal"]
 
 
-def test_a_daemon_that_is_down_is_no_trouble_where_it_is_restarted_first() -> None:
+def test_a_restart_repairs_a_stopped_daemon() -> None:
     wanted = Wanted(state="present", mode="no-apply", config={"check-interval": "90"})
     assert steps(wanted, a_host(client=DOWN), a_state()) == ["mode no-apply", "config check-interval"]
     assert steps(Wanted(state="absent"), a_host(client=DOWN), bare()) == ["remove"]
@@ -280,7 +278,9 @@ PRO_MARK = {"token": mark_of(PRO_TOKEN, SALT)}
         (dataclasses.replace(PRO, state="absent"), a_host(), a_state(pro=attached()), ["pro_disable", "remove"]),
     ],
 )
-def test_steps_through_ubuntu_pro(wanted: Wanted, facts: HostFacts, state: ClientState, expected: list[str]) -> None:
+def test_the_steps_with_ubuntu_pro_are_planned(
+    wanted: Wanted, facts: HostFacts, state: ClientState, expected: list[str]
+) -> None:
     assert steps(wanted, facts, state) == expected
 
 
@@ -329,37 +329,37 @@ def test_steps_through_ubuntu_pro(wanted: Wanted, facts: HostFacts, state: Clien
         ),
     ],
 )
-def test_what_cannot_be_had_is_refused_before_anything_is_done(
+def test_impossible_requests_are_refused_first(
     cause: str, wanted: Wanted, facts: HostFacts, state: ClientState
 ) -> None:
     assert refusal(wanted, facts, state).id == cause
 
 
-def test_paid_settings_are_taken_by_a_client_that_has_them() -> None:
+def test_paid_settings_need_a_paid_client() -> None:
     wanted = Wanted(state="present", config={"cutoff-date": "2024-10-01T12:00:00Z", "patch-delay": "3d"})
     facts = a_host(client=a_client(version="10.11.2", tier="stable"))
     assert steps(wanted, facts, a_state()) == ["config cutoff-date", "config patch-delay"]
 
 
-def test_eligibility_can_be_switched_off_and_counts_only_for_enabling() -> None:
+def test_eligibility_matters_only_for_enablement() -> None:
     facts = a_host(container="lxc")
     assert steps(Wanted(token=OTHER, require_eligible=False), facts, a_state()) == ["disable", "enable"]
     assert steps(Wanted(token=TOKEN, config={"check-interval": "90"}), facts, a_state()) == ["config check-interval"]
     assert steps(Wanted(state="absent"), facts, a_state()) == ["disable", "remove"]
 
 
-def test_what_the_module_mends_itself_does_not_make_a_host_ineligible() -> None:
+def test_repairable_checks_do_not_prevent_enablement() -> None:
     facts = without_client(snapd=Snapd(installed=False))
     assert "snapd" in [check["id"] for check in assess_eligibility(facts, shipped("launch"))["checks"]]
     assert steps(Wanted(token=TOKEN), facts, bare())[0] == "snapd"
 
 
-def test_a_lost_way_to_the_server_counts_unless_the_task_changes_the_way() -> None:
+def test_a_network_failure_prevents_enablement() -> None:
     lost = ServerReachability(SERVER, by_proxy=False, tool="curl", outcome="refused", detail="")
     facts = without_client(snapd=seeded(), reach=lost)
     assert refusal(Wanted(token=TOKEN), facts, bare()).id == "not_eligible"
     assert "enable" in steps(Wanted(token=TOKEN, config={"https-proxy": "http://proxy.test:1"}), facts, bare())
-    # Nothing to try it with is no reason: enabling tries it.
+    # A missing tool for the check does not prevent enablement, which tests the network.
     blind = dataclasses.replace(lost, tool="none", outcome="no_tool")
     assert "enable" in steps(Wanted(token=TOKEN), dataclasses.replace(facts, reach=blind), bare())
 
@@ -373,13 +373,11 @@ def test_a_lost_way_to_the_server_counts_unless_the_task_changes_the_way() -> No
         ("cli", ("curl",), ("cli",)),
     ],
 )
-def test_the_token_goes_over_the_socket_where_it_can(
-    transport: t.Any, tools: tuple[str, ...], ways: tuple[str, ...]
-) -> None:
+def test_the_token_uses_the_socket_if_possible(transport: t.Any, tools: tuple[str, ...], ways: tuple[str, ...]) -> None:
     assert plan(Wanted(token=TOKEN, transport=transport), DISABLED, bare(tools=tools)).ways == ways
 
 
-def test_before_and_after_show_the_difference_and_no_secret() -> None:
+def test_the_diff_contains_no_secret() -> None:
     config = {"https-proxy": PROXY, "check-interval": "90"}
     found = plan(Wanted(token=OTHER, config=config, mode="no-apply"), a_host(), a_state())
     before, after = found.before.as_dict(), found.after.as_dict()
@@ -397,9 +395,9 @@ def test_before_and_after_show_the_difference_and_no_secret() -> None:
         "channel": None,
         "config": {"https-proxy": "http://***@proxy.example.com:3128", "check-interval": "90"},
     }
-    said = str([step.as_dict() for step in found.steps])
-    assert "made-up" not in said
-    assert OTHER not in said
+    text = str([step.as_dict() for step in found.steps])
+    assert "made-up" not in text
+    assert OTHER not in text
 
 
 @pytest.mark.parametrize(
@@ -414,7 +412,7 @@ def test_before_and_after_show_the_difference_and_no_secret() -> None:
         (Wanted(state="disabled"), a_host(client=UNANSWERED), a_state(registered=None), "unknown", "disabled"),
     ],
 )
-def test_the_state_before_and_after(
+def test_the_states_before_and_after_are_returned(
     wanted: Wanted, facts: HostFacts, state: ClientState, before: str, after: str
 ) -> None:
     found = plan(wanted, facts, state)
@@ -450,5 +448,5 @@ def test_a_token_of_the_wrong_kind_is_refused(cause: str, token: str, via: t.Any
         (None, "pro"),
     ],
 )
-def test_a_token_of_the_right_kind_is_taken(token: str | None, via: t.Any) -> None:
+def test_a_token_of_the_right_kind_is_accepted(token: str | None, via: t.Any) -> None:
     check_token(token, via)

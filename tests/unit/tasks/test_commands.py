@@ -66,7 +66,7 @@ def test_a_script_that_may_fail_hides_every_failure() -> None:
     assert replay.resets == 4
 
 
-def test_an_error_of_a_command_is_raised_in_the_task() -> None:
+def test_an_error_of_a_command_is_raised() -> None:
     def task() -> commands.Task[dict[str, t.Any]]:
         try:
             yield from commands.run_script(("probe", "patch"), {})

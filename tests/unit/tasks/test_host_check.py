@@ -42,7 +42,7 @@ def test_the_record_has_the_time_before_the_answer() -> None:
     assert record["collected_at"] == "2026-03-01T04:00:00Z"
 
 
-def test_a_record_is_stored_where_a_folder_is_named() -> None:
+def test_a_record_is_stored_in_a_folder() -> None:
     replay = Replay(lambda _command: EMPTY)
     result = replay.run(check_host(options(record_dir="records")))
     assert result["record_file"] == "records/web1.json"

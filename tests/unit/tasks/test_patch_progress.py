@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""How far a host is on the way to its newest patch: every client state, every word of the kernel."""
+"""The progress of a host towards its newest patch, for every client state and kernel state."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def client(**changes: t.Any) -> dict[str, t.Any]:
 
 
 def error(identifier: str) -> dict[str, t.Any]:
-    return {"client": ClientStatus(error=ClientError(identifier, "as it was said"))}
+    return {"client": ClientStatus(error=ClientError(identifier, "original text"))}
 
 
 def watch(**changes: t.Any) -> RefreshOutput:
@@ -89,17 +89,17 @@ def stands(facts: HostFacts, seen: RefreshOutput = NOTHING_SEEN) -> tuple[str, s
         ("stuck", "unreadable_output", a_host(client=None)),
     ],
 )
-def test_every_state_of_a_host_has_its_place(phase: str, identifier: str, facts: HostFacts) -> None:
+def test_every_host_state_has_its_progress(phase: str, identifier: str, facts: HostFacts) -> None:
     assert stands(facts) == (phase, identifier)
 
 
-def test_a_client_that_refused_to_refresh_has_not_asked_for_the_newest_patch() -> None:
+def test_a_refused_refresh_is_an_error() -> None:
     refused = ClientFailure("server_unreachable", "the server cannot be reached", "open port 443")
     assert stands(a_host(), watch(refused=refused)) == ("stuck", "server_unreachable")
     assert stands(a_host(), watch(timed_out=True)) == ("moving", "refresh_timed_out")
 
 
-def test_where_the_kernel_shows_no_transition_its_log_may_refuse() -> None:
+def test_without_transitions_the_kernel_log_decides() -> None:
     taken, refused = f"livepatch: enabling patch '{MODULE}'", f"livepatch: failed to enable patch '{MODULE}'"
     assert stands(a_host(), watch(kernel_log=(refused, taken))) == ("arrived", "applied")
     assert stands(a_host(), watch(kernel_log=(taken, refused))) == ("stuck", "apply_failed")
@@ -108,10 +108,10 @@ def test_where_the_kernel_shows_no_transition_its_log_may_refuse() -> None:
     assert stands(with_transition, watch(kernel_log=(taken, refused))) == ("arrived", "applied")
 
 
-def test_the_daemons_own_reason_is_told() -> None:
+def test_the_reason_of_the_daemon_is_shown() -> None:
     facts = a_host(patches=(), **client(patch_state="apply-failed"))
-    said = ("Checking", "during refresh: cannot apply patches: payload checksum does not match", "No updates")
-    standing = patch_progress.judge_progress(facts, watch(journal=said), POLICY)
+    journal = ("Checking", "during refresh: cannot apply patches: payload checksum does not match", "No updates")
+    standing = patch_progress.judge_progress(facts, watch(journal=journal), POLICY)
     assert standing.message.endswith("payload checksum does not match")
 
 
@@ -128,12 +128,12 @@ def test_the_daemons_own_reason_is_told() -> None:
         (None, a_host(**client(patch_state="apply-failed", check_state="check-failed"))),
     ],
 )
-def test_what_makes_a_refresh_useless(identifier: str | None, facts: HostFacts) -> None:
+def test_obstacles_of_a_refresh_are_found(identifier: str | None, facts: HostFacts) -> None:
     standing = patch_progress.before_refresh(facts)
     assert (standing.id if standing else None) == identifier
 
 
-def test_who_is_still_moving_when_the_time_is_over_is_stuck() -> None:
+def test_a_transition_at_the_deadline_is_stalled() -> None:
     def late(facts: HostFacts, *tasks: BlockingTask) -> patch_progress.PatchProgress:
         return patch_progress.too_late(patch_progress.judge_progress(facts, NOTHING_SEEN, POLICY), tasks, 60)
 
@@ -150,7 +150,7 @@ def test_who_is_still_moving_when_the_time_is_over_is_stuck() -> None:
     assert "held up" not in late(a_host(patches=(a_patch(transition=True),))).message
 
 
-# --- what runs ---
+# --- the running patch ---
 
 
 @pytest.mark.parametrize(
@@ -166,11 +166,11 @@ def test_who_is_still_moving_when_the_time_is_over_is_stuck() -> None:
         ("113", a_host(client=None)),
     ],
 )
-def test_the_version_is_the_clients_where_the_kernel_bears_it_out(version: str | None, facts: HostFacts) -> None:
+def test_the_kernel_must_confirm_the_version(version: str | None, facts: HostFacts) -> None:
     assert patch_progress.running(facts).version == version
 
 
-def test_another_patch_runs_when_the_kernel_shows_another_module_or_build() -> None:
+def test_another_module_or_build_is_another_patch() -> None:
     now = patch_progress.running(a_host())
     for other in (
         a_host(patches=(a_patch(build_id="cd" * 20),)),
@@ -179,20 +179,20 @@ def test_another_patch_runs_when_the_kernel_shows_another_module_or_build() -> N
         a_host(patches=(a_patch(enabled=False),)),
     ):
         assert patch_progress.running(other).differs_from(now)
-    # A client that comes to another word changes nothing, nor does a patch that is no longer enabled.
+    # Another version of the client, or a disabled patch, makes no difference.
     for same in (
         a_host(**client(patch_version="113.2")),
         a_host(patches=(a_patch(), a_patch(module=f"{MODULE[:-3]}112", enabled=False))),
         a_host(patches=(a_patch(transition=True),)),
     ):
         assert not patch_progress.running(same).differs_from(now)
-    # Without sysfs, there is only the client to ask.
+    # Without sysfs, the client is the only source.
     blind = patch_progress.running(a_host(patches=None))
     assert not blind.differs_from(now)
     assert patch_progress.running(a_host(patches=None, **client(patch_version="114.1"))).differs_from(blind)
 
 
-def test_only_what_was_open_before_was_closed() -> None:
+def test_only_open_vulnerabilities_are_newly_closed() -> None:
     def named(*fixes: tuple[str, bool]) -> ClientStatus:
         return a_client(fixes=tuple(ReportedFix(cve, patched) for cve, patched in fixes))
 
@@ -202,14 +202,14 @@ def test_only_what_was_open_before_was_closed() -> None:
     assert patch_progress.closed_cves(before, None) == []
 
 
-def test_what_check_mode_can_foresee() -> None:
+def test_check_mode_predicts_the_result() -> None:
     assert patch_progress.expected_version(a_host()) is None
     assert patch_progress.expected_version(a_host(client=None)) is None
     for state in ("unapplied", "applying", "apply-failed"):
         assert patch_progress.expected_version(a_host(**client(patch_state=state))) == "113.1"
 
 
-def test_only_locks_of_the_running_kernel_are_touched() -> None:
+def test_only_locks_of_the_running_kernel_count() -> None:
     strange = f"{LOCK}/../../x", "* ", "livepatch_Ubuntu_x; rm", "-rf", LOCK + "\n"
     assert patch_progress.locks_of_kernel(a_host(crash_locks=(OTHER_LOCK, LOCK, *strange))) == (LOCK,)
 
@@ -236,20 +236,20 @@ def recorded(**patch: t.Any) -> Record:
         ({"taint": "OEK"}, ("tampered", "tampered", None)),
     ],
 )
-def test_how_much_verification_is_asked_for(patch: dict[str, t.Any], outcomes: tuple[str | None, ...]) -> None:
+def test_the_required_level_is_enforced(patch: dict[str, t.Any], outcomes: tuple[str | None, ...]) -> None:
     record = recorded(**patch)
     found = [patch_progress.verified(record, verify) for verify in ("required", "best_effort", "off")]
     assert tuple(standing.id if standing else None for standing in found) == outcomes
 
 
-# --- what the host sends ---
+# --- the answer of the host ---
 
 
 def seen(**sections: dict[str, t.Any]) -> RefreshOutput:
     return read_refresh_output(Sections([Section(name, **given) for name, given in sections.items()], complete=True))
 
 
-def test_what_the_client_said_to_a_refresh_is_read() -> None:
+def test_the_output_of_a_refresh_is_parsed() -> None:
     assert seen(refresh={"status": "ok", "exit_code": 0}).refused is None
     failed = seen(refresh={"status": "ok", "exit_code": 1, "errors": "error executing refresh: dial tcp: no such host"})
     assert failed.refused is not None
@@ -261,7 +261,7 @@ def test_what_the_client_said_to_a_refresh_is_read() -> None:
     assert lost.refused.id == "interrupted"
 
 
-def test_tasks_are_read_once_each_and_not_without_end() -> None:
+def test_tasks_are_unique_and_bounded() -> None:
     lines = ["12 12 backup d", "12 13 worker", "12 12 backup d", "x 1 y", "1 2", "-1 0 z", "7 8 \x1b[2Jred"]
     tasks = seen(tasks={"status": "ok", "output": "\n".join(lines)}).tasks
     assert tasks[:2] == (BlockingTask(12, 12, "backup d"), BlockingTask(12, 13, "worker"))
@@ -291,6 +291,6 @@ def test_secrets_in_logs_are_masked() -> None:
         ),
     )
 )
-def test_no_answer_makes_it_fail(answers: dict[str, dict[str, t.Any]]) -> None:
+def test_no_answer_crashes_the_parser(answers: dict[str, dict[str, t.Any]]) -> None:
     facts = a_host(**client(patch_state="apply-failed"))
     assert patch_progress.judge_progress(facts, seen(**answers), POLICY).message

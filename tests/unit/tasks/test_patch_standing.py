@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The way to a host's newest patch: who has arrived, who moves, who is stuck, and what a patch brought."""
+"""The progress of a host towards its newest patch: applied, in transition, stalled, and the closed CVEs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def stands(facts: HostFacts, **watch: t.Any) -> tuple[str, str]:
     return found.phase, found.id
 
 
-# --- what runs
+# --- the running patch
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,11 @@ def stands(facts: HostFacts, **watch: t.Any) -> tuple[str, str]:
         (without_client(patches=None), None),
     ],
 )
-def test_the_version_is_the_clients_where_the_kernel_bears_it_out(facts: HostFacts, version: str | None) -> None:
+def test_the_kernel_must_confirm_the_version(facts: HostFacts, version: str | None) -> None:
     assert running(facts).version == version
 
 
-def test_what_runs_differs_by_the_kernels_word_where_it_speaks() -> None:
+def test_the_kernel_decides_whether_patches_differ() -> None:
     one, same = Running("113.1", frozenset({(MODULE, "ab")})), Running("113.2", frozenset({(MODULE, "ab")}))
     rebuilt, unseen = Running("113.1", frozenset({(MODULE, "cd")})), Running("113.1", None)
     assert not one.differs_from(same)
@@ -79,7 +79,7 @@ def test_what_runs_differs_by_the_kernels_word_where_it_speaks() -> None:
     assert same.differs_from(unseen)
 
 
-# --- before
+# --- before a refresh
 
 
 @pytest.mark.parametrize(
@@ -91,18 +91,18 @@ def test_what_runs_differs_by_the_kernels_word_where_it_speaks() -> None:
         (a_host(client=ClientStatus(enabled=False)), "not_enabled"),
         (a_host(client=DOWN), "daemon_down"),
         (a_host(client=STRANGE), "unreadable_output"),
-        # It answers nobody while it works.
+        # The client does not answer while it works.
         (a_host(client=SLOW), None),
         (a_host(client=None), None),
     ],
 )
-def test_what_makes_a_refresh_useless_is_named_before(facts: HostFacts, expected: str | None) -> None:
+def test_obstacles_of_a_refresh_are_named_first(facts: HostFacts, expected: str | None) -> None:
     found = before_refresh(facts)
     assert (found.id if found else None) == expected
     assert found is None or (found.phase == "stuck" and found.remedy)
 
 
-# --- after
+# --- after a refresh
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_what_makes_a_refresh_useless_is_named_before(facts: HostFacts, expected
         ({"patch_version": "114.1"}, ("moving", "kernel_disagrees")),
     ],
 )
-def test_the_clients_word_says_how_far_a_host_is(client: dict[str, t.Any], expected: tuple[str, str]) -> None:
+def test_the_client_status_gives_the_progress(client: dict[str, t.Any], expected: tuple[str, str]) -> None:
     assert stands(a_host(client=a_client(**client))) == expected
 
 
@@ -135,11 +135,11 @@ def test_the_clients_word_says_how_far_a_host_is(client: dict[str, t.Any], expec
         (ClientStatus(enabled=False), ("stuck", "not_enabled")),
     ],
 )
-def test_a_client_without_a_status_is_named(client: ClientStatus | None, expected: tuple[str, str]) -> None:
+def test_a_client_without_status_is_an_error(client: ClientStatus | None, expected: tuple[str, str]) -> None:
     assert stands(a_host(client=client)) == expected
 
 
-def test_a_check_that_fails_just_after_boot_is_no_failure_yet() -> None:
+def test_a_failed_check_after_boot_is_tolerated() -> None:
     client = a_client(check_state="check-failed")
     grace = shipped("launch").check_grace
     assert stands(a_host(client=client, uptime=grace))[0] == "moving"
@@ -147,13 +147,13 @@ def test_a_check_that_fails_just_after_boot_is_no_failure_yet() -> None:
     assert stands(a_host(client=client, uptime=None))[0] == "stuck"
 
 
-def test_a_refresh_that_was_refused_or_did_not_end_is_told_first() -> None:
+def test_a_failed_refresh_is_reported_first() -> None:
     refused = client_failures.failure("bad_token", "Unknown Auth-Token")
     assert stands(a_host(), refused=refused, timed_out=True) == ("stuck", "bad_token")
     assert stands(a_host(), timed_out=True) == ("moving", "refresh_timed_out")
 
 
-def test_the_kernel_must_bear_out_what_the_client_says() -> None:
+def test_the_kernel_must_confirm_the_client() -> None:
     assert stands(a_host(patches=None)) == ("arrived", "applied")
     assert stands(a_host(patches=(a_patch(transition=True),))) == ("moving", "in_transition")
     assert stands(a_host(patches=(a_patch(enabled=False),))) == ("moving", "kernel_disagrees")
@@ -176,13 +176,13 @@ def test_the_kernel_must_bear_out_what_the_client_says() -> None:
         ((f"livepatch: failed to enable patch '{MODULE}'",), False, ("arrived", "applied")),
     ],
 )
-def test_a_kernel_without_transitions_tells_in_its_log(
+def test_the_kernel_log_replaces_missing_transitions(
     log: tuple[str, ...], transition: bool | None, expected: tuple[str, str]
 ) -> None:
     assert stands(a_host(patches=(a_patch(transition=transition),)), kernel_log=log) == expected
 
 
-def test_the_journal_says_why_a_patch_could_not_be_applied() -> None:
+def test_the_journal_names_the_cause_of_failure() -> None:
     facts = a_host(client=a_client(patch_state="apply-failed"))
     watch = RefreshOutput(None, False, (), (), (), ("x failed", "Cannot apply: no memory", "later"))
     assert judge_progress(facts, watch, shipped("launch")).message.endswith(": Cannot apply: no memory")
@@ -199,10 +199,10 @@ def test_only_locks_of_the_running_kernel_count() -> None:
     )
 
 
-# --- the deadline, the verification, and what it brought
+# --- the deadline, the verification, and the result
 
 
-def test_who_still_moves_at_the_deadline_is_stuck() -> None:
+def test_a_transition_at_the_deadline_is_stalled() -> None:
     moving = PatchProgress("moving", "in_transition", "still moving", "wait")
     tasks = [BlockingTask(7, 7, "kvm"), BlockingTask(7, 8, "kvm"), BlockingTask(9, 9, "")]
     found = too_late(moving, tasks, 60)
@@ -221,7 +221,7 @@ def _record(result: str, *, enabled: bool = True) -> t.Any:
     return make_record(state="tampered", kernel_patches=[{**patch, "verification": verification}])
 
 
-def test_the_verification_stops_a_host_as_far_as_it_was_asked_for() -> None:
+def test_the_required_level_is_enforced() -> None:
     def ids(record: t.Any) -> list[str | None]:
         found = [verified(record, verify) for verify in t.cast("t.Any", ("required", "best_effort", "off"))]
         return [each.id if each else None for each in found]
@@ -233,7 +233,7 @@ def test_the_verification_stops_a_host_as_far_as_it_was_asked_for() -> None:
     assert ids(_record("not_checked", enabled=False)) == [None, None, None]
 
 
-def test_a_patch_brought_what_is_closed_now_and_was_not() -> None:
+def test_only_newly_closed_vulnerabilities_are_listed() -> None:
     before = a_client(fixes=(ReportedFix("CVE-2", patched=True), ReportedFix("CVE-3", patched=False)))
     after = a_client(
         fixes=(
@@ -247,7 +247,7 @@ def test_a_patch_brought_what_is_closed_now_and_was_not() -> None:
     assert closed_cves(before, None) == []
 
 
-def test_a_version_is_expected_where_the_client_still_has_to_apply_it() -> None:
+def test_an_unapplied_version_is_expected() -> None:
     for state in ("unapplied", "applying", "apply-failed"):
         assert expected_version(a_host(client=a_client(patch_state=state))) == "113.1"
     assert expected_version(a_host()) is None

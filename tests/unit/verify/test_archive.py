@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Archives of patches: what the service and common packers write is read, and no archive does more than be read."""
+"""Patch archives: archives of the service and of common tools are parsed, and hostile archives are refused."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def pax(records: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
-def test_an_archive_of_the_service_is_read(packing: str) -> None:
+def test_an_archive_of_the_service_is_parsed(packing: str) -> None:
     found = examine(GOOD[packing], signing.ARCHIVE_NAME.replace("bz2", packing))
     assert (found.verdict, found.kernel, found.version) == ("valid", signing.KERNEL, "65.1")
     assert archive.unpack_module(GOOD[packing]) == MODULE
@@ -67,18 +67,18 @@ def test_an_archive_of_the_service_is_read(packing: str) -> None:
 @pytest.mark.parametrize(
     "name", ["m.ko", "./m.ko", "a/b/m.ko", "a" * 90 + "/" + "b" * 50 + ".ko", "é.ko", "module-without-an-ending"]
 )
-def test_any_common_packer_and_name_will_do(name: str, form: int) -> None:
+def test_common_compressions_and_names_are_accepted(name: str, form: int) -> None:
     timed = entry("folder", tarfile.DIRTYPE, mtime=1.5)
     data = signing.archive({name: MODULE, "meta": b"x" * 513, "empty": b""}, form=form, extra=(timed,))
     assert archive.unpack_module(data) == MODULE
 
 
-def test_very_long_names_are_read_as_gnu_and_pax_write_them() -> None:
+def test_long_names_of_gnu_and_pax_are_parsed() -> None:
     for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
         assert archive.unpack_module(signing.archive({"d/" * 500 + "m.ko": MODULE}, form=form)) == MODULE
 
 
-def test_an_archive_packed_in_parallel_is_read_whole() -> None:
+def test_an_archive_of_several_streams_is_complete() -> None:
     unpacked = bz2.decompress(GOOD["bz2"])
     for pack in PACK.values():
         assert archive.unpack_module(pack(unpacked[:700]) + pack(unpacked[700:])) == MODULE
@@ -102,9 +102,7 @@ def test_an_archive_packed_in_parallel_is_read_whole() -> None:
         ("", None),
     ],
 )
-def test_the_name_of_an_archive_tells_kernel_version_and_architecture(
-    name: str, expected: tuple[str, str, str] | None
-) -> None:
+def test_the_archive_name_is_parsed(name: str, expected: tuple[str, str, str] | None) -> None:
     assert archive.parse_archive_name(name) == (archive.ArchiveName(*expected) if expected else None)
 
 
@@ -120,11 +118,11 @@ def test_the_name_of_an_archive_tells_kernel_version_and_architecture(
         ("livepatch-4.4.0-168.197-generic-66.1-amd64.tar.bz2", None, "malformed"),
     ],
 )
-def test_an_archive_holds_what_its_name_says(name: str, kernel: str | None, verdict: str) -> None:
+def test_name_and_content_must_agree(name: str, kernel: str | None, verdict: str) -> None:
     assert examine(GOOD["bz2"], name, kernel).verdict == verdict
 
 
-def test_without_a_telling_name_the_module_tells() -> None:
+def test_without_a_usable_name_the_module_decides() -> None:
     found = examine(GOOD["bz2"], "download")
     assert (found.kernel, found.version) == (signing.KERNEL, "65")
 
@@ -146,7 +144,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "path with escape": (signing.archive({"m\x1b[2J.ko": MODULE}), "not a plain path"),
     "path with double slash": (signing.archive({"a//m.ko": MODULE}), "not a plain path"),
     "no name": (tar(header(entry(""))), "not a plain path"),
-    "name that is no text": (tar(entry("\udcff").tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")), "not UTF-8"),
+    "name that is not text": (tar(entry("\udcff").tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")), "not UTF-8"),
     "symbolic link": (
         signing.archive({"m.ko": MODULE}, extra=(entry("l", tarfile.SYMTYPE, linkname="/etc/passwd"),)),
         "neither a regular file nor a folder",
@@ -213,7 +211,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("data", "reason"), [pytest.param(*case, id=name) for name, case in REFUSED.items()])
-def test_what_an_archive_must_not_hold_is_refused(data: bytes, reason: str) -> None:
+def test_forbidden_contents_are_refused(data: bytes, reason: str) -> None:
     found = examine(data)
     assert (found.verdict, found.valid) == ("malformed", False)
     assert reason in found.reason
@@ -221,17 +219,17 @@ def test_what_an_archive_must_not_hold_is_refused(data: bytes, reason: str) -> N
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
-def test_every_truncation_is_noticed(packing: str) -> None:
+def test_every_truncation_is_detected(packing: str) -> None:
     data = GOOD[packing]
     verdicts = {examine(data[:size]).verdict for size in range(6, len(data))}
-    # The headers of xz carry checksums of their own, so a cut can also show as damage.
+    # The headers of xz contain checksums, so a truncation can also appear as damage.
     assert verdicts <= {"truncated", "malformed"}
     assert examine(data[:-1]).verdict == "truncated"
     assert not {examine(data[:size]).valid for size in range(6)} & {True}
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
-def test_a_small_file_that_unpacks_to_very_much_takes_neither_memory_nor_long(packing: str) -> None:
+def test_a_decompression_bomb_is_refused_early(packing: str) -> None:
     zeros = io.BytesIO()
     pack = {"bz2": bz2.open, "gz": gzip.open, "xz": lzma.open}[packing]
     with pack(zeros, "wb") as packer:
@@ -248,7 +246,7 @@ def test_a_small_file_that_unpacks_to_very_much_takes_neither_memory_nor_long(pa
     assert peak < 32 << 20
 
 
-def test_xz_may_not_ask_for_more_memory_than_any_preset_needs() -> None:
+def test_the_memory_of_xz_is_limited() -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 28, "preset": 0}]
     data = lzma.compress(bz2.decompress(GOOD["bz2"]), filters=filters)
     assert examine(data).verdict == "malformed"
@@ -256,7 +254,7 @@ def test_xz_may_not_ask_for_more_memory_than_any_preset_needs() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_no_archive_crashes_the_reader_or_forges_a_patch(data: st.DataObject) -> None:
+def test_no_archive_crashes_or_forges_a_patch(data: st.DataObject) -> None:
     unpacked = bytearray(bz2.decompress(GOOD["bz2"]))
     for _change in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.one_of(st.integers(0, 2048), st.integers(0, len(unpacked))))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What modules say of themselves, and that no ELF file does more than say it."""
+"""Module metadata: valid ELF files are parsed, and hostile ones are refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ANCHORS = trust.TrustAnchors([trust.read_certificate(VENDOR.der)])
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
 @pytest.mark.parametrize("bits", [64, 32])
 @pytest.mark.parametrize("name_in_modinfo", [True, False], ids=["modinfo", "structure"])
-def test_a_module_of_any_machine_tells_what_it_is(order: str, bits: int, name_in_modinfo: bool) -> None:
+def test_modules_of_any_machine_are_parsed(order: str, bits: int, name_in_modinfo: bool) -> None:
     content = signing.module(order=order, bits=bits, name_in_modinfo=name_in_modinfo)
     assert module.read_module(content + b"signature") == module.ModuleFacts(
         name=signing.PATCH_NAME,
@@ -52,7 +52,7 @@ def test_a_module_of_any_machine_tells_what_it_is(order: str, bits: int, name_in
             "5.4.0-1021-aws-fips",
             "9",
         ),
-        # Signs within the upload number cannot be told from the name.
+        # Special characters within the upload number cannot be recognised in the name.
         (
             "lkp_Ubuntu_4_15_0_30_32_16_04_1_generic_7",
             "4.15.0-30-generic SMP",
@@ -66,7 +66,7 @@ def test_a_module_of_any_machine_tells_what_it_is(order: str, bits: int, name_in
         ("virtio_net", None, None, None, None),
     ],
 )
-def test_the_kernel_is_told_as_exactly_as_it_is_known(
+def test_the_kernel_is_named_as_precisely_as_possible(
     name: str, vermagic: str | None, kernel: str | None, release: str | None, major: str | None
 ) -> None:
     facts = module.read_module(signing.module(name=name, vermagic=vermagic))
@@ -89,14 +89,14 @@ def test_the_kernel_is_told_as_exactly_as_it_is_known(
         (signing.PATCH_NAME, "4.4.0-168-generic\n", False),
     ],
 )
-def test_a_module_is_for_one_kernel(name: str, kernel: str, expected: bool) -> None:
+def test_a_module_matches_one_kernel(name: str, kernel: str, expected: bool) -> None:
     content = signing.module(name=name)
     assert module.read_module(content).is_for(kernel) is expected
     found = patch_file.examine(signing.sign(content, VENDOR), "patch.ko", ANCHORS, now=NOW, kernel=kernel)
     assert found.verdict == ("valid" if expected else "not_for_this_kernel")
 
 
-def test_a_module_that_names_no_kernel_is_for_none() -> None:
+def test_a_module_without_kernel_matches_none() -> None:
     data = signing.sign(signing.module(vermagic=None), VENDOR)
     found = patch_file.examine(data, "patch.ko", ANCHORS, now=NOW, kernel=signing.RELEASE)
     assert found.verdict == "not_for_this_kernel"
@@ -120,12 +120,12 @@ def test_a_module_that_names_no_kernel_is_for_none() -> None:
         {".gnu.linkonce.this_module": bytes(24) + b"\x1b" * 56},
     ],
 )
-def test_what_is_missing_or_no_text_is_not_known(sections: dict[str, bytes]) -> None:
+def test_missing_and_binary_values_are_unknown(sections: dict[str, bytes]) -> None:
     facts = module.read_module(signing.elf(sections))
     assert (facts.name, facts.build_id, facts.srcversion, facts.vermagic) == (None, None, None, None)
 
 
-def test_of_several_values_the_first_counts_as_in_the_kernel() -> None:
+def test_the_first_of_several_values_is_used() -> None:
     content = signing.elf({".modinfo": b"vermagic=4.4.0-1-generic\0vermagic=4.4.0-2-generic\0"})
     assert module.read_module(content).release == "4.4.0-1-generic"
 

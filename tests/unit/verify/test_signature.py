@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Signatures of modules: every form that signing tools write holds, and nothing else does."""
+"""Module signatures: every form of the signing tools verifies, and nothing else does."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def message_of(*signer_infos: bytes, hash_name: str = "sha512", version: int = 1
 @pytest.mark.parametrize("key_identifier", [False, True], ids=["issuer", "key-identifier"])
 @pytest.mark.parametrize("attributes", [False, True], ids=["plain", "attributes"])
 @pytest.mark.parametrize("certificates", [False, True], ids=["bare", "certificates"])
-def test_every_form_of_a_good_signature_holds_and_tells_the_signer(
+def test_every_form_of_a_valid_signature_verifies(
     hash_name: str, kind: str, key_identifier: bool, attributes: bool, certificates: bool
 ) -> None:
     signer = signing.make_signer(f"Vendor {kind}", kind)
@@ -63,11 +63,11 @@ def test_every_form_of_a_good_signature_holds_and_tells_the_signer(
 
 
 @pytest.mark.parametrize("hash_name", ["sha256", "sha512"])
-def test_an_rsa_signature_may_name_its_hash_besides(hash_name: str) -> None:
+def test_an_rsa_scheme_may_name_the_hash(hash_name: str) -> None:
     assert examine(signing.sign(CONTENT, VENDOR, hash_name, hash_in_scheme=True)).valid
 
 
-def test_a_key_identifier_may_be_the_one_that_the_certificate_claims() -> None:
+def test_a_key_identifier_may_come_from_the_certificate() -> None:
     claimed = bytes(range(20))
     certificate = signing.make_certificate(VENDOR.key, "Vendor", claimed_key_id=claimed)
     data = signing.sign(CONTENT, VENDOR, key_identifier=True).replace(VENDOR.key_id, claimed)
@@ -77,14 +77,14 @@ def test_a_key_identifier_may_be_the_one_that_the_certificate_claims() -> None:
     assert found.key_id == VENDOR.key_id.hex(), "as computed, not as claimed"
 
 
-def test_an_expired_certificate_is_told_and_decides_nothing() -> None:
+def test_an_expired_certificate_is_informational() -> None:
     expired = signing.make_signer("Expired", expired=True)
     assert examine(signing.sign(CONTENT, expired), anchors(expired)).certificate_expired is True
     assert examine(signing.sign(CONTENT, expired), anchors(expired)).valid
     assert examine(signing.sign(CONTENT, VENDOR)).certificate_expired is False
 
 
-def test_of_two_certificates_with_one_name_and_number_the_one_that_signed_counts() -> None:
+def test_equal_names_do_not_confuse_certificates() -> None:
     twin = signing.Signer(
         STRANGER.key,
         signing.make_certificate(STRANGER.key, "Vendor", serial=VENDOR.certificate.serial_number),
@@ -95,7 +95,7 @@ def test_of_two_certificates_with_one_name_and_number_the_one_that_signed_counts
     assert examine(signing.sign(CONTENT, VENDOR), anchors(twin)).verdict == "digest_mismatch"
 
 
-def test_a_digest_and_the_bytes_behind_the_module_are_enough() -> None:
+def test_a_digest_and_the_signature_are_sufficient() -> None:
     for attributes in (False, True):
         data = signing.sign(CONTENT, VENDOR, attributes=attributes)
         read = signature.read_signature(data[len(CONTENT) :])
@@ -187,7 +187,7 @@ FAULTS = {
         "digest_mismatch",
     ),
     "a stranger": (signing.sign(CONTENT, STRANGER), "wrong_signer"),
-    "a stranger who brings a certificate": (signing.sign(CONTENT, STRANGER, certificates=True), "wrong_signer"),
+    "an unknown signer with a certificate": (signing.sign(CONTENT, STRANGER, certificates=True), "wrong_signer"),
     "another scheme than the key's": (
         message_of(signing.signer_info(CONTENT, EC_IMPOSTOR)),
         "digest_mismatch",
@@ -196,7 +196,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("data", "verdict"), [pytest.param(*case, id=name) for name, case in FAULTS.items()])
-def test_each_fault_has_its_verdict(data: bytes, verdict: str) -> None:
+def test_each_fault_has_a_verdict(data: bytes, verdict: str) -> None:
     found = examine(data)
     assert (found.verdict, found.valid) == (verdict, False)
     assert found.reason
@@ -204,7 +204,7 @@ def test_each_fault_has_its_verdict(data: bytes, verdict: str) -> None:
 
 @pytest.mark.parametrize("form", [{}, {"attributes": True, "key_identifier": True}], ids=["plain", "attributes"])
 @pytest.mark.parametrize("kind", ["rsa", "p256"])
-def test_no_flipped_bit_goes_unnoticed(kind: str, form: dict[str, bool]) -> None:
+def test_every_flipped_bit_is_detected(kind: str, form: dict[str, bool]) -> None:
     signer = signing.make_signer(f"Vendor {kind}", kind)
     data = signing.sign(CONTENT, signer, **form)
     trusted = anchors(signer)
@@ -224,7 +224,7 @@ def test_every_truncation_has_a_verdict() -> None:
     assert verdicts == {"truncated"}
 
 
-def test_a_file_that_lost_its_beginning_is_not_valid() -> None:
+def test_a_file_without_its_beginning_is_invalid() -> None:
     assert {examine(GOOD[start:]).valid for start in range(1, len(GOOD))} == {False}
 
 
@@ -234,8 +234,8 @@ PINNED = trust.TrustAnchors(pins=[VENDOR.spki_sha256])
 
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(FORMS), st.data())
-def test_no_change_of_a_signature_is_accepted_or_crashes(form: dict[str, bool], data: st.DataObject) -> None:
-    """Certificates that come along may be changed: nobody signs them, and only a pinned key in them is believed."""
+def test_no_changed_signature_is_accepted_or_crashes(form: dict[str, bool], data: st.DataObject) -> None:
+    """Certificates inside a signature are not signed, so they may change: only a pinned key makes them trusted."""
     original = signing.sign(CONTENT, VENDOR, **form)[len(CONTENT) :]
     block = bytearray(original)
     for _change in range(data.draw(st.integers(1, 3))):
@@ -254,7 +254,7 @@ def _without_certificates(block: bytes) -> signature.ModuleSignature:
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=600), st.binary(max_size=64))
-def test_no_bytes_crash_the_reader_of_signatures(message: bytes, behind: bytes) -> None:
+def test_no_bytes_crash_the_parser(message: bytes, behind: bytes) -> None:
     for block in (signing.append(b"", message), signing.append(b"", message) + behind, message):
         assert not examine(CONTENT + block).valid
         with pytest.raises(PatchFileError):
@@ -264,14 +264,14 @@ def test_no_bytes_crash_the_reader_of_signatures(message: bytes, behind: bytes) 
 @pytest.mark.parametrize(
     "encoded", ["", "30", "3080", "308000", "308100", "30820001aa", "3084ffffffff", "308500000000aa", "3001", "0400"]
 )
-def test_der_is_taken_in_its_one_form_only(encoded: str) -> None:
+def test_only_canonical_der_is_accepted(encoded: str) -> None:
     with pytest.raises(DerError):
         Der(bytes.fromhex(encoded)).value(0x30)
 
 
 @given(st.binary(max_size=70_000))
 @settings(max_examples=50, deadline=None)
-def test_der_elements_of_any_size_are_read_whole(content: bytes) -> None:
+def test_der_elements_of_any_size_are_parsed(content: bytes) -> None:
     reader = Der(tlv(0x04, content) + tlv(0x02, b"1"))
     assert reader.value(0x04) == content
     assert reader.more()
@@ -279,11 +279,11 @@ def test_der_elements_of_any_size_are_read_whole(content: bytes) -> None:
     reader.finish()
 
 
-# --- sizes and words at their limits
+# --- limits
 
 
 @pytest.mark.parametrize("size", [1, signature.SIGNATURE_LIMIT])
-def test_messages_up_to_the_limit_are_parted_from_the_module(size: int) -> None:
+def test_messages_up_to_the_limit_are_split(size: int) -> None:
     assert signature.SIGNATURE_LIMIT == 65536
     content, block = signature.split_module(signing.append(CONTENT, b"m" * size))
     assert (bytes(content), block[:size]) == (CONTENT, b"m" * size)
@@ -291,7 +291,7 @@ def test_messages_up_to_the_limit_are_parted_from_the_module(size: int) -> None:
     assert bytes(content) == b""
 
 
-def test_what_is_too_large_or_not_there_is_refused() -> None:
+def test_oversized_and_empty_messages_are_refused() -> None:
     with pytest.raises(PatchFileError, match="65537 bytes as the size"):
         signature.split_module(signing.append(CONTENT, b"m" * (signature.SIGNATURE_LIMIT + 1)))
     only_trailer = signing.append(b"", b"m")[1:]
@@ -301,7 +301,7 @@ def test_what_is_too_large_or_not_there_is_refused() -> None:
         signature.split_module(only_trailer[1:])
 
 
-def test_a_stranger_is_named_by_what_the_signature_says() -> None:
+def test_an_unknown_signer_is_named() -> None:
     read = signature.read_signature(signature.split_module(signing.sign(CONTENT, STRANGER))[1])
     long = dataclasses.replace(read, signer=b"\xab" * 40)
     assert signature.verify(long, b"", anchors()).reason.endswith(f"key identifier {'ab' * 32}")
@@ -309,7 +309,7 @@ def test_a_stranger_is_named_by_what_the_signature_says() -> None:
     assert signature.verify(serial, b"", anchors()).reason.endswith("serial number 0102")
 
 
-def test_a_signature_of_another_scheme_than_the_key_does_not_hold() -> None:
+def test_the_scheme_must_match_the_key() -> None:
     signer = signing.make_signer("Elliptic", "p256")
     content, block = signature.split_module(signing.sign(CONTENT, signer))
     read = signature.read_signature(block)

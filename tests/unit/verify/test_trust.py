@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Whom signatures are believed: Canonical by the pin, others by certificate or pin."""
+"""Trust anchors: Canonical by its pin, others by certificate or pin."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def verdict(anchors: trust.TrustAnchors, **form: t.Any) -> str:
     return patch_file.examine(data, "patch.ko", anchors, now=NOW, kernel=None).verdict
 
 
-def test_the_certificate_that_is_built_in_has_the_pinned_key() -> None:
+def test_the_built_in_certificate_has_the_pinned_key() -> None:
     (certificate,) = trust.read_certificates(canonical_key.CERTIFICATE)
     assert certificate.spki_sha256 == canonical_key.SPKI_SHA256
     assert certificate.key_id == "14df34d1a87cf37625abec039ef2bf521249b969"
@@ -41,48 +41,48 @@ def test_the_certificate_that_is_built_in_has_the_pinned_key() -> None:
     ("certificates", "pins", "expected"),
     [
         pytest.param([], None, "wrong_signer", id="canonical alone"),
-        pytest.param([VENDOR_CERTIFICATE], None, "valid", id="beside canonical"),
-        pytest.param([OTHER_CERTIFICATE], None, "wrong_signer", id="another beside canonical"),
+        pytest.param([VENDOR_CERTIFICATE], None, "valid", id="in addition to canonical"),
+        pytest.param([OTHER_CERTIFICATE], None, "wrong_signer", id="another in addition to canonical"),
         pytest.param([VENDOR_CERTIFICATE], [], "valid", id="certificates alone"),
-        pytest.param([], [], "wrong_signer", id="nobody"),
+        pytest.param([], [], "wrong_signer", id="no one"),
         pytest.param([VENDOR_CERTIFICATE], [VENDOR.spki_sha256], "valid", id="pinned"),
         pytest.param([], [VENDOR.spki_sha256], "no_certificate", id="pinned without certificate"),
         pytest.param([OTHER_CERTIFICATE], [OTHER.spki_sha256], "wrong_signer", id="another pinned"),
         pytest.param([], [canonical_key.SPKI_SHA256], "wrong_signer", id="canonical pinned"),
     ],
 )
-def test_trust_is_what_an_operator_asks_for(
+def test_the_options_define_the_trust(
     certificates: list[trust.Certificate], pins: list[str] | None, expected: str
 ) -> None:
     assert verdict(trust.operator_anchors(certificates, pins)) == expected
 
 
-def test_canonical_stays_trusted_beside_certificates_and_not_with_an_empty_list() -> None:
+def test_canonical_is_trusted_unless_pins_are_given() -> None:
     canonical = bytes.fromhex("14df34d1a87cf37625abec039ef2bf521249b969")
     assert trust.operator_anchors([VENDOR_CERTIFICATE], None).find(canonical, [])
     assert not trust.operator_anchors([VENDOR_CERTIFICATE], []).find(canonical, [])
     assert not trust.operator_anchors([VENDOR_CERTIFICATE], [VENDOR.spki_sha256]).find(canonical, [])
 
 
-def test_a_certificate_whose_key_is_not_pinned_is_an_error() -> None:
+def test_an_unpinned_certificate_is_an_error() -> None:
     with pytest.raises(trust.TrustError, match=f"'Other' has a key that is not pinned: {OTHER.spki_sha256}"):
         trust.operator_anchors([VENDOR_CERTIFICATE, OTHER_CERTIFICATE], [VENDOR.spki_sha256])
 
 
-def test_a_certificate_in_the_signature_counts_only_when_its_key_is_pinned() -> None:
+def test_a_certificate_in_the_signature_needs_a_pin() -> None:
     assert verdict(trust.TrustAnchors(pins=[VENDOR.spki_sha256]), certificates=True) == "valid"
     assert verdict(trust.TrustAnchors(pins=[OTHER.spki_sha256]), certificates=True) == "no_certificate"
     assert verdict(trust.operator_anchors([OTHER_CERTIFICATE], None), certificates=True) == "wrong_signer"
 
 
-def test_a_pinned_certificate_in_the_signature_of_another_signer_does_not_count() -> None:
+def test_another_signers_pinned_certificate_is_not_used() -> None:
     anchors = trust.TrustAnchors(pins=[VENDOR.spki_sha256])
     message = signing.signed_data(signing.signer_info(CONTENT, OTHER), certificates=(VENDOR.der,))
     found = patch_file.examine(signing.append(CONTENT, message), "patch.ko", anchors, now=NOW, kernel=None)
     assert (found.verdict, found.signer) == ("no_certificate", None)
 
 
-def test_a_forged_certificate_with_the_pinned_key_does_not_help_a_forger() -> None:
+def test_a_forged_certificate_with_pinned_key_fails() -> None:
     forged = signing.make_certificate(VENDOR.key, "Other", serial=OTHER.certificate.serial_number)
     info = signing.signer_info(CONTENT, OTHER)
     message = signing.signed_data(info, certificates=(signing.Signer(VENDOR.key, forged).der,))
@@ -102,18 +102,18 @@ def test_a_forged_certificate_with_the_pinned_key_does_not_help_a_forger() -> No
     ],
     ids=["empty", "empty sequence", "cut", "zeros", "unknown version"],
 )
-def test_a_damaged_certificate_in_the_signature_counts_as_none(damaged: bytes) -> None:
+def test_a_damaged_certificate_in_the_signature_is_ignored(damaged: bytes) -> None:
     anchors = trust.TrustAnchors(pins=[VENDOR.spki_sha256])
     assert anchors.find(VENDOR.key_id, [damaged]) == []
     assert anchors.find(VENDOR.key_id, [damaged, VENDOR.der])
 
 
-def test_offered_certificates_count_only_when_pinned() -> None:
+def test_offered_certificates_need_a_pin() -> None:
     anchors = trust.TrustAnchors(pins=[OTHER.spki_sha256], offered=[VENDOR_CERTIFICATE, OTHER_CERTIFICATE])
     assert verdict(anchors) == "wrong_signer"
 
 
-def test_a_file_may_hold_several_certificates_in_pem_or_one_in_der() -> None:
+def test_pem_and_der_files_are_accepted() -> None:
     text = b"# the keys of our patches\n" + VENDOR.pem + b"\n" + OTHER.pem
     assert [found.subject for found in trust.read_certificates(text)] == ["Vendor", "Other"]
     assert trust.read_certificates(VENDOR.der) == [VENDOR_CERTIFICATE]
@@ -131,18 +131,18 @@ def test_a_file_may_hold_several_certificates_in_pem_or_one_in_der() -> None:
         b"\x30\x80",
     ],
 )
-def test_what_is_no_certificate_is_refused(data: bytes) -> None:
+def test_an_invalid_certificate_is_refused(data: bytes) -> None:
     with pytest.raises(trust.TrustError, match="certificate"):
         trust.read_certificates(data)
 
 
 @pytest.mark.parametrize("pin", ["", "14df34d1", "g" * 64, "0" * 63, "0" * 65, "é" * 64])
-def test_what_is_no_pin_is_refused(pin: str) -> None:
+def test_an_invalid_pin_is_refused(pin: str) -> None:
     with pytest.raises(trust.TrustError, match="64 hexadecimal digits"):
         trust.parse_pin(pin)
 
 
-def test_a_pin_may_be_written_as_openssl_does() -> None:
+def test_a_pin_may_have_the_openssl_format() -> None:
     written = ":".join(canonical_key.SPKI_SHA256[at : at + 2].upper() for at in range(0, 64, 2))
     assert trust.parse_pin(f" {written}\n") == canonical_key.SPKI_SHA256
 
@@ -155,7 +155,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         trust.read_anchors([str(tmp_path / "absent.pem")], None)
 
 
-def test_a_missing_cryptography_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_cryptography_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography", None)
     with pytest.raises(LivepatchError, match="needs the Python library cryptography 41 or newer") as caught:
         trust.TrustAnchors()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Notices: read from whatever holds them, held against kernels, and no notice does harm."""
+"""Notices: the sources, the comparison with kernels, and hostile notices."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def parsed(document: object) -> notices.Notice:
 # --- one notice
 
 
-def test_a_notice_is_read() -> None:
+def test_a_notice_is_parsed() -> None:
     found = parsed(notice())
     assert found == notices.Notice(
         id="LSN-0101-1",
@@ -60,9 +60,7 @@ def test_a_notice_is_read() -> None:
         ({"upstream": ["USN-1-1", 7, None, {"CVE-2031-1003": 1}]}, ()),
     ],
 )
-def test_the_vulnerabilities_are_found_wherever_they_are_named(
-    fields: dict[str, t.Any], expected: tuple[str, ...]
-) -> None:
+def test_vulnerabilities_are_found_in_every_field(fields: dict[str, t.Any], expected: tuple[str, ...]) -> None:
     assert parsed(notice(**fields)).cves == expected
 
 
@@ -75,7 +73,7 @@ def test_the_vulnerabilities_are_found_wherever_they_are_named(
         ("2031-03-04t05:06:07z", (5, 6)),
     ],
 )
-def test_times_are_read_in_every_form_of_rfc_3339(text: str, expected: tuple[int, int]) -> None:
+def test_times_in_every_form_are_parsed(text: str, expected: tuple[int, int]) -> None:
     published = parsed(notice(published=text)).published
     assert (published.hour, published.minute, published.tzinfo) == (*expected, dt.timezone.utc)
 
@@ -92,7 +90,7 @@ def test_times_are_read_in_every_form_of_rfc_3339(text: str, expected: tuple[int
         notice(withdrawn="2031-05-01T00:00:00Z"),
     ],
 )
-def test_what_is_no_notice_is_passed_over(document: object) -> None:
+def test_other_documents_are_ignored(document: object) -> None:
     assert notices.parse_notice(document) is None
 
 
@@ -109,7 +107,7 @@ def test_what_is_no_notice_is_passed_over(document: object) -> None:
         ({"affected": [{}] * 10_001}, "affected is not a list of at most"),
     ],
 )
-def test_a_notice_that_cannot_be_used_says_why(fields: dict[str, t.Any], message: str) -> None:
+def test_an_unusable_notice_has_a_reason(fields: dict[str, t.Any], message: str) -> None:
     with pytest.raises(NoticeError, match=message):
         notices.parse_notice(notice(**fields))
 
@@ -126,7 +124,7 @@ def test_a_notice_that_cannot_be_used_says_why(fields: dict[str, t.Any], message
         (affected(regex=r"(a)\1"), "is not supported"),
     ],
 )
-def test_what_is_wrong_with_one_package_leaves_the_others(entry: t.Any, message: str) -> None:
+def test_an_invalid_package_does_not_affect_others(entry: t.Any, message: str) -> None:
     found = parsed(notice("0101-1", entry, affected()))
     assert len(found.modules) == 1
     assert message in found.unreadable[0]
@@ -152,13 +150,11 @@ def test_what_is_wrong_with_one_package_leaves_the_others(entry: t.Any, message:
         ("4.15.0-200.1-generic", "113.1", None),
     ],
 )
-def test_a_notice_stands_on_a_kernel_as_its_patch_or_its_version_says(
-    kernel: str, patch: str | None, standing: str | None
-) -> None:
+def test_patch_and_version_decide_the_status(kernel: str, patch: str | None, standing: str | None) -> None:
     assert parsed(notice()).status_for(UbuntuKernel.parse(kernel), patch) == standing
 
 
-def test_the_release_decides_where_two_have_one_kernel() -> None:
+def test_the_release_distinguishes_equal_kernels() -> None:
     both = parsed(
         notice(
             "0101-1",
@@ -171,7 +167,7 @@ def test_the_release_decides_where_two_have_one_kernel() -> None:
     assert both.status_for(UbuntuKernel.parse(trusty, "14.04"), None) == "in_kernel"
     assert both.status_for(UbuntuKernel.parse(trusty, "16.04"), None) == "open"
     assert both.status_for(UbuntuKernel.parse(trusty, "18.04"), None) is None
-    # Of a kernel that may be of either, the worst is said.
+    # If a kernel may belong to either release, the worst status applies.
     assert both.status_for(UbuntuKernel.parse("4.4.0-269.302-generic"), None) == "open"
     assert (
         parsed(notice("1-1", affected(fixed=None))).status_for(UbuntuKernel.parse("4.4.0-999.1-generic"), None)
@@ -179,7 +175,7 @@ def test_the_release_decides_where_two_have_one_kernel() -> None:
     )
 
 
-def test_an_hwe_kernel_is_of_the_release_that_its_version_names() -> None:
+def test_an_hwe_kernel_has_its_own_release() -> None:
     regex = r"lkp_Ubuntu_4_15_0[_|\d]+_aws_(\d+)"
     hwe = parsed(notice("0113-1", affected(regex, "113", package="linux-aws-hwe", fixed="4.15.0-1181.194~16.04.1")))
     assert hwe.status_for(UbuntuKernel.parse("4.15.0-1180.193~16.04.1-aws"), "112.1") == "open"
@@ -187,7 +183,7 @@ def test_an_hwe_kernel_is_of_the_release_that_its_version_names() -> None:
     assert hwe.status_for(UbuntuKernel.parse("4.15.0-1181.194~16.04.1-aws"), None) == "in_kernel"
 
 
-def test_a_patch_closes_the_vulnerabilities_of_every_notice_up_to_it() -> None:
+def test_a_patch_closes_earlier_notices() -> None:
     published = [
         parsed(notice("0100-1", affected(version="100"), upstream=["UBUNTU-CVE-2030-5000"])),
         parsed(notice("0101-1")),
@@ -200,7 +196,7 @@ def test_a_patch_closes_the_vulnerabilities_of_every_notice_up_to_it() -> None:
     assert notices.patched_cves(published, UbuntuKernel.parse(KERNEL), None) == []
 
 
-def test_a_vulnerability_is_settled_when_no_notice_on_it_is_open() -> None:
+def test_a_vulnerability_needs_all_notices_closed() -> None:
     published = [
         parsed(notice("0100-1", affected(version="100"), upstream=["CVE-2031-1001", "CVE-2031-1002"])),
         parsed(notice("0101-1", affected(version="101"), upstream=["CVE-2031-1002"])),
@@ -216,12 +212,12 @@ def test_a_vulnerability_is_settled_when_no_notice_on_it_is_open() -> None:
 @pytest.mark.parametrize(
     "name", ["", "generic", "4.4.0", "4.4.0-168", "x" * 200, "4.4.0-168.197-generic\n", "4.4.0-1-ä"]
 )
-def test_a_name_that_is_no_kernels_is_refused(name: str) -> None:
+def test_an_invalid_kernel_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is not the name of an Ubuntu kernel"):
         UbuntuKernel.parse(name)
 
 
-def test_of_one_notice_the_one_modified_last_counts() -> None:
+def test_the_latest_version_of_a_notice_is_used() -> None:
     old, new = (
         parsed(notice(modified=f"2031-0{month}-01T00:00:00Z", upstream=[f"CVE-2031-000{month}"])) for month in (4, 5)
     )
@@ -230,7 +226,7 @@ def test_of_one_notice_the_one_modified_last_counts() -> None:
     assert notices.newest_of_each([old, new]) == [new]
 
 
-def test_versions_are_in_the_order_of_debian() -> None:
+def test_versions_have_the_order_of_debian() -> None:
     ordered = ("4.4.0-9.1", "4.4.0-10.1~14.04.1", "4.4.0-10.1", "4.4.0-10.1+fips1", "4.4.0-10.10", "4.15.0-1.1", "5")
     for one, two in itertools.combinations(ordered, 2):
         assert version_key(one) < version_key(two)
@@ -282,9 +278,7 @@ def in_zip(folder: Path, files: dict[str, bytes], packing: int = zipfile.ZIP_DEF
     + [lambda folder, files, packing=packing: in_tar(folder, files, packing) for packing in ("bz2", "gz", "xz")],
     ids=["folder", "zip", "bz2", "gz", "xz"],
 )
-def test_notices_are_found_by_their_data_wherever_they_lie(
-    tmp_path: Path, pack: t.Callable[[Path, dict[str, bytes]], Path]
-) -> None:
+def test_notices_are_found_by_their_content(tmp_path: Path, pack: t.Callable[[Path, dict[str, bytes]], Path]) -> None:
     found = notice_files.read_notices(pack(tmp_path, FILES))
     assert [one.id for one in found.notices] == ["LSN-0100-1", "LSN-0101-1"]
     assert {(one.name, one.reason.partition(":")[0]) for one in found.unreadable} == {
@@ -293,7 +287,7 @@ def test_notices_are_found_by_their_data_wherever_they_lie(
     }
 
 
-def test_a_file_may_hold_one_notice_or_many(tmp_path: Path) -> None:
+def test_a_file_may_contain_several_notices(tmp_path: Path) -> None:
     path = tmp_path / "notices"
     path.write_text(json.dumps(notice()), encoding="utf-8")
     assert [one.id for one in notice_files.read_notices(path).notices] == ["LSN-0101-1"]
@@ -303,7 +297,7 @@ def test_a_file_may_hold_one_notice_or_many(tmp_path: Path) -> None:
     assert [one.name for one in found.unreadable] == ["notices, LSN-0102-1"]
 
 
-def test_what_is_no_source_of_notices_is_an_error(tmp_path: Path) -> None:
+def test_an_unusable_source_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         notice_files.read_notices(tmp_path / "missing")
     whole = in_tar(tmp_path, FILES, "gz").read_bytes()
@@ -318,7 +312,7 @@ def test_what_is_no_source_of_notices_is_an_error(tmp_path: Path) -> None:
             notice_files.read_notices(tmp_path / "cut")
 
 
-def test_an_archive_of_links_or_ways_out_is_refused(tmp_path: Path) -> None:
+def test_links_and_outside_paths_are_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "links.tar.gz", "w:gz") as archive:
         link = tarfile.TarInfo("LSN-0101-1.json")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
@@ -329,7 +323,7 @@ def test_an_archive_of_links_or_ways_out_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zip64", [False, True])
-def test_a_zip_with_a_huge_directory_is_not_read(tmp_path: Path, zip64: bool) -> None:
+def test_a_zip_with_huge_directory_is_refused(tmp_path: Path, zip64: bool) -> None:
     size = 1 << 30
     end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, 0xFFFFFFFF if zip64 else size, 0, 0)
     if zip64:
@@ -348,7 +342,7 @@ def test_a_zip_with_another_compression_is_refused(tmp_path: Path) -> None:
         notice_files.read_notices(in_zip(tmp_path, FILES, zipfile.ZIP_LZMA))
 
 
-def test_a_document_that_unpacks_to_very_much_is_left_out(tmp_path: Path) -> None:
+def test_a_huge_document_is_skipped(tmp_path: Path) -> None:
     huge = b" " * (notice_files.DOCUMENT_LIMIT + 1)
     for path in (in_zip(tmp_path, {**FILES, "huge.json": huge}), in_tar(tmp_path, {**FILES, "huge.json": huge}, "gz")):
         assert len(notice_files.read_notices(path).notices) == 2
@@ -356,9 +350,7 @@ def test_a_document_that_unpacks_to_very_much_is_left_out(tmp_path: Path) -> Non
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_no_archive_of_notices_crashes_the_reader(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
+def test_no_archive_crashes_the_reader(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("fuzz")
     path = data.draw(st.sampled_from([in_zip(folder, FILES), in_tar(folder, FILES, "gz")]))
     content = bytearray(path.read_bytes())

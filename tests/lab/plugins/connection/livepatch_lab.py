@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Connection plugin of the lab: a host is a sandbox that the lab has prepared, and a command is run inside it."""
+"""Connection plugin of the lab: it runs commands in the sandboxes of the hosts."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ DOCUMENTATION = r"""
 name: livepatch_lab
 short_description: Run commands in the sandboxes of the test lab
 description:
-  - Reaches the hosts that C(python -m tests.lab up) has prepared. Every command starts in a sandbox of its own over
-    the host's files, which stay from one command to the next.
-  - A host that is described as unreachable cannot be connected to.
+  - Connects to the hosts that C(python -m tests.lab up) has started. Every command runs in a new sandbox over the
+    host's files, which persist between commands.
+  - Connections to a host that is described as unreachable fail.
 author:
   - The kernelops.livepatch contributors
 options:
   directory:
-    description: The folder in which the lab is up.
+    description: The folder of the running lab.
     type: path
     required: true
     vars:
@@ -53,21 +53,21 @@ class Connection(ConnectionBase):
         if self._connected:
             return self
         folder = Path(self.get_option("directory"), "hosts", self.get_option("host"))
-        self._look(folder)
+        self._session(folder)
         self._folder = folder
         self._uptime = folder / "lab" / "uptime"
         self._next_uptime = folder / f"uptime.{os.getpid()}"
         self._connected = True
         return self
 
-    def _look(self, folder: Path) -> dict[str, t.Any]:
-        """Return what the lab says of the host now. Raises `AnsibleConnectionFailure` while it is down."""
+    def _session(self, folder: Path) -> dict[str, t.Any]:
+        """Return the session of the host. Raises `AnsibleConnectionFailure` while the host is down."""
         host = self.get_option("host")
         try:
             session: dict[str, t.Any] = json.loads((folder / "session.json").read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise AnsibleConnectionFailure(
-                f"the lab in {folder.parents[1]} is not up, or has no host {host}"
+                f"the lab in {folder.parents[1]} is not running, or has no host {host}"
             ) from error
         if session["unreachable"]:
             raise AnsibleConnectionFailure(f"connect to host {host} port 22: No route to host")
@@ -99,8 +99,8 @@ class Connection(ConnectionBase):
         self.close()
 
     def _run(self, words: list[str], in_data: bytes) -> tuple[int, bytes, bytes]:
-        session = self._look(self._folder)
-        # The one file of /proc that moves.
+        session = self._session(self._folder)
+        # The only file in /proc that changes by itself.
         since_boot = time.time() - session["booted_at"]
         self._next_uptime.write_text(f"{since_boot:.2f} {since_boot * 1.9:.2f}\n", encoding="ascii")
         self._next_uptime.replace(self._uptime)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SPDX-FileCopyrightText: The kernelops.livepatch contributors
 //
-// Gives a kernel of Debian the file by which a kernel of Ubuntu names itself: /proc/version_signature.
+// Adds the file with the name of an Ubuntu kernel to a Debian kernel: /proc/version_signature.
 
 #include <linux/kernel.h>
 #include <linux/module.h>
@@ -10,7 +10,7 @@
 
 static char *signature = "";
 module_param(signature, charp, 0444);
-MODULE_PARM_DESC(signature, "what the file reads, without the end of its line");
+MODULE_PARM_DESC(signature, "content of the file, without the newline");
 
 static int lab_signature_show(struct seq_file *file, void *unused)
 {

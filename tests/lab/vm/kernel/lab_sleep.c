@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SPDX-FileCopyrightText: The kernelops.livepatch contributors
 //
-// Whoever reads /proc/lab_sleep sleeps, until somebody writes to it. A live patch that replaces lab_sleep_wait() cannot
-// reach such a task, so its transition lasts as long as the sleep. Only a kill ends the sleep early: the kernel wakes
-// what holds up a transition by a signal that is none, which would end a sleep that any signal interrupts.
+// A task that reads /proc/lab_sleep sleeps until a task writes to it. A live patch that replaces lab_sleep_wait()
+// cannot change such a task, so its transition lasts as long as the sleep. Only a kill ends the sleep early: the kernel
+// sends a fake signal to tasks that block a transition, which would end a sleep that any signal interrupts.
 
 #include <linux/jiffies.h>
 #include <linux/kernel.h>
@@ -53,5 +53,5 @@ static void __exit lab_sleep_exit(void)
 
 module_init(lab_sleep_init);
 module_exit(lab_sleep_exit);
-MODULE_DESCRIPTION("A place to sleep in");
+MODULE_DESCRIPTION("A file whose readers sleep");
 MODULE_LICENSE("GPL");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SPDX-FileCopyrightText: The kernelops.livepatch contributors
 //
-// A live patch. LAB_TEXT is what /proc/cmdline reads with it; with LAB_SLEEP it also replaces the function in which
-// readers of /proc/lab_sleep sleep. As the service's patches it is cumulative: a newer one takes its place.
+// A live patch. LAB_TEXT is the content of /proc/cmdline with the patch; with LAB_SLEEP, it also replaces the function
+// in which readers of /proc/lab_sleep sleep. Like the patches of the service, it is cumulative: a newer one replaces it.
 
 #include <linux/kernel.h>
 #include <linux/livepatch.h>

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as CSV: read back as it was written, and no formula in it."""
+"""The report as CSV: it is read back unchanged, and contains no formulas."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_host_is_a_row() -> None:
     }
 
 
-def test_lines_end_as_the_standard_says_and_one_is_a_chunk() -> None:
+def test_lines_end_with_carriage_return_and_newline() -> None:
     chunks = list(csv_table.render(a_report(recorded(make_record('a,"b"')))))
     assert len(chunks) == 2
     assert all(chunk.endswith("\r\n") and chunk.count("\n") == 1 for chunk in chunks)
@@ -71,7 +71,7 @@ def test_lines_end_as_the_standard_says_and_one_is_a_chunk() -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_a_host_says_is_read_back(text: str) -> None:
+def test_texts_of_hosts_are_read_back(text: str) -> None:
     report = a_report(recorded(hostile_record(text)))
     [row] = _rows(report)
     assert row["host"] == visible(f"evil{text}")

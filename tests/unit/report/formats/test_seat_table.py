@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""A plan of seats as a person sees it."""
+"""The plan of seats as a table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_each_host_is_a_line() -> None:
     ]
 
 
-def test_a_narrow_terminal_gets_the_next_step_on_a_line_of_its_own() -> None:
+def test_a_narrow_terminal_wraps_the_next_step() -> None:
     lines = text(80).splitlines()
     assert lines[3:5] == ["web2  denied   all 2 seats are taken", f"    {REMEDY}"]
 
@@ -50,24 +50,24 @@ def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
     assert "…" in lines[3]
 
 
-def test_nobody_wants_a_seat() -> None:
+def test_a_plan_without_requests_is_shown() -> None:
     assert text(granted=[], denied=[]).splitlines() == ["2 seats, 0 left."]
 
 
-def test_a_large_fleet_is_cut() -> None:
+def test_a_large_fleet_is_shortened() -> None:
     denied = [{**PLAN["denied"][0], "host": f"h{number}"} for number in range(MOST + 40)]
     lines = text(denied=denied).splitlines()
     assert lines[-3:] == ["and 42 more hosts", "", "2 seats, 0 left: 1 kept, 1 granted, 240 denied."]
     assert len(lines) == 1 + MOST + 3
 
 
-def test_hostile_text_does_nothing() -> None:
+def test_hostile_text_is_harmless() -> None:
     hostile = {"host": "a\x1b[2J", "id": "cloned", "message": "b\x1b]0;t\x07\n\u202e", "remedy": None}
     shown = text(denied=[hostile])
     assert not set("\x1b\x07\u202e") & set(shown)
     assert "a\\x1b[2J" in shown
 
 
-def test_colours_frame_the_word_alone() -> None:
+def test_colours_apply_only_to_the_state() -> None:
     assert "\x1b[33mdenied \x1b[0m" in text(colour=True)
     assert "\x1b[32mkept   \x1b[0m" in text(colour=True)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The report as a table: what a person sees on a terminal."""
+"""The report as a table on a terminal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _fleet(protected: int, disabled: int = 0, kernels: int = 1) -> Report:
     return a_report(*(recorded(record) for record in (*healthy, *ill)))
 
 
-def test_a_small_fleet_is_one_line_a_host_with_the_most_urgent_first() -> None:
+def test_the_most_urgent_host_comes_first() -> None:
     assert _text(SMALL) == (
         f"Livepatch report of {GENERATED_AT}\n"
         "\n"
@@ -55,7 +55,7 @@ def test_a_small_fleet_is_one_line_a_host_with_the_most_urgent_first() -> None:
     )
 
 
-def test_a_narrow_terminal_has_the_next_step_below_the_host() -> None:
+def test_a_narrow_terminal_wraps_the_next_step() -> None:
     assert _text(SMALL, columns=80).splitlines()[2:7] == [
         "HOST  STATE        KERNEL                 PATCH  CLIENT  UPGRADE BY",
         "web3  unreachable  -                      -      -       -",
@@ -77,7 +77,7 @@ def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
     assert all(state in table for state in STATES)
 
 
-def test_a_host_that_was_seen_before_says_when_and_how() -> None:
+def test_an_unreachable_host_shows_its_last_contact() -> None:
     report = a_report(recorded(make_record(state="stale")), FailedAttempt("web1", "2026-01-11T00:00:00Z", []))
     assert "last seen 2026-01-10T06:00:00Z, stale; check that it runs" in _text(report, columns=80)
 
@@ -87,7 +87,7 @@ def _exposing(host: str, state: State, docker: int | None, lxd: int | None = 0) 
     return recorded(make_record(host, state, system__containers=counts))
 
 
-def test_the_containers_that_a_kernel_exposes_are_shown_and_sort_hosts_of_one_state() -> None:
+def test_exposed_containers_are_shown_and_sorted() -> None:
     report = a_report(
         _exposing("web1", "disabled", 0),
         _exposing("web2", "disabled", 2),
@@ -111,7 +111,7 @@ def test_the_containers_that_a_kernel_exposes_are_shown_and_sort_hosts_of_one_st
     assert report.summary()["exposed_containers"] == 14
 
 
-def test_colour_changes_nothing_but_colour() -> None:
+def test_colour_does_not_change_the_text() -> None:
     plain, coloured = _text(SMALL), _text(SMALL, colour=True)
     assert "\x1b" not in plain
     assert "\x1b[32mprotected" in coloured
@@ -119,17 +119,17 @@ def test_colour_changes_nothing_but_colour() -> None:
     assert coloured.count("\x1b[") == 2 * coloured.count("\x1b[0m"), "every colour ends"
 
 
-def test_a_fleet_of_any_size_is_shown_whole_where_nothing_limits_it() -> None:
+def test_without_a_limit_every_host_is_shown() -> None:
     assert _text(_fleet(250)).count(" protected  ") == 250
 
 
-def test_a_fleet_at_the_limit_is_shown_whole() -> None:
+def test_a_fleet_at_the_limit_is_complete() -> None:
     text = _text(_fleet(5), most=5, elsewhere="elsewhere")
     assert text.count(" protected  ") == 5
     assert "elsewhere" not in text
 
 
-def test_a_large_fleet_shows_who_wants_something_and_groups_the_protected() -> None:
+def test_a_large_fleet_groups_protected_hosts() -> None:
     text = _text(_fleet(250, disabled=3, kernels=2), most=200, elsewhere="The whole table is in /r/fleet.txt.")
     lines = text.splitlines()
     assert sum(line.startswith("db") for line in lines) == 3
@@ -143,20 +143,20 @@ def test_a_large_fleet_shows_who_wants_something_and_groups_the_protected() -> N
     assert "253 hosts: 250 protected, 3 disabled." in lines
 
 
-def test_a_large_fleet_in_trouble_says_how_much_is_not_shown() -> None:
+def test_omitted_hosts_are_counted() -> None:
     lines = _text(_fleet(0, disabled=25), most=20, elsewhere="Elsewhere.").splitlines()
     assert sum(line.startswith("db") for line in lines) == 20
     assert "Not shown: 5 more hosts that are not protected (5 disabled)." in lines
     assert "Elsewhere." in lines
 
 
-def test_groups_have_a_limit_too() -> None:
+def test_the_size_of_groups_is_limited() -> None:
     lines = _text(_fleet(60, kernels=30), most=10).splitlines()
     assert sum("hosts" in line and " protected  " in line for line in lines) == 20
     assert "Not named: 40 protected hosts, grouped by kernel and patch, 20 on other kernels are not shown." in lines
 
 
-def test_problems_are_listed_whole_up_to_a_limit() -> None:
+def test_problems_are_listed_up_to_a_limit() -> None:
     problems = [Problem("invalid_json", f"/r/{number}.json", "cut off " * 30 + "END") for number in range(25)]
     text = _text(a_report(recorded(make_record()), *problems), columns=80)
     assert "25 problems" in text
@@ -164,13 +164,13 @@ def test_problems_are_listed_whole_up_to_a_limit() -> None:
     assert text.endswith("and 5 more\n")
 
 
-def test_hosts_that_were_not_asked_for_are_mentioned() -> None:
+def test_unrequested_hosts_are_mentioned() -> None:
     report = a_report(recorded(make_record("web1")), recorded(make_record("db1")), hosts=["web1"])
     assert "Not asked for, and left out: 1 host with records in these folders." in _text(report)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_a_host_says_is_text_and_nothing_else(text: str) -> None:
+def test_texts_of_hosts_stay_text(text: str) -> None:
     report = a_report(recorded(hostile_record(text)), Problem("invalid_json", f"/r/{text}", text))
     for columns in (80, 140):
         shown = _text(report, columns=columns)
