@@ -35,7 +35,7 @@ ALL = (
 RUNNING = ["application", "database", "metrics", "proxy", "registry"]
 JOB = Workload("batch-job", vanishes=True)
 OPTIONS: dict[str, t.Any] = {"delay": 0, "reboot_timeout": 120, "drain_timeout": 60, "protected_timeout": 60}
-# The host is down long before the reboot command has been given so long ago.
+# The double shuts the host down well before this timeout.
 UNREACHABLE = {**OPTIONS, "reboot_timeout": 6}
 
 
@@ -86,46 +86,45 @@ def test_containers_are_handled_as_selected(hosts: Hosts, ansible: Ansible) -> N
     member = hosts.take(lambda host: dataclasses.replace(with_new_kernel(host), member="node-1"), workloads=in_cluster)
     ignored = hosts.take(with_new_kernel, workloads=ALL)
     awaited = hosts.take(with_new_kernel, workloads=(JOB,))
-    unprotected = hosts.take(with_new_kernel, reboot=dataclasses.replace(AT_ONCE, protects=False))
-    # Each command writes the boot in which it runs. The job ends in the background while the task waits for it.
-    write = "cat /proc/sys/kernel/random/boot_id >>/root/{}"
     results = run_cases(
         ansible,
         MODULE,
         {
-            stopped: {**OPTIONS, "pre_commands": [write.format("before")], "post_commands": [write.format("after")]},
+            stopped: OPTIONS,
             member: OPTIONS,
             ignored: {**OPTIONS, "docker": "ignore", "podman": "ignore", "lxd": "ignore"},
+            # The job ends in the background while the task waits for it.
             awaited: {**OPTIONS, "docker": "wait", "pre_commands": ["setsid docker stop $(docker ps -q --no-trunc)"]},
-            unprotected: {**OPTIONS, "require_protected": False},
         },
     )
-    assert {host: (result["kind"], result.get("rebooted")) for host, result in results.items()} == dict.fromkeys(
-        results, ("ok", True)
-    ), results
-
-    assert hosts.running(stopped) == RUNNING
+    assert [(result["kind"], result.get("rebooted")) for result in results.values()] == [("ok", True)] * 4, results
+    running = {host: hosts.running(host) for host in results}
+    assert running == {stopped: RUNNING, member: ["application", "database"], ignored: ["proxy"], awaited: []}
     assert hosts.commands(stopped, "lxc stop", "lxc start") == [
         "lxc stop application",
         "lxc stop database",
         "lxc start database",
         "lxc start application",
     ]
-    before, after = ((hosts.home(stopped) / name).read_text("ascii").split() for name in ("before", "after"))
-    assert after == [results[stopped]["boot_id"]]
-    assert (len(before), before != after) == (1, True)
-
-    assert hosts.running(member) == ["application", "database"]
     assert hosts.commands(member, "lxc cluster", "lxc stop", "lxc start") == [
         "lxc cluster evacuate node-1 --force",
         "lxc cluster restore node-1 --force",
     ]
-
-    assert results[ignored]["containers"] == []
+    assert results[ignored]["containers"] == results[awaited]["containers"] == []
     assert hosts.commands(ignored, "docker stop") == []
-    assert hosts.running(ignored) == ["proxy"]
-    assert results[awaited]["containers"] == []
-    assert "state" not in results[unprotected]
+
+
+def test_commands_run_before_and_after_the_reboot(hosts: Hosts, ansible: Ansible) -> None:
+    host = hosts.take(with_new_kernel, reboot=dataclasses.replace(AT_ONCE, protects=False))
+    # Each command writes the boot id of the boot in which it runs.
+    write = "cat /proc/sys/kernel/random/boot_id >>/root/{}"
+    commands = {"pre_commands": [write.format("before")], "post_commands": [write.format("after")]}
+    result = ansible.task(MODULE, host, **OPTIONS, **commands, require_protected=False).result(host)
+    assert (result["kind"], result["rebooted"]) == ("ok", True), result
+    before, after = ((hosts.home(host) / name).read_text("ascii").split() for name in ("before", "after"))
+    assert after == [result["boot_id"]]
+    assert (len(before), before != after) == (1, True)
+    assert "state" not in result
 
 
 def test_a_failed_drain_changes_nothing(hosts: Hosts, ansible: Ansible) -> None:
@@ -196,7 +195,7 @@ def test_containers_and_foreign_logins_are_refused(fleet: Fleet, tmp_path: Path)
 # --- runs that another run completes
 
 
-def test_a_late_host_is_completed_by_the_next_run(hosts: Hosts, ansible: Ansible) -> None:
+def test_the_next_run_completes_a_late_host(hosts: Hosts, ansible: Ansible) -> None:
     host = hosts.take(with_new_kernel, workloads=ALL)
     with hosts.fleet.hold(host, "boot") as down, hosts.fleet.hold(host, "boot done") as back:
         result = ansible.task(MODULE, host, **UNREACHABLE).result(host)
@@ -223,7 +222,7 @@ def test_a_late_host_is_completed_by_the_next_run(hosts: Hosts, ansible: Ansible
     assert not saved(hosts, host).exists()
 
 
-def test_a_killed_run_is_completed_by_the_next(hosts: Hosts, ansible: Ansible) -> None:
+def test_the_next_run_completes_a_killed_one(hosts: Hosts, ansible: Ansible) -> None:
     points = ("docker stop", "docker stop done", "setsid", "setsid done", "reboot")
     killed = {point: hosts.take(with_new_kernel, workloads=ALL) for point in points}
     reboots = [killed["setsid done"], killed["reboot"]]

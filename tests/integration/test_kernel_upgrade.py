@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""`kernel_upgrade` as a user runs it: what it installs, what it refuses, and what an interrupted run leaves.
+"""`kernel_upgrade` as a user runs it: installations, refusals, and runs that end early.
 
 Waits and their deadlines are tests of the task, in `tests/unit/tasks/test_kernel_upgrade.py`.
 """

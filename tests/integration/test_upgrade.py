@@ -39,7 +39,7 @@ def some(hosts: Hosts, count: int) -> list[str]:
 
 
 def ansible_with(hosts: Hosts, folder: Path, variables: dict[str, dict[str, t.Any]] | None = None) -> Ansible:
-    """Return Ansible with variables of hosts, beside the inventory of the fleet."""
+    """Return Ansible with the inventory of the fleet, and with variables of hosts."""
     path = folder / "variables.yml"
     path.write_text(yaml.safe_dump({"all": {"hosts": variables or {}}}), encoding="utf-8")
     return Ansible(folder, {**hosts.fleet.variables, "ANSIBLE_INVENTORY": f"{hosts.fleet.inventory},{path}"})
@@ -64,7 +64,7 @@ def report_of(ansible: Ansible) -> dict[str, str]:
 
 
 def failures(run: Run) -> str:
-    """Return the failures of a run, for the message of an assertion."""
+    """Return the failures of a run as text."""
     bad = [line for line in run.results if line["kind"] not in ("ok", "skipped")]
     return "\n".join(f"{line['host']}: {line['kind']}: {line['result'].get('msg')}" for line in bad)
 
@@ -122,7 +122,7 @@ def test_a_lost_host_stops_the_run(hosts: Hosts, tmp_path: Path) -> None:
     assert hosts.reboots(lost) == 1
 
 
-def test_a_killed_run_is_completed_by_the_next(hosts: Hosts, tmp_path: Path) -> None:
+def test_the_next_run_completes_a_killed_one(hosts: Hosts, tmp_path: Path) -> None:
     names = some(hosts, 4)
     ansible = ansible_with(hosts, tmp_path)
     extra = {**OPTIONS, "livepatch_hosts": names, "livepatch_serial": 2}
@@ -152,7 +152,7 @@ def test_a_killed_run_is_completed_by_the_next(hosts: Hosts, tmp_path: Path) -> 
 
 
 def window(begin: int, end: int) -> str:
-    """Return a maintenance window that opens and closes in so many hours."""
+    """Return a maintenance window. `begin` and `end` are hours from now."""
     now = dt.datetime.now(dt.timezone.utc)
     return "-".join(f"{now + dt.timedelta(hours=hours):%H:%M}" for hours in (begin, end)) + " UTC"
 

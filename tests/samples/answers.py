@@ -17,7 +17,7 @@ _SIGNATURES = {
 PROTECTED = {"CheckState": "checked", "State": "nothing-to-apply", "Version": ""}
 APPLYING = {"CheckState": "checked", "State": "applying", "Version": "113.1"}
 UPGRADE_REQUIRED = {"CheckState": "checked", "State": "kernel-upgrade-required", "Version": ""}
-"""What the client reports as ``Livepatch``."""
+"""Values of ``Livepatch`` in the status of the client."""
 
 
 def ok(name: str, output: str = "", exit_code: int = 0, errors: str = "") -> Section:

@@ -176,7 +176,7 @@ class _Upgrade:
                 )
 
     def _observe(self, release: str) -> Task[Sections | None]:
-        """Wait on the host for the end of apt-get, for a short time; None if the host does not answer."""
+        """Wait on the host for the end of apt-get, at most `_WAIT` seconds; None without an answer."""
         left = self._deadline - (yield from read_clock()).monotonic
         wait = max(1, min(_WAIT, int(left)))
         return (yield from try_script(_PARTS, self._variables("wait", wait=str(wait), release=release)))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Decisions of a reboot: what is done, what is refused, and what must be true after it."""
+"""Decisions of a reboot: the plan, refusals, and the checks after it."""
 
 from __future__ import annotations
 

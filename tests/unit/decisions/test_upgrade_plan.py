@@ -144,7 +144,7 @@ HWE = {"linux-image-generic-hwe-16.04": "linux-image-4.15.0-142-generic"}
             "4.15.0-142-generic",
             "linux-image-generic-hwe-16.04",
         ),
-        # The packages that the running kernel has beside its image, if the archive has them for the new one.
+        # The packages that the running kernel has in addition to its image, if the archive has them for the new one.
         (
             "4.15.0-20-generic",
             found(

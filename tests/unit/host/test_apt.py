@@ -23,35 +23,36 @@ from tests.samples.answers import answer, ok
 SHELL = Path(__file__).parents[3] / "plugins" / "plugin_utils" / "shell"
 
 
+PACKAGES = [
+    ok(
+        "packages",
+        "linux-image-4.4.0-210-generic 4.4.0-210.242 install ok installed\n"
+        "linux-image-generic 4.4.0.210.216 hold ok installed\n"
+        "linux-headers-generic 4.4.0.210.216 deinstall ok config-files\n"
+        "linux-image  unknown ok not-installed\n"
+        "$(reboot) 1 install ok installed\n",
+    ),
+    ok("available", "linux-image-4.4.0-215-generic\n\n; rm -rf /\nnot a name\n"),
+    ok(
+        "metapackages",
+        "linux-image-generic\n  Depends: linux-image-4.4.0-215-generic\n"
+        " |Depends: linux-image-4.4.0-216-generic\n  Depends: linux-firmware\n |Depends: crda\n"
+        "  Recommends: linux-image-9\nlinux-image-virtual\n  Depends: linux-image-4.4.0-99-generic\n",
+    ),
+    ok("interrupted", "/var/lib/dpkg/updates/0000\n"),
+    ok(
+        "boot_space",
+        "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda1 482922 241444 216544 53% /boot\n",
+    ),
+    ok(
+        "boot_sizes",
+        "6840\t/boot/vmlinuz-4.4.0-21-generic\n36864\t/boot/initrd.img-4.4.0-21-generic\n7 /boot/grub\n",
+    ),
+]
+
+
 def test_kernel_packages_are_read() -> None:
-    found = apt.read_kernel_packages(
-        answer(
-            ok(
-                "packages",
-                "linux-image-4.4.0-210-generic 4.4.0-210.242 install ok installed\n"
-                "linux-image-generic 4.4.0.210.216 hold ok installed\n"
-                "linux-headers-generic 4.4.0.210.216 deinstall ok config-files\n"
-                "linux-image  unknown ok not-installed\n"
-                "$(reboot) 1 install ok installed\n",
-            ),
-            ok("available", "linux-image-4.4.0-215-generic\n\n; rm -rf /\nnot a name\n"),
-            ok(
-                "metapackages",
-                "linux-image-generic\n  Depends: linux-image-4.4.0-215-generic\n"
-                " |Depends: linux-image-4.4.0-216-generic\n  Depends: linux-firmware\n |Depends: crda\n"
-                "  Recommends: linux-image-9\nlinux-image-virtual\n  Depends: linux-image-4.4.0-99-generic\n",
-            ),
-            ok("interrupted", "/var/lib/dpkg/updates/0000\n"),
-            ok(
-                "boot_space",
-                "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda1 482922 241444 216544 53% /boot\n",
-            ),
-            ok(
-                "boot_sizes",
-                "6840\t/boot/vmlinuz-4.4.0-21-generic\n36864\t/boot/initrd.img-4.4.0-21-generic\n7 /boot/grub\n",
-            ),
-        )
-    )
+    found = apt.read_kernel_packages(answer(*PACKAGES))
     assert found is not None
     assert list(found.packages) == ["linux-image-4.4.0-210-generic", "linux-image-generic", "linux-headers-generic"]
     assert found.packages["linux-image-generic"] == Package("linux-image-generic", "4.4.0.210.216", True, True)

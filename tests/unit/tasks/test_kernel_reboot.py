@@ -228,7 +228,7 @@ def test_the_connection_is_closed_before_the_first_question() -> None:
     assert resets[:4] == [0, 0, 0, 1]
 
 
-def test_a_host_that_does_not_return_fails_in_time() -> None:
+def test_a_host_may_not_return() -> None:
     host = Host()
     host.down = math.inf
     failure = host.failure(delay=3, reboot_timeout=40)
@@ -240,13 +240,13 @@ def test_a_host_that_does_not_return_fails_in_time() -> None:
     assert host.saved == (FIRST, CONTAINERS)
 
 
-def test_a_host_that_returns_at_the_deadline_counts() -> None:
+def test_a_return_at_the_deadline_counts() -> None:
     host = Host()
     host.down = 40
     assert host.reboot(delay=3, reboot_timeout=40)["elapsed"] == 43
 
 
-def test_a_host_that_ignores_the_reboot_gets_its_containers() -> None:
+def test_a_host_may_ignore_the_reboot() -> None:
     host = Host()
     host.goes_down = False
     failure = host.failure(delay=3, reboot_timeout=40)
@@ -258,25 +258,25 @@ def test_a_host_that_ignores_the_reboot_gets_its_containers() -> None:
     assert failure["rebooted"] is False
 
 
-def test_a_failure_to_restore_does_not_hide_the_first() -> None:
+def test_a_failed_restore_hides_no_other_failure() -> None:
     host = Host(restore=answer(ok("not_running", "docker 1 registry\n")))
     host.goes_down = False
     assert host.failure()["error_id"] == "reboot_did_not_happen"
 
 
-def test_an_answer_without_a_boot_is_not_a_reboot() -> None:
+def test_half_an_answer_is_no_reboot() -> None:
     host = Host(alive=[answer(ok("boot_id", "")), answer(ok("boot_id", "half"))])
     assert host.reboot()["boot_id"] == SECOND
 
 
 @pytest.mark.parametrize("lost", [ConnectionLost(), answer(complete=False), LivepatchError("script_did_not_run", "m")])
-def test_a_reboot_command_without_an_answer_may_have_worked(lost: t.Any) -> None:
+def test_a_reboot_command_may_have_no_answer(lost: t.Any) -> None:
     host = Host(reboot=lost)
     host.goes_down_at = 3
     assert host.reboot()["rebooted"] is True
 
 
-def test_a_reboot_command_that_never_arrived_is_reported() -> None:
+def test_a_reboot_command_may_be_lost() -> None:
     host = Host(reboot=ConnectionLost())
     assert host.failure(reboot_timeout=100)["error_id"] == "reboot_did_not_happen"
     assert host.running == CONTAINERS
@@ -307,7 +307,7 @@ def test_containers_start_again_after_a_failed_drain(drain: t.Any, error_id: str
     assert (failure["rebooted"], failure["containers"], failure["to"]) == (False, SHOWN, NEW)
 
 
-def test_a_lost_host_is_asked_for_as_long_as_a_drain() -> None:
+def test_a_lost_host_is_asked_until_the_timeout() -> None:
     host = Host(drain=ConnectionLost())
     host.unreachable = (0.25, math.inf)
     host.answers["restore"] = [ConnectionLost()]
@@ -493,6 +493,6 @@ def test_only_root_can_reboot() -> None:
     assert host.tasks == ["look"]
 
 
-def test_a_host_without_a_boot_id_is_not_rebooted() -> None:
+def test_a_missing_boot_id_prevents_a_reboot() -> None:
     host = Host(look=answer(*probe(OLD, PROTECTED, installed=(NEW,)), ok("boot_id", "")))
     assert host.failure()["error_id"] == "boot_unknown"

@@ -99,7 +99,7 @@ class Host:
         ]
 
     def pass_time(self, seconds: float) -> None:
-        """Wait on the host until apt-get has ended, at most so many seconds."""
+        """Wait on the host until apt-get has ended, at most for these seconds."""
         left = math.inf if self.begun is None else self.begun + self.apt_takes - self.replay.elapsed
         self.replay.elapsed += min(seconds, max(left, 0))
 
@@ -113,7 +113,7 @@ class Host:
 # --- order of steps
 
 
-def test_a_host_that_needs_no_kernel_is_left_alone() -> None:
+def test_a_host_may_need_no_kernel() -> None:
     host = Host(PROTECTED)
     result = host.upgrade()
     assert host.tasks == ["look"]
@@ -273,7 +273,7 @@ def test_an_earlier_run_is_waited_for() -> None:
     assert [command.variables["release"] for command in host.replay.scripts[1:3]] == ["", ""]
 
 
-def test_check_mode_does_not_wait_for_an_earlier_run() -> None:
+def test_check_mode_waits_for_no_earlier_run() -> None:
     host = Host()
     host.begun, host.apt_takes = 0, 30
     assert host.failure(check_mode=True)["error_id"] == "run_in_progress"
