@@ -25,8 +25,8 @@ html_show_sphinx = False
 html_copy_source = False
 html_use_index = False
 
-# Targets in Ansible's own documentation. The site is built without a network, so the URLs are listed here instead of being read
-# from the inventory of that documentation.
+# Targets in Ansible's own documentation. The site is built without a network, so the URLs are listed here instead of
+# being read from the inventory of that documentation.
 _ANSIBLE = "https://docs.ansible.com/ansible/latest/"
 _ANSIBLE_PAGES = {
     "action_plugins": "plugins/action.html",
