@@ -160,6 +160,8 @@ def files(session: nox.Session) -> None:
             # The doubles read their variables from a file that the lab makes for each host.
             ["shellcheck", "--shell=sh", "--exclude=SC1091,SC2154", *doubles],
             ["shellcheck", ".ci/run"],
+            ["python", "tests/tools/plain_english.py"],
+            ["python", "tests/tools/variables_table.py", "--check"],
             ["yamllint", "--strict", "."],
             ["antsibull-changelog", "lint"],
             ["reuse", "lint", "--lines"],

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Settings of the documentation site, which tests/tools/docsite.py builds."""
+"""Settings of the documentation site. tests/tools/docsite.py builds it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ html_show_sphinx = False
 html_copy_source = False
 html_use_index = False
 
-# What the reference mentions of Ansible's own documentation. The site is built without a network, so the addresses
-# stand here instead of being looked up in its inventory.
+# Targets in Ansible's own documentation. The site is built without a network, so the URLs are listed here instead of
+# being read from the inventory of that documentation.
 _ANSIBLE = "https://docs.ansible.com/ansible/latest/"
 _ANSIBLE_PAGES = {
     "action_plugins": "plugins/action.html",
@@ -39,11 +39,11 @@ _ANSIBLE_PAGES = {
 
 
 def link_to_ansible(_app: t.Any, _env: t.Any, node: t.Any, content: nodes.Node) -> nodes.reference | None:
-    """Resolve a reference that this site does not hold, if it is to one of those pages."""
+    """Resolve a reference to one of these pages of Ansible's documentation."""
     page = _ANSIBLE_PAGES.get(node["reftarget"].lower())
     return nodes.reference("", "", content, internal=False, refuri=_ANSIBLE + page) if page else None
 
 
 def setup(app: t.Any) -> None:
-    """Called by Sphinx."""
+    """Register the handler. Sphinx calls this function."""
     app.connect("missing-reference", link_to_ansible)

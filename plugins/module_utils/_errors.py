@@ -25,6 +25,10 @@ class LivepatchError(Exception):
         self.remedy = remedy
         self.details = details
 
+    def __reduce__(self) -> tuple[t.Any, ...]:
+        """Let the error travel between processes: by default, only the message would."""
+        return _rebuild, (type(self), self.message, self.__dict__)
+
     def with_details(self, **details: t.Any) -> LivepatchError:
         """Add keys to the failed result and return the error itself."""
         self.details = {**details, **self.details}
@@ -35,6 +39,13 @@ class LivepatchError(Exception):
         parts = [self.message, self.remedy] if self.remedy else [self.message]
         text = " ".join(sentence(part) for part in parts)
         return {"msg": text, "error_id": self.id, "remedy": self.remedy, **self.details}
+
+
+def _rebuild(kind: type[LivepatchError], message: str, state: dict[str, t.Any]) -> LivepatchError:
+    error = kind.__new__(kind, message)
+    error.args = (message,)
+    error.__dict__.update(state)
+    return error
 
 
 def sentence(text: str) -> str:

@@ -6,7 +6,7 @@ Half of the time of a short run is the import of libraries. Everything that read
 after the fork, because the configuration comes from the environment and the folder of the run.
 
 `AnsibleParent` starts the process, which runs this module. A run is two processes: the supervisor, which waits for the
-end, and Ansible as the leader of a session of its own. When the test ends or dies first, the supervisor kills it.
+end, and Ansible, which leads a new session. If the process of the test ends first, the supervisor kills Ansible.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import sys
 import typing as t
 
 _ROOT = pathlib.Path(__file__).parents[2]
-# What a run imports apart from Ansible itself. Of Ansible, only the loader of collections can be imported before the
-# configuration is known. Versions of ansible-core differ: what one does not need is left out where it is missing.
+# Imports of a run apart from Ansible itself. Of Ansible, only the loader of collections can be imported before the
+# configuration is known. A library that the installed ansible-core does not need may be missing.
 _LIBRARIES = """
     argparse ast asyncio concurrent.futures.thread configparser ctypes.util curses dataclasses decimal difflib
     email.message getpass hashlib html http.client importlib.metadata importlib.resources inspect locale logging
@@ -44,9 +44,8 @@ _LIBRARIES = """
 class ForkedAnsible:
     """A run of Ansible that was forked, with what tests use of `subprocess.Popen`."""
 
-    def __init__(self, request: socket.socket, words: list[str]) -> None:
+    def __init__(self, request: socket.socket) -> None:
         self._answers = request
-        self._words = words
         self._buffer = b""
         self._code: int | None = None
         self.pid: int = self._answer(None)["pid"]
@@ -67,7 +66,7 @@ class ForkedAnsible:
     def _answer(self, timeout: float | None) -> dict[str, int]:
         while b"\n" not in self._buffer:
             if not select.select([self._answers], [], [], timeout)[0]:
-                raise subprocess.TimeoutExpired(self._words, timeout or 0)
+                raise subprocess.TimeoutExpired("ansible", timeout or 0)
             received = self._answers.recv(4096)
             assert received, "the supervisor of a run of Ansible died"
             self._buffer += received
@@ -77,7 +76,7 @@ class ForkedAnsible:
 
 
 def kill_family(pid: int) -> None:
-    """Kill a process and all its descendants. Ansible's workers have sessions of their own since ansible-core 2.20."""
+    """Kill a process and all its descendants. Since ansible-core 2.20, workers lead new sessions."""
     parents: dict[int, list[int]] = {}
     for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -93,11 +92,12 @@ def kill_family(pid: int) -> None:
 class AnsibleParent:
     """The process that forks. It ends with the process that made this object."""
 
-    def __init__(self) -> None:
+    def __init__(self, *libraries: str) -> None:
+        """Start the process; `libraries` are modules that it imports too."""
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                [sys.executable, "-m", __name__, str(theirs.fileno()), *libraries],
                 cwd=_ROOT,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -106,12 +106,21 @@ class AnsibleParent:
 
     def start(self, words: list[str], folder: pathlib.Path, environment: dict[str, str], output: int) -> ForkedAnsible:
         """Run one of Ansible's commands in a folder, with its output and errors to a descriptor."""
+        return self._start({"words": words, "folder": str(folder), "environment": environment}, output, output)
+
+    def start_source(
+        self, source: str, given: str, folder: pathlib.Path, environment: dict[str, str], output: int, errors: int
+    ) -> ForkedAnsible:
+        """Run Python source in a folder with a text on its standard input."""
+        wanted = {"source": source, "input": given, "folder": str(folder), "environment": environment}
+        return self._start(wanted, output, errors)
+
+    def _start(self, wanted: dict[str, t.Any], output: int, errors: int) -> ForkedAnsible:
         ours, theirs = socket.socketpair()
         with theirs:
-            socket.send_fds(self._control, [b"\0"], [theirs.fileno(), output])
-        request = {"words": words, "folder": str(folder), "environment": environment}
-        ours.sendall(json.dumps(request).encode() + b"\n")
-        return ForkedAnsible(ours, words)
+            socket.send_fds(self._control, [b"\0"], [theirs.fileno(), output, errors])
+        ours.sendall(json.dumps(wanted).encode() + b"\n")
+        return ForkedAnsible(ours)
 
     def close(self) -> None:
         """End the process."""
@@ -119,22 +128,23 @@ class AnsibleParent:
         self._process.wait()
 
 
-def main(control: socket.socket) -> None:
-    """Fork for each request, until the other end is closed. Returns in the process that becomes Ansible, too."""
+def main(control: socket.socket, libraries: list[str]) -> dict[str, t.Any]:
+    """Fork for each request, until the other end is closed. Returns only in a forked process, with its request."""
     _import_libraries()
+    for name in libraries:
+        importlib.import_module(name)
     _remember_routing()
     # Objects that no collection of garbage touches stay in memory that the processes share.
     gc.freeze()
     while True:
-        message, descriptors, _flags, _address = socket.recv_fds(control, 1, 2)
+        message, descriptors, _flags, _address = socket.recv_fds(control, 1, 3)
         _reap()
         if not message:
             sys.exit()
         if os.fork() == 0:
             control.close()
-            request, output = descriptors
-            _supervise(socket.socket(fileno=request), output)
-            return
+            request, *streams = descriptors
+            return _supervise(socket.socket(fileno=request), streams)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -170,23 +180,24 @@ def _reap() -> None:
             pass
 
 
-def _supervise(request: socket.socket, output: int) -> None:
-    """Fork Ansible and wait for its end. Returns in Ansible's process only."""
+def _supervise(request: socket.socket, streams: list[int]) -> dict[str, t.Any]:
+    """Fork the process that runs what is wanted, and wait for its end. Returns in that process only."""
     with request.makefile("rb") as lines:
-        wanted = json.loads(lines.readline())
+        wanted: dict[str, t.Any] = json.loads(lines.readline())
     child = os.fork()
     if child == 0:
         request.close()
-        _become(wanted, output)
-        return
-    os.close(output)
+        _become(wanted, streams)
+        return wanted
+    for descriptor in streams:
+        os.close(descriptor)
     descriptor = os.pidfd_open(child)
     request.sendall(json.dumps({"pid": child}).encode() + b"\n")
     ended = False
     while not ended:
         ready, _, _ = select.select([descriptor, request], [], [])
         if request in ready:
-            # The other end was closed: nobody waits for this run.
+            # The other end was closed: no test waits for this run.
             kill_family(child)
         ended = descriptor in ready or request in ready
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -195,20 +206,28 @@ def _supervise(request: socket.socket, output: int) -> None:
     os._exit(0)
 
 
-def _become(wanted: dict[str, t.Any], output: int) -> None:
-    """Take over what a new process would get: session, folder, environment, arguments, standard streams."""
+def _become(wanted: dict[str, t.Any], streams: list[int]) -> None:
+    """Set what a new process would have: session, folder, environment, arguments, standard streams."""
     os.setsid()
     os.chdir(wanted["folder"])
     os.environ.clear()
     os.environ.update(wanted["environment"])
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.close(output)
+    for number, descriptor in enumerate(streams, 1):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    if "input" in wanted:
+        given = os.memfd_create("input")
+        os.write(given, wanted["input"].encode())
+        os.lseek(given, 0, os.SEEK_SET)
+        os.dup2(given, 0)
     # As `python -m ansible` does.
     sys.path[0] = wanted["folder"]
-    sys.argv = ["ansible", *wanted["words"]]
+    sys.argv = ["ansible", *wanted.get("words", [])]
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])))
-    runpy.run_module("ansible", run_name="__main__", alter_sys=True)
+    _wanted = main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
+    if "source" in _wanted:
+        exec(compile(_wanted["source"], "<source>", "exec"), {"__name__": "__main__"})  # noqa: S102  (of a test)
+    else:
+        runpy.run_module("ansible", run_name="__main__", alter_sys=True)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What the tests from outside share: the lab's fleet, brought up once, and Ansible as a user runs it."""
+"""Fixtures of the integration tests: hosts of the lab, and Ansible as a user runs it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -25,27 +26,44 @@ from tests.lab.vm.virtual_machine import VirtualMachine, running_machine
 
 from .ansible_parent import AnsibleParent, ForkedAnsible, kill_family
 
+_MEMORY = Path("/dev/shm")  # noqa: S108  (a place for files of one run)
+_ENOUGH_BYTES = 4 << 30
+
+
+def _keep_files_in_memory() -> None:
+    """Put the folders of pytest into memory if there is enough: the lab writes tens of thousands of small files."""
+    if "PYTEST_DEBUG_TEMPROOT" in os.environ or not os.access(_MEMORY, os.W_OK):
+        return
+    place = os.statvfs(_MEMORY)
+    available = re.search(r"^MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text("ascii"), re.MULTILINE)
+    least = min(place.f_bavail * place.f_frsize, int(available[1]) * 1024 if available else 0)
+    if least >= _ENOUGH_BYTES and not place.f_flag & os.ST_NOEXEC:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)
+
+
+_keep_files_in_memory()
+
 COLLECTIONS = Path(__file__).parents[2] / ".build" / "collections"
 CALLBACKS = Path(__file__).parent / "plugins" / "callback"
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """How a command ended: its exit code, what it printed, and each result as ``{kind, host, task, result}``."""
+    """The end of a command: its exit code, its output, and each result as ``{kind, host, task, result}``."""
 
     code: int
     output: str
     results: list[dict[str, t.Any]]
 
     def result(self, host: str) -> dict[str, t.Any]:
-        """The last result of a host, with its ``kind`` (ok, failed, unreachable, skipped)."""
+        """Return the last result of a host, with its ``kind`` (ok, failed, unreachable, skipped)."""
         found = [line for line in self.results if line["host"] == host]
         return {"kind": found[-1]["kind"], **found[-1]["result"]}
 
 
 @dataclasses.dataclass(frozen=True)
 class Started:
-    """A command of Ansible's that runs, and where it prints to. When its context ends, it is killed."""
+    """A command that runs, and the file of its output. It is killed when its context ends."""
 
     process: subprocess.Popen[bytes] | ForkedAnsible
     log: Path
@@ -57,7 +75,7 @@ class Started:
         self.kill()
 
     def reaches(self, moment: Callable[[], bool], seconds: float = 120) -> bool:
-        """Wait for a moment of the run; False when the run ended before it."""
+        """Wait until a condition holds. Return False if the run ended before."""
         deadline = time.monotonic() + seconds
         while not moment():
             if self.process.poll() is not None:
@@ -83,17 +101,17 @@ def ansible_parent() -> AnsibleParent:
 
 @dataclasses.dataclass(frozen=True)
 class Ansible:
-    """ansible-core of the interpreter that runs the tests, in a folder of its own, without a user's configuration."""
+    """ansible-core of the interpreter that runs the tests, in a folder without a user's configuration."""
 
     folder: Path
     variables: dict[str, str]
     timeout: float = 300
 
     def environment(self, **variables: str) -> dict[str, str]:
-        """The variables of a command: the tests' own ones, and nothing of Ansible from outside."""
+        """Return the variables of a command: those of the tests, and none of Ansible from outside."""
         configuration = self.folder / "ansible.cfg"
         configuration.touch()
-        # Where tests run in several processes, those have the width of the first one's terminal in COLUMNS.
+        # Worker processes of pytest have the width of a terminal in COLUMNS.
         inherited = {
             name: value
             for name, value in os.environ.items()
@@ -114,7 +132,7 @@ class Ansible:
         }
 
     def command(self, *words: str, cold: bool = False, **variables: str) -> Run:
-        """Run one of Ansible's commands, for instance ``playbook``, to its end."""
+        """Run one of Ansible's commands, for instance ``playbook``, to its end. `cold`: in a new process."""
         environment = self.environment(**variables)
         results = Path(environment["TASK_RESULTS"])
         results.unlink(missing_ok=True)
@@ -139,7 +157,7 @@ class Ansible:
     def _start(
         self, words: list[str], environment: dict[str, str], output: int, cold: bool
     ) -> subprocess.Popen[bytes] | ForkedAnsible:
-        """Start a command: forked from a process that has the libraries, or as a new one, as a user does."""
+        """Start a command in a forked process that has the libraries, or in a new one."""
         if cold or _needs_new_process(environment):
             return subprocess.Popen(
                 [sys.executable, "-m", "ansible", *words],
@@ -192,7 +210,7 @@ def _needs_new_process(environment: dict[str, str]) -> bool:
 
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Every described host of the lab, up for as long as the tests run. For tests that only look at hosts."""
+    """Every described host of the lab, for tests that do not change hosts."""
     with running_fleet(tmp_path_factory.mktemp("fleet")) as fleet:
         yield fleet
 
@@ -206,20 +224,20 @@ def lab_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 @pytest.fixture
 def ansible(tmp_path: Path, fleet: Fleet) -> Ansible:
-    """Ansible with the lab's fleet as its inventory."""
+    """Ansible with every described host of the lab as its inventory."""
     return Ansible(tmp_path, fleet.variables)
 
 
 @pytest.fixture(scope="session")
 def vm_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """The server that the virtual machine's client asks: the one of a small fleet that nothing else uses."""
+    """The server of the virtual machine's client. It belongs to a small fleet that nothing else uses."""
     with running_fleet(tmp_path_factory.mktemp("service"), count=1) as fleet:
         yield fleet
 
 
 @pytest.fixture(scope="session")
 def virtual_machine(vm_service: Fleet) -> Iterator[VirtualMachine]:
-    """The lab's virtual machine, started once for all tests that use it. They put it in order with its `reset`."""
+    """The lab's virtual machine, started once. Each test calls its `reset` first."""
     try:
         with running_machine(vm_service.server, vm_service.certificate) as machine:
             yield machine

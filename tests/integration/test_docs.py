@@ -47,6 +47,7 @@ ELSEWHERE = {
     "ansible-rulebook": "it listens until it is ended, by a plugin of ansible.eda; test_platforms.py runs the rulebook",
     "ansible-vault create": "it opens an editor; the file that it makes lies in the folder",
     "make": "the Makefile has the target (held below), and CI runs it",
+    "git clone": "it needs the internet",
     "pip install": "requirements.txt has the names (held below), and test_release.py installs them",
     "ansible-galaxy collection install": "test_release.py installs the archive",
     ".build/": "of this repository's own tools (held below)",

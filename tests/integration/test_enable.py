@@ -62,7 +62,7 @@ def registered(fleet: Fleet) -> int:
 
 
 def client_results(run: Run) -> dict[str, dict[str, t.Any]]:
-    task = "Bring the client into its state"
+    task = "Apply the state of the client"
     return {
         line["host"]: line["result"] for line in run.results if line["task"].endswith(task) and line["kind"] == "ok"
     }

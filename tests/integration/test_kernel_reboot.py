@@ -1,39 +1,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""`kernel_reboot` as a user runs it: into the kernel that is meant, with every container running again after it."""
+"""`kernel_reboot` as a user runs it: into the intended kernel, with every container running again after it.
+
+Waits and their deadlines are tests of the task, in `tests/unit/tasks/test_kernel_reboot.py`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
-import threading
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import parse
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
-from tests.lab.fleet import Fleet
-from tests.lab.hosts.description import Reboot, Workload
+from tests.lab.fleet import Fleet, running_fleet
+from tests.lab.hosts.description import Workload
 
 from .conftest import Ansible
-from .shells import SHELLS, each_shell
-from .upgrading import (
-    LIKE,
-    NEW,
-    OLD,
-    Hosts,
-    shell_on,
-    wait_until,
-    with_new_kernel,
-    with_tools_of_the_host,
-)
+from .upgrading import AT_ONCE, LIKE, NEW, OLD, SHELLS, Hosts, run_cases, with_new_kernel
 
 MODULE = "kernelops.livepatch.kernel_reboot"
-NOTE = "var/lib/kernelops-livepatch/kernel_reboot"
-NONCE = "0f" * 16
+SAVED = "var/lib/kernelops-livepatch/kernel_reboot"
 ALL = (
     Workload("registry"),
     Workload("proxy", restarts=True),
@@ -43,12 +33,15 @@ ALL = (
     Workload("metrics", runtime="podman"),
 )
 RUNNING = ["application", "database", "metrics", "proxy", "registry"]
-QUICK: dict[str, t.Any] = {"delay": 1, "reboot_timeout": 40, "drain_timeout": 60, "protected_timeout": 3}
+JOB = Workload("batch-job", vanishes=True)
+OPTIONS: dict[str, t.Any] = {"delay": 0, "reboot_timeout": 120, "drain_timeout": 60, "protected_timeout": 60}
+# The double shuts the host down well before this timeout.
+UNREACHABLE = {**OPTIONS, "reboot_timeout": 6}
 
 
 @pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory, lab_processes: Fleet) -> Iterator[Hosts]:
-    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 30, LIKE) as fleet:
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    with running_fleet(tmp_path_factory.mktemp("lab"), 27, LIKE, writable=True) as fleet:
         yield Hosts(fleet, iter(fleet.hosts))
 
 
@@ -57,280 +50,236 @@ def ansible(tmp_path: Path, hosts: Hosts) -> Ansible:
     return Ansible(tmp_path, hosts.fleet.variables)
 
 
-def failed(ansible: Ansible, host: str, error_id: str, **options: t.Any) -> dict[str, t.Any]:
-    result = ansible.task(MODULE, host, **{**QUICK, **options}).result(host)
-    assert (result["kind"], result.get("error_id")) == ("failed", error_id), result
-    assert result["remedy"] in result["msg"]
-    return result
-
-
-def note_of(hosts: Hosts, host: str) -> Path:
-    return hosts.fleet.root(host) / NOTE
+def saved(hosts: Hosts, host: str) -> Path:
+    """The list of containers that must run again, on a host."""
+    return hosts.file(host, SAVED) / "containers"
 
 
 @pytest.mark.matrix
-def test_check_then_reboot_then_again(hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(with_new_kernel, workloads=ALL)
-    foreseen = ansible.task(MODULE, host, "--check", "--diff").result(host)
-    assert (foreseen["changed"], foreseen["rebooted"], foreseen["to"]) == (True, False, NEW), foreseen
-    assert foreseen["diff"] == {"before": f"kernel {OLD}\n", "after": f"kernel {NEW}\n"}
-    assert sorted(container["name"] for container in foreseen["containers"]) == RUNNING
+def test_a_reboot_is_done_once(hosts: Hosts, ansible: Ansible) -> None:
+    host = hosts.take(with_new_kernel, workloads=ALL)
+    checked = ansible.task(MODULE, host, "--check", "--diff").result(host)
+    assert (checked["changed"], checked["rebooted"], checked["to"]) == (True, False, NEW), checked
+    assert checked["diff"] == {"before": f"kernel {OLD}\n", "after": f"kernel {NEW}\n"}
+    assert sorted(container["name"] for container in checked["containers"]) == RUNNING
     assert hosts.reboots(host) == 0
     assert hosts.running(host) == RUNNING
-    assert not note_of(hosts, host).exists()
+    assert not saved(hosts, host).exists()
 
-    done = ansible.task(MODULE, host, delay=1, message="Going down for a while.").result(host)
+    done = ansible.task(MODULE, host, delay=0, message="Going down for a while.").result(host)
     assert (done["kind"], done["changed"], done["rebooted"], done["state"]) == ("ok", True, True, "protected"), done
-    assert done["boot_id"] != foreseen["boot_id"]
-    assert done["containers"] == foreseen["containers"]
+    assert done["boot_id"] != checked["boot_id"]
+    assert done["containers"] == checked["containers"]
     assert (hosts.kernel(host), hosts.fleet.boots(host)) == (NEW, [NEW])
     assert hosts.running(host) == RUNNING
-    assert hosts.said(host, "wall") == ["wall Going down for a while."]
-    assert not note_of(hosts, host).exists()
+    assert hosts.commands(host, "wall") == ["wall Going down for a while."]
+    assert not saved(hosts, host).exists()
 
     again = ansible.task(MODULE, host).result(host)
     assert (again["changed"], again["rebooted"]) == (False, False), again
     assert hosts.fleet.boots(host) == [NEW]
 
 
-def test_containers_stop_in_the_reverse_of_the_order_in_which_they_start(hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(with_new_kernel, workloads=ALL)
-    assert ansible.task(MODULE, host, **QUICK).result(host)["rebooted"]
-    told = [line for line in hosts.fleet.commands(host) if line.startswith(("lxc stop", "lxc start"))]
-    assert told == ["lxc stop application", "lxc stop database", "lxc start database", "lxc start application"]
-    # What restarts by itself need not be told, and what did not run is let be.
-    assert hosts.running(host) == RUNNING
-
-
-def test_a_member_of_a_cluster_is_evacuated_and_restored(hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(
-        lambda host: dataclasses.replace(with_new_kernel(host), member="node-1"),
-        workloads=(Workload("application", runtime="lxd"), Workload("database", runtime="lxd")),
+def test_containers_are_handled_as_selected(hosts: Hosts, ansible: Ansible) -> None:
+    in_cluster = (Workload("application", runtime="lxd"), Workload("database", runtime="lxd"))
+    stopped = hosts.take(with_new_kernel, workloads=ALL)
+    member = hosts.take(lambda host: dataclasses.replace(with_new_kernel(host), member="node-1"), workloads=in_cluster)
+    ignored = hosts.take(with_new_kernel, workloads=ALL)
+    awaited = hosts.take(with_new_kernel, workloads=(JOB,))
+    results = run_cases(
+        ansible,
+        MODULE,
+        {
+            stopped: OPTIONS,
+            member: OPTIONS,
+            ignored: {**OPTIONS, "docker": "ignore", "podman": "ignore", "lxd": "ignore"},
+            # The job ends in the background while the task waits for it.
+            awaited: {**OPTIONS, "docker": "wait", "pre_commands": ["setsid docker stop $(docker ps -q --no-trunc)"]},
+        },
     )
-    assert ansible.task(MODULE, host, **QUICK).result(host)["rebooted"]
-    told = [line for line in hosts.fleet.commands(host) if line.startswith(("lxc cluster", "lxc st"))]
-    assert told == ["lxc cluster evacuate node-1 --force", "lxc cluster restore node-1 --force"]
-    assert hosts.running(host) == ["application", "database"]
+    assert [(result["kind"], result.get("rebooted")) for result in results.values()] == [("ok", True)] * 4, results
+    running = {host: hosts.running(host) for host in results}
+    assert running == {stopped: RUNNING, member: ["application", "database"], ignored: ["proxy"], awaited: []}
+    assert hosts.commands(stopped, "lxc stop", "lxc start") == [
+        "lxc stop application",
+        "lxc stop database",
+        "lxc start database",
+        "lxc start application",
+    ]
+    assert hosts.commands(member, "lxc cluster", "lxc stop", "lxc start") == [
+        "lxc cluster evacuate node-1 --force",
+        "lxc cluster restore node-1 --force",
+    ]
+    assert results[ignored]["containers"] == results[awaited]["containers"] == []
+    assert hosts.commands(ignored, "docker stop") == []
 
 
-def test_commands_around_the_reboot(hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(with_new_kernel, workloads=ALL)
-    # Each command notes the boot in which it runs.
-    note = "cat /proc/sys/kernel/random/boot_id >>/root/{}"
-    result = ansible.task(
-        MODULE, host, **QUICK, pre_commands=[note.format("before")], post_commands=[note.format("after")]
-    ).result(host)
-    assert result["rebooted"], result
-    home = hosts.fleet.root(host).parent / "home"
-    before, after = ((home / name).read_text("ascii").split() for name in ("before", "after"))
-    assert after == [result["boot_id"]]
-    assert len(before) == 1
-    assert before != after
-
-
-def test_a_command_that_fails_before_stops_everything(hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(with_new_kernel, workloads=ALL)
-    result = failed(ansible, host, "pre_command_failed", pre_commands=["true", "echo not today >&2; exit 3"])
-    assert "command 2" in result["msg"]
-    assert "not today" in result["msg"]
-    assert hosts.running(host) == RUNNING
-    assert hosts.said(host, "docker stop") == []
-    assert hosts.reboots(host) == 0
-
-
-# --- hosts that do not come back as they should ---
-
-
-def test_a_host_that_does_not_return(hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(with_new_kernel, workloads=ALL, reboot=Reboot(returns=False))
-    result = failed(ansible, host, "host_did_not_return")
-    assert "40 s" in result["msg"]
-    # The note lies on the host, for the day on which it is back.
-    assert len((note_of(hosts, host) / "containers").read_text("utf-8").splitlines()) == len(RUNNING)
-
-
-def test_a_host_that_returns_late_fails_and_is_completed_by_the_next_run(hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(with_new_kernel, workloads=ALL, reboot=Reboot(down="60s"))
-    failed(ansible, host, "host_did_not_return", reboot_timeout=20)
-    wait_until(lambda: hosts.fleet.boots(host) == [NEW], 120)
-    assert hosts.running(host) == []
-    result = ansible.task(MODULE, host, **QUICK).result(host)
-    assert (result["kind"], result["changed"], result["rebooted"]) == ("ok", True, False), result
-    assert hosts.running(host) == RUNNING
-    assert hosts.reboots(host) == 1
-    assert not note_of(hosts, host).exists()
-
-
-def test_a_host_that_comes_back_with_the_old_kernel(hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(with_new_kernel, workloads=ALL, reboot=Reboot(into="old"))
-    result = failed(ansible, host, "old_kernel")
-    assert OLD in result["msg"]
-    assert NEW in result["msg"]
-    assert hosts.running(host) == RUNNING
-
-
-def test_a_host_that_ignores_the_reboot(hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(with_new_kernel, workloads=ALL, reboot=Reboot(ignored=True))
-    failed(ansible, host, "reboot_did_not_happen")
-    assert hosts.running(host) == RUNNING
-    assert not note_of(hosts, host).exists()
-
-
-def test_a_host_whose_client_does_not_come_to_its_work(hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(with_new_kernel, workloads=ALL, reboot=Reboot(protects=False))
-    result = failed(ansible, host, "not_protected")
-    assert result["state"] == "applying"
-    assert hosts.running(host) == RUNNING
-
-
-def test_whether_a_host_must_be_protected_is_a_choice(hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(with_new_kernel, reboot=Reboot(protects=False))
-    result = ansible.task(MODULE, host, **QUICK, require_protected=False).result(host)
+def test_commands_run_before_and_after_the_reboot(hosts: Hosts, ansible: Ansible) -> None:
+    host = hosts.take(with_new_kernel, reboot=dataclasses.replace(AT_ONCE, protects=False))
+    # Each command writes the boot id of the boot in which it runs.
+    write = "cat /proc/sys/kernel/random/boot_id >>/root/{}"
+    commands = {"pre_commands": [write.format("before")], "post_commands": [write.format("after")]}
+    result = ansible.task(MODULE, host, **OPTIONS, **commands, require_protected=False).result(host)
     assert (result["kind"], result["rebooted"]) == ("ok", True), result
+    before, after = ((hosts.home(host) / name).read_text("ascii").split() for name in ("before", "after"))
+    assert after == [result["boot_id"]]
+    assert (len(before), before != after) == (1, True)
+    assert "state" not in result
 
 
-# --- drains that do not end ---
+def test_a_failed_drain_changes_nothing(hosts: Hosts, ansible: Ansible) -> None:
+    def hanging(runtime: str) -> str:
+        others = tuple(workload for workload in ALL if workload.runtime != runtime)
+        return hosts.take(with_new_kernel, workloads=(*others, Workload("hanging", runtime=runtime, hangs=True)))
+
+    refusing = hosts.take(with_new_kernel, workloads=ALL)
+    removed = hosts.take(with_new_kernel, workloads=(*ALL, JOB))
+    awaited = hosts.take(with_new_kernel, workloads=(JOB,))
+    broken = hosts.take(with_new_kernel, workloads=(Workload("registry"),))
+    hosts.break_command(broken, "docker")
+    failing = ["true", "echo not today >&2; exit 3"]
+    cases: dict[str, tuple[dict[str, t.Any], str, str]] = {
+        **{hanging(name): ({"drain_timeout": 3}, "drain_failed", "") for name in ("docker", "podman", "lxd")},
+        refusing: ({"pre_commands": failing}, "pre_command_failed", "not today"),
+        removed: ({}, "containers_would_vanish", "batch-job"),
+        awaited: ({"docker": "wait", "drain_timeout": 1}, "containers_did_not_end", "batch-job"),
+        broken: ({}, "runtime_unresponsive", "docker does not answer"),
+    }
+    before = {host: hosts.running(host) for host in cases}
+    results = run_cases(ansible, MODULE, {host: {**OPTIONS, **options} for host, (options, *_rest) in cases.items()})
+    for host, (_options, error_id, text) in cases.items():
+        result = results[host]
+        assert (result["kind"], result.get("error_id"), result.get("rebooted")) == ("failed", error_id, False), result
+        assert text in result["msg"]
+        assert result["remedy"][1:] in result["msg"]
+        assert hosts.running(host) == before[host], error_id
+        assert hosts.reboots(host) == 0
+        assert not saved(hosts, host).exists()
+    for host in (refusing, removed, awaited):
+        assert hosts.commands(host, "docker stop") == []
 
 
-@pytest.mark.parametrize("runtime", ["docker", "podman", "lxd"])
-def test_a_container_that_hangs_stops_the_reboot_and_all_of_them_run_again(
-    runtime: str, hosts: Hosts, ansible: Ansible
-) -> None:
-    others = tuple(workload for workload in ALL if workload.runtime != runtime)
-    host = hosts.next(with_new_kernel, workloads=(*others, Workload("stubborn", runtime=runtime, hangs=True)))
-    before = hosts.running(host)
-    failed(ansible, host, "drain_failed", drain_timeout=3)
-    assert hosts.running(host) == before
-    assert hosts.reboots(host) == 0
-    assert not note_of(hosts, host).exists()
+def test_a_bad_reboot_is_reported_with_containers_running(hosts: Hosts, ansible: Ansible) -> None:
+    cases = {
+        hosts.take(with_new_kernel, workloads=ALL, reboot=dataclasses.replace(AT_ONCE, **reboot)): (options, error_id)
+        for reboot, options, error_id in (
+            ({"into": "old"}, {}, "old_kernel"),
+            ({"ignored": True}, {"reboot_timeout": 1}, "reboot_did_not_happen"),
+            ({"protects": False}, {"protected_timeout": 0}, "not_protected"),
+        )
+    }
+    results = run_cases(ansible, MODULE, {host: {**OPTIONS, **options} for host, (options, _id) in cases.items()})
+    for host, (_options, error_id) in cases.items():
+        result = results[host]
+        assert (result["kind"], result.get("error_id")) == ("failed", error_id), result
+        assert result["rebooted"] is (error_id != "reboot_did_not_happen")
+        assert hosts.running(host) == RUNNING, error_id
+        assert not saved(hosts, host).exists()
+    assert {error_id: results[host].get("state") for host, (_options, error_id) in cases.items()} == {
+        "old_kernel": None,
+        "reboot_did_not_happen": None,
+        "not_protected": "applying",
+    }
 
 
-def test_a_container_that_would_vanish_is_not_stopped(hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(with_new_kernel, workloads=(*ALL, Workload("batch-job", vanishes=True)))
-    result = failed(ansible, host, "containers_would_vanish")
-    assert "batch-job" in result["msg"]
-    assert hosts.said(host, "docker stop") == []
-    assert "batch-job" in hosts.running(host)
-
-
-def test_containers_can_be_waited_for(hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(with_new_kernel, workloads=(Workload("batch-job", vanishes=True),))
-    result = failed(ansible, host, "containers_did_not_end", docker="wait", drain_timeout=3)
-    assert "batch-job" in result["msg"]
-    assert hosts.reboots(host) == 0
-
-    ending = threading.Timer(2, lambda: hosts.change(host, workloads=()))
-    ending.start()
-    done = ansible.task(MODULE, host, **{**QUICK, "drain_timeout": 30}, docker="wait").result(host)
-    ending.join()
-    assert (done["kind"], done["rebooted"]) == ("ok", True), done
-
-
-def test_containers_can_be_left_to_their_runtime(hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(with_new_kernel, workloads=ALL)
-    done = ansible.task(MODULE, host, **QUICK, docker="ignore", podman="ignore", lxd="ignore").result(host)
-    assert (done["rebooted"], done["containers"]) == (True, []), done
-    assert hosts.said(host, "docker stop") == []
-    assert hosts.running(host) == ["proxy"]
-
-
-def test_a_runtime_that_does_not_answer_is_not_taken_for_one_without_containers(hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(with_new_kernel, workloads=(Workload("registry"),))
-    (hosts.fleet.root(host).parent / "lab" / "docker-dead").touch()
-    failed(ansible, host, "runtime_unresponsive")
-    assert hosts.reboots(host) == 0
-
-
-# --- the controller goes away ---
-
-
-@pytest.mark.parametrize("moment", ["/containers/stop", "/job", "/reboot"])
-def test_a_controller_that_is_killed_leaves_nothing_half_done(moment: str, hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(with_new_kernel, workloads=ALL, reboot=Reboot(down="2s"))
-    with ansible.start_task(MODULE, host, **QUICK) as run:
-        assert run.reaches(lambda: hosts.has_done(host, moment))
-    assert hosts.running(host) != RUNNING
-    if moment != "/containers/stop":
-        wait_until(lambda: hosts.fleet.boots(host) == [NEW])
-    result = ansible.task(MODULE, host, delay=1, post_commands=["echo done >>/root/after"]).result(host)
-    assert (result["kind"], result["changed"]) == ("ok", True), result
-    assert hosts.kernel(host) == NEW
-    assert hosts.fleet.boots(host) == [NEW], "once, and no second time"
-    assert hosts.running(host) == RUNNING
-    assert (hosts.fleet.root(host).parent / "home" / "after").read_text("ascii") == "done\n"
-    assert ansible.task(MODULE, host).result(host)["changed"] is False
-
-
-def test_a_container_that_cannot_start_is_named_and_tried_again_without_a_reboot(
-    hosts: Hosts, ansible: Ansible
-) -> None:
-    host = hosts.next(with_new_kernel, workloads=ALL, reboot=Reboot(down="3s"))
-
-    def lose() -> None:
-        wait_until(lambda: bool(hosts.said(host, "systemctl reboot")))
-        (hosts.fleet.root(host).parent / "lab" / "podman-dead").touch()
-
-    losing = threading.Thread(target=lose)
-    losing.start()
-    result = failed(ansible, host, "containers_not_restored", drain_timeout=30)
-    losing.join()
-    assert "metrics (podman)" in result["msg"]
-    (hosts.fleet.root(host).parent / "lab" / "podman-dead").unlink()
-    done = ansible.task(MODULE, host, **QUICK).result(host)
-    assert (done["kind"], done["rebooted"]) == ("ok", False), done
-    assert hosts.running(host) == RUNNING
-    assert hosts.reboots(host) == 1
-
-
-def test_what_is_noted_on_the_host_is_for_root_alone(hosts: Hosts, ansible: Ansible) -> None:
-    host = hosts.next(with_new_kernel, workloads=ALL, reboot=Reboot(returns=False))
-    failed(ansible, host, "host_did_not_return", reboot_timeout=20)
-    assert note_of(hosts, host).stat().st_mode & 0o077 == 0
-
-
-def test_a_container_is_refused(fleet: Fleet, tmp_path: Path) -> None:
+def test_containers_and_foreign_logins_are_refused(fleet: Fleet, tmp_path: Path) -> None:
     ansible = Ansible(tmp_path, fleet.variables)
-    result = ansible.task(MODULE, "lxd-container", force=True).result("lxd-container")
-    assert result["error_id"] == "container"
-    assert "machine that runs this container" in result["msg"]
-    assert ansible.task(MODULE, "not-root", force=True).result("not-root")["error_id"] == "not_root"
+    results = run_cases(ansible, MODULE, {host: {"force": True} for host in ("lxd-container", "not-root")})
+    assert {host: result["error_id"] for host, result in results.items()} == {
+        "lxd-container": "container",
+        "not-root": "not_root",
+    }
+    assert "machine that runs this container" in results["lxd-container"]["msg"]
 
 
-# --- shells ---
+# --- runs that another run completes
 
 
-@each_shell
-def test_every_shell_stops_and_starts_alike(shell: str, hosts: Hosts) -> None:
-    source = shutil.which(SHELLS[shell].split()[0])
-    if source is None:
-        pytest.skip(f"{shell} is not installed on this machine")
-    host = hosts.next(with_new_kernel, workloads=ALL)
-    command = shell_on(hosts.fleet, host, shell, Path(source))
-    policies = {"docker": "stop", "podman": "stop", "lxd": "stop", "within": "30", "delay": "0", "message": "Bye."}
-    commands = {"pre_1": "echo one", "pre_2": "echo 'two words'", "post_1": "echo three"}
-
-    def run(task: str, boot_id: str = "") -> t.Any:
-        variables = {"task": task, "server": "", "network": "", "boot_id": boot_id, **policies, **commands}
-        script = compose(("probe", "kernel_reboot"), NONCE, variables)
-        done = hosts.fleet.run(host, f"{command} -s", with_tools_of_the_host(script, shell).encode())
-        sections = parse(done.stdout.decode(), done.stderr.decode(), NONCE)
-        assert sections.complete, (done.stdout, done.stderr)
-        return sections
-
-    look = run("look")
-    assert [line.split()[2] for line in look["running docker"].output.splitlines()] == ["registry", "proxy"]
-    assert [line.split()[2] for line in look["running lxd"].output.splitlines()] == ["database", "application"]
-    drained = run("drain")
-    assert [drained.output(f"pre {number}") for number in (1, 2)] == ["one", "two words"]
-    assert drained["stop"].exit_code == 0
+def test_the_next_run_completes_a_late_host(hosts: Hosts, ansible: Ansible) -> None:
+    host = hosts.take(with_new_kernel, workloads=ALL)
+    with hosts.fleet.hold(host, "boot") as down, hosts.fleet.hold(host, "boot done") as back:
+        result = ansible.task(MODULE, host, **UNREACHABLE).result(host)
+        assert (result["kind"], result["error_id"]) == ("failed", "host_did_not_return"), result
+        assert "within 6 s" in result["msg"]
+        assert len(saved(hosts, host).read_text("utf-8").splitlines()) == len(RUNNING)
+        assert saved(hosts, host).parent.stat().st_mode & 0o077 == 0
+        # One of them cannot be started when the host is back.
+        hosts.break_command(host, "podman")
+        down.wait()
+        down.release()
+        back.wait()
     assert hosts.running(host) == []
-    assert run("reboot", boot_id="of another time").output("down") == "another boot"
-    assert hosts.reboots(host) == 0
-    boot_id = look.output("boot_id")
-    assert run("reboot", boot_id=boot_id)["down"].exit_code == 0
-    wait_until(lambda: hosts.fleet.boots(host) == [NEW])
-    restored = run("restore")
-    assert restored["wanting"].output == ""
-    assert restored.output("post 1") == "three"
+    result = ansible.task(MODULE, host, **{**OPTIONS, "drain_timeout": 1}).result(host)
+    assert (result["error_id"], result["rebooted"]) == ("containers_not_restored", False), result
+    assert "metrics (podman)" in result["msg"]
+    assert "the daemon does not run" in result["msg"]
+
+    hosts.break_command(host, "podman", broken=False)
+    done = ansible.task(MODULE, host, **OPTIONS).result(host)
+    assert (done["kind"], done["changed"], done["rebooted"]) == ("ok", True, False), done
     assert hosts.running(host) == RUNNING
-    assert not note_of(hosts, host).exists()
+    assert hosts.fleet.boots(host) == [NEW]
+    assert not saved(hosts, host).exists()
+
+
+def test_the_next_run_completes_a_killed_one(hosts: Hosts, ansible: Ansible) -> None:
+    points = ("docker stop", "docker stop done", "setsid", "setsid done", "reboot")
+    killed = {point: hosts.take(with_new_kernel, workloads=ALL) for point in points}
+    reboots = [killed["setsid done"], killed["reboot"]]
+    with contextlib.ExitStack() as stack:
+        holds = [stack.enter_context(hosts.fleet.hold(host, point)) for point, host in killed.items()]
+        booted = [stack.enter_context(hosts.fleet.hold(host, "boot done")) for host in reboots]
+        run = stack.enter_context(ansible.start_task(MODULE, ",".join(killed.values()), **OPTIONS))
+        for hold in holds:
+            hold.wait(run.process)
+        run.kill()
+        for hold in holds:
+            hold.release()
+        for hold in booted:
+            hold.wait()
+    assert [hosts.fleet.boots(host) for host in reboots] == [[NEW], [NEW]]
+    assert all(hosts.running(host) != RUNNING for point, host in killed.items() if point != "docker stop")
+
+    options = {**OPTIONS, "post_commands": ["echo done >>/root/after"]}
+    results = run_cases(ansible, MODULE, dict.fromkeys(killed.values(), options))
+    for point, host in killed.items():
+        assert (results[host]["kind"], results[host]["changed"]) == ("ok", True), (point, results[host])
+        assert hosts.fleet.boots(host) == [NEW], f"{point}: one reboot, and not a second one"
+        assert hosts.running(host) == RUNNING, point
+        assert (hosts.home(host) / "after").read_text("ascii") == "done\n"
+    again = run_cases(ansible, MODULE, dict.fromkeys(killed.values(), OPTIONS))
+    assert [result["changed"] for result in again.values()] == [False] * len(killed)
+
+
+def test_two_runs_at_once_do_not_mix(hosts: Hosts, ansible: Ansible, tmp_path: Path) -> None:
+    host = hosts.take(with_new_kernel, workloads=ALL)
+    (tmp_path / "other").mkdir()
+    other = Ansible(tmp_path / "other", hosts.fleet.variables)
+    with hosts.fleet.hold(host, "docker stop") as hold, ansible.start_task(MODULE, host, **OPTIONS) as first:
+        hold.wait(first.process)
+        result = other.task(MODULE, host, **{**OPTIONS, "drain_timeout": 1}).result(host)
+        assert (result["kind"], result["error_id"]) == ("failed", "run_in_progress"), result
+        assert hosts.commands(host, "lxc start") == []
+        hold.release()
+        assert first.process.wait(timeout=120) == 0
+    assert hosts.fleet.boots(host) == [NEW]
+    assert hosts.running(host) == RUNNING
+
+
+# --- shells
+
+
+def test_every_shell_reboots_alike(hosts: Hosts, ansible: Ansible) -> None:
+    shells = {shell: path for shell in SHELLS if (path := shutil.which(shell)) is not None}
+    found = {shell: hosts.take(with_new_kernel, workloads=ALL) for shell in shells}
+    for shell, host in found.items():
+        hosts.use_shell(host, Path(shells[shell]), shell)
+    options = {**OPTIONS, "message": "Bye.", "pre_commands": ["echo one", "echo 'two words' >/root/pre"]}
+    results = run_cases(ansible, MODULE, dict.fromkeys(found.values(), options))
+    for shell, host in found.items():
+        assert (results[host]["kind"], results[host].get("rebooted")) == ("ok", True), (shell, results[host])
+        assert results[host]["containers"] == results[found["dash"]]["containers"]
+        assert hosts.running(host) == RUNNING, shell
+        assert (hosts.home(host) / "pre").read_text("ascii") == "two words\n"
+        assert hosts.commands(host, "wall") == ["wall Bye."]
+        assert not saved(hosts, host).exists()

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The module `patch_mirror` as a user runs it, against a server that does all that servers do."""
+"""The module `patch_mirror`, and a server that fails in every way."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
+import os
 import time
 import typing as t
 from collections.abc import Iterator
@@ -16,8 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.integration.ansible_parent import AnsibleParent, ForkedAnsible
 from tests.integration.conftest import Ansible, Run, Started
-from tests.lab import Fleet, running_fleet
+from tests.lab import Fleet
 from tests.lab.live_patches import signing
 
 MODULE = "kernelops.livepatch.patch_mirror"
@@ -32,9 +32,17 @@ RETURNED = {"changed", "fetched", "kept", "pruned", "quarantined", "failed_patch
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with running_fleet(tmp_path_factory.mktemp("lab"), count=1) as fleet:
+def lab(tmp_path_factory: pytest.TempPathFactory, lab_processes: Fleet) -> Iterator[Fleet]:
+    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), only=["xenial-generic"]) as fleet:
         yield fleet
+
+
+@pytest.fixture(scope="module")
+def parent() -> Iterator[AnsibleParent]:
+    """A process that forks runs of the module, as Ansible starts it where the mirror is."""
+    parent = AnsibleParent("ansible_collections.kernelops.livepatch.plugins.modules.patch_mirror")
+    yield parent
+    parent.close()
 
 
 START = """
@@ -48,11 +56,12 @@ patch_mirror.main()
 
 
 class Mirror:
-    """A mirror in a folder, the server that it has its archives from, and Ansible that keeps it."""
+    """A mirror in a folder, its server, and runs of the module."""
 
-    def __init__(self, ansible: Ansible, lab: Fleet) -> None:
+    def __init__(self, ansible: Ansible, lab: Fleet, parent: AnsibleParent) -> None:
         self.ansible = ansible
         self.lab = lab
+        self.parent = parent
         self.dest = ansible.folder / "mirror"
         self.list = ansible.folder / "patches.yaml"
         (ansible.folder / "vendor.pem").write_bytes(VENDOR.pem)
@@ -60,7 +69,7 @@ class Mirror:
         self.publish(PATCHES)
 
     def publish(self, archives: dict[str, bytes], **listed: str) -> None:
-        """Serve these archives, and list them with their hashes, or with those that are given."""
+        """Serve these archives, and list them with their hashes or with the given ones."""
         self.lab.state.remove_patches()
         for name, content in archives.items():
             self.lab.add_patch(name, content)
@@ -86,25 +95,31 @@ class Mirror:
         return self.ansible.task(MODULE, "localhost", *words, **self._merged(options))
 
     def run(self, *, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
-        """Run the module in a process of its own, as Ansible starts it where the mirror is, without the rest of it."""
-        arguments = {**self._merged(options), "_ansible_check_mode": check, "_ansible_diff": True}
-        done = subprocess.run(
-            [sys.executable, "-c", START],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode(),
-            env=self.ansible.environment(),
-            capture_output=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.stderr == b""
-        result: dict[str, t.Any] = json.loads(done.stdout)
+        """Run the module as Ansible starts it on the host of the mirror, without Ansible's controller."""
+        with open(os.memfd_create("output"), "r+b") as output, open(os.memfd_create("errors"), "r+b") as errors:
+            self._start(check, options, output.fileno(), errors.fileno()).wait(300)
+            output.seek(0)
+            errors.seek(0)
+            assert errors.read() == b""
+            result: dict[str, t.Any] = json.loads(output.read())
         return {"kind": "failed" if result.get("failed") else "ok", **result}
+
+    def start(self, **options: t.Any) -> Started:
+        """Start the module like `run`, without waiting for its end."""
+        log = self.ansible.folder / "started.log"
+        with log.open("wb") as output:
+            return Started(self._start(False, options, output.fileno(), output.fileno()), log)
+
+    def _start(self, check: bool, options: dict[str, t.Any], output: int, errors: int) -> ForkedAnsible:
+        arguments = {**self._merged(options), "_ansible_check_mode": check, "_ansible_diff": True}
+        given = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
+        return self.parent.start_source(START, given, self.ansible.folder, self.ansible.environment(), output, errors)
 
     def _merged(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
         return {name: value for name, value in {**self.options, **options}.items() if value is not None}
 
     def served(self) -> dict[str, bytes]:
-        """What somebody who lists the folder would find under a name of an archive."""
+        """Return the files of the folder that have the name of an archive."""
         return {path.name: path.read_bytes() for path in sorted(self.dest.glob("livepatch-*"))}
 
     def index(self) -> dict[str, dict[str, t.Any]]:
@@ -122,8 +137,8 @@ class Mirror:
 
 
 @pytest.fixture
-def mirror(ansible: Ansible, lab: Fleet) -> Iterator[Mirror]:
-    yield Mirror(ansible, lab)
+def mirror(tmp_path: Path, lab: Fleet, parent: AnsibleParent) -> Iterator[Mirror]:
+    yield Mirror(Ansible(tmp_path, lab.variables), lab, parent)
     lab.set_faults()
     lab.set_proxy()
 
@@ -133,7 +148,7 @@ def sha256(content: bytes) -> str:
 
 
 def assert_complete(mirror: Mirror, archives: dict[str, bytes]) -> None:
-    """The mirror serves these archives and no other, and its index says so."""
+    """Assert that the mirror serves these archives and no others, and that its index lists them."""
     assert mirror.served() == archives
     assert {name: entry["sha256"] for name, entry in mirror.index().items()} == {
         name: sha256(content) for name, content in archives.items()
@@ -145,7 +160,7 @@ def assert_complete(mirror: Mirror, archives: dict[str, bytes]) -> None:
 
 
 @pytest.mark.matrix
-def test_a_mirror_is_predicted_made_and_then_unchanged(mirror: Mirror) -> None:
+def test_check_mode_predicts_a_mirror(mirror: Mirror) -> None:
     (mirror.ansible.folder / "mirror").mkdir()
     predicted = mirror.play("--check", "--diff").result("localhost")
     assert list(mirror.dest.iterdir()) == []
@@ -173,7 +188,7 @@ def test_a_mirror_is_predicted_made_and_then_unchanged(mirror: Mirror) -> None:
     assert len(mirror.asked()) == asked == len(NAMES)
 
 
-def test_the_index_tells_what_was_verified(mirror: Mirror) -> None:
+def test_the_index_lists_verified_patches(mirror: Mirror) -> None:
     mirror.write_list({FIRST: sha256(PATCHES[FIRST])}, tier="stable")
     mirror.run()
     entry = mirror.index()[FIRST]
@@ -204,10 +219,10 @@ def test_the_index_tells_what_was_verified(mirror: Mirror) -> None:
         ({"tiers": ["updates"]}, set()),
         ({"kernels": ["4.4.0-*"], "flavours": ["generic"], "architectures": ["amd64"]}, {KERNELS[0], KERNELS[1]}),
     ],
-    # The words of a set stand in another order in each process that collects the tests.
+    # The order of a set differs in each process that collects the tests.
     ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
-def test_only_what_is_selected_is_brought(mirror: Mirror, options: dict[str, t.Any], kernels: set[str]) -> None:
+def test_only_selected_patches_are_downloaded(mirror: Mirror, options: dict[str, t.Any], kernels: set[str]) -> None:
     mirror.write_list({name: sha256(content) for name, content in PATCHES.items()}, tier="stable")
     assert {
         name.removeprefix("livepatch-")[: -len("-65.1-amd64.tar.bz2")]
@@ -218,7 +233,7 @@ def test_only_what_is_selected_is_brought(mirror: Mirror, options: dict[str, t.A
 # --- from other sources
 
 
-def test_a_mirror_follows_another_one(mirror: Mirror, tmp_path: Path) -> None:
+def test_a_mirror_can_copy_another_mirror(mirror: Mirror, tmp_path: Path) -> None:
     mirror.run()
     beyond = str(tmp_path / "beyond")
     carried = mirror.run(server=None, list=None, folder=str(mirror.dest), dest=beyond)
@@ -246,7 +261,7 @@ def test_a_mirror_follows_another_one(mirror: Mirror, tmp_path: Path) -> None:
         ("&a [*a]", "this is not a list of patches"),
     ],
 )
-def test_a_list_that_is_wrong_is_refused_as_a_whole(mirror: Mirror, text: str, message: str) -> None:
+def test_a_malformed_list_is_refused(mirror: Mirror, text: str, message: str) -> None:
     mirror.list.write_text(text, encoding="utf-8")
     result = mirror.run()
     assert (result["kind"], result["error_id"]) == ("failed", "bad_list")
@@ -268,7 +283,7 @@ def test_a_list_that_is_wrong_is_refused_as_a_whole(mirror: Mirror, text: str, m
         ({"trusted_spki_sha256": ["12"]}, "bad_option", "is not the SHA-256 of a public key"),
     ],
 )
-def test_options_that_cannot_be_meant_are_refused(
+def test_wrong_options_are_refused(
     mirror: Mirror, options: dict[str, t.Any], error_id: str | None, message: str
 ) -> None:
     result = mirror.run(**options)
@@ -276,7 +291,7 @@ def test_options_that_cannot_be_meant_are_refused(
     assert message in result["msg"]
 
 
-# --- what is wrong is never served
+# --- wrong patches
 
 
 UNSIGNED = signing.archive({"meta": b"", "livepatch.ko": signing.module()})
@@ -292,7 +307,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("verdict", WRONG)
-def test_what_is_wrong_goes_to_quarantine_with_its_reason(mirror: Mirror, verdict: str) -> None:
+def test_wrong_patches_are_quarantined_with_their_reason(mirror: Mirror, verdict: str) -> None:
     archives = {**PATCHES, FIRST: WRONG[verdict]}
     mirror.publish(archives)
     result = mirror.run()
@@ -307,14 +322,14 @@ def test_what_is_wrong_goes_to_quarantine_with_its_reason(mirror: Mirror, verdic
     asked = len(mirror.asked())
     again = mirror.run()
     assert (again["kind"], again["changed"], again["fetched"]) == ("failed", False, [])
-    assert len(mirror.asked()) == asked, "what is known to be wrong is not fetched again"
+    assert len(mirror.asked()) == asked, "a wrong patch is not downloaded again"
     mirror.publish(PATCHES)
     assert mirror.run()["fetched"] == [FIRST]
     assert_complete(mirror, PATCHES)
     assert mirror.reasons() == {}
 
 
-def test_a_key_that_is_trusted_later_frees_what_it_signed(mirror: Mirror, tmp_path: Path) -> None:
+def test_a_newly_trusted_key_ends_the_quarantine(mirror: Mirror, tmp_path: Path) -> None:
     mirror.publish({FIRST: WRONG["wrong_signer"]})
     assert mirror.run()["kind"] == "failed"
     asked = len(mirror.asked())
@@ -332,21 +347,21 @@ def test_a_wrong_hash_is_never_served(mirror: Mirror) -> None:
     mirror.publish(PATCHES)
     asked = len(mirror.asked())
     assert mirror.run()["fetched"] == [FIRST]
-    assert len(mirror.asked()) == asked, "it was the list that was wrong, and the archive is here"
+    assert len(mirror.asked()) == asked, "the list was wrong, and the archive is present"
     assert_complete(mirror, PATCHES)
 
 
-def test_what_is_spoilt_on_its_way_is_never_served(mirror: Mirror) -> None:
+def test_a_download_with_errors_is_never_served(mirror: Mirror) -> None:
     mirror.lab.set_faults(path=f"/v1/patches/{FIRST}", spoil=True)
     spoilt = mirror.run()
     assert (spoilt["kind"], [fault["verdict"] for fault in spoilt["quarantined"]]) == ("failed", ["wrong_hash"])
     assert FIRST not in mirror.served()
     mirror.lab.set_faults(path=f"/v1/patches/{FIRST}", spoil=True, count=1)
-    assert mirror.run()["fetched"] == [FIRST], "a fault that passes is no reason to give up"
+    assert mirror.run()["fetched"] == [FIRST], "a temporary fault is retried"
     assert_complete(mirror, PATCHES)
 
 
-def test_what_was_changed_or_put_into_the_mirror_is_taken_out(mirror: Mirror) -> None:
+def test_changed_and_added_files_are_removed(mirror: Mirror) -> None:
     mirror.run()
     (mirror.dest / FIRST).write_bytes(UNSIGNED)
     stray = "livepatch-4.4.0-1.1-generic-99.1-amd64.tar.bz2"
@@ -364,7 +379,7 @@ def test_what_was_changed_or_put_into_the_mirror_is_taken_out(mirror: Mirror) ->
     assert mirror.run()["changed"] is False
 
 
-def test_a_failed_replacement_leaves_what_was_good(mirror: Mirror) -> None:
+def test_a_failed_replacement_keeps_the_good_patch(mirror: Mirror) -> None:
     mirror.run()
     mirror.publish({**PATCHES, FIRST: UNSIGNED})
     assert mirror.run()["kind"] == "failed"
@@ -374,7 +389,7 @@ def test_a_failed_replacement_leaves_what_was_good(mirror: Mirror) -> None:
 # --- versions
 
 
-def test_going_back_is_refused_unless_it_is_allowed(mirror: Mirror) -> None:
+def test_a_downgrade_needs_permission(mirror: Mirror) -> None:
     newer, content = signing.patch_for(KERNELS[0], "66.1", VENDOR)
     mirror.publish({**PATCHES, newer: content})
     mirror.run()
@@ -389,7 +404,7 @@ def test_going_back_is_refused_unless_it_is_allowed(mirror: Mirror) -> None:
     assert_complete(mirror, PATCHES)
 
 
-def test_old_versions_are_pruned_when_the_new_ones_are_there(mirror: Mirror) -> None:
+def test_old_versions_are_removed_after_new_ones_arrived(mirror: Mirror) -> None:
     versions = {version: signing.patch_for(KERNELS[0], version, VENDOR) for version in ("9.1", "65.1", "66.1", "66.2")}
     old = dict([versions["9.1"], versions["65.1"]])
     mirror.publish(old)
@@ -407,7 +422,7 @@ def test_old_versions_are_pruned_when_the_new_ones_are_there(mirror: Mirror) -> 
     assert mirror.run(keep_versions=2)["changed"] is False
 
 
-def test_what_the_source_has_no_more_is_pruned_by_its_age(mirror: Mirror) -> None:
+def test_removed_patches_are_kept_for_their_age(mirror: Mirror) -> None:
     mirror.run()
     left = {name: PATCHES[name] for name in NAMES[1:]}
     mirror.publish(left)
@@ -421,7 +436,7 @@ def test_what_the_source_has_no_more_is_pruned_by_its_age(mirror: Mirror) -> Non
 
 
 @pytest.mark.parametrize("text", ["{", '{"schema": "kernelops.livepatch/mirror/2"}', '{"schema": 1}', "[]"])
-def test_an_index_that_cannot_be_read_stops_the_run(mirror: Mirror, text: str) -> None:
+def test_an_unreadable_index_stops_the_run(mirror: Mirror, text: str) -> None:
     mirror.run()
     (mirror.dest / "index.json").write_text(text, encoding="utf-8")
     result = mirror.run()
@@ -429,14 +444,14 @@ def test_an_index_that_cannot_be_read_stops_the_run(mirror: Mirror, text: str) -
     (mirror.dest / "index.json").unlink()
     asked = len(mirror.asked())
     assert mirror.run()["fetched"] == NAMES
-    assert len(mirror.asked()) == asked, "what is there is verified where it is"
+    assert len(mirror.asked()) == asked, "present archives are verified in place"
     assert_complete(mirror, PATCHES)
 
 
-# --- a server that stumbles
+# --- server faults
 
 
-def test_a_server_that_comes_back_is_waited_for(mirror: Mirror) -> None:
+def test_temporary_server_errors_are_retried(mirror: Mirror) -> None:
     mirror.lab.set_faults(
         {"path": "/v1/patches/", "status": 503, "count": 2}, {"path": "/v1/patches/", "delay_ms": 100}
     )
@@ -444,7 +459,7 @@ def test_a_server_that_comes_back_is_waited_for(mirror: Mirror) -> None:
     assert_complete(mirror, PATCHES)
 
 
-def test_what_was_cut_off_is_gone_on_with(mirror: Mirror) -> None:
+def test_an_interrupted_download_is_resumed(mirror: Mirror) -> None:
     mirror.publish({FIRST: PATCHES[FIRST]})
     mirror.lab.set_faults(path="/v1/patches/", cut=80_000)
     assert mirror.run(retries=0)["fetched"] == [FIRST]
@@ -453,7 +468,7 @@ def test_what_was_cut_off_is_gone_on_with(mirror: Mirror) -> None:
     assert_complete(mirror, {FIRST: PATCHES[FIRST]})
 
 
-def test_a_later_run_goes_on_where_one_gave_up(mirror: Mirror) -> None:
+def test_the_next_run_resumes_a_download(mirror: Mirror) -> None:
     mirror.publish({FIRST: PATCHES[FIRST]})
     mirror.lab.set_faults(path="/v1/patches/", cut=30_000)
     failed = mirror.run(retries=0)
@@ -465,10 +480,10 @@ def test_a_later_run_goes_on_where_one_gave_up(mirror: Mirror) -> None:
     assert_complete(mirror, {FIRST: PATCHES[FIRST]})
 
 
-def test_what_was_left_of_another_file_does_no_harm(mirror: Mirror) -> None:
+def test_partial_downloads_of_other_files_are_ignored(mirror: Mirror) -> None:
     (mirror.dest / ".unfinished").mkdir(parents=True)
     (mirror.dest / ".unfinished" / sha256(PATCHES[FIRST])).write_bytes(b"something else")
-    (mirror.dest / ".unfinished" / sha256(b"nothing")).write_bytes(b"nobody wants it")
+    (mirror.dest / ".unfinished" / sha256(b"nothing")).write_bytes(b"not listed")
     assert mirror.run()["fetched"] == NAMES
     assert_complete(mirror, PATCHES)
 
@@ -487,13 +502,11 @@ def test_what_was_left_of_another_file_does_no_harm(mirror: Mirror) -> None:
     ],
     ids=str,
 )
-def test_every_fault_of_the_server_is_named_within_its_time(
-    mirror: Mirror, fault: dict[str, t.Any], message: str
-) -> None:
+def test_server_faults_are_named_within_their_time(mirror: Mirror, fault: dict[str, t.Any], message: str) -> None:
     mirror.lab.set_faults(**fault)
     started = time.monotonic()
     result = mirror.run(retries=1, timeout=2)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 120
     assert (result["kind"], result["error_id"]) == ("failed", "incomplete")
     assert len(result["failed_patches"]) == len(NAMES)
     assert any(message in failed["reason"] for failed in result["failed_patches"]), result["failed_patches"]
@@ -503,7 +516,7 @@ def test_every_fault_of_the_server_is_named_within_its_time(
     assert_complete(mirror, PATCHES)
 
 
-def test_a_length_that_is_not_the_files_is_seen_through(mirror: Mirror) -> None:
+def test_a_wrong_content_length_is_corrected(mirror: Mirror) -> None:
     mirror.lab.set_faults(
         {"path": "/v1/patches/", "length": 5}, {"path": f"/v1/patches/{FIRST}", "length": -5, "count": 1}
     )
@@ -511,12 +524,12 @@ def test_a_length_that_is_not_the_files_is_seen_through(mirror: Mirror) -> None:
     assert_complete(mirror, PATCHES)
 
 
-def test_a_slow_server_is_slow_and_no_more(mirror: Mirror) -> None:
+def test_a_slow_server_works(mirror: Mirror) -> None:
     mirror.lab.set_faults(path="/v1/patches/", slow=400_000)
     assert mirror.run(timeout=2)["fetched"] == NAMES
 
 
-def test_a_server_without_ranges_sends_all_again(mirror: Mirror) -> None:
+def test_without_ranges_a_download_starts_again(mirror: Mirror) -> None:
     mirror.publish({FIRST: PATCHES[FIRST]})
     mirror.lab.set_faults(
         {"path": "/v1/patches/", "ranges": False}, {"path": "/v1/patches/", "cut": 80_000, "count": 2}
@@ -525,10 +538,10 @@ def test_a_server_without_ranges_sends_all_again(mirror: Mirror) -> None:
     assert_complete(mirror, {FIRST: PATCHES[FIRST]})
 
 
-# --- the way to the server
+# --- proxies and authorities
 
 
-def test_a_server_is_reached_through_a_proxy_whose_password_nobody_sees(mirror: Mirror) -> None:
+def test_the_password_of_a_proxy_stays_secret(mirror: Mirror) -> None:
     mirror.lab.set_proxy("user", "made-up-3f9c")
     proxy = mirror.lab.proxy.replace("livepatch.lab.test", "user:made-up-3f9c@localhost")
     before = len(mirror.lab.proxied())
@@ -547,7 +560,7 @@ def test_a_server_is_reached_through_a_proxy_whose_password_nobody_sees(mirror: 
     assert "made-up" not in json.dumps(run.results)
 
 
-def test_a_server_with_an_unknown_authority_is_not_talked_to(mirror: Mirror) -> None:
+def test_a_server_with_an_unknown_authority_is_refused(mirror: Mirror) -> None:
     result = mirror.run(ca_path=None)
     assert "is not trusted" in result["failed_patches"][0]["reason"]
     assert mirror.asked() == []
@@ -556,9 +569,9 @@ def test_a_server_with_an_unknown_authority_is_not_talked_to(mirror: Mirror) -> 
 # --- interrupted
 
 
-def test_only_one_run_works_on_a_mirror(mirror: Mirror) -> None:
+def test_a_second_run_finds_the_mirror_busy(mirror: Mirror) -> None:
     mirror.lab.set_faults(path="/v1/patches/", delay_ms=1000)
-    with started(mirror) as run:
+    with mirror.start(parallel=2) as run:
         assert run.reaches(lambda: mirror.asked() != [])
         result = mirror.run()
         assert (result["kind"], result["error_id"]) == ("failed", "busy")
@@ -566,12 +579,8 @@ def test_only_one_run_works_on_a_mirror(mirror: Mirror) -> None:
     assert_complete(mirror, PATCHES)
 
 
-def started(mirror: Mirror) -> Started:
-    return mirror.ansible.start_task(MODULE, "localhost", **mirror.options, parallel=2)
-
-
-def test_a_mirror_killed_at_ten_points_is_completed_by_the_next_run(mirror: Mirror) -> None:
-    """After so many bytes were received: from before the first to after the last archive."""
+def test_a_run_completes_what_killed_runs_began(mirror: Mirror) -> None:
+    """Ten runs are killed, from before the first byte to after the last archive."""
     versions = ("64.1", "65.1", "66.1")
     archives = dict(
         signing.patch_for(kernel, version, VENDOR, size=100_000) for kernel in KERNELS for version in versions
@@ -585,23 +594,23 @@ def test_a_mirror_killed_at_ten_points_is_completed_by_the_next_run(mirror: Mirr
         return sum(path.stat().st_size for path in names if path.exists())
 
     for point in range(10):
-        with started(mirror) as run:
+        with mirror.start(parallel=2) as run:
             assert run.reaches(lambda point=point: received() >= total * point // 10)
         for name, content in mirror.served().items():
-            assert content == archives[name], "nothing unfinished has the name of an archive"
+            assert content == archives[name], "a partial download never has the name of an archive"
     mirror.lab.set_faults()
     assert mirror.run()["kind"] == "ok"
     assert_complete(mirror, archives)
     asked: dict[str, int] = {}
     for request in mirror.asked():
         asked[request["path"]] = asked.get(request["path"], 0) + ("range" not in request)
-    assert sum(asked.values()) < 2 * len(archives), "what had come was not fetched again"
+    assert sum(asked.values()) < 2 * len(archives), "received parts were not downloaded again"
 
 
 # --- the role
 
 
-def test_the_role_keeps_a_mirror(mirror: Mirror) -> None:
+def test_the_role_maintains_a_mirror(mirror: Mirror) -> None:
     variables = {f"mirror_{name}": value for name, value in mirror.options.items()}
     play = {
         "hosts": "localhost",

@@ -140,7 +140,10 @@ def test_the_table_ends_with_the_rules_that_are_broken(controller: Controller) -
     [
         (["patch_tampered"], "Of 4 hosts, 1 patch_tampered (web3), which fail_on lists."),
         (["error"], "Of 4 hosts, 2 error (web4, web3), which fail_on lists."),
-        (["unreachable", "not_protected"], "Of 4 hosts, 1 unreachable (web4); 2 not_protected (web4, web3): fail_on"),
+        (
+            ["unreachable", "not_protected"],
+            "Of 4 hosts, 1 unreachable (web4); 2 not_protected (web4, web3), which fail_on lists.",
+        ),
     ],
 )
 def test_a_rule_that_is_broken_fails_after_all_is_written(

@@ -1,117 +1,161 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What the tests of upgrades and reboots share: hosts that each test makes what it needs, and what became of them."""
+"""Hosts for the tests of kernel upgrades and reboots: a fleet of copies, of which each test takes some."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import time
 import typing as t
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+
+import yaml
 
 from tests.lab.fleet import Fleet
 from tests.lab.hosts.description import Apt, Description, Reboot, Workload
 
-from .shells import SHELLS
+from .conftest import Ansible, Started
 
 OLD, NEW = "4.4.0-261-generic", "4.4.0-262-generic"
 LIKE = "upgradable-container-host"
-"""The host of the lab that all of these are copies of: it has every runtime of containers."""
+"""The described host that all of them are copies of. It has every container runtime."""
+AT_ONCE = Reboot(down="0s")
+"""A reboot that takes no longer than the doubles need."""
+SHELLS = {"dash": "dash", "busybox": "busybox ash", "bash": "bash", "mksh": "mksh"}
 
 
 @dataclasses.dataclass
 class Hosts:
-    """A fleet of copies, handed out one after the other."""
+    """A fleet of copies. `take` returns a host that no other test uses."""
 
     fleet: Fleet
     names: Iterator[str]
 
-    def next(
+    def take(
         self,
-        become: Callable[[Description], Description] | None = None,
+        update: Callable[[Description], Description] | None = None,
         *,
         workloads: tuple[Workload, ...] = (),
-        reboot: Reboot | None = None,
+        reboot: Reboot = AT_ONCE,
         **apt: t.Any,
     ) -> str:
-        """A host that no test has used, with these containers, that way to reboot, and such an apt."""
+        """Return an unused host with these containers, this reboot, and an apt with these fields."""
         name = next(self.names)
 
         def prepare(host: Description) -> Description:
             packages = dataclasses.replace(host.apt or Apt(), **apt)
-            host = dataclasses.replace(host, workloads=workloads, apt=packages, reboot=reboot or host.reboot)
-            return become(host) if become is not None else host
+            host = dataclasses.replace(host, workloads=workloads, apt=packages, reboot=reboot)
+            return update(host) if update is not None else host
 
         self.fleet.change(name, prepare)
         return name
 
     def change(self, name: str, **fields: t.Any) -> None:
-        def changed(host: Description) -> Description:
-            return dataclasses.replace(host, **fields)
+        """Replace fields of the description of a host."""
+        self.fleet.change(name, lambda host: dataclasses.replace(host, **fields))
 
-        self.fleet.change(name, changed)
+    def change_apt(self, name: str, **fields: t.Any) -> None:
+        """Replace fields of the apt of a host."""
+        self.fleet.change(
+            name, lambda host: dataclasses.replace(host, apt=dataclasses.replace(host.apt or Apt(), **fields))
+        )
 
     def running(self, name: str) -> list[str]:
-        """The containers that run on a host now."""
-        return sorted(workload.name for workload in self.fleet.current(name).describe().workloads if workload.running)
+        """Return the running containers of a host."""
+        workloads = self.fleet.current(name).describe().workloads
+        return sorted(workload.name for workload in workloads if workload.running)
 
     def kernel(self, name: str) -> str:
-        """The kernel that runs on a host now."""
+        """Return the running kernel of a host."""
         return self.fleet.run(name, "uname -r").stdout.decode().strip()
 
-    def said(self, name: str, beginning: str) -> list[str]:
-        """The commands of a host that began so."""
-        return [command for command in self.fleet.commands(name) if command.startswith(beginning)]
+    def kernels(self, name: str) -> list[str]:
+        """Return the kernels in ``/boot`` of a host."""
+        return sorted(path.name.partition("-")[2] for path in (self.fleet.root(name) / "boot").glob("vmlinuz-*"))
 
-    def has_done(self, name: str, request: str) -> bool:
-        """Whether the lab has done for the host what one of its commands asked for."""
-        done = self.fleet.root(name).parent / "lab" / "done"
-        return done.exists() and request in done.read_text("ascii").splitlines()
+    def commands(self, name: str, *beginnings: str) -> list[str]:
+        """Return the calls of doubles on a host that begin with one of the texts."""
+        return [command for command in self.fleet.commands(name) if command.startswith(beginnings)]
 
     def reboots(self, name: str) -> int:
-        """How often the host was told to reboot."""
-        return len(self.said(name, "systemctl reboot"))
+        """Return how often the host was ordered to reboot."""
+        return len(self.commands(name, "systemctl reboot"))
+
+    def file(self, name: str, path: str) -> Path:
+        """Return a file of a host, by its path in the root folder, as a path of this machine."""
+        return self.fleet.root(name) / path
+
+    def home(self, name: str) -> Path:
+        """Return the folder ``/root`` of a host."""
+        return self.fleet.root(name).parent / "home"
+
+    def break_command(self, name: str, command: str, broken: bool = True) -> None:
+        """Make a command of a host fail at once, or work again."""
+        path = self.file(name, f"usr/local/bin/{command}")
+        if broken:
+            path.write_text("#!/bin/sh\necho 'the daemon does not run' >&2\nexit 1\n", encoding="ascii")
+            path.chmod(0o755)
+        else:
+            path.unlink()
+
+    def use_shell(self, name: str, source: Path, shell: str) -> None:
+        """Make a shell of this machine the ``/bin/sh`` of a host."""
+        folder = self.fleet.root(name).parent
+        program = folder / "tmp" / shell
+        program.write_bytes(source.read_bytes())
+        program.chmod(0o755)
+        if shell == "busybox":
+            program = folder / "tmp" / "sh"
+            program.write_text(_BUSYBOX, encoding="ascii")
+            program.chmod(0o755)
+        session = folder / "session.json"
+        content = json.loads(session.read_text(encoding="utf-8"))
+        at = content["command"].index("--chdir")
+        content["command"][at:at] = ["--ro-bind", str(program), "/usr/bin/sh"]
+        session.write_text(json.dumps(content), encoding="utf-8")
+
+
+# Debian's busybox prefers its applets to the commands on PATH, and some of them have fewer options. Scripts from the
+# controller get functions that call the commands of the host. Files, such as the doubles, are run by dash.
+_BUSYBOX = """\
+#!/tmp/busybox ash
+df() { /usr/bin/df "$@"; }
+flock() { /usr/bin/flock "$@"; }
+setsid() { /usr/bin/setsid "$@"; }
+wall() { /usr/bin/wall "$@"; }
+case $1 in
+    -c)
+        text=$2
+        shift 2
+        [ $# -eq 0 ] || shift
+        eval "$text"
+        ;;
+    -s) eval "$(cat)" ;;
+    *) exec /usr/bin/dash "$@" ;;
+esac
+"""
 
 
 def with_new_kernel(host: Description) -> Description:
-    """The host after the new kernel was installed."""
+    """Return the host after the new kernel was installed."""
     return dataclasses.replace(host, kernel=dataclasses.replace(host.kernel, also_installed=(NEW,)))
 
 
-def set_reachable(fleet: Fleet, name: str, reachable: bool) -> None:
-    """Cut the way to a host, or mend it."""
-    session = fleet.root(name).parent / "session.json"
-    said = json.loads(session.read_text(encoding="utf-8"))
-    part = session.with_suffix(".test")
-    part.write_text(json.dumps({**said, "unreachable": not reachable}), encoding="utf-8")
-    part.replace(session)
+def run_cases(ansible: Ansible, module: str, cases: Mapping[str, dict[str, t.Any]], *words: str) -> dict[str, t.Any]:
+    """Run a module on several hosts at the same time, on each with its own options, and return the results by host."""
+    play = {
+        "name": "Play",
+        "hosts": ",".join(cases),
+        "gather_facts": False,
+        "vars": {"options": dict(cases)},
+        "tasks": [{"name": module, module: None, "args": "{{ options[inventory_hostname] }}"}],
+    }
+    (ansible.folder / "cases.yml").write_text(yaml.safe_dump([play], sort_keys=False), encoding="utf-8")
+    run = ansible.command("playbook", "cases.yml", *words, ANSIBLE_FORKS=str(len(cases)))
+    return {host: run.result(host) for host in cases}
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def with_tools_of_the_host(script: str, shell: str) -> str:
-    """The script as a host runs it that has busybox for its shell: its other tools are those of every Ubuntu.
-
-    Debian's busybox prefers its own applets to what is on PATH, and some of them know less.
-    """
-    if shell != "busybox":
-        return script
-    tools = ("df", "flock", "setsid", "wall")
-    return "".join(f'{tool}() {{ /usr/bin/{tool} "$@"; }}\n' for tool in tools) + script
-
-
-def shell_on(fleet: Fleet, name: str, shell: str, source: Path) -> str:
-    """Give a host a shell of this machine, and return the command that starts it there."""
-    program, _blank, options = SHELLS[shell].partition(" ")
-    place = fleet.root(name).parent / "tmp" / program
-    if not place.exists():
-        place.write_bytes(source.read_bytes())
-        place.chmod(0o755)
-    return f"/tmp/{program} {options}".strip()  # noqa: S108  (the host's own)
+def start_cases(ansible: Ansible, module: str, hosts: Iterable[str], **options: t.Any) -> Started:
+    """Run a module on several hosts at the same time, without waiting for its end."""
+    return ansible.start_task(module, ",".join(hosts), **options)

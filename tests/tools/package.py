@@ -29,6 +29,7 @@ RUN_FLAKE8 = False
 """
 WANTED = {"COPYING", "README.md", "MANIFEST.json", "FILES.json", "changelogs", "docs", "meta", "plugins"}
 ALLOWED = WANTED | {
+    ".ansible-lint-ignore",  # Galaxy runs ansible-lint on the archive
     "CHANGELOG.md",
     "CHANGELOG.rst",
     "CONTRIBUTING.md",

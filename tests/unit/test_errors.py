@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import PolicyError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError, require, sentence
 
 
@@ -26,6 +29,18 @@ def test_an_error_without_remedy_says_so() -> None:
 def test_later_details_do_not_replace_earlier_ones() -> None:
     error = LivepatchError("x", "m", state="failed").with_details(state="unknown", record={})
     assert error.details == {"state": "failed", "record": {}}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [LivepatchError("disk_full", "the disk is full", "delete files", host="web1"), PolicyError("x.yml:1: wrong")],
+    ids=["base", "subclass"],
+)
+def test_an_error_travels_between_processes(error: LivepatchError) -> None:
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301  (this test wrote it)
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+    assert copy.as_result() == error.as_result()
 
 
 @pytest.mark.parametrize(("text", "expected"), [("a b", "A b."), ("Done!", "Done!"), ("why?", "Why?"), ("", ".")])

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Whether a host must reboot, and whether it came back as it should."""
+"""Decide if a host must reboot, and verify its kernel, containers and client after the reboot."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import collections.abc as c
 import dataclasses
 import typing as t
 
-from .._host.containers import Container, Runtime, Unfinished
+from .._errors import LivepatchError
+from .._host.containers import Runtime, SavedContainers, read_containers
 from .._host.facts import HostFacts
+from .._host.sections import Sections
 from .._record import Assessment, Eligibility
 from .host_state import Evidence, assess
 from .patch_verification import verified_patches
@@ -18,21 +20,12 @@ from .policy import Policy
 Step = t.Literal["nothing", "reboot", "finish"]
 
 
-class KernelRebootError(Exception):
-    """A host cannot be rebooted, or did not come back as it should. `id` names the cause, `remedy` says what to do."""
-
-    def __init__(self, cause: str, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.id = cause
-        self.remedy = remedy
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class RebootPlan:
-    """What is to be done. `intended` is the kernel that must run in the end.
+    """The work to do. `intended` is the kernel that must run at the end.
 
-    ``finish`` completes what an earlier task has begun: the machine has rebooted, or need not any more, and its
-    containers must run again.
+    ``finish`` completes an interrupted run: the machine has rebooted already, or does not need to, and its containers
+    must be started again. `rebooted_before` is true if the interrupted run has rebooted the machine.
     """
 
     step: Step
@@ -41,73 +34,137 @@ class RebootPlan:
 
 
 def plan_reboot(
-    facts: HostFacts, boot_id: str | None, unfinished: Unfinished | None, *, kernel: str | None, force: bool
+    facts: HostFacts, boot_id: str | None, saved: SavedContainers | None, *, kernel: str | None, force: bool
 ) -> RebootPlan:
-    """Decide what to do. Raises `KernelRebootError` where the host does not say enough to know.
+    """Decide what to do. Raises `LivepatchError` (``boot_unknown``).
 
-    A host that an earlier task has rebooted is not rebooted again, even with `force`: the boot id tells.
+    A host that an interrupted run has rebooted is not rebooted again, even with `force`. The boot id shows this.
     """
     running = facts.kernel.release
     if running is None or boot_id is None:
-        raise KernelRebootError(
+        raise LivepatchError(
             "boot_unknown",
-            "the host does not say which kernel runs, or which boot it is in",
-            "look at the host's /proc",
+            "the running kernel or the boot id of the host cannot be read",
+            "check /proc on the host",
         )
     intended = kernel or facts.newest_installed or running
-    if unfinished is not None and unfinished.boot_id not in (None, boot_id):
+    if saved is not None and saved.boot_id not in (None, boot_id):
         return RebootPlan("finish", intended, rebooted_before=True)
     if force or running != intended:
         return RebootPlan("reboot", intended)
-    return RebootPlan("nothing" if unfinished is None else "finish", intended)
+    return RebootPlan("nothing" if saved is None else "finish", intended)
 
 
 def refuse_undrainable(facts: HostFacts, runtimes: c.Mapping[str, Runtime], policies: c.Mapping[str, str]) -> None:
-    """Raise `KernelRebootError` where a container would be lost, or cannot be stopped as the policy wants."""
+    """Raise `LivepatchError` if a container would be lost, or cannot be stopped as its policy requires."""
     for name, runtime in runtimes.items():
         policy = policies[name]
         if policy == "ignore":
             continue
         counted = (facts.containers or {}).get(name, 0)
         if not runtime.answers and counted:
-            raise KernelRebootError(
+            raise LivepatchError(
                 "runtime_unresponsive",
-                f"{counted} containers of {name} run on this host, and {name} does not answer",
-                f"restart {name}'s daemon, or leave its containers to it ({name}: ignore)",
+                f"{counted} containers of {name} run on this host, but {name} does not answer",
+                f"restart the daemon of {name}, or do not stop its containers ({name}: ignore)",
             )
-        if policy == "stop" and runtime.vanishing:
-            raise KernelRebootError(
+        if policy == "stop" and runtime.auto_removed:
+            names = ", ".join(runtime.auto_removed)
+            raise LivepatchError(
                 "containers_would_vanish",
-                f"{name} removes {', '.join(runtime.vanishing)} as soon as it stops (--rm), so it could not run again",
-                f"wait for its end ({name}: wait), or let it go ({name}: ignore)",
+                f"{name} removes these containers when they stop (--rm), so they could not be started again: {names}",
+                f"wait until they end ({name}: wait), or accept their loss ({name}: ignore)",
             )
+
+
+def drain_failure(sections: Sections | None) -> LivepatchError | None:
+    """Return the error that ended a drain; None if the drain succeeded. `sections` is None for an incomplete answer."""
+    if sections is None:
+        return LivepatchError(
+            "drain_failed",
+            "the connection was lost while containers were being stopped",
+            "run again; the next run completes the reboot",
+        )
+    failure = command_failure(sections, "pre")
+    if failure is not None:
+        return failure
+    for name in ("docker", "podman"):
+        wait = sections.get(f"ended {name}")
+        if wait is not None and wait.exit_code != 0:
+            running = ", ".join(container.name for container in read_containers(wait.output))
+            return LivepatchError(
+                "containers_did_not_end",
+                f"containers of {name} are still running at the end of drain_timeout: {running}",
+                f"increase drain_timeout, or stop the containers ({name}: stop)",
+            )
+    stop = sections.get("stop")
+    if stop is not None and stop.exit_code != 0:
+        return LivepatchError(
+            "drain_failed",
+            "containers could not be stopped within drain_timeout, and were started again: "
+            f"{shortened(stop.output, stop.errors) or 'the command did not end in time'}",
+            "find the container on the host that does not stop; the host was not rebooted",
+        )
+    return None
+
+
+def command_failure(sections: Sections, kind: str) -> LivepatchError | None:
+    """Return the error of the first of ``pre_commands`` or ``post_commands`` that failed."""
+    for name, section in sections.items():
+        if name.startswith(f"{kind} ") and section.exit_code != 0:
+            return LivepatchError(
+                f"{kind}_command_failed",
+                f"command {name.split()[1]} of {kind}_commands ended with exit code {section.exit_code}: "
+                f"{shortened(section.output, section.errors) or 'no output'}",
+                "run the command on the host" if kind == "pre" else "run again; the next run repeats the command",
+            )
+    return None
+
+
+def shortened(*texts: str) -> str:
+    """Return the end of texts in one line."""
+    return " ".join(" ".join(texts).split())[-300:]
 
 
 def check_kernel(running: str | None, intended: str) -> None:
-    """Raise `KernelRebootError` where another kernel came up."""
+    """Raise `LivepatchError` if another kernel was booted."""
     if running != intended:
-        raise KernelRebootError(
+        raise LivepatchError(
             "old_kernel",
-            f"the host came back with {running or 'a kernel that is not known'}, and not with {intended}",
-            "look at its boot loader: grub-editenv list, /etc/default/grub (GRUB_DEFAULT), update-grub",
+            f"the host booted {running or 'an unknown kernel'} instead of {intended}",
+            "check the boot loader of the host: grub-editenv list, /etc/default/grub (GRUB_DEFAULT), update-grub",
         )
 
 
-def check_containers(wanting: c.Sequence[Container], said: str) -> None:
-    """Raise `KernelRebootError` where what ran before does not run again."""
-    if wanting:
-        names = ", ".join(f"{container.name} ({container.runtime})" for container in wanting)
-        raise KernelRebootError(
+def refuse_parallel_run(sections: Sections) -> None:
+    """Raise `LivepatchError` if another run of the module is stopping or starting containers."""
+    lock = sections.get("lock")
+    if lock is not None and lock.exit_code != 0:
+        raise LivepatchError(
+            "run_in_progress",
+            "another run of this module is stopping or starting containers on this host",
+            "wait until it has finished, then run again",
+        )
+
+
+def restore_failure(sections: Sections) -> LivepatchError | None:
+    """Return the error if a container that ran before is not running, or a command after the reboot failed."""
+    not_running = read_containers(sections.output("not_running") or "")
+    if not_running:
+        names = ", ".join(f"{container.name} ({container.runtime})" for container in not_running)
+        output = shortened(sections.output("start_output") or "")
+        return LivepatchError(
             "containers_not_restored",
-            f"these ran before and do not run again: {names}. {' '.join(said.split())[-300:]}".strip(),
-            "start them on the host; the next run of this module tries again, without a reboot",
+            f"these containers ran before the reboot, but are not running: {names}. {output}".strip(),
+            "start them on the host, or run again; the next run starts them without a reboot",
         )
+    return command_failure(sections, "post")
 
 
-def protection(facts: HostFacts, policy: Policy) -> Assessment:
-    """Judge the host by what its client and its kernel say, whether or not a policy admits it.
+def assess_protection(facts: HostFacts, policy: Policy) -> Assessment:
+    """Assess the host by its client and its kernel, even if the policy refuses it.
 
-    `policy` gives the times after which a word counts as old.
+    `policy` supplies the time limits.
     """
     admitted = Eligibility(policy=policy.name, verdict="eligible", checks=[])
     verified = verified_patches(facts.patches or (), facts.carried_keys, claimed=None)

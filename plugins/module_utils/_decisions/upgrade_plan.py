@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Whether a host needs another kernel, which one, and whether it got it."""
+"""Decide if a host needs another kernel, choose it, and verify that it is installed."""
 
 from __future__ import annotations
 
@@ -9,55 +9,47 @@ import dataclasses
 import datetime
 import re
 
+from .._errors import LivepatchError
 from .._host import kernel
-from .._host.apt import InstallRun, KernelOnDisk, KernelPackages, image_release
+from .._host.apt import InstallRun, KernelOnDisk, KernelPackages, image_release, reports_lock
 from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
 from .._record import Reason
 from .host_state import end_of_life_reasons, upgrade_required_reasons
 
 _UPGRADE = "upgrade the kernel and reboot"
-# Room that a kernel may take more than the largest that is there: images of the same series grow slowly.
+# A new kernel may need more space than the largest installed one: images of one series grow slowly.
 _GROWTH = 1.15
-
-
-class KernelUpgradeError(Exception):
-    """The kernel of a host cannot or must not be upgraded. `id` names the cause, `remedy` says what to do."""
-
-    def __init__(self, cause: str, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.id = cause
-        self.remedy = remedy
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UpgradePlan:
-    """The kernel that the host shall run, and the packages that bring it: none where it is installed already."""
+    """The kernel that the host should run, and the packages to install: none if this kernel is installed already."""
 
     target: str
     packages: tuple[str, ...]
 
 
 def refuse_hosts_without_kernel(facts: HostFacts) -> None:
-    """Raise `KernelUpgradeError` for a host whose kernel is not its own, or where only root could do more."""
+    """Raise `LivepatchError` for a host that uses the kernel of another machine, and for a login other than root."""
     if facts.wsl:
-        raise KernelUpgradeError(
-            "container", "this is WSL, whose kernel Windows provides", "update WSL's kernel from Windows"
+        raise LivepatchError(
+            "container", "this host is WSL, and Windows provides its kernel", "update the WSL kernel from Windows"
         )
     if facts.container is not None:
-        raise KernelUpgradeError(
+        raise LivepatchError(
             "container",
-            f"this is a container ({facts.container}), and it shares the kernel of its host",
-            "name the machine that runs this container as the target: every container on it gains",
+            f"this host is a container ({facts.container}), and uses the kernel of the machine that runs it",
+            "use the machine that runs this container as the target; this also protects its other containers",
         )
     if facts.root is False:
-        raise KernelUpgradeError("not_root", "kernels and reboots need root", "run as root: add --become")
+        raise LivepatchError("not_root", "kernel upgrades and reboots need root", "run as root: add --become")
 
 
 def reasons_to_upgrade(facts: HostFacts, *, within_days: int, force: bool) -> list[Reason]:
-    """Why the host needs a newer kernel; none where it does not.
+    """Return the reasons why the host needs a newer kernel; an empty list if it needs none.
 
-    `within_days` also counts a kernel whose patches end so many days from now.
+    A kernel whose patches end in at most `within_days` days needs to be replaced, too.
     """
     client = facts.client or ClientStatus(enabled=False)
     today = facts.now.date() if facts.now is not None else None
@@ -69,50 +61,51 @@ def reasons_to_upgrade(facts: HostFacts, *, within_days: int, force: bool) -> li
         message = f"patches for this kernel end on {due.isoformat()}, within {within_days} days"
         reasons.append(Reason(id="upgrade_due_soon", message=message, remedy=_UPGRADE))
     if not reasons and force:
-        reasons.append(Reason(id="forced", message="the newest kernel was asked for", remedy=None))
+        reasons.append(Reason(id="forced", message="the task requests the newest kernel (force)", remedy=None))
     return reasons
 
 
 def plan_upgrade(facts: HostFacts, found: KernelPackages, *, series: str | None, flavour: str | None) -> UpgradePlan:
-    """Choose the newest kernel of a series and flavour, by default those that run.
+    """Choose the newest kernel of a series and flavour, by default the running ones.
 
-    An installed metapackage decides where it leads to such a kernel. Raises `KernelUpgradeError`.
+    An installed metapackage of this series and flavour decides; without one, the newest available image is chosen.
+    Raises `LivepatchError` (``kernel_unknown``).
     """
     running = facts.kernel
     series, flavour = series or running.series, flavour or running.flavour
     if running.release is None or series is None or flavour is None:
-        raise KernelUpgradeError(
+        raise LivepatchError(
             "kernel_unknown",
-            f"the release of the running kernel ({running.release or 'not known'}) names no series and flavour",
-            "give both as options, for instance series=4.4 and flavour=generic",
+            f"the release of the running kernel ({running.release or 'unknown'}) contains no series and flavour",
+            "set both options, for example series=4.4 and flavour=generic",
         )
 
     def newest(releases: c.Iterable[str | None]) -> str | None:
-        wanted = (release for release in releases if release is not None and release.startswith(f"{series}."))
-        return kernel.newest_release(wanted, flavour)
+        candidates = (release for release in releases if release is not None and release.startswith(f"{series}."))
+        return kernel.newest_release(candidates, flavour)
 
     installed = newest(image_release(name) for name, package in found.packages.items() if package.installed)
-    led = newest(image_release(image) for images in found.leads.values() for image in images)
-    offered = led or newest(map(image_release, found.available))
-    target = newest((installed, offered, running.release)) or running.release
+    by_metapackage = newest(image_release(image) for images in found.metapackages.values() for image in images)
+    available = by_metapackage or newest(map(image_release, found.available))
+    target = newest((installed, available, running.release)) or running.release
     if target in (installed, running.release):
         return UpgradePlan(target, ())
-    names = _metapackages(found, target) or _of_release(found, target, running.release)
+    names = _metapackages_of(found, target) or _packages_of_release(found, target, running.release)
     return UpgradePlan(target, names)
 
 
-def _metapackages(found: KernelPackages, target: str) -> tuple[str, ...]:
-    """The installed metapackages that lead to the target, with those that must move along with them."""
-    leading = [name for name, images in found.leads.items() if target in map(image_release, images)]
-    suffixes = {name.removeprefix("linux-signed-image-").removeprefix("linux-image-") for name in leading}
+def _metapackages_of(found: KernelPackages, target: str) -> tuple[str, ...]:
+    """Return the installed metapackages that depend on the target, and those that are upgraded together with them."""
+    dependent = [name for name, images in found.metapackages.items() if target in map(image_release, images)]
+    suffixes = {name.removeprefix("linux-signed-image-").removeprefix("linux-image-") for name in dependent}
     kinds = ("image", "headers", "modules-extra", "signed-image", "signed", "tools", "cloud-tools")
     family = {f"linux-{kind}-{suffix}" for suffix in suffixes for kind in kinds}
     family |= {f"linux-{suffix}" for suffix in suffixes}
     return tuple(sorted(name for name in family if name in found.packages and found.packages[name].installed))
 
 
-def _of_release(found: KernelPackages, target: str, running: str) -> tuple[str, ...]:
-    """The target's image, and its counterparts of what is installed for the running kernel: headers, more drivers."""
+def _packages_of_release(found: KernelPackages, target: str, running: str) -> tuple[str, ...]:
+    """Return the image of the target, and the packages that the running kernel also has: headers, extra modules."""
     images = [name for name in found.available if image_release(name) == target]
     companions = {
         name.removesuffix(running) + target
@@ -122,112 +115,116 @@ def _of_release(found: KernelPackages, target: str, running: str) -> tuple[str, 
     return (*sorted(images, key=len)[:1], *sorted(companions & set(found.available)))
 
 
-def check_plan(chosen: UpgradePlan, found: KernelPackages, *, repair: bool) -> None:
-    """Raise `KernelUpgradeError` where the packages of the plan must not be installed."""
+def check_plan(plan: UpgradePlan, found: KernelPackages, *, repair: bool) -> None:
+    """Raise `LivepatchError` if the packages of the plan must not be installed."""
     if found.interrupted and not repair:
-        raise KernelUpgradeError(
+        raise LivepatchError(
             "dpkg_interrupted",
-            f"dpkg was interrupted on this host and has not ended its work ({found.interrupted[0]})",
-            "run `dpkg --configure -a` there, or let this module do it (repair)",
+            f"a run of dpkg on this host was interrupted and is incomplete ({found.interrupted[0]})",
+            "run `dpkg --configure -a` on the host, or set repair: true",
         )
-    held = held_packages(chosen, found)
+    held = held_packages(plan, found)
     if held:
-        raise KernelUpgradeError(
+        raise LivepatchError(
             "packages_held",
-            f"{chosen.target} is available, and {', '.join(held)} is held back on this host",
-            f"apt-mark unhold {' '.join(held)}, or leave this host out",
+            f"{plan.target} is available, but {', '.join(held)} is held back on this host",
+            f"run `apt-mark unhold {' '.join(held)}`, or exclude this host",
         )
-    if not chosen.packages or found.boot_free is None or not found.boot_used:
+    if not plan.packages or found.boot_free is None or not found.boot_used:
         return
     needed = int(max(found.boot_used.values()) * _GROWTH)
     if found.boot_free < needed:
-        raise KernelUpgradeError(
+        raise LivepatchError(
             "boot_full",
-            f"/boot has {found.boot_free // 1024} MiB free, and a kernel takes about {needed // 1024 + 1} MiB",
-            "remove kernels that are not needed any more: apt-get autoremove --purge",
+            f"/boot has {found.boot_free // 1024} MiB of free space, and a kernel needs about {needed // 1024 + 1} MiB",
+            "remove unused kernels: apt-get autoremove --purge",
         )
 
 
-def held_packages(chosen: UpgradePlan, found: KernelPackages) -> list[str]:
-    """Packages that would have to change and that the host's administrator holds back."""
-    return [name for name in chosen.packages if name in found.packages and found.packages[name].held]
+def held_packages(plan: UpgradePlan, found: KernelPackages) -> list[str]:
+    """Return the packages of the plan that are held on the host (``apt-mark hold``)."""
+    return [name for name in plan.packages if name in found.packages and found.packages[name].held]
 
 
 def check_run(run: InstallRun) -> None:
-    """Raise `KernelUpgradeError` with what apt-get and dpkg said, where the run failed."""
+    """Raise `LivepatchError` with the output of apt-get and dpkg if the run failed."""
     if run.state != "ended":
-        raise KernelUpgradeError(
+        raise LivepatchError(
             "run_lost",
-            "the run of apt-get ended on the host without a word, as when the machine stops",
-            "run again: what dpkg has left is repaired first",
+            "apt-get on the host did not start, or ended without a result, for example because the machine stopped",
+            "run again; an incomplete dpkg run is then completed first",
         )
     if run.exit_code == 0:
         return
-    for words, cause, message, remedy in _FAILURES:
-        if words.search(run.log):
-            raise KernelUpgradeError(cause, f"{message}: {_last_words(run.log)}", remedy)
-    raise KernelUpgradeError(
-        "apt_failed", f"apt-get failed with exit code {run.exit_code}: {_last_words(run.log)}", "see the host's apt log"
+    for is_cause, cause, message, remedy in _FAILURES:
+        if is_cause(run.log):
+            raise LivepatchError(cause, f"{message}: {_last_errors(run.log)}", remedy)
+    raise LivepatchError(
+        "apt_failed",
+        f"apt-get failed with exit code {run.exit_code}: {_last_errors(run.log)}",
+        "check the host's /var/log/apt/term.log",
     )
 
 
-_FAILURES = (
+_FAILURES: tuple[tuple[c.Callable[[str], object], str, str, str], ...] = (
     (
-        re.compile("ould not get lock|nable to lock|nable to acquire the dpkg|is locked by another"),
+        reports_lock,
         "apt_locked",
-        "another run of apt or dpkg kept its lock until the deadline",
-        "find it on the host (ps, unattended-upgrades), or give it more time (lock_timeout)",
+        "another run of apt or dpkg did not release its lock in time",
+        "find the process on the host (ps, unattended-upgrades), or increase lock_timeout",
     ),
     (
-        re.compile("Held packages were changed|held broken packages"),
+        re.compile("Held packages were changed|held broken packages").search,
         "packages_held",
-        "packages that are held back stand in the way",
-        "apt-mark showhold tells which",
+        "held packages prevent the installation",
+        "list them on the host: apt-mark showhold",
     ),
     (
-        re.compile("need to be removed"),
+        re.compile("need to be removed").search,
         "would_remove",
         "apt-get would have to remove packages, which this module never does",
-        "look at `apt-get -s install` on the host",
+        "run `apt-get -s install` on the host to list the packages",
     ),
     (
-        re.compile("No space left on device|enough free space"),
+        re.compile("No space left on device|enough free space").search,
         "disk_full",
         "the host's disk is full",
-        "make room, then run again: what dpkg has left is repaired first",
+        "free disk space, then run again; an incomplete dpkg run is then completed first",
     ),
     (
-        re.compile("Failed to fetch|Unable to fetch|Unable to locate package"),
+        re.compile("Failed to fetch|Unable to fetch|Unable to locate package").search,
         "archive_unreachable",
-        "the package archive did not give the packages",
-        "check the way to the archive: apt-get update",
+        "the packages could not be downloaded from the archive",
+        "check the connection to the archive: apt-get update",
     ),
     (
-        re.compile("dpkg: error|returned an error code"),
+        re.compile("dpkg: error|returned an error code").search,
         "dpkg_failed",
         "a package could not be installed",
-        "see the host's /var/log/apt/term.log; run again to repair",
+        "check the host's /var/log/apt/term.log, then run again to repair the installation",
     ),
 )
+"""Causes of a failed run: the first one whose text is in the log applies."""
 
 
-def _last_words(log: str) -> str:
+def _last_errors(log: str) -> str:
+    """Return the last error messages of a log, or its last lines if there are none."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    telling = [line for line in lines if line.startswith(("E:", "dpkg: error"))]
-    return " / ".join((telling or lines)[-3:])[-400:] or "no output"
+    errors = [line for line in lines if line.startswith(("E:", "dpkg: error"))]
+    return " / ".join((errors or lines)[-3:])[-400:] or "no output"
 
 
 def check_kernel_on_disk(disk: KernelOnDisk, release: str) -> None:
-    """Raise `KernelUpgradeError` unless the kernel is whole and the boot loader would find it."""
+    """Raise `LivepatchError` unless all files of the kernel are present and the boot loader refers to it."""
     if disk.missing:
-        raise KernelUpgradeError(
+        raise LivepatchError(
             "kernel_incomplete",
-            f"{release} is installed, and {', '.join(disk.missing)} is missing",
-            f"on the host: dpkg-reconfigure linux-image-{release}; do not reboot before",
+            f"{release} is installed, but {', '.join(disk.missing)} is missing",
+            f"run `dpkg-reconfigure linux-image-{release}` on the host; do not reboot before that",
         )
     if not disk.entries:
-        raise KernelUpgradeError(
+        raise LivepatchError(
             "no_boot_entry",
-            f"{release} is installed, and neither /boot/grub/grub.cfg nor the link /vmlinuz names it",
-            "on the host: update-grub; do not reboot before",
+            f"{release} is installed, but neither /boot/grub/grub.cfg nor the link /vmlinuz refers to it",
+            "run `update-grub` on the host; do not reboot before that",
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from .apt import LOCK_TEXTS
 from .client_status import STATUS_ERRORS, plain_text
 
 _TEXT_LIMIT = 300
@@ -83,7 +84,7 @@ _CAUSES = (
         "channel_unknown",
         _pattern(r"no snap revision (?:available|on)|not available on .{1,60} but is available|invalid .{0,30}channel"),
     ),
-    ("apt_locked", _pattern(r"could not get lock|unable to (?:acquire|lock)|is another process using it")),
+    ("apt_locked", _pattern("|".join(map(re.escape, LOCK_TEXTS)))),
     ("snapd_not_in_archive", _pattern(r"unable to locate package|has no installation candidate")),
     ("socket_unavailable", _pattern(r"the daemon's socket is not there")),
     ("daemon_shutting_down", _pattern(r"daemon shutting down")),

@@ -62,8 +62,10 @@ def processors() -> int:
 
 
 def _start_worker() -> None:
-    # An interrupt from the terminal reaches all processes; the first one then ends the others.
+    # An interrupt from the terminal reaches all processes; the first one then ends the others. Ansible's handler of
+    # SIGTERM, which forks inherit, would keep the pool from ending its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 

@@ -99,9 +99,7 @@ run_apt() {
 # run_apt_when_unlocked ARGUMENT...: repeats apt-get while its lock is held. Before 1.9.11, apt does not wait for the
 # lock.
 run_apt_when_unlocked() {
-    while run_apt "$@" && [ "$lp_exit" != 0 ] && {
-        output_contains 'get lock' || output_contains 'unable to lock' || output_contains 'Unable to lock'
-    }; do
+    while run_apt "$@" && [ "$lp_exit" != 0 ] && emit "$lp_output" | reports_lock; do
         sleep 2
         time_remains || return 124
     done

@@ -19,6 +19,7 @@
 # started. The folder is removed when all containers run again.
 
 lp_state_folder=/var/lib/kernelops-livepatch/kernel_reboot
+lp_lock=/run/kernelops-livepatch/kernel_reboot.lock
 
 # /snap/bin is not on the PATH of root under sudo or cron.
 PATH=$PATH:/snap/bin
@@ -39,7 +40,7 @@ query_runtime() {
 # control_runtime COMMAND...: runs a command of a container runtime that changes something, until the deadline.
 control_runtime() {
     set_remaining
-    bounded "$lp_remaining" "$@"
+    bounded "$lp_remaining" "$@" 9>&-
 }
 
 # list_running ENGINE: prints a line "ENGINE ID NAME" for each running container. Both engines list the newest container
@@ -91,7 +92,7 @@ running_containers() {
     for lp_engine in docker podman; do
         if command -v "$lp_engine" >/dev/null; then
             section "running $lp_engine" list_running "$lp_engine"
-            section "vanishing $lp_engine" list_auto_removed "$lp_engine"
+            section "auto_removed $lp_engine" list_auto_removed "$lp_engine"
         fi
     done
     if command -v lxc >/dev/null; then
@@ -108,7 +109,7 @@ run_commands() {
             return 0
         fi
         set_remaining
-        section "$1 $lp_number" bounded "$lp_remaining" sh -c "$lp_command"
+        section "$1 $lp_number" bounded "$lp_remaining" sh -c "$lp_command" 9>&-
         if [ "$lp_exit" != 0 ]; then
             return 1
         fi
@@ -176,7 +177,30 @@ wait_until_stopped() {
     done
 }
 
+# take_lock: waits until no other run stops or starts containers, at most until the deadline. A drain whose connection was
+# lost is such a run. This shell holds the lock on descriptor 9 until its end. Its commands do not inherit the descriptor,
+# because they can start background processes.
+take_lock() {
+    # Every user who can open the file can lock it.
+    lp_umask=$(umask)
+    umask 077
+    mkdir -p "${lp_lock%/*}"
+    exec 9>"$lp_lock"
+    umask "$lp_umask"
+    # mksh closes descriptors above 2 for its commands, unless they are redirected.
+    while ! flock -n 8 8>&9; do
+        if [ "$(date +%s)" -ge "$lp_deadline" ]; then
+            return 1
+        fi
+        sleep 1
+    done
+}
+
 drain() {
+    section lock take_lock
+    if [ "$lp_exit" != 0 ]; then
+        return
+    fi
     run_commands pre || return
     for lp_engine in docker podman; do
         eval "lp_policy=\$lp_$lp_engine"
@@ -189,7 +213,7 @@ drain() {
     done
     section note save_containers
     section stop stop_containers
-    section kept cat "$lp_state_folder/containers"
+    section saved cat "$lp_state_folder/containers"
 }
 
 # list_missing: prints the saved containers that are not running.
@@ -219,33 +243,37 @@ restore_members() {
 }
 
 start_missing() {
-    list_missing >"$lp_state_folder/wanting"
+    list_missing >"$lp_state_folder/not_running"
     while read -r lp_runtime lp_id _; do
         case $lp_runtime in
             docker | podman) control_runtime "$lp_runtime" start "$lp_id" </dev/null ;;
             lxd) control_runtime lxc start "$lp_id" </dev/null ;;
         esac
-    done <"$lp_state_folder/wanting" >"$lp_state_folder/said" 2>&1
+    done <"$lp_state_folder/not_running" >"$lp_state_folder/start_output" 2>&1
 }
 
 restore() {
+    section lock take_lock
+    if [ "$lp_exit" != 0 ]; then
+        return
+    fi
     if [ ! -d "$lp_state_folder" ]; then
-        empty_section wanting absent
+        empty_section not_running absent
     else
         touch "$lp_state_folder/containers"
         section members restore_members
         # The container runtimes can start later than the SSH daemon.
         while :; do
             start_missing
-            list_missing >"$lp_state_folder/wanting"
-            if [ ! -s "$lp_state_folder/wanting" ] || [ "$(date +%s)" -ge "$lp_deadline" ]; then
+            list_missing >"$lp_state_folder/not_running"
+            if [ ! -s "$lp_state_folder/not_running" ] || [ "$(date +%s)" -ge "$lp_deadline" ]; then
                 break
             fi
             sleep 3
         done
-        section wanting cat "$lp_state_folder/wanting"
-        if [ -s "$lp_state_folder/wanting" ]; then
-            section said cat "$lp_state_folder/said"
+        section not_running cat "$lp_state_folder/not_running"
+        if [ -s "$lp_state_folder/not_running" ]; then
+            section start_output cat "$lp_state_folder/start_output"
             return
         fi
     fi
@@ -291,8 +319,8 @@ main() {
         look)
             probe
             boot_id_section
-            section kept_boot_id cat "$lp_state_folder/boot_id"
-            section kept cat "$lp_state_folder/containers"
+            section saved_boot_id cat "$lp_state_folder/boot_id"
+            section saved cat "$lp_state_folder/containers"
             running_containers
             ;;
         drain) drain ;;

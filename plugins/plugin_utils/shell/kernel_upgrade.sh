@@ -30,16 +30,10 @@ retry_while_locked() {
     while :; do
         lp_output=$("$@" 2>&1)
         lp_code=$?
-        case $lp_code:$lp_output in
-            0:*) break ;;
-            *'ould not get lock'* | *'nable to lock'* | *'nable to acquire the dpkg'* | *'is locked by another'*)
-                if [ "$(date +%s)" -lt "$lp_deadline" ]; then
-                    sleep 5
-                    continue
-                fi
-                ;;
-        esac
-        break
+        if [ "$lp_code" = 0 ] || [ "$(date +%s)" -ge "$lp_deadline" ] || ! emit "$lp_output" | reports_lock; then
+            break
+        fi
+        sleep 5
     done
     printf '%s\n' "$lp_output"
     return "$lp_code"
@@ -95,7 +89,7 @@ apt_state() {
     # shellcheck disable=SC2016 # these are dpkg's variables
     section packages dpkg-query -W -f '${Package} ${Version} ${Status}\n' 'linux-*'
     section available list_available
-    section leads list_metapackage_targets
+    section metapackages list_metapackage_targets
     section interrupted list_interrupted
     section boot_space df -Pk /boot
     section boot_sizes boot_sizes
@@ -127,9 +121,9 @@ run_state() {
     fi
 }
 
-# kernel_on_disk RELEASE: prints which files of a kernel exist, and which boot loader entries refer to it.
-kernel_on_disk() {
-    boundary "section proof"
+# kernel_files RELEASE: prints which files of a kernel exist, and which boot loader entries refer to it.
+kernel_files() {
+    boundary "section kernel_files"
     print_access "/boot/vmlinuz-$1" "/boot/initrd.img-$1" "/lib/modules/$1/modules.dep" /boot/grub/grub.cfg
     if grep -q -s -F "vmlinuz-$1" /boot/grub/grub.cfg; then
         printf 'entry /boot/grub/grub.cfg\n'
@@ -139,7 +133,7 @@ kernel_on_disk() {
             *"vmlinuz-$1") printf 'entry %s\n' "$lp_path" ;;
         esac
     done
-    boundary "end proof ok 0"
+    boundary "end kernel_files ok 0"
 }
 
 # print_run: prints the script of the run. It keeps configuration files that the operator has modified, removes no
@@ -149,7 +143,8 @@ print_run() {
 lp_run_folder=$1
 lp_deadline=$(($(date +%s) + $2))
 lp_repair=$3
-shift 3
+lp_lock_texts=$4
+shift 4
 exec >"$lp_run_folder/log" 2>&1
 : >"$lp_run_folder/begun"
 finish_run() {
@@ -163,8 +158,7 @@ retry_while_locked() {
         lp_code=$?
         cat "$lp_run_folder/step"
         [ "$lp_code" != 0 ] || return 0
-        grep -q -e 'ould not get lock' -e 'nable to lock' -e 'nable to acquire the dpkg' -e 'is locked by another' \
-            "$lp_run_folder/step" || return "$lp_code"
+        grep -q -i -F -e "$lp_lock_texts" "$lp_run_folder/step" || return "$lp_code"
         [ "$(date +%s)" -lt "$lp_deadline" ] || return "$lp_code"
         sleep 5
     done
@@ -196,7 +190,7 @@ start_run() {
     # The run gets a separate session, so that the end of this session does not affect it.
     # shellcheck disable=SC2086 # a list of names
     setsid flock -n -o "$lp_run_folder/lock" \
-        sh "$lp_run_folder/run" "$lp_run_folder" "$lp_lock_wait" "$lp_repair" $lp_packages \
+        sh "$lp_run_folder/run" "$lp_run_folder" "$lp_lock_wait" "$lp_repair" "$lp_lock_texts" $lp_packages \
         </dev/null >/dev/null 2>&1 &
     lp_remaining=60
     while [ ! -e "$lp_run_folder/begun" ] && [ "$lp_remaining" -gt 0 ]; do
@@ -242,7 +236,7 @@ main() {
             wait_for_run
             run_state
             if [ -n "$lp_release" ]; then
-                kernel_on_disk "$lp_release"
+                kernel_files "$lp_release"
             fi
             ;;
     esac

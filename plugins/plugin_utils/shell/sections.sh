@@ -84,6 +84,16 @@ check_access() {
     fi
 }
 
+# Parts of the messages of apt and dpkg while another process holds their lock, as in LOCK_TEXTS of _host/apt.py.
+lp_lock_texts='could not get lock
+is another process using it
+locked by another process'
+
+# reports_lock: succeeds if standard input contains one of these texts.
+reports_lock() {
+    grep -q -i -F -e "$lp_lock_texts"
+}
+
 # limit_sections BYTES FILE_BYTES: copies each section up to the first limit, and a section with a file (base64) up to
 # the second one. Reports a truncated section with the boundary line "cut". Removes tokens, and user names and passwords
 # in URLs, so that no secret that the client prints leaves the host. Replaces the shell with awk, so it must be the last

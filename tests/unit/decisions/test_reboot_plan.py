@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The plan of a reboot, and the parser of containers, with tables of cases."""
+"""Decisions of a reboot: the plan, refusals, and the checks after it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,14 @@ import typing as t
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import reboot_plan
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.reboot_plan import KernelRebootError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.reboot_plan import RebootPlan
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import kernel
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.containers import (
-    Container,
-    Runtime,
-    Unfinished,
-    read_boot_id,
-    read_containers,
-    read_runtimes,
-    read_unfinished,
-)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.containers import Runtime, SavedContainers
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
-from tests.samples.facts import a_host
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section
+from tests.samples.answers import answer, ok
+from tests.samples.facts import a_host, a_patch, shipped, without_client
 
 OLD, NEW = "4.4.0-21-generic", "4.4.0-210-generic"
 THIS, ANOTHER = "1c7c9b3e-43a5-4f3c-9d9b-0a0c5a8f1e52", "2c7c9b3e-43a5-4f3c-9d9b-0a0c5a8f1e52"
@@ -34,52 +28,55 @@ def host(running: str | None, newest: str | None, **changes: t.Any) -> HostFacts
     return dataclasses.replace(a_host(), kernel=identity, newest_installed=newest, **changes)
 
 
+def failure(function: t.Callable[..., object], *arguments: object, **more: object) -> LivepatchError:
+    with pytest.raises(LivepatchError) as caught:
+        function(*arguments, **more)
+    assert caught.value.message
+    assert caught.value.remedy
+    return caught.value
+
+
 @pytest.mark.parametrize(
-    ("running", "newest", "noted", "options", "step", "rebooted"),
+    ("running", "newest", "saved", "options", "expected"),
     [
-        (OLD, OLD, None, {}, "nothing", False),
-        (OLD, NEW, None, {}, "reboot", False),
-        (NEW, OLD, None, {}, "reboot", False),
-        (OLD, None, None, {}, "nothing", False),
-        (OLD, OLD, None, {"force": True}, "reboot", False),
-        (OLD, NEW, None, {"kernel": OLD}, "nothing", False),
-        (OLD, OLD, None, {"kernel": NEW}, "reboot", False),
-        # The drain had started, but the host has not rebooted.
-        (OLD, NEW, THIS, {}, "reboot", False),
-        (OLD, OLD, THIS, {}, "finish", False),
-        (OLD, OLD, THIS, {"force": True}, "reboot", False),
-        # The host has rebooted: there is no second reboot.
-        (NEW, NEW, ANOTHER, {}, "finish", True),
-        (NEW, NEW, ANOTHER, {"force": True}, "finish", True),
-        (OLD, NEW, ANOTHER, {}, "finish", True),
-        # A truncated note does not contain a boot id.
-        (OLD, NEW, "", {}, "reboot", False),
+        (OLD, OLD, None, {}, RebootPlan("nothing", OLD)),
+        (OLD, None, None, {}, RebootPlan("nothing", OLD)),
+        (OLD, NEW, None, {}, RebootPlan("reboot", NEW)),
+        (NEW, OLD, None, {}, RebootPlan("reboot", OLD)),
+        (OLD, OLD, None, {"force": True}, RebootPlan("reboot", OLD)),
+        (OLD, NEW, None, {"kernel": OLD}, RebootPlan("nothing", OLD)),
+        (OLD, OLD, None, {"kernel": NEW}, RebootPlan("reboot", NEW)),
+        # A drain was started, but no reboot.
+        (OLD, NEW, THIS, {}, RebootPlan("reboot", NEW)),
+        (OLD, OLD, THIS, {}, RebootPlan("finish", OLD)),
+        (OLD, OLD, THIS, {"force": True}, RebootPlan("reboot", OLD)),
+        # The host has rebooted: never a second time.
+        (NEW, NEW, ANOTHER, {}, RebootPlan("finish", NEW, rebooted_before=True)),
+        (NEW, NEW, ANOTHER, {"force": True}, RebootPlan("finish", NEW, rebooted_before=True)),
+        (OLD, NEW, ANOTHER, {}, RebootPlan("finish", NEW, rebooted_before=True)),
+        # The file with the boot id is damaged.
+        (OLD, NEW, "", {}, RebootPlan("reboot", NEW)),
+        (OLD, OLD, "", {}, RebootPlan("finish", OLD)),
     ],
 )
-def test_the_note_decides_the_next_step(
-    running: str, newest: str | None, noted: str | None, options: dict[str, t.Any], step: str, rebooted: bool
+def test_plans(
+    running: str, newest: str | None, saved: str | None, options: dict[str, t.Any], expected: RebootPlan
 ) -> None:
-    unfinished = None if noted is None else Unfinished(noted or None, ())
-    wanted = {"kernel": None, "force": False, **options}
-    course = reboot_plan.plan_reboot(host(running, newest), THIS, unfinished, **wanted)
-    assert (course.step, course.rebooted_before) == (step, rebooted)
-    assert course.intended == (wanted["kernel"] or newest or running)
+    found = None if saved is None else SavedContainers(saved or None, ())
+    settings = {"kernel": None, "force": False, **options}
+    assert reboot_plan.plan_reboot(host(running, newest), THIS, found, **settings) == expected
 
 
 @pytest.mark.parametrize(("running", "boot_id"), [(None, THIS), (OLD, None)])
-def test_a_host_without_boot_id_is_not_rebooted(running: str | None, boot_id: str | None) -> None:
-    with pytest.raises(KernelRebootError) as caught:
-        reboot_plan.plan_reboot(host(running, NEW), boot_id, None, kernel=None, force=True)
-    assert caught.value.id == "boot_unknown"
-
-
-STOP = {"docker": "stop", "podman": "stop", "lxd": "stop"}
+def test_an_unknown_boot_is_not_rebooted(running: str | None, boot_id: str | None) -> None:
+    error = failure(reboot_plan.plan_reboot, host(running, NEW), boot_id, None, kernel=None, force=True)
+    assert error.id == "boot_unknown"
 
 
 @pytest.mark.parametrize(
-    ("runtime", "counted", "policy", "error"),
+    ("runtime", "counted", "policy", "expected"),
     [
-        (Runtime(True, (), ()), 0, "stop", None),
+        (Runtime(True, (), ()), 3, "stop", None),
         (Runtime(False, (), ()), 0, "stop", None),
         (Runtime(False, (), ()), 3, "stop", "runtime_unresponsive"),
         (Runtime(False, (), ()), 3, "wait", "runtime_unresponsive"),
@@ -89,63 +86,84 @@ STOP = {"docker": "stop", "podman": "stop", "lxd": "stop"}
         (Runtime(True, (), ("job",)), 1, "ignore", None),
     ],
 )
-def test_undrainable_containers_are_named(runtime: Runtime, counted: int, policy: str, error: str | None) -> None:
-    facts = host(OLD, NEW, containers={"docker": counted})
-    policies = {**STOP, "docker": policy}
-    if error is None:
-        reboot_plan.refuse_undrainable(facts, {"docker": runtime}, policies)
-        return
-    with pytest.raises(KernelRebootError) as caught:
-        reboot_plan.refuse_undrainable(facts, {"docker": runtime}, policies)
-    assert caught.value.id == error
+def test_containers_that_would_be_lost(runtime: Runtime, counted: int, policy: str, expected: str | None) -> None:
+    arguments = (host(OLD, NEW, containers={"docker": counted}), {"docker": runtime}, {"docker": policy})
+    if expected is None:
+        reboot_plan.refuse_undrainable(*arguments)
+    else:
+        assert failure(reboot_plan.refuse_undrainable, *arguments).id == expected
 
 
-def test_returned_containers_are_compared() -> None:
+# --- drains
+
+
+def test_a_drain_that_succeeded_has_no_failure() -> None:
+    done = answer(ok("lock"), ok("pre 1"), ok("ended docker"), ok("note"), ok("stop"), ok("saved", "docker 1 web\n"))
+    assert reboot_plan.drain_failure(done) is None
+    reboot_plan.refuse_parallel_run(done)
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected", "text"),
+    [
+        ([ok("pre 1"), ok("pre 2", "", 3, "not\n today ")], "pre_command_failed", "command 2 of pre_commands"),
+        ([ok("pre 1", "", 3, "not\n today ")], "pre_command_failed", "exit code 3: not today"),
+        ([Section("pre 1", "timeout", exit_code=124)], "pre_command_failed", "exit code 124: no output"),
+        ([ok("ended podman", "podman 1 a\npodman 2 b\n", 1)], "containers_did_not_end", "drain_timeout: a, b"),
+        ([ok("stop", "one\n", 1, "two")], "drain_failed", "started again: one two"),
+        ([Section("stop", "timeout", exit_code=124)], "drain_failed", "did not end in time"),
+    ],
+)
+def test_drains_that_fail(sections: list[Section], expected: str, text: str) -> None:
+    error = reboot_plan.drain_failure(answer(ok("lock"), *sections))
+    assert error is not None
+    assert (error.id, error.remedy is not None) == (expected, True)
+    assert text in error.message
+
+
+def test_a_drain_without_an_answer_has_failed() -> None:
+    error = reboot_plan.drain_failure(None)
+    assert error is not None
+    assert (error.id, error.message) == ("drain_failed", "the connection was lost while containers were being stopped")
+
+
+def test_a_parallel_run_is_refused() -> None:
+    assert failure(reboot_plan.refuse_parallel_run, answer(ok("lock", "", 1))).id == "run_in_progress"
+
+
+# --- after the reboot
+
+
+def test_the_kernel_must_be_the_intended_one() -> None:
     reboot_plan.check_kernel(NEW, NEW)
-    with pytest.raises(KernelRebootError, match=f"{OLD}, and not with {NEW}"):
-        reboot_plan.check_kernel(OLD, NEW)
-    reboot_plan.check_containers([], "")
-    with pytest.raises(KernelRebootError, match=r"db \(lxd\).*no space"):
-        reboot_plan.check_containers([Container("lxd", "db")], "Error:\n no space")
+    for running, text in ((OLD, f"booted {OLD} instead of {NEW}"), (None, "an unknown kernel")):
+        error = failure(reboot_plan.check_kernel, running, NEW)
+        assert (error.id, text in error.message) == ("old_kernel", True)
 
 
-# --- parsers ---
+@pytest.mark.parametrize(
+    ("sections", "expected", "text"),
+    [
+        ([ok("not_running"), ok("post 1")], None, ""),
+        ([Section("not_running", "absent"), ok("post 1")], None, ""),
+        (
+            [ok("not_running", "docker 1 web\nlxd db db\n"), ok("start_output", "no such\n image ")],
+            "containers_not_restored",
+            "web (docker), db (lxd). no such image",
+        ),
+        ([ok("not_running", "lxd db db\n")], "containers_not_restored", "not running: db (lxd)."),
+        ([ok("not_running"), ok("post 1"), ok("post 2", "", 5)], "post_command_failed", "command 2 of post_commands"),
+    ],
+)
+def test_what_must_run_after_a_reboot(sections: list[Section], expected: str | None, text: str) -> None:
+    error = reboot_plan.restore_failure(answer(*sections))
+    assert (error.id if error else None) == expected
+    assert error is None or text in error.message
 
 
-def test_container_lists_are_parsed() -> None:
-    text = f"docker {'a' * 64} web\nlxd db db\nmember node-1 node-1\nevacuated db2 db2\n"
-    text += "podman x\nreboot -f now\n\x1b[2J a b\n"
-    assert read_containers(text) == (Container("docker", "web"), Container("lxd", "db"), Container("evacuated", "db2"))
-
-
-def test_runtimes_are_parsed() -> None:
-    read = read_runtimes(
-        Sections(
-            [
-                Section("running docker", "ok", "docker abc web\n", exit_code=0),
-                Section("vanishing docker", "ok", "true /job\nfalse /web\n", exit_code=0),
-                Section("running podman", "timeout", exit_code=124),
-                Section("running lxd", "ok", "", "Error: no daemon", exit_code=1),
-            ],
-            complete=True,
-        )
-    )
-    assert read == {
-        "docker": Runtime(True, (Container("docker", "web"),), ("job",)),
-        "podman": Runtime(False, (), ()),
-        "lxd": Runtime(False, (), ()),
-    }
-
-
-def test_the_note_is_parsed() -> None:
-    def note(boot_id: str, code: int = 0) -> Unfinished | None:
-        sections = [
-            Section("kept_boot_id", "ok", boot_id, exit_code=code),
-            Section("kept", "ok", "docker abc web\n", exit_code=code),
-        ]
-        return read_unfinished(Sections(sections, complete=True))
-
-    assert note(f"{THIS}\n") == Unfinished(THIS, (Container("docker", "web"),))
-    assert note("cut sho") == Unfinished(None, (Container("docker", "web"),))
-    assert note("", 1) is None
-    assert read_boot_id(Sections([Section("boot_id", "ok", f"{THIS}; reboot\n", exit_code=0)], complete=True)) is None
+def test_a_policy_does_not_limit_the_protection() -> None:
+    mint = {"os_release": {"ID": "linuxmint"}}
+    assert reboot_plan.assess_protection(a_host(**mint), shipped("launch"))["state"] == "protected"
+    tampered = a_host(patches=(a_patch(taint="OEK"),))
+    assert reboot_plan.assess_protection(tampered, shipped("launch"))["state"] != "protected"
+    assert reboot_plan.assess_protection(without_client(), shipped("launch"))["state"] == "disabled"

@@ -88,6 +88,33 @@ def test_an_exception_of_any_process_is_raised(failing: str) -> None:
         run_shared(work, ["one", "other"])
 
 
+def test_an_error_of_the_collection_keeps_its_id() -> None:
+    def work(share: str) -> None:
+        if share == "other":
+            raise LivepatchError("report_not_written", "the disk is full", "delete files")
+
+    with pytest.raises(LivepatchError) as caught:
+        run_shared(work, ["one", "other"])
+    assert (caught.value.id, caught.value.remedy) == ("report_not_written", "delete files")
+
+
+def test_a_result_that_cannot_be_sent_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    previous = signal.signal(signal.SIGTERM, lambda *_: None)  # as Ansible's workers do
+    try:
+        with pytest.raises(LivepatchError) as caught:
+            run_shared(lambda share: _Unreadable() if share else None, [0, 1])
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert caught.value.id == "process_lost"
+
+
+class _Unreadable:
+    """Can be pickled, and cannot be read again."""
+
+    def __reduce__(self) -> tuple[t.Any, ...]:
+        return os.readlink, ("/no/such/link",)
+
+
 def test_a_killed_process_is_reported() -> None:
     def work(share: str) -> None:
         if share == "other":

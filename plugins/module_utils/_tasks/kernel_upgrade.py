@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Install the newest kernel of a series and flavour on a host that needs it (module `kernel_upgrade`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .._decisions import upgrade_plan
+from .._errors import LivepatchError
+from .._host import apt
+from .._host.facts import HostFacts, read_facts
+from .._host.sections import Section, Sections
+from .commands import Task, poll, read_clock, run_script, try_script
+
+_PARTS = ("probe", "kernel_upgrade")
+_WAIT = 20
+"""Seconds for which one script waits on the host for the end of apt-get."""
+_START = 60
+"""Seconds in which apt-get must have started."""
+_NO_SIMULATION = Section("simulation", "lost")
+
+
+@dataclasses.dataclass(frozen=True)
+class UpgradeOptions:
+    """Options of the module `kernel_upgrade`. `series` and `flavour` are None for the running ones.
+
+    `timeout` is the number of seconds for the whole task, `lock_timeout` for one wait for the lock of apt or dpkg.
+    """
+
+    check_mode: bool = False
+    diff_mode: bool = False
+    force: bool = False
+    within_days: int = 0
+    series: str | None = None
+    flavour: str | None = None
+    repair: bool = True
+    lock_timeout: int = 600
+    timeout: int = 3600
+
+
+def upgrade_kernel(options: UpgradeOptions) -> Task[dict[str, t.Any]]:
+    """Install a newer kernel if the host needs one. A failed result has the same keys as far as they are known."""
+    upgrade = _Upgrade(options, deadline=(yield from read_clock()).monotonic + options.timeout)
+    try:
+        return (yield from upgrade.run())
+    except LivepatchError as error:
+        error.with_details(**upgrade.result)
+        raise
+
+
+class _Upgrade:
+    """One run of the task. Each step adds keys to `result`."""
+
+    def __init__(self, options: UpgradeOptions, deadline: float) -> None:
+        self._options = options
+        self._deadline = deadline
+        self.result: dict[str, t.Any] = {"needed": False, "reasons": [], "packages": [], "unfinished": False}
+
+    def run(self) -> Task[dict[str, t.Any]]:
+        options, result = self._options, self.result
+        sections = yield from self._collect()
+        facts = read_facts(sections)
+        running = facts.kernel.release
+        result |= {"from": running, "to": running, "reboot_needed": False}
+        result["unfinished"] = "ok " in (sections.output("unfinished") or "")
+        upgrade_plan.refuse_hosts_without_kernel(facts)
+        result["reasons"] = upgrade_plan.reasons_to_upgrade(facts, within_days=options.within_days, force=options.force)
+        result["needed"] = bool(result["reasons"])
+        if not result["needed"]:
+            return {**result, "msg": f"{running} does not need an upgrade"}
+        found = yield from self._find_packages(sections)
+        plan = upgrade_plan.plan_upgrade(facts, found, series=options.series, flavour=options.flavour)
+        result["to"] = plan.target
+        upgrade_plan.check_plan(plan, found, repair=options.repair)
+        if plan.packages:
+            yield from self._install(plan, repair=bool(found.interrupted))
+        elif plan.target != running:
+            sections = yield from self._ask("wait", release=plan.target)
+            upgrade_plan.check_kernel_on_disk(apt.read_kernel_on_disk(sections), plan.target)
+        elif any(reason["id"] != "forced" for reason in result["reasons"]):
+            return self._without_newer_kernel(facts)
+        result["reboot_needed"] = plan.target != running
+        return {**result, "msg": self._summary(plan)}
+
+    def _without_newer_kernel(self, facts: HostFacts) -> dict[str, t.Any]:
+        """Fail, because the host needs another kernel and the archive has none.
+
+        In check mode, return a warning instead: the package lists on the host may be old, and are not refreshed.
+        """
+        running = facts.kernel
+        series, flavour = self._options.series or running.series, self._options.flavour or running.flavour
+        kernel = f"no kernel of series {series} and flavour {flavour} that is newer than {running.release}"
+        if not self._options.check_mode:
+            raise LivepatchError(
+                "no_newer_kernel",
+                f"the archive has {kernel}",
+                "check the package sources of the host, or select another series (series)",
+            )
+        warning = f"the package lists on the host have {kernel}. A run without check mode refreshes the lists first."
+        message = f"{running.release} needs an upgrade, but the new kernel is not known yet"
+        return {**self.result, "warnings": [warning], "msg": message}
+
+    def _collect(self) -> Task[Sections]:
+        """Collect facts of the host, after the end of a run of apt-get that an earlier task started."""
+        sections = yield from self._ask("look")
+        if apt.read_run(sections).state not in ("running", "starting"):
+            return sections
+        if self._options.check_mode:
+            raise LivepatchError(
+                "run_in_progress",
+                "an earlier task is installing a kernel on this host at this moment",
+                "wait until it has finished, then run again",
+            )
+        yield from self._wait_for_run("")
+        return (yield from self._ask("look"))
+
+    def _find_packages(self, sections: Sections) -> Task[apt.KernelPackages]:
+        """Return the kernel packages, from refreshed package lists unless in check mode."""
+        if not self._options.check_mode:
+            sections = yield from self._ask("refresh")
+            refresh = sections.get("refresh")
+            if refresh is not None and refresh.exit_code != 0:
+                output = " ".join(refresh.output.split())[-300:]
+                self.result["warnings"] = [f"The package lists could not be refreshed. The old ones are used: {output}"]
+        found = apt.read_kernel_packages(sections)
+        if found is None:
+            raise LivepatchError("no_apt", "this host has no apt-get", "upgrade its kernel with its own tools")
+        return found
+
+    def _install(self, plan: upgrade_plan.UpgradePlan, *, repair: bool) -> Task[None]:
+        """Start apt-get, wait for its end, and verify the kernel; in check mode, only simulate it."""
+        options = self._options
+        variables = self._variables(
+            "simulate" if options.check_mode else "start",
+            packages=" ".join(plan.packages),
+            repair="1" if repair else "",
+        )
+        sections = yield from run_script(_PARTS, variables)
+        # If the answer is incomplete, apt-get may have been started. Its result shows this.
+        if options.check_mode:
+            _require_complete(sections)
+        simulation = sections.get("simulation", _NO_SIMULATION)
+        if not repair and simulation.exit_code not in (0, None):
+            log = simulation.output + simulation.errors
+            upgrade_plan.check_run(apt.InstallRun("ended", simulation.exit_code, log))
+        changes = apt.read_changes(simulation.output)
+        self.result["packages"] = [dataclasses.asdict(change) for change in changes]
+        self.result |= {"changed": True, "repaired": repair}
+        if options.diff_mode:
+            self.result["diff"] = _diff(changes)
+        if options.check_mode:
+            return
+        sections = yield from self._wait_for_run(plan.target)
+        upgrade_plan.check_run(apt.read_run(sections))
+        upgrade_plan.check_kernel_on_disk(apt.read_kernel_on_disk(sections), plan.target)
+
+    def _wait_for_run(self, release: str) -> Task[Sections]:
+        """Wait for the end of apt-get. Lost connections are tolerated until the deadline; apt-get is never stopped."""
+        begun = (yield from read_clock()).monotonic
+        while True:
+            left = self._deadline - (yield from read_clock()).monotonic
+            sections = yield from poll(max(left, 0), lambda: self._observe(release))
+            now = (yield from read_clock()).monotonic
+            if sections is not None:
+                state = apt.read_run(sections).state
+                if state in ("ended", "lost", "absent") or (state == "starting" and now - begun > _START):
+                    return sections
+            if now >= self._deadline:
+                host = "the host does not answer" if sections is None else "it is still running"
+                raise LivepatchError(
+                    "upgrade_timed_out",
+                    f"apt-get did not finish within {self._options.timeout} s; {host}",
+                    "run again; the next run waits for it to finish",
+                )
+
+    def _observe(self, release: str) -> Task[Sections | None]:
+        """Wait on the host for the end of apt-get, at most `_WAIT` seconds; None without an answer."""
+        left = self._deadline - (yield from read_clock()).monotonic
+        wait = max(1, min(_WAIT, int(left)))
+        return (yield from try_script(_PARTS, self._variables("wait", wait=str(wait), release=release)))
+
+    def _ask(self, task: str, **variables: str) -> Task[Sections]:
+        """Run a part of the script whose answer must be complete."""
+        return _require_complete((yield from run_script(_PARTS, self._variables(task, **variables))))
+
+    def _variables(self, task: str, **variables: str) -> dict[str, str]:
+        base = {"task": task, "server": "", "network": "", "packages": "", "release": "", "repair": "", "wait": "0"}
+        return {**base, "lock_wait": str(self._options.lock_timeout), **variables}
+
+    def _summary(self, plan: upgrade_plan.UpgradePlan) -> str:
+        running = self.result["from"]
+        if plan.packages:
+            verb = "would be installed" if self._options.check_mode else "is installed"
+            return f"{plan.target} {verb}; {running} runs until a reboot"
+        if self.result["reboot_needed"]:
+            return f"{plan.target} is already installed; {running} runs until a reboot"
+        return f"{running} is the newest available kernel"
+
+
+def _require_complete(sections: Sections) -> Sections:
+    if not sections.complete:
+        raise LivepatchError("interrupted", "the answer of the host is incomplete", "run again")
+    return sections
+
+
+def _diff(changes: list[apt.Change]) -> dict[str, str]:
+    before = "".join(f"{change.name} {change.old}\n" for change in changes if change.old)
+    after = "".join(f"{change.name} {change.new}\n" for change in changes if change.new)
+    return {"before_header": "packages", "after_header": "packages", "before": before, "after": after}

@@ -1,0 +1,498 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The task of `kernel_reboot`, on a simulated host whose clock only moves when the task waits."""
+
+from __future__ import annotations
+
+import math
+import typing as t
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.kernel_reboot import RebootOptions, reboot_host
+from tests.samples.answers import APPLYING, NEW, OLD, PROTECTED, answer, ok, probe
+from tests.samples.facts import shipped
+from tests.samples.replay import Answer, ConnectionLost, Replay
+
+POLICY = shipped("current")
+FIRST, SECOND = "0c5a3d2e-1111-2222-3333-444455556666", "9c5a3d2e-1111-2222-3333-444455556666"
+CONTAINERS = "docker 1 registry\ndocker 2 proxy\nlxd db db\n"
+SHOWN = [
+    {"runtime": "docker", "name": "registry"},
+    {"runtime": "docker", "name": "proxy"},
+    {"runtime": "lxd", "name": "db"},
+]
+
+
+class Host:
+    """A host that runs the old kernel, and has the new one installed.
+
+    It goes down when the delay of the reboot is over, and is back `down` seconds later. It also is `unreachable` from
+    one time to another. `answers` replaces the answers to the first scripts of a kind, where one is given.
+    """
+
+    def __init__(self, **answers: Answer | list[Answer]) -> None:
+        self.answers = {task: given if isinstance(given, list) else [given] for task, given in answers.items()}
+        self.kernel, self.newest, self.boots_into = OLD, NEW, NEW
+        self.boot_id = FIRST
+        self.running = CONTAINERS
+        self.saved: tuple[str, str] | None = None
+        self.livepatch: dict[str, str] | None = PROTECTED
+        self.down = 10.0
+        self.goes_down = True
+        self.unreachable = (math.inf, math.inf)
+        self.goes_down_at = math.inf
+        self.replay = Replay(self.respond)
+        self.times: list[tuple[str, float]] = []
+
+    @property
+    def tasks(self) -> list[str]:
+        """The scripts that ran, in order; repeated ones once."""
+        tasks = [task for task, _time in self.times]
+        return [task for before, task in zip(["", *tasks], tasks, strict=False) if task != before]
+
+    def times_of(self, wanted: str) -> list[float]:
+        return [time for task, time in self.times if task == wanted]
+
+    def script(self, wanted: str) -> t.Mapping[str, str]:
+        """The variables of the first script of a kind."""
+        return next(command.variables for command in self.replay.scripts if _task(command) == wanted)
+
+    def reboot(self, **options: t.Any) -> dict[str, t.Any]:
+        return self.replay.run(reboot_host(RebootOptions(policy=POLICY, **options)))
+
+    def failure(self, **options: t.Any) -> dict[str, t.Any]:
+        with pytest.raises(LivepatchError) as caught:
+            self.reboot(**options)
+        assert caught.value.remedy
+        return caught.value.as_result()
+
+    def respond(self, command: commands.RunScript) -> Answer:
+        task, now = _task(command), self.replay.elapsed
+        self.times.append((task, now))
+        if self.goes_down_at <= now < self.goes_down_at + self.down or self.unreachable[0] <= now < self.unreachable[1]:
+            return ConnectionLost()
+        if now >= self.goes_down_at + self.down:
+            self.boot_id, self.kernel, self.running, self.goes_down_at = SECOND, self.boots_into, "", math.inf
+        if self.answers.get(task):
+            return self.answers[task].pop(0)
+        return getattr(self, f"answer_{task}")(command.variables)  # type: ignore[no-any-return]  # by name
+
+    def answer_probe(self, _variables: t.Mapping[str, str]) -> Answer:
+        return answer(*probe(self.kernel, self.livepatch, installed=(self.newest,)))
+
+    def answer_look(self, _variables: t.Mapping[str, str]) -> Answer:
+        saved = self.saved or ("", "")
+        found = 0 if self.saved else 1
+        docker, lxd = ("".join(f"{line}\n" for line in _of(self.running, name)) for name in ("docker", "lxd"))
+        return answer(
+            *probe(self.kernel, self.livepatch, installed=(self.newest,)),
+            ok("boot_id", self.boot_id),
+            ok("saved_boot_id", saved[0], found),
+            ok("saved", saved[1], found),
+            ok("running docker", docker),
+            ok("auto_removed docker"),
+            ok("running lxd", lxd),
+        )
+
+    def answer_drain(self, _variables: t.Mapping[str, str]) -> Answer:
+        self.saved, self.running = self.saved or (self.boot_id, self.running), ""
+        return answer(ok("lock"), ok("note"), ok("stop"), ok("saved", self.saved[1]))
+
+    def answer_reboot(self, variables: t.Mapping[str, str]) -> Answer:
+        assert variables["boot_id"] == self.boot_id
+        if self.goes_down:
+            self.goes_down_at = self.replay.elapsed + float(variables["delay"])
+        return answer(ok("down"))
+
+    def answer_alive(self, _variables: t.Mapping[str, str]) -> Answer:
+        return answer(ok("boot_id", self.boot_id), ok("release", self.kernel))
+
+    def answer_restore(self, _variables: t.Mapping[str, str]) -> Answer:
+        if self.saved is not None:
+            self.running, self.saved = self.saved[1], None
+        return answer(ok("lock"), ok("not_running"))
+
+
+def _task(command: commands.RunScript) -> str:
+    """The name of a script; ``probe`` for a check of the host."""
+    assert command.parts == (("probe", "kernel_reboot") if command.variables["task"] else ("probe",))
+    return command.variables["task"] or "probe"
+
+
+def _of(running: str, runtime: str) -> list[str]:
+    return [line for line in running.splitlines() if line.startswith(f"{runtime} ")]
+
+
+# --- order of steps
+
+
+def test_a_reboot_has_its_steps_in_order() -> None:
+    host = Host()
+    result = host.reboot()
+    assert host.tasks == ["look", "drain", "reboot", "alive", "restore", "probe"]
+    assert result == {
+        "rebooted": True,
+        "changed": True,
+        "containers": SHOWN,
+        "from": OLD,
+        "to": NEW,
+        "boot_id": SECOND,
+        "elapsed": 18,
+        "state": "protected",
+        "msg": f"rebooted into {NEW}",
+    }
+    assert host.running == CONTAINERS
+
+
+def test_a_host_with_the_kernel_is_left_alone() -> None:
+    host = Host()
+    host.kernel = NEW
+    result = host.reboot()
+    assert host.tasks == ["look"]
+    assert result == {
+        "rebooted": False,
+        "containers": [],
+        "from": NEW,
+        "to": NEW,
+        "boot_id": FIRST,
+        "msg": f"{NEW} is already running",
+    }
+
+
+def test_check_mode_only_checks() -> None:
+    host = Host()
+    result = host.reboot(check_mode=True, diff_mode=True)
+    assert host.tasks == ["look"]
+    assert (result["rebooted"], result["changed"], result["containers"]) == (False, True, SHOWN)
+    assert result["diff"] == {"before": f"kernel {OLD}\n", "after": f"kernel {NEW}\n"}
+    assert result["msg"] == f"would reboot into {NEW}"
+
+
+def test_scripts_get_the_options() -> None:
+    host = Host()
+    host.reboot(
+        pre_commands=["one", "two"],
+        post_commands=["three"],
+        docker="wait",
+        lxd="ignore",
+        message="Bye",
+        delay=9,
+        drain_timeout=77,
+    )
+    expected = {"pre_1": "one", "pre_2": "two", "post_1": "three", "docker": "wait", "podman": "stop", "lxd": "ignore"}
+    for task in ("drain", "restore"):
+        assert expected.items() <= host.script(task).items()
+        assert host.script(task)["within"] == "77"
+    assert (host.script("reboot")["message"], host.script("reboot")["delay"]) == ("Bye", "9")
+    assert host.script("look")["within"] == "60"
+
+
+def test_only_containers_that_are_stopped_are_returned() -> None:
+    assert Host().reboot(docker="ignore")["containers"] == SHOWN[2:]
+    assert Host().reboot(docker="wait", lxd="ignore")["containers"] == []
+
+
+def test_an_evacuated_container_is_one_of_lxd() -> None:
+    host = Host()
+    host.running = "lxd db db\n"
+    running = ok("running lxd", "member node-1 node-1\nevacuated db db\n")
+    host.answers["look"] = [answer(*probe(OLD, PROTECTED, installed=(NEW,)), ok("boot_id", FIRST), running)]
+    assert host.reboot()["containers"] == [{"runtime": "lxd", "name": "db"}]
+
+
+# --- the wait for the reboot
+
+
+def test_the_host_is_asked_with_growing_pauses() -> None:
+    host = Host()
+    host.reboot(delay=3)
+    # Down from 3 to 13 seconds.
+    assert host.times_of("alive") == [3, 3.5, 4.5, 6.5, 10.5, 18.5]
+    assert host.replay.sleeps == [3, 0.5, 1, 2, 4, 8]
+
+
+def test_the_connection_is_closed_before_the_first_question() -> None:
+    host = Host(alive=[ConnectionLost()])
+    resets: list[int] = []
+
+    def respond(command: commands.RunScript) -> Answer:
+        resets.append(host.replay.resets)
+        return Host.respond(host, command)
+
+    host.replay.script = respond
+    host.reboot(require_protected=False)
+    assert resets[:4] == [0, 0, 0, 1]
+
+
+def test_a_host_may_not_return() -> None:
+    host = Host()
+    host.down = math.inf
+    failure = host.failure(delay=3, reboot_timeout=40)
+    assert failure["error_id"] == "host_did_not_return"
+    assert "within 40 s" in failure["msg"]
+    assert host.times_of("alive") == [3, 3.5, 4.5, 6.5, 10.5, 18.5, 33.5, 43]
+    assert (failure["rebooted"], failure["containers"], failure["boot_id"]) == (False, SHOWN, FIRST)
+    assert "restore" not in host.tasks
+    assert host.saved == (FIRST, CONTAINERS)
+
+
+def test_a_return_at_the_deadline_counts() -> None:
+    host = Host()
+    host.down = 40
+    assert host.reboot(delay=3, reboot_timeout=40)["elapsed"] == 43
+
+
+def test_a_host_may_ignore_the_reboot() -> None:
+    host = Host()
+    host.goes_down = False
+    failure = host.failure(delay=3, reboot_timeout=40)
+    assert failure["error_id"] == "reboot_did_not_happen"
+    assert host.times_of("alive")[-1] == host.times_of("restore")[0] == 43
+    assert (host.running, host.saved) == (CONTAINERS, None)
+    # An open connection could lead to the machine that goes down, so none is kept.
+    assert host.replay.resets == 1 + len(host.times_of("alive"))
+    assert failure["rebooted"] is False
+
+
+def test_a_failed_restore_hides_no_other_failure() -> None:
+    host = Host(restore=answer(ok("not_running", "docker 1 registry\n")))
+    host.goes_down = False
+    assert host.failure()["error_id"] == "reboot_did_not_happen"
+
+
+def test_half_an_answer_is_no_reboot() -> None:
+    host = Host(alive=[answer(ok("boot_id", "")), answer(ok("boot_id", "half"))])
+    assert host.reboot()["boot_id"] == SECOND
+
+
+@pytest.mark.parametrize("lost", [ConnectionLost(), answer(complete=False), LivepatchError("script_did_not_run", "m")])
+def test_a_reboot_command_may_have_no_answer(lost: t.Any) -> None:
+    host = Host(reboot=lost)
+    host.goes_down_at = 3
+    assert host.reboot()["rebooted"] is True
+
+
+def test_a_reboot_command_may_be_lost() -> None:
+    host = Host(reboot=ConnectionLost())
+    assert host.failure(reboot_timeout=100)["error_id"] == "reboot_did_not_happen"
+    assert host.running == CONTAINERS
+
+
+# --- drains that fail
+
+
+HANGING = answer(ok("lock"), ok("note"), Section("stop", "timeout", "", "no answer", exit_code=124), ok("saved"))
+DRAINS = [
+    (HANGING, "drain_failed"),
+    (answer(ok("lock"), ok("pre 1", "", 3, "not today")), "pre_command_failed"),
+    (answer(ok("lock"), ok("ended docker", "docker 1 job\n", 1)), "containers_did_not_end"),
+    (answer(ok("lock"), complete=False), "drain_failed"),
+    (ConnectionLost(), "drain_failed"),
+    (LivepatchError("script_did_not_run", "m"), "drain_failed"),
+]
+
+
+@pytest.mark.parametrize(("drain", "error_id"), DRAINS)
+def test_containers_start_again_after_a_failed_drain(drain: t.Any, error_id: str) -> None:
+    host = Host(drain=drain)
+    host.running, host.saved = "", (FIRST, CONTAINERS)
+    failure = host.failure()
+    assert failure["error_id"] == error_id
+    assert host.tasks == ["look", "drain", "restore"]
+    assert (host.running, host.saved) == (CONTAINERS, None)
+    assert (failure["rebooted"], failure["containers"], failure["to"]) == (False, SHOWN, NEW)
+
+
+def test_a_lost_host_is_asked_until_the_timeout() -> None:
+    host = Host(drain=ConnectionLost())
+    host.unreachable = (0.25, math.inf)
+    host.answers["restore"] = [ConnectionLost()]
+    assert host.failure(drain_timeout=30)["error_id"] == "drain_failed"
+    assert host.times_of("restore") == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 30]
+
+
+def test_a_drain_beside_another_run_changes_nothing() -> None:
+    host = Host(drain=answer(ok("lock", "", 1)))
+    assert host.failure()["error_id"] == "run_in_progress"
+    assert host.tasks == ["look", "drain"]
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_container_that_would_be_lost_is_kept(counted: bool) -> None:
+    listed = ok("auto_removed docker", "true /job\n") if counted else ok("auto_removed docker")
+    look = answer(*probe(OLD, None, installed=(NEW,)), ok("boot_id", FIRST), ok("running docker"), listed)
+    host = Host(look=look)
+    if counted:
+        assert host.failure()["error_id"] == "containers_would_vanish"
+        assert host.tasks == ["look"]
+    else:
+        host.reboot()
+
+
+# --- after the reboot
+
+
+def test_a_host_may_be_unreachable_again() -> None:
+    host = Host()
+    host.unreachable = (18.75, 60)
+    host.answers["restore"] = [ConnectionLost()]
+    host.reboot(drain_timeout=60)
+    assert host.times_of("restore") == [18.5, 19, 20, 22, 26, 34, 49, 64]
+
+
+def test_containers_are_awaited_for_the_drain_timeout() -> None:
+    host = Host()
+    host.unreachable = (18.75, math.inf)
+    host.answers["restore"] = [ConnectionLost()]
+    failure = host.failure(drain_timeout=20)
+    assert failure["error_id"] == "host_did_not_return"
+    assert host.times_of("restore") == [18.5, 19, 20, 22, 26, 34, 38.5]
+    assert (failure["rebooted"], failure["elapsed"]) == (True, 18)
+
+
+def test_the_last_check_waits_for_two_minutes() -> None:
+    host = Host(probe=[ConnectionLost()])
+    host.unreachable = (18.75, math.inf)
+    assert host.failure()["error_id"] == "host_did_not_return"
+    times = host.times_of("probe")
+    assert (times[0], times[-1]) == (18.5, 138.5)
+
+
+@pytest.mark.parametrize(
+    ("restored", "error_id", "text"),
+    [
+        (
+            [ok("not_running", "podman 9 metrics\n"), ok("start_output", "no\n such image")],
+            "containers_not_restored",
+            "metrics (podman). no such image",
+        ),
+        ([ok("not_running"), ok("post 1"), ok("post 2", "bad", 4)], "post_command_failed", "exit code 4: bad"),
+        ([ok("lock", "", 1)], "run_in_progress", "Another run"),
+    ],
+)
+def test_a_host_must_be_restored(restored: list[Section], error_id: str, text: str) -> None:
+    host = Host(restore=answer(*restored))
+    failure = host.failure()
+    assert (failure["error_id"], failure["rebooted"]) == (error_id, True)
+    assert text in failure["msg"]
+    assert host.tasks[-1] == "restore"
+
+
+def test_an_old_kernel_is_reported_after_the_restore() -> None:
+    host = Host()
+    host.boots_into = OLD
+    failure = host.failure()
+    assert failure["error_id"] == "old_kernel"
+    assert f"booted {OLD} instead of {NEW}" in failure["msg"]
+    assert (host.running, failure["boot_id"]) == (CONTAINERS, SECOND)
+
+
+def test_the_client_is_checked_every_five_seconds() -> None:
+    host = Host()
+    host.livepatch = APPLYING
+    failure = host.failure(protected_timeout=12)
+    assert (failure["error_id"], failure["state"], failure["rebooted"]) == ("not_protected", "applying", True)
+    assert host.times_of("probe") == [18.5, 23.5, 28.5, 30.5]
+    assert "applying, and not protected, after 12 s" in failure["msg"]
+
+
+def test_a_check_that_fails_is_repeated() -> None:
+    host = Host(probe=[answer(*probe(NEW, APPLYING)), ConnectionLost(), answer(complete=False)])
+    result = host.reboot(protected_timeout=60)
+    assert result["state"] == "protected"
+    assert host.times_of("probe") == [18.5, 23.5, 28.5, 33.5]
+
+
+def test_no_protection_is_waited_for_without_a_client() -> None:
+    host = Host()
+    host.livepatch = None
+    result = host.reboot()
+    assert result["rebooted"] is True
+    assert "state" not in result
+    host = Host()
+    host.livepatch = APPLYING
+    assert "state" not in host.reboot(require_protected=False)
+
+
+def test_a_client_that_was_enabled_before_must_return() -> None:
+    host = Host(probe=[answer(*probe(NEW, None))])
+    result = host.reboot()
+    assert result["state"] == "protected"
+    assert host.times_of("probe") == [18.5, 23.5]
+
+
+# --- runs that were interrupted
+
+
+def test_the_next_run_completes_without_a_second_reboot() -> None:
+    host = Host()
+    host.down = 500
+    assert host.failure(reboot_timeout=20)["error_id"] == "host_did_not_return"
+    host.replay.elapsed = 600
+    host.times.clear()
+    result = host.reboot()
+    assert host.tasks == ["look", "restore", "probe"]
+    assert (result["rebooted"], result["changed"], result["containers"]) == (False, True, SHOWN)
+    assert result["msg"] == f"completed an interrupted run on {NEW}"
+    assert "elapsed" not in result
+    assert host.running == CONTAINERS
+    assert host.reboot()["msg"] == f"{NEW} is already running"
+
+
+def test_force_does_not_reboot_a_rebooted_host() -> None:
+    host = Host()
+    host.kernel, host.boot_id, host.saved = NEW, SECOND, (FIRST, CONTAINERS)
+    assert host.reboot(force=True)["rebooted"] is False
+    assert "reboot" not in host.tasks
+
+
+def test_an_interrupted_drain_is_repeated() -> None:
+    host = Host()
+    host.running, host.saved = "docker 1 registry\n", (FIRST, CONTAINERS)
+    result = host.reboot()
+    assert host.tasks == ["look", "drain", "reboot", "alive", "restore", "probe"]
+    assert [each["name"] for each in result["containers"]] == ["registry", "proxy", "db"]
+
+
+def test_an_interrupted_run_fails_with_the_old_kernel() -> None:
+    host = Host()
+    host.boot_id, host.saved = SECOND, (FIRST, CONTAINERS)
+    assert host.failure()["error_id"] == "old_kernel"
+    assert host.running == CONTAINERS
+
+
+def test_check_mode_shows_what_would_be_completed() -> None:
+    host = Host()
+    host.kernel, host.boot_id, host.saved = NEW, SECOND, (FIRST, CONTAINERS)
+    result = host.reboot(check_mode=True)
+    assert (result["changed"], host.tasks) == (True, ["look"])
+    assert result["msg"].startswith("would complete an interrupted run")
+
+
+# --- hosts that cannot be rebooted
+
+
+def test_an_incomplete_answer_is_a_failure() -> None:
+    look = answer(*probe(OLD, PROTECTED, installed=(NEW,)), ok("boot_id", FIRST), complete=False)
+    failure = Host(look=look).failure()
+    assert (failure["error_id"], failure["rebooted"], failure["containers"]) == ("interrupted", False, [])
+
+
+def test_a_lost_connection_ends_the_first_check() -> None:
+    with pytest.raises(ConnectionLost):
+        Host(look=ConnectionLost()).reboot()
+
+
+def test_only_root_can_reboot() -> None:
+    host = Host(look=answer(*probe(OLD, PROTECTED, user="1000"), ok("boot_id", FIRST)))
+    assert host.failure(force=True)["error_id"] == "not_root"
+    assert host.tasks == ["look"]
+
+
+def test_a_missing_boot_id_prevents_a_reboot() -> None:
+    host = Host(look=answer(*probe(OLD, PROTECTED, installed=(NEW,)), ok("boot_id", "")))
+    assert host.failure()["error_id"] == "boot_unknown"
