@@ -281,7 +281,7 @@ def test_the_role_provisions_one_host(copies: Fleet, tmp_path: Path) -> None:
     assert registered(copies) == 1
     second = ansible.command("playbook", play(ansible.folder, "web-0002", **variables))
     assert second.code != 0
-    assert "web-0002 gets no seat: the one seat is taken by web-0001" in second.output
+    assert "web-0002 gets no seat: the only seat is taken by web-0001" in second.output
     assert registered(copies) == 1
     gone = ansible.command("playbook", play(ansible.folder, "web-0001", client_state="absent"))
     assert gone.code == 0, gone.output
