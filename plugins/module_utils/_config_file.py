@@ -75,9 +75,7 @@ def nearest(word: str, known: c.Iterable[str], kind: str) -> str:
     return f"did you mean {near[0]}?" if near else f"known {kind} are {', '.join(words)}"
 
 
-def read_yaml(
-    text: str, source: str, failure: c.Callable[[str], Exception]
-) -> tuple[object, dict[str, int]]:
+def read_yaml(text: str, source: str, failure: c.Callable[[str], Exception]) -> tuple[object, dict[str, int]]:
     """Read YAML as plain data, with the line of each value by its path, such as ``systems[0].kernel``.
 
     Scalars stay text: a release 16.10 must not become the number 16.1. For invalid YAML, raise the exception that

@@ -309,9 +309,7 @@ KERNEL_AGE = Cause(
 
 # --- checks: the kernel ---
 
-KERNEL_ORIGIN = Cause(
-    "kernel_origin", "the kernel was not built by Ubuntu ({origin}): {evidence}", _BOOT_UBUNTU_KERNEL
-)
+KERNEL_ORIGIN = Cause("kernel_origin", "the kernel was not built by Ubuntu ({origin}): {evidence}", _BOOT_UBUNTU_KERNEL)
 KERNEL_ORIGIN_UNKNOWN = Cause(
     "kernel_origin",
     "it could not be determined if Ubuntu built the kernel: {evidence}",
@@ -382,9 +380,7 @@ SECURE_BOOT_KEYS_UNKNOWN = Cause(
     "secure_boot", "Secure Boot is enabled, and the keys in the kernel could not be listed", _AS_ROOT
 )
 NETWORK_UNREACHABLE = Cause("network", "the host cannot reach {server} ({tool})", _OPEN_NETWORK)
-NETWORK_UNTRUSTED = Cause(
-    "network", "the host does not trust the certificate of {server} ({tool})", _TRUST_AUTHORITY
-)
+NETWORK_UNTRUSTED = Cause("network", "the host does not trust the certificate of {server} ({tool})", _TRUST_AUTHORITY)
 NETWORK_UNKNOWN = Cause(
     "network",
     "the network could not be checked: {problem}",

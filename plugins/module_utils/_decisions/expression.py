@@ -118,9 +118,7 @@ class _Names:
         if kind in ("index", "slice"):
             return _item(shape) if kind == "index" else shape
         if kind in (*_CHAINS, *_PROJECTIONS) and children[0]["type"] == "not_expression":
-            raise _wrong(
-                self._text, self._first(r"!(?!=)"), "here '!' applies to the first name only: write !(…)"
-            )
+            raise _wrong(self._text, self._first(r"!(?!=)"), "here '!' applies to the first name only: write !(…)")
         if kind in _CHAINS:
             for child in children:
                 shape = self.check(child, shape)

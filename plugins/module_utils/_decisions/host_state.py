@@ -93,9 +93,7 @@ def _failed(evidence: Evidence) -> list[Reason]:
     if client.patch_state in _PATCH_FAILURES:
         reasons.append(_PATCH_FAILURES[client.patch_state].reason())
     reasons.extend(
-        causes.CRASH_LOCK.reason(f"lock {lock}")
-        for lock in evidence.facts.crash_locks
-        if _lock_counts(lock, evidence)
+        causes.CRASH_LOCK.reason(f"lock {lock}") for lock in evidence.facts.crash_locks if _lock_counts(lock, evidence)
     )
     if client.check_state == "check-failed" and not _in_grace(evidence):
         reasons.append(causes.CHECK_FAILED.reason())

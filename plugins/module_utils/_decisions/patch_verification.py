@@ -199,9 +199,7 @@ def _file_fault(patch: SysfsPatch, result: _FileResult) -> Reason | None:
     if result.verdict == "wrong_signer":
         return causes.WRONG_SIGNER.reason(module=patch.module, reason=result.reason)
     if result.verdict != "valid":
-        return causes.SIGNATURE_FAILED_IN_FILE.reason(
-            module=patch.module, verdict=result.verdict, reason=result.reason
-        )
+        return causes.SIGNATURE_FAILED_IN_FILE.reason(module=patch.module, verdict=result.verdict, reason=result.reason)
     if None not in (patch.build_id, result.build_id) and patch.build_id != result.build_id:
         return causes.BUILD_ID_DIFFERS.reason(module=patch.module, running=patch.build_id, file=result.build_id)
     return None

@@ -92,8 +92,6 @@ def carried_keys(proc_keys: str) -> tuple[CarriedKey, ...]:
     return tuple(key for line in proc_keys.split("\n") if (key := _carried_key(line)))
 
 
-
-
 def _patch(module: str, files: Mapping[str, str], report: ModuleReport) -> SysfsPatch:
     return SysfsPatch(
         module=module,

@@ -101,7 +101,9 @@ def read_seat_grants(record_dirs: t.Sequence[Path]) -> SeatGrants:
             grants[host] = max(time, grants.get(host, ""), key=sort_key)
     pending = {host: time for host, time in grants.items() if sort_key(seen_at.get(host)) <= sort_key(time)}
     for host in pending:
-        hosts[host] = dataclasses.replace(hosts.get(host) or KnownHost(host, failure=causes.GRANTED_WITHOUT_RECORD.reason()), holds_seat=True)
+        hosts[host] = dataclasses.replace(
+            hosts.get(host) or KnownHost(host, failure=causes.GRANTED_WITHOUT_RECORD.reason()), holds_seat=True
+        )
     return SeatGrants(hosts, problems, pending)
 
 
