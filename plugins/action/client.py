@@ -45,7 +45,7 @@ class ActionModule(LegacyAction):
             "pro": "1" if wanted.via == "pro" else "",
         }
         look = _client_host.look_at_client(self, variables)
-        word = _probe.asked_service_word(options, look.facts)
+        word = _probe.asked_kernel_support(options, look.facts)
         eligibility = assess_eligibility(look.facts, policy, word)
 
         def planned(seen: _client_host.Look) -> client_plan.ClientPlan:

@@ -149,7 +149,7 @@ class ActionModule(_recording.RecordingAction):
         return {**result, "msg": standing.message}
 
     def _result(self, look: _Look, before: str | None, after: str | None) -> dict[str, t.Any]:
-        word = _probe.asked_service_word(self._options, look.facts)
+        word = _probe.asked_kernel_support(self._options, look.facts)
         record = self.record_of(look.facts, self._policy, look.at, self._anchors, word)
         client = look.facts.client
         diff = {"diff": {"before": {"version": before}, "after": {"version": after}}} if self.diff_mode else {}

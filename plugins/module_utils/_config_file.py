@@ -75,15 +75,11 @@ def nearest(word: str, known: c.Iterable[str], kind: str) -> str:
     return f"did you mean {near[0]}?" if near else f"known {kind} are {', '.join(words)}"
 
 
-class YamlError(ValueError):
-    """Text that is not YAML. The message names the source and the line."""
-
-
-def read_yaml(text: str, source: str) -> tuple[object, dict[str, int]]:
+def read_yaml(text: str, source: str, failure: c.Callable[[str], Exception]) -> tuple[object, dict[str, int]]:
     """Read YAML as plain data, with the line of each value by its path, such as ``systems[0].kernel``.
 
-    `source` is its name in messages. Scalars stay text: a release 16.10 must not become the number 16.1.
-    Raises `YamlError`.
+    Scalars stay text: a release 16.10 must not become the number 16.1. For invalid YAML, raise the exception that
+    `failure` returns for a message with the `source` and the line.
     """
     lines: dict[str, int] = {}
     try:
@@ -91,9 +87,9 @@ def read_yaml(text: str, source: str) -> tuple[object, dict[str, int]]:
         return None if root is None else _plain(root, "", lines), lines
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise YamlError(f"{source}:{line}: not valid YAML: {error.problem}") from error
+        raise failure(f"{source}:{line}: not valid YAML: {error.problem}") from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise YamlError(f"{source}: not valid YAML: {error}") from error
+        raise failure(f"{source}: not valid YAML: {error}") from error
 
 
 def _plain(node: yaml.Node, path: str, lines: dict[str, int]) -> object:

@@ -11,6 +11,8 @@ import stat
 import typing as t
 from pathlib import Path
 
+from ._errors import LivepatchError
+
 
 def open_regular(path: str) -> t.BinaryIO:
     """Open a regular file for reading. Raises `OSError`, also for any other kind of file."""
@@ -29,6 +31,11 @@ def read_bounded(path: str, limit: int) -> bytes:
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"the file is larger than {limit >> 20} MiB")
     return data
+
+
+def file_error(error: OSError, path: str, remedy: str) -> LivepatchError:
+    """Return the error (``files``) for a file or folder that cannot be used. `path` is used if `error` has no path."""
+    return LivepatchError("files", f"cannot use {error.filename or path}: {error.strerror or error}", remedy)
 
 
 TEMPORARY_PREFIX = "."

@@ -88,8 +88,8 @@ options:
     default: stop
   drain_timeout:
     description:
-      - Maximum time in seconds to stop all containers, and to start them again. If they do not stop in time, all of
-        them are started again, and the task fails without a reboot.
+      - Maximum time in seconds to stop all containers, and to start them again. If they do not stop in time, or the
+        connection is lost, all of them are started again, and the task fails without a reboot.
     type: int
     default: 300
   message:

@@ -163,5 +163,5 @@ remedy:
   description: How to fix the problem. The text is also part of C(msg).
   returned: failure
   type: str
-  sample: apt-mark unhold linux-image-generic, or leave this host out
+  sample: run `apt-mark unhold linux-image-generic`, or exclude this host
 """

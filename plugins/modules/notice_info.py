@@ -196,6 +196,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import file_error
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.source import as_path, is_url
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import (
     Downloader,
@@ -232,12 +233,6 @@ def bad_source(message: str) -> LivepatchError:
     return LivepatchError("bad_source", message, remedy)
 
 
-def files_error(error: OSError, source: str) -> LivepatchError:
-    """Return the error for a file or a folder that cannot be used."""
-    message = f"cannot use {error.filename or source}: {error.strerror or error}"
-    return LivepatchError("files", message, "check that the source exists and is readable, and cache_dir is writable")
-
-
 def parse_kernel(name: str | None, release: str | None) -> UbuntuKernel | None:
     """Return the kernel that the options name. Raises `LivepatchError`."""
     try:
@@ -247,7 +242,7 @@ def parse_kernel(name: str | None, release: str | None) -> UbuntuKernel | None:
 
 
 def fetch(options: dict[str, t.Any]) -> tuple[Path, bool]:
-    """Return the path of the notices, and whether they were downloaded. Raises `OSError` and `LivepatchError`."""
+    """Return the path of the notices, and True if they were downloaded. Raises `OSError` and `LivepatchError`."""
     if not is_url(options["source"]):
         return as_path(options["source"]), False
     downloader = Downloader(DownloadOptions(options["ca_path"], options["proxy"], options["timeout"]))
@@ -301,14 +296,21 @@ def collect(options: dict[str, t.Any]) -> dict[str, t.Any]:
     return result
 
 
+def run(options: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return the result of the module. Raises `LivepatchError`."""
+    try:
+        return collect(options)
+    except OSError as error:
+        remedy = "check that the source exists and is readable, and that cache_dir is writable"
+        raise file_error(error, options["source"], remedy) from error
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        result = collect(module.params)
+        result = run(module.params)
     except LivepatchError as error:
         module.fail_json(**error.as_result())
-    except OSError as error:
-        module.fail_json(**files_error(error, module.params["source"]).as_result())
     module.exit_json(changed=False, **result)
 
 

@@ -166,7 +166,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
-from ansible_collections.kernelops.livepatch.plugins.module_utils._io import read_bounded
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import file_error, read_bounded
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import patch_file, trust
 
 ARGUMENT_SPEC = {
@@ -185,12 +185,19 @@ def examine(options: dict[str, t.Any]) -> dict[str, t.Any]:
     try:
         data = read_bounded(path, patch_file.FILE_LIMIT)
     except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
-        raise LivepatchError("files", message, "specify a regular file that is readable and small enough") from error
+        raise file_error(error, path, "set `path` to a regular file that is readable and at most 64 MiB") from error
     patch = patch_file.examine(
         data, Path(path).name, anchors, now=dt.datetime.now(dt.timezone.utc), kernel=options["kernel"]
     )
-    return {"valid": patch.valid, "sha256": hashlib.sha256(data).hexdigest(), **dataclasses.asdict(patch)}
+    result = {"valid": patch.valid, "sha256": hashlib.sha256(data).hexdigest(), **dataclasses.asdict(patch)}
+    if options["require_valid"] and not patch.valid:
+        raise LivepatchError(
+            "patch_not_valid",
+            f"{path} is {patch.verdict}: {patch.reason}",
+            "do not use this file; get it again from a trusted source, or correct the trust options and `kernel`",
+            **result,
+        )
+    return result
 
 
 def main() -> None:
@@ -199,8 +206,6 @@ def main() -> None:
         result = examine(module.params)
     except LivepatchError as error:
         module.fail_json(**error.as_result())
-    if module.params["require_valid"] and not result["valid"]:
-        module.fail_json(msg=f"{module.params['path']} is {result['verdict']}: {result['reason']}", **result)
     module.exit_json(**result)
 
 

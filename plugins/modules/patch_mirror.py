@@ -257,6 +257,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import file_error
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.index import INDEX
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.listing import Selection
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.plan import Retention
@@ -275,6 +276,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import
 
 _MOST_PARALLEL = 32
 _NAMED_IN_FAILURE = 5
+_CHECK_FILES = "check that the files and folders are readable and writable, and that there is free disk space"
 _SELECTED_BY = ("kernels", "flavours", "architectures", "tiers")
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
@@ -317,18 +319,12 @@ def bad_option(message: str) -> LivepatchError:
     return LivepatchError("bad_option", message, "correct the value of the option")
 
 
-def files_error(message: str) -> LivepatchError:
-    """Return the error for a file or a folder that cannot be used."""
-    remedy = "check that the files and folders are readable and writable, and that there is free disk space"
-    return LivepatchError("files", message, remedy)
-
-
 def read_anchors(options: dict[str, t.Any]) -> trust.TrustAnchors:
     """Return the trust anchors that the options name. Raises `LivepatchError`."""
     try:
         return trust.read_anchors(options["trusted_certificates"], options["trusted_spki_sha256"])
     except trust.CertificateFileError as error:
-        raise files_error(error.message) from error
+        raise LivepatchError("files", error.message, _CHECK_FILES) from error
     except trust.TrustError as error:
         raise bad_option(error.message) from error
 
@@ -392,6 +388,21 @@ def incomplete(outcome: Outcome, folder: Path) -> LivepatchError | None:
     )
 
 
+def run(options: dict[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
+    """Update the mirror and return the result of the module. Raises `LivepatchError`."""
+    check_options(options)
+    try:
+        task = make_task(options)
+        outcome = predict_mirror(task) if check_mode else run_mirror(task)
+    except OSError as error:
+        raise file_error(error, options["dest"], _CHECK_FILES) from error
+    result = as_result(outcome, task.folder)
+    failed = incomplete(outcome, task.folder)
+    if failed is not None:
+        raise failed.with_details(**result)
+    return result
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec=ARGUMENT_SPEC,
@@ -400,20 +411,9 @@ def main() -> None:
         required_one_of=[("list", "folder")],
     )
     try:
-        check_options(module.params)
-        task = make_task(module.params)
-        outcome = predict_mirror(task) if module.check_mode else run_mirror(task)
+        result = run(module.params, check_mode=module.check_mode)
     except LivepatchError as error:
         module.fail_json(**error.as_result())
-    except OSError as error:
-        message = f"cannot use {error.filename or 'a file of the mirror'}: {error.strerror or error}"
-        module.fail_json(**files_error(message).as_result())
-    except ValueError as error:
-        module.fail_json(**bad_option(str(error)).as_result())
-    result = as_result(outcome, task.folder)
-    failed = incomplete(outcome, task.folder)
-    if failed is not None:
-        module.fail_json(**failed.with_details(**result).as_result())
     module.exit_json(**result)
 
 

@@ -1,10 +1,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The server's answer for a kernel: asked once in a run for each kernel, however many hosts run it.
+"""Ask the server for the support of a kernel, once for each kernel in a run.
 
-Ansible works on hosts in processes of their own, so the answers are files, in the folder that Ansible makes for each
-run and removes after it. A lock for each kernel lets one process ask while the others wait for its answer.
+Ansible uses a process for each host, so the answers are stored in files, in the folder that Ansible creates for a run
+and removes at its end. A lock for each kernel makes the other processes wait for the answer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 
-# A question holds up every host of the run that has this kernel.
+# All hosts of the run with this kernel wait for the answer.
 _OPTIONS = DownloadOptions(timeout=10.0, retries=1)
 
 
@@ -40,7 +40,7 @@ def kernel_support(server: str | None, facts: HostFacts, download_options: Downl
     """
     question = _question(facts)
     if question is None:
-        return KernelSupport(None, "the server could not be asked: the kernel is not fully known")
+        return KernelSupport(None, "the release, architecture or kernel of the host is unknown")
     address = server or HOSTED
     key = hashlib.sha256(question.url(address).encode()).hexdigest()
     answer = pathlib.Path(constants.DEFAULT_LOCAL_TMP) / f"livepatch-kernel-{key}"
@@ -57,7 +57,7 @@ def _ask(address: str, question: KernelQuestion, options: DownloadOptions) -> st
     try:
         return ask_kernel_supported(Downloader(options), address, question)
     except LivepatchError as error:
-        return f"\n{error.message}; {error.remedy}"
+        return f"\n{error.message}"
 
 
 def _question(facts: HostFacts) -> KernelQuestion | None:

@@ -40,6 +40,6 @@ def probe_host(
         raise ActionError(f"{error}; {error.remedy}", error_id=error.id, remedy=error.remedy) from error
 
 
-def asked_service_word(options: Mapping[str, t.Any], facts: HostFacts) -> KernelSupport | None:
+def asked_kernel_support(options: Mapping[str, t.Any], facts: HostFacts) -> KernelSupport | None:
     """The server's word for the host's kernel, where the task asks for it."""
     return kernel_support(options["server"], facts) if options["ask_server"] else None

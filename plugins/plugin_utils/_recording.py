@@ -40,7 +40,7 @@ class RecordingAction(LegacyAction):
         policy: Policy,
         looked_at: datetime.datetime,
         anchors: TrustAnchors | None,
-        service_word: KernelSupport | None,
+        kernel_support: KernelSupport | None,
     ) -> _record.Record:
         """The record of what a host showed at a moment of the controller's clock."""
         return make_record(
@@ -49,7 +49,7 @@ class RecordingAction(LegacyAction):
             policy,
             collector=_record.Collector(collection=COLLECTION_VERSION, ansible_core=ansible_core_version),
             collected_at=looked_at,
-            service_word=service_word,
+            kernel_support=kernel_support,
             anchors=anchors,
         )
 

@@ -14,13 +14,13 @@ import subprocess
 import sys
 import time
 import typing as t
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.lab.fleet import Fleet, running_fleet
+from tests.lab.process_trace import recording
 from tests.lab.vm.debian_packages import UnavailableError
 from tests.lab.vm.virtual_machine import VirtualMachine, running_machine
 
@@ -131,13 +131,16 @@ class Ansible:
             **variables,
         }
 
-    def command(self, *words: str, cold: bool = False, **variables: str) -> Run:
-        """Run one of Ansible's commands, for instance ``playbook``, to its end. `cold`: in a new process."""
+    def command(self, *words: str, cold: bool = False, trace: Path | None = None, **variables: str) -> Run:
+        """Run one of Ansible's commands, for instance ``playbook``, to its end.
+
+        It runs in a new process if it must be `cold`, or if its processes are recorded in the file `trace`.
+        """
         environment = self.environment(**variables)
         results = Path(environment["TASK_RESULTS"])
         results.unlink(missing_ok=True)
         with open(os.memfd_create("output"), "r+b") as output:
-            process = self._start(list(words), environment, output.fileno(), cold)
+            process = self._start(list(words), environment, output.fileno(), cold, trace)
             try:
                 code = process.wait(self.timeout)
             except BaseException:
@@ -155,12 +158,12 @@ class Ansible:
             return Started(self._start(list(words), self.environment(**variables), output.fileno(), cold), log)
 
     def _start(
-        self, words: list[str], environment: dict[str, str], output: int, cold: bool
+        self, words: list[str], environment: dict[str, str], output: int, cold: bool, trace: Path | None = None
     ) -> subprocess.Popen[bytes] | ForkedAnsible:
         """Start a command in a forked process that has the libraries, or in a new one."""
-        if cold or _needs_new_process(environment):
+        if cold or trace or _needs_new_process(environment):
             return subprocess.Popen(
-                [sys.executable, "-m", "ansible", *words],
+                [*(recording(trace) if trace else []), sys.executable, "-m", "ansible", *words],
                 cwd=self.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -184,21 +187,34 @@ class Ansible:
         return self.command("playbook", self._play("play.yml", module, hosts, arguments), *words)
 
     def each(self, module: str, hosts: str, cases: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
-        """The results of a module for each set of options, in one play. One that fails is of kind ``ignored``."""
+        """Return the results of a module for each set of options, in one play. A failure is ``ignored``."""
+        return [{"kind": line["kind"], **line["result"]} for line in self.each_run(module, hosts, cases).results]
+
+    def each_run(self, module: str, hosts: str, cases: list[dict[str, t.Any]]) -> Run:
+        """Run a module on one host with each set of options, in one play that ignores failures."""
         tasks = [{"name": f"Case {number}", module: case, "ignore_errors": True} for number, case in enumerate(cases)]
-        playbook = self.folder / "each.yml"
-        play = {"name": "Play", "hosts": hosts, "gather_facts": False, "tasks": tasks}
-        playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
-        results = self.command("playbook", str(playbook)).results
-        assert [line["task"] for line in results] == [task["name"] for task in tasks]
-        return [{"kind": line["kind"], **line["result"]} for line in results]
+        run = self.command("playbook", self._write_play("each.yml", hosts, tasks))
+        assert [line["task"] for line in run.results] == [task["name"] for task in tasks], run.output
+        return run
+
+    def cases(
+        self, module: str, options: Mapping[str, Mapping[str, t.Any]], *words: str
+    ) -> dict[str, dict[str, t.Any]]:
+        """Run a module on several hosts at the same time, each with its options; return the result of each host."""
+        task = {"name": module, module: None, "args": "{{ options_of[inventory_hostname] }}"}
+        play = self._write_play("cases.yml", ",".join(options), [task], options_of=dict(options))
+        run = self.command("playbook", play, *words)
+        return {host: run.result(host) for host in options}
 
     def _play(self, name: str, module: str, hosts: str, arguments: dict[str, t.Any]) -> str:
-        """Write a playbook of one task; its path."""
-        task = {"name": module, module: arguments}
-        play = {"name": "Play", "hosts": hosts, "gather_facts": False, "tasks": [task]}
+        """Write a playbook of one task; return its path."""
+        return self._write_play(name, hosts, [{"name": module, module: arguments}])
+
+    def _write_play(self, name: str, hosts: str, tasks: list[dict[str, t.Any]], **variables: t.Any) -> str:
+        """Write a playbook; return its path."""
+        play = {"name": "Play", "hosts": hosts, "gather_facts": False, "vars": variables, "tasks": tasks}
         playbook = self.folder / name
-        playbook.write_text(yaml.safe_dump([play], sort_keys=False), encoding="utf-8")
+        playbook.write_text(json.dumps([play]), encoding="utf-8")
         return str(playbook)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.fleet import Fleet, running_fleet
+from tests.lab.fleet import Fleet
 from tests.lab.hosts.description import Description
 
 from .conftest import Ansible
@@ -28,8 +28,8 @@ RUN = "run/kernelops-livepatch/kernel_upgrade"
 
 
 @pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
-    with running_fleet(tmp_path_factory.mktemp("lab"), 28, LIKE, writable=True) as fleet:
+def hosts(tmp_path_factory: pytest.TempPathFactory, lab_processes: Fleet) -> Iterator[Hosts]:
+    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 34, LIKE) as fleet:
         yield Hosts(fleet, iter(fleet.hosts))
 
 

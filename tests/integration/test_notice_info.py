@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The module `notice_info` as a user runs it: notices from wherever they are, held against kernels and records."""
+"""The module `notice_info`: notices from files and addresses, evaluated for kernels and records."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from tests.integration.conftest import Ansible
+from tests.integration.module_runner import ModuleRunner
+from tests.integration.record_files import write_record
 from tests.lab import Fleet
 from tests.samples.notices import affected, notice
 from tests.samples.records import make_record
@@ -45,20 +46,30 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def healthy(fleet: Fleet) -> Iterator[None]:
-    yield
-    fleet.set_faults()
+@pytest.fixture
+def fleet(tmp_path: Path, lab_processes: Fleet) -> Iterator[Fleet]:
+    """A host, and a server."""
+    with lab_processes.with_hosts(tmp_path / "lab", only=["client-9.5"]) as fleet:
+        yield fleet
 
 
-def run(ansible: Ansible, *words: str, **options: t.Any) -> dict[str, t.Any]:
-    return ansible.task(MODULE, "localhost", *words, **options).result("localhost")
+@pytest.fixture
+def ansible(tmp_path: Path) -> Ansible:
+    return Ansible(tmp_path, {})
+
+
+@pytest.fixture(scope="module")
+def module() -> Iterator[ModuleRunner]:
+    runner = ModuleRunner("notice_info")
+    yield runner
+    runner.close()
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("words", [(), ("--check", "--diff")], ids=["run", "check"])
-def test_it_is_told_what_a_host_lacks(ansible: Ansible, source: Path, words: tuple[str, ...]) -> None:
-    result = run(ansible, *words, source=str(source), kernel=KERNEL, patch_version="101.3", release="16.04")
+def test_missing_notices_of_a_host_are_listed(ansible: Ansible, source: Path, words: tuple[str, ...]) -> None:
+    options = {"source": str(source), "kernel": KERNEL, "patch_version": "101.3", "release": "16.04"}
+    result = ansible.task(MODULE, "localhost", *words, **options).result("localhost")
     assert (result["kind"], result["changed"]) == ("ok", False)
     assert result["notices"] == [
         {
@@ -92,7 +103,7 @@ def test_it_is_told_what_a_host_lacks(ansible: Ansible, source: Path, words: tup
     ]
 
 
-def test_a_kernel_may_have_the_fixes_itself_and_a_host_no_patch(ansible: Ansible, source: Path) -> None:
+def test_fixes_can_be_in_the_kernel(module: ModuleRunner, ansible: Ansible, source: Path) -> None:
     cases: list[dict[str, t.Any]] = [
         {"source": str(source), "kernel": KERNEL},
         {"source": str(source), "kernel": "4.4.0-200.232-generic"},
@@ -101,7 +112,7 @@ def test_a_kernel_may_have_the_fixes_itself_and_a_host_no_patch(ansible: Ansible
         {"source": str(source), "kernel": KERNEL, "release": "18.04"},
         {"source": str(source)},
     ]
-    results = ansible.each(MODULE, "localhost", cases)
+    results = [module.run(ansible, case) for case in cases]
     assert [[one.get("standing") for one in result["notices"]] for result in results] == [
         ["open"] * 3,
         ["in_kernel"] * 3,
@@ -113,8 +124,8 @@ def test_a_kernel_may_have_the_fixes_itself_and_a_host_no_patch(ansible: Ansible
     assert [len(result["missing"]) for result in results] == [3, 0, 0, 0, 0, 0]
 
 
-def test_a_record_holds_what_the_module_asks_for(ansible: Ansible, source: Path, fleet: Fleet) -> None:
-    """From a host to its open vulnerabilities, as the example in the documentation does it."""
+def test_a_record_has_the_options_of_the_module(source: Path, fleet: Fleet, tmp_path: Path) -> None:
+    """The play lists the open vulnerabilities of a host, like the example of the documentation."""
     tasks = [
         {"kernelops.livepatch.patch_info": {"network": False, "verify": "off"}, "register": "looked"},
         {
@@ -127,15 +138,17 @@ def test_a_record_holds_what_the_module_asks_for(ansible: Ansible, source: Path,
             "delegate_to": "localhost",
         },
     ]
-    playbook = ansible.folder / "record.yml"
+    playbook = tmp_path / "record.yml"
     play = {"hosts": "client-9.5", "gather_facts": False, "tasks": tasks}
     playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
-    result = ansible.command("playbook", str(playbook)).result("client-9.5")
+    result = Ansible(tmp_path, fleet.variables).command("playbook", str(playbook)).result("client-9.5")
     assert result["kind"] == "ok", result
     assert result["missing"] == ["LSN-0100-1", "LSN-0101-1", "LSN-0102-1"], "version 65 is older than all of them"
 
 
-def test_an_address_is_fetched_when_it_has_changed(ansible: Ansible, fleet: Fleet, tmp_path: Path) -> None:
+def test_an_address_is_fetched_when_it_has_changed(
+    module: ModuleRunner, ansible: Ansible, fleet: Fleet, tmp_path: Path
+) -> None:
     def put(*numbers: str) -> None:
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:xz") as archive:
@@ -153,27 +166,27 @@ def test_an_address_is_fetched_when_it_has_changed(ansible: Ansible, fleet: Flee
         "timeout": 5,
     }
     put("0100-1")
-    first, again = ansible.each(MODULE, "localhost", [options, options])
+    first, again = module.run(ansible, options), module.run(ansible, options)
     assert [(one["fetched"], one["read"]) for one in (first, again)] == [(True, 1), (False, 1)]
     put("0100-1", "0101-1")
-    changed = run(ansible, **options)
+    changed = module.run(ansible, options)
     assert (changed["fetched"], changed["read"]) == (True, 2)
     for path in (tmp_path / "cache").iterdir():
         assert path.stat().st_size > 0
         if path.suffix != ".json":
-            path.write_bytes(b"spoilt")
+            path.write_bytes(b"damaged")
     fleet.set_faults(status=403)
-    refused = run(ansible, **options)
+    refused = module.run(ansible, options)
     assert (refused["kind"], refused["error_id"]) == ("failed", "server")
     assert "the server answered 403" in refused["msg"]
     fleet.set_faults(certificate="stranger")
-    assert "is not trusted" in run(ansible, **options)["msg"]
+    assert "is not trusted" in module.run(ansible, options)["msg"]
     fleet.set_faults()
-    healed = run(ansible, **options)
-    assert (healed["fetched"], healed["read"]) == (True, 2), "what was spoilt in the cache is not believed"
+    healed = module.run(ansible, options)
+    assert (healed["fetched"], healed["read"]) == (True, 2), "a damaged cache is not used"
 
 
-def test_what_is_no_source_is_a_failure_that_names_it(ansible: Ansible, tmp_path: Path) -> None:
+def test_an_unusable_source_is_named(module: ModuleRunner, ansible: Ansible, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.zip").write_bytes(b"PK\3\4")
     cases = [
@@ -188,8 +201,9 @@ def test_what_is_no_source_is_a_failure_that_names_it(ansible: Ansible, tmp_path
         ("bad_source", "the archive is damaged"),
         ("bad_option", "generic"),
     ]
-    for result, (error_id, message) in zip(ansible.each(MODULE, "localhost", cases), expected, strict=True):
-        assert (result["kind"], result["error_id"]) == ("ignored", error_id)
+    for case, (error_id, message) in zip(cases, expected, strict=True):
+        result = module.run(ansible, case)
+        assert (result["kind"], result["error_id"]) == ("failed", error_id)
         assert message in result["msg"]
         assert result["remedy"]
 
@@ -197,7 +211,7 @@ def test_what_is_no_source_is_a_failure_that_names_it(ansible: Ansible, tmp_path
 # --- notices and the report
 
 
-def test_the_report_knows_from_notices_what_clients_do_not_say(ansible: Ansible, tmp_path: Path) -> None:
+def test_a_report_uses_notices_without_fixes(ansible: Ansible, tmp_path: Path) -> None:
     cve = "CVE-2031-1001"
     silent: t.Any = {**make_record("silent")["patch"], "version": "101.1", "fixes": []}
     records = {
@@ -212,15 +226,14 @@ def test_the_report_knows_from_notices_what_clients_do_not_say(ansible: Ansible,
     }
     records["new-kernel"]["system"]["kernel"]["full"] = "4.4.0-200.232-generic"
     for record in records.values():
-        folder_store.store(tmp_path / "records", record)
+        write_record(tmp_path / "records", record)
     (tmp_path / "lsn.json").write_text(json.dumps(notice()), encoding="utf-8")
-    options = {"record_dir": str(tmp_path / "records"), "closed_cves": [cve]}
-    module = "kernelops.livepatch.fleet_report"
-    without = ansible.task(module, "localhost", **options).result("localhost")
-    assert set(without["hosts_by_rule"][cve]) == set(records) - {"says-closed"}
-    with_notices = ansible.task(module, "localhost", **options, notices=str(tmp_path / "lsn.json")).result("localhost")
-    assert set(with_notices["hosts_by_rule"][cve]) == {"stale", "older", "says-open"}
-    needless = ansible.task(
-        module, "localhost", record_dir=str(tmp_path / "records"), notices=str(tmp_path / "lsn.json")
+    records_only = {"record_dir": str(tmp_path / "records")}
+    notices = {"notices": str(tmp_path / "lsn.json")}
+    cases = [{"closed_cves": [cve]}, {"closed_cves": [cve], **notices}, notices]
+    without, with_notices, needless = ansible.each(
+        "kernelops.livepatch.fleet_report", "localhost", [{**records_only, **case} for case in cases]
     )
-    assert "neither is given" in needless.result("localhost")["msg"]
+    assert set(without["hosts_by_rule"][cve]) == set(records) - {"says-closed"}
+    assert set(with_notices["hosts_by_rule"][cve]) == {"stale", "older", "says-open"}
+    assert "neither is given" in needless["msg"]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The module `patch_file_info` as a user runs it, with files that vendors and openssl have signed."""
+"""The module `patch_file_info`, with files that the lab and openssl have signed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import hashlib
 import os
 import subprocess
 import typing as t
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
 from tests.integration.conftest import Ansible
+from tests.integration.module_runner import ModuleRunner
 from tests.lab.live_patches import signing
 
 MODULE = "kernelops.livepatch.patch_file_info"
@@ -62,22 +64,32 @@ def files(tmp_path: Path) -> Path:
     return folder
 
 
-def run(ansible: Ansible, *words: str, **options: t.Any) -> dict[str, t.Any]:
-    return ansible.task(MODULE, "localhost", *words, **options).result("localhost")
+@pytest.fixture(scope="module")
+def module() -> Iterator[ModuleRunner]:
+    runner = ModuleRunner("patch_file_info")
+    yield runner
+    runner.close()
+
+
+@pytest.fixture
+def ansible(tmp_path: Path) -> Ansible:
+    return Ansible(tmp_path, {})
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("words", [(), ("--check", "--diff")], ids=["run", "check"])
-def test_an_archive_is_verified_and_told_in_full(ansible: Ansible, files: Path, words: tuple[str, ...]) -> None:
+def test_an_archive_is_verified(ansible: Ansible, files: Path, words: tuple[str, ...]) -> None:
     path = files / signing.ARCHIVE_NAME
-    result = run(
-        ansible,
+    run = ansible.task(
+        MODULE,
+        "localhost",
         *words,
         path=str(path),
         trusted_certificates=[str(files / "vendor.pem")],
         kernel=signing.KERNEL,
         require_valid=True,
     )
+    result = run.result("localhost")
     assert result["kind"] == "ok"
     assert result["changed"] is False
     assert {key: result[key] for key in RETURNED} == {
@@ -115,27 +127,26 @@ VERDICTS: list[tuple[str, list[str], dict[str, t.Any], str]] = [
 ]
 
 
-def test_a_verdict_is_returned_and_fails_only_where_it_must_be_valid(ansible: Ansible, files: Path) -> None:
+def test_only_required_validity_fails(module: ModuleRunner, ansible: Ansible, files: Path) -> None:
     cases = [
         {"path": str(files / name), "trusted_certificates": [str(files / each) for each in certificates], **options}
         for name, certificates, options, _verdict in VERDICTS
     ]
-    results = ansible.each(MODULE, "localhost", cases)
+    results = [module.run(ansible, case) for case in cases]
     expected = [("ok", verdict, verdict == "valid") for *_case, verdict in VERDICTS]
     assert [(result["kind"], result["verdict"], result["valid"]) for result in results] == expected
     assert all(set(result) >= RETURNED for result in results)
-    required = ansible.each(MODULE, "localhost", [{**case, "require_valid": True} for case in cases])
-    assert [result["kind"] for result in required] == [
-        "ok" if valid else "ignored" for _kind, _verdict, valid in expected
-    ]
+    required = [module.run(ansible, {**case, "require_valid": True}) for case in cases]
+    assert [result["kind"] for result in required] == ["ok" if valid else "failed" for *_result, valid in expected]
     for case, result, failed in zip(cases, results, required, strict=True):
         assert {key: failed[key] for key in RETURNED} == {key: result[key] for key in RETURNED}
         if not result["valid"]:
             assert failed["msg"] == f"{case['path']} is {result['verdict']}: {result['reason']}"
 
 
-def test_an_expired_certificate_is_told_and_decides_nothing(ansible: Ansible, files: Path) -> None:
-    result = run(ansible, path=str(files / "expired.ko"), trusted_certificates=[str(files / "several.pem")])
+def test_an_expired_certificate_is_reported_only(module: ModuleRunner, ansible: Ansible, files: Path) -> None:
+    options = {"path": str(files / "expired.ko"), "trusted_certificates": [str(files / "several.pem")]}
+    result = module.run(ansible, options)
     assert (result["valid"], result["signer"], result["certificate_expired"]) == (True, "Expired", True)
 
 
@@ -157,7 +168,7 @@ FAILURES: list[tuple[str, list[str], list[str] | None, str]] = [
 ]
 
 
-def test_what_cannot_be_read_or_trusted_is_a_failure_that_names_it(ansible: Ansible, files: Path) -> None:
+def test_unusable_files_and_keys_are_named(module: ModuleRunner, ansible: Ansible, files: Path) -> None:
     os.mkfifo(files / "pipe")
     with (files / "large.ko").open("wb") as file:
         file.truncate((64 << 20) + 1)
@@ -169,19 +180,20 @@ def test_what_cannot_be_read_or_trusted_is_a_failure_that_names_it(ansible: Ansi
         }
         for name, certificates, pins, _message in FAILURES
     ]
-    for result, (*_case, message) in zip(ansible.each(MODULE, "localhost", cases), FAILURES, strict=True):
-        assert result["kind"] == "ignored"
-        assert message in result["msg"]
+    results = [module.run(ansible, case) for case in cases]
+    assert [result["kind"] for result in results] == ["failed"] * len(cases)
+    missing = [(message, result["msg"]) for result, (*_case, message) in zip(results, FAILURES, strict=True)]
+    assert [pair for pair in missing if pair[0] not in pair[1]] == []
 
 
 OPENSSL_FORMS = {
-    "as the kernel's own tool signs": ["-noattr", "-nocerts", "-md", "sha512"],
+    "like sign-file of the kernel": ["-noattr", "-nocerts", "-md", "sha512"],
     "key identifier": ["-noattr", "-nocerts", "-keyid", "-md", "sha256"],
     "attributes and certificates": ["-md", "sha384"],
 }
 
 
-def test_what_openssl_has_signed_is_valid(ansible: Ansible, files: Path) -> None:
+def test_files_signed_by_openssl_are_valid(module: ModuleRunner, ansible: Ansible, files: Path) -> None:
     cases = []
     for kind in ("rsa", "p384"):
         signer = signing.make_signer(f"openssl {kind}", kind)
@@ -200,6 +212,7 @@ def test_what_openssl_has_signed_is_valid(ansible: Ansible, files: Path) -> None
             path = files / f"{kind} {name}.ko"
             path.write_bytes(signing.append(CONTENT, message))
             cases.append({"path": str(path), "trusted_certificates": [str(trusted)]})
-    for case, result in zip(cases, ansible.each(MODULE, "localhost", cases), strict=True):
+    for case in cases:
+        result = module.run(ansible, case)
         assert result["verdict"] == "valid", f"{case['path']}: {result['reason']}"
         assert result["signer"].startswith("openssl ")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import typing as t
 from collections.abc import Iterator
@@ -15,8 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.integration.ansible_parent import AnsibleParent, ForkedAnsible
 from tests.integration.conftest import Ansible, Run, Started
+from tests.integration.module_runner import ModuleRunner
 from tests.lab import Fleet
 from tests.lab.live_patches import signing
 
@@ -38,30 +37,19 @@ def lab(tmp_path_factory: pytest.TempPathFactory, lab_processes: Fleet) -> Itera
 
 
 @pytest.fixture(scope="module")
-def parent() -> Iterator[AnsibleParent]:
-    """A process that forks runs of the module, as Ansible starts it where the mirror is."""
-    parent = AnsibleParent("ansible_collections.kernelops.livepatch.plugins.modules.patch_mirror")
-    yield parent
-    parent.close()
-
-
-START = """
-import sys
-from ansible.module_utils import basic
-basic._ANSIBLE_ARGS = sys.stdin.buffer.read()
-basic._ANSIBLE_PROFILE = "legacy"
-from ansible_collections.kernelops.livepatch.plugins.modules import patch_mirror
-patch_mirror.main()
-"""
+def module() -> Iterator[ModuleRunner]:
+    runner = ModuleRunner("patch_mirror")
+    yield runner
+    runner.close()
 
 
 class Mirror:
     """A mirror in a folder, its server, and runs of the module."""
 
-    def __init__(self, ansible: Ansible, lab: Fleet, parent: AnsibleParent) -> None:
+    def __init__(self, ansible: Ansible, lab: Fleet, module: ModuleRunner) -> None:
         self.ansible = ansible
         self.lab = lab
-        self.parent = parent
+        self.module = module
         self.dest = ansible.folder / "mirror"
         self.list = ansible.folder / "patches.yaml"
         (ansible.folder / "vendor.pem").write_bytes(VENDOR.pem)
@@ -95,25 +83,12 @@ class Mirror:
         return self.ansible.task(MODULE, "localhost", *words, **self._merged(options))
 
     def run(self, *, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
-        """Run the module as Ansible starts it on the host of the mirror, without Ansible's controller."""
-        with open(os.memfd_create("output"), "r+b") as output, open(os.memfd_create("errors"), "r+b") as errors:
-            self._start(check, options, output.fileno(), errors.fileno()).wait(300)
-            output.seek(0)
-            errors.seek(0)
-            assert errors.read() == b""
-            result: dict[str, t.Any] = json.loads(output.read())
-        return {"kind": "failed" if result.get("failed") else "ok", **result}
+        """Run the module without Ansible's controller."""
+        return self.module.run(self.ansible, self._merged(options), check=check)
 
     def start(self, **options: t.Any) -> Started:
         """Start the module like `run`, without waiting for its end."""
-        log = self.ansible.folder / "started.log"
-        with log.open("wb") as output:
-            return Started(self._start(False, options, output.fileno(), output.fileno()), log)
-
-    def _start(self, check: bool, options: dict[str, t.Any], output: int, errors: int) -> ForkedAnsible:
-        arguments = {**self._merged(options), "_ansible_check_mode": check, "_ansible_diff": True}
-        given = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
-        return self.parent.start_source(START, given, self.ansible.folder, self.ansible.environment(), output, errors)
+        return self.module.start(self.ansible, self._merged(options))
 
     def _merged(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
         return {name: value for name, value in {**self.options, **options}.items() if value is not None}
@@ -137,8 +112,8 @@ class Mirror:
 
 
 @pytest.fixture
-def mirror(tmp_path: Path, lab: Fleet, parent: AnsibleParent) -> Iterator[Mirror]:
-    yield Mirror(Ansible(tmp_path, lab.variables), lab, parent)
+def mirror(tmp_path: Path, lab: Fleet, module: ModuleRunner) -> Iterator[Mirror]:
+    yield Mirror(Ansible(tmp_path, lab.variables), lab, module)
     lab.set_faults()
     lab.set_proxy()
 

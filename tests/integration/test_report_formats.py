@@ -184,12 +184,12 @@ def test_rules_of_ones_own_from_a_file_and_a_task(controller: Controller) -> Non
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"livepatch_rules": "missing.yml"}, "missing.yml: this file of rules cannot be read"),
+        ({"livepatch_rules": "missing.yml"}, "missing.yml: the file cannot be read"),
         (
             {"livepatch_rules": [{"id": "own", "expression": "stat == 'failed'", "message": "m"}]},
-            "rules: [0].expression: rule own: the expression \"stat == 'failed'\" is wrong at character 1",
+            "rules: [0].expression: rule own: the expression \"stat == 'failed'\" is invalid at character 1",
         ),
-        ({"livepatch_closed_cves": ["2024-1086"]}, "expected the number of a vulnerability such as CVE-2024-1086"),
+        ({"livepatch_closed_cves": ["2024-1086"]}, "expected a CVE such as CVE-2024-1086"),
         ({"livepatch_fail_on": ["patch_tampred"]}, "no rule 'patch_tampred'. Did you mean 'patch_tampered'?"),
         ({"livepatch_rules": [], "livepatch_fail_on": ["cloned"]}, "or a rule (there are none)."),
     ],

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.lab.fleet import running_fleet
+from tests.lab.fleet import Fleet
 from tests.lab.hosts.description import Workload
 
 from .conftest import Ansible, Run
@@ -29,8 +29,8 @@ OPTIONS: dict[str, t.Any] = {"livepatch_delay": 0, "livepatch_network": False}
 
 
 @pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
-    with running_fleet(tmp_path_factory.mktemp("lab"), 25, LIKE, writable=True) as fleet:
+def hosts(tmp_path_factory: pytest.TempPathFactory, lab_processes: Fleet) -> Iterator[Hosts]:
+    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 24, LIKE) as fleet:
         yield Hosts(fleet, iter(fleet.hosts))
 
 

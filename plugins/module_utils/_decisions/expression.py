@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""JMESPath expressions over data whose shape is known, so that a mistake in one is found before it is used.
+"""JMESPath expressions over data of a known type, whose names are checked before use.
 
-In JMESPath a name that does not exist gives ``null``, and an expression with a slip of the pen would be quietly false
-for ever. The types of the data tell which names there are.
+In JMESPath, a name that does not exist evaluates to ``null``, so that an expression with a typing error would always be
+false without a message. The types of the data define the valid names.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ try:
     import jmespath.parser
     import jmespath.visitor
 except ImportError as error:
-    # What needs no expression must work without.
+    # Everything that does not use expressions must work without the library.
     MISSING: ImportError | None = error
 else:
     MISSING = None
@@ -28,7 +28,7 @@ else:
 _WIDEST_MISTAKE = 60  # characters
 _WIDEST_REASON = 200
 
-# A TypedDict, a list of one, a scalar; a mapping of names to such; or None where anything may be.
+# A TypedDict, a list of one, a scalar; a mapping of names to such; or None for any value.
 _Shape: t.TypeAlias = "t.Any"
 # The parser's tree is public: mappings with ``type``, ``value`` and ``children``.
 _Tree: t.TypeAlias = "t.Any"
@@ -37,26 +37,26 @@ _PROJECTIONS = ("projection", "filter_projection", "value_projection")
 
 
 class ExpressionError(ValueError):
-    """An expression that is wrong. The message has the expression and the place in it."""
+    """The expression is not valid. The message contains the expression and the position of the error."""
 
 
 class Expression:
-    """An expression, ready to be asked of many documents. Raises `ExpressionError`.
+    """A compiled expression. Raises `ExpressionError`.
 
-    `names` has the shape of each name that a document holds: a TypedDict, a list of one, or a scalar.
-    `first_names` are those of them that the expression reads.
+    `names` maps each name of a document to its type: a TypedDict, a list of one, or a scalar. `first_names` are those
+    of them that the expression uses.
     """
 
     def __init__(self, text: str, names: c.Mapping[str, t.Any]) -> None:
         self._tree = _parse(text)
-        # The library's own entry makes an interpreter a call, which costs more than most expressions.
+        # The entry point of the library creates an interpreter for each call, which costs more than most expressions.
         self._interpreter = jmespath.visitor.TreeInterpreter()
         check = _Names(text, names)
         check.check(self._tree, names)
         self.first_names = frozenset(check.first)
 
-    def answer(self, document: object) -> tuple[object, str | None]:
-        """What the expression gives, or why it gives nothing: the data is not what a function of it takes."""
+    def evaluate(self, document: object) -> tuple[object, str | None]:
+        """Return the value of the expression, or None and the reason if a function does not accept the data."""
         try:
             return self._interpreter.visit(self._tree, document), None
         except (jmespath.exceptions.JMESPathError, ArithmeticError, TypeError, RecursionError) as error:
@@ -64,7 +64,7 @@ class Expression:
 
 
 def is_true(value: object) -> bool:
-    """What JMESPath takes for true: zero is, and what is empty is not."""
+    """Return True if a value is true in JMESPath: zero is true, and empty values are false."""
     return not (value is None or value is False or value in ("", [], {}))
 
 
@@ -76,16 +76,16 @@ def _parse(text: str) -> _Tree:
     except jmespath.exceptions.LexerError as error:
         raise _wrong(text, error.lexer_position, error.message) from error
     except jmespath.exceptions.ParseError as error:
-        raise _wrong(text, error.lex_position, f"{error.token_value!r} cannot stand here") from error
+        raise _wrong(text, error.lex_position, f"{error.token_value!r} is not allowed here") from error
     except (jmespath.exceptions.JMESPathError, RecursionError) as error:
         raise _wrong(text, 0, str(error)) from error
 
 
 def _wrong(text: str, position: int, what: str) -> ExpressionError:
-    """Name the expression and the place in it: the character, counted from 1, and what stands there."""
+    """Return an error with the expression and the position of the error: the character, counted from 1."""
     rest = text[position : position + _WIDEST_MISTAKE]
     where = f"at character {position + 1}, before {rest!r}" if rest else f"at its end, character {position + 1}"
-    return ExpressionError(f"the expression {text!r} is wrong {where}: {what}")
+    return ExpressionError(f"the expression {text!r} is invalid {where}: {what}")
 
 
 def _members(shape: _Shape) -> c.Mapping[str, t.Any] | None:
@@ -100,7 +100,7 @@ def _item(shape: _Shape) -> _Shape:
 
 
 class _Names:
-    """Holds the names in an expression against the data that it will see, and gathers the first of each path."""
+    """Compares the names in an expression with the data, and collects the first name of each path."""
 
     def __init__(self, text: str, root: c.Mapping[str, t.Any]) -> None:
         self._text = text
@@ -108,7 +108,7 @@ class _Names:
         self.first: set[str] = set()
 
     def check(self, node: _Tree, shape: _Shape) -> _Shape:
-        """Check a part of the tree that sees data of this shape, and return the shape of what it gives."""
+        """Check a part of the tree whose input has this type, and return the type of its result."""
         kind, children = node["type"], node["children"]
         if kind == "field":
             return self._field(node["value"], shape)
@@ -118,9 +118,7 @@ class _Names:
         if kind in ("index", "slice"):
             return _item(shape) if kind == "index" else shape
         if kind in (*_CHAINS, *_PROJECTIONS) and children[0]["type"] == "not_expression":
-            raise _wrong(
-                self._text, self._first(r"!(?!=)"), "here '!' takes the first name alone: write !(…) around all"
-            )
+            raise _wrong(self._text, self._first(r"!(?!=)"), "here '!' applies to the first name only: write !(…)")
         if kind in _CHAINS:
             for child in children:
                 shape = self.check(child, shape)
@@ -146,7 +144,8 @@ class _Names:
         if shape is self._root:
             self.first.add(name)
         if name not in members:
-            raise _wrong(self._text, self._position(name), f"there is no {name}; {nearest(name, members, 'names')}")
+            hint = nearest(name, members, "names")
+            raise _wrong(self._text, self._position(name), f"unknown name {name}; {hint}")
         return members[name]
 
     def _takes_all(self, shape: _Shape) -> None:
@@ -157,13 +156,13 @@ class _Names:
         functions = jmespath.functions.Functions.FUNCTION_TABLE
         if name not in functions:
             hint = nearest(name, functions, "functions")
-            raise _wrong(self._text, self._position(name), f"there is no function {name}; {hint}")
+            raise _wrong(self._text, self._position(name), f"unknown function {name}; {hint}")
         signature = functions[name]["signature"]
         wanted = len(signature)
         more = bool(signature) and signature[-1].get("variadic", False)
         if given < wanted or (given > wanted and not more):
-            wants = f"{name} takes {'at least ' if more else ''}{wanted}, and {given} are given"
-            raise _wrong(self._text, self._position(name), f"wrong number of arguments; {wants}")
+            expected = f"{name} takes {'at least ' if more else ''}{wanted}, but got {given}"
+            raise _wrong(self._text, self._position(name), f"wrong number of arguments; {expected}")
 
     def _position(self, name: str) -> int:
         return self._first(rf"(?<![\w'\"`]){re.escape(name)}(?!\w)")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""All witnesses, one word: the state of a host, why, and what to do next.
+"""Assess a host: its state, the reasons, and whether it needs a reboot.
 
-Three witnesses are heard: the client, the kernel's sysfs, and the signature of the loaded module. The rules stand
-in the order of `_record.STATES`; the first that matches decides.
+The assessment compares three sources: the client, the kernel's sysfs, and the signature of the loaded module. The
+rules have the order of `_record.STATES`; the first rule that returns reasons decides.
 """
 
 from __future__ import annotations
@@ -12,30 +12,26 @@ import collections.abc as c
 import dataclasses
 import datetime
 
-from .._host import client_status
 from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
 from .._kernel_name import module_name, parse_lock_name
-from .._record import Assessment, Eligibility, KernelPatch, Reason, State
-from .patch_verification import PatchFault
+from .._record import Assessment, Check, Eligibility, KernelPatch, Reason, State
+from . import causes
 from .policy import Policy
 
 _SOON = datetime.timedelta(days=30)
-
-_UPGRADE = "upgrade the kernel and reboot"
-_ENABLE = "enable the client with a token: canonical-livepatch enable"
-_LOCKS = "/var/snap/canonical-livepatch/common/locks"
+_NO_CLIENT = ClientStatus(enabled=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that is known of one host when it is judged. `faults` are what speaks against its loaded patches."""
+    """Everything that is known about a host. `faults` are the reasons why a loaded patch cannot be trusted."""
 
     facts: HostFacts
     policy: Policy
     eligibility: Eligibility
     patches: c.Sequence[KernelPatch]
-    faults: c.Sequence[PatchFault] = ()
+    faults: c.Sequence[Reason] = ()
 
     @property
     def client(self) -> ClientStatus:
@@ -43,23 +39,20 @@ class Evidence:
 
     @property
     def kernel_shows_patch(self) -> bool:
-        """The kernel itself lists the client's patch for this kernel as enabled, and not in transition."""
+        """The kernel lists the patch that the client reports as enabled, and its transition is complete."""
         full = self.facts.kernel.full or self.client.kernel
         return any(
-            patch["enabled"] and not patch["transition"] and self._is_clients_patch(patch["module"], full)
+            patch["enabled"] and not patch["transition"] and self._is_reported_patch(patch["module"], full)
             for patch in self.patches
         )
 
-    def _is_clients_patch(self, module: str, full: str | None) -> bool:
+    def _is_reported_patch(self, module: str, full: str | None) -> bool:
         version = self.client.patch_version
         return full is not None and version is not None and module == module_name(full, version)
 
 
-_NO_CLIENT = client_status.ClientStatus(enabled=False)
-
-
 def assess(evidence: Evidence) -> Assessment:
-    """Judge a host that answered."""
+    """Return the assessment of a host that sent facts."""
     for state, rule in _RULES:
         reasons = rule(evidence)
         if reasons:
@@ -71,30 +64,24 @@ def assess(evidence: Evidence) -> Assessment:
     return Assessment(state="unknown", reasons=_unknown(evidence), reboot_needed=None)
 
 
-def _reason(identifier: str, message: str, remedy: str | None = None) -> Reason:
-    return Reason(id=identifier, message=message, remedy=remedy)
+def _reason_of(check: Check) -> Reason:
+    return Reason(id=check["id"], message=check["message"], remedy=check["remedy"])
 
 
 def _tampered(evidence: Evidence) -> list[Reason]:
-    return [_reason(fault.id, fault.message, fault.remedy) for fault in evidence.faults]
+    return list(evidence.faults)
 
 
 def _ineligible(evidence: Evidence) -> list[Reason]:
     enabled = evidence.client.enabled
-    # An enabled host once reached the server: that it does not now is trouble, and no reason to refuse it.
+    # An enabled host has reached the server before. A failed network check does not make it ineligible.
     reasons = [
-        _reason(check["id"], check["message"], check["remedy"])
+        _reason_of(check)
         for check in evidence.eligibility["checks"]
         if check["status"] == "fail" and not (enabled and check["id"] == "network")
     ]
     if reasons and enabled:
-        reasons.append(
-            _reason(
-                "enabled_though_ineligible",
-                "the client is enabled on this host all the same",
-                "canonical-livepatch disable, or admit the host in the policy",
-            )
-        )
+        reasons.append(causes.ENABLED_THOUGH_INELIGIBLE.reason())
     return reasons
 
 
@@ -102,58 +89,23 @@ def _failed(evidence: Evidence) -> list[Reason]:
     client = evidence.client
     reasons = []
     if client.error is not None and client.error.id in _CLIENT_FAILURES:
-        message, remedy = _CLIENT_FAILURES[client.error.id]
-        reasons.append(_reason(client.error.id, message, remedy))
+        reasons.append(causes.CLIENT_ERRORS[client.error.id].reason())
     if client.patch_state in _PATCH_FAILURES:
-        message, remedy = _PATCH_FAILURES[client.patch_state]
-        reasons.append(_reason(client.patch_state.replace("-", "_"), message, remedy))
+        reasons.append(_PATCH_FAILURES[client.patch_state].reason())
     reasons.extend(
-        _reason(
-            "crash_lock",
-            f"the client refuses a patch that may have crashed the kernel before (lock {lock})",
-            f"find out why the kernel crashed, then remove {_LOCKS}/{lock} and refresh",
-        )
-        for lock in evidence.facts.crash_locks
-        if _lock_counts(lock, evidence)
+        causes.CRASH_LOCK.reason(f"lock {lock}") for lock in evidence.facts.crash_locks if _lock_counts(lock, evidence)
     )
     if client.check_state == "check-failed" and not _in_grace(evidence):
-        reasons.append(
-            _reason(
-                "check_failed",
-                "the client's last check with the server failed",
-                "check the way to the server (network, proxy, ca-certs), then: canonical-livepatch refresh",
-            )
-        )
+        reasons.append(causes.CHECK_FAILED.reason())
     return reasons
 
 
-_CLIENT_FAILURES = {
-    "daemon_down": (
-        "the client's daemon does not answer",
-        "systemctl restart snap.canonical-livepatch.canonical-livepatchd",
-    ),
-    "timed_out": (
-        "the client did not answer in time",
-        "systemctl restart snap.canonical-livepatch.canonical-livepatchd",
-    ),
-    "apparmor": ("AppArmor keeps the client from running", "check the host's AppArmor and its log (journalctl -k)"),
-    "interface_not_connected": (
-        "the client may not load modules: its snap interface is not connected",
-        "snap connect canonical-livepatch:kernel-module-control",
-    ),
-    "not_executable": ("the client cannot be started", "snap refresh canonical-livepatch"),
-}
-_PATCH_FAILURES = {
-    "apply-failed": (
-        "the client could not apply its patch",
-        "read `journalctl -u snap.canonical-livepatch.canonical-livepatchd`, then: canonical-livepatch refresh",
-    ),
-    "applied-with-bug": ("the applied patch has a known bug", _UPGRADE),
-}
+_CLIENT_FAILURES = frozenset({"daemon_down", "timed_out", "apparmor", "interface_not_connected", "not_executable"})
+_PATCH_FAILURES = {"apply-failed": causes.APPLY_FAILED, "applied-with-bug": causes.APPLIED_WITH_BUG}
 
 
 def _lock_counts(lock: str, evidence: Evidence) -> bool:
-    """A lock for another kernel, or for another patch than the one that is applied, is only a remnant."""
+    """Return False for a lock of another kernel, and for one of a patch that the applied patch has replaced."""
     client, full = evidence.client, evidence.facts.kernel.full
     module = parse_lock_name(lock)
     if full is not None and (module is None or not module.is_for(full)):
@@ -172,12 +124,12 @@ def _end_of_life(evidence: Evidence) -> list[Reason]:
 
 
 def end_of_life_reasons(client: ClientStatus, today: datetime.date | None) -> list[Reason]:
-    """Why the running kernel gets no patches any more; none where it does, or where that is not known."""
+    """Return why the running kernel gets no more patches; an empty list if it gets them, or if this is unknown."""
     if client.supported == "kernel-end-of-life":
-        return [_reason("kernel_end_of_life", "the service has ended its support of this kernel", _UPGRADE)]
-    if client.upgrade_required_by is not None and today is not None and client.upgrade_required_by < today:
-        message = f"this kernel has had no patches since {client.upgrade_required_by.isoformat()}"
-        return [_reason("upgrade_date_passed", message, _UPGRADE)]
+        return [causes.KERNEL_END_OF_LIFE.reason()]
+    due = client.upgrade_required_by
+    if due is not None and today is not None and due < today:
+        return [causes.UPGRADE_DATE_PASSED.reason(date=due.isoformat())]
     return []
 
 
@@ -190,10 +142,9 @@ def _upgrade_required(evidence: Evidence) -> list[Reason]:
 
 
 def upgrade_required_reasons(client: ClientStatus) -> list[Reason]:
-    """Why only a newer kernel helps, in the client's word."""
+    """Return the reason if the client reports that only a newer kernel helps, else an empty list."""
     if "kernel-upgrade-required" in (client.patch_state, client.supported):
-        message = "this kernel cannot be live patched any further: only a newer kernel helps"
-        return [_reason("kernel_upgrade_required", message, _UPGRADE)]
+        return [causes.KERNEL_UPGRADE_REQUIRED.reason()]
     return []
 
 
@@ -201,10 +152,9 @@ def _disabled(evidence: Evidence) -> list[Reason]:
     if evidence.eligibility["verdict"] != "eligible":
         return []
     if evidence.facts.client_installed is False:
-        remedy = "install the client (snap install canonical-livepatch) and enable it with a token"
-        return [_reason("not_installed", "eligible, and the client is not installed", remedy)]
+        return [causes.NOT_INSTALLED.reason()]
     if evidence.client.enabled is False:
-        return [_reason("not_enabled", "eligible, and the client is not enabled", _ENABLE)]
+        return [causes.NOT_ENABLED.reason()]
     return []
 
 
@@ -212,8 +162,7 @@ def _stale(evidence: Evidence) -> list[Reason]:
     last, now = evidence.client.last_check, evidence.facts.now
     if not evidence.client.enabled or last is None or now is None or now - last <= evidence.policy.stale_after:
         return []
-    message = f"the client last reached the server on {last:%Y-%m-%d %H:%M} UTC, {_age(now - last)} ago"
-    return [_reason("check_too_old", message, "check the way to the server, then: canonical-livepatch refresh")]
+    return [causes.CHECK_TOO_OLD.reason(time=f"{last:%Y-%m-%d %H:%M}", age=_age(now - last))]
 
 
 def _age(span: datetime.timedelta) -> str:
@@ -223,54 +172,49 @@ def _age(span: datetime.timedelta) -> str:
 def _applying(evidence: Evidence) -> list[Reason]:
     client = evidence.client
     if any(patch["enabled"] and patch["transition"] for patch in evidence.patches):
-        message = "the kernel is still moving tasks over to the patch"
-        return [_reason("in_transition", message, "wait; tasks that hold it up show in /proc/<pid>/patch_state")]
+        return [causes.IN_TRANSITION.reason()]
     if client.patch_state in ("unapplied", "applying"):
-        remedy = "wait, or: canonical-livepatch refresh"
-        return [_reason("not_yet_applied", f"the patch is {client.patch_state}", remedy)]
+        return [causes.NOT_YET_APPLIED.reason(state=client.patch_state)]
     if client.check_state == "needs-check":
-        return [_reason("needs_check", "the client has not checked with the server yet", "canonical-livepatch refresh")]
+        return [causes.NEEDS_CHECK.reason()]
     if client.check_state == "check-failed":
-        message = "the first check after boot failed, as it does before the network is up; the client tries again"
-        return [_reason("check_failed_after_boot", message, "wait some minutes, then check again")]
+        return [causes.CHECK_FAILED_AFTER_BOOT.reason()]
     return []
 
 
 def _unverified(evidence: Evidence) -> list[Reason]:
     client = evidence.client
-    if client.patch_state != "applied" or not _words_known(client) or evidence.kernel_shows_patch:
+    if client.patch_state != "applied" or not _is_healthy(client) or evidence.kernel_shows_patch:
         return []
     if evidence.facts.patches is None:
-        message = f"the client says that patch {client.patch_version} is applied; the kernel's sysfs could not be read"
-        return [_reason("kernel_not_readable", message, "run as root: add --become")]
-    message = f"the client says that patch {client.patch_version} is applied; the kernel does not show it"
-    return [_reason("kernel_disagrees", message, "canonical-livepatch refresh; if it stays so, reboot")]
+        return [causes.KERNEL_NOT_READABLE.reason(version=client.patch_version)]
+    return [causes.KERNEL_DISAGREES.reason(version=client.patch_version)]
 
 
 def _protected(evidence: Evidence) -> list[Reason]:
     client = evidence.client
-    if not client.enabled or not _words_known(client):
+    if not client.enabled or not _is_healthy(client):
         return []
     if client.patch_state == "applied":
         levels = {patch["verification"]["level"] for patch in evidence.patches if patch["enabled"]}
-        witnesses = "client, kernel and signature agree" if levels & _SIGNATURE_LEVELS else "client and kernel agree"
-        return [_reason("applied", f"patch {client.patch_version} is applied: {witnesses}")]
-    if client.patch_state == "nothing-to-apply" and _speaks_of_this_kernel(evidence):
-        return [_reason("nothing_to_apply", "there is nothing to apply for this kernel")]
+        sources = "client, kernel and signature agree" if levels & _SIGNATURE_LEVELS else "client and kernel agree"
+        return [causes.APPLIED.reason(sources, version=client.patch_version)]
+    if client.patch_state == "nothing-to-apply" and _reports_running_kernel(evidence):
+        return [causes.NOTHING_TO_APPLY.reason()]
     return []
 
 
 _SIGNATURE_LEVELS = {"file", "digest", "kernel"}
 
 
-def _words_known(client: ClientStatus) -> bool:
-    """Only words that are known to be good count as good; old clients leave some of them out."""
+def _is_healthy(client: ClientStatus) -> bool:
+    """Return True if check and support state are known to be good. Old clients do not report them."""
     return client.check_state in ("checked", None) and client.supported in ("supported", None)
 
 
-def _speaks_of_this_kernel(evidence: Evidence) -> bool:
-    full, said = evidence.facts.kernel.full, evidence.client.kernel
-    return full is None or said is None or full == said
+def _reports_running_kernel(evidence: Evidence) -> bool:
+    running, reported = evidence.facts.kernel.full, evidence.client.kernel
+    return running is None or reported is None or running == reported
 
 
 _RULES: tuple[tuple[State, c.Callable[[Evidence], list[Reason]]], ...] = (
@@ -290,37 +234,29 @@ _RULES: tuple[tuple[State, c.Callable[[Evidence], list[Reason]]], ...] = (
 def _unknown(evidence: Evidence) -> list[Reason]:
     client = evidence.client
     reasons = []
-    if client.error is not None and client.error.id == "permission_denied":
-        reasons.append(_reason(client.error.id, "the client answers only root here", "run as root: add --become"))
-    elif client.error is not None:
-        message = f"the client's answer could not be understood: {client.error.text}"
-        reasons.append(_reason(client.error.id, message, "run `canonical-livepatch status` on the host"))
-    if client.enabled and client.error is None:
-        said = ", ".join(filter(None, (client.check_state, client.patch_state, client.supported))) or "nothing"
-        message = f"the client says {said}, which this version of the collection does not know to be good"
-        reasons.append(_reason("client_words_unknown", message, "upgrade the collection, or look at the host"))
-    reasons.extend(
-        _reason(check["id"], check["message"], check["remedy"])
-        for check in evidence.eligibility["checks"]
-        if check["status"] == "unknown"
-    )
+    if client.error is not None:
+        detail = "" if client.error.id == "permission_denied" else client.error.text
+        reasons.append(causes.CLIENT_ERRORS[client.error.id].reason(detail))
+    elif client.enabled:
+        states = ", ".join(filter(None, (client.check_state, client.patch_state, client.supported)))
+        reasons.append(causes.CLIENT_WORDS_UNKNOWN.reason(states=states or "no state"))
+    reasons.extend(_reason_of(check) for check in evidence.eligibility["checks"] if check["status"] == "unknown")
     if not evidence.facts.complete:
-        reasons.append(_reason("answer_cut_short", "the host's answer broke off", "run the check again"))
-    return reasons or [_reason("nothing_known", "the host gave too little to judge it", "run the check again as root")]
+        reasons.append(causes.ANSWER_CUT_SHORT.reason())
+    return reasons or [causes.NOTHING_KNOWN.reason()]
 
 
 def _reminders(evidence: Evidence, state: State) -> list[Reason]:
-    """What an operator should know besides the reason that decided."""
+    """Return reasons that did not decide the state, but need attention."""
     reasons = []
     due, today = evidence.client.upgrade_required_by, _today(evidence.facts)
     if state not in ("end_of_life", "upgrade_required") and due is not None and today is not None:
         left = due - today
         if datetime.timedelta(0) <= left <= _SOON:
-            message = f"patches for this kernel end on {due.isoformat()}, in {left.days} days"
-            reasons.append(_reason("upgrade_due_soon", message, _UPGRADE))
+            reasons.append(causes.UPGRADE_DUE_SOON.reason(date=due.isoformat(), days=left.days))
     if state != "ineligible":
         reasons.extend(
-            _reason(check["id"], check["message"], check["remedy"])
+            _reason_of(check)
             for check in evidence.eligibility["checks"]
             if check["id"] == "network" and check["status"] in ("fail", "warn")
         )
@@ -328,7 +264,7 @@ def _reminders(evidence: Evidence, state: State) -> list[Reason]:
 
 
 def _reboot_needed(evidence: Evidence, state: State) -> bool | None:
-    """A running kernel that is patched needs no reboot, even where a newer one is installed."""
+    """Return True if a reboot is needed. A patched kernel needs none, even if a newer kernel is installed."""
     if state in ("tampered", "end_of_life", "upgrade_required") or evidence.client.patch_state == "applied-with-bug":
         return True
     if state == "protected":

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""How far a loaded patch is verified, by the best witness there is.
+"""Verify a loaded patch by the best source that is available.
 
-The signature of the module's file comes before the kernel's word, and that before the client's. A witness that cannot
-speak (no file, no certificate, an algorithm that nobody here knows) leaves the word to the next; one that speaks
-against the patch decides.
+The signature of the module's file takes precedence over the result of the kernel, and that over the client's report. A
+source that gives no result (no file, no certificate, an algorithm that is not supported) is skipped. The first source
+with a result decides.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import collections.abc as c
 import dataclasses
 import datetime as dt
 import hashlib
-import typing as t
 
 from .._elf import build_id
 from .._host.loaded_patches import (
@@ -23,39 +22,23 @@ from .._host.loaded_patches import (
     ModuleFile,
     SysfsPatch,
 )
-from .._record import KernelPatch, Verification, VerificationLevel
+from .._record import KernelPatch, Reason, Verification, VerificationLevel
 from .._verify import patch_file, signature, trust
 from .._verify.file_verdict import FileVerdict, PatchFileError
-
-FaultId = t.Literal["signature_failed", "wrong_signer", "build_id_differs"]
-
-_ISOLATE = "isolate the host, find out who loaded the module, and reboot: a patch cannot be taken out otherwise"
-_ISOLATE_UNLESS_OURS = (
-    "when this key is a newer one of the vendor's, or your own, name it in trusted_spki_sha256 or"
-    f" trusted_certificates; else {_ISOLATE}"
-)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class PatchFault:
-    """Why a loaded patch is not what it should be."""
-
-    id: FaultId
-    message: str
-    remedy: str = _ISOLATE
+from . import causes
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class VerifiedPatch:
-    """A loaded patch as it is kept, with what speaks against it."""
+    """A loaded patch as the record contains it. `fault` is the reason why it cannot be trusted, or None."""
 
     patch: KernelPatch
-    fault: PatchFault | None
+    fault: Reason | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Examined:
-    """What the file of a module says. `level` is that which a good signature reaches."""
+class _FileResult:
+    """The verification of a module's file. `level` is the level that a valid signature reaches."""
 
     verdict: FileVerdict
     reason: str
@@ -73,9 +56,9 @@ def verified_patches(
     claimed: str | None,
     anchors: trust.TrustAnchors | None = None,
 ) -> list[VerifiedPatch]:
-    """Each loaded patch with its verification.
+    """Verify each loaded patch.
 
-    `claimed` is the module that the client says it applied; without `anchors` no signature is verified here.
+    `claimed` is the module that the client reports as applied. Without `anchors`, only the kernel's result counts.
     """
     return [_verified(patch, carried_keys, patch.module == claimed, anchors) for patch in patches]
 
@@ -89,7 +72,7 @@ def _verified(
     key_ids = anchors.key_ids if anchors is not None else frozenset({LIVE_PATCH_KEY_ID})
     by_kernel = _by_kernel(patch, carried_keys, key_ids, claimed=claimed)
     by_file = _by_file(patch, anchors) if anchors is not None and patch.file is not None else None
-    if by_file is None or not _speaks(by_file, patch, carried_keys):
+    if by_file is None or not _is_conclusive(by_file, patch, carried_keys):
         verification, fault = by_kernel, _kernel_fault(patch.module) if by_kernel["result"] == "failed" else None
     else:
         fault = _file_fault(patch, by_file) or _contradiction(patch, carried_keys, by_file)
@@ -100,7 +83,7 @@ def _verified(
             key_id=by_file.key_id,
             sha512=by_file.sha512,
         )
-    kept = KernelPatch(
+    recorded = KernelPatch(
         module=patch.module,
         enabled=patch.enabled,
         transition=patch.transition,
@@ -108,16 +91,16 @@ def _verified(
         taint=patch.taint,
         verification=verification,
     )
-    return VerifiedPatch(kept, fault)
+    return VerifiedPatch(recorded, fault)
 
 
 def _by_kernel(
     patch: SysfsPatch, carried_keys: c.Sequence[CarriedKey] | None, key_ids: c.Collection[str], *, claimed: bool
 ) -> Verification:
-    """The kernel verified the module when it loaded it, if it carries the key: then taint E tells the result.
+    """Return the result of the kernel, which verifies a module when it loads it, if it contains the key.
 
-    A kernel without the key taints every live patch with E, so there the flag proves nothing. Source: kernel
-    documentation, admin-guide/tainted-kernels and admin-guide/module-signing.
+    Taint E then means that the signature is not valid. A kernel without the key sets E for every live patch, so there E
+    proves nothing. Source: kernel documentation, admin-guide/tainted-kernels and admin-guide/module-signing.
     """
     key = next((key for key in carried_keys or () if key.key_id in key_ids), None)
     if key is None or patch.taint is None:
@@ -133,31 +116,30 @@ def _by_kernel(
     )
 
 
-def _kernel_fault(module: str) -> PatchFault:
-    message = f"the loaded patch {module} does not carry a valid signature of the live patch key"
-    return PatchFault("signature_failed", message)
+def _kernel_fault(module: str) -> Reason:
+    return causes.SIGNATURE_FAILED_IN_KERNEL.reason(module=module)
 
 
-def _by_file(patch: SysfsPatch, anchors: trust.TrustAnchors) -> _Examined | None:
-    """What the file's signature says; ``None`` when there is no file, or not enough of it."""
+def _by_file(patch: SysfsPatch, anchors: trust.TrustAnchors) -> _FileResult | None:
+    """Return the verification of the file; ``None`` if there is no file, or if it is incomplete."""
     file = patch.file
     if file is None or file.access != "ok":
         return None
     return _by_digest(file, anchors) if file.content is None else _by_content(file.content, patch, anchors)
 
 
-def _by_content(content: bytes, patch: SysfsPatch, anchors: trust.TrustAnchors) -> _Examined:
+def _by_content(content: bytes, patch: SysfsPatch, anchors: trust.TrustAnchors) -> _FileResult:
     examined = patch_file.examine(content, "", anchors, now=dt.datetime.now(dt.timezone.utc), kernel=None)
     try:
         signed: bytes | memoryview = signature.split_module(content)[0]
     except PatchFileError:
         signed = content
-    # Without both build ids nothing ties the file to the module in memory, as with the digest.
-    tied = patch.build_id is not None and examined.build_id is not None
-    return _Examined(
+    # Without both build IDs, the file cannot be matched to the module in memory, as with the digest.
+    matched = patch.build_id is not None and examined.build_id is not None
+    return _FileResult(
         verdict=examined.verdict,
         reason=examined.reason,
-        level="file" if tied or not examined.valid else "digest",
+        level="file" if matched or not examined.valid else "digest",
         signer=examined.signer,
         key_id=examined.key_id,
         sha512=hashlib.sha512(signed).hexdigest(),
@@ -165,7 +147,7 @@ def _by_content(content: bytes, patch: SysfsPatch, anchors: trust.TrustAnchors) 
     )
 
 
-def _by_digest(file: ModuleFile, anchors: trust.TrustAnchors) -> _Examined | None:
+def _by_digest(file: ModuleFile, anchors: trust.TrustAnchors) -> _FileResult | None:
     if file.trailer is None:
         return None
     digest = file.digest[1] if file.digest else None
@@ -173,7 +155,7 @@ def _by_digest(file: ModuleFile, anchors: trust.TrustAnchors) -> _Examined | Non
     if verified is None:
         return None
     signer = verified.certificate
-    return _Examined(
+    return _FileResult(
         verdict=verified.verdict,
         reason=verified.reason,
         level="digest",
@@ -185,11 +167,11 @@ def _by_digest(file: ModuleFile, anchors: trust.TrustAnchors) -> _Examined | Non
 
 
 def _verify_digest(file: ModuleFile, anchors: trust.TrustAnchors) -> signature.SignatureResult | None:
-    """Verify a signature over a digest. ``None`` when the host sent another digest than the signature is over."""
+    """Verify the signature of a digest. Return ``None`` if the signature uses another hash algorithm than the host."""
     try:
         before, block = signature.split_module(file.trailer or b"")
         if len(before):
-            # The module does not end where its header says, so the digest is not of what was signed.
+            # The module does not end where its header says, so the digest is not that of the signed content.
             return None
         signed = signature.read_signature(block)
     except PatchFileError as fault:
@@ -199,36 +181,33 @@ def _verify_digest(file: ModuleFile, anchors: trust.TrustAnchors) -> signature.S
     return signature.verify(signed, file.digest[1], anchors)
 
 
-def _speaks(examined: _Examined, patch: SysfsPatch, carried_keys: c.Sequence[CarriedKey] | None) -> bool:
-    """Whether the signature tells anything. It does not where it cannot be judged here.
+def _is_conclusive(result: _FileResult, patch: SysfsPatch, carried_keys: c.Sequence[CarriedKey] | None) -> bool:
+    """Return False if the signature cannot be judged here.
 
-    That is so, too, for a signer who is not trusted, when the kernel carries Canonical's second key and took the
-    module: then it may be the signer, and the kernel has verified what cannot be verified here.
+    This includes an untrusted signer if the kernel contains Canonical's second key and accepted the module: that key,
+    which has no pin here, may be the signer, and the kernel has verified it.
     """
-    if examined.verdict in ("unsupported_algorithm", "no_certificate"):
+    if result.verdict in ("unsupported_algorithm", "no_certificate"):
         return False
-    taken = patch.taint is not None and "E" not in patch.taint
+    accepted = patch.taint is not None and "E" not in patch.taint
     second_key = any(key.key_id == SECOND_LIVE_PATCH_KEY_ID for key in carried_keys or ())
-    return not (examined.verdict == "wrong_signer" and taken and second_key)
+    return not (result.verdict == "wrong_signer" and accepted and second_key)
 
 
-def _file_fault(patch: SysfsPatch, examined: _Examined) -> PatchFault | None:
-    """What the file says against the module."""
-    if examined.verdict == "wrong_signer":
-        message = f"the loaded patch {patch.module} is not signed by a trusted key: {examined.reason}"
-        return PatchFault("wrong_signer", message, _ISOLATE_UNLESS_OURS)
-    if examined.verdict != "valid":
-        message = f"the file of the loaded patch {patch.module} fails its signature ({examined.verdict})"
-        return PatchFault("signature_failed", f"{message}: {examined.reason}")
-    if None not in (patch.build_id, examined.build_id) and patch.build_id != examined.build_id:
-        message = f"the patch {patch.module} that runs is not the file that the host holds: its build ID is"
-        return PatchFault("build_id_differs", f"{message} {patch.build_id}, that of the file {examined.build_id}")
+def _file_fault(patch: SysfsPatch, result: _FileResult) -> Reason | None:
+    """Return why the file shows that the patch cannot be trusted; None if it does not."""
+    if result.verdict == "wrong_signer":
+        return causes.WRONG_SIGNER.reason(module=patch.module, reason=result.reason)
+    if result.verdict != "valid":
+        return causes.SIGNATURE_FAILED_IN_FILE.reason(module=patch.module, verdict=result.verdict, reason=result.reason)
+    if None not in (patch.build_id, result.build_id) and patch.build_id != result.build_id:
+        return causes.BUILD_ID_DIFFERS.reason(module=patch.module, running=patch.build_id, file=result.build_id)
     return None
 
 
 def _contradiction(
-    patch: SysfsPatch, carried_keys: c.Sequence[CarriedKey] | None, examined: _Examined
-) -> PatchFault | None:
-    """A kernel that carries the very key that signed the file must have taken the module as signed."""
-    carried = any(key.key_id == examined.key_id for key in carried_keys or ())
+    patch: SysfsPatch, carried_keys: c.Sequence[CarriedKey] | None, result: _FileResult
+) -> Reason | None:
+    """Return a fault if the kernel contains the key that signed the file, but did not accept the signature."""
+    carried = any(key.key_id == result.key_id for key in carried_keys or ())
     return _kernel_fault(patch.module) if carried and "E" in (patch.taint or "") else None

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""A policy: which systems may have Livepatch, and the numbers that go with it. Data, never code."""
+"""Read a policy: the systems that can use Livepatch, and the limits that apply to them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import dataclasses
 import datetime
 import re
 
-from .._config_file import Location, YamlError, mapping, read_yaml, text
+from .._config_file import Location, mapping, read_yaml, text
 from .._errors import LivepatchError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AdmittedSystem:
-    """One row of a policy. `upgrade_within_months` is the age at which its kernels stop getting patches."""
+    """One row of a policy. `upgrade_within_months` is the age in months at which a kernel gets no more patches."""
 
     distribution: str
     release: str
@@ -27,7 +27,10 @@ class AdmittedSystem:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Policy:
-    """`check_grace`: how long after boot a failed check is normal. `stale_after`: how old a good check may be."""
+    """A policy. A failed check is normal for `check_grace` after boot, and a check is too old after `stale_after`.
+
+    `snapd_minimum` is the oldest supported version of snapd, and `seats` the number of seats of the token, if known.
+    """
 
     name: str
     systems: tuple[AdmittedSystem, ...]
@@ -49,10 +52,10 @@ class PolicyError(LivepatchError):
 
 
 def policy_from_mapping(document: object, source: str, lines: c.Mapping[str, int] | None = None) -> Policy:
-    """Read a policy from plain data.
+    """Parse a policy from plain data. Raises `PolicyError`.
 
-    `source` is its name in messages; `lines` has the line of each value by its path, such as ``systems[0].kernel``,
-    where it was read from a file. Raises `PolicyError`.
+    `source` is the name of the policy in messages. For a policy from a file, `lines` has the line of each value by its
+    path, such as ``systems[0].kernel``.
     """
     return _policy(document, Location(source, "", lines or {}, PolicyError))
 
@@ -106,7 +109,7 @@ def _system(row: object, place: Location) -> AdmittedSystem:
 
 def _version(value: object, place: Location) -> str:
     if isinstance(value, float):
-        raise place.error(f"{value} is a number to YAML, which would lose digits (16.10 becomes 16.1): quote it")
+        raise place.error(f"YAML reads {value} as a number, and 16.10 would become 16.1: use quotes")
     if not isinstance(value, str) or not re.fullmatch(r"[0-9]+(\.[0-9]+)*", value):
         raise place.error(f"expected a version such as '16.04', found {value!r:.80}")
     return str(value)
@@ -121,12 +124,6 @@ def _number(value: object, place: Location) -> int:
 
 
 def parse_policy(text: str, source: str) -> Policy:
-    """Read a policy from YAML text; `source` is its name in messages.
-
-    Raises `PolicyError`.
-    """
-    try:
-        document, lines = read_yaml(text, source)
-    except YamlError as error:
-        raise PolicyError(str(error)) from error
+    """Parse a policy from YAML text. `source` is its name in messages. Raises `PolicyError`."""
+    document, lines = read_yaml(text, source, PolicyError)
     return policy_from_mapping(document, source, lines)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Facts and conclusions about one host, brought into the form in which they are kept."""
+"""Build the record of a host from its facts."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ def make_record(
     *,
     collector: Collector,
     collected_at: datetime.datetime,
-    service_word: KernelSupport | None = None,
+    kernel_support: KernelSupport | None = None,
     anchors: trust.TrustAnchors | None = None,
 ) -> Record:
-    """Judge a host and write down all that is known of it.
+    """Assess a host and return its record.
 
-    Without `anchors`, nothing is said of signatures but what the kernel says.
+    `kernel_support` is the server's answer for the running kernel. Without `anchors`, only the kernel's result of
+    verifying a patch counts.
     """
-    eligibility = assess_eligibility(facts, policy, service_word)
+    eligibility = assess_eligibility(facts, policy, kernel_support)
     verified = _verified(facts, anchors)
     patches = [each.patch for each in verified]
     faults = [each.fault for each in verified if each.fault is not None]
@@ -54,7 +55,7 @@ def make_record(
 
 
 def system_of(facts: HostFacts) -> System:
-    """The host itself, apart from Livepatch."""
+    """Return the part of the record that does not depend on Livepatch."""
     counts: c.Mapping[str, int] = facts.containers or {}
     identity = facts.kernel
     return System(
@@ -91,7 +92,7 @@ def _client(facts: HostFacts) -> Client:
         snapd_version=facts.snapd.version,
         version=client.version if client else None,
         generation=client.generation if client else None,
-        # A client that is not there is surely not enabled.
+        # A client that is not installed is not enabled.
         enabled=client.enabled if client else (False if facts.client_installed is False else None),
         tier=client.tier if client else None,
         server=configured or (HOSTED if facts.config is not None else None),

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Rules: what must not be true of a host, or of the fleet, as JMESPath expressions over plain data.
+"""Rules: JMESPath expressions that must not be true for a host, or for the fleet.
 
-A rule is broken where its expression gives something that JMESPath takes for true: anything but ``null``, ``false``
-and what is empty. An expression that cannot be held against a host's data breaks its rule too, for what cannot be
-known never passes.
+A rule is broken if its expression is true in JMESPath: any value except ``null``, ``false`` and empty values. If an
+expression cannot be evaluated with the data of a host, the rule is broken too, because missing data never passes.
 
-The expression of a rule for hosts sees the record, and beside it the facts of `RuleFacts`. Of a host that is
-unreachable there are ``host`` and ``assessment`` only. A rule for the fleet sees `FleetFacts`, once;
-where its expression gives hosts (``{host, found}`` each) it is broken by each of them, else by the fleet as a whole.
+The expression of a rule for hosts is evaluated with the record and `RuleFacts`; for an unreachable host, only ``host``
+and ``assessment`` of the record exist. A rule for the fleet is evaluated once, with `FleetFacts`. If its expression
+returns hosts (a list of ``{host, found}``), each of them breaks the rule, otherwise the fleet as a whole.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ Scope = t.Literal["host", "fleet"]
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,19}")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_REMEMBERED = 4096  # answers: hosts of a fleet are few kinds, and a hostile fleet must not fill the memory
+_CACHED_RESULTS = 4096  # most hosts of a fleet have the same facts, and hostile hosts must not fill the memory
 _UNKNOWN = "an unknown number of"
 
 
@@ -52,7 +51,7 @@ class RuleError(LivepatchError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. `message` says what is wrong where it is broken, and may hold facts as ``{days_until_upgrade}``."""
+    """One rule. `message` describes the problem, and can contain facts such as ``{days_until_upgrade}``."""
 
     id: str
     severity: Severity
@@ -73,10 +72,10 @@ class Rule:
 
 
 class RuleFacts(t.NamedTuple):
-    """What an expression sees of a host beside its record.
+    """The facts of a host that an expression can use in addition to the record.
 
-    Hours are whole ones, rounded up, and negative where the host's clock is ahead. Days are those from today, UTC.
-    ``None`` where the time is not known.
+    Hours are rounded up, and negative if the host's clock is ahead. Days are counted from today (UTC). A value is
+    ``None`` if the time is unknown.
     """
 
     state: State
@@ -86,14 +85,14 @@ class RuleFacts(t.NamedTuple):
 
 
 class Clone(t.TypedDict):
-    """A host that has the machine identity of others; `found` names them."""
+    """A host with the same machine identity as others. `found` is the list of their names."""
 
     host: str
     found: str
 
 
 class FleetFacts(t.TypedDict):
-    """What an expression sees of a fleet. `enabled` counts the hosts whose client is enabled, as last seen."""
+    """The facts of a fleet that an expression can use. `enabled` is the number of hosts with an enabled client."""
 
     hosts: int
     states: dict[str, int]
@@ -103,14 +102,14 @@ class FleetFacts(t.TypedDict):
 
 
 class Finding(t.NamedTuple):
-    """A rule, by its id, is broken, and what is wrong."""
+    """A broken rule: its id and the description of the problem."""
 
     rule: str
     message: str
 
 
 def host_facts(record: Record, now: datetime.datetime) -> RuleFacts:
-    """Reckon from the times of a record, at this time (UTC)."""
+    """Calculate the facts from a record at this time (UTC)."""
     return RuleFacts(
         state=record["assessment"]["state"],
         hours_since_record=_hours_since(record["collected_at"], now),
@@ -120,16 +119,16 @@ def host_facts(record: Record, now: datetime.datetime) -> RuleFacts:
 
 
 def facts_of_unreachable(document: c.Mapping[str, t.Any], now: datetime.datetime) -> RuleFacts:
-    """The same of a host that is unreachable, of which only the age of its last record may be known."""
+    """Calculate the facts of an unreachable host. Only the age of its last record can be known."""
     last = document["last_record"]
     return RuleFacts("unreachable", _hours_since(last and last["collected_at"], now), None, None)
 
 
 def rules_from_list(document: object, source: str, lines: c.Mapping[str, int] | None = None) -> list[Rule]:
-    """Read rules from plain data: a list of mappings.
+    """Parse rules from plain data, a list of mappings. Raises `RuleError`.
 
-    `source` is its name in messages, `lines` has the line of each value by its path where it was read from a file.
-    Raises `RuleError`.
+    `source` is the name of the list in messages. For a list from a file, `lines` has the line of each value by its
+    path.
     """
     place = Location(source, "", lines or {}, RuleError)
     if not isinstance(document, list):
@@ -138,27 +137,27 @@ def rules_from_list(document: object, source: str, lines: c.Mapping[str, int] | 
     for index, entry in enumerate(document):
         rule = _rule(entry, place.below(f"[{index}]"))
         if rule.id in rules:
-            raise place.below(f"[{index}]").below("id").error(f"there is a rule {rule.id} above already")
+            raise place.below(f"[{index}]").below("id").error(f"the id {rule.id} is used by another rule above")
         rules[rule.id] = rule
     return list(rules.values())
 
 
 def rule_of_closed_cve(cve: str) -> Rule:
-    """The rule that a vulnerability is closed on every host; its id is that of the vulnerability."""
+    """Return the rule that a CVE must be fixed on every host. Its id is the CVE."""
     if not _CVE.fullmatch(cve):
-        raise RuleError(f"expected the number of a vulnerability such as CVE-2024-1086, found {cve!r:.80}")
+        raise RuleError(f"expected a CVE such as CVE-2024-1086, found {cve!r:.80}")
     return Rule(
         id=cve,
         severity="error",
         scope="host",
         expression=f"!(patch.fixes[?cve == '{cve}' && patched])",
-        message=f"nothing shows that a live patch closes {cve} here",
-        remedy="bring the newest patch to the host, or boot a kernel that has the fix",
+        message=f"no live patch is known to fix {cve} on this host",
+        remedy="apply the newest live patch, or boot a kernel with the fix",
     )
 
 
 class RuleSet:
-    """Rules that are ready to be held against many hosts. Raises `RuleError` for an expression that is wrong."""
+    """Compiled rules. Raises `RuleError` for an expression that is not valid."""
 
     def __init__(self, rules: c.Sequence[Rule]) -> None:
         if rules and MISSING is not None:
@@ -167,26 +166,26 @@ class RuleSet:
         compiled = [_Compiled(rule) for rule in rules]
         self._of_fleet = [rule for rule in compiled if rule.rule.scope == "fleet"]
         of_hosts = [rule for rule in compiled if rule.rule.scope == "host"]
-        # What the facts alone decide is decided once for all hosts that are alike; the rest looks into each record.
+        # Rules that use only the facts are evaluated once for all hosts with equal facts, the others for each record.
         self._of_facts = [rule for rule in of_hosts if rule.fields <= set(RuleFacts._fields)]
         self._of_records = [rule for rule in of_hosts if not rule.fields <= set(RuleFacts._fields)]
-        self._decided = functools.lru_cache(_REMEMBERED)(self._decide)
+        self._broken_by_facts = functools.lru_cache(_CACHED_RESULTS)(self._evaluate_facts)
 
     def broken_by_host(self, document: c.Mapping[str, t.Any], facts: RuleFacts) -> tuple[Finding, ...]:
-        """Hold the rules for hosts against a host: its record, or what is known of one that is unreachable."""
-        broken = self._decided(facts)
+        """Evaluate the rules for hosts with a record, or with the document of an unreachable host."""
+        broken = self._broken_by_facts(facts)
         if self._of_records:
-            seen = {**document, **facts._asdict()}
-            broken += tuple(broken for rule in self._of_records for broken in rule.broken_by_host(seen, facts))
+            data = {**document, **facts._asdict()}
+            broken += tuple(broken for rule in self._of_records for broken in rule.broken_by_host(data, facts))
         return broken
 
     def broken_by_fleet(self, facts: FleetFacts) -> list[tuple[str | None, Finding]]:
-        """Hold the rules for the fleet against it. Each comes with the host that breaks it, ``None`` for the fleet."""
+        """Evaluate the rules for the fleet. Each finding has the host that breaks the rule, ``None`` for the fleet."""
         return [broken for rule in self._of_fleet for broken in rule.broken_by_fleet(facts)]
 
-    def _decide(self, facts: RuleFacts) -> tuple[Finding, ...]:
-        seen = facts._asdict()
-        return tuple(broken for rule in self._of_facts for broken in rule.broken_by_host(seen, facts))
+    def _evaluate_facts(self, facts: RuleFacts) -> tuple[Finding, ...]:
+        data = facts._asdict()
+        return tuple(broken for rule in self._of_facts for broken in rule.broken_by_host(data, facts))
 
 
 class _Compiled:
@@ -199,25 +198,25 @@ class _Compiled:
         self.fields = self._expression.first_names
 
     def broken_by_host(self, document: object, facts: RuleFacts) -> c.Iterator[Finding]:
-        answer, unfit = self._expression.answer(document)
-        if unfit is not None or is_true(answer):
-            yield self._broken(facts._asdict(), unfit)
+        value, problem = self._expression.evaluate(document)
+        if problem is not None or is_true(value):
+            yield self._broken(facts._asdict(), problem)
 
     def broken_by_fleet(self, facts: FleetFacts) -> c.Iterator[tuple[str | None, Finding]]:
-        answer, unfit = self._expression.answer(facts)
-        if unfit is None and not is_true(answer):
+        value, problem = self._expression.evaluate(facts)
+        if problem is None and not is_true(value):
             return
-        broken = self._broken(facts, unfit)
-        if not isinstance(answer, list) or not all(map(_names_a_host, answer)):
+        broken = self._broken(facts, problem)
+        if not isinstance(value, list) or not all(map(_names_a_host, value)):
             yield None, broken
             return
-        for item in answer:
+        for item in value:
             found = f": {item['found']}" if item.get("found") else ""
             yield item["host"], Finding(broken.rule, f"{broken.message}{found}")
 
-    def _broken(self, facts: c.Mapping[str, t.Any], unfit: str | None) -> Finding:
-        if unfit is not None:
-            return Finding(self.rule.id, f"this rule cannot be held against the data: {unfit}")
+    def _broken(self, facts: c.Mapping[str, t.Any], problem: str | None) -> Finding:
+        if problem is not None:
+            return Finding(self.rule.id, f"this rule cannot be evaluated: {problem}")
         return Finding(self.rule.id, _filled(self.rule.message, facts))
 
 
@@ -256,7 +255,7 @@ def _rule(entry: object, place: Location) -> Rule:
     for name in _PLACEHOLDER.findall(rule.message):
         if name not in _PLACEHOLDERS[scope]:
             hint = nearest(name, _PLACEHOLDERS[scope], "facts")
-            raise place.below("message").error(f"there is no fact {{{name}}}; {hint}")
+            raise place.below("message").error(f"unknown fact {{{name}}}; {hint}")
     if MISSING is None:
         try:
             _Compiled(rule)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Seats: which hosts may be enabled with a token that enables only so many.
+"""Plan the seats of a token: the hosts that can be enabled with it.
 
-The service counts machines by their machine identity, and so does the plan. A host holds a seat when it is enabled as
-last seen, and may hold one when nobody can tell: its client could not say, its record cannot be read, or a seat was
-granted to it and nobody has looked since. All of these count, so that the plan errs on the side of too few.
+The server counts machines by their machine identity, and so does the plan. A host holds a seat if it was enabled when
+it was last checked. It may hold one if its state is unknown: its client did not report it, its record cannot be read,
+or a seat was granted to it and it has not been checked since. All of these seats count as taken.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import dataclasses
 import typing as t
 
 from .._record import Check, EligibilityVerdict, Reason, Record
+from . import causes
 from .eligibility import FIXED_BY_CLIENT
 
 _NAMED = 5
@@ -22,10 +23,10 @@ _NAMED = 5
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KnownHost:
-    """What is known of a host that has been looked at, or was to be.
+    """A host of the fleet, as far as its seat is concerned.
 
-    `holds_seat`: it has a seat, or may have. `identity` is the hash of its machine-id. `refusals` are the reasons why
-    the policy does not call it eligible, with `verdict`. `trouble` is why there is no newest record.
+    `holds_seat` is true if it holds a seat or may hold one. `identity` is the hash of its machine ID. `refusals` are
+    the reasons for a `verdict` other than eligible. `failure` is the reason why it has no current record.
     """
 
     name: str
@@ -33,11 +34,11 @@ class KnownHost:
     identity: str | None = None
     verdict: EligibilityVerdict | None = None
     refusals: tuple[Reason, ...] = ()
-    trouble: Reason | None = None
+    failure: Reason | None = None
 
 
 class Denial(t.TypedDict):
-    """A host that gets no seat, why, and what to do."""
+    """A host that gets no seat, with the reason and the remedy."""
 
     host: str
     id: str
@@ -47,7 +48,7 @@ class Denial(t.TypedDict):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SeatPlan:
-    """`granted` and `in_use` are hosts; `free` counts the seats that are left when all that are granted are taken."""
+    """`granted` and `in_use` are hosts. `free` is the number of seats that are left after all grants are used."""
 
     seats: int
     granted: tuple[str, ...]
@@ -57,7 +58,7 @@ class SeatPlan:
 
 
 def known_from_record(record: Record) -> KnownHost:
-    """What the record of a host says that matters to its seat."""
+    """Return the host that a record describes."""
     client, eligibility = record["client"], record["eligibility"]
     enabled = client["enabled"]
     doubtful = [check for check in eligibility["checks"] if check["status"] in ("fail", "unknown")]
@@ -80,7 +81,7 @@ def known_from_record(record: Record) -> KnownHost:
 
 
 def _refuses(check: Check, *, enabled: bool) -> bool:
-    """Whether a check that is not passed keeps a host from being enabled. What is enabled already has shown enough."""
+    """Return True if a check that is not passed prevents enabling. For an enabled host, unknown checks do not count."""
     if check["id"] in FIXED_BY_CLIENT:
         return False
     if check["id"] == "network":
@@ -91,13 +92,14 @@ def _refuses(check: Check, *, enabled: bool) -> bool:
 def plan_seats(
     known: c.Mapping[str, KnownHost], wanting: c.Iterable[str], seats: int, *, require_eligible: bool = True
 ) -> SeatPlan:
-    """Grant the seats to the hosts that want one, in their order; those that hold one already come first.
+    """Grant the seats to the hosts in `wanting`, in their order; hosts that hold a seat already come first.
 
-    `known` are all hosts that were ever looked at, also those that want nothing now.
+    `known` are all hosts of the fleet, including those that do not want a seat now.
     """
-    hosts = [known.get(name, KnownHost(name, trouble=_NO_RECORD)) for name in dict.fromkeys(wanting)]
-    together = _clones(known.values())
-    denied = {host.name: denial for host in hosts if (denial := _refusal(host, together, require_eligible))}
+    no_record = causes.NO_RECORD.reason()
+    hosts = [known.get(name, KnownHost(name, failure=no_record)) for name in dict.fromkeys(wanting)]
+    clones = _clones(known.values())
+    denied = {host.name: denial for host in hosts if (denial := _refusal(host, clones, require_eligible))}
     admitted = [host for host in hosts if host.name not in denied]
     holders = [host for host in known.values() if host.holds_seat]
     names = {host.name for host in admitted}
@@ -118,72 +120,53 @@ def plan_seats(
     )
 
 
-_NO_RECORD = Reason(
-    id="no_record", message="there is no record of this host", remedy="run the check playbook on it, then plan again"
-)
-
-
 def _identity(host: KnownHost) -> str:
-    """What the service counts by. A host whose identity is not known counts by its name, which no hash equals."""
+    """Return the identity by which the host is counted. Without a machine identity, this is its name."""
     return host.identity or f"host {host.name}"
 
 
 def _clones(hosts: c.Iterable[KnownHost]) -> dict[str, list[KnownHost]]:
-    """Hosts that have the same machine identity, by it."""
-    together = collections.defaultdict(list)
+    """Return the hosts that share a machine identity, by identity."""
+    by_identity = collections.defaultdict(list)
     for host in hosts:
         if host.identity is not None:
-            together[host.identity].append(host)
-    return {identity: same for identity, same in together.items() if len(same) > 1}
+            by_identity[host.identity].append(host)
+    return {identity: same for identity, same in by_identity.items() if len(same) > 1}
 
 
-def _refusal(host: KnownHost, together: c.Mapping[str, list[KnownHost]], require_eligible: bool) -> Denial | None:
-    """Why this host gets no seat, however many there are."""
-    if host.trouble is not None:
-        return _denial(host, host.trouble["id"], host.trouble["message"], host.trouble["remedy"])
-    same = together.get(host.identity or "", [])
-    # Where one of them alone is enabled, it is the machine that the service knows, and nothing fights yet.
+def _refusal(host: KnownHost, clones: c.Mapping[str, list[KnownHost]], require_eligible: bool) -> Denial | None:
+    """Return why this host gets no seat, regardless of the number of seats."""
+    if host.failure is not None:
+        return _denial(host, host.failure)
+    same = clones.get(host.identity or "", [])
+    # If this host is the only enabled one of them, the server counts it, and there is no conflict yet.
     if len(same) > 1 and [other.name for other in same if other.holds_seat] != [host.name]:
-        return _cloned(host, same)
+        return _denial(host, causes.CLONED.reason(hosts=_named([other.name for other in same])))
     if require_eligible and host.verdict != "eligible":
         return _not_eligible(host)
     return None
 
 
-def _cloned(host: KnownHost, same: c.Sequence[KnownHost]) -> Denial:
-    return _denial(
-        host,
-        "cloned",
-        f"{_named([other.name for other in same])} have the same machine identity: the service takes them for one "
-        "machine, and they would take the registration from each other",
-        "give each host an identity of its own (empty /etc/machine-id, then systemd-machine-id-setup) and check it "
-        "again; where one is only an old name of another, remove its record",
-    )
-
-
 def _not_eligible(host: KnownHost) -> Denial:
-    identifier = "ineligible" if host.verdict == "ineligible" else "eligibility_unknown"
-    words = "; ".join(reason["message"] for reason in host.refusals) or "its record does not say that it is eligible"
-    remedy = next((reason["remedy"] for reason in host.refusals if reason["remedy"]), None)
-    return _denial(host, identifier, words, remedy)
+    reasons = "; ".join(reason["message"] for reason in host.refusals) or "its record does not contain the checks"
+    remedies = (reason["remedy"] for reason in host.refusals if reason["remedy"])
+    remedy = next(remedies, "check the host again, and see the checks in its record")
+    if host.verdict == "ineligible":
+        return _denial(host, causes.INELIGIBLE.reason(reasons=reasons, remedy=remedy))
+    return _denial(host, causes.ELIGIBILITY_UNKNOWN.reason(reasons=reasons, remedy=remedy))
 
 
 def _no_seat(host: KnownHost, seats: int, holders: c.Sequence[str], granted: c.Sequence[str]) -> Denial:
     others = [name for name in dict.fromkeys([*holders, *granted]) if name != host.name]
-    number = "the one seat is" if seats == 1 else f"all {seats} seats are"
-    taken = f"{number} taken by {_named(others)}" if seats else "there are no seats"
+    number = "the only seat is" if seats == 1 else f"all {seats} seats are"
+    seats_taken = f"{number} taken by {_named(others)}" if seats else "the number of seats is 0"
     if host.holds_seat:
-        return _denial(
-            host,
-            "seats_exceeded",
-            f"it is enabled, or may be, and {taken}",
-            "disable a host that can do without, or get more seats",
-        )
-    return _denial(host, "seats_used_up", taken, "disable a host that can do without, or get more seats")
+        return _denial(host, causes.SEATS_EXCEEDED.reason(seats_taken=seats_taken))
+    return _denial(host, causes.SEATS_USED_UP.reason(seats_taken=seats_taken))
 
 
-def _denial(host: KnownHost, identifier: str, message: str, remedy: str | None) -> Denial:
-    return Denial(host=host.name, id=identifier, message=message, remedy=remedy)
+def _denial(host: KnownHost, reason: Reason) -> Denial:
+    return Denial(host=host.name, id=reason["id"], message=reason["message"], remedy=reason["remedy"])
 
 
 def _named(hosts: c.Sequence[str]) -> str:

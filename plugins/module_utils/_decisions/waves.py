@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Which hosts are taken out of service together, and when: waves, and the window in which they may begin."""
+"""Plan the waves of an upgrade, and check the maintenance window in which a wave can start."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PERCENT = re.compile(r"(\d{1,3})\s*%")
 
 
 class WavesError(ValueError):
-    """What was asked for is no size of a wave, no host, or no window; the message says so."""
+    """An option cannot be used: the size of a wave, the number of canaries, or the window."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Candidate:
-    """A host that is to be upgraded. `unfinished` is one on which an earlier run has begun, and not ended."""
+    """A host to upgrade. It is `unfinished` if an earlier run on it was interrupted."""
 
     name: str
     drain_group: str | None = None
@@ -29,7 +29,7 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Waves:
-    """`order` holds the hosts, `sizes` how many of them each wave takes, `left_out` why a host is in no wave."""
+    """The hosts in their `order`, the `sizes` of the waves, and the reason for each host that is left out."""
 
     order: tuple[str, ...]
     sizes: tuple[int, ...]
@@ -43,14 +43,12 @@ def plan_waves(
     serial: object,
     groups_down: c.Mapping[str, str],
 ) -> Waves:
-    """Put hosts into waves.
+    """Divide hosts into waves. Raises `WavesError`.
 
-    What an earlier run has begun comes first, for its containers may stand still; then the canaries (so many hosts, or
-    those named), then waves of the sizes in `serial`: a number, a percentage of the hosts that are left, or a list of
-    these whose last one repeats. No wave holds two hosts of one drain group; the second waits for the next wave.
-    `groups_down` names the drain groups that have lost a host already, with that host: nothing more is taken from them.
-
-    Raises `WavesError`.
+    Unfinished hosts come first, because their containers may be stopped. They are followed by the canaries (a number of
+    hosts, or names), and then by waves of the sizes in `serial`: a number, a percentage of the remaining hosts, or a
+    list of these whose last item repeats. A wave never contains two hosts of one drain group. `groups_down` maps each
+    drain group with a host that is down to this host: the other hosts of the group are left out.
     """
     left_out = {
         candidate.name: f"{groups_down[group]} of its drain group ({group}) is down"
@@ -70,28 +68,28 @@ def plan_waves(
 def _canaries(hosts: c.Sequence[Candidate], canaries: int | c.Sequence[str]) -> list[Candidate]:
     if isinstance(canaries, int):
         if canaries < 0:
-            raise WavesError(f"{canaries} is no number of canaries")
+            raise WavesError(f"the number of canaries is {canaries}, but must be 0 or more")
         return list(hosts[:canaries])
     return [host for host in hosts if host.name in canaries]
 
 
 def _sizes(serial: object, total: int) -> list[int]:
-    said = list(serial) if isinstance(serial, (list, tuple)) else [serial]
-    return [_size(item, total) for item in said] or [max(1, total)]
+    items = list(serial) if isinstance(serial, (list, tuple)) else [serial]
+    return [_size(item, total) for item in items] or [max(1, total)]
 
 
-def _size(said: object, total: int) -> int:
-    text = str(said).strip()
+def _size(item: object, total: int) -> int:
+    text = str(item).strip()
     percent = _PERCENT.fullmatch(text)
     if percent is not None:
         return max(1, total * int(percent[1]) // 100)
     if not text.isdecimal() or int(text) < 1:
-        raise WavesError(f"{text!r} is no size of a wave: give a number of hosts, or a percentage such as 10%")
+        raise WavesError(f"the size of a wave is {text!r}, but must be a number of hosts or a percentage such as 10%")
     return int(text)
 
 
 def _fill(hosts: c.Sequence[Candidate], sizes: c.Sequence[int]) -> list[list[Candidate]]:
-    """Waves of at most these sizes, the last one repeated, in the order of the hosts as far as drain groups allow."""
+    """Divide hosts into waves of at most these sizes. The last size repeats. Drain groups can change the order."""
     waves: list[list[Candidate]] = []
     waiting = list(hosts)
     while waiting:
@@ -112,19 +110,19 @@ def _fill(hosts: c.Sequence[Candidate], sizes: c.Sequence[int]) -> list[list[Can
 
 
 def window_open(window: str, now: datetime.datetime) -> bool:
-    """Whether a moment (aware) lies in a daily window such as ``22:00-04:00 Europe/Berlin``.
+    """Return True if an aware time is within a daily window such as ``22:00-04:00 Europe/Berlin``.
 
-    The zone is a name of the IANA database; without one, the times are those of the zone in which `now` is given. The
-    end does not belong to the window. Raises `WavesError`.
+    The time zone is a name of the IANA database, and by default that of `now`. The window does not include its end.
+    Raises `WavesError`.
     """
     match = _WINDOW.fullmatch(window.strip())
     if match is None:
-        raise WavesError(f"{window!r} is no window: write it as 22:00-04:00, with a time zone behind it if need be")
+        raise WavesError(f"the window {window!r} is not valid: use the form 22:00-04:00 or 22:00-04:00 Europe/Berlin")
     if match[5]:
         try:
             now = now.astimezone(zoneinfo.ZoneInfo(match[5]))
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise WavesError(f"the time zone {match[5]} is not known on this machine") from error
+            raise WavesError(f"the time zone {match[5]} is unknown on this machine") from error
     begin, end = (datetime.time(int(match[hour]), int(match[hour + 1])) for hour in (1, 3))
     clock = now.time()
     if begin <= end:

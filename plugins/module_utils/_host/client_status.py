@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The status output of ``canonical-livepatch``, of every generation, in one shape.
+"""Parse the status output of ``canonical-livepatch``, for all generations of the client.
 
-Clients of 2016 print three lines, clients 6 to 9.4 YAML, later ones YAML or JSON when asked to. The text for people
-that later clients print by default is never read as data. Nothing here raises: what cannot be read ends in
-`ClientStatus.error` or counts as not known.
+Clients of 2016 print three lines, clients 6 to 9.4 print YAML, and later ones print YAML or JSON on request. The
+default output of later clients, which is text for people, is never parsed. The functions never raise: output that
+cannot be read results in `ClientStatus.error` or in unknown values.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _YAML_LIMIT = 65536
 _YAML_DEPTH = 16
 
 _NOT_EXECUTABLE = (126, 127)
-"""Exit codes with which a shell says that a command could not be run, or was not found."""
+"""Exit codes of a shell for a command that could not be run, or was not found."""
 
 _DIAL = "dial unix [^ ]{1,200} (?:connect: )?"
 STATUS_ERRORS = (
@@ -57,7 +57,7 @@ STATUS_ERRORS = (
     ("platform_unsupported", re.compile(r"platform .{1,100}? is not supported", re.IGNORECASE)),
     ("apparmor", re.compile(r"apparmor", re.IGNORECASE)),
 )
-"""What the texts of a client that cannot answer have in common, over all its versions. The first that fits counts."""
+"""Patterns of the errors of a client, for all its versions. The first match counts."""
 
 _NOT_ENABLED = re.compile(r"machine is not enabled", re.IGNORECASE)
 _SECRETS = (
@@ -93,7 +93,7 @@ _SURROGATES = range(0xD800, 0xE000)
 
 @dataclass(frozen=True, slots=True)
 class StatusOutput:
-    """One try at asking the client. `exit_code` is ``None`` when the host did not report one."""
+    """The output of one call of the client. `exit_code` is ``None`` if the host did not report one."""
 
     stdout: str
     stderr: str
@@ -103,7 +103,7 @@ class StatusOutput:
 
 @dataclass(frozen=True, slots=True)
 class ReportedFix:
-    """A vulnerability that the patch names (``CVE-2016-0758``), and whether it is closed in the running kernel."""
+    """A CVE (``CVE-2016-0758``) that the patch lists. `patched` is true if it is fixed in the running kernel."""
 
     cve: str
     patched: bool
@@ -111,11 +111,11 @@ class ReportedFix:
 
 @dataclass(frozen=True, slots=True)
 class ClientError:
-    """Why the client gave no status.
+    """The reason why the client reported no status.
 
     `id` is one of ``daemon_down``, ``permission_denied``, ``not_eligible_kernel``, ``platform_unsupported``,
     ``apparmor``, ``interface_not_connected``, ``timed_out``, ``not_executable``, ``unreadable_output``.
-    `text` holds up to 300 characters of what it said, on one line, without tokens.
+    `text` contains up to 300 characters of its output, on one line, without tokens.
     """
 
     id: str
@@ -124,20 +124,17 @@ class ClientError:
 
 @dataclass(frozen=True, slots=True)
 class ClientStatus:
-    """What the client says of itself and of the kernel that runs. ``None`` means that it did not say.
+    """The status of the client, its patch and the running kernel. ``None`` means that the client did not report it.
 
-    Times are aware, in UTC. `check_state` and `patch_state` are lower case where they are words of `CHECK_STATES` and
-    `PATCH_STATES`; any other word is kept as the client wrote it, and must never be taken for a healthy one. `support`
-    is a word of `SUPPORT_STATES`. `architecture` is the client's word (``x86_64`` or ``amd64``).
+    Times are aware, in UTC. `check_state` and `patch_state` are lower case if they are in `CHECK_STATES` and
+    `PATCH_STATES`. Any other value is kept as the client printed it, and never counts as healthy. `supported` is one of
+    `SUPPORT_STATES`.
     """
 
     enabled: bool | None = None
     generation: Generation | None = None
     version: str | None = None
-    architecture: str | None = None
-    machine_id: str | None = None
     last_check: datetime | None = None
-    boot_time: datetime | None = None
     kernel: str | None = None
     check_state: str | None = None
     patch_state: str | None = None
@@ -150,10 +147,10 @@ class ClientStatus:
 
 
 def parse_status(attempts: Sequence[StatusOutput]) -> ClientStatus:
-    """Return the status from the first of the attempts that gave one, else why none did.
+    """Return the status from the first attempt that contains one, or else the error.
 
-    `attempts` are the tries at ``status --format json``, ``status`` and ``status --format yaml``, in this order, as
-    far as they were made. Exit codes say nothing about the state: a client whose check failed may leave with any.
+    `attempts` are the calls of ``status --format json``, ``status`` and ``status --format yaml`` in this order, up to
+    the first that succeeded. Exit codes do not indicate the state: a client whose check failed can exit with any code.
     """
     for attempt in attempts:
         status = _read(attempt)
@@ -163,7 +160,7 @@ def parse_status(attempts: Sequence[StatusOutput]) -> ClientStatus:
 
 
 def with_version(status: ClientStatus, version: str) -> ClientStatus:
-    """Return the status of a client that does not say its version, with the one that its package has."""
+    """Return the status of a client that does not report its version, with the version of its package."""
     number = _NUMBER.fullmatch(_word(version) or "")
     if number is None:
         return status
@@ -174,8 +171,8 @@ def with_version(status: ClientStatus, version: str) -> ClientStatus:
 def parse_config(text: str) -> dict[str, str]:
     """Return the output of ``canonical-livepatch config``, ``key: "value"`` lines, as a mapping.
 
-    Values may be quoted as Go or YAML do, or not at all and then with a comment behind. A quoted value, a YAML block
-    and a PEM text (``ca-certs``) may span lines. Other lines are passed over. Proxy addresses may hold passwords.
+    Values are quoted as in Go or YAML, or unquoted with an optional comment. A quoted value, a YAML block and a PEM
+    text (``ca-certs``) can span several lines. Other lines are ignored. Addresses of proxies can contain passwords.
     """
     config: dict[str, str] = {}
     start = 0
@@ -204,8 +201,8 @@ def _read(attempt: StatusOutput) -> ClientStatus | None:
 
 
 def _json_fields(text: str) -> dict[str, object] | None:
-    """Return the members of the status in the text, which may stand behind lines of warnings."""
-    # Numbers stay text: a version of 9.10 is not 9.1.
+    """Return the members of the status in the text, which can begin with lines of warnings."""
+    # Numbers are kept as text: version 9.10 is not 9.1.
     decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
     for start in islice(_JSON_START.finditer(text), _JSON_STARTS):
         try:
@@ -219,11 +216,11 @@ def _json_fields(text: str) -> dict[str, object] | None:
 
 
 def _yaml_fields(text: str) -> dict[str, object] | None:
-    """Return the members of the status in the text, which may stand behind lines of warnings."""
+    """Return the members of the status in the text, which can begin with lines of warnings."""
     start = _YAML_START.search(text)
     if start is None or len(text) - start.start() > _YAML_LIMIT:
         return None
-    # ansible-test loads every module of the core without third-party libraries.
+    # ansible-test imports every module of the core without third-party libraries.
     import yaml
 
     try:
@@ -234,22 +231,23 @@ def _yaml_fields(text: str) -> dict[str, object] | None:
 
 
 def _yaml_document(text: str) -> object:
-    """Return the first document with every scalar as its text. Raises `yaml.YAMLError` or `ValueError`.
+    """Return the first document with all scalars as text. Raises `yaml.YAMLError` or `ValueError`.
 
-    It is built from events: a loader would turn 33.10 into a number, follow aliases, and recurse as deep as the text.
+    The document is built from events: a loader would convert 33.10 to a number, resolve aliases, and recurse as deep as
+    the text.
     """
     import yaml
 
     open_nodes: list[list[object]] = [[]]
     for event in yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise ValueError("a status holds no anchors")
+            raise ValueError("a status contains no anchors")
         if isinstance(event, yaml.ScalarEvent):
             is_null = event.implicit[0] and event.value in ("", "~", "null")
             open_nodes[-1].append(None if is_null else event.value)
         elif isinstance(event, yaml.CollectionStartEvent):
             if len(open_nodes) > _YAML_DEPTH:
-                raise ValueError("a status is not so deep")
+                raise ValueError("the nesting is too deep for a status")
             open_nodes.append([])
         elif isinstance(event, yaml.CollectionEndEvent):
             items = open_nodes.pop()
@@ -265,7 +263,7 @@ def _paired(items: list[object]) -> dict[str, object]:
 
 
 def _fields(node: object) -> dict[str, object]:
-    """Return the members of a mapping under names that JSON (``Last-Check``) and YAML (``last-check``) share."""
+    """Return the members of a mapping by names that are the same for JSON (``Last-Check``) and YAML (``last-check``)."""
     if not isinstance(node, Mapping):
         return {}
     return {str(key).lower().replace("-", ""): value for key, value in node.items()}
@@ -276,7 +274,7 @@ def _is_status(fields: Mapping[str, object]) -> bool:
 
 
 def _from_fields(fields: Mapping[str, object], oldest: Generation) -> ClientStatus:
-    """Build the status. `oldest` is the first generation that writes in the format of these fields."""
+    """Build the status. `oldest` is the first generation that uses the format of these fields."""
     entry = _running_entry(fields.get("status"))
     livepatch = _fields(entry.get("livepatch"))
     number = _NUMBER.fullmatch(_word(fields.get("clientversion")) or "")
@@ -284,10 +282,7 @@ def _from_fields(fields: Mapping[str, object], oldest: Generation) -> ClientStat
         enabled=True,
         generation=_generation(number, fields, entry, oldest),
         version=number["version"] if number else _word(fields.get("clientversion")),
-        architecture=_word(fields.get("architecture")),
-        machine_id=_word(fields.get("machineid")),
         last_check=_time(fields.get("lastcheck")),
-        boot_time=_time(fields.get("boottime")),
         kernel=_word(entry.get("kernel")),
         check_state=_state(livepatch.get("checkstate"), CHECK_STATES),
         patch_state=_state(livepatch.get("state") or livepatch.get("patchstate"), PATCH_STATES),
@@ -300,7 +295,7 @@ def _from_fields(fields: Mapping[str, object], oldest: Generation) -> ClientStat
 
 
 def _running_entry(status: object) -> dict[str, object]:
-    """Return the members of the entry for the running kernel, wherever it stands in the list."""
+    """Return the members of the entry for the running kernel, at any position of the list."""
     entries = map(_fields, status if isinstance(status, list) else ())
     return next((entry for entry in entries if _is_true(entry.get("running"))), {})
 
@@ -319,7 +314,7 @@ def _generation(
 
 
 def _from_three_lines(match: re.Match[str]) -> ClientStatus:
-    """Read what the first clients say. Fully patched without a version means that there was nothing to apply."""
+    """Parse the output of the first clients. Fully patched without a version means that there was nothing to apply."""
     version = match["version"] or None
     patched = "applied" if version else "nothing-to-apply"
     return ClientStatus(
@@ -333,7 +328,7 @@ def _from_three_lines(match: re.Match[str]) -> ClientStatus:
 
 
 def _word(value: object) -> str | None:
-    """Return a text as one that can be stored and shown, ``None`` for an empty one and for anything else."""
+    """Return a text that can be stored and shown; ``None`` for an empty text and for any other type."""
     if not isinstance(value, str):
         return None
     word = value.strip()[:_WORD_LIMIT]
@@ -346,7 +341,7 @@ def _state(value: object, known: frozenset[str]) -> str | None:
 
 
 def _support(value: object) -> str | None:
-    """Return a word of `SUPPORT_STATES`. Before there were words, it was a truth value."""
+    """Return one of `SUPPORT_STATES`. Old clients report a boolean."""
     if value is None:
         return None
     if _is_true(value):
@@ -373,12 +368,12 @@ _Day = t.TypeVar("_Day", bound=date)
 
 
 def _unless_zero(day: _Day) -> _Day | None:
-    """Return ``None`` for the zero time of Go (year 1), with which the client says never."""
+    """Return ``None`` for the zero time of Go (year 1), which means never."""
     return None if day.year == 1 else day
 
 
 def _fixes(value: object) -> tuple[ReportedFix, ...]:
-    """Return each vulnerability once, in the order given. One that is listed twice is closed when both say so."""
+    """Return each CVE once, in their order. A CVE that is listed twice is patched only if both entries are."""
     patched: dict[str, bool] = {}
     for fix in _listed_fixes(value):
         patched[fix.cve] = patched.get(fix.cve, True) and fix.patched
@@ -386,7 +381,7 @@ def _fixes(value: object) -> tuple[ReportedFix, ...]:
 
 
 def _listed_fixes(value: object) -> Iterator[ReportedFix]:
-    """Read ``* CVE-2016-0758 LP: #1581202 (unpatched)`` lines, or a list of {Name, Patched}."""
+    """Parse ``* CVE-2016-0758 LP: #1581202 (unpatched)`` lines, or a list of {Name, Patched}."""
     items = value.splitlines() if isinstance(value, str) else value
     for item in items if isinstance(items, list) else ():
         fields = _fields(item)
@@ -416,10 +411,10 @@ def _explain(attempts: Sequence[StatusOutput]) -> ClientError:
 
 
 def plain_text(output: str) -> str:
-    """Return an output on one line, printable and without what looks like a token."""
+    """Return an output on one line, with printable characters only, and without anything that looks like a token."""
     head = output[:_MESSAGE_LIMIT]
     if len(head) < len(output):
-        # A token that is cut in two could not be told any more.
+        # A token that is cut in two would not be recognised.
         head = head.rpartition(" ")[0]
     message = " ".join("".join(char if char.isprintable() else " " for char in head).split())
     for secret, mask in _SECRETS:
@@ -449,7 +444,7 @@ def _config_value(text: str, value: str, start: int, end: int) -> tuple[str, int
 
 
 def _following(text: str, end: int, belongs: t.Callable[[str], object]) -> tuple[str, int]:
-    """Return the lines behind `end` that belong to a value, without indentation, and the end of the last one."""
+    """Return the lines after `end` that belong to a value, without indentation, and the end of the last one."""
     lines: list[str] = []
     while end < len(text):
         line_end = _line_end(text, end + 1)

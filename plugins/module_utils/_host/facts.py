@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The sections that a host sent, as typed facts. Nothing is concluded here: what could not be read is ``None``."""
+"""Parse the sections that a host sent into typed facts. A fact that could not be read is ``None``."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _CLIENT = "/snap/bin/canonical-livepatch"
 _CLIENT_DATA = "/var/snap/canonical-livepatch/common"
 _LIVEPATCH = "/sys/kernel/livepatch"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "i386", "i586": "i386", "armv7l": "armhf"}
-# What systemd-detect-virt(1) calls containers; it calls everything else a machine or "none".
+# The names of containers in the output of systemd-detect-virt(1). All other names are virtual machines or "none".
 _CONTAINERS = frozenset(
     {"docker", "lxc", "lxc-libvirt", "openvz", "podman", "pouch", "proot", "rkt", "systemd-nspawn", "container-other"}
 )
 
-# Twelve digits reach beyond the year 9999, where Python's dates end.
+# Twelve digits can be a time after the year 9999, which Python's dates do not support.
 _CLOCK = re.compile(r"[0-9]{1,11}")
 _UPTIME = re.compile(r"([0-9]{1,10})(\.[0-9]{1,6})?(\s|$)")
 _OS_RELEASE_KEY = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -37,7 +37,7 @@ _OPENSSL_VERIFIED = re.compile(r"Verify return code: 0\b")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snapd:
-    """`answers` is false when the tool is there and its daemon is not."""
+    """The snap daemon. `answers` is false if the tool is installed, but its daemon does not answer."""
 
     installed: bool
     version: str | None = None
@@ -47,10 +47,10 @@ class Snapd:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ServerReachability:
-    """One attempt to reach the server. `by_proxy` is a proxy set for the client or in the environment.
+    """An attempt of the host to reach the server. `by_proxy` is true with a proxy of the client or the environment.
 
-    `outcome`: ``reached``; ``untrusted`` (it answered, and its certificate is not trusted); ``refused`` (not
-    reached); ``no_tool`` (the host has nothing to try it with); ``unclear``.
+    `outcome` is ``reached``, ``untrusted`` (the server answered, but its certificate is not trusted), ``refused`` (not
+    reached), ``no_tool`` (the host has no suitable tool) or ``unclear``.
     """
 
     url: str
@@ -62,9 +62,10 @@ class ServerReachability:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HostFacts:
-    """A host, as it describes itself. Every text in here is the host's own and may be hostile.
+    """The facts of a host. All texts come from the host and can be hostile.
 
-    `certificate` is that of the live patch key (DER) in the client's snap, where the host was asked for it.
+    `certificate` is the certificate of the live patch key (DER) in the client's snap, or ``None`` if it was not
+    requested.
     """
 
     root: bool | None
@@ -117,26 +118,26 @@ class HostFacts:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Files:
-    """What the host has where, and what stands in the small files."""
+    """Access to the paths that the script examines, and the content of the small files."""
 
     access_by_path: c.Mapping[str, Access]
     content: c.Mapping[str, str]
     whole: bool
 
     def access(self, path: str) -> Access:
-        """A path that the host did not speak of was not there for a glob to find."""
+        """Return the access to a path. A path that is missing from a complete list does not exist."""
         return self.access_by_path.get(path, "absent" if self.whole else "unknown")
 
     def text(self, path: str) -> str | None:
         return self.content.get(path, "").strip() or None
 
     def below(self, prefix: str) -> list[str]:
-        """Names directly in a folder, of the form ``<prefix><name>``."""
+        """Return the names that follow a prefix, such as ``/boot/vmlinuz-``."""
         return [path[len(prefix) :] for path in self.access_by_path if path.startswith(prefix)]
 
 
 def read_facts(sections: Sections) -> HostFacts:
-    """Turn an answer of ``probe.sh`` into facts. Total: no answer makes it fail."""
+    """Parse an answer of ``probe.sh``. Accept any answer without raising."""
     files = _files(sections)
     container = _container(sections, files)
     identity = _kernel(sections, files, container)
@@ -177,9 +178,9 @@ def _files(sections: Sections) -> _Files:
     paths = sections.get("paths")
     access: dict[str, Access] = {}
     for line in paths.output.splitlines() if paths else ():
-        word, _blank, path = line.partition(" ")
-        if word in t.get_args(Access):
-            access[path] = t.cast(Access, word)
+        state, _blank, path = line.partition(" ")
+        if state in t.get_args(Access):
+            access[path] = t.cast(Access, state)
     content: dict[str, list[str]] = {}
     files = sections.get("files")
     for line in files.output.split("\n") if files else ():
@@ -208,7 +209,7 @@ def _uptime(files: _Files) -> datetime.timedelta | None:
 
 
 def _os_release(files: _Files) -> dict[str, str]:
-    """The form of os-release(5): shell assignments, quoted or not."""
+    """Parse os-release(5): shell assignments, with or without quotes."""
     text = files.text("/etc/os-release") or files.text("/usr/lib/os-release") or ""
     values: dict[str, str] = {}
     for line in text.splitlines():
@@ -223,30 +224,30 @@ def _os_release(files: _Files) -> dict[str, str]:
 
 
 def _architecture(sections: Sections) -> str | None:
-    """The userland's, as dpkg says it; the machine's where there is no dpkg to ask."""
+    """Return the architecture of the userland according to dpkg; without dpkg, that of the machine."""
     if "architecture" in sections:
         return sections.output("architecture")
     return _MACHINES.get(sections.output("machine") or "")
 
 
 def _container(sections: Sections, files: _Files) -> str | None:
-    """The kind of container that this host is, or None for a machine of its own."""
+    """Return the kind of container, or None if the host is not a container."""
     virtualization = sections.get("virtualization")
     if virtualization is not None and virtualization.status == "ok":
         kind = virtualization.output.strip()
         if kind in _CONTAINERS:
             return kind
     variable = sections.output("container_variable") or ""
-    for said in (files.text("/run/systemd/container"), files.text("/run/container_type"), variable.partition("=")[2]):
-        if said:
-            return said.split()[0]
+    for kind in (files.text("/run/systemd/container"), files.text("/run/container_type"), variable.partition("=")[2]):
+        if kind:
+            return kind.split()[0]
     if files.access("/.dockerenv") == "ok":
         return "docker"
     return "podman" if files.access("/run/.containerenv") == "ok" else None
 
 
 def _container_known(sections: Sections, container: str | None) -> bool:
-    """Whether something that knows was asked: systemd-detect-virt, or the environment of process 1."""
+    """Return True if a reliable source was available: systemd-detect-virt, or the environment of process 1."""
     asked = (sections.get("virtualization"), sections.get("container_variable"))
     return container is not None or any(
         section is not None and section.status == "ok" and section.exit_code in (0, 1) for section in asked
@@ -255,10 +256,10 @@ def _container_known(sections: Sections, container: str | None) -> bool:
 
 def _wsl(sections: Sections, files: _Files) -> bool:
     virtualization = sections.get("virtualization")
-    said = virtualization.output.strip() if virtualization is not None else ""
+    kind = virtualization.output.strip() if virtualization is not None else ""
     release = files.text("/proc/sys/kernel/osrelease") or sections.output("release") or ""
     return (
-        said == "wsl" or files.access("/proc/sys/fs/binfmt_misc/WSLInterop") == "ok" or "microsoft" in release.lower()
+        kind == "wsl" or files.access("/proc/sys/fs/binfmt_misc/WSLInterop") == "ok" or "microsoft" in release.lower()
     )
 
 
@@ -266,7 +267,7 @@ def _virtualization(sections: Sections, container: str | None) -> str | None:
     if container is not None:
         return container
     virtualization = sections.get("virtualization")
-    # systemd-detect-virt answers "none" with exit code 1.
+    # systemd-detect-virt prints "none" with exit code 1.
     if virtualization is None or virtualization.status != "ok":
         return None
     return virtualization.output.strip() or None
@@ -285,7 +286,7 @@ def _kernel(sections: Sections, files: _Files, container: str | None) -> kernel.
 
 def _version(sections: Sections, files: _Files) -> str | None:
     version = files.text("/proc/sys/kernel/version") or sections.output("version")
-    # The file /sys/kernel/realtime exists only on kernels with the real-time patches.
+    # The file /sys/kernel/realtime exists only on kernels with the realtime patches.
     if files.text("/sys/kernel/realtime") == "1":
         return f"{version or ''} PREEMPT_RT"
     return version
@@ -304,7 +305,7 @@ def _digest(machine_id: str | None) -> str | None:
 
 
 def _secure_boot(sections: Sections, files: _Files) -> bool | None:
-    """The EFI variable holds four bytes of attributes and one of value (UEFI specification 3.3)."""
+    """Return the state of Secure Boot. Its EFI variable has four bytes of attributes and one value (UEFI, 3.3)."""
     variable = (sections.output("secure_boot_variable") or "").split()
     if len(variable) == 5:
         return variable[4] == "01"
@@ -313,12 +314,12 @@ def _secure_boot(sections: Sections, files: _Files) -> bool | None:
         return True
     if "secureboot disabled" in state or "doesn't support secure boot" in state:
         return False
-    # A machine that did not start by EFI has no Secure Boot.
+    # Secure Boot needs EFI.
     return False if files.access("/sys/firmware/efi") == "absent" else None
 
 
 def _carried_keys(sections: Sections) -> tuple[loaded_patches.CarriedKey, ...] | None:
-    """None where the kernel's keys cannot be listed; who is not root sees only keys of their own."""
+    """Return the keys in the kernel, or None if they cannot be listed. Other users than root see only their own keys."""
     section = sections.get("keys")
     if section is None or section.status != "ok" or not _root(sections):
         return None
@@ -326,7 +327,7 @@ def _carried_keys(sections: Sections) -> tuple[loaded_patches.CarriedKey, ...] |
 
 
 def _livepatch_in_kernel(sections: Sections, files: _Files, release: str | None) -> bool | None:
-    """A kernel with CONFIG_LIVEPATCH has /sys/kernel/livepatch from its start, patched or not."""
+    """Return True for a kernel with CONFIG_LIVEPATCH. It has /sys/kernel/livepatch even if it is not patched."""
     if files.access(_LIVEPATCH) in ("ok", "denied"):
         return True
     section = sections.get("kernel_config")
@@ -338,9 +339,9 @@ def _livepatch_in_kernel(sections: Sections, files: _Files, release: str | None)
 
 
 def _fips_updates(files: _Files) -> bool:
-    """Whether Ubuntu Pro has set up the archive of FIPS kernels that are updated, and so not certified.
+    """Return True if the host uses Ubuntu Pro's archive fips-updates, whose kernels are not certified.
 
-    Ubuntu Pro names the files of its archives so (ubuntu-pro-client, uaclient/entitlements/repo.py).
+    The file names are those of ubuntu-pro-client (uaclient/entitlements/repo.py).
     """
     source = "/etc/apt/sources.list.d/ubuntu-fips-updates"
     return any(files.access(f"{source}.{suffix}") in ("ok", "denied") for suffix in ("list", "sources"))
@@ -353,7 +354,7 @@ def _snapd(sections: Sections) -> Snapd:
     rows = dict(line.split(maxsplit=1) for line in section.output.splitlines() if len(line.split()) > 1)
     daemon = (rows.get("snapd") or "").strip()
     answers = bool(daemon) and daemon != "unavailable"
-    # The tool and its daemon come in one package: without the daemon's word, the tool's is the version.
+    # The tool and its daemon are in one package, so the tool has the same version.
     version = daemon if answers else (rows.get("snap") or "").strip()
     return Snapd(installed=True, version=version or None, answers=answers, seeded=_seeded(sections))
 
@@ -392,7 +393,7 @@ def _attempt(section: Section) -> client_status.StatusOutput:
 
 
 def _snap_version(files: _Files) -> str | None:
-    """The version in the snap's own description, for a client that does not say it itself."""
+    """Return the version in the metadata of the snap, for clients that do not report it."""
     text = files.text("/snap/canonical-livepatch/current/meta/snap.yaml") or ""
     match = _SNAP_VERSION.search(text)
     return match[1] if match else None
@@ -438,7 +439,7 @@ def _reach(sections: Sections) -> ServerReachability | None:
 
 
 def _reached(tool: str, section: Section) -> t.Literal["reached", "untrusted", "refused", "no_tool", "unclear"]:
-    """Read a tool's exit code. Any answer of the server counts, whatever its HTTP status: it was reached."""
+    """Interpret the exit code of a tool. The server was reached if it answered with any HTTP status."""
     code = section.exit_code
     if tool == "none":
         return "no_tool"
@@ -449,12 +450,12 @@ def _reached(tool: str, section: Section) -> t.Literal["reached", "untrusted", "
         return "untrusted" if untrusted else "reached"
     if tool == "wget":
         return _reached_by_wget(code, section.errors)
-    # curl(1), EXIT CODES: 60 is a certificate that cannot be verified with the known authorities.
+    # curl(1), EXIT CODES: 60 means that the certificate could not be verified with the known authorities.
     return "untrusted" if tool == "curl" and code == 60 else "refused"
 
 
 def _reached_by_wget(code: int | None, errors: str) -> t.Literal["reached", "untrusted", "refused"]:
-    """GNU wget tells by exit code (8: the server answered with an error, 5: TLS), busybox only in words."""
+    """GNU wget has exit codes (8: error from the server, 5: TLS). The wget of busybox only prints messages."""
     if code == 8 or "server returned error" in errors:
         return "reached"
     return "untrusted" if code == 5 else "refused"

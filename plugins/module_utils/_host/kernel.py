@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Which kernel runs: its full name, its line, its flavour, who built it and when.
+"""Identify the running kernel: its full name, series, flavour, origin and build date.
 
-``uname -r`` leaves out the upload number, so it never names a patch. The full name comes from
-``/proc/version_signature``, which only kernels built by Ubuntu carry. Nothing here raises: a text that is
-not what it should be counts as not known.
+``uname -r`` does not contain the upload number, so it never identifies a patch. The full name comes from
+``/proc/version_signature``, which exists only on kernels built by Ubuntu. The functions never raise: a malformed text
+counts as unknown.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _DAY = r"(?P<day>[0-9]{1,2})"
 _YEAR = r"(?P<year>[0-9]{4})(?![0-9])"
 _CLOCK = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 _BUILD_DATES = (
-    # date(1) in the C locale. A zone other than UTC is only a name, and names no offset.
+    # date(1) in the C locale. A zone other than UTC has only a name and no offset.
     re.compile(rf"{_MONTH} +{_DAY} {_CLOCK} (?:UTC|GMT) {_YEAR}"),
-    # RFC 5322, as builds with a pinned date write it.
+    # RFC 5322, from builds with a fixed date.
     re.compile(rf"{_DAY} {_MONTH} {_YEAR} {_CLOCK} (?P<sign>[+-])(?P<off_hour>[0-9]{{2}})(?P<off_minute>[0-9]{{2}})"),
-    # Debian's day of the package's changelog.
+    # Debian: the day of the last entry in the changelog of the package.
     re.compile(r"\((?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})\)"),
 )
 
@@ -44,8 +44,8 @@ _BUILD_DATES = (
 class KernelIdentity:
     """The running kernel.
 
-    `release` is ``uname -r``; `full` the name that the client and its patches use (``4.4.0-21.37-generic``), known
-    only for a kernel built by Ubuntu; `series` is ``4.4``; `origin_reason` says in a sentence how `origin` was found.
+    `release` is ``uname -r``. `full` is the name that the client and its patches use (``4.4.0-21.37-generic``), known
+    only for a kernel built by Ubuntu. `series` is ``4.4``. `origin_reason` is a clause with the evidence for `origin`.
     """
 
     release: str | None
@@ -59,7 +59,7 @@ class KernelIdentity:
 
     @property
     def fips(self) -> bool:
-        """Whether the kernel is a FIPS build, certified or with updates."""
+        """The kernel is a FIPS build, either certified or with updates."""
         name = parse_kernel_name(self.full or self.release or "")
         return name is not None and name.fips
 
@@ -74,14 +74,14 @@ def identify(
 ) -> KernelIdentity:
     """Identify the kernel from ``uname -r``, ``uname -v`` and the content of ``/proc/version_signature``.
 
-    `signature_absent` is true when there is surely no such file, false with a `signature` of ``None`` when it could
-    not be read. `image_built_at` (aware) stands in where ``uname -v`` gives no date: it is cut off after 64 characters.
+    A `signature` of ``None`` means that the file is missing (`signature_absent`) or could not be read. `image_built_at`
+    (aware) is the fallback if ``uname -v``, which the kernel cuts after 64 characters, does not contain the date.
     """
     release = _clean(release, _UTS_FIELD)
     parts = parse_release(release) if release else None
     signed = _signed_name(signature)
     origin, reason = _origin(release, signed, signature, signature_absent, in_container)
-    # A signature that uname -r contradicts says nothing about the kernel that runs.
+    # A signature that contradicts uname -r is not that of the running kernel.
     named = signed if signed and (origin == "ubuntu" or release is None) else None
     source = named or parts
     flavour = source.flavour if source else None
@@ -98,9 +98,9 @@ def identify(
 
 
 def newest_release(releases: Iterable[str], flavour: str | None) -> str | None:
-    """Return the newest of the releases (the names of ``/boot/vmlinuz-<release>``) that are of this flavour.
+    """Return the newest release of a flavour. The releases are those of ``/boot/vmlinuz-<release>``.
 
-    ``None`` when there is none, or when the flavour is not known: kernels of two flavours have no order.
+    Return ``None`` if there is none, or if the flavour is unknown: kernels of different flavours have no order.
     """
     names = (parse_release(release) for release in releases if len(release) <= _UTS_FIELD)
     same = [name for name in names if name and name.flavour == flavour]
@@ -108,13 +108,13 @@ def newest_release(releases: Iterable[str], flavour: str | None) -> str | None:
 
 
 def _clean(text: str | None, limit: int) -> str | None:
-    """Return the text without surrounding space, or ``None`` when it is none or cannot be a name."""
+    """Return the text without surrounding space, or ``None`` if it is empty or cannot be a name."""
     text = (text or "").strip()
     return text if len(text) <= limit and _VISIBLE.fullmatch(text) else None
 
 
 def _signed_name(signature: str | None) -> KernelName | None:
-    """Return the full name in ``/proc/version_signature``, ``None`` where it does not hold one."""
+    """Return the full name in ``/proc/version_signature``, or ``None`` if there is none."""
     words = (signature or "").split() if len(signature or "") <= _SIGNATURE_LIMIT else []
     name = parse_kernel_name(words[1]) if len(words) > 1 and words[0] == "Ubuntu" else None
     return name if name and name.full else None
@@ -126,24 +126,24 @@ def _origin(
     if signed:
         return _signed_origin(release, signed)
     if signature is None and not signature_absent:
-        return "unknown", "/proc/version_signature could not be read."
+        return "unknown", "/proc/version_signature could not be read"
     if signature is None and in_container:
-        return "unknown", "/proc/version_signature is missing, as it often is in a container."
+        return "unknown", "/proc/version_signature is missing, as it often is in a container"
     if release is None:
-        return "unknown", "uname -r gave no release."
+        return "unknown", "uname -r printed no release"
     name = parse_release(release)
     if name is not None and name.mainline:
-        return "mainline", "The release is that of a build from Ubuntu's mainline archive."
-    fault = "is missing" if signature is None else "does not name an Ubuntu build"
-    return "custom", f"/proc/version_signature {fault}: Ubuntu did not build this kernel."
+        return "mainline", f"{release} is a release from Ubuntu's mainline archive"
+    problem = "is missing" if signature is None else "does not name an Ubuntu build"
+    return "custom", f"/proc/version_signature {problem}"
 
 
 def _signed_origin(release: str | None, signed: KernelName) -> tuple[Origin, str]:
     if release is None:
-        return "unknown", "uname -r gave no release to hold /proc/version_signature against."
+        return "unknown", "uname -r printed no release to compare /proc/version_signature with"
     if release == signed.release:
-        return "ubuntu", "/proc/version_signature names an Ubuntu build, and uname -r agrees."
-    return "custom", f"/proc/version_signature names {signed}, but uname -r says {release}."
+        return "ubuntu", "/proc/version_signature names an Ubuntu build, and uname -r agrees"
+    return "custom", f"/proc/version_signature names {signed}, but uname -r prints {release}"
 
 
 def _build_date(version: str | None) -> datetime | None:
@@ -175,7 +175,7 @@ def _moment(found: dict[str, str]) -> datetime | None:
 
 def _realtime(version: str | None, flavour: str | None) -> bool | None:
     text = (version or "")[:_SIGNATURE_LIMIT]
-    # Kernels before 5.4 wrote the two words apart.
+    # Kernels before 5.4 separate the two parts by a space.
     if "realtime" in (flavour or "").split("-") or "PREEMPT_RT" in text or "PREEMPT RT" in text:
         return True
     return False if text.strip() else None

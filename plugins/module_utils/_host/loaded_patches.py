@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What the kernel itself says of its live patches, and which keys it carries.
+"""The live patches that the kernel reports in sysfs, and the keys that it contains.
 
-The kernel is the second witness beside the client. Sources: ``Documentation/ABI/testing/sysfs-kernel-livepatch``,
-``sysfs-module``, and the layout of ``/proc/keys`` in keyrings(7). Nothing here raises:
-a file that does not hold what it should counts as not known.
+The kernel is a source that does not depend on the client. Formats: ``Documentation/ABI/testing/sysfs-kernel-livepatch``,
+``sysfs-module``, and ``/proc/keys`` in keyrings(7). The functions never raise: malformed content counts as unknown.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from .._elf import build_id
 LIVE_PATCH_KEY_ID = "14df34d1a87cf37625abec039ef2bf521249b969"
 """Key identifier (SHA-1 of the public key) of ``Canonical Ltd. Live Patch Signing``, which signs every patch.
 
-Ubuntu kernels that carry the key log it at boot (``Loaded X.509 cert 'Canonical Ltd. Live Patch Signing: 14df34d1…'``).
+Ubuntu kernels with this key log it at boot (``Loaded X.509 cert 'Canonical Ltd. Live Patch Signing: 14df34d1…'``).
 """
 
 SECOND_LIVE_PATCH_KEY_ID = "d541cef61dc7e793b7eb7e899970a2eef0b5dc8c"
-"""Key identifier of ``Canonical Ltd. Live Patch Signing 2025 Kmod``, which newer Ubuntu kernels carry beside the first.
+"""Key identifier of ``Canonical Ltd. Live Patch Signing 2025 Kmod``, which newer Ubuntu kernels contain as well.
 
-Its certificate is not published apart from those kernels, so that there is no pin of it here.
+The collection has no pin of this key.
 """
 
 _LIVEPATCH = "/sys/kernel/livepatch/"
@@ -45,11 +44,11 @@ _KEY_LINE_LIMIT = 1024
 
 @dataclass(frozen=True, slots=True)
 class SysfsPatch:
-    """A live patch module in the running kernel. ``None`` means not known.
+    """A live patch module in the running kernel. ``None`` means unknown.
 
-    `transition` is also ``None`` on kernels that have no such file (4.4). `build_id` is hexadecimal in lower case;
-    `taint` holds the letters of ``/sys/module/<module>/taint``, the empty string where the module taints nothing.
-    `file` is the file that it was loaded from, ``None`` where the host was not asked for it.
+    `transition` is also ``None`` on kernels without this attribute (4.4). `build_id` is hexadecimal in lower case.
+    `taint` contains the letters of ``/sys/module/<module>/taint``, and is empty if there are none. `file` is the file
+    that the module was loaded from, or ``None`` if it was not requested.
     """
 
     module: str
@@ -63,7 +62,7 @@ class SysfsPatch:
 
 @dataclass(frozen=True, slots=True)
 class CarriedKey:
-    """A public key in the kernel's keyrings: its subject, its key identifier (lower case), its kind (``X509.rsa``)."""
+    """A public key in the kernel's keyrings: subject, key identifier (lower case) and kind (``X509.rsa``)."""
 
     subject: str
     key_id: str
@@ -73,8 +72,8 @@ class CarriedKey:
 def parse_patches(files: Mapping[str, str], reports: Mapping[str, ModuleReport]) -> tuple[SysfsPatch, ...]:
     """Return the patches under ``/sys/kernel/livepatch``, ordered by module.
 
-    `files` maps paths to contents; those under ``/sys/kernel/livepatch/<module>`` say which patches there are, those
-    under ``/sys/module/<module>`` describe them. `reports` has what the host sent of each module itself.
+    `files` maps paths to contents: those under ``/sys/kernel/livepatch/<module>`` list the patches, those under
+    ``/sys/module/<module>`` describe them. `reports` has the host's report on each module.
     """
     found = {path.removeprefix(_LIVEPATCH).partition("/")[0] for path in files if path.startswith(_LIVEPATCH)}
     return tuple(
@@ -87,15 +86,10 @@ def parse_patches(files: Mapping[str, str], reports: Mapping[str, ModuleReport])
 def carried_keys(proc_keys: str) -> tuple[CarriedKey, ...]:
     """Return root's valid public keys in the content of ``/proc/keys``.
 
-    Only root sees the kernel's own keys there: for anyone else an empty answer proves nothing.
+    Only root can see the keys of the kernel there. An empty result for another user proves nothing.
     """
-    # Not splitlines(): it also breaks at characters that a key's description may hold.
+    # Not splitlines(): it also splits at characters that the description of a key can contain.
     return tuple(key for line in proc_keys.split("\n") if (key := _carried_key(line)))
-
-
-def carries_key(proc_keys: str, key_id: str) -> bool:
-    """Whether the content of ``/proc/keys`` lists the key with this identifier."""
-    return any(key.key_id == key_id.lower() for key in carried_keys(proc_keys))
 
 
 def _patch(module: str, files: Mapping[str, str], report: ModuleReport) -> SysfsPatch:
@@ -139,10 +133,10 @@ def _carried_key(line: str) -> CarriedKey | None:
     # The kernel cuts the type off after nine characters.
     if key_type != "asymmetri" or owner != "0" or expiry == "expd":
         return None
-    # Instantiated, and neither revoked, dead, negative nor invalidated.
+    # The key must be instantiated, and neither revoked, dead, negative nor invalidated.
     if "I" not in flags or any(mark in flags for mark in "RDNi"):
         return None
-    # The subject may hold colons itself.
+    # The subject can contain colons.
     match description.rsplit(": ", 2):
         case [subject, key_id, detail] if _KEY_ID.fullmatch(key_id):
             return CarriedKey(subject=subject, key_id=key_id, kind=detail.partition(" ")[0])
@@ -150,7 +144,7 @@ def _carried_key(line: str) -> CarriedKey | None:
 
 
 CONTENT_LIMIT = 8 << 20
-"""Bytes of a module that is transferred. Patches are some 100 KB to some MB."""
+"""Largest module that is transferred, in bytes. Patches have between 100 KB and a few MB."""
 
 FileAccess = t.Literal["ok", "absent", "denied"]
 
@@ -161,9 +155,9 @@ _TRAILER_LIMIT = 8192
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModuleFile:
-    """The file of a loaded module, as far as the host sent it. `digest` is the algorithm and the value.
+    """The file of a loaded module, or the parts of it that the host sent. `digest` is the algorithm and the value.
 
-    `trailer` is ``None`` where it is not known where the module ends, and empty where nothing follows it.
+    `trailer` contains the bytes after the module, or is ``None`` if the end of the module is unknown.
     """
 
     access: FileAccess
@@ -176,14 +170,17 @@ class ModuleFile:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModuleReport:
-    """`note` is the dump of the running module's note, in hexadecimal. `file` is ``None`` where nobody asked for it."""
+    """The host's report on a module. `note` is the build ID note of the running module in hexadecimal.
+
+    `file` is ``None`` if it was not requested.
+    """
 
     note: str = ""
     file: ModuleFile | None = None
 
 
 def parse_report(text: str, content: str | None = None) -> ModuleReport:
-    """Read a report; `content` is the file in base64, where it was sent."""
+    """Parse a report. `content` is the file in base64, or ``None`` if it was not sent."""
     lines = dict(line.partition(" ")[::2] for line in text.split("\n"))
     access, _blank, path = lines.get("file", "").partition(" ")
     if access not in t.get_args(FileAccess):
@@ -200,7 +197,7 @@ def parse_report(text: str, content: str | None = None) -> ModuleReport:
 
 
 def decode_file(content: str) -> bytes | None:
-    """A file in base64, unless that is damaged or the file is larger than `CONTENT_LIMIT`."""
+    """Decode a file. Return ``None`` if it is not valid base64, empty, or larger than `CONTENT_LIMIT`."""
     try:
         data = base64.b64decode("".join(content.split()), validate=True)
     except (binascii.Error, ValueError):
@@ -217,8 +214,8 @@ def _bytes(digits: str | None) -> bytes | None:
         return None
 
 
-def _digest(said: str) -> tuple[str, bytes] | None:
-    match = _DIGEST.fullmatch(said)
+def _digest(line: str) -> tuple[str, bytes] | None:
+    match = _DIGEST.fullmatch(line)
     if match is None or len(match["value"]) != _DIGEST_DIGITS[match["name"]]:
         return None
     return match["name"], bytes.fromhex(match["value"])

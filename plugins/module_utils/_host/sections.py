@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The two streams of one round trip, taken apart again into the sections that the script sent.
+"""Split the two output streams of one round trip into the sections that the script sent.
 
-A boundary is a line ``@<nonce> <words>``, on standard output and standard error alike:
-``begin 1``, ``section <name>``, ``cut``, ``end <name> <status> [<exit code>]``, ``done``.
-Everything between two boundaries is what the host said, and may be anything at all.
+A boundary is a line ``@<nonce> <words>``, on standard output and on standard error. The words are
+``begin 1``, ``section <name>``, ``cut``, ``end <name> <status> [<exit code>]`` or ``done``.
+Everything between two boundaries is output of the host, and can be any text.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ PROTOCOL = "1"
 
 SectionStatus = t.Literal["ok", "absent", "denied", "timeout", "lost"]
 
-# What timeout(1) answers for a command that it ended: with TERM, and with KILL.
+# Exit codes of timeout(1) for a command that it ended with TERM and with KILL.
 _TIMEOUT_EXIT_CODES = frozenset({124, 137})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Section:
-    """What one question to the host brought.
+    """The output of one command on the host.
 
-    `status` is ``lost`` for a section that has no end: the connection or the script broke off.
-    `cut` says that the host had more to say than the limit.
+    `status` is ``lost`` for a section without an end: the connection was lost, or the script ended early.
+    `cut` is true if the output was longer than the limit.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Section:
 
 
 class Sections(c.Mapping[str, Section]):
-    """The sections of one answer by name. A section that the script did not send reads as absent."""
+    """The sections of one answer by name. `complete` is true if the script reached its end."""
 
     def __init__(self, sections: c.Iterable[Section], *, complete: bool) -> None:
         self._sections = {section.name: section for section in sections}
@@ -55,7 +55,7 @@ class Sections(c.Mapping[str, Section]):
         return len(self._sections)
 
     def output(self, name: str) -> str | None:
-        """What a section holds, without white space around it; None where there is no answer."""
+        """Return the output of a section without surrounding white space; None if there is none or if it failed."""
         section = self._sections.get(name)
         if section is None or section.status != "ok" or section.exit_code not in (0, None):
             return None
@@ -63,28 +63,25 @@ class Sections(c.Mapping[str, Section]):
 
 
 class NoAnswerError(ValueError):
-    """The host sent no section at all: the script did not run."""
+    """The host sent no boundary: the script did not run."""
 
 
 def parse(stdout: str, stderr: str, nonce: str) -> Sections:
-    """Take an answer apart.
-
-    Raises `NoAnswerError` when the script never began on the host.
-    """
+    """Parse the answer of a host. Raises `NoAnswerError` if the script did not start on the host."""
     blocks = list(_blocks(stdout, nonce))
     if not any(words == ["begin", PROTOCOL] for words, _body in blocks):
-        raise NoAnswerError("the script did not begin on the host")
+        raise NoAnswerError("the script did not start on the host")
     errors = {" ".join(words[1:]): body for words, body in _blocks(stderr, nonce) if words[:1] == ["section"]}
     return Sections(_assemble(blocks, errors), complete=any(words == ["done"] for words, _body in blocks))
 
 
 def _blocks(stream: str, nonce: str) -> c.Iterator[tuple[list[str], str]]:
-    """Yield each boundary's words with the text up to the next boundary."""
+    """Yield the words of each boundary with the text up to the next one."""
     boundary = re.compile(rf"^@{re.escape(nonce)} (.*)$", re.MULTILINE)
     found = list(boundary.finditer(stream))
     for index, match in enumerate(found):
         end = found[index + 1].start() if index + 1 < len(found) else len(stream)
-        # One newline ends the boundary line, one was put before the next.
+        # One newline ends the line of the boundary, and the script prints one before each boundary.
         yield match.group(1).split(), stream[match.end() + 1 : max(match.end() + 1, end - 1)]
 
 

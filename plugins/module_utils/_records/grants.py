@@ -17,6 +17,7 @@ import os
 import typing as t
 from pathlib import Path
 
+from .._decisions import causes
 from .._decisions.seats import KnownHost, known_from_record
 from .._errors import LivepatchError
 from .._io import write_atomically
@@ -100,15 +101,10 @@ def read_seat_grants(record_dirs: t.Sequence[Path]) -> SeatGrants:
             grants[host] = max(time, grants.get(host, ""), key=sort_key)
     pending = {host: time for host, time in grants.items() if sort_key(seen_at.get(host)) <= sort_key(time)}
     for host in pending:
-        hosts[host] = dataclasses.replace(hosts.get(host) or KnownHost(host, trouble=_NEVER_SEEN), holds_seat=True)
+        hosts[host] = dataclasses.replace(
+            hosts.get(host) or KnownHost(host, failure=causes.GRANTED_WITHOUT_RECORD.reason()), holds_seat=True
+        )
     return SeatGrants(hosts, problems, pending)
-
-
-_NEVER_SEEN = Reason(
-    id="no_record",
-    message="it was granted a seat and has no newer record",
-    remedy="run the check playbook on it",
-)
 
 
 def _hosts(documents: t.Iterable[Document]) -> tuple[dict[str, KnownHost], dict[str, str], list[Problem]]:
@@ -132,29 +128,22 @@ def _hosts(documents: t.Iterable[Document]) -> tuple[dict[str, KnownHost], dict[
                 seen_at[host] = record["collected_at"]
     for problem in problems:
         if problem.host is not None and problem.host not in hosts:
-            hosts[problem.host] = KnownHost(problem.host, holds_seat=True, trouble=_unusable(problem))
+            hosts[problem.host] = KnownHost(problem.host, holds_seat=True, failure=_unusable(problem))
     for host, attempt in attempts.items():
         # Storing a record removes the note of an earlier attempt: with equal times, the note is the later one.
         if sort_key(attempt.attempted_at) >= sort_key(seen_at.get(host)):
-            hosts[host] = dataclasses.replace(hosts.get(host) or KnownHost(host), trouble=_unreachable(attempt))
+            hosts[host] = dataclasses.replace(hosts.get(host) or KnownHost(host), failure=_unreachable(attempt))
     return hosts, seen_at, problems
 
 
 def _unreachable(attempt: FailedAttempt) -> Reason:
-    reason = attempt.reasons[0] if attempt.reasons else None
-    return Reason(
-        id="unreachable",
-        message=f"it gave no answer: {reason['message']}" if reason else "it gave no answer",
-        remedy=(reason["remedy"] if reason else None) or "make sure that Ansible reaches it, then enable again",
-    )
+    reason = attempt.reasons[0] if attempt.reasons else causes.NO_ANSWER.reason()
+    remedy = reason["remedy"] or causes.NO_ANSWER.remedy
+    return causes.UNREACHABLE.reason(reason=reason["message"], remedy=remedy)
 
 
 def _unusable(problem: Problem) -> Reason:
-    return Reason(
-        id="record_unusable",
-        message=f"its record cannot be used: {problem.message}",
-        remedy=f"run the check playbook on it, or remove {problem.path} if the host is gone",
-    )
+    return causes.RECORD_UNUSABLE.reason(problem.message, path=problem.path)
 
 
 def _read_grants(path: Path) -> dict[str, str]:

@@ -15,6 +15,7 @@ import functools
 import re
 import typing as t
 
+from .._decisions import causes
 from .._decisions.rules import Finding, Rule
 from .._record import STATES, Containers, Fix, Reason, Record, State
 from .._records.document import ATTEMPT_SCHEMA, Document, FailedAttempt, Problem, Recorded
@@ -320,13 +321,11 @@ def _counted(
     if line is not None and (attempt is None or sort_key(line.collected_at) > sort_key(attempt.attempted_at)):
         return line
     if attempt is not None:
-        reasons = attempt.reasons or [_reason("no_answer", "the host gave no answer", "check that it runs")]
+        reasons = attempt.reasons or [causes.NO_ANSWER.reason()]
     elif unusable is not None:
-        reasons = [
-            _reason("record_unusable", f"its record cannot be used: {unusable.message}", "run the check playbook on it")
-        ]
+        reasons = [causes.RECORD_UNUSABLE.reason(unusable.message, path=unusable.path)]
     else:
-        reasons = [_reason("no_record", "this host has no record", "run the check playbook on it")]
+        reasons = [causes.NO_RECORD.reason()]
     gone = HostLine(
         host=host,
         state="unreachable",
@@ -345,10 +344,6 @@ def _counted(
 def _running(containers: Containers) -> int | None:
     counts = [count for count in (containers["docker"], containers["lxd"], containers["podman"]) if count is not None]
     return sum(counts) if counts else None
-
-
-def _reason(identifier: str, message: str, remedy: str) -> Reason:
-    return {"id": identifier, "message": message, "remedy": remedy}
 
 
 def _natural(host: str) -> str:

@@ -9,7 +9,7 @@ import datetime
 import typing as t
 from pathlib import Path
 
-from .._config_file import YamlError, read_yaml
+from .._config_file import read_yaml
 from .._decisions.rules import (
     Finding,
     FleetFacts,
@@ -89,9 +89,8 @@ def _file(name: str) -> list[Rule]:
     path = _DEFAULT_FILE if name == DEFAULT else Path(name).expanduser()
     source = f"rules {DEFAULT}" if name == DEFAULT else str(path)
     try:
-        document, lines = read_yaml(path.read_text(encoding="utf-8"), source)
-    except YamlError as error:
-        raise RuleError(str(error)) from error
+        content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RuleError(f"{source}: this file of rules cannot be read: {error}") from error
+        raise RuleError(f"{source}: the file cannot be read: {error}") from error
+    document, lines = read_yaml(content, source, RuleError)
     return rules_from_list(document, source, lines)

@@ -85,7 +85,7 @@ def build_record(options: CheckOptions, facts: HostFacts, collected_at: datetime
         options.policy,
         collector=options.collector,
         collected_at=collected_at,
-        service_word=(yield from kernel_support(options, facts)),
+        kernel_support=(yield from kernel_support(options, facts)),
         anchors=options.anchors,
     )
 

@@ -46,8 +46,8 @@ UNREACHABLE = [
             "reasons": [
                 {
                     "id": "record_unusable",
-                    "message": "its record cannot be used: cut off",
-                    "remedy": "run the check playbook on it",
+                    "message": "the record of the host cannot be used: cut off",
+                    "remedy": "run the check playbook on the host, or remove /r/web4.json if the host no longer exists",
                 }
             ],
             "reboot_needed": None,

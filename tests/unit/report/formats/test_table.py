@@ -79,7 +79,7 @@ def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
 
 def test_an_unreachable_host_shows_its_last_contact() -> None:
     report = a_report(recorded(make_record(state="stale")), FailedAttempt("web1", "2026-01-11T00:00:00Z", []))
-    assert "last seen 2026-01-10T06:00:00Z, stale; check that it runs" in _text(report, columns=80)
+    assert "last seen 2026-01-10T06:00:00Z, stale; check that the host runs" in _text(report, columns=80)
 
 
 def _exposing(host: str, state: State, docker: int | None, lxd: int | None = 0) -> Recorded:

@@ -1,0 +1,409 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The table of causes: each problem of a host with its id, its message and its remedy.
+
+The table has the causes that more than one part of the collection reports, and all reasons of states and of checks.
+An error that only one function raises has its text there. `docs/guide/troubleshooting.md` lists every id.
+
+``{name}`` in a text is a placeholder. The code that finds the cause supplies the value, which can depend on the facts
+of the host or on the policy. A cause has one text; two causes may share an id.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .._errors import LivepatchError
+from .._record import Reason
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cause:
+    """A problem. `message` states it in one sentence, `remedy` is an imperative sentence; both can have placeholders."""
+
+    id: str
+    message: str
+    remedy: str | None = None
+
+    def reason(self, detail: str = "", /, **values: object) -> Reason:
+        """Return the cause as a reason. `detail` is added to the message; `values` replace the placeholders."""
+        message = self.message.format(**values)
+        return Reason(
+            id=self.id,
+            message=f"{message}: {detail}" if detail else message,
+            remedy=None if self.remedy is None else self.remedy.format(**values),
+        )
+
+    def error(self, detail: str = "", /, **values: object) -> LivepatchError:
+        """Return the cause as the error that ends a task. The arguments are those of `reason`."""
+        reason = self.reason(detail, **values)
+        return LivepatchError(reason["id"], reason["message"], reason["remedy"])
+
+
+_DAEMON = "snap.canonical-livepatch.canonical-livepatchd"
+_AS_ROOT = "run the task as root: add --become, or set become: true"
+_UPGRADE = "upgrade the kernel and reboot"
+_BOOT_UBUNTU_KERNEL = "boot a kernel from the Ubuntu archive; if none is installed: apt-get install linux-image-generic"
+_BOOT_COVERED_KERNEL = (
+    "install and boot a kernel that Livepatch covers; kernelops.livepatch.eligibility_info lists the requirements"
+)
+_UPGRADE_INSTEAD = "patch this host with kernel upgrades and reboots"
+_READ_JOURNAL = f"read `journalctl -u {_DAEMON}` on the host"
+_CHECK_NETWORK = (
+    "check the network, and the client's settings https-proxy and ca-certs; then refresh the client:"
+    " canonical-livepatch refresh"
+)
+_OPEN_NETWORK = "open port 443 to the server, or set https-proxy in the client's config"
+_TRUST_AUTHORITY = "set ca-certs in the client's config to the authority of the server, or of a proxy that inspects TLS"
+_FREE_A_SEAT = "disable a host that does not need Livepatch, or get more seats"
+_ISOLATE = (
+    "isolate the host, find out who loaded the module, and reboot: a live patch cannot be removed from a running kernel"
+)
+
+# --- the client reports no status ---
+
+DAEMON_DOWN = Cause(
+    "daemon_down",
+    "the client's daemon does not answer",
+    f"restart the daemon (`systemctl restart {_DAEMON}`), and read its journal",
+)
+CLIENT_TIMED_OUT = Cause(
+    "timed_out",
+    "the client did not answer in time",
+    f"restart its daemon: systemctl restart {_DAEMON}",
+)
+PERMISSION_DENIED = Cause("permission_denied", "access to the client's daemon is denied", _AS_ROOT)
+APPARMOR = Cause(
+    "apparmor",
+    "AppArmor prevents the client from running",
+    "in a nested container, enable Livepatch on the machine that runs the container; otherwise read `journalctl -k`",
+)
+INTERFACE_NOT_CONNECTED = Cause(
+    "interface_not_connected",
+    "the snap of the client is not allowed to load kernel modules",
+    "run `snap connect canonical-livepatch:kernel-module-control` on the host",
+)
+NOT_EXECUTABLE = Cause(
+    "not_executable", "the client cannot be started", "repair its snap: snap refresh canonical-livepatch"
+)
+NOT_ELIGIBLE_KERNEL = Cause(
+    "not_eligible_kernel",
+    "the client does not support this kernel",
+    _BOOT_COVERED_KERNEL,
+)
+PLATFORM_UNSUPPORTED = Cause(
+    "platform_unsupported",
+    "the client does not support this release of Ubuntu",
+    f"upgrade to a covered Ubuntu LTS release, or {_UPGRADE_INSTEAD}",
+)
+UNREADABLE_OUTPUT = Cause(
+    "unreadable_output",
+    "the output of the client could not be read",
+    "run `canonical-livepatch status` on the host",
+)
+
+# --- the client and its patch ---
+
+NOT_INSTALLED = Cause(
+    "not_installed",
+    "the client is not installed",
+    "install and enable the client with kernelops.livepatch.client and a token",
+)
+NOT_ENABLED = Cause(
+    "not_enabled",
+    "the client is not enabled",
+    "enable the client with kernelops.livepatch.client and a token",
+)
+APPLY_FAILED = Cause(
+    "apply_failed",
+    "the client could not apply its patch",
+    f"{_READ_JOURNAL}, then refresh the client: canonical-livepatch refresh",
+)
+APPLIED_WITH_BUG = Cause("applied_with_bug", "the applied patch has a known bug", _UPGRADE)
+CRASH_LOCK = Cause(
+    "crash_lock",
+    "the client refuses a patch because the kernel may have crashed with it before",
+    "find the cause of the crash, then run kernelops.livepatch.patch with clear_crash_lock: true",
+)
+CHECK_FAILED = Cause("check_failed", "the client could not ask the server for the newest patch", _CHECK_NETWORK)
+CHECK_FAILED_AFTER_BOOT = Cause(
+    "check_failed_after_boot",
+    "the first check after boot failed, which is normal before the network is up; the client tries again",
+    "wait some minutes, then run the check again",
+)
+NEEDS_CHECK = Cause(
+    "needs_check",
+    "the client has not asked the server for a patch yet",
+    "refresh the client: canonical-livepatch refresh",
+)
+CHECK_TOO_OLD = Cause(
+    "check_too_old", "the last successful check of the client was on {time} UTC, {age} ago", _CHECK_NETWORK
+)
+IN_TRANSITION = Cause(
+    "in_transition",
+    "the kernel is still moving tasks to the patch",
+    "wait; kernelops.livepatch.patch lists the tasks that block the transition",
+)
+NOT_YET_APPLIED = Cause(
+    "not_yet_applied",
+    "the patch is not applied yet: the client reports {state}",
+    f"wait, or refresh the client: canonical-livepatch refresh; to see its progress, {_READ_JOURNAL}",
+)
+KERNEL_DISAGREES = Cause(
+    "kernel_disagrees",
+    "the client reports patch {version} as applied, but the kernel does not show it",
+    "refresh the client: canonical-livepatch refresh; if this repeats, reboot the host",
+)
+KERNEL_NOT_READABLE = Cause(
+    "kernel_not_readable",
+    "the client reports patch {version} as applied, but the host's sysfs could not be read",
+    _AS_ROOT,
+)
+APPLIED = Cause("applied", "patch {version} is applied")
+NOTHING_TO_APPLY = Cause("nothing_to_apply", "there is nothing to apply for this kernel")
+CLIENT_WORDS_UNKNOWN = Cause(
+    "client_words_unknown",
+    "the client reports {states}, which is not a known healthy status",
+    "upgrade the collection, or run `canonical-livepatch status` on the host",
+)
+ENABLED_THOUGH_INELIGIBLE = Cause(
+    "enabled_though_ineligible",
+    "the client is enabled on this host, although the policy refuses the host",
+    "disable the client (canonical-livepatch disable), or add this system to the policy",
+)
+
+# --- the kernel needs an upgrade ---
+
+KERNEL_END_OF_LIFE = Cause("kernel_end_of_life", "the service has ended its support of this kernel", _UPGRADE)
+UPGRADE_DATE_PASSED = Cause("upgrade_date_passed", "this kernel has received no patches since {date}", _UPGRADE)
+KERNEL_UPGRADE_REQUIRED = Cause(
+    "kernel_upgrade_required",
+    "the service has no more patches for this kernel: only a newer kernel fixes further vulnerabilities",
+    _UPGRADE,
+)
+UPGRADE_DUE_SOON = Cause("upgrade_due_soon", "patches for this kernel end on {date}, in {days} days", _UPGRADE)
+
+# --- a loaded patch fails verification ---
+
+SIGNATURE_FAILED_IN_KERNEL = Cause(
+    "signature_failed", "the loaded patch {module} does not have a valid signature of the live patch key", _ISOLATE
+)
+SIGNATURE_FAILED_IN_FILE = Cause(
+    "signature_failed",
+    "the signature of the file of the loaded patch {module} is not valid ({verdict}): {reason}",
+    _ISOLATE,
+)
+WRONG_SIGNER = Cause(
+    "wrong_signer",
+    "the loaded patch {module} is not signed by a trusted key: {reason}",
+    "if this key is a newer one of Canonical or your own, add it to trusted_spki_sha256 or trusted_certificates;"
+    f" otherwise {_ISOLATE}",
+)
+BUILD_ID_DIFFERS = Cause(
+    "build_id_differs",
+    "the running patch {module} is not the file on the host: its build ID is {running}, and that of the file {file}",
+    _ISOLATE,
+)
+
+# --- too few facts ---
+
+ANSWER_CUT_SHORT = Cause(
+    "answer_cut_short", "the answer of the host is incomplete, so some facts are unknown", "run the check again"
+)
+NOTHING_KNOWN = Cause(
+    "nothing_known", "the host sent too few facts to determine its state", "run the check again as root"
+)
+
+NO_ANSWER = Cause("no_answer", "the host gave no answer", "check that the host runs and is reachable")
+NO_RECORD = Cause("no_record", "the host has no record", "run the check playbook on the host")
+RECORD_UNUSABLE = Cause(
+    "record_unusable",
+    "the record of the host cannot be used",
+    "run the check playbook on the host, or remove {path} if the host no longer exists",
+)
+
+# --- no seat for a host ---
+
+SEATS_USED_UP = Cause("seats_used_up", "{seats_taken}", _FREE_A_SEAT)
+SEATS_EXCEEDED = Cause("seats_exceeded", "the host is or may be enabled, but {seats_taken}", _FREE_A_SEAT)
+CLONED = Cause(
+    "cloned",
+    "{hosts} have the same machine identity: the server counts them as one machine, and each can take over the"
+    " registration of the others",
+    "give each host its own identity (empty /etc/machine-id, then run systemd-machine-id-setup), and check it again; if"
+    " one is the old name of another, remove its record",
+)
+INELIGIBLE = Cause("ineligible", "{reasons}", "{remedy}")
+ELIGIBILITY_UNKNOWN = Cause("eligibility_unknown", "the host may be ineligible: {reasons}", "{remedy}")
+UNREACHABLE = Cause("unreachable", "the host could not be checked: {reason}", "{remedy}")
+GRANTED_WITHOUT_RECORD = Cause(
+    "no_record", "the host was granted a seat, but has no record since then", "check the host again"
+)
+
+# --- checks: the system and the policy ---
+
+WSL = Cause("container", "this host is WSL, and Windows provides its kernel", "update the WSL kernel from Windows")
+CONTAINER = Cause(
+    "container",
+    "this host is a container ({kind}), and uses the kernel of the machine that runs it",
+    "manage the machine that runs this container instead; this also protects its other containers",
+)
+CONTAINER_UNKNOWN = Cause("container", "it could not be determined if this host is a container", _AS_ROOT)
+DISTRIBUTION = Cause(
+    "distribution",
+    "the distribution {found} is not covered by policy '{policy}'",
+    f"{_UPGRADE_INSTEAD}: Livepatch is only for Ubuntu itself",
+)
+DISTRIBUTION_DERIVED = Cause(
+    "distribution",
+    "{found} is a derivative of Ubuntu, and Livepatch does not cover derivatives",
+    f"{_UPGRADE_INSTEAD}, or install Ubuntu",
+)
+DISTRIBUTION_UNKNOWN = Cause(
+    "distribution", "the distribution could not be determined", "check ID in /etc/os-release on the host"
+)
+RELEASE = Cause(
+    "release",
+    "{distribution} {found} is not covered by policy '{policy}'",
+    "upgrade to a covered Ubuntu LTS release ({required}), or use a policy that covers this release",
+)
+RELEASE_UNKNOWN = Cause(
+    "release", "the release could not be determined", "check VERSION_ID in /etc/os-release on the host"
+)
+ARCHITECTURE = Cause(
+    "architecture",
+    "the architecture {found} is not covered by policy '{policy}'",
+    f"{_UPGRADE_INSTEAD}, or reinstall it on a covered architecture ({{required}})",
+)
+ARCHITECTURE_32_BIT = Cause(
+    "architecture",
+    "the userland is 32-bit (i386) on a 64-bit kernel, and counts as i386",
+    "reinstall the host as amd64",
+)
+ARCHITECTURE_UNKNOWN = Cause(
+    "architecture",
+    "the architecture could not be determined",
+    "run `dpkg --print-architecture` on the host",
+)
+KERNEL_SERIES = Cause(
+    "kernel_series",
+    "kernel series {found} is not covered by policy '{policy}' for this host",
+    "install and boot a kernel of a covered series ({required})",
+)
+KERNEL_SERIES_UNKNOWN = Cause(
+    "kernel_series", "the kernel series could not be determined", "check the output of `uname -r` on the host"
+)
+FLAVOUR = Cause(
+    "flavour",
+    "kernel flavour {found} is not covered by policy '{policy}' for this host",
+    "install and boot a kernel of a covered flavour ({required})",
+)
+FLAVOUR_UNKNOWN = Cause(
+    "flavour", "the kernel flavour could not be determined", "check the end of the output of `uname -r` on the host"
+)
+KERNEL_AGE = Cause(
+    "kernel_age",
+    "the kernel was built {age} months ago, and receives patches for about {months} months",
+    _UPGRADE,
+)
+
+# --- checks: the kernel ---
+
+KERNEL_ORIGIN = Cause("kernel_origin", "the kernel was not built by Ubuntu ({origin}): {evidence}", _BOOT_UBUNTU_KERNEL)
+KERNEL_ORIGIN_UNKNOWN = Cause(
+    "kernel_origin",
+    "it could not be determined if Ubuntu built the kernel: {evidence}",
+    "check /proc/version_signature on the host",
+)
+KERNEL_LIVEPATCH = Cause(
+    "kernel_livepatch", "the kernel was built without support for live patching", _BOOT_UBUNTU_KERNEL
+)
+KERNEL_LIVEPATCH_UNKNOWN = Cause(
+    "kernel_livepatch",
+    "it could not be determined if the kernel supports live patching",
+    "check that /sys is mounted on the host",
+)
+KERNEL_REALTIME = Cause(
+    "kernel_conflict",
+    "Livepatch does not support the realtime kernel",
+    f"boot another kernel flavour, or {_UPGRADE_INSTEAD}",
+)
+KERNEL_FIPS = Cause(
+    "kernel_conflict",
+    "Livepatch conflicts with FIPS-certified kernels, and the host does not use fips-updates",
+    f"use fips-updates (pro enable fips-updates), or {_UPGRADE_INSTEAD}",
+)
+KERNEL_CONFLICT_UNKNOWN = Cause(
+    "kernel_conflict",
+    "the type of the kernel could not be determined",
+    "check that `uname -r` prints a release on the host",
+)
+KERNEL_UNSUPPORTED = Cause("kernel_supported", "the service does not support this kernel", _BOOT_COVERED_KERNEL)
+KERNEL_NOT_KNOWN = Cause(
+    "kernel_supported",
+    "the service does not know this kernel",
+    "check that the kernel is in Canonical's list of supported kernels",
+)
+SUPPORT_NOT_REPORTED = Cause(
+    "kernel_supported",
+    "the server did not report if it supports this kernel",
+    "check `server` and the controller's network, proxy and certificates; or set ask_server: false",
+)
+
+# --- checks: the rest of the host ---
+
+SNAPD_MISSING = Cause("snapd", "snapd is not installed", "install it on the host: apt-get install snapd")
+SNAPD_OUTDATED = Cause(
+    "snapd", "snapd {version} is too old", "upgrade it on the host: apt-get install --only-upgrade snapd"
+)
+SNAPD_VERSION_UNKNOWN = Cause(
+    "snapd",
+    "snapd is installed, but its version could not be determined",
+    "check `snap version` and `systemctl status snapd` on the host",
+)
+SNAPD_DOWN = Cause("snapd_down", "snapd does not answer", "run `systemctl restart snapd` on the host")
+SNAPD_SEEDED = Cause(
+    "snapd_seeded",
+    "snapd is still initializing, as it does after the first boot, and installs no snaps until it has finished",
+    "wait until it has finished: snap wait system seed.loaded",
+)
+PRIVILEGES = Cause("privileges", "the check did not run as root, so some facts are unknown", _AS_ROOT)
+SECURE_BOOT = Cause(
+    "secure_boot",
+    "Secure Boot is enabled, and this kernel does not contain the live patch key",
+    "upgrade the kernel, or enroll the key and reboot: mokutil --import {key}",
+)
+SECURE_BOOT_UNKNOWN = Cause(
+    "secure_boot", "it could not be determined if Secure Boot is enabled", "run `mokutil --sb-state` on the host"
+)
+SECURE_BOOT_KEYS_UNKNOWN = Cause(
+    "secure_boot", "Secure Boot is enabled, and the keys in the kernel could not be listed", _AS_ROOT
+)
+NETWORK_UNREACHABLE = Cause("network", "the host cannot reach {server} ({tool})", _OPEN_NETWORK)
+NETWORK_UNTRUSTED = Cause("network", "the host does not trust the certificate of {server} ({tool})", _TRUST_AUTHORITY)
+NETWORK_UNKNOWN = Cause(
+    "network",
+    "the network could not be checked: {problem}",
+    "install curl on the host, or set network: false",
+)
+DESKTOP = Cause(
+    "desktop",
+    "this host has a desktop; Livepatch is intended for servers, and desktops should be upgraded and rebooted",
+    "upgrade and reboot this host regularly, unless its uptime matters",
+)
+
+CLIENT_ERRORS = {
+    cause.id: cause
+    for cause in (
+        DAEMON_DOWN,
+        CLIENT_TIMED_OUT,
+        PERMISSION_DENIED,
+        APPARMOR,
+        INTERFACE_NOT_CONNECTED,
+        NOT_EXECUTABLE,
+        NOT_ELIGIBLE_KERNEL,
+        PLATFORM_UNSUPPORTED,
+        UNREADABLE_OUTPUT,
+    )
+}
+"""The causes of a client that reports no status, by the id of its `ClientError`."""
