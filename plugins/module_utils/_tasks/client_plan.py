@@ -196,10 +196,10 @@ class _Planner:
         ]
 
     def _adoption(self) -> list[ClientStep]:
-        """Return the step for a client that was enabled outside this collection: its token cannot be compared."""
+        """Return the step for a client that was enabled outside this collection, with a token that is unknown."""
         if self.desired.token is None or TOKEN in self.comparison.setup.fingerprints:
             return []
-        message = "store the token's fingerprint: the client was enabled outside this collection; assuming this token"
+        message = "store the fingerprint of the token, assuming that it is the one used outside this collection"
         return [ClientStep("adopt", message, "file")]
 
     def _enabling_with_pro(self) -> list[ClientStep]:
@@ -216,7 +216,8 @@ class _Planner:
             )
         if enabled:
             return self._adoption()
-        return [ClientStep("pro_enable", "enable Livepatch with Ubuntu Pro, to which the machine is attached", "pro")]
+        message = "enable Livepatch with Ubuntu Pro, to which the machine is attached"
+        return [ClientStep("pro_enable", message, "pro"), *self._adoption()]
 
     def _attaching(self) -> list[ClientStep]:
         enabled = self.comparison.enabled
