@@ -307,7 +307,7 @@ def test_an_ineffective_step_is_not_confirmed() -> None:
     assert result["after"]["config"] == {"log-level": "warning"}
 
 
-def test_a_host_that_no_plan_fits_has_no_state_afterwards() -> None:
+def test_an_unplannable_host_has_no_final_state() -> None:
     host = DISABLED.change()
 
     def script(command: RunScript) -> Sections:
@@ -334,7 +334,7 @@ def test_snapd_that_stays_uninitialized_is_named() -> None:
 
 
 @pytest.mark.parametrize(("given", "sent"), [(300, "300"), (0, "1"), (-5, "1")])
-def test_the_wait_for_snapd_is_at_least_a_second(given: int, sent: str) -> None:
+def test_snapd_gets_at_least_one_second(given: int, sent: str) -> None:
     _result, replay = run(WITHOUT_CLIENT.change(), options(wait_seeded=given))
     assert replay.scripts[1].variables["wait"] == sent
 

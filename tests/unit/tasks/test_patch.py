@@ -200,7 +200,7 @@ def test_a_host_that_stays_lost_ends_the_task() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_a_connection_lost_outside_the_wait_ends_the_task(number: int) -> None:
+def test_a_connection_lost_elsewhere_ends_the_task(number: int) -> None:
     answers: list[Answer] = [BEFORE.answer(), refreshed(APPLIED)]
     answers[number] = ConnectionLost()
     with pytest.raises(ConnectionLost):
@@ -334,7 +334,7 @@ def test_the_service_is_asked_once() -> None:
     assert played.questions == 1
 
 
-def test_the_record_has_the_time_of_its_round_trip() -> None:
+def test_the_record_has_its_round_trips_time() -> None:
     played = replay(BEFORE.answer(), refreshed(MOVING), APPLIED.answer(), seconds=10)
     result = played.run(apply_patch(options()))
     # Two round trips, a pause of 1 s and a brief round trip precede it.
