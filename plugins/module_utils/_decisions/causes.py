@@ -215,7 +215,7 @@ NOTHING_KNOWN = Cause(
 )
 
 NO_ANSWER = Cause("no_answer", "the host gave no answer", "check that the host runs and is reachable")
-NO_RECORD = Cause("no_record", "the host has no record", "run the check playbook on the host")
+NO_RECORD = Cause("no_record", "this host has no record", "run the check playbook on the host")
 RECORD_UNUSABLE = Cause(
     "record_unusable",
     "the record of the host cannot be used",
