@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Tests of configuration that an operator wrote: places in messages, types, and YAML with lines."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._config_file import (
+    Location,
+    YamlError,
+    choice,
+    mapping,
+    nearest,
+    read_yaml,
+    text,
+)
+
+
+class FailureError(ValueError):
+    """The failure of these tests."""
+
+
+TOP = Location("policy.yml", "", {"systems": 3, "systems[0].kernel": 5}, FailureError)
+
+
+def message(function: t.Callable[..., object], *arguments: object, **options: object) -> str:
+    with pytest.raises(FailureError) as caught:
+        function(*arguments, **options)
+    return str(caught.value)
+
+
+def test_an_error_names_file_line_and_key() -> None:
+    place = TOP.below("systems").below("[0]").below("kernel")
+    assert place.path == "systems[0].kernel"
+    assert str(place.error("is wrong")) == "policy.yml:5: systems[0].kernel: is wrong"
+    assert str(TOP.below("other").error("is wrong")) == "policy.yml: other: is wrong"
+    assert str(TOP.error("is wrong")) == "policy.yml: is wrong"
+
+
+def test_a_mapping_has_its_keys_and_no_others() -> None:
+    keys: dict[str, t.Any] = {"required": ("name",), "optional": ("release",)}
+    assert mapping({"name": "a", "release": None}, TOP, **keys) == {"name": "a", "release": None}
+    assert message(mapping, [], TOP, **keys) == "policy.yml: expected a mapping with name"
+    assert message(mapping, {"release": "a"}, TOP, **keys) == "policy.yml: name is missing"
+    assert message(mapping, {"name": None}, TOP, **keys) == "policy.yml: name is missing"
+    assert message(mapping, {"name": "a", "relase": 1}, TOP, **keys) == (
+        "policy.yml: relase: unknown key; did you mean release?"
+    )
+
+
+def test_text_is_not_blank() -> None:
+    assert text("a b", TOP) == "a b"
+    for value in ("", "  ", None, 7, ["a"]):
+        assert message(text, value, TOP) == f"policy.yml: expected text, found {value!r}"
+
+
+def test_text_is_a_plain_string() -> None:
+    class Marked(str):
+        __slots__ = ()
+
+    assert type(text(Marked("a"), TOP)) is str
+    assert type(choice(Marked("a"), TOP, ("a",))) is str
+
+
+def test_a_choice_is_one_of_the_words() -> None:
+    assert choice("a", TOP, ("a", "b")) == "a"
+    for value in ("c", None, 7, ["a"]):
+        assert message(choice, value, TOP, ("a", "b")) == f"policy.yml: expected one of a, b, found {value!r}"
+
+
+def test_the_hint_names_similar_or_all_words() -> None:
+    assert nearest("relase", ["release", "kernel"], "keys") == "did you mean release?"
+    assert nearest("xyz", ["release", "kernel"], "keys") == "known keys are release, kernel"
+
+
+def test_yaml_is_text_with_lines() -> None:
+    document, lines = read_yaml("systems:\n- release: 16.10\n  old: ~\n  flavours: [a, 1]\n", "policy.yml")
+    assert document == {"systems": [{"release": "16.10", "old": None, "flavours": ["a", "1"]}]}
+    assert lines["systems[0].release"] == 2
+    assert lines["systems[0].flavours[1]"] == 4
+    assert read_yaml("", "policy.yml") == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("content", "start"),
+    [
+        ("a: [", "policy.yml:1: not valid YAML: "),
+        ("a: b\n c: d", "policy.yml:2: not valid YAML: "),
+        ("\x00", "policy.yml: not valid YAML: "),
+        ("[" * 100_000, "policy.yml: not valid YAML: "),
+    ],
+)
+def test_invalid_yaml_is_an_error(content: str, start: str) -> None:
+    with pytest.raises(YamlError) as caught:
+        read_yaml(content, "policy.yml")
+    assert str(caught.value).startswith(start)
+
+
+@given(st.text("ab: -[]{}\n#&*!|>'\"", max_size=40))
+def test_any_text_is_yaml_or_an_error(content: str) -> None:
+    try:
+        read_yaml(content, "policy.yml")
+    except YamlError as error:
+        assert str(error).startswith("policy.yml")
