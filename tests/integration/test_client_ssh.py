@@ -111,7 +111,9 @@ def play(sshd: Sshd, folder: Path, *cases: tuple[str, dict[str, t.Any]]) -> tupl
     inventory = {"all": {"vars": sshd.variables, "hosts": {"by-sudo": sudo, "by-su": su, "no-become": {}}}}
     (folder / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
     usual = {"require_eligible": False, "network": False, "token_transport": "socket"}
-    tasks = [{"hosts": host, "tasks": [{MODULE: {**usual, **options}, "ignore_errors": True}]} for host, options in cases]
+    tasks = [
+        {"hosts": host, "tasks": [{MODULE: {**usual, **options}, "ignore_errors": True}]} for host, options in cases
+    ]
     plays = [{**play, "gather_facts": False} for play in tasks]
     (folder / "play.yml").write_text(json.dumps(plays), encoding="utf-8")
     ansible = Ansible(folder, {"ANSIBLE_SSH_CONTROL_PATH_DIR": str(sshd.folder / "sockets")})

@@ -111,6 +111,7 @@ def masked(key: str, text: str | None) -> str:
         return f"{value.count('-----BEGIN ')} certificate(s), SHA-256 {digest[:16]}"
     return mask_credentials(value)
 
+
 def _line(value: object, place: Location) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST_LINE or not _ONE_LINE.fullmatch(value.strip()):
         raise place.error(f"expected one line of text, found {type(value).__name__}")

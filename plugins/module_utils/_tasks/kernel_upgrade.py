@@ -160,8 +160,8 @@ class _Upgrade:
                 if state in ("ended", "lost", "absent") or (state == "starting" and now - begun > _START):
                     return sections
             if now >= self._deadline:
-                state = "the host does not answer" if sections is None else "it is still running"
-                raise causes.UPGRADE_TIMED_OUT.error(timeout=self._options.timeout, state=state)
+                observed = "the host does not answer" if sections is None else "it is still running"
+                raise causes.UPGRADE_TIMED_OUT.error(timeout=self._options.timeout, state=observed)
 
     def _observe(self, release: str) -> Task[Sections | None]:
         """Wait on the host for the end of apt-get, at most `_WAIT` seconds; None without an answer."""
