@@ -8,29 +8,13 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
-from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.host_check import (
-    CheckOptions,
-    check_eligibility,
-)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.host_check import check_eligibility
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import (
-    COLLECTOR,
-    PROBE_ARGUMENTS,
-    load_policy,
-)
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import PROBE_ARGUMENTS, check_options
 
 
 class ActionModule(LivepatchAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = PROBE_ARGUMENTS
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
-        return check_eligibility(
-            CheckOptions(
-                host=self.host,
-                policy=load_policy(options["policy"]),
-                collector=COLLECTOR,
-                server=options["server"],
-                network=options["network"],
-                ask_server=options["ask_server"],
-            )
-        )
+        return check_eligibility(check_options(self.host, options))

@@ -8,12 +8,11 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
-from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.host_check import CheckOptions, check_host
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.host_check import check_host
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import (
-    COLLECTOR,
     RECORDING_ARGUMENTS,
-    load_policy,
+    check_options,
     trust_anchors,
 )
 
@@ -27,16 +26,7 @@ class ActionModule(LivepatchAction):
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
         verify = options["verify"]
+        anchors = None if verify == "off" else trust_anchors(options, optional=verify == "auto")
         return check_host(
-            CheckOptions(
-                host=self.host,
-                policy=load_policy(options["policy"]),
-                collector=COLLECTOR,
-                server=options["server"],
-                network=options["network"],
-                ask_server=options["ask_server"],
-                verify=verify,
-                anchors=None if verify == "off" else trust_anchors(options, optional=verify == "auto"),
-                record_dir=options["record_dir"],
-            )
+            check_options(self.host, options, verify=verify, anchors=anchors, record_dir=options["record_dir"])
         )

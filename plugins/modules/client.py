@@ -279,7 +279,7 @@ error_id:
   sample: bad_token
 remedy:
   description: How to fix the problem. The text is also part of C(msg).
-  returned: failure, except for invalid options
+  returned: failure
   type: str
-  sample: check that the token is a Livepatch token that is valid on the server in `remote-server`
+  sample: check that the token is a Livepatch token of the server in `remote-server`
 """

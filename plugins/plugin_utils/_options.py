@@ -19,6 +19,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.pol
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.host_check import CheckOptions
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
 from ansible_collections.kernelops.livepatch.plugins.module_utils._version import COLLECTION_VERSION
 
@@ -62,6 +63,19 @@ def load_policy(wanted: object) -> Policy:
         return parse_policy(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyError(f"the file {wanted} cannot be read: {error}") from error
+
+
+def check_options(host: str, options: Mapping[str, t.Any], **more: t.Any) -> CheckOptions:
+    """Return the options of a check from `PROBE_ARGUMENTS`. Raises `LivepatchError` (``policy_unusable``)."""
+    return CheckOptions(
+        host=host,
+        policy=load_policy(options["policy"]),
+        collector=COLLECTOR,
+        server=options["server"],
+        network=options["network"],
+        ask_server=options["ask_server"],
+        **more,
+    )
 
 
 def trust_anchors(options: Mapping[str, t.Any], *, optional: bool = False) -> trust.TrustAnchors | None:

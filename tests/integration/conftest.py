@@ -14,13 +14,12 @@ import subprocess
 import sys
 import time
 import typing as t
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.lab.fleet import Fleet, running_fleet
-from tests.lab.process_trace import recording
 from tests.lab.vm.debian_packages import UnavailableError
 from tests.lab.vm.virtual_machine import VirtualMachine, running_machine
 
@@ -131,16 +130,16 @@ class Ansible:
             **variables,
         }
 
-    def command(self, *words: str, cold: bool = False, trace: Path | None = None, **variables: str) -> Run:
+    def command(self, *words: str, cold: bool = False, prefix: Sequence[str] = (), **variables: str) -> Run:
         """Run one of Ansible's commands, for instance ``playbook``, to its end.
 
-        It runs in a new process if it must be `cold`, or if its processes are recorded in the file `trace`.
+        It runs in a new process if it must be `cold`, or if another command starts it, whose words are `prefix`.
         """
         environment = self.environment(**variables)
         results = Path(environment["TASK_RESULTS"])
         results.unlink(missing_ok=True)
         with open(os.memfd_create("output"), "r+b") as output:
-            process = self._start(list(words), environment, output.fileno(), cold, trace)
+            process = self._start(list(words), environment, output.fileno(), cold, prefix)
             try:
                 code = process.wait(self.timeout)
             except BaseException:
@@ -158,12 +157,12 @@ class Ansible:
             return Started(self._start(list(words), self.environment(**variables), output.fileno(), cold), log)
 
     def _start(
-        self, words: list[str], environment: dict[str, str], output: int, cold: bool, trace: Path | None = None
+        self, words: list[str], environment: dict[str, str], output: int, cold: bool, prefix: Sequence[str] = ()
     ) -> subprocess.Popen[bytes] | ForkedAnsible:
         """Start a command in a forked process that has the libraries, or in a new one."""
-        if cold or trace or _needs_new_process(environment):
+        if cold or prefix or _needs_new_process(environment):
             return subprocess.Popen(
-                [*(recording(trace) if trace else []), sys.executable, "-m", "ansible", *words],
+                [*prefix, sys.executable, "-m", "ansible", *words],
                 cwd=self.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,

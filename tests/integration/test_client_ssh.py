@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The module `client` over a real sshd with real sudo, on a host without Python, with a daemon on a socket."""
+"""The module `client` over a real sshd with real sudo and su, on a host without Python."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MODULE = "kernelops.livepatch.client"
 TOKEN = "5b1e7a90c2d34f68a7b9c0d1e2f3a4b5"
 OTHER = "6c2f8b01d3e45079b8cad1e2f3a4b5c6"
 MACHINE_TOKEN = "7d309c12e4f5618ac9dbe2f3a4b5c6d7"
-# It puts the client on the PATH, and links the daemon's folders, which the test has outside.
+# Puts the client on the PATH, and links the daemon's folders, which are outside of the host.
 SNAP = """\
 #!/bin/sh
 folder=$(cd "$(dirname "$0")/.." && pwd)
@@ -61,7 +61,7 @@ esac
 
 
 class Daemon(http.server.BaseHTTPRequestHandler):
-    """The client's daemon, as far as it enables."""
+    """The part of the client's daemon that enables the client."""
 
     given: t.ClassVar[list[str]] = []
     folder: t.ClassVar[Path]
@@ -80,13 +80,13 @@ class Daemon(http.server.BaseHTTPRequestHandler):
     def address_string(self) -> str:
         return "socket"
 
-    def log_message(self, *_said: t.Any) -> None:
-        """Say nothing."""
+    def log_message(self, *_message: t.Any) -> None:
+        """Print nothing."""
 
 
 @pytest.fixture
 def sshd() -> Iterator[Sshd]:
-    """A host of its own for each test, without a client."""
+    """Return a separate host for each test, without a client."""
     programs = {"snap": SNAP, "livepatch-of-the-snap": CLIENT}
     with contextlib.ExitStack() as stack:
         try:
@@ -104,54 +104,54 @@ def sshd() -> Iterator[Sshd]:
         yield sshd
 
 
-def operator(sshd: Sshd, folder: Path) -> t.Callable[..., Run]:
+def play(sshd: Sshd, folder: Path, *cases: tuple[str, dict[str, t.Any]]) -> tuple[Run, list[dict[str, t.Any]]]:
+    """Run the module for each pair of an account and options, at the highest verbosity. Return the results in order."""
     sudo = {"ansible_become": True, "ansible_become_password": sshd.password}
     su = {"ansible_become": True, "ansible_become_method": "su", "ansible_become_password": sshd.root_password}
     inventory = {"all": {"vars": sshd.variables, "hosts": {"by-sudo": sudo, "by-su": su, "no-become": {}}}}
     (folder / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
+    usual = {"require_eligible": False, "network": False, "token_transport": "socket"}
+    tasks = [
+        {"hosts": host, "tasks": [{MODULE: {**usual, **options}, "ignore_errors": True}]} for host, options in cases
+    ]
+    plays = [{**play, "gather_facts": False} for play in tasks]
+    (folder / "play.yml").write_text(json.dumps(plays), encoding="utf-8")
     ansible = Ansible(folder, {"ANSIBLE_SSH_CONTROL_PATH_DIR": str(sshd.folder / "sockets")})
-
-    def run(host: str, **options: t.Any) -> Run:
-        given = {"require_eligible": False, "network": False, "token_transport": "socket", **options}
-        return ansible.task(MODULE, host, "-i", "inventory.json", "-vvvvv", "--diff", **given)
-
-    return run
+    run = ansible.command("playbook", "play.yml", "-i", "inventory.json", "-vvvvv", "--diff")
+    assert [line["host"] for line in run.results] == [host for host, _options in cases], run.output[-3000:]
+    return run, [{"kind": line["kind"], **line["result"]} for line in run.results]
 
 
-def test_sudo_with_a_password_enables_in_two_round_trips_and_tells_no_secret(sshd: Sshd, tmp_path: Path) -> None:
-    run = operator(sshd, tmp_path)
-    trips = sshd.commands()
-    enabled = run("by-sudo", token=TOKEN)
-    result = enabled.result("by-sudo")
-    assert result["kind"] == "ok", enabled.output[-3000:]
-    assert [step["id"] for step in result["steps"]] == ["install", "enable"]
-    assert (result["enabled"], result["token_transport"], result["version"]) == (True, "socket", "10.8.3")
-    assert Daemon.given == [TOKEN]
-    assert sshd.commands() - trips == 2
-    again = run("by-sudo", token=TOKEN)
-    assert (again.result("by-sudo")["changed"], sshd.commands() - trips) == (False, 3)
-    changed = run("by-sudo", token=OTHER)
-    assert [step["id"] for step in changed.result("by-sudo")["steps"]] == ["disable", "enable"]
+def steps(result: dict[str, t.Any]) -> list[str]:
+    return [step["id"] for step in result["steps"]]
+
+
+def test_sudo_with_password_enables_in_two_round_trips(sshd: Sshd, tmp_path: Path) -> None:
+    cases = [("by-sudo", {"token": token}) for token in (TOKEN, TOKEN, OTHER)]
+    run, (enabled, again, changed) = play(sshd, tmp_path, *cases)
+    assert enabled["kind"] == "ok", enabled
+    assert (enabled["enabled"], enabled["token_transport"], enabled["version"]) == (True, "socket", "10.8.3")
+    assert [steps(result) for result in (enabled, again, changed)] == [["install", "enable"], [], ["disable", "enable"]]
     assert Daemon.given == [TOKEN, OTHER]
-    for seen in (enabled, again, changed):
-        for secret in (TOKEN, OTHER, MACHINE_TOKEN, sshd.password):
-            assert secret not in seen.output
-            assert secret not in json.dumps(seen.results)
+    assert sshd.commands() == 2 + 1 + 2
+    for secret in (TOKEN, OTHER, MACHINE_TOKEN, sshd.password):
+        assert secret not in run.output
+        assert secret not in json.dumps(run.results)
 
 
-def test_su_gives_no_secret_a_way_and_does_what_needs_none(sshd: Sshd, tmp_path: Path) -> None:
-    run = operator(sshd, tmp_path)
-    refused = run("by-su", token=TOKEN).result("by-su")
-    assert (refused["kind"], refused["error_id"]) == ("failed", "stdin_unavailable"), refused["msg"]
-    assert Daemon.given == []
-    assert run("by-sudo", token=TOKEN).result("by-sudo")["enabled"] is True
-    unchanged = run("by-su", token=TOKEN).result("by-su")
-    assert (unchanged["kind"], unchanged["changed"]) == ("ok", False), unchanged["msg"]
-    disabled = run("by-su", state="disabled").result("by-su")
-    assert (disabled["kind"], disabled["enabled"]) == ("ok", False), disabled["msg"]
-
-
-def test_who_is_not_root_is_told_so(sshd: Sshd, tmp_path: Path) -> None:
-    result = operator(sshd, tmp_path)("no-become", token=TOKEN).result("no-become")
-    assert (result["kind"], result["error_id"]) == ("failed", "not_root")
-    assert "--become" in result["remedy"]
+def test_su_cannot_pass_secrets(sshd: Sshd, tmp_path: Path) -> None:
+    _run, results = play(
+        sshd,
+        tmp_path,
+        ("no-become", {"token": TOKEN}),
+        ("by-su", {"token": TOKEN}),
+        ("by-sudo", {"token": TOKEN}),
+        ("by-su", {"token": TOKEN}),
+        ("by-su", {"state": "disabled"}),
+    )
+    not_root, refused, enabled, unchanged, disabled = results
+    assert (not_root["error_id"], "--become" in not_root["remedy"]) == ("not_root", True)
+    assert (refused["kind"], refused["error_id"]) == ("ignored", "stdin_unavailable"), refused["msg"]
+    assert (enabled["enabled"], Daemon.given) == (True, [TOKEN])
+    assert (unchanged["kind"], unchanged["changed"]) == ("ok", False), unchanged
+    assert (disabled["kind"], disabled["enabled"]) == ("ok", False), disabled

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.lab.fleet import Fleet
-from tests.lab.process_trace import executions
+from tests.lab.process_trace import executions, recording
 
 from .conftest import Ansible, Run
 from .test_check import READING
@@ -233,7 +233,7 @@ def test_the_token_is_in_no_output_or_file(described: Fleet, tmp_path: Path) -> 
     run = ansible.command(
         *("playbook", ENABLE, "-vvvvv", "--diff", "-e", f"@{secrets}"),
         *("-e", json.dumps({"livepatch_seats": 9, "livepatch_report_formats": ["table", "json", "html", "csv"]})),
-        trace=tmp_path / "trace",
+        prefix=recording(tmp_path / "trace"),
         ANSIBLE_LOG_PATH=str(folder / "ansible.log"),
         ANSIBLE_CACHE_PLUGIN="jsonfile",
         ANSIBLE_CACHE_PLUGIN_CONNECTION=str(folder / "facts"),

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The history of a fleet from outside: reports night after night, and two at the same time."""
+"""The history of a fleet: reports of several nights, and two reports at the same time."""
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import sqlite3
@@ -13,18 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store, history_db
 from tests.samples.notices import notice
 from tests.samples.records import make_record
 
 from .conftest import Ansible, Run
+from .record_files import write_record
 
 KERNEL = {"system__kernel__full": "4.4.0-168.197-generic"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Controller:
-    """A folder in which Ansible is started, with records and a history."""
+    """A folder with records and a history, in which Ansible runs."""
 
     folder: Path
 
@@ -34,7 +35,7 @@ class Controller:
 
     def store(self, host: str, state: t.Any, day: int, records: str = "records", **places: t.Any) -> None:
         time = f"2031-03-{day:02}T12:00:00Z"
-        folder_store.store(self.folder / records, make_record(host, state, collected_at=time, **KERNEL, **places))
+        write_record(self.folder / records, make_record(host, state, collected_at=time, **KERNEL, **places))
 
     def report(self, *words: str, work: str = ".", **variables: t.Any) -> Run:
         given = {
@@ -47,6 +48,13 @@ class Controller:
         }
         (self.folder / work).mkdir(exist_ok=True)
         return Ansible(self.folder / work, {}).playbook("kernelops.livepatch.report", *words, **given)
+
+    def spans(self) -> dict[str, int]:
+        """Return the number of spans of each host in the history."""
+        query = "SELECT host.name, COUNT(*) FROM span JOIN host ON host.id = span.host GROUP BY host.name"
+        with contextlib.closing(sqlite3.connect(self.history)) as database:
+            assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            return dict(database.execute(query).fetchall())
 
     def document(self) -> dict[str, t.Any]:
         document: dict[str, t.Any] = json.loads((self.folder / "report" / "fleet.json").read_text(encoding="utf-8"))
@@ -63,7 +71,7 @@ def controller(tmp_path: Path) -> Controller:
 
 
 @pytest.mark.matrix
-def test_nights_make_a_history_and_the_time_to_patch(controller: Controller) -> None:
+def test_nightly_reports_measure_the_time_to_patch(controller: Controller) -> None:
     nights = [(3, "100.1", "protected"), (5, "100.1", "protected"), (6, "101.1", "applying"), (7, "101.1", "protected")]
     for day, patch, state in nights:
         controller.store("web1", state, day, patch__version=patch, patch__fixes=[])
@@ -71,10 +79,10 @@ def test_nights_make_a_history_and_the_time_to_patch(controller: Controller) -> 
         outcome = controller.report(livepatch_notices=str(controller.folder / "lsn"))
         assert outcome.code == 0, outcome.output
         assert outcome.result("localhost")["changed"]
-    told = outcome.result("localhost")["history"]
+    history = outcome.result("localhost")["history"]
     # From 4 March, 05:06:07, to 7 March, 12:00.
     patched = {"exposures": 2, "mean_days": 3.29, "p95_days": 3.29}
-    assert told == {
+    assert history == {
         "begins_at": "2031-03-03T12:00:00Z",
         "time_to_patch": patched,
         "open_exposures": 2,
@@ -82,7 +90,7 @@ def test_nights_make_a_history_and_the_time_to_patch(controller: Controller) -> 
     }
     document = controller.document()
     assert document["history"]["time_to_patch"] == patched
-    # They are in the future.
+    # These days are in the future.
     assert document["history"]["days"] == []
     exposed = {"published": "2031-03-04T05:06:07Z", "cves": ["CVE-2031-1001", "CVE-2031-1002"]}
     assert document["exposures"] == [
@@ -92,10 +100,10 @@ def test_nights_make_a_history_and_the_time_to_patch(controller: Controller) -> 
     assert "Time to patch: 3.29 days on average" in outcome.output
     again = controller.report(livepatch_notices=str(controller.folder / "lsn"))
     assert not again.result("localhost")["changed"]
-    assert again.result("localhost")["history"] == told
+    assert again.result("localhost")["history"] == history
 
 
-def test_two_reports_at_the_same_time_lose_nothing_and_keep_nothing_twice(controller: Controller) -> None:
+def test_simultaneous_reports_store_everything_once(controller: Controller) -> None:
     for number in range(40):
         for folder in ("berlin", "lisbon"):
             if number < 30 if folder == "berlin" else number >= 10:
@@ -106,14 +114,10 @@ def test_two_reports_at_the_same_time_lose_nothing_and_keep_nothing_twice(contro
             for folder in ("berlin", "lisbon")
         ]
     assert [run.result().code for run in runs] == [0, 0], [run.result().output for run in runs]
-    found = dict(history_db.read_spans(controller.history))
-    assert sorted(found) == sorted(f"web{number}" for number in range(40))
-    assert all(len(spans) == 1 for spans in found.values())
-    with sqlite3.connect(controller.history) as database:
-        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert controller.spans() == {f"web{number}": 1 for number in range(40)}
 
 
-def test_in_check_mode_nothing_is_kept(controller: Controller) -> None:
+def test_check_mode_stores_no_history(controller: Controller) -> None:
     controller.store("web1", "protected", 3)
     outcome = controller.report("--check")
     assert outcome.code == 0, outcome.output
@@ -121,12 +125,12 @@ def test_in_check_mode_nothing_is_kept(controller: Controller) -> None:
     assert not controller.history.exists()
 
 
-def test_what_ended_before_the_retention_is_forgotten(controller: Controller) -> None:
-    folder_store.store(controller.folder / "records", make_record("old", collected_at="2020-01-01T00:00:00Z"))
+def test_spans_before_the_retention_are_removed(controller: Controller) -> None:
+    write_record(controller.folder / "records", make_record("old", collected_at="2020-01-01T00:00:00Z"))
     controller.store("web1", "protected", 3)
     outcome = controller.report(livepatch_retention=30)
     assert outcome.code == 0, outcome.output
-    assert [host for host, _spans in history_db.read_spans(controller.history)] == ["web1"]
+    assert list(controller.spans()) == ["web1"]
     assert not controller.report(livepatch_retention=30).result("localhost")["changed"]
 
 
@@ -139,7 +143,7 @@ def test_what_ended_before_the_retention_is_forgotten(controller: Controller) ->
         ({"livepatch_history": "ansible.cfg/history"}, "Give the user who runs Ansible write access"),
     ],
 )
-def test_what_cannot_be_used_is_named_before_anything_is_written(
+def test_unusable_options_are_named_before_writing(
     controller: Controller, options: dict[str, t.Any], message: str
 ) -> None:
     controller.store("web1", "protected", 3)
@@ -151,7 +155,7 @@ def test_what_cannot_be_used_is_named_before_anything_is_written(
     assert (controller.folder / "records" / "web1.json").read_bytes() == before
 
 
-def test_retention_and_notices_are_about_a_history(controller: Controller) -> None:
+def test_retention_needs_a_history(controller: Controller) -> None:
     controller.store("web1", "protected", 3)
     outcome = Ansible(controller.folder, {}).task(
         "kernelops.livepatch.fleet_report", "localhost", record_dir="records", retention=3

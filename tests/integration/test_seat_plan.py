@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The module seat_plan, on records that the module patch_info made of the lab's hosts."""
+"""The module `seat_plan`, with records of hosts of the lab."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import typing as t
 from pathlib import Path
 
@@ -18,11 +19,19 @@ SEAT_PLAN = "kernelops.livepatch.seat_plan"
 WANTING = ["not-installed", "i386", "xenial-generic", "not-enabled", "no-network-command", "unreachable"]
 
 
-@pytest.fixture
-def checked(fleet: Fleet, ansible: Ansible) -> Ansible:
-    """A folder with the records of these hosts and of one more that is enabled."""
+@pytest.fixture(scope="module")
+def records(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Records of these hosts and of one more that is enabled."""
+    ansible = Ansible(tmp_path_factory.mktemp("checked"), fleet.variables)
     hosts = ":".join([*WANTING, "xenial-lowlatency"])
     assert ansible.playbook("kernelops.livepatch.check", "--limit", hosts, livepatch_fail_on=[]).code == 0
+    return ansible.folder / "livepatch-records"
+
+
+@pytest.fixture
+def checked(ansible: Ansible, records: Path) -> Ansible:
+    """A folder with the records."""
+    shutil.copytree(records, ansible.folder / "livepatch-records")
     return ansible
 
 
@@ -59,7 +68,7 @@ def test_seats_are_planned_from_all_records(checked: Ansible) -> None:
 
 
 @pytest.mark.matrix
-def test_priority_comes_before_the_order_and_grants_are_remembered(checked: Ansible, tmp_path: Path) -> None:
+def test_priority_comes_first_and_grants_are_remembered(checked: Ansible, tmp_path: Path) -> None:
     arguments = {"hosts": WANTING, "priority": ["not-enabled"], "seats": 4, "show": False}
     predicted = result(plan(checked, "--check", **arguments))
     assert not (tmp_path / "livepatch-records" / "seats.granted").exists(), "check mode grants nothing"
@@ -67,7 +76,7 @@ def test_priority_comes_before_the_order_and_grants_are_remembered(checked: Ansi
     assert result(run) == predicted
     assert predicted["granted"] == ["xenial-generic", "no-network-command", "not-enabled"]
     assert "kept" not in run.output
-    # Nobody has looked at not-enabled since, so that it may be enabled by now.
+    # No record of not-enabled is newer than its grant, so the host may be enabled now.
     other = result(plan(checked, hosts=["not-installed"], seats=4))
     assert other["granted"] == []
     assert "not-enabled" in other["in_use"]
@@ -75,12 +84,12 @@ def test_priority_comes_before_the_order_and_grants_are_remembered(checked: Ansi
     assert result(plan(checked, hosts=["not-installed"], seats=4))["granted"] == ["not-installed"]
 
 
-def test_records_are_judged_as_they_are_unless_eligibility_is_switched_off(checked: Ansible) -> None:
+def test_ineligible_hosts_get_seats_on_request(checked: Ansible) -> None:
     found = result(plan(checked, hosts=["i386"], seats=9, require_eligible=False))
     assert found["granted"] == ["i386"]
 
 
-def test_every_host_of_the_folder_wants_a_seat_by_default(checked: Ansible) -> None:
+def test_every_recorded_host_wants_a_seat(checked: Ansible) -> None:
     found = result(plan(checked, policy="current"))
     assert found["seats"] == 5
     assert found["granted"] == [
@@ -92,7 +101,7 @@ def test_every_host_of_the_folder_wants_a_seat_by_default(checked: Ansible) -> N
     ]
 
 
-def test_the_number_must_be_known(ansible: Ansible, tmp_path: Path) -> None:
+def test_the_number_of_seats_is_required(ansible: Ansible, tmp_path: Path) -> None:
     policy = {"systems": [{"release": "16.04", "architecture": "amd64", "kernel": "4.4", "flavours": ["generic"]}]}
     failure = plan(ansible, policy=policy).result("localhost")
     assert failure["kind"] == "failed"

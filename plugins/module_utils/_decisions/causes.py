@@ -48,6 +48,7 @@ _BOOT_COVERED_KERNEL = (
     "install and boot a kernel that Livepatch covers; kernelops.livepatch.eligibility_info lists the requirements"
 )
 _UPGRADE_INSTEAD = "patch this host with kernel upgrades and reboots"
+_RUN_AGAIN_TO_COMPLETE = "run the task again, which completes an interrupted run of dpkg first"
 _READ_JOURNAL = f"read `journalctl -u {_DAEMON}` on the host"
 _CHECK_NETWORK = (
     "check the network, and the client's settings https-proxy and ca-certs; then refresh the client:"
@@ -183,6 +184,157 @@ KERNEL_UPGRADE_REQUIRED = Cause(
 )
 UPGRADE_DUE_SOON = Cause("upgrade_due_soon", "patches for this kernel end on {date}, in {days} days", _UPGRADE)
 
+# --- the upgrade of a kernel ---
+
+NOT_ROOT = Cause("not_root", "the task does not run as root on the host, and {action} needs root", _AS_ROOT)
+INTERRUPTED = Cause("interrupted", "the answer of the host is incomplete", "run the task again; it continues its work")
+UPGRADE_FORCED = Cause("forced", "the task requests the newest kernel (force)")
+KERNEL_RELEASE_UNUSUAL = Cause(
+    "kernel_unknown",
+    "the release of the running kernel ({release}) contains no series and flavour",
+    "set both options, for example series=4.4 and flavour=generic",
+)
+NO_NEWER_KERNEL = Cause(
+    "no_newer_kernel",
+    "the archive has {kernel}",
+    "check the package sources of the host, or select another series (series)",
+)
+NO_APT = Cause("no_apt", "this host has no apt-get", "upgrade its kernel with its own tools")
+INSTALLATION_RUNNING = Cause(
+    "run_in_progress",
+    "an earlier task is installing a kernel on this host at this moment",
+    "wait until it has finished, then run the task again",
+)
+DPKG_INTERRUPTED = Cause(
+    "dpkg_interrupted",
+    "a run of dpkg on this host was interrupted and is incomplete ({package})",
+    "run `dpkg --configure -a` on the host, or set repair: true",
+)
+KERNEL_HELD = Cause(
+    "packages_held",
+    "{kernel} is available, but {packages} is held back on this host",
+    "run `apt-mark unhold {unhold}`, or exclude this host",
+)
+BOOT_FULL = Cause(
+    "boot_full",
+    "/boot has {free} MiB of free space, and a kernel needs about {needed} MiB",
+    "remove unused kernels: apt-get autoremove --purge",
+)
+RUN_LOST = Cause(
+    "run_lost",
+    "apt-get on the host did not start, or ended without a result, for example because the machine stopped",
+    _RUN_AGAIN_TO_COMPLETE,
+)
+APT_FAILED = Cause("apt_failed", "apt-get failed", "check /var/log/apt/term.log on the host")
+APT_LOCKED = Cause(
+    "apt_locked",
+    "another process holds the lock of apt or dpkg",
+    "find the process on the host (ps, unattended-upgrades), and run the task again when it has ended",
+)
+PACKAGES_HELD = Cause(
+    "packages_held", "held packages prevent the installation", "list them on the host: apt-mark showhold"
+)
+WOULD_REMOVE = Cause(
+    "would_remove",
+    "apt-get would have to remove packages, which this module never does",
+    "run `apt-get -s install` on the host to list the packages",
+)
+DISK_FULL = Cause("disk_full", "the host's disk is full", f"free disk space, then {_RUN_AGAIN_TO_COMPLETE}")
+ARCHIVE_UNREACHABLE = Cause(
+    "archive_unreachable",
+    "the packages could not be downloaded from the archive",
+    "check the connection of the host to the archive: apt-get update",
+)
+DPKG_FAILED = Cause(
+    "dpkg_failed",
+    "a package could not be installed",
+    f"check /var/log/apt/term.log on the host, then {_RUN_AGAIN_TO_COMPLETE}",
+)
+UPGRADE_TIMED_OUT = Cause(
+    "upgrade_timed_out",
+    "apt-get did not finish within {timeout} s; {state}",
+    "run the task again; it waits for the end of apt-get",
+)
+KERNEL_INCOMPLETE = Cause(
+    "kernel_incomplete",
+    "{release} is installed, but {files} is missing",
+    "run `dpkg-reconfigure linux-image-{release}` on the host; do not reboot before that",
+)
+NO_BOOT_ENTRY = Cause(
+    "no_boot_entry",
+    "{release} is installed, but neither /boot/grub/grub.cfg nor the link /vmlinuz refers to it",
+    "run `update-grub` on the host; do not reboot before that",
+)
+
+# --- the reboot ---
+
+BOOT_UNKNOWN = Cause(
+    "boot_unknown", "the running kernel or the boot id of the host cannot be read", "check /proc on the host"
+)
+RUNTIME_UNRESPONSIVE = Cause(
+    "runtime_unresponsive",
+    "{count} containers of {runtime} run on this host, but {runtime} does not answer",
+    "restart the daemon of {runtime}, or do not stop its containers ({runtime}: ignore)",
+)
+CONTAINERS_WOULD_VANISH = Cause(
+    "containers_would_vanish",
+    "{runtime} removes these containers when they stop (--rm), so they could not be started again: {containers}",
+    "wait until they end ({runtime}: wait), or accept their loss ({runtime}: ignore)",
+)
+RESTART_RUNNING = Cause(
+    "run_in_progress",
+    "another run of this module is stopping or starting containers on this host",
+    "wait until it has finished, then run the task again",
+)
+PRE_COMMAND_FAILED = Cause(
+    "pre_command_failed",
+    "command {number} of pre_commands ended with exit code {exit_code}",
+    "run the command on the host; nothing has been stopped",
+)
+POST_COMMAND_FAILED = Cause(
+    "post_command_failed",
+    "command {number} of post_commands ended with exit code {exit_code}",
+    "run the task again; it repeats the command without another reboot",
+)
+CONTAINERS_DID_NOT_END = Cause(
+    "containers_did_not_end",
+    "containers of {runtime} are still running at the end of drain_timeout: {containers}",
+    "increase drain_timeout, or stop the containers ({runtime}: stop)",
+)
+DRAIN_LOST = Cause(
+    "drain_failed",
+    "the connection was lost while containers were being stopped",
+    "run the task again; it completes the reboot",
+)
+DRAIN_FAILED = Cause(
+    "drain_failed",
+    "containers could not be stopped within drain_timeout, and were started again",
+    "find the container on the host that does not stop; the host was not rebooted",
+)
+REBOOT_DID_NOT_HAPPEN = Cause(
+    "reboot_did_not_happen",
+    "the host is still in the same boot {seconds} s after the reboot command",
+    "find the job that delays the reboot on the host: systemctl list-jobs",
+)
+HOST_DID_NOT_RETURN = Cause(
+    "host_did_not_return",
+    "the host did not come back within {seconds} s after the reboot command",
+    "check its console; when the host is back, run the task again to complete the work",
+)
+HOST_STOPPED_ANSWERING = Cause(
+    "host_did_not_return", "the host no longer answers", "check its console, then run the task again"
+)
+OLD_KERNEL = Cause(
+    "old_kernel",
+    "the host booted {booted} instead of {intended}",
+    "check the boot loader of the host: grub-editenv list, /etc/default/grub (GRUB_DEFAULT), update-grub",
+)
+CONTAINERS_NOT_RESTORED = Cause(
+    "containers_not_restored",
+    "these containers ran before the reboot, but are not running: {containers}",
+    "start them on the host, or run the task again; it starts them without a reboot",
+)
+
 # --- a loaded patch fails verification ---
 
 SIGNATURE_FAILED_IN_KERNEL = Cause(
@@ -215,7 +367,7 @@ NOTHING_KNOWN = Cause(
 )
 
 NO_ANSWER = Cause("no_answer", "the host gave no answer", "check that the host runs and is reachable")
-NO_RECORD = Cause("no_record", "the host has no record", "run the check playbook on the host")
+NO_RECORD = Cause("no_record", "this host has no record", "run the check playbook on the host")
 RECORD_UNUSABLE = Cause(
     "record_unusable",
     "the record of the host cannot be used",

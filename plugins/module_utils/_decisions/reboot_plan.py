@@ -13,6 +13,7 @@ from .._host.containers import Runtime, SavedContainers, read_containers
 from .._host.facts import HostFacts
 from .._host.sections import Sections
 from .._record import Assessment, Eligibility
+from . import causes
 from .host_state import Evidence, assess
 from .patch_verification import verified_patches
 from .policy import Policy
@@ -42,11 +43,7 @@ def plan_reboot(
     """
     running = facts.kernel.release
     if running is None or boot_id is None:
-        raise LivepatchError(
-            "boot_unknown",
-            "the running kernel or the boot id of the host cannot be read",
-            "check /proc on the host",
-        )
+        raise causes.BOOT_UNKNOWN.error()
     intended = kernel or facts.newest_installed or running
     if saved is not None and saved.boot_id not in (None, boot_id):
         return RebootPlan("finish", intended, rebooted_before=True)
@@ -63,28 +60,16 @@ def refuse_undrainable(facts: HostFacts, runtimes: c.Mapping[str, Runtime], poli
             continue
         counted = (facts.containers or {}).get(name, 0)
         if not runtime.answers and counted:
-            raise LivepatchError(
-                "runtime_unresponsive",
-                f"{counted} containers of {name} run on this host, but {name} does not answer",
-                f"restart the daemon of {name}, or do not stop its containers ({name}: ignore)",
-            )
+            raise causes.RUNTIME_UNRESPONSIVE.error(count=counted, runtime=name)
         if policy == "stop" and runtime.auto_removed:
             names = ", ".join(runtime.auto_removed)
-            raise LivepatchError(
-                "containers_would_vanish",
-                f"{name} removes these containers when they stop (--rm), so they could not be started again: {names}",
-                f"wait until they end ({name}: wait), or accept their loss ({name}: ignore)",
-            )
+            raise causes.CONTAINERS_WOULD_VANISH.error(runtime=name, containers=names)
 
 
 def drain_failure(sections: Sections | None) -> LivepatchError | None:
     """Return the error that ended a drain; None if the drain succeeded. `sections` is None for an incomplete answer."""
     if sections is None:
-        return LivepatchError(
-            "drain_failed",
-            "the connection was lost while containers were being stopped",
-            "run again; the next run completes the reboot",
-        )
+        return causes.DRAIN_LOST.error()
     failure = command_failure(sections, "pre")
     if failure is not None:
         return failure
@@ -92,19 +77,11 @@ def drain_failure(sections: Sections | None) -> LivepatchError | None:
         wait = sections.get(f"ended {name}")
         if wait is not None and wait.exit_code != 0:
             running = ", ".join(container.name for container in read_containers(wait.output))
-            return LivepatchError(
-                "containers_did_not_end",
-                f"containers of {name} are still running at the end of drain_timeout: {running}",
-                f"increase drain_timeout, or stop the containers ({name}: stop)",
-            )
+            return causes.CONTAINERS_DID_NOT_END.error(runtime=name, containers=running)
     stop = sections.get("stop")
     if stop is not None and stop.exit_code != 0:
-        return LivepatchError(
-            "drain_failed",
-            "containers could not be stopped within drain_timeout, and were started again: "
-            f"{shortened(stop.output, stop.errors) or 'the command did not end in time'}",
-            "find the container on the host that does not stop; the host was not rebooted",
-        )
+        output = shortened(stop.output, stop.errors)
+        return causes.DRAIN_FAILED.error(output or "the command did not end in time")
     return None
 
 
@@ -112,12 +89,9 @@ def command_failure(sections: Sections, kind: str) -> LivepatchError | None:
     """Return the error of the first of ``pre_commands`` or ``post_commands`` that failed."""
     for name, section in sections.items():
         if name.startswith(f"{kind} ") and section.exit_code != 0:
-            return LivepatchError(
-                f"{kind}_command_failed",
-                f"command {name.split()[1]} of {kind}_commands ended with exit code {section.exit_code}: "
-                f"{shortened(section.output, section.errors) or 'no output'}",
-                "run the command on the host" if kind == "pre" else "run again; the next run repeats the command",
-            )
+            cause = causes.PRE_COMMAND_FAILED if kind == "pre" else causes.POST_COMMAND_FAILED
+            output = shortened(section.output, section.errors) or "no output"
+            return cause.error(output, number=name.split()[1], exit_code=section.exit_code)
     return None
 
 
@@ -129,22 +103,14 @@ def shortened(*texts: str) -> str:
 def check_kernel(running: str | None, intended: str) -> None:
     """Raise `LivepatchError` if another kernel was booted."""
     if running != intended:
-        raise LivepatchError(
-            "old_kernel",
-            f"the host booted {running or 'an unknown kernel'} instead of {intended}",
-            "check the boot loader of the host: grub-editenv list, /etc/default/grub (GRUB_DEFAULT), update-grub",
-        )
+        raise causes.OLD_KERNEL.error(booted=running or "an unknown kernel", intended=intended)
 
 
 def refuse_parallel_run(sections: Sections) -> None:
     """Raise `LivepatchError` if another run of the module is stopping or starting containers."""
     lock = sections.get("lock")
     if lock is not None and lock.exit_code != 0:
-        raise LivepatchError(
-            "run_in_progress",
-            "another run of this module is stopping or starting containers on this host",
-            "wait until it has finished, then run again",
-        )
+        raise causes.RESTART_RUNNING.error()
 
 
 def restore_failure(sections: Sections) -> LivepatchError | None:
@@ -153,11 +119,7 @@ def restore_failure(sections: Sections) -> LivepatchError | None:
     if not_running:
         names = ", ".join(f"{container.name} ({container.runtime})" for container in not_running)
         output = shortened(sections.output("start_output") or "")
-        return LivepatchError(
-            "containers_not_restored",
-            f"these containers ran before the reboot, but are not running: {names}. {output}".strip(),
-            "start them on the host, or run again; the next run starts them without a reboot",
-        )
+        return causes.CONTAINERS_NOT_RESTORED.error(output, containers=names)
     return command_failure(sections, "post")
 
 

@@ -9,15 +9,14 @@ import dataclasses
 import datetime
 import re
 
-from .._errors import LivepatchError
 from .._host import kernel
 from .._host.apt import InstallRun, KernelOnDisk, KernelPackages, image_release, reports_lock
 from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
 from .._record import Reason
+from . import causes
 from .host_state import end_of_life_reasons, upgrade_required_reasons
 
-_UPGRADE = "upgrade the kernel and reboot"
 # A new kernel may need more space than the largest installed one: images of one series grow slowly.
 _GROWTH = 1.15
 
@@ -33,17 +32,11 @@ class UpgradePlan:
 def refuse_hosts_without_kernel(facts: HostFacts) -> None:
     """Raise `LivepatchError` for a host that uses the kernel of another machine, and for a login other than root."""
     if facts.wsl:
-        raise LivepatchError(
-            "container", "this host is WSL, and Windows provides its kernel", "update the WSL kernel from Windows"
-        )
+        raise causes.WSL.error()
     if facts.container is not None:
-        raise LivepatchError(
-            "container",
-            f"this host is a container ({facts.container}), and uses the kernel of the machine that runs it",
-            "use the machine that runs this container as the target; this also protects its other containers",
-        )
+        raise causes.CONTAINER.error(kind=facts.container)
     if facts.root is False:
-        raise LivepatchError("not_root", "kernel upgrades and reboots need root", "run as root: add --become")
+        raise causes.NOT_ROOT.error(action="a kernel upgrade or a reboot")
 
 
 def reasons_to_upgrade(facts: HostFacts, *, within_days: int, force: bool) -> list[Reason]:
@@ -55,13 +48,12 @@ def reasons_to_upgrade(facts: HostFacts, *, within_days: int, force: bool) -> li
     today = facts.now.date() if facts.now is not None else None
     reasons = [*end_of_life_reasons(client, today), *upgrade_required_reasons(client)]
     if client.patch_state == "applied-with-bug":
-        reasons.append(Reason(id="applied_with_bug", message="the applied patch has a known bug", remedy=_UPGRADE))
+        reasons.append(causes.APPLIED_WITH_BUG.reason())
     due = client.upgrade_required_by
     if not reasons and due is not None and today is not None and due - today <= datetime.timedelta(within_days):
-        message = f"patches for this kernel end on {due.isoformat()}, within {within_days} days"
-        reasons.append(Reason(id="upgrade_due_soon", message=message, remedy=_UPGRADE))
+        reasons.append(causes.UPGRADE_DUE_SOON.reason(date=due.isoformat(), days=(due - today).days))
     if not reasons and force:
-        reasons.append(Reason(id="forced", message="the task requests the newest kernel (force)", remedy=None))
+        reasons.append(causes.UPGRADE_FORCED.reason())
     return reasons
 
 
@@ -74,11 +66,7 @@ def plan_upgrade(facts: HostFacts, found: KernelPackages, *, series: str | None,
     running = facts.kernel
     series, flavour = series or running.series, flavour or running.flavour
     if running.release is None or series is None or flavour is None:
-        raise LivepatchError(
-            "kernel_unknown",
-            f"the release of the running kernel ({running.release or 'unknown'}) contains no series and flavour",
-            "set both options, for example series=4.4 and flavour=generic",
-        )
+        raise causes.KERNEL_RELEASE_UNUSUAL.error(release=running.release or "unknown")
 
     def newest(releases: c.Iterable[str | None]) -> str | None:
         candidates = (release for release in releases if release is not None and release.startswith(f"{series}."))
@@ -118,27 +106,15 @@ def _packages_of_release(found: KernelPackages, target: str, running: str) -> tu
 def check_plan(plan: UpgradePlan, found: KernelPackages, *, repair: bool) -> None:
     """Raise `LivepatchError` if the packages of the plan must not be installed."""
     if found.interrupted and not repair:
-        raise LivepatchError(
-            "dpkg_interrupted",
-            f"a run of dpkg on this host was interrupted and is incomplete ({found.interrupted[0]})",
-            "run `dpkg --configure -a` on the host, or set repair: true",
-        )
+        raise causes.DPKG_INTERRUPTED.error(package=found.interrupted[0])
     held = held_packages(plan, found)
     if held:
-        raise LivepatchError(
-            "packages_held",
-            f"{plan.target} is available, but {', '.join(held)} is held back on this host",
-            f"run `apt-mark unhold {' '.join(held)}`, or exclude this host",
-        )
+        raise causes.KERNEL_HELD.error(kernel=plan.target, packages=", ".join(held), unhold=" ".join(held))
     if not plan.packages or found.boot_free is None or not found.boot_used:
         return
     needed = int(max(found.boot_used.values()) * _GROWTH)
     if found.boot_free < needed:
-        raise LivepatchError(
-            "boot_full",
-            f"/boot has {found.boot_free // 1024} MiB of free space, and a kernel needs about {needed // 1024 + 1} MiB",
-            "remove unused kernels: apt-get autoremove --purge",
-        )
+        raise causes.BOOT_FULL.error(free=found.boot_free // 1024, needed=needed // 1024 + 1)
 
 
 def held_packages(plan: UpgradePlan, found: KernelPackages) -> list[str]:
@@ -149,60 +125,25 @@ def held_packages(plan: UpgradePlan, found: KernelPackages) -> list[str]:
 def check_run(run: InstallRun) -> None:
     """Raise `LivepatchError` with the output of apt-get and dpkg if the run failed."""
     if run.state != "ended":
-        raise LivepatchError(
-            "run_lost",
-            "apt-get on the host did not start, or ended without a result, for example because the machine stopped",
-            "run again; an incomplete dpkg run is then completed first",
-        )
+        raise causes.RUN_LOST.error()
     if run.exit_code == 0:
         return
-    for is_cause, cause, message, remedy in _FAILURES:
+    for is_cause, cause in _FAILURES:
         if is_cause(run.log):
-            raise LivepatchError(cause, f"{message}: {_last_errors(run.log)}", remedy)
-    raise LivepatchError(
-        "apt_failed",
-        f"apt-get failed with exit code {run.exit_code}: {_last_errors(run.log)}",
-        "check the host's /var/log/apt/term.log",
-    )
+            raise cause.error(_last_errors(run.log))
+    raise causes.APT_FAILED.error(f"exit code {run.exit_code}: {_last_errors(run.log)}")
 
 
-_FAILURES: tuple[tuple[c.Callable[[str], object], str, str, str], ...] = (
-    (
-        reports_lock,
-        "apt_locked",
-        "another run of apt or dpkg did not release its lock in time",
-        "find the process on the host (ps, unattended-upgrades), or increase lock_timeout",
-    ),
-    (
-        re.compile("Held packages were changed|held broken packages").search,
-        "packages_held",
-        "held packages prevent the installation",
-        "list them on the host: apt-mark showhold",
-    ),
-    (
-        re.compile("need to be removed").search,
-        "would_remove",
-        "apt-get would have to remove packages, which this module never does",
-        "run `apt-get -s install` on the host to list the packages",
-    ),
-    (
-        re.compile("No space left on device|enough free space").search,
-        "disk_full",
-        "the host's disk is full",
-        "free disk space, then run again; an incomplete dpkg run is then completed first",
-    ),
+_FAILURES: tuple[tuple[c.Callable[[str], object], causes.Cause], ...] = (
+    (reports_lock, causes.APT_LOCKED),
+    (re.compile("Held packages were changed|held broken packages").search, causes.PACKAGES_HELD),
+    (re.compile("need to be removed").search, causes.WOULD_REMOVE),
+    (re.compile("No space left on device|enough free space").search, causes.DISK_FULL),
     (
         re.compile("Failed to fetch|Unable to fetch|Unable to locate package").search,
-        "archive_unreachable",
-        "the packages could not be downloaded from the archive",
-        "check the connection to the archive: apt-get update",
+        causes.ARCHIVE_UNREACHABLE,
     ),
-    (
-        re.compile("dpkg: error|returned an error code").search,
-        "dpkg_failed",
-        "a package could not be installed",
-        "check the host's /var/log/apt/term.log, then run again to repair the installation",
-    ),
+    (re.compile("dpkg: error|returned an error code").search, causes.DPKG_FAILED),
 )
 """Causes of a failed run: the first one whose text is in the log applies."""
 
@@ -217,14 +158,6 @@ def _last_errors(log: str) -> str:
 def check_kernel_on_disk(disk: KernelOnDisk, release: str) -> None:
     """Raise `LivepatchError` unless all files of the kernel are present and the boot loader refers to it."""
     if disk.missing:
-        raise LivepatchError(
-            "kernel_incomplete",
-            f"{release} is installed, but {', '.join(disk.missing)} is missing",
-            f"run `dpkg-reconfigure linux-image-{release}` on the host; do not reboot before that",
-        )
+        raise causes.KERNEL_INCOMPLETE.error(release=release, files=", ".join(disk.missing))
     if not disk.entries:
-        raise LivepatchError(
-            "no_boot_entry",
-            f"{release} is installed, but neither /boot/grub/grub.cfg nor the link /vmlinuz refers to it",
-            "run `update-grub` on the host; do not reboot before that",
-        )
+        raise causes.NO_BOOT_ENTRY.error(release=release)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What goes wrong when a host's client is installed, configured or enabled: each known text under one name.
+"""Failures while a client is installed, configured, enabled or refreshed: each known text has one id.
 
-The texts are those that clients of 2016 to 2024, snapd, apt and Ubuntu Pro have been seen to print; the client's own
-for a used-up token is not published, so every wording that speaks of a limit of machines counts. A text that nobody
-knows is passed on as it is, without what looks like a token.
+The patterns match the output of clients of 2016 to 2024, snapd, apt and Ubuntu Pro. The client's text for a used-up
+token is not published, so every text about a limit of machines counts. An unknown text is quoted, with anything that
+looks like a token removed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from .._errors import LivepatchError
 from .apt import LOCK_TEXTS
 from .client_status import STATUS_ERRORS, plain_text
 
@@ -20,36 +21,35 @@ _TEXT_LIMIT = 300
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ClientFailure:
-    """A failure under its name. `message` says what happened, with the host's own words, `remedy` what to do."""
+    """A failure with its id. `message` includes the text from the host; `remedy` is an imperative sentence."""
 
     id: str
     message: str
     remedy: str
 
+    def as_error(self) -> LivepatchError:
+        return LivepatchError(self.id, self.message, self.remedy)
 
-def explain(tool: str, said: str, *, timed_out: bool = False) -> ClientFailure:
-    """Name a failure by what was said. `tool` is ``client``, ``snap``, ``apt`` or ``pro``: who said it.
 
-    Text that the daemon or the server quotes may stand in any of them, so all are held against all that is known.
+def explain(tool: str, output: str, *, timed_out: bool = False) -> ClientFailure:
+    """Return the failure that an output describes. `tool` printed it: ``client``, ``snap``, ``apt``, ``pro``, ``file``.
+
+    Every tool can quote the daemon or the server, so the output is compared with all known texts.
     """
-    text = plain_text(said)
+    text = plain_text(output)
     for cause, pattern in (*_CAUSES, *STATUS_ERRORS, *_BROAD_CAUSES):
         found = pattern.search(text)
         if found:
             shown = text[0 if found.end() <= _TEXT_LIMIT else found.start() :][:_TEXT_LIMIT]
-            return _failure(cause, shown)
+            return failure(cause, shown)
     if timed_out:
-        return _failure("timed_out", text[:_TEXT_LIMIT])
-    return _failure(f"{tool}_failed", text[:_TEXT_LIMIT])
+        return failure("timed_out", text[:_TEXT_LIMIT])
+    return failure(f"{tool}_failed", text[:_TEXT_LIMIT])
 
 
 def failure(cause: str, detail: str = "") -> ClientFailure:
-    """The failure of that name, where it is not known by a text."""
-    return _failure(cause, detail)
-
-
-def _failure(cause: str, detail: str) -> ClientFailure:
-    message, remedy = _WORDS[cause]
+    """Return the failure with this id. `detail` is added to its message."""
+    message, remedy = _TEXTS[cause]
     return ClientFailure(cause, f"{message}: {detail}" if detail else message, remedy)
 
 
@@ -58,7 +58,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 _CAUSES = (
-    # What the server says of a token comes first: its status (403) stands in the same text.
+    # The server's text about a token comes first, because its status (403) is part of the same text.
     ("bad_token", _pattern(r"unknown auth-?token|invalid auth-?token")),
     ("machine_token_invalid", _pattern(r"invalid machine[ -]token")),
     (
@@ -86,7 +86,7 @@ _CAUSES = (
     ),
     ("apt_locked", _pattern("|".join(map(re.escape, LOCK_TEXTS)))),
     ("snapd_not_in_archive", _pattern(r"unable to locate package|has no installation candidate")),
-    ("socket_unavailable", _pattern(r"the daemon's socket is not there")),
+    ("socket_unavailable", _pattern(r"the daemon's socket does not exist")),
     ("daemon_shutting_down", _pattern(r"daemon shutting down")),
     (
         "tls_untrusted",
@@ -115,126 +115,143 @@ _BROAD_CAUSES = (
         _pattern(r"executing config|unknown (?:config|key|setting)|invalid (?:config|key|setting|value)"),
     ),
 )
-"""Causes whose words also stand in the texts of others, which are therefore tried first."""
+"""Causes whose patterns also match texts of other causes. They are tried last."""
 
-_RUN_AGAIN = "and run again"
-_WORDS = {
+_DAEMON = "snap.canonical-livepatch.canonical-livepatchd"
+_READ_MESSAGE = "read the quoted output"
+_TEXTS = {
     "bad_token": (
         "the server does not know this token",
-        "check that the token is a Livepatch token, and one of the server that `remote-server` names",
+        "check that the token is a Livepatch token of the server in `remote-server`",
     ),
     "machine_token_invalid": (
-        "the server no longer knows this machine's registration",
-        "enable the machine anew: state disabled, then state enabled with the token",
+        "the server does not know the registration of this machine any more",
+        "enable the client again: use state disabled, then state enabled with the token",
     ),
     "seats_used_up": (
-        "the token has no seat left for this machine",
-        "disable the client on a machine that no longer needs it, or use a token with more seats",
+        "the token has no free seat for this machine",
+        "disable the client on a machine that does not need it, or use a token with more seats",
     ),
     "already_enabled": (
-        "the client is enabled already, by somebody else in the meantime",
-        "run again; if it stays so, use state disabled first",
+        "the client has been enabled by another process in the meantime",
+        "run the task again; if this repeats, use state disabled first",
     ),
-    "no_key": ("the client was given no token", "give `token`"),
+    "no_key": ("the client received no token", "set `token`"),
     "not_enabled": ("the client is not enabled", "use state enabled with a token"),
     "not_eligible_kernel": (
-        "the client refuses this kernel",
-        "install and boot a kernel that Livepatch covers: kernelops.livepatch.eligibility_info says which",
+        "the client does not support this kernel",
+        "install and boot a kernel that Livepatch covers; kernelops.livepatch.eligibility_info lists the requirements",
     ),
     "platform_unsupported": (
-        "the client refuses this release of Ubuntu",
-        "move to a covered Ubuntu LTS release, or patch this host by kernel upgrade and reboot",
+        "the client does not support this release of Ubuntu",
+        "upgrade to a covered Ubuntu LTS release, or patch this host with kernel upgrades and reboots",
     ),
     "tls_untrusted": (
-        "the server's certificate is not trusted",
+        "the certificate of the server is not trusted",
         "set `ca-certs` in `config` to the authority of the server, or of the proxy that inspects TLS",
     ),
     "server_unreachable": (
-        "the server cannot be reached from the host",
-        f"open port 443 to the server, or set `https-proxy` in `config`, {_RUN_AGAIN}",
+        "the host cannot reach the server",
+        "open port 443 to the server, or set `https-proxy` in `config`, and run the task again",
     ),
-    "server_error": ("the server is in trouble", "wait until the server is well, and run again"),
-    "server_refused": ("the server refused the request", "see what it says, and check the token and `remote-server`"),
+    "server_error": (
+        "the server reported an internal error",
+        "wait until the server works again, and run the task again",
+    ),
+    "server_refused": (
+        "the server refused the request",
+        f"{_READ_MESSAGE}, and check the token and `remote-server`",
+    ),
     "registration_failed": (
-        "the client could not register with the server, and does not say why",
-        "check the token, `remote-server` and the way to the server; the daemon's journal may say more",
+        "the client could not register with the server and gives no reason",
+        f"check the token, `remote-server` and the network, and read `journalctl -u {_DAEMON}` on the host",
     ),
     "daemon_down": (
         "the client's daemon does not answer",
-        "systemctl restart snap.canonical-livepatch.canonical-livepatchd, and read its journal",
+        f"restart the daemon (`systemctl restart {_DAEMON}`) and read its journal",
     ),
-    "daemon_shutting_down": ("the client's daemon is shutting down", "wait a minute, and run again"),
-    "permission_denied": ("the client's daemon may not be spoken to", "run as root: add --become"),
+    "daemon_shutting_down": ("the client's daemon is shutting down", "wait a minute, and run the task again"),
+    "permission_denied": ("access to the client's daemon is denied", "run as root: add --become"),
     "interface_not_connected": (
-        "the snap may not load modules into the kernel",
-        f"snap connect canonical-livepatch:kernel-module-control, {_RUN_AGAIN}",
+        "the snap is not allowed to load kernel modules",
+        "run `snap connect canonical-livepatch:kernel-module-control` on the host, and run the task again",
     ),
     "apparmor": (
-        "AppArmor keeps the client from running",
-        "usual in nested containers: enable Livepatch on the machine below",
+        "AppArmor prevents the client from running",
+        "in a nested container, enable Livepatch on the machine that runs the container; else read `journalctl -k`",
     ),
     "crash_lock": (
-        "the client suspects the patch of an earlier crash of the kernel",
-        "find the cause, remove the lock that is named, and run `canonical-livepatch refresh`",
+        "the client refuses a patch because the kernel may have crashed with it before",
+        "find the cause of the crash, remove the named lock, and run `canonical-livepatch refresh`",
     ),
     "setting_refused": (
         "the client refuses a setting",
-        "correct `config`, or leave out what this client does not know",
+        "correct `config`, or remove the settings that this version of the client does not have",
     ),
-    "client_failed": ("the client failed", "see what it says, and the daemon's journal"),
+    "client_failed": ("the client failed", f"{_READ_MESSAGE}, and `journalctl -u {_DAEMON}` on the host"),
     "not_seeded": (
-        "snapd has not finished setting itself up",
-        "run again later or raise `wait_seeded`; `snap changes` on the host says what it waits for",
+        "snapd has not finished its initialization",
+        "run the task again later or increase `wait_seeded`; `snap changes` on the host shows the progress",
     ),
-    "snapd_down": ("snapd does not answer", "systemctl restart snapd on the host, and run again"),
+    "snapd_down": ("snapd does not answer", "run `systemctl restart snapd` on the host, and run the task again"),
     "snapd_too_old": (
-        "the archive has no snapd that is new enough",
-        "enable the release's -updates pocket in the host's apt sources, and run again",
+        "the package archive has no snapd that is new enough",
+        "enable the release's -updates pocket in the host's apt sources, and run the task again",
     ),
     "snapd_not_in_archive": (
         "the host's apt sources have no snapd",
         "enable the release's main and -updates pockets in the host's apt sources",
     ),
-    "snap_busy": ("snapd is still busy with this snap", "wait for it (`snap changes`), and run again"),
+    "snap_busy": (
+        "snapd is busy with another change of this snap",
+        "wait until it is finished (`snap changes`), and run the task again",
+    ),
     "channel_unknown": (
         "the snap has no such channel",
-        "correct `channel`: `snap info canonical-livepatch` lists them",
+        "correct `channel`: `snap info canonical-livepatch` lists the channels",
     ),
     "store_unreachable": (
-        "the snap store cannot be reached from the host",
-        "open port 443 to the store, or set snapd's proxy: snap set system proxy.https=…",
+        "the host cannot reach the snap store",
+        "open port 443 to the store, or set a proxy for snapd: `snap set system proxy.https=URL`",
     ),
-    "snap_failed": ("snapd failed", "see what it says; `snap changes` on the host lists its steps"),
-    "apt_locked": ("another process holds apt's lock", "wait until it has ended, and run again"),
-    "apt_failed": ("apt-get failed", "see what it says, and put the host's packages right"),
+    "snap_failed": ("snapd failed", f"{_READ_MESSAGE}; `snap changes` on the host lists the steps"),
+    "apt_locked": ("another process holds apt's lock", "wait until it has ended, and run the task again"),
+    "apt_failed": ("apt-get failed", f"{_READ_MESSAGE}, and repair the host's packages"),
     "socket_unavailable": (
-        "the token cannot be handed over by the daemon's socket",
-        "start the client's daemon, or accept the token on a command line: token_transport: cli",
+        "the daemon's socket, which must receive the token, is not available",
+        "start the client's daemon, or allow the token on a command line with token_transport: cli",
     ),
     "pro_missing": (
-        "the host has no Ubuntu Pro client that can attach",
-        "install ubuntu-pro-client (ubuntu-advantage-tools 27 or newer)",
+        "the host has no Ubuntu Pro client that answers `pro status --format json`",
+        "install ubuntu-pro-client (ubuntu-advantage-tools 27 or newer), or use `via: livepatch`",
     ),
     "pro_token_invalid": (
         "Ubuntu Pro does not know this token",
-        "check the token: a Pro token comes from https://ubuntu.com/pro and begins with C",
+        "check the token: a Pro token is listed on https://ubuntu.com/pro and begins with C",
     ),
     "pro_already_attached": (
-        "the machine is attached to Ubuntu Pro already, by somebody else in the meantime",
-        "run again",
+        "the machine has been attached to Ubuntu Pro by another process in the meantime",
+        "run the task again",
     ),
-    "pro_failed": ("the Ubuntu Pro client failed", "see what it says, and /var/log/ubuntu-advantage.log on the host"),
+    "pro_failed": (
+        "the Ubuntu Pro client failed",
+        f"{_READ_MESSAGE}, and /var/log/ubuntu-advantage.log on the host",
+    ),
     "file_failed": (
         "a file of this collection cannot be written on the host",
-        "see what it says: room, rights, mounts",
+        f"{_READ_MESSAGE}, and check free space, permissions and mounts below /var/lib",
     ),
-    "timed_out": ("it took too long and was ended", "check the server and the way to it, and run again"),
+    "timed_out": (
+        "the command took too long and was ended",
+        "check the server and the network, and run the task again",
+    ),
     "interrupted": (
-        "the host's answer broke off",
-        "run again: what was done stays done, and what is missing is done then",
+        "the answer of the host is incomplete",
+        "run the task again: completed steps are kept, and the missing ones are done then",
     ),
     "not_confirmed": (
-        "every step ended well, and yet the host does not show it",
-        "look at `canonical-livepatch status` and the daemon's journal on the host",
+        "all steps succeeded, but the host does not show the result",
+        f"read `canonical-livepatch status` and `journalctl -u {_DAEMON}` on the host",
     ),
 }
+"""Message and remedy by id."""

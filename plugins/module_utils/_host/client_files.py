@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What a host has of the client beside its status: its files, its daemon's socket, and what can speak to that.
+"""The setup of the client on a host, apart from its status: its files, its mode, its channel, tools for its socket.
 
-The sections are those of ``client_read.sh``. Nothing is concluded here: what could not be read is ``None``.
+The sections are those of ``client_read.sh``. No conclusions are drawn here: a value that could not be read is ``None``.
 """
 
 from __future__ import annotations
@@ -20,76 +20,77 @@ MACHINE_TOKEN = "/var/snap/canonical-livepatch/common/machine-token"  # noqa: S1
 MODES = ("normal", "no-apply", "no-refresh", "stop")
 DEFAULT_MODE = "normal"
 
-_MARK = re.compile(r"([a-z-]{1,32}) ([0-9a-f]{32}) ([0-9a-f]{64})")
+_FINGERPRINT = re.compile(r"([a-z-]{1,32}) ([0-9a-f]{32}) ([0-9a-f]{64})")
 _RISKS = ("stable", "candidate", "beta", "edge")
-_CUT_OFF = "…"
+_TRUNCATED = "…"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Mark:
-    """A secret that this collection has set on the host, as a salted SHA-256: enough to know it again, no more."""
+class SecretFingerprint:
+    """A salted SHA-256 of a secret that this collection has set on the host: enough to recognise it, no more."""
 
     salt: str
     digest: str
 
-    def fits(self, secret: str) -> bool:
-        return self == mark_of(secret, self.salt)
+    def matches(self, secret: str) -> bool:
+        return self == fingerprint_of(secret, self.salt)
 
     def __str__(self) -> str:
         return f"{self.salt} {self.digest}"
 
 
-def mark_of(secret: str, salt: str) -> Mark:
-    """The mark of a secret. `salt` is 32 hexadecimal digits, made anew for each host and secret."""
-    return Mark(salt, hashlib.sha256(f"{salt}{secret}".encode()).hexdigest())
+def fingerprint_of(secret: str, salt: str) -> SecretFingerprint:
+    """Return the fingerprint of a secret. `salt` is 32 random hexadecimal digits, new for each host and secret."""
+    return SecretFingerprint(salt, hashlib.sha256(f"{salt}{secret}".encode()).hexdigest())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProStatus:
-    """Ubuntu Pro on the host. `attached` is None where its client gives no status, as those before 27 do."""
+    """Ubuntu Pro on the host. `attached` is None if its client reports no status (versions before 27 cannot)."""
 
     installed: bool
     attached: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class ClientState:
-    """The client's files and its surroundings.
+class ClientSetup:
+    """The setup of the client on a host.
 
-    `registered`: whether the machine-token is there, which the client has exactly while it is enabled. `mode` is the
-    word in the mode file, which the daemon reads when it starts; `restart_due` says that it has not started since.
-    `tools` can speak to the daemon's socket, the best first. `channel` has the form ``latest/stable``. `pro` is
-    ``None`` where it was not asked for.
+    `registered` is True if the machine-token exists, which is the case exactly while the client is enabled. `mode` is
+    the content of the mode file, which the daemon reads when it starts; `restart_due` is True if it has not started
+    since the file was written. `fingerprints` belong to the secrets set by this collection, by name. `tools` can use
+    the daemon's socket, in order of preference. `channel` has the form ``latest/stable``. `pro` is ``None`` if Ubuntu
+    Pro was not queried.
     """
 
     registered: bool | None = None
     mode: str | None = None
     restart_due: bool = False
-    marks: c.Mapping[str, Mark] = dataclasses.field(default_factory=dict)
+    fingerprints: c.Mapping[str, SecretFingerprint] = dataclasses.field(default_factory=dict)
     tools: tuple[str, ...] = ()
     channel: str | None = None
     pro: ProStatus | None = None
 
 
-def read_client_state(sections: Sections) -> ClientState:
-    """Turn the sections of ``client_read.sh`` into facts. Total: no answer makes it fail."""
+def read_client_setup(sections: Sections) -> ClientSetup:
+    """Parse the sections of ``client_read.sh``. Never raises, whatever the host sent."""
     files = _files(sections)
-    return ClientState(
+    return ClientSetup(
         registered={"ok": True, "absent": False}.get(files.get(MACHINE_TOKEN, "")),
         mode=_mode(sections),
         restart_due=sections.output("client_restart") is not None,
-        marks=_marks(sections),
+        fingerprints=_fingerprints(sections),
         tools=tuple(tool for tool in (sections.output("client_tools") or "").split() if tool in ("curl", "nc")),
         channel=_channel(sections.output("client_snap") or ""),
         pro=_pro(sections),
     )
 
 
-def channel_name(word: str) -> str:
-    """A channel with its track and its risk: ``stable`` is ``latest/stable``, ``10.x`` is ``10.x/stable``."""
-    track, slash, rest = word.partition("/")
+def channel_name(channel: str) -> str:
+    """Return a channel with its track and its risk: ``stable`` is ``latest/stable``, ``10.x`` is ``10.x/stable``."""
+    track, slash, rest = channel.partition("/")
     if track in _RISKS:
-        return f"latest/{word}"
+        return f"latest/{channel}"
     return f"{track}/{rest}" if slash else f"{track}/stable"
 
 
@@ -100,25 +101,26 @@ def _files(sections: Sections) -> dict[str, str]:
 
 
 def _mode(sections: Sections) -> str | None:
-    """The daemon's mode; without a file, and with an empty one, it is the normal one."""
+    """Return the daemon's mode. A missing or empty file means the default mode."""
     section = sections.get("client_mode")
     if section is None or section.status not in ("ok", "absent"):
         return None
     return section.output.strip()[:32] or DEFAULT_MODE
 
 
-def _marks(sections: Sections) -> dict[str, Mark]:
-    found = (_MARK.fullmatch(line) for line in (sections.output("client_marks") or "").splitlines())
-    return {match[1]: Mark(match[2], match[3]) for match in found if match}
+def _fingerprints(sections: Sections) -> dict[str, SecretFingerprint]:
+    lines = (sections.output("client_fingerprints") or "").splitlines()
+    found = (_FINGERPRINT.fullmatch(line) for line in lines)
+    return {match[1]: SecretFingerprint(match[2], match[3]) for match in found if match}
 
 
 def _channel(table: str) -> str | None:
-    """The tracked channel in the table of ``snap list``; older snapd does not show it, and a long one not whole."""
+    """Return the tracked channel from the table of ``snap list``. Older snapd omits it; a long one is truncated."""
     lines = [line.split() for line in table.splitlines()]
     for header, row in itertools.pairwise(lines):
         if "Tracking" in header and row[:1] == ["canonical-livepatch"] and len(row) > header.index("Tracking"):
-            word = row[header.index("Tracking")]
-            return None if word == "-" or _CUT_OFF in word else channel_name(word)
+            channel = row[header.index("Tracking")]
+            return None if channel == "-" or _TRUNCATED in channel else channel_name(channel)
     return None
 
 

@@ -238,9 +238,10 @@ def _container(sections: Sections, files: _Files) -> str | None:
         if kind in _CONTAINERS:
             return kind
     variable = sections.output("container_variable") or ""
-    for kind in (files.text("/run/systemd/container"), files.text("/run/container_type"), variable.partition("=")[2]):
-        if kind:
-            return kind.split()[0]
+    named = (files.text("/run/systemd/container"), files.text("/run/container_type"), variable.partition("=")[2])
+    name = next(filter(None, named), None)
+    if name is not None:
+        return name.split()[0]
     if files.access("/.dockerenv") == "ok":
         return "docker"
     return "podman" if files.access("/run/.containerenv") == "ok" else None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What a host tells of a patch on its way: what ``refresh`` said, which tasks hold it up, what the logs say.
+"""The output of a refresh: its failure, the tasks that block the transition, the logs of kernel and client.
 
-The sections are those of ``patch.sh``. Nothing is concluded here.
+The sections are those of ``patch.sh``. No conclusions are drawn here.
 """
 
 from __future__ import annotations
@@ -31,38 +31,38 @@ class BlockingTask:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RefreshOutput:
-    """What came beside the probe. `refused` is why the client did not refresh, `removed` which locks are gone.
+    """The sections that ``patch.sh`` adds to the facts of a host.
 
-    `timed_out` says that the client was not done refreshing when its time was over.
-
-    `tasks` hold the transition up, the first 20 of them. The lines of the logs hold no secrets.
+    `failure` is why the client did not refresh; `timed_out` is True if its refresh was ended at the deadline.
+    `removed_locks` are the crash locks that were removed. `blocking_tasks` are the first 20 threads that block the
+    transition. The lines of the logs hold no secrets.
     """
 
-    refused: client_failures.ClientFailure | None
-    timed_out: bool
-    removed: tuple[str, ...]
-    tasks: tuple[BlockingTask, ...]
-    kernel_log: tuple[str, ...]
-    journal: tuple[str, ...]
+    failure: client_failures.ClientFailure | None = None
+    timed_out: bool = False
+    removed_locks: tuple[str, ...] = ()
+    blocking_tasks: tuple[BlockingTask, ...] = ()
+    kernel_log: tuple[str, ...] = ()
+    journal: tuple[str, ...] = ()
 
 
 def read_refresh_output(sections: Sections) -> RefreshOutput:
-    """Turn an answer of ``patch.sh`` into facts. Total: no answer makes it fail."""
+    """Parse the sections of ``patch.sh``. Never raises, whatever the host sent."""
     return RefreshOutput(
-        refused=_refused(sections),
+        failure=_failure(sections),
         timed_out="refresh" in sections and sections["refresh"].status == "timeout",
-        removed=tuple(
+        removed_locks=tuple(
             name.removeprefix("removed ")
             for name, section in sections.items()
             if name.startswith("removed ") and section.status == "ok" and section.exit_code == 0
         ),
-        tasks=tuple(_tasks(sections)),
+        blocking_tasks=tuple(_blocking_tasks(sections)),
         kernel_log=_lines(sections, "kernel_log"),
         journal=_lines(sections, "journal"),
     )
 
 
-def _refused(sections: Sections) -> client_failures.ClientFailure | None:
+def _failure(sections: Sections) -> client_failures.ClientFailure | None:
     section = sections.get("refresh")
     if section is None or section.status == "timeout" or (section.status == "ok" and section.exit_code == 0):
         return None
@@ -71,7 +71,7 @@ def _refused(sections: Sections) -> client_failures.ClientFailure | None:
     return client_failures.explain("client", section.errors or section.output)
 
 
-def _tasks(sections: Sections) -> c.Iterator[BlockingTask]:
+def _blocking_tasks(sections: Sections) -> c.Iterator[BlockingTask]:
     section = sections.get("tasks")
     seen: set[int] = set()
     for line in section.output.split("\n") if section is not None else ():

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The settings of the livepatch client: which there are, what they may hold, and when two values are the same.
+"""Settings of the Livepatch client: keys, defaults, valid values, and comparison of values.
 
-Keys, defaults and limits are those of the client's documentation (Livepatch Client configuration options).
+Keys, defaults and limits follow the client's documentation (Livepatch Client configuration options).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import typing as t
 import urllib.parse
 
 from .._config_file import Location, choice, nearest
+from .._errors import LivepatchError
 from .._server.kernel_support import HOSTED
 from .._text import mask_credentials
 from .._time import parse_time
@@ -26,12 +27,12 @@ SERVER = "remote-server"
 CERTIFICATES = "ca-certs"
 PROXIES = ("http-proxy", "https-proxy")
 PAID_AND_HOSTED = {"cutoff-date": (10, 11, 2), "patch-delay": (10, 11, 2)}
-"""Settings that only paid subscribers of the hosted service have, and the first client that knows them."""
+"""Settings for paid subscribers of the hosted service, and the first version of the client that has them."""
 
-_LEAST_INTERVAL = 60
+_SHORTEST_INTERVAL = 60
 _LOG_LEVELS = ("debug", "info", "notice", "warning", "error")
-_LONGEST = 1024
-_MOST_CERTIFICATES = 262_144
+_LONGEST_LINE = 1024
+_LONGEST_CERTIFICATES = 262_144
 _ONE_LINE = re.compile(r"[^\x00-\x1f\x7f]*")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----\s*")
 _DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?[smhdw])+")
@@ -39,66 +40,71 @@ _PART = re.compile(r"([0-9.]+)([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-class ConfigError(ValueError):
-    """A setting that the client does not have, or a value that it cannot hold; the message names the key."""
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Setting:
-    """`check` turns a value into the text that the client is given; `same` makes of texts with one meaning one."""
+    """A setting of the client.
+
+    `parse` validates a value and returns it as text for the client. `normalize` maps texts with the same meaning to
+    equal values; it may raise `ValueError`.
+    """
 
     default: str
-    check: c.Callable[[object, Location], str]
-    same: c.Callable[[str], object] = str
+    parse: c.Callable[[object, Location], str]
+    normalize: c.Callable[[str], object] = str
 
 
-def wanted_config(given: c.Mapping[str, object], now: datetime.datetime) -> dict[str, str]:
-    """The settings of a task, checked, in the order in which the client must get them.
+def parse_config(given: c.Mapping[str, object], now: datetime.datetime) -> dict[str, str]:
+    """Validate settings and return them as text, in the order in which the client must receive them.
 
-    An empty value (or null) stands for the default. Raises `ConfigError`.
+    An empty value or null means the default. Raises `LivepatchError` (``config_invalid``) with the key in its message.
     """
-    top = Location("config", "", {}, ConfigError)
+    top = Location("config", "", {}, _invalid)
     for key in given:
         if key not in SETTINGS:
             raise top.below(str(key)).error(
                 f"the client has no such setting; {nearest(str(key), SETTINGS, 'settings')}"
             )
-    checked = {}
+    parsed = {}
     for key, setting in SETTINGS.items():
         if key in given:
             value, place = given[key], top.below(key)
             empty = value is None or (isinstance(value, str) and not value.strip())
-            checked[key] = "" if empty else setting.check(value, place)
-            cutoff = parse_time(checked[key]) if key == "cutoff-date" else None
+            parsed[key] = "" if empty else setting.parse(value, place)
+            cutoff = parse_time(parsed[key]) if key == "cutoff-date" else None
             if cutoff is not None and cutoff >= now:
-                raise place.error(f"{checked[key]} is not in the past, and the client takes no other")
-    return checked
+                raise place.error(f"{parsed[key]} is not in the past, as the client requires")
+    return parsed
+
+
+def _invalid(message: str) -> LivepatchError:
+    remedy = "correct `config`; the documentation of kernelops.livepatch.client lists the settings"
+    return LivepatchError("config_invalid", message, remedy)
 
 
 def effective(key: str, text: str | None) -> str:
-    """What a setting amounts to: its text, or the default where it is empty or the client does not have it."""
+    """Return the effective value: the text, or the default if the text is empty or the client has no value."""
     return text or SETTINGS[key].default
 
 
 def same_value(key: str, one: str | None, other: str | None) -> bool:
-    """Whether two texts set the same. Credentials in them do not count, for a host does not tell its own."""
+    """Return True if two texts have the same meaning, apart from credentials, which hosts do not reveal."""
     values = []
     for text in (one, other):
         value = mask_credentials(effective(key, text), mask="")
         try:
-            values.append(SETTINGS[key].same(value))
+            values.append(SETTINGS[key].normalize(value))
         except ValueError:
             values.append(value)
     return values[0] == values[1]
 
 
 def holds_secret(key: str, text: str) -> bool:
-    """Whether a value must be kept off command lines and out of results."""
+    """Return True if a value must not appear on command lines or in results."""
     return key in PROXIES and mask_credentials(text) != text
 
 
-def shown(key: str, text: str | None) -> str:
-    """A value as it may be shown to anybody."""
+def masked(key: str, text: str | None) -> str:
+    """Return the effective value for results: without credentials, certificates as a digest."""
     value = effective(key, text)
     if key == CERTIFICATES and value:
         digest = hashlib.sha256(_certificates(value).encode()).hexdigest()
@@ -107,7 +113,7 @@ def shown(key: str, text: str | None) -> str:
 
 
 def _line(value: object, place: Location) -> str:
-    if not isinstance(value, str) or len(value) > _LONGEST or not _ONE_LINE.fullmatch(value.strip()):
+    if not isinstance(value, str) or len(value) > _LONGEST_LINE or not _ONE_LINE.fullmatch(value.strip()):
         raise place.error(f"expected one line of text, found {type(value).__name__}")
     return str(value.strip())
 
@@ -128,7 +134,7 @@ def _address(value: object, place: Location, schemes: tuple[str, ...]) -> urllib
 def _server(value: object, place: Location) -> str:
     address = _address(value, place, ("https", "http"))
     if address.username is not None or address.query or address.fragment:
-        raise place.error("the server's URL has no user, no query and no fragment")
+        raise place.error("expected a URL without user, query and fragment")
     return address.geturl().rstrip("/")
 
 
@@ -137,15 +143,15 @@ def _proxy(value: object, place: Location) -> str:
 
 
 def _pem(value: object, place: Location) -> str:
-    if not isinstance(value, str) or len(value) > _MOST_CERTIFICATES:
+    if not isinstance(value, str) or len(value) > _LONGEST_CERTIFICATES:
         raise place.error("expected certificates in PEM, as text")
     if "PRIVATE KEY-----" in value:
-        raise place.error("this holds a private key; give the authority's certificate alone")
+        raise place.error("contains a private key; use only the certificate of the authority")
     blocks = _CERTIFICATE.findall(value)
     if not blocks or _CERTIFICATE.sub("", value).strip():
         raise place.error(
-            "expected certificates in PEM and nothing else, from -----BEGIN CERTIFICATE----- on; for a file on the "
-            "controller use lookup('ansible.builtin.file', …)"
+            "expected only certificates in PEM, beginning with -----BEGIN CERTIFICATE-----; to read a file on the "
+            "controller, use lookup('ansible.builtin.file', …)"
         )
     for number, block in enumerate(blocks, 1):
         try:
@@ -179,12 +185,12 @@ def _duration(units: str) -> c.Callable[[object, Location], str]:
 def _dial_timeout(value: object, place: Location) -> str:
     text = _duration("smh")(value, place)
     if _length(text) <= 0:
-        raise place.error("expected a duration of more than nothing")
+        raise place.error("expected a duration greater than zero")
     return text
 
 
 def _length(text: str) -> float:
-    """The seconds of a duration such as ``1m30s``. Raises `ValueError` for anything else."""
+    """Return the seconds of a duration such as ``1m30s``. Raises `ValueError` for anything else."""
     if text == "0":
         return 0.0
     if not _DURATION.fullmatch(text):
@@ -194,8 +200,8 @@ def _length(text: str) -> float:
 
 def _interval(value: object, place: Location) -> str:
     text = str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
-    if not re.fullmatch("[0-9]{1,7}", text) or 0 < int(text) < _LEAST_INTERVAL:
-        raise place.error(f"expected minutes, at least {_LEAST_INTERVAL}, or 0 for never; found {value!r:.80}")
+    if not re.fullmatch("[0-9]{1,7}", text) or 0 < int(text) < _SHORTEST_INTERVAL:
+        raise place.error(f"expected minutes, at least {_SHORTEST_INTERVAL}, or 0 for never, found {value!r:.80}")
     return str(int(text))
 
 
@@ -212,7 +218,7 @@ def _boolean(value: object, place: Location) -> str:
 
 def _cutoff(value: object, place: Location) -> str:
     if isinstance(value, datetime.datetime):
-        # YAML makes this of what is not quoted, in UTC where it takes the zone away.
+        # YAML parses an unquoted time. It drops the time zone after converting to UTC.
         value = value.isoformat() if value.tzinfo else f"{value.isoformat()}Z"
     text = re.sub(r"^([0-9-]{10}) ", r"\1T", str(value).strip())
     if parse_time(text) is None:
@@ -220,22 +226,22 @@ def _cutoff(value: object, place: Location) -> str:
     return text
 
 
-def _same_server(text: str) -> object:
+def _normal_server(text: str) -> object:
     return text.rstrip("/").lower()
 
 
 SETTINGS: t.Final[dict[str, _Setting]] = {
-    # Setting the server contacts it: the way to it and the trust in it come before.
-    "http-proxy": _Setting("", _proxy, _same_server),
-    "https-proxy": _Setting("", _proxy, _same_server),
+    # Setting the server contacts it, so proxies and certificates come first.
+    "http-proxy": _Setting("", _proxy, _normal_server),
+    "https-proxy": _Setting("", _proxy, _normal_server),
     "no-proxy": _Setting("", _line),
     CERTIFICATES: _Setting("", _pem, _certificates),
     "dial-timeout": _Setting("12s", _dial_timeout, _length),
     "check-interval": _Setting("60", _interval),
     "log-level": _Setting("warning", _log_level, str.lower),
     "tls-patch-download": _Setting("false", _boolean, str.lower),
-    SERVER: _Setting(HOSTED, _server, _same_server),
+    SERVER: _Setting(HOSTED, _server, _normal_server),
     "cutoff-date": _Setting("", _cutoff, lambda text: parse_time(text) or text),
     "patch-delay": _Setting("0", _duration("smhdw"), _length),
 }
-"""Every setting, in the order in which the client must get them."""
+"""All settings, in the order in which the client must receive them."""

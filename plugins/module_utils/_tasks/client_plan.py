@@ -1,72 +1,39 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What must be done to a host for its client to be as wanted: the wanted held against the present, as ordered steps.
+"""Plan the steps that turn the actual client of a host into the desired one.
 
-One plan serves the run, its check mode and its diff. A plan that cannot be carried out is refused as a whole, before
-anything is done.
+The run, check mode and diff mode use the same plan. A plan that cannot succeed is refused as a whole, before anything
+is changed.
 """
 
 from __future__ import annotations
 
 import collections.abc as c
 import dataclasses
-import re
-import typing as t
 
 from .._decisions.eligibility import FIXED_BY_CLIENT, version_numbers
+from .._errors import LivepatchError
 from .._host import client_failures
-from .._host.client_files import DEFAULT_MODE, ClientState, channel_name
+from .._host.client_files import DEFAULT_MODE, ClientSetup
 from .._host.facts import HostFacts
 from .._record import Check, Eligibility
 from .._server.kernel_support import HOSTED
-from .._text import mask_credentials
 from . import client_config
+from .client_comparison import NO_APPLY, STOP, TOKEN, ClientComparison, ClientSnapshot, DesiredClient
 
-StateWord = t.Literal["present", "enabled", "disabled", "absent"]
-Via = t.Literal["livepatch", "pro"]
-Transport = t.Literal["auto", "socket", "cli"]
-
-TOKEN = "token"  # noqa: S105  (the name of its mark)
-STOP, NO_APPLY = "stop", "no-apply"
-
-# None of these means anything in a URL, in JSON or to a shell.
-_TOKEN = re.compile(r"[A-Za-z0-9._~-]{4,512}")
-_LIVEPATCH_TOKEN = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_PRO_TOKEN = re.compile(r"C[0-9A-Za-z]{20,63}")
+# Errors of a client that fails at every command, on this kernel or release.
 _REFUSALS = frozenset({"not_eligible_kernel", "platform_unsupported"})
-# Why a client gives no status that no command of it gets around.
-_HOPELESS = frozenset({"daemon_down", "apparmor", "interface_not_connected", *_REFUSALS})
+# Errors of a client that no command can fix.
+_FATAL_ERRORS = frozenset({"daemon_down", "apparmor", "interface_not_connected", *_REFUSALS})
 _PAID_TIERS = frozenset({"stable"})
-
-
-class PlanError(Exception):
-    """The wanted cannot be had on this host. `id` names the cause, `remedy` says what to do."""
-
-    def __init__(self, cause: str, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.id = cause
-        self.remedy = remedy
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the task asks for. `config` is what `client_config.wanted_config` returned."""
-
-    state: StateWord = "enabled"
-    token: str | None = None
-    transport: Transport = "auto"
-    config: c.Mapping[str, str] = dataclasses.field(default_factory=dict)
-    mode: str | None = None
-    channel: str | None = None
-    via: Via = "livepatch"
-    require_eligible: bool = True
+_ENABLING_STEPS = frozenset({"enable", "pro_attach", "pro_enable"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ClientStep:
-    """One thing to do, under the name that the script on the host has for it, with what that needs to know.
+    """A step of a plan. `id` is its name in ``client_write.sh``, and `argument` the value that it needs there.
 
-    `message` says what and why. `tool` is who does it: ``apt``, ``snap``, ``client``, ``pro`` or ``file``.
+    `message` says what is done and why. `tool` does it: ``apt``, ``snap``, ``client``, ``pro`` or ``file``.
     """
 
     id: str
@@ -79,408 +46,305 @@ class ClientStep:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class View:
-    """The client as the plan sees it, before and after. No secret is in it.
+class ClientPlan:
+    """The steps in order, and the client before and after them.
 
-    `state` is ``absent``, ``disabled``, ``enabled`` or ``unknown``. `token` says whose token the client is enabled
-    with: ``given`` (that of the task), ``other``, ``unknown``, or None where it is not enabled.
+    `transports` are the ways to pass the token to the client, in order of preference: ``curl``, ``nc``, ``cli``.
     """
 
-    state: str
-    token: str | None
-    mode: str | None
-    channel: str | None
-    config: c.Mapping[str, str | None]
-
-    def as_dict(self) -> dict[str, t.Any]:
-        return {**dataclasses.asdict(self), "config": dict(self.config)}
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ClientPlan:
-    """The steps, in order, and the client before and after them. `ways` hand the token over, the first that can."""
-
     steps: tuple[ClientStep, ...]
-    before: View
-    after: View
-    ways: tuple[str, ...] = ()
-
-
-def check_token(token: str | None, via: Via) -> None:
-    """Hold a token against the form that it must have, before any host is looked at. Raises `PlanError`."""
-    if token is None:
-        return
-    if not _TOKEN.fullmatch(token):
-        raise PlanError(
-            "token_malformed",
-            "the token holds characters that no token has, such as a blank or the end of a line, or is too short",
-            "give the token alone; take away white space around it with `| trim`",
-        )
-    if via == "livepatch" and _PRO_TOKEN.fullmatch(token) and not _LIVEPATCH_TOKEN.fullmatch(token):
-        raise PlanError(
-            "token_is_pro",
-            "the token is one of Ubuntu Pro (it begins with C), which the Livepatch client does not take",
-            "use `via: pro`, or give a Livepatch token",
-        )
-    if via == "pro" and _LIVEPATCH_TOKEN.fullmatch(token):
-        raise PlanError(
-            "token_is_livepatch",
-            "the token is one of Livepatch, with which a machine cannot be attached to Ubuntu Pro",
-            "use `via: livepatch`, or give a Pro token (it begins with C)",
-        )
+    before: ClientSnapshot
+    after: ClientSnapshot
+    transports: tuple[str, ...] = ()
 
 
 def make_plan(
-    wanted: Wanted, facts: HostFacts, client: ClientState, eligibility: Eligibility, snapd_minimum: str
+    desired: DesiredClient, facts: HostFacts, setup: ClientSetup, eligibility: Eligibility, snapd_minimum: str
 ) -> ClientPlan:
-    """Compare the wanted with the present. Raises `PlanError`.
+    """Compare the desired client with the actual one. Raises `LivepatchError` if the plan cannot succeed.
 
-    `snapd_minimum` is the oldest snapd that will do, such as ``2.15``.
+    `snapd_minimum` is the oldest usable version of snapd, such as ``2.15``.
     """
     if facts.root is not True:
-        raise PlanError(
+        raise LivepatchError(
             "not_root",
-            "the task does not run as root on the host, and only root may install, configure and enable the client",
+            "the task does not run as root on the host, and only root can install, configure and enable the client",
             "run as root: add --become, or `become: true`",
         )
-    return _Planner(wanted, facts, client, eligibility, snapd_minimum).plan()
+    return _Planner(ClientComparison(desired, facts, setup), eligibility, snapd_minimum).plan()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Planner:
-    wanted: Wanted
-    facts: HostFacts
-    client: ClientState
+    comparison: ClientComparison
     eligibility: Eligibility
     snapd_minimum: str
 
+    @property
+    def desired(self) -> DesiredClient:
+        return self.comparison.desired
+
+    @property
+    def facts(self) -> HostFacts:
+        return self.comparison.facts
+
     def plan(self) -> ClientPlan:
-        before = self._before()
-        if self.wanted.state == "absent":
-            steps = [*(() if self._refuses_everything else self._disabling()), *self._removing()]
-        elif self.wanted.state == "disabled":
-            steps = [*self._disabling(), *(self._configuring(self._settings()) if self._installed else ())]
+        differences = self.comparison.differing_settings()
+        if self.desired.state == "absent":
+            steps = [*self._before_removal(), *self._removal()]
+        elif self.desired.state == "disabled":
+            configuration = self._configuration(differences) if self.comparison.installed else []
+            steps = [*self._disabling(), *configuration]
         else:
-            steps = self._installing_to_enabling()
-        self._demand_client(steps)
-        ways = self._ways() if any(step.id == "enable" for step in steps) else ()
-        return ClientPlan(tuple(steps), before, self._after(before), ways)
-
-    # --- the present ---
-
-    @property
-    def _installed(self) -> bool:
-        return self.facts.client_installed is True
-
-    @property
-    def _enabled(self) -> bool | None:
-        """The client's word; where it gives none, its machine-token, which it has exactly while it is enabled."""
-        said = self.facts.client.enabled if self.facts.client is not None else None
-        if not self._installed:
-            return False
-        return said if said is not None else self.client.registered
-
-    @property
-    def _refuses_everything(self) -> bool:
-        """A client that does not take this kernel or release fails at every command."""
-        error = self.facts.client.error if self.facts.client is not None else None
-        return error is not None and error.id in _REFUSALS
-
-    def _token(self) -> str | None:
-        """Whose token the client is enabled with."""
-        if self._enabled is False:
-            return None
-        mark = self.client.marks.get(TOKEN)
-        if mark is None or self.wanted.token is None:
-            return "unknown"
-        return "given" if mark.fits(self.wanted.token) else "other"
-
-    def _present(self, key: str) -> str | None:
-        """A setting as the host says it, None where the host says nothing."""
-        return None if self.facts.config is None else self.facts.config.get(key, "")
-
-    def _settings(self) -> list[str]:
-        """The wanted settings that the client does not have yet, in the order in which it must get them.
-
-        A client that is stopped and is to stay so can be asked for none: they stay as they are.
-        """
-        if self.client.mode == STOP == self.wanted.mode and self.facts.config is None:
-            return []
-        return [key for key, text in self.wanted.config.items() if not self._holds(key, text)]
-
-    def _holds(self, key: str, text: str) -> bool:
-        present = self._present(key)
-        if not self._installed:
-            return client_config.effective(key, text) == client_config.effective(key, "")
-        if present is None or not client_config.same_value(key, present, text):
-            return False
-        if not client_config.holds_secret(key, text):
-            # What the host says is masked: an address with a password differs from the same one without.
-            return mask_credentials(present) == present
-        mark = self.client.marks.get(key)
-        return mark is not None and mark.fits(text)
-
-    def _before(self) -> View:
-        enabled = {True: "enabled", False: "disabled", None: "unknown"}[self._enabled]
-        return View(
-            state=enabled if self._installed else "absent",
-            token=self._token(),
-            mode=self.client.mode,
-            channel=self.client.channel if self.wanted.channel else None,
-            config={key: self._shown(key) for key in self.wanted.config} if self._installed else {},
-        )
-
-    def _shown(self, key: str) -> str | None:
-        present = self._present(key)
-        return None if present is None else client_config.shown(key, present)
-
-    def _after(self, before: View) -> View:
-        if self.wanted.state == "absent":
-            return View("absent", None, before.mode, None, {})
-        if self.wanted.state == "disabled" and not self._installed:
-            return before
-        state = {"present": before.state if self._installed else "disabled"}.get(self.wanted.state, self.wanted.state)
-        whose = before.token
-        if state == "disabled":
-            whose = None
-        elif self.wanted.state == "enabled" and self.wanted.token is not None:
-            whose = "given"
-        channel = before.channel
-        if self.wanted.channel and self.wanted.state != "disabled":
-            channel = self._wanted_channel() if self._channel_differs() or not self._installed else before.channel
-        config = {key: client_config.shown(key, text) for key, text in self.wanted.config.items()}
-        return View(state, whose, self.wanted.mode or before.mode, channel, config)
+            steps = self._installation_and_configuration(differences)
+        self._require_usable_client(steps)
+        transports = self._transports() if any(step.id == "enable" for step in steps) else ()
+        return ClientPlan(tuple(steps), self.comparison.before(), self.comparison.after(), transports)
 
     # --- the steps ---
 
-    def _installing_to_enabling(self) -> list[ClientStep]:
-        settings = self._settings()
-        enabling = self._enabling(settings) if self.wanted.state == "enabled" else []
-        self._demand_paid_settings(settings)
+    def _installation_and_configuration(self, differences: list[str]) -> list[ClientStep]:
+        enabling = self._enabling(differences) if self.desired.state == "enabled" else []
+        self._require_paid_subscription(differences)
         disabling = [step for step in enabling if step.id == "disable"]
         rest = [step for step in enabling if step.id != "disable"]
-        if any(step.id in ("enable", "pro_attach", "pro_enable") for step in rest):
-            self._demand_eligibility()
-        return [*self._installing(), *disabling, *self._configuring(settings, rest)]
+        if any(step.id in _ENABLING_STEPS for step in rest):
+            self._require_eligibility(differences)
+        return [*self._installation(), *disabling, *self._configuration(differences, rest)]
 
-    def _installing(self) -> list[ClientStep]:
-        if self._installed and not self._channel_differs():
+    def _installation(self) -> list[ClientStep]:
+        installed, channel = self.comparison.installed, self.comparison.desired_channel
+        if installed and not self.comparison.channel_differs:
             return []
-        steps = []
-        snapd = self.facts.snapd
-        if not snapd.installed:
-            steps.append(ClientStep("snapd", "install snapd: the host has none", "apt"))
-        elif snapd.version and version_numbers(snapd.version) < version_numbers(self.snapd_minimum):
-            words = f"upgrade snapd: {snapd.version} is older than {self.snapd_minimum}"
-            steps.append(ClientStep("snapd", words, "apt"))
-        elif snapd.answers is False:
-            raise PlanError("snapd_down", "snapd does not answer on the host", "systemctl restart snapd on the host")
-        if steps or not (self._installed or snapd.seeded):
-            steps.append(ClientStep("seeded", "wait until snapd has set itself up", "snap"))
-        channel = self._wanted_channel()
-        if self._installed:
-            found = self.client.channel
-            steps.append(ClientStep("refresh", f"move the snap from channel {found} to {channel}", "snap", channel))
+        steps = self._snapd_installation()
+        if steps or not (installed or self.facts.snapd.seeded):
+            steps.append(ClientStep("seeded", "wait until snapd has finished its initialization", "snap"))
+        if installed:
+            message = f"change the channel of the snap from {self.comparison.setup.channel} to {channel}"
+            steps.append(ClientStep("refresh", message, "snap", channel))
         else:
-            of_channel = f" from channel {channel}" if channel else ""
-            steps.append(ClientStep("install", f"install the snap canonical-livepatch{of_channel}", "snap", channel))
+            from_channel = f" from channel {channel}" if channel else ""
+            message = f"install the snap canonical-livepatch{from_channel}"
+            steps.append(ClientStep("install", message, "snap", channel))
         return steps
 
-    def _wanted_channel(self) -> str:
-        return channel_name(self.wanted.channel) if self.wanted.channel else ""
+    def _snapd_installation(self) -> list[ClientStep]:
+        snapd = self.facts.snapd
+        if not snapd.installed:
+            return [ClientStep("snapd", "install snapd, which is missing on the host", "apt")]
+        if snapd.version and version_numbers(snapd.version) < version_numbers(self.snapd_minimum):
+            message = f"upgrade snapd: {snapd.version} is older than {self.snapd_minimum}"
+            return [ClientStep("snapd", message, "apt")]
+        self._require_snapd()
+        return []
 
-    def _channel_differs(self) -> bool:
-        """An installed snap whose channel the host does not tell is left as it is."""
-        present = self.client.channel
-        return bool(self._installed and self.wanted.channel and present and present != self._wanted_channel())
+    def _configuration(self, differences: list[str], enabling: c.Sequence[ClientStep] = ()) -> list[ClientStep]:
+        """Return steps for mode, settings and enabling, ordered so that no patch is applied that `mode` withholds."""
+        first, last = self._mode_changes(needs_daemon=bool(differences or enabling))
+        return [*first, *(self._setting_change(key) for key in differences), *enabling, *last]
 
-    def _configuring(self, settings: list[str], enabling: c.Sequence[ClientStep] = ()) -> list[ClientStep]:
-        """Mode, settings, enabling, in the order in which no patch is applied that the task wants held back."""
-        first, last = self._modes(needs_daemon=bool(settings or enabling))
-        return [*first, *(self._setting(key) for key in settings), *enabling, *last]
-
-    def _setting(self, key: str) -> ClientStep:
-        text = self.wanted.config[key]
+    def _setting_change(self, key: str) -> ClientStep:
+        text = self.desired.config[key]
         if not text:
-            words = f"put {key} back to its default {client_config.effective(key, '')!r}"
+            message = f"reset {key} to its default {client_config.effective(key, '')!r}"
         else:
-            words = f"set {key} to {client_config.shown(key, text)!r}"
-            if key == client_config.CERTIFICATES and client_config.SERVER in self.wanted.config:
-                words += ", before the server that it is for"
-        return ClientStep("config", words, "client", key)
+            message = f"set {key} to {client_config.masked(key, text)!r}"
+            if key == client_config.CERTIFICATES and client_config.SERVER in self.desired.config:
+                message += ", before the server that uses it"
+        return ClientStep("config", message, "client", key)
 
-    def _modes(self, *, needs_daemon: bool) -> tuple[list[ClientStep], list[ClientStep]]:
-        """What holds patches back goes first; what lets them go, and what stops the daemon, last."""
-        present, wanted = self.client.mode, self.wanted.mode
+    def _mode_changes(self, *, needs_daemon: bool) -> tuple[list[ClientStep], list[ClientStep]]:
+        """Return steps before and after the configuration.
+
+        A mode that withholds patches is set first. A mode that allows patches or stops the daemon is set last.
+        """
+        actual, desired = self.comparison.setup.mode, self.desired.mode
         first: list[ClientStep] = []
-        if present == STOP and needs_daemon:
-            if wanted is None or wanted == STOP:
+        if actual == STOP and needs_daemon:
+            if desired is None or desired == STOP:
                 raise _stopped()
-            first.append(self._mode(NO_APPLY, "the daemon must run to be configured"))
-            present = NO_APPLY
-        if wanted is None or wanted == present:
-            if self.client.restart_due and not first:
-                first.append(self._mode(present or DEFAULT_MODE, "the daemon has not started since it was set"))
+            first.append(_mode_change(NO_APPLY, "the daemon must run to be configured"))
+            actual = NO_APPLY
+        if desired is None or desired == actual:
+            if self.comparison.setup.restart_due and not first:
+                first.append(_mode_change(actual or DEFAULT_MODE, "the daemon has not been restarted since the change"))
             return first, []
-        step = self._mode(wanted, f"it is {present}" if present else "what it is could not be read")
-        return (first, [step]) if wanted in (DEFAULT_MODE, STOP) else ([*first, step], [])
+        step = _mode_change(desired, f"it is {actual}" if actual else "the current mode could not be read")
+        return (first, [step]) if desired in (DEFAULT_MODE, STOP) else ([*first, step], [])
 
-    @staticmethod
-    def _mode(mode: str, reason: str) -> ClientStep:
-        return ClientStep("mode", f"set the mode to {mode} and restart the daemon: {reason}", "client", mode)
-
-    def _enabling(self, settings: list[str]) -> list[ClientStep]:
-        if self.wanted.via == "pro":
-            return self._enabling_by_pro()
-        moves = client_config.SERVER in settings and self._present(client_config.SERVER) is not None
-        if self._enabled is False:
-            self._demand_token("the client is not enabled")
+    def _enabling(self, differences: list[str]) -> list[ClientStep]:
+        if self.desired.via == "pro":
+            return self._enabling_with_pro()
+        enabled = self.comparison.enabled
+        server_changes = client_config.SERVER in differences and self.facts.config is not None
+        if enabled is False:
+            self._require_token("the client is not enabled")
             return [ClientStep("enable", "enable the client with the token", "client")]
-        if moves and self._enabled:
-            self._demand_token("the client is to be enabled on another server, which knows it not")
-            reason = "the server changes, and a machine is enabled on one"
-        elif self._token() == "other":
+        if server_changes and enabled:
+            self._require_token("the client must be enabled on another server, where it is not registered")
+            reason = "the server changes, and each server has its own registration"
+        elif self.comparison.enabled_with == "other":
             reason = "it is enabled with another token"
-        elif self._enabled is None:
-            self._demand_token("whether the client is enabled could not be told")
-            reason = "whether it is enabled could not be told"
+        elif enabled is None:
+            reason = "its state could not be determined"
+            self._require_token("the state of the client could not be determined")
         else:
-            return self._adopting()
+            return self._adoption()
         return [
             ClientStep("disable", f"disable the client: {reason}", "client"),
             ClientStep("enable", "enable the client with the token", "client"),
         ]
 
-    def _adopting(self) -> list[ClientStep]:
-        """An enabled client without a mark was enabled by somebody else: its token cannot be told, so it stays."""
-        if self.wanted.token is None or TOKEN in self.client.marks:
+    def _adoption(self) -> list[ClientStep]:
+        """Return the step for a client that was enabled outside this collection, with a token that is unknown."""
+        if self.desired.token is None or TOKEN in self.comparison.setup.fingerprints:
             return []
-        words = "note the token: the client is enabled, with which token nobody noted, and is taken to have this one"
-        return [ClientStep("adopt", words, "file")]
+        message = "store the fingerprint of the token, assuming that it is the one used outside this collection"
+        return [ClientStep("adopt", message, "file")]
 
-    def _enabling_by_pro(self) -> list[ClientStep]:
-        pro = self.client.pro
+    def _enabling_with_pro(self) -> list[ClientStep]:
+        pro, enabled = self.comparison.setup.pro, self.comparison.enabled
         if pro is None or not pro.installed or pro.attached is None:
-            raise PlanError(
-                "pro_missing",
-                "the host has no Ubuntu Pro client that answers `pro status --format json`",
-                "install ubuntu-pro-client (ubuntu-advantage-tools 27 or newer), or use `via: livepatch`",
-            )
+            raise client_failures.failure("pro_missing").as_error()
         if not pro.attached:
-            if self._enabled and self.wanted.token is None:
-                return []
-            self._demand_token("the machine is not attached to Ubuntu Pro")
-            steps = []
-            if self._enabled is not False:
-                steps.append(ClientStep("disable", "disable the client: it is not enabled by Ubuntu Pro", "client"))
-            return [*steps, ClientStep("pro_attach", "attach the machine to Ubuntu Pro, with Livepatch enabled", "pro")]
-        if self._token() == "other":
-            raise PlanError(
+            return self._attaching()
+        if self.comparison.enabled_with == "other":
+            raise LivepatchError(
                 "pro_attached_otherwise",
-                "the machine is attached to Ubuntu Pro with another token, on which its other services rest, too",
-                "run `pro detach` on the host first, if that is meant",
+                "the machine is attached to Ubuntu Pro with another token, which its other services also use",
+                "to change the token, run `pro detach` on the host first",
             )
-        if self._enabled:
-            return self._adopting()
-        return [
-            ClientStep("pro_enable", "enable Livepatch through Ubuntu Pro, to which the machine is attached", "pro")
-        ]
+        if enabled:
+            return self._adoption()
+        message = "enable Livepatch with Ubuntu Pro, to which the machine is attached"
+        return [ClientStep("pro_enable", message, "pro"), *self._adoption()]
+
+    def _attaching(self) -> list[ClientStep]:
+        enabled = self.comparison.enabled
+        if enabled and self.desired.token is None:
+            return []
+        self._require_token("the machine is not attached to Ubuntu Pro")
+        steps = []
+        if enabled is not False:
+            steps.append(ClientStep("disable", "disable the client: it was not enabled by Ubuntu Pro", "client"))
+        return [*steps, ClientStep("pro_attach", "attach the machine to Ubuntu Pro, with Livepatch enabled", "pro")]
 
     def _disabling(self) -> list[ClientStep]:
-        if self._enabled is False:
+        if self.comparison.enabled is False:
             return []
-        reason = "the task wants it so" if self._enabled else "whether it is enabled could not be told"
-        pro = self.client.pro
-        if self.wanted.via == "pro" and pro is not None and pro.attached:
-            return [ClientStep("pro_disable", f"disable Livepatch through Ubuntu Pro: {reason}", "pro")]
+        reason = "as requested" if self.comparison.enabled else "its state could not be determined"
+        if self.desired.via == "pro" and self.comparison.attached_to_pro:
+            return [ClientStep("pro_disable", f"disable Livepatch with Ubuntu Pro: {reason}", "pro")]
         return [ClientStep("disable", f"disable the client: {reason}", "client")]
 
-    def _removing(self) -> list[ClientStep]:
-        if not self._installed:
-            left = self.client.marks or self.client.restart_due
-            return [ClientStep("forget", "remove what this collection has left on the host", "file")] if left else []
-        if self.facts.snapd.answers is False:
-            raise PlanError("snapd_down", "snapd does not answer on the host", "systemctl restart snapd on the host")
+    def _before_removal(self) -> list[ClientStep]:
+        """Return the steps that free the seat. A client that refuses every command is removed without them."""
+        error = self.comparison.client_error
+        return [] if error is not None and error.id in _REFUSALS else self._disabling()
+
+    def _removal(self) -> list[ClientStep]:
+        setup = self.comparison.setup
+        if not self.comparison.installed:
+            if not setup.fingerprints and not setup.restart_due:
+                return []
+            return [ClientStep("forget", "remove the files of this collection from the host", "file")]
+        self._require_snapd()
         return [ClientStep("remove", "remove the snap canonical-livepatch", "snap")]
 
-    # --- what a plan cannot do without ---
+    def _transports(self) -> tuple[str, ...]:
+        tools = self.comparison.setup.tools if self.desired.transport != "cli" else ()
+        if self.desired.transport == "socket" and not tools:
+            raise LivepatchError(
+                "socket_unavailable",
+                "the host has no curl or nc that supports the daemon's socket",
+                "install curl on the host, or allow the token on a command line with token_transport: cli",
+            )
+        return tools if self.desired.transport == "socket" else (*tools, "cli")
 
-    def _demand_client(self, steps: c.Sequence[ClientStep]) -> None:
-        """A client that answers nothing now will do nothing then, unless its daemon is restarted first."""
-        error = self.facts.client.error if self.facts.client is not None else None
+    # --- conditions without which a plan cannot succeed ---
+
+    def _require_snapd(self) -> None:
+        if self.facts.snapd.answers is False:
+            raise client_failures.failure("snapd_down").as_error()
+
+    def _require_usable_client(self, steps: c.Sequence[ClientStep]) -> None:
+        """Raise if the client cannot execute the first step that needs it, unless its daemon is restarted before."""
+        error = self.comparison.client_error
         first = next((step for step in steps if step.tool == "client"), None)
-        if error is None or first is None or first.id == "mode" or error.id not in _HOPELESS:
+        if error is None or first is None or first.id == "mode" or error.id not in _FATAL_ERRORS:
             return
-        if error.id == "daemon_down" and self.client.mode == STOP:
+        if error.id == "daemon_down" and self.comparison.setup.mode == STOP:
             raise _stopped()
-        cause = client_failures.failure(error.id, error.text)
-        raise PlanError(cause.id, cause.message, cause.remedy)
+        raise client_failures.failure(error.id, error.text).as_error()
 
-    def _demand_token(self, reason: str) -> None:
-        if self.wanted.token is None:
-            raise PlanError("token_missing", f"{reason}, and the task has no token", "give `token`")
+    def _require_token(self, reason: str) -> None:
+        if self.desired.token is None:
+            raise LivepatchError("token_missing", f"{reason}, and the task has no token", "set `token`")
 
-    def _demand_eligibility(self) -> None:
-        if not self.wanted.require_eligible:
+    def _require_eligibility(self, differences: c.Sequence[str]) -> None:
+        if not self.desired.require_eligible:
             return
-        checks = [check for check in self.eligibility["checks"] if self._counts(check)]
-        failing = [check for check in checks if check["status"] == "fail"]
+        checks = [check for check in self.eligibility["checks"] if _is_relevant(check, differences)]
+        failed = [check for check in checks if check["status"] == "fail"]
         unknown = [check for check in checks if check["status"] == "unknown"]
-        for cause, found in (("not_eligible", failing), ("eligibility_unknown", unknown)):
+        for cause, found in (("not_eligible", failed), ("eligibility_unknown", unknown)):
             if found:
-                words = "; ".join(check["message"] for check in found)
+                messages = "; ".join(check["message"] for check in found)
                 remedies = "; ".join(dict.fromkeys(check["remedy"] for check in found if check["remedy"]))
-                how = "may not have Livepatch" if found is failing else "cannot be known to be eligible"
-                raise PlanError(
+                problem = "is not eligible" if found is failed else "cannot be shown to be eligible"
+                raise LivepatchError(
                     cause,
-                    f"the host {how} under the policy {self.eligibility['policy']}: {words}",
-                    remedies or "see kernelops.livepatch.eligibility_info, or set require_eligible: false",
+                    f"the host {problem} under the policy {self.eligibility['policy']}: {messages}",
+                    remedies
+                    or "see the result of kernelops.livepatch.eligibility_info, or set require_eligible: false",
                 )
 
-    def _counts(self, check: Check) -> bool:
-        """The way to the server counts only where another tool's try can tell: as it fails, with nothing to change."""
-        if check["id"] == "network":
-            ways = (*client_config.PROXIES, client_config.CERTIFICATES, client_config.SERVER)
-            return check["status"] == "fail" and not set(ways).intersection(self._settings())
-        return check["id"] not in FIXED_BY_CLIENT
-
-    def _demand_paid_settings(self, settings: list[str]) -> None:
-        client = self.facts.client
-        for key in settings:
-            least = client_config.PAID_AND_HOSTED.get(key)
-            if least is None or not self.wanted.config[key]:
-                continue
-            version = version_numbers(client.version) if client else ()
-            server = self.wanted.config.get(client_config.SERVER, self._present(client_config.SERVER))
-            reason = None
-            if version and version < least:
-                reason = f"client {client.version if client else ''} is older than {'.'.join(map(str, least))}"
-            elif not client_config.same_value(client_config.SERVER, server, HOSTED):
-                reason = f"the client's server is not {HOSTED}"
-            elif client and client.tier and client.tier not in _PAID_TIERS:
-                reason = f"the client's tier is {client.tier}, which is not a paid one"
+    def _require_paid_subscription(self, differences: list[str]) -> None:
+        for key in differences:
+            reason = self._unavailable(key) if self.desired.config[key] else None
             if reason:
-                raise PlanError(
+                raise LivepatchError(
                     "setting_unavailable",
                     f"config.{key} is for paid subscribers of the hosted service, and {reason}",
-                    f"leave {key} out of `config` for this host",
+                    f"remove {key} from `config` for this host",
                 )
 
-    def _ways(self) -> tuple[str, ...]:
-        """What hands the token over, the first choice first."""
-        by_socket = self.client.tools if self.wanted.transport != "cli" else ()
-        if self.wanted.transport == "socket" and not by_socket:
-            raise PlanError(
-                "socket_unavailable",
-                "the host has neither a curl nor an nc that can speak to the daemon's socket",
-                "install curl on the host, or accept the token on a command line: token_transport: cli",
-            )
-        return by_socket if self.wanted.transport == "socket" else (*by_socket, "cli")
+    def _unavailable(self, key: str) -> str | None:
+        """Return why the client cannot have a setting; None if it can."""
+        minimum = client_config.PAID_AND_HOSTED.get(key)
+        if minimum is None:
+            return None
+        client = self.facts.client
+        version = version_numbers(client.version) if client else ()
+        server = self.desired.config.get(client_config.SERVER, self.comparison.setting(client_config.SERVER))
+        if version and version < minimum:
+            return f"client {client.version if client else ''} is older than {'.'.join(map(str, minimum))}"
+        if not client_config.same_value(client_config.SERVER, server, HOSTED):
+            return f"the client's server is not {HOSTED}"
+        if client and client.tier and client.tier not in _PAID_TIERS:
+            return f"the client's tier is {client.tier}, which is not a paid tier"
+        return None
 
 
-def _stopped() -> PlanError:
-    return PlanError(
+def _mode_change(mode: str, reason: str) -> ClientStep:
+    return ClientStep("mode", f"set the mode to {mode} and restart the daemon: {reason}", "client", mode)
+
+
+def _is_relevant(check: Check, differences: c.Sequence[str]) -> bool:
+    """Return True if a check decides about enabling.
+
+    The network check counts only if it fails, which needs a tool on the host, and if no setting for the network
+    changes in this run.
+    """
+    if check["id"] == "network":
+        settings = (*client_config.PROXIES, client_config.CERTIFICATES, client_config.SERVER)
+        return check["status"] == "fail" and not set(settings).intersection(differences)
+    return check["id"] not in FIXED_BY_CLIENT
+
+
+def _stopped() -> LivepatchError:
+    return LivepatchError(
         "mode_stop",
-        "the client's mode is stop: its daemon does not run, and takes no command",
-        "set `mode` to normal, or to no-apply to hold patches back",
+        "the client's mode is stop: its daemon does not run and accepts no commands",
+        "set `mode` to normal, or to no-apply to withhold patches",
     )

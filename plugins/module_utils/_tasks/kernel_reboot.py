@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import typing as t
 
-from .._decisions import reboot_plan
+from .._decisions import causes, reboot_plan
 from .._decisions.policy import Policy
 from .._decisions.upgrade_plan import refuse_hosts_without_kernel
 from .._errors import LivepatchError
@@ -79,7 +79,7 @@ class _Reboot:
         options, result = self._options, self.result
         sections = yield from run_script(_PARTS, self._variables("look"))
         if not sections.complete:
-            raise LivepatchError("interrupted", "the answer of the host is incomplete", "run again")
+            raise causes.INTERRUPTED.error()
         facts = read_facts(sections)
         refuse_hosts_without_kernel(facts)
         boot_id = containers.read_boot_id(sections)
@@ -171,16 +171,8 @@ class _Reboot:
             return
         if answers:
             yield from self._try_restore()
-            raise LivepatchError(
-                "reboot_did_not_happen",
-                f"the host is still in the same boot {options.reboot_timeout} s after the reboot command",
-                "find the job that delays the reboot on the host: systemctl list-jobs",
-            )
-        raise LivepatchError(
-            "host_did_not_return",
-            f"the host did not come back within {options.reboot_timeout} s after the reboot command",
-            "check its console; when the host is back, run this module again to complete the work",
-        )
+            raise causes.REBOOT_DID_NOT_HAPPEN.error(seconds=options.reboot_timeout)
+        raise causes.HOST_DID_NOT_RETURN.error(seconds=options.reboot_timeout)
 
     def _restore(self) -> Task[None]:
         """Start the saved containers, then run the commands after the reboot. Raises `LivepatchError`."""
@@ -200,9 +192,7 @@ class _Reboot:
         """Run a script on a host that may still be starting. Raises `LivepatchError` without an answer."""
         sections = yield from poll(seconds, lambda: try_script(parts, variables))
         if sections is None:
-            raise LivepatchError(
-                "host_did_not_return", "the host no longer answers", "check its console, then run again"
-            )
+            raise causes.HOST_STOPPED_ANSWERING.error()
         return sections
 
     def _wait_for_protection(self, facts: HostFacts) -> Task[None]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .._decisions import upgrade_plan
+from .._decisions import causes, upgrade_plan
 from .._errors import LivepatchError
 from .._host import apt
 from .._host.facts import HostFacts, read_facts
@@ -93,11 +93,7 @@ class _Upgrade:
         series, flavour = self._options.series or running.series, self._options.flavour or running.flavour
         kernel = f"no kernel of series {series} and flavour {flavour} that is newer than {running.release}"
         if not self._options.check_mode:
-            raise LivepatchError(
-                "no_newer_kernel",
-                f"the archive has {kernel}",
-                "check the package sources of the host, or select another series (series)",
-            )
+            raise causes.NO_NEWER_KERNEL.error(kernel=kernel)
         warning = f"the package lists on the host have {kernel}. A run without check mode refreshes the lists first."
         message = f"{running.release} needs an upgrade, but the new kernel is not known yet"
         return {**self.result, "warnings": [warning], "msg": message}
@@ -108,11 +104,7 @@ class _Upgrade:
         if apt.read_run(sections).state not in ("running", "starting"):
             return sections
         if self._options.check_mode:
-            raise LivepatchError(
-                "run_in_progress",
-                "an earlier task is installing a kernel on this host at this moment",
-                "wait until it has finished, then run again",
-            )
+            raise causes.INSTALLATION_RUNNING.error()
         yield from self._wait_for_run("")
         return (yield from self._ask("look"))
 
@@ -126,7 +118,7 @@ class _Upgrade:
                 self.result["warnings"] = [f"The package lists could not be refreshed. The old ones are used: {output}"]
         found = apt.read_kernel_packages(sections)
         if found is None:
-            raise LivepatchError("no_apt", "this host has no apt-get", "upgrade its kernel with its own tools")
+            raise causes.NO_APT.error()
         return found
 
     def _install(self, plan: upgrade_plan.UpgradePlan, *, repair: bool) -> Task[None]:
@@ -168,12 +160,8 @@ class _Upgrade:
                 if state in ("ended", "lost", "absent") or (state == "starting" and now - begun > _START):
                     return sections
             if now >= self._deadline:
-                host = "the host does not answer" if sections is None else "it is still running"
-                raise LivepatchError(
-                    "upgrade_timed_out",
-                    f"apt-get did not finish within {self._options.timeout} s; {host}",
-                    "run again; the next run waits for it to finish",
-                )
+                observed = "the host does not answer" if sections is None else "it is still running"
+                raise causes.UPGRADE_TIMED_OUT.error(timeout=self._options.timeout, state=observed)
 
     def _observe(self, release: str) -> Task[Sections | None]:
         """Wait on the host for the end of apt-get, at most `_WAIT` seconds; None without an answer."""
@@ -201,7 +189,7 @@ class _Upgrade:
 
 def _require_complete(sections: Sections) -> Sections:
     if not sections.complete:
-        raise LivepatchError("interrupted", "the answer of the host is incomplete", "run again")
+        raise causes.INTERRUPTED.error()
     return sections
 
 

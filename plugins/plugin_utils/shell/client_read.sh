@@ -8,27 +8,27 @@
 # Variables from the controller: lp_channel (1 or empty: print the channel that the snap tracks), lp_pro (1 or empty:
 # query Ubuntu Pro).
 
-# State of this collection, for root only: salted hashes of secrets (*.mark), and the file `restart`, which exists while
+# State of this collection, for root only: fingerprints of secrets (*.mark), and the file `restart`, which exists while
 # the daemon must be restarted.
 lp_state_folder=/var/lib/kernelops-livepatch
 lp_mode_file=/var/local/canonical_livepatch_mode
 lp_socket=/var/snap/canonical-livepatch/current/livepatchd-priv.sock
 
-# print_marks: prints a line for each hash, with name, salt and digest.
-print_marks() {
+# print_fingerprints: prints a line for each secret, with name, salt and digest.
+print_fingerprints() {
     for lp_path in "$lp_state_folder"/*.mark; do
         [ -r "$lp_path" ] || continue
-        lp_mark=
-        IFS= read -r lp_mark <"$lp_path"
+        lp_line=
+        IFS= read -r lp_line <"$lp_path"
         lp_path=${lp_path##*/}
-        printf '%s %.120s\n' "${lp_path%.mark}" "$lp_mark"
+        printf '%s %.120s\n' "${lp_path%.mark}" "$lp_line"
     done
 }
 
 print_mode() {
-    lp_mark=
-    IFS= read -r lp_mark <"$lp_mode_file"
-    printf '%.32s\n' "$lp_mark"
+    lp_line=
+    IFS= read -r lp_line <"$lp_mode_file"
+    printf '%.32s\n' "$lp_line"
 }
 
 # print_socket_tools: prints the tools that support Unix sockets: curl since 7.40, unless this was disabled when it was
@@ -63,7 +63,7 @@ client_read() {
     if [ -e "$lp_state_folder/restart" ]; then
         section client_restart printf 'due\n'
     fi
-    section client_marks print_marks
+    section client_fingerprints print_fingerprints
     section client_tools print_socket_tools
     if [ -n "$lp_channel" ] && [ -n "$lp_client" ]; then
         section client_snap bounded 5 snap list canonical-livepatch

@@ -6,11 +6,11 @@
 # Performs the steps that the controller has planned, with one section for each, until a step fails. Then prints the
 # facts of the host with probe.sh and client_read.sh, which precede this part.
 #
-# Variables from the controller: lp_steps (names of the steps); lp_argument_N, lp_value_N and lp_mark_N (arguments of
-# step N, if it needs them); lp_token; lp_ways (methods to pass the token, in order of preference); lp_wait (seconds to
-# wait for snapd).
+# Variables from the controller: lp_steps (names of the steps); lp_argument_N, lp_value_N and lp_fingerprint_N
+# (arguments of step N, if it needs them); lp_token; lp_transports (ways to pass the token, in order of preference: curl,
+# nc, cli); lp_wait (seconds to wait for snapd).
 #
-# Secrets are never in the arguments or the environment of a process, unless the controller allows the method `cli`.
+# Secrets are never in the arguments or the environment of a process, unless the controller allows the transport `cli`.
 # They are passed from a shell variable through a pipe. The output of programs is only printed if they fail, because the
 # client prints its machine-token.
 
@@ -52,12 +52,12 @@ output_contains() {
     return 1
 }
 
-# load_step N: sets lp_argument, lp_value and lp_mark to the values of step N.
+# load_step N: sets lp_argument, lp_value and lp_fingerprint to the values of step N.
 load_step() {
     lp_argument=''
     lp_value=''
-    lp_mark=''
-    eval "lp_argument=\$lp_argument_$1 lp_value=\$lp_value_$1 lp_mark=\$lp_mark_$1"
+    lp_fingerprint=''
+    eval "lp_argument=\$lp_argument_$1 lp_value=\$lp_value_$1 lp_fingerprint=\$lp_fingerprint_$1"
 }
 
 # set_deadline SECONDS: sets the deadline for all commands of a step.
@@ -197,10 +197,10 @@ step_config() {
     load_step "$1"
     find_client
     case $lp_argument:$lp_value in
-        # A value with several lines or with a password (which has a mark) is never passed as an argument.
+        # A value with several lines or with a password (which has a fingerprint) is never passed as an argument.
         ca-certs:?*) capture set_from_stdin ;;
         *)
-            if [ -n "$lp_mark" ]; then
+            if [ -n "$lp_fingerprint" ]; then
                 capture set_from_stdin
             else
                 capture bounded 60 "$lp_client" config "$lp_argument=$lp_value"
@@ -208,8 +208,8 @@ step_config() {
             ;;
     esac
     report_result || return
-    if [ -n "$lp_mark" ]; then
-        store_file "$lp_argument.mark" "$lp_mark"
+    if [ -n "$lp_fingerprint" ]; then
+        store_file "$lp_argument.mark" "$lp_fingerprint"
     else
         rm -f "$lp_state_folder/$lp_argument.mark"
     fi
@@ -224,7 +224,7 @@ step_disable() {
 
 step_adopt() {
     load_step "$1"
-    store_file token.mark "$lp_mark"
+    store_file token.mark "$lp_fingerprint"
 }
 
 # enable_by_curl, enable_by_nc: pass the token to the socket of the daemon, in the configuration of curl or in a request
@@ -283,21 +283,21 @@ enable_by_cli() {
 
 step_enable() {
     load_step "$1"
-    # The mark is stored first, and only used if the client is enabled. So the token of an enabled client is always
-    # known.
-    store_file token.mark "$lp_mark" || return
-    lp_output="the daemon's socket is not there"
+    # The fingerprint is stored first, and only used if the client is enabled. So the token of an enabled client is
+    # always known.
+    store_file token.mark "$lp_fingerprint" || return
+    lp_output="the daemon's socket does not exist"
     lp_exit=9
-    for lp_method in $lp_ways; do
-        if [ "$lp_method" = cli ] || [ -S "$lp_socket" ]; then
-            "enable_by_$lp_method"
+    for lp_transport in $lp_transports; do
+        if [ "$lp_transport" = cli ] || [ -S "$lp_socket" ]; then
+            "enable_by_$lp_transport"
         fi
         if [ "$lp_exit" != 9 ]; then
             break
         fi
     done
     if [ "$lp_exit" = 0 ]; then
-        printf 'way %s\n' "$lp_method"
+        printf 'transport %s\n' "$lp_transport"
     elif [ "$lp_exit" != 124 ]; then
         # After a timeout the daemon may still succeed.
         rm -f "$lp_state_folder/token.mark"
@@ -327,7 +327,7 @@ attach_to_pro() {
 step_pro_attach() {
     load_step "$1"
     find_pro
-    store_file token.mark "$lp_mark" || return
+    store_file token.mark "$lp_fingerprint" || return
     trap 'rm -rf "$lp_attach_folder"' EXIT
     trap 'exit 1' HUP INT TERM PIPE
     capture attach_to_pro

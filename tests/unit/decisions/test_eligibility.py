@@ -266,14 +266,15 @@ def test_messages_hide_passwords_of_proxies_and_servers() -> None:
 
 def test_the_service_outweighs_the_client() -> None:
     facts = a_host(client=a_client(supported="supported"))
-    assert check(facts, "kernel_supported", service_word=KernelSupport("unsupported"))["status"] == "fail"
-    assert check(facts, "kernel_supported", service_word=KernelSupport("kernel-end-of-life"))["status"] == "warn"
-    assert check(facts, "kernel_supported", service_word=KernelSupport("supported"))["status"] == "pass"
+    assert check(facts, "kernel_supported", kernel_support=KernelSupport("unsupported"))["status"] == "fail"
+    assert check(facts, "kernel_supported", kernel_support=KernelSupport("kernel-end-of-life"))["status"] == "warn"
+    assert check(facts, "kernel_supported", kernel_support=KernelSupport("supported"))["status"] == "pass"
 
 
 def test_a_service_without_an_answer_is_unknown() -> None:
-    result = check(without_client(), "kernel_supported", service_word=KernelSupport(None, "the server is down"))
-    assert (result["status"], result["message"]) == ("unknown", "the server is down")
+    result = check(without_client(), "kernel_supported", kernel_support=KernelSupport(None, "no route to host"))
+    assert result["status"] == "unknown"
+    assert result["message"] == "the server did not report if it supports this kernel: no route to host"
 
 
 def test_without_a_question_there_is_no_check() -> None:
@@ -326,18 +327,22 @@ def test_the_privileges_of_the_session_are_shown(root: bool | None, found: str |
 @pytest.mark.parametrize(
     ("outcome", "found", "words", "remedy"),
     [
-        ("no_tool", None, "no curl, wget, openssl or bash", "install curl"),
-        ("unclear", None, "curl gave no clear answer", "install curl"),
-        ("untrusted", "certificate not trusted", "certificate not trusted (curl): why", "ca-certs"),
-        ("refused", "not reached", "not reached (curl): why", "open port 443"),
+        ("no_tool", None, "none of curl, wget, openssl and bash", "install curl"),
+        ("unclear", None, "the result of curl is not clear", "install curl"),
+        ("untrusted", "certificate not trusted", "does not trust the certificate of {} (curl): why", "ca-certs"),
+        ("refused", "not reached", "cannot reach {} (curl): why", "open port 443"),
     ],
 )
 def test_messages_name_the_connection_failure(outcome: str, found: str | None, words: str, remedy: str) -> None:
     result = check(without_client(reach=reach(outcome, detail="why")), "network")
     assert result["found"] == found
-    assert words in result["message"]
+    assert words.format("https://livepatch.example.com") in result["message"]
     assert remedy in (result["remedy"] or "")
-    assert check(without_client(reach=reach("refused")), "network")["message"].endswith("not reached (curl)")
+
+
+def test_a_message_without_detail_has_no_colon() -> None:
+    result = check(without_client(reach=reach("refused")), "network")
+    assert result["message"] == "the host cannot reach https://livepatch.example.com (curl)"
 
 
 @pytest.mark.parametrize(
@@ -351,3 +356,43 @@ def test_messages_name_the_connection_failure(outcome: str, found: str | None, w
 )
 def test_only_a_recent_client_check_outweighs_a_failure(changes: dict[str, t.Any], status: str) -> None:
     assert check(a_host(reach=reach("refused"), **changes), "network")["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("changes", "identifier", "message", "remedy"),
+    [
+        (
+            os_release(VERSION_ID="24.04"),
+            "release",
+            "Ubuntu 24.04 is not covered by policy 'launch'",
+            "upgrade to a covered Ubuntu LTS release (16.04), or use a policy that covers this release",
+        ),
+        (
+            os_release(ID="debian", VERSION_ID="12"),
+            "release",
+            "debian 12 is not covered by policy 'launch'",
+            "upgrade to a covered Ubuntu LTS release (16.04), or use a policy that covers this release",
+        ),
+        (
+            {"kernel": a_kernel("4.15.0-30-generic", "32~16.04.1")},
+            "kernel_series",
+            "kernel series 4.15 is not covered by policy 'launch' for this host",
+            "install and boot a kernel of a covered series (4.4)",
+        ),
+        (
+            {"kernel": a_kernel("4.4.0-1128-aws", "142")},
+            "flavour",
+            "kernel flavour aws is not covered by policy 'launch' for this host",
+            "install and boot a kernel of a covered flavour (generic or lowlatency)",
+        ),
+    ],
+)
+def test_a_refusal_names_the_policy_and_its_values(
+    changes: dict[str, t.Any], identifier: str, message: str, remedy: str
+) -> None:
+    refusal = check(a_host(**changes), identifier)
+    assert (refusal["message"], refusal["remedy"]) == (message, remedy)
+
+
+def test_a_passed_check_names_the_policy() -> None:
+    assert check(a_host(), "release")["message"] == "16.04 is covered by policy 'launch'"

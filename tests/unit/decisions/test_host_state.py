@@ -313,15 +313,19 @@ def test_nothing_to_apply_protects_the_running_kernel(kernel: str | None, state:
 
 
 def test_an_unknown_state_quotes_the_client() -> None:
-    denied, strange = a_host(**error("permission_denied")), a_host(**error("unreadable_output"))
-    assert reasons(denied)["permission_denied"] == "the client answers only root here"
-    assert reasons(strange)["unreadable_output"].endswith("could not be understood: original text")
-    words = reasons(a_host(**client(patch_state="perhaps")))["client_words_unknown"]
-    assert words.startswith("the client says checked, perhaps, supported, which")
+    denied, unreadable = a_host(**error("permission_denied")), a_host(**error("unreadable_output"))
+    assert reasons(denied)["permission_denied"] == "access to the client's daemon is denied"
+    assert reasons(unreadable)["unreadable_output"].endswith("could not be read: original text")
+    states = reasons(a_host(**client(patch_state="perhaps")))["client_words_unknown"]
+    assert states.startswith("the client reports checked, perhaps, supported, which")
     silent = reasons(a_host(**client(check_state=None, patch_state=None, supported=None)))
-    assert silent["client_words_unknown"].startswith("the client says nothing, which")
-    assert "answer_cut_short" not in reasons(strange)
-    assert "answer_cut_short" in reasons(dataclasses.replace(strange, complete=False))
+    assert silent["client_words_unknown"].startswith("the client reports no state, which")
+
+
+def test_an_incomplete_answer_is_a_reason() -> None:
+    unreadable = a_host(**error("unreadable_output"))
+    assert "answer_cut_short" not in reasons(unreadable)
+    assert "answer_cut_short" in reasons(dataclasses.replace(unreadable, complete=False))
 
 
 @pytest.mark.parametrize(("left", "due"), [(-1, False), (0, True), (1, True)])

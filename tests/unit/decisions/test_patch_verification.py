@@ -72,7 +72,7 @@ def verify(
 
 def outcome(verified: VerifiedPatch) -> tuple[str, str, str | None]:
     kept = verified.patch["verification"]
-    return kept["level"], kept["result"], verified.fault.id if verified.fault else None
+    return kept["level"], kept["result"], verified.fault["id"] if verified.fault else None
 
 
 FORMS = {"digest": by_digest, "file": by_content}
@@ -118,8 +118,8 @@ def test_a_failed_verification_is_tampering(level: str, content: bytes, fault: s
     verified = verify(FORMS[level](content), VENDOR_KEY if taint == NOT_TAINTED else KEY, taint=taint)
     assert outcome(verified) == (level, "failed", fault)
     assert verified.fault is not None
-    assert MODULE in verified.fault.message
-    assert verified.fault.remedy
+    assert MODULE in verified.fault["message"]
+    assert verified.fault["remedy"]
 
 
 NO_WITNESS = {

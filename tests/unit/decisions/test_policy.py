@@ -99,5 +99,5 @@ def test_an_invalid_file_is_reported_with_its_line(text: str, message: str) -> N
 
 def test_a_numeric_version_is_refused() -> None:
     row = {"release": 16.1, "architecture": "amd64", "kernel": "4.4", "flavours": ["generic"]}
-    with pytest.raises(PolicyError, match=r"systems\[0\].release: 16.1 is a number to YAML.*quote it"):
+    with pytest.raises(PolicyError, match=r"systems\[0\].release: YAML reads 16.1 as a number.*use quotes"):
         policy_from_mapping({"systems": [row]}, "policy")

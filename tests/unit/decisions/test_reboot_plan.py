@@ -149,9 +149,9 @@ def test_the_kernel_must_be_the_intended_one() -> None:
         (
             [ok("not_running", "docker 1 web\nlxd db db\n"), ok("start_output", "no such\n image ")],
             "containers_not_restored",
-            "web (docker), db (lxd). no such image",
+            "web (docker), db (lxd): no such image",
         ),
-        ([ok("not_running", "lxd db db\n")], "containers_not_restored", "not running: db (lxd)."),
+        ([ok("not_running", "lxd db db\n")], "containers_not_restored", "not running: db (lxd)"),
         ([ok("not_running"), ok("post 1"), ok("post 2", "", 5)], "post_command_failed", "command 2 of post_commands"),
     ],
 )

@@ -49,7 +49,7 @@ def test_holders_come_first_then_the_given_order() -> None:
             "host": "a",
             "id": "seats_used_up",
             "message": "all 3 seats are taken by c, d and b",
-            "remedy": "disable a host that can do without, or get more seats",
+            "remedy": "disable a host that does not need Livepatch, or get more seats",
         },
     )
 
@@ -82,11 +82,11 @@ def test_grants_never_exceed_the_seats() -> None:
 
 def test_zero_seats_grant_nothing() -> None:
     found = plan([free("a")], seats=0)
-    assert found.denied[0]["message"] == "there are no seats"
+    assert found.denied[0]["message"] == "the number of seats is 0"
 
 
 def test_one_seat_is_singular() -> None:
-    assert plan([holder("a"), free("b")], seats=1).denied[0]["message"] == "the one seat is taken by a"
+    assert plan([holder("a"), free("b")], seats=1).denied[0]["message"] == "the only seat is taken by a"
 
 
 def test_a_message_names_at_most_five_hosts() -> None:
@@ -99,7 +99,7 @@ def test_a_host_without_a_record_gets_no_seat() -> None:
 
 
 def test_an_unreachable_host_keeps_its_seat() -> None:
-    found = plan([holder("a", trouble=LOST), free("b"), free("c")], seats=2)
+    found = plan([holder("a", failure=LOST), free("b"), free("c")], seats=2)
     assert found.granted == ("b",)
     assert why(found) == {"a": "unreachable", "c": "seats_used_up"}
     assert found.in_use == ("a",)
@@ -224,7 +224,7 @@ def fleets(draw: st.DrawFn) -> list[KnownHost]:
         holds_seat=st.booleans(),
         identity=st.sampled_from(["1", "2", "3", "4", "5", "6", None]),
         verdict=st.sampled_from(["eligible", "eligible", "ineligible", "unknown"]),
-        trouble=st.sampled_from([None, None, LOST]),
+        failure=st.sampled_from([None, None, LOST]),
     )
     return draw(st.lists(hosts, max_size=10, unique_by=lambda host: host.name))
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Known error texts of clients: each has a cause, a message and a remedy, without secrets."""
+"""Known texts of failures: each has an id, a message and a remedy, and no secret."""
 
 from __future__ import annotations
 
@@ -96,10 +96,12 @@ channel_unknown:
   channels:
 apt_locked:
   E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 1234 (apt-get)
+apt_locked:
+  dpkg: error: dpkg frontend lock was locked by another process with pid 1234
 snapd_not_in_archive:
   E: Unable to locate package snapd
 socket_unavailable:
-  the daemon's socket is not there
+  the daemon's socket does not exist
 pro_token_invalid:
   Invalid token. See https://ubuntu.com/pro/dashboard
 pro_already_attached:
@@ -108,7 +110,7 @@ pro_already_attached:
 
 
 def recorded() -> list[tuple[str, str]]:
-    """Return the texts with the ids of their causes."""
+    """Return the texts with their ids."""
     found = []
     for entry in re.split(r"^(?=\w+:$)", TEXTS, flags=re.MULTILINE)[1:]:
         cause, _colon, text = entry.partition(":\n")
@@ -118,7 +120,7 @@ def recorded() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("cause", "text"), recorded())
-def test_a_known_text_selects_its_cause(cause: str, text: str) -> None:
+def test_a_known_text_has_its_id(cause: str, text: str) -> None:
     found = explain("client", text)
     assert found.id == cause
     assert found.remedy
@@ -126,31 +128,39 @@ def test_a_known_text_selects_its_cause(cause: str, text: str) -> None:
     assert "\n" not in found.message
 
 
-def test_an_unknown_text_is_shown_without_tokens() -> None:
+def test_an_unknown_text_is_quoted_without_tokens() -> None:
     found = explain("snap", f"something new about {TOKEN}\nand the auth-token: ABCDEFGHIJKLMNOPQR")
     assert found.id == "snap_failed"
     assert found.message == "snapd failed: something new about *** and the auth-token: ***"
 
 
-def test_a_shortened_text_keeps_its_cause() -> None:
+def test_a_long_text_is_cut_at_its_cause() -> None:
     found = explain("client", "x " * 1000 + "Unknown Auth-Token")
     assert found.id == "bad_token"
     assert found.message.endswith("Unknown Auth-Token")
     assert len(found.message) < 400
 
 
-def test_a_timeout_without_known_text_is_reported() -> None:
+def test_a_timeout_counts_only_without_known_text() -> None:
     assert explain("client", "", timed_out=True).id == "timed_out"
     assert explain("client", "dial tcp 192.0.2.1:443: i/o timeout", timed_out=True).id == "server_unreachable"
 
 
 @pytest.mark.parametrize("tool", ["client", "snap", "apt", "pro", "file"])
-def test_every_tool_has_a_message_for_unknown_failures(tool: str) -> None:
+def test_an_unknown_failure_names_its_tool(tool: str) -> None:
     assert explain(tool, "").id == f"{tool}_failed"
 
 
-def test_every_cause_is_in_the_guide() -> None:
+def test_the_guide_lists_every_failure() -> None:
     causes = {cause for cause, _pattern in (*client_failures._CAUSES, *client_failures._BROAD_CAUSES)}
-    named = {failure(cause).id for cause in causes}
-    guide = set(re.findall(r"`([a-z_]+)`", GUIDE.read_text(encoding="utf-8")))
-    assert named | set(client_failures._WORDS) <= guide
+    ids = {failure(cause).id for cause in causes} | set(client_failures._TEXTS)
+    assert ids <= set(re.findall(r"`([a-z_]+)`", GUIDE.read_text(encoding="utf-8")))
+
+
+def test_a_failure_becomes_an_error_with_its_texts() -> None:
+    result = failure("no_key").as_error().as_result()
+    assert result == {
+        "msg": "The client received no token. Set `token`.",
+        "error_id": "no_key",
+        "remedy": "set `token`",
+    }

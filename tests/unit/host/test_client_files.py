@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Facts about the client from files, including hostile content."""
+"""The setup of the client from the sections of a host, whatever it sends."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_files import (
     MACHINE_TOKEN,
-    ClientState,
+    ClientSetup,
     ProStatus,
     channel_name,
-    mark_of,
-    read_client_state,
+    fingerprint_of,
+    read_client_setup,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
 
@@ -23,19 +23,19 @@ TOKEN = "made-up-token-of-a-test"
 HEADER = "Name                 Version   Rev    Tracking       Publisher   Notes\n"
 
 
-def read(**contents: str | Section) -> ClientState:
+def read(**outputs: str | Section) -> ClientSetup:
     sections = [
-        body if isinstance(body, Section) else Section(name, "ok", body, exit_code=0) for name, body in contents.items()
+        body if isinstance(body, Section) else Section(name, "ok", body, exit_code=0) for name, body in outputs.items()
     ]
-    return read_client_state(Sections(sections, complete=True))
+    return read_client_setup(Sections(sections, complete=True))
 
 
-def test_missing_files_are_unknown_facts() -> None:
-    assert read() == ClientState()
+def test_without_sections_nothing_is_known() -> None:
+    assert read() == ClientSetup()
 
 
 @pytest.mark.parametrize(("access", "registered"), [("ok", True), ("absent", False), ("denied", None)])
-def test_a_machine_token_means_an_enabled_client(access: str, registered: bool | None) -> None:
+def test_the_machine_token_shows_an_enabled_client(access: str, registered: bool | None) -> None:
     assert read(client_files=f"{access} {MACHINE_TOKEN}\n").registered is registered
 
 
@@ -49,26 +49,26 @@ def test_a_machine_token_means_an_enabled_client(access: str, registered: bool |
         (Section("client_mode", "lost", "no"), None),
     ],
 )
-def test_the_mode_file_is_parsed(section: Section, mode: str | None) -> None:
+def test_the_mode_is_read_from_its_file(section: Section, mode: str | None) -> None:
     assert read(client_mode=section).mode == mode
 
 
-def test_a_mark_matches_only_its_secret() -> None:
-    mark = mark_of(TOKEN, SALT)
-    (name, found), *rest = read(client_marks=f"token {mark}\n").marks.items()
+def test_a_fingerprint_matches_only_its_secret() -> None:
+    fingerprint = fingerprint_of(TOKEN, SALT)
+    (name, found), *rest = read(client_fingerprints=f"token {fingerprint}\n").fingerprints.items()
     assert (name, rest) == ("token", [])
-    assert found.fits(TOKEN)
-    assert not found.fits(f"{TOKEN}x")
-    assert TOKEN not in str(mark)
-    assert mark_of(TOKEN, "f" * 32) != mark
+    assert found.matches(TOKEN)
+    assert not found.matches(f"{TOKEN}x")
+    assert TOKEN not in str(fingerprint)
+    assert fingerprint_of(TOKEN, "f" * 32) != fingerprint
 
 
 @pytest.mark.parametrize("line", ["token", "token x y", f"token {SALT} {'A' * 64}", f"to ken {SALT} {'a' * 64}", "\0"])
-def test_a_damaged_mark_is_ignored(line: str) -> None:
-    assert read(client_marks=line).marks == {}
+def test_a_damaged_fingerprint_is_ignored(line: str) -> None:
+    assert read(client_fingerprints=line).fingerprints == {}
 
 
-def test_only_known_tools_are_listed() -> None:
+def test_unknown_tools_are_ignored() -> None:
     assert read(client_tools="curl\nnc\nrm\n").tools == ("curl", "nc")
 
 
@@ -84,11 +84,11 @@ def test_only_known_tools_are_listed() -> None:
         ("canonical-livepatch", None),
     ],
 )
-def test_the_tracked_channel_is_found(row: str, channel: str | None) -> None:
+def test_the_tracked_channel_is_read(row: str, channel: str | None) -> None:
     assert read(client_snap=f"{HEADER}{row}\n").channel == channel
 
 
-def test_old_snapd_shows_no_channel() -> None:
+def test_old_snapd_reports_no_channel() -> None:
     table = "Name                 Version  Rev  Developer  Notes\ncanonical-livepatch  7.23     21   canonical  -\n"
     assert read(client_snap=table).channel is None
 
@@ -104,7 +104,7 @@ def test_old_snapd_shows_no_channel() -> None:
         ("stable/hotfix", "latest/stable/hotfix"),
     ],
 )
-def test_a_channel_has_a_track_and_a_risk(word: str, name: str) -> None:
+def test_a_channel_gets_track_and_risk(word: str, name: str) -> None:
     assert channel_name(word) == name
 
 
@@ -125,5 +125,5 @@ PRO = {"attached": True, "services": [{"name": "livepatch", "status": "enabled"}
         (Section("client_pro", "timeout", ""), ProStatus(True)),
     ],
 )  # fmt: skip
-def test_ubuntu_pro_status_is_parsed(section: Section, status: ProStatus) -> None:
+def test_the_status_of_ubuntu_pro_is_read(section: Section, status: ProStatus) -> None:
     assert read(client_pro=section).pro == status

@@ -39,8 +39,8 @@ def holders(*folders: Path) -> list[str]:
     return sorted(name for name, host in read_seat_grants(folders).hosts.items() if host.holds_seat)
 
 
-def trouble(folder: Path, host: str) -> t.Any:
-    return read_seat_grants([folder]).hosts[host].trouble
+def failure(folder: Path, host: str) -> t.Any:
+    return read_seat_grants([folder]).hosts[host].failure
 
 
 def test_the_newest_record_of_a_host_is_used(tmp_path: Path) -> None:
@@ -59,22 +59,22 @@ def test_an_unreachable_host_keeps_its_seat(tmp_path: Path) -> None:
         note_unreachable(tmp_path, host, LATE, [REASON])
     assert holders(tmp_path) == ["a"]
     for host in ("a", "b", "never-seen"):
-        assert trouble(tmp_path, host)["id"] == "unreachable"
-        assert "no route to it" in trouble(tmp_path, host)["message"]
-        assert trouble(tmp_path, host)["remedy"]
+        assert failure(tmp_path, host)["id"] == "unreachable"
+        assert "no route to it" in failure(tmp_path, host)["message"]
+        assert failure(tmp_path, host)["remedy"]
 
 
 def test_an_answer_in_another_folder_is_used(tmp_path: Path) -> None:
     note_unreachable(tmp_path / "a", "a", EARLY, [])
     keep(tmp_path / "b", "a", enabled=False, at=LATE)
-    assert read_seat_grants([tmp_path / "a", tmp_path / "b"]).hosts["a"].trouble is None
+    assert read_seat_grants([tmp_path / "a", tmp_path / "b"]).hosts["a"].failure is None
 
 
 def test_an_unusable_record_may_hide_a_seat(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{", encoding="utf-8")
     assert holders(tmp_path) == ["a"]
-    assert trouble(tmp_path, "a")["id"] == "record_unusable"
-    assert str(tmp_path / "a.json") in trouble(tmp_path, "a")["remedy"]
+    assert failure(tmp_path, "a")["id"] == "record_unusable"
+    assert str(tmp_path / "a.json") in failure(tmp_path, "a")["remedy"]
     assert [problem.id for problem in read_seat_grants([tmp_path]).problems] == ["invalid_json"]
 
 
@@ -93,8 +93,8 @@ def test_a_grant_is_valid_until_a_newer_record(tmp_path: Path) -> None:
     keep(tmp_path, "a", enabled=False, at=EARLY)
     read_seat_grants([tmp_path]).grant(tmp_path, ["a", "b"], NOON)
     assert holders(tmp_path) == ["a", "b"]
-    assert trouble(tmp_path, "a") is None
-    assert "has no newer record" in trouble(tmp_path, "b")["message"]
+    assert failure(tmp_path, "a") is None
+    assert "has no record since then" in failure(tmp_path, "b")["message"]
     keep(tmp_path, "a", enabled=False, at=LATE)
     assert holders(tmp_path) == ["b"]
 

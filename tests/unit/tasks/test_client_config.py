@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Settings of the client: their values, their comparison, and their secrets."""
+"""Settings of the client: valid values, comparison, and masking."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import datetime
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.client_config import (
     SETTINGS,
-    ConfigError,
     effective,
     holds_secret,
+    masked,
+    parse_config,
     same_value,
-    shown,
-    wanted_config,
 )
 
 NOW = datetime.datetime(2026, 3, 1, 4, 0, tzinfo=datetime.timezone.utc)
@@ -57,8 +57,8 @@ def pem(content: bytes = b"\x30\x03\x02\x01\x01") -> str:
         ("ca-certs", "  ", ""),
     ],
 )
-def test_values_are_converted_to_text(key: str, value: object, text: str) -> None:
-    assert wanted_config({key: value}, NOW) == {key: text}
+def test_a_value_becomes_text_for_the_client(key: str, value: object, text: str) -> None:
+    assert parse_config({key: value}, NOW) == {key: text}
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_values_are_converted_to_text(key: str, value: object, text: str) -> Non
         ("https-proxy", 3128, "expected one line of text"),
         ("no-proxy", "one\ntwo", "expected one line of text"),
         ("no-proxy", ["localhost"], "expected one line of text"),
-        ("ca-certs", "/etc/ssl/authority.pem", "expected certificates in PEM"),
-        ("ca-certs", pem() + "something else", "expected certificates in PEM and nothing else"),
+        ("ca-certs", "/etc/ssl/authority.pem", "expected only certificates in PEM"),
+        ("ca-certs", pem() + "something else", "expected only certificates in PEM"),
         ("ca-certs", pem(b"\x31\x00"), "certificate 1 is damaged"),
         ("ca-certs", pem() + "-----BEGIN CERTIFICATE-----\nAAA\n-----END CERTIFICATE-----", "certificate 2 is damaged"),
         ("ca-certs", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "private key"),
         ("dial-timeout", "12", "expected a duration"),
         ("dial-timeout", "2d", "in the units s, m, h"),
-        ("dial-timeout", "0s", "more than nothing"),
+        ("dial-timeout", "0s", "greater than zero"),
         ("dial-timeout", True, "expected a duration"),
         ("check-interval", 59, "at least 60"),
         ("check-interval", "-60", "at least 60"),
@@ -87,8 +87,8 @@ def test_values_are_converted_to_text(key: str, value: object, text: str) -> Non
         ("log-level", "loud", "expected one of debug, info, notice, warning, error"),
         ("tls-patch-download", 1, "expected true or false"),
         ("remote-server", "livepatch.example.com", "expected a URL with https://"),
-        ("remote-server", "https://me:secret@livepatch.example.com", "no user"),
-        ("remote-server", "https://livepatch.example.com/?a=b", "no query"),
+        ("remote-server", "https://me:secret@livepatch.example.com", "without user"),
+        ("remote-server", "https://livepatch.example.com/?a=b", "without user, query"),
         ("cutoff-date", "2024-10-01", "RFC 3339"),
         ("cutoff-date", "2024-13-01T12:00:00Z", "RFC 3339"),
         ("cutoff-date", "2026-03-01T04:00:00Z", "not in the past"),
@@ -96,11 +96,12 @@ def test_values_are_converted_to_text(key: str, value: object, text: str) -> Non
         ("patch-delay", "3 days", "expected a duration"),
     ],
 )
-def test_an_invalid_value_is_reported_with_its_key(key: str, value: object, words: str) -> None:
-    with pytest.raises(ConfigError) as failure:
-        wanted_config({key: value}, NOW)
+def test_an_invalid_value_is_refused_with_its_key(key: str, value: object, words: str) -> None:
+    with pytest.raises(LivepatchError) as failure:
+        parse_config({key: value}, NOW)
     assert f"config: {key}: " in str(failure.value)
     assert words in str(failure.value)
+    assert failure.value.id == "config_invalid"
 
 
 @pytest.mark.parametrize(
@@ -112,17 +113,17 @@ def test_an_invalid_value_is_reported_with_its_key(key: str, value: object, word
         ("loglevel", "log-level"),
     ],
 )
-def test_an_unknown_setting_has_a_suggestion(key: str, nearest: str) -> None:
-    with pytest.raises(ConfigError, match=f"config: {key}: the client has no such setting; did you mean {nearest}"):
-        wanted_config({key: "x"}, NOW)
+def test_an_unknown_setting_suggests_the_nearest_one(key: str, nearest: str) -> None:
+    with pytest.raises(LivepatchError, match=f"config: {key}: the client has no such setting; did you mean {nearest}"):
+        parse_config({key: "x"}, NOW)
 
 
-def test_an_unknown_setting_lists_all_settings() -> None:
-    with pytest.raises(ConfigError, match="known settings are http-proxy, https-proxy"):
-        wanted_config({"zzz": "x"}, NOW)
+def test_an_unlike_setting_lists_all_settings() -> None:
+    with pytest.raises(LivepatchError, match="known settings are http-proxy, https-proxy"):
+        parse_config({"zzz": "x"}, NOW)
 
 
-def test_proxy_and_certificates_precede_the_server() -> None:
+def test_proxies_and_certificates_come_before_the_server() -> None:
     given = {
         "cutoff-date": "2024-10-01T12:00:00Z",
         "remote-server": "https://livepatch.example.com",
@@ -130,18 +131,18 @@ def test_proxy_and_certificates_precede_the_server() -> None:
         "no-proxy": "localhost",
         "https-proxy": PROXY,
     }
-    order = list(wanted_config(given, NOW))
+    order = list(parse_config(given, NOW))
     assert order == ["https-proxy", "no-proxy", "ca-certs", "remote-server", "cutoff-date"]
 
 
-def test_messages_contain_no_proxy_password() -> None:
+def test_no_message_has_a_proxy_password() -> None:
     for value in (PROXY.replace("http", "ftp"), PROXY.replace("3128", "port"), f"{PROXY} "):
         try:
-            wanted_config({"https-proxy": f"{value} x" if value.endswith(" ") else value}, NOW)
-        except ConfigError as error:
+            parse_config({"https-proxy": f"{value} x" if value.endswith(" ") else value}, NOW)
+        except LivepatchError as error:
             assert PASSWORD not in str(error)
         else:
-            pytest.fail("it was taken")
+            pytest.fail("the value was accepted")
 
 
 @pytest.mark.parametrize(
@@ -164,25 +165,25 @@ def test_messages_contain_no_proxy_password() -> None:
         ("check-interval", "60", "", True),
     ],
 )
-def test_equivalent_values_are_equal(key: str, one: str | None, other: str | None, same: bool) -> None:
+def test_texts_with_the_same_meaning_are_equal(key: str, one: str | None, other: str | None, same: bool) -> None:
     assert same_value(key, one, other) is same
     assert same_value(key, one=other, other=one) is same
 
 
-def test_shown_values_contain_no_secret() -> None:
-    assert shown("https-proxy", PROXY) == "http://***@proxy.example.com:3128"
-    assert shown("ca-certs", pem()).startswith("1 certificate(s), SHA-256 ")
-    assert shown("ca-certs", pem()) == shown("ca-certs", pem().strip())
-    assert shown("remote-server", "") == "https://livepatch.canonical.com"
+def test_masked_values_have_no_secrets() -> None:
+    assert masked("https-proxy", PROXY) == "http://***@proxy.example.com:3128"
+    assert masked("ca-certs", pem()).startswith("1 certificate(s), SHA-256 ")
+    assert masked("ca-certs", pem()) == masked("ca-certs", pem().strip())
+    assert masked("remote-server", "") == "https://livepatch.canonical.com"
 
 
-def test_only_a_proxy_password_is_secret() -> None:
+def test_only_proxies_with_passwords_are_secret() -> None:
     assert holds_secret("https-proxy", PROXY)
     assert not holds_secret("https-proxy", "http://proxy.example.com:3128")
     assert not holds_secret("ca-certs", pem())
 
 
-def test_a_default_equals_an_empty_value() -> None:
+def test_every_default_equals_an_empty_value() -> None:
     assert set(SETTINGS) == {
         "http-proxy", "https-proxy", "no-proxy", "remote-server", "ca-certs", "dial-timeout", "check-interval",
         "log-level", "tls-patch-download", "cutoff-date", "patch-delay",

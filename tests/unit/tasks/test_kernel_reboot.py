@@ -368,7 +368,7 @@ def test_the_last_check_waits_for_two_minutes() -> None:
         (
             [ok("not_running", "podman 9 metrics\n"), ok("start_output", "no\n such image")],
             "containers_not_restored",
-            "metrics (podman). no such image",
+            "metrics (podman): no such image",
         ),
         ([ok("not_running"), ok("post 1"), ok("post 2", "bad", 4)], "post_command_failed", "exit code 4: bad"),
         ([ok("lock", "", 1)], "run_in_progress", "Another run"),

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The progress of a host towards its newest patch, for every client state and kernel state."""
+"""Progress of a host towards its newest patch, for every state of client and kernel."""
 
 from __future__ import annotations
 
-import datetime as dt
+import datetime
 import typing as t
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_failures import ClientFailure
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host import client_failures
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import (
     ClientError,
     ClientStatus,
@@ -25,272 +24,297 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.refresh 
     read_refresh_output,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
-from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector, Record
-from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import patch_progress
-from tests.samples.facts import MODULE, NOW, a_client, a_host, a_kernel, a_patch, shipped, without_client
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.patch_progress import (
+    PatchProgress,
+    RunningPatches,
+    at_deadline,
+    closed_cves,
+    expected_version,
+    judge_progress,
+    locks_of_kernel,
+    refresh_obstacle,
+    running_patches,
+    verification_failure,
+)
+from tests.samples.facts import MODULE, a_client, a_host, a_kernel, a_patch, shipped, without_client
+from tests.samples.records import make_record
 
 POLICY = shipped("launch")
-NOTHING_SEEN = RefreshOutput(refused=None, timed_out=False, removed=(), tasks=(), kernel_log=(), journal=())
+OTHER = "lkp_Ubuntu_4_4_0_210_242_generic_99"
 LOCK = "livepatch_Ubuntu_4_4_0_210_242_generic_113_113.1"
 OTHER_LOCK = "livepatch_Ubuntu_4_15_0_54_58_generic_54_54.2"
-MINUTE = dt.timedelta(minutes=1)
+MINUTE = datetime.timedelta(minutes=1)
 
 
-def client(**changes: t.Any) -> dict[str, t.Any]:
+def with_client(**changes: t.Any) -> dict[str, t.Any]:
     return {"client": a_client(**changes)}
 
 
-def error(identifier: str) -> dict[str, t.Any]:
-    return {"client": ClientStatus(error=ClientError(identifier, "original text"))}
+def with_error(cause: str) -> dict[str, t.Any]:
+    return {"client": ClientStatus(error=ClientError(cause, "the output of the client"))}
 
 
-def watch(**changes: t.Any) -> RefreshOutput:
-    return RefreshOutput(**{**{name: getattr(NOTHING_SEEN, name) for name in RefreshOutput.__slots__}, **changes})
+def progress(facts: HostFacts, **refresh: t.Any) -> tuple[str, str]:
+    found = judge_progress(facts, RefreshOutput(**refresh), POLICY)
+    assert found.message
+    assert found.remedy or found.phase == "done"
+    return found.phase, found.id
 
 
-def stands(facts: HostFacts, seen: RefreshOutput = NOTHING_SEEN) -> tuple[str, str]:
-    standing = patch_progress.judge_progress(facts, seen, POLICY)
-    assert standing.message
-    assert standing.phase == "arrived" or standing.remedy
-    return standing.phase, standing.id
+# --- running patches ---
 
 
 @pytest.mark.parametrize(
-    ("phase", "identifier", "facts"),
+    ("facts", "version"),
     [
-        ("arrived", "applied", a_host()),
-        ("arrived", "applied", a_host(patches=(a_patch(transition=False),))),
-        ("arrived", "applied", a_host(patches=None)),
-        ("arrived", "applied", a_host(patches=(a_patch(module=f"{MODULE[:-3]}112", enabled=False), a_patch()))),
-        ("arrived", "nothing_to_apply", a_host(patches=(), **client(patch_state="nothing-to-apply"))),
-        ("arrived", "upgrade_required", a_host(patches=(), **client(patch_state="kernel-upgrade-required"))),
-        ("moving", "in_transition", a_host(patches=(a_patch(transition=True),))),
-        ("moving", "in_transition", a_host(patches=(a_patch(transition=True),), **client(patch_state="applying"))),
-        ("moving", "not_yet_applied", a_host(patches=(), **client(patch_state="applying"))),
-        ("moving", "not_yet_applied", a_host(patches=(), **client(patch_state="unapplied"))),
-        ("moving", "not_yet_applied", a_host(patches=(), **client(patch_state=None, check_state="needs-check"))),
-        ("moving", "kernel_disagrees", a_host(patches=())),
-        ("moving", "kernel_disagrees", a_host(patches=(a_patch(enabled=False),))),
-        ("moving", "kernel_disagrees", a_host(patches=(a_patch(module=f"{MODULE[:-3]}112"),))),
-        ("moving", "kernel_disagrees", a_host(kernel=a_kernel("4.4.0-211-generic", "243"))),
-        ("moving", "check_failed", a_host(uptime=MINUTE, **client(check_state="check-failed"))),
-        ("moving", "timed_out", a_host(**error("timed_out"))),
-        ("stuck", "check_failed", a_host(**client(check_state="check-failed"))),
-        ("stuck", "check_failed", a_host(uptime=None, **client(check_state="check-failed"))),
-        ("stuck", "apply_failed", a_host(patches=(), **client(patch_state="apply-failed"))),
-        ("stuck", "apply_failed", a_host(crash_locks=(OTHER_LOCK,), **client(patch_state="apply-failed"))),
-        ("stuck", "crash_lock", a_host(crash_locks=(LOCK,), **client(patch_state="apply-failed"))),
-        ("stuck", "applied_with_bug", a_host(**client(patch_state="applied-with-bug"))),
-        ("stuck", "client_words_unknown", a_host(**client(patch_state="levitating"))),
-        ("stuck", "client_words_unknown", a_host(**client(patch_state=None))),
-        ("stuck", "not_enabled", a_host(client=ClientStatus(enabled=False))),
-        ("stuck", "daemon_down", a_host(**error("daemon_down"))),
-        ("stuck", "unreadable_output", a_host(**error("unreadable_output"))),
-        ("stuck", "unreadable_output", a_host(client=None)),
+        (a_host(), "113.1"),
+        (a_host(**with_client(patch_version="114.1")), "113"),
+        (a_host(patches=(a_patch(), a_patch(module=OTHER))), "113.1"),
+        (a_host(patches=(a_patch(module=OTHER), a_patch(enabled=False))), "99"),
+        (a_host(patches=(a_patch(module=OTHER), a_patch(module=f"{MODULE[:-3]}112"))), "112"),
+        (a_host(patches=(a_patch(module=OTHER),), **with_client(patch_state="unapplied")), "99"),
+        (a_host(patches=()), None),
+        (a_host(patches=(a_patch(module="someone_elses"),), **with_client(patch_version=None)), None),
+        (a_host(patches=None), "113.1"),
+        (a_host(patches=None, **with_client(patch_state="unapplied")), None),
+        (a_host(client=None), "113"),
+        (without_client(patches=None), None),
     ],
 )
-def test_every_host_state_has_its_progress(phase: str, identifier: str, facts: HostFacts) -> None:
-    assert stands(facts) == (phase, identifier)
-
-
-def test_a_refused_refresh_is_an_error() -> None:
-    refused = ClientFailure("server_unreachable", "the server cannot be reached", "open port 443")
-    assert stands(a_host(), watch(refused=refused)) == ("stuck", "server_unreachable")
-    assert stands(a_host(), watch(timed_out=True)) == ("moving", "refresh_timed_out")
-
-
-def test_without_transitions_the_kernel_log_decides() -> None:
-    taken, refused = f"livepatch: enabling patch '{MODULE}'", f"livepatch: failed to enable patch '{MODULE}'"
-    assert stands(a_host(), watch(kernel_log=(refused, taken))) == ("arrived", "applied")
-    assert stands(a_host(), watch(kernel_log=(taken, refused))) == ("stuck", "apply_failed")
-    assert stands(a_host(), watch(kernel_log=(taken, refused.replace(MODULE, "other")))) == ("arrived", "applied")
-    with_transition = a_host(patches=(a_patch(transition=False),))
-    assert stands(with_transition, watch(kernel_log=(taken, refused))) == ("arrived", "applied")
-
-
-def test_the_reason_of_the_daemon_is_shown() -> None:
-    facts = a_host(patches=(), **client(patch_state="apply-failed"))
-    journal = ("Checking", "during refresh: cannot apply patches: payload checksum does not match", "No updates")
-    standing = patch_progress.judge_progress(facts, watch(journal=journal), POLICY)
-    assert standing.message.endswith("payload checksum does not match")
+def test_the_client_version_needs_the_kernels_confirmation(facts: HostFacts, version: str | None) -> None:
+    assert running_patches(facts).version == version
 
 
 @pytest.mark.parametrize(
-    ("identifier", "facts"),
+    ("facts", "differs"),
+    [
+        (a_host(patches=(a_patch(build_id="cd" * 20),)), True),
+        (a_host(patches=(a_patch(module=OTHER),)), True),
+        (a_host(patches=()), True),
+        (a_host(patches=(a_patch(enabled=False),)), True),
+        (a_host(**with_client(patch_version="113.2")), False),
+        (a_host(patches=(a_patch(), a_patch(module=OTHER, enabled=False))), False),
+        (a_host(patches=(a_patch(transition=True),)), False),
+        (a_host(patches=None), False),
+        (a_host(patches=None, **with_client(patch_version="114.1")), True),
+    ],
+)
+def test_patches_differ_by_module_and_build(facts: HostFacts, differs: bool) -> None:
+    assert running_patches(facts).differs_from(running_patches(a_host())) is differs
+
+
+def test_versions_decide_only_without_modules() -> None:
+    modules = frozenset({(MODULE, "ab")})
+    one, same, unseen = (
+        RunningPatches("113.1", modules),
+        RunningPatches("113.2", modules),
+        RunningPatches("113.1", None),
+    )
+    assert not one.differs_from(same)
+    assert not one.differs_from(unseen)
+    assert same.differs_from(unseen)
+
+
+# --- before a refresh ---
+
+
+@pytest.mark.parametrize(
+    ("cause", "facts"),
     [
         ("not_installed", without_client()),
         ("not_root", a_host(root=False)),
         ("not_enabled", a_host(client=ClientStatus(enabled=False))),
-        ("interface_not_connected", a_host(**error("interface_not_connected"))),
+        ("daemon_down", a_host(**with_error("daemon_down"))),
+        ("interface_not_connected", a_host(**with_error("interface_not_connected"))),
+        ("unreadable_output", a_host(**with_error("unreadable_output"))),
         (None, a_host()),
         (None, a_host(root=None)),
-        (None, a_host(**error("timed_out"))),
-        (None, a_host(**client(patch_state="apply-failed", check_state="check-failed"))),
+        (None, a_host(client=None)),
+        (None, a_host(**with_error("timed_out"))),
+        (None, a_host(**with_client(patch_state="apply-failed", check_state="check-failed"))),
     ],
 )
-def test_obstacles_of_a_refresh_are_found(identifier: str | None, facts: HostFacts) -> None:
-    standing = patch_progress.before_refresh(facts)
-    assert (standing.id if standing else None) == identifier
+def test_obstacles_to_a_refresh_are_named(cause: str | None, facts: HostFacts) -> None:
+    found = refresh_obstacle(facts)
+    assert (found.id if found else None) == cause
+    assert found is None or (found.phase == "failed" and found.remedy)
 
 
-def test_a_transition_at_the_deadline_is_stalled() -> None:
-    def late(facts: HostFacts, *tasks: BlockingTask) -> patch_progress.PatchProgress:
-        return patch_progress.too_late(patch_progress.judge_progress(facts, NOTHING_SEEN, POLICY), tasks, 60)
-
-    arrived = late(a_host())
-    assert (arrived.phase, arrived.id) == ("arrived", "applied")
-    slow = late(a_host(patches=(), **client(patch_state="applying")))
-    assert (slow.phase, slow.id) == ("stuck", "not_yet_applied")
-    assert "within 60 s" in slow.message
-    held = late(
-        a_host(patches=(a_patch(transition=True),)), BlockingTask(7, 7, "backupd"), BlockingTask(7, 9, "backupd")
-    )
-    assert (held.phase, held.id) == ("stuck", "transition_stalled")
-    assert held.message.endswith("within 60 s; it is held up by backupd (7)")
-    assert "held up" not in late(a_host(patches=(a_patch(transition=True),))).message
-
-
-# --- the running patch ---
+# --- after a refresh ---
 
 
 @pytest.mark.parametrize(
-    ("version", "facts"),
+    ("phase", "cause", "facts"),
     [
-        ("113.1", a_host()),
-        ("113.1", a_host(patches=None)),
-        (None, a_host(patches=None, **client(patch_state="unapplied"))),
-        (None, a_host(patches=())),
-        ("112", a_host(patches=(a_patch(module=f"{MODULE[:-3]}112"),), **client(patch_state="unapplied"))),
-        ("112", a_host(patches=(a_patch(module=f"{MODULE[:-3]}99"), a_patch(module=f"{MODULE[:-3]}112")))),
-        (None, a_host(patches=(a_patch(module="stranger"),), **client(patch_version=None))),
-        ("113", a_host(client=None)),
+        ("done", "applied", a_host()),
+        ("done", "applied", a_host(patches=(a_patch(transition=False),))),
+        ("done", "applied", a_host(patches=None)),
+        ("done", "applied", a_host(patches=(a_patch(module=OTHER, enabled=False), a_patch()))),
+        ("done", "applied", a_host(patches=(a_patch(module=OTHER, enabled=False, transition=True), a_patch()))),
+        ("done", "nothing_to_apply", a_host(patches=(), **with_client(patch_state="nothing-to-apply"))),
+        ("done", "upgrade_required", a_host(patches=(), **with_client(patch_state="kernel-upgrade-required"))),
+        ("pending", "in_transition", a_host(patches=(a_patch(transition=True),))),
+        (
+            "pending",
+            "in_transition",
+            a_host(patches=(a_patch(transition=True),), **with_client(patch_state="applying")),
+        ),
+        ("pending", "not_yet_applied", a_host(patches=(), **with_client(patch_state="applying"))),
+        ("pending", "not_yet_applied", a_host(patches=(), **with_client(patch_state="unapplied"))),
+        ("pending", "not_yet_applied", a_host(**with_client(check_state="needs-check"))),
+        ("pending", "not_yet_applied", a_host(**with_client(patch_state=None, check_state="needs-check"))),
+        ("pending", "kernel_disagrees", a_host(patches=())),
+        ("pending", "kernel_disagrees", a_host(patches=(a_patch(enabled=False),))),
+        ("pending", "kernel_disagrees", a_host(patches=(a_patch(module=OTHER),))),
+        ("pending", "kernel_disagrees", a_host(**with_client(patch_version="114.1"))),
+        ("pending", "kernel_disagrees", a_host(kernel=a_kernel("4.4.0-211-generic", "243"))),
+        ("pending", "timed_out", a_host(**with_error("timed_out"))),
+        ("failed", "apply_failed", a_host(patches=(), **with_client(patch_state="apply-failed"))),
+        ("failed", "apply_failed", a_host(crash_locks=(OTHER_LOCK,), **with_client(patch_state="apply-failed"))),
+        ("failed", "crash_lock", a_host(crash_locks=(LOCK,), **with_client(patch_state="apply-failed"))),
+        ("failed", "applied_with_bug", a_host(**with_client(patch_state="applied-with-bug"))),
+        ("failed", "client_words_unknown", a_host(**with_client(patch_state="levitating"))),
+        ("failed", "client_words_unknown", a_host(**with_client(patch_state=None))),
+        ("failed", "not_enabled", a_host(client=ClientStatus(enabled=False))),
+        ("failed", "daemon_down", a_host(**with_error("daemon_down"))),
+        ("failed", "unreadable_output", a_host(**with_error("unreadable_output"))),
+        ("failed", "unreadable_output", a_host(client=None)),
     ],
 )
-def test_the_kernel_must_confirm_the_version(version: str | None, facts: HostFacts) -> None:
-    assert patch_progress.running(facts).version == version
+def test_every_state_has_a_progress(phase: str, cause: str, facts: HostFacts) -> None:
+    assert progress(facts) == (phase, cause)
 
 
-def test_another_module_or_build_is_another_patch() -> None:
-    now = patch_progress.running(a_host())
-    for other in (
-        a_host(patches=(a_patch(build_id="cd" * 20),)),
-        a_host(patches=(a_patch(module=f"{MODULE[:-3]}112"),)),
-        a_host(patches=()),
-        a_host(patches=(a_patch(enabled=False),)),
-    ):
-        assert patch_progress.running(other).differs_from(now)
-    # Another version of the client, or a disabled patch, makes no difference.
-    for same in (
-        a_host(**client(patch_version="113.2")),
-        a_host(patches=(a_patch(), a_patch(module=f"{MODULE[:-3]}112", enabled=False))),
-        a_host(patches=(a_patch(transition=True),)),
-    ):
-        assert not patch_progress.running(same).differs_from(now)
-    # Without sysfs, the client is the only source.
-    blind = patch_progress.running(a_host(patches=None))
-    assert not blind.differs_from(now)
-    assert patch_progress.running(a_host(patches=None, **client(patch_version="114.1"))).differs_from(blind)
+def test_a_failed_check_is_tolerated_after_boot() -> None:
+    failed, grace = with_client(check_state="check-failed"), POLICY.check_grace
+    assert progress(a_host(uptime=MINUTE, **failed)) == ("pending", "check_failed")
+    assert progress(a_host(uptime=grace, **failed)) == ("pending", "check_failed")
+    assert progress(a_host(uptime=grace + datetime.timedelta(seconds=1), **failed)) == ("failed", "check_failed")
+    assert progress(a_host(uptime=None, **failed)) == ("failed", "check_failed")
 
 
-def test_only_open_vulnerabilities_are_newly_closed() -> None:
-    def named(*fixes: tuple[str, bool]) -> ClientStatus:
-        return a_client(fixes=tuple(ReportedFix(cve, patched) for cve, patched in fixes))
-
-    before, after = named(("CVE-1", True), ("CVE-2", False)), named(("CVE-3", True), ("CVE-2", True), ("CVE-4", False))
-    assert patch_progress.closed_cves(before, after) == ["CVE-2", "CVE-3"]
-    assert patch_progress.closed_cves(None, after) == ["CVE-2", "CVE-3"]
-    assert patch_progress.closed_cves(before, None) == []
+def test_a_failed_refresh_decides_first() -> None:
+    failed = client_failures.failure("bad_token", "Unknown Auth-Token")
+    assert progress(a_host(), failure=failed, timed_out=True) == ("failed", "bad_token")
+    assert progress(a_host(), timed_out=True) == ("pending", "refresh_timed_out")
 
 
-def test_check_mode_predicts_the_result() -> None:
-    assert patch_progress.expected_version(a_host()) is None
-    assert patch_progress.expected_version(a_host(client=None)) is None
-    for state in ("unapplied", "applying", "apply-failed"):
-        assert patch_progress.expected_version(a_host(**client(patch_state=state))) == "113.1"
+@pytest.mark.parametrize(
+    ("log", "transition", "phase"),
+    [
+        ((f"livepatch: enabling patch '{MODULE}'",), None, "done"),
+        ((f"livepatch: failed to enable patch '{MODULE}'",), None, "failed"),
+        ((f"livepatch: enabling patch '{MODULE}'", f"livepatch: failed to enable patch '{MODULE}'"), None, "failed"),
+        ((f"livepatch: failed to enable patch '{MODULE}'", f"livepatch: enabling patch '{MODULE}'"), None, "done"),
+        ((f"livepatch: failed to enable patch '{OTHER}'",), None, "done"),
+        ((f"livepatch: failed to enable patch '{MODULE}'",), False, "done"),
+    ],
+)
+def test_old_kernels_report_failures_in_their_log(log: tuple[str, ...], transition: bool | None, phase: str) -> None:
+    assert progress(a_host(patches=(a_patch(transition=transition),)), kernel_log=log)[0] == phase
 
 
-def test_only_locks_of_the_running_kernel_count() -> None:
-    strange = f"{LOCK}/../../x", "* ", "livepatch_Ubuntu_x; rm", "-rf", LOCK + "\n"
-    assert patch_progress.locks_of_kernel(a_host(crash_locks=(OTHER_LOCK, LOCK, *strange))) == (LOCK,)
+@pytest.mark.parametrize(
+    ("client", "journal", "end"),
+    [
+        (
+            {"patch_state": "apply-failed"},
+            ("x failed", "Cannot apply: no memory", "later"),
+            ": Cannot apply: no memory",
+        ),
+        ({"patch_state": "apply-failed"}, ("nothing of interest",), "could not apply its patch"),
+        ({"check_state": "check-failed"}, ("bad server status 503", "later"), ": bad server status 503"),
+    ],
+)
+def test_messages_quote_the_journal(client: dict[str, t.Any], journal: tuple[str, ...], end: str) -> None:
+    found = judge_progress(a_host(**with_client(**client)), RefreshOutput(journal=journal), POLICY)
+    assert found.message.endswith(end)
+
+
+_answers = st.dictionaries(
+    st.sampled_from(["refresh", "tasks", "kernel_log", "journal", "removed x", "removed "]),
+    st.builds(
+        dict,
+        output=st.text(),
+        errors=st.text(),
+        exit_code=st.none() | st.integers(0, 255),
+        status=st.sampled_from(["ok", "absent", "denied", "timeout", "lost"]),
+    ),
+)
+
+
+@settings(max_examples=200)
+@given(_answers)
+def test_any_answer_can_be_judged(answers: dict[str, dict[str, t.Any]]) -> None:
+    refresh = read_refresh_output(Sections([Section(name, **given) for name, given in answers.items()], complete=True))
+    assert judge_progress(a_host(**with_client(patch_state="apply-failed")), refresh, POLICY).message
+
+
+# --- at the deadline ---
+
+
+def test_a_stalled_transition_names_the_blocking_tasks() -> None:
+    pending = PatchProgress("pending", "in_transition", "still moving", "wait")
+    tasks = [BlockingTask(7, 7, "kvm"), BlockingTask(7, 8, "kvm"), BlockingTask(9, 9, "")]
+    found = at_deadline(pending, tasks, 60)
+    assert (found.phase, found.id) == ("failed", "transition_stalled")
+    assert found.message.endswith("within 60 s; it is blocked by kvm (7), an unnamed task (9)")
+    assert "blocked" not in at_deadline(pending, (), 60).message
+
+
+def test_a_pending_host_fails_at_the_deadline() -> None:
+    pending = PatchProgress("pending", "timed_out", "no answer", "read")
+    failed = PatchProgress("failed", "timed_out", "no answer, and this did not change within 60 s", "read")
+    assert at_deadline(pending, [BlockingTask(7, 7, "kvm")], 60) == failed
+    for other in (PatchProgress("done", "applied", "patch 1 is applied"), failed):
+        assert at_deadline(other, (), 60) is other
 
 
 # --- verification ---
 
 
-def recorded(**patch: t.Any) -> Record:
-    return make_record(
-        "web-01",
-        a_host(patches=(a_patch(**patch),)),
-        POLICY,
-        collector=Collector(collection="1.0.0", ansible_core="2.19.0"),
-        collected_at=NOW,
-    )
+def record(result: str, *, enabled: bool = True) -> t.Any:
+    verification = {"level": "client", "result": result, "signer": None, "key_id": None, "sha512": None}
+    patch = {"module": MODULE, "enabled": enabled, "transition": None, "build_id": None, "taint": None}
+    return make_record(state="tampered", kernel_patches=[{**patch, "verification": verification}])
 
 
 @pytest.mark.parametrize(
-    ("patch", "outcomes"),
+    ("result", "enabled", "causes"),
     [
-        ({}, (None, None, None)),
-        ({"taint": None}, ("not_verified", None, None)),
-        ({"taint": None, "enabled": False}, (None, None, None)),
-        ({"taint": "OEK"}, ("tampered", "tampered", None)),
+        ("verified", True, [None, None, None]),
+        ("failed", True, ["tampered", "tampered", None]),
+        ("failed", False, ["tampered", "tampered", None]),
+        ("not_checked", True, ["not_verified", None, None]),
+        ("not_checked", False, [None, None, None]),
     ],
 )
-def test_the_required_level_is_enforced(patch: dict[str, t.Any], outcomes: tuple[str | None, ...]) -> None:
-    record = recorded(**patch)
-    found = [patch_progress.verified(record, verify) for verify in ("required", "best_effort", "off")]
-    assert tuple(standing.id if standing else None for standing in found) == outcomes
+def test_verification_is_as_strict_as_required(result: str, enabled: bool, causes: list[str | None]) -> None:
+    levels: t.Any = ("required", "best_effort", "off")
+    found = [verification_failure(record(result, enabled=enabled), level) for level in levels]
+    assert [each.id if each else None for each in found] == causes
 
 
-# --- the answer of the host ---
+# --- details of the result ---
 
 
-def seen(**sections: dict[str, t.Any]) -> RefreshOutput:
-    return read_refresh_output(Sections([Section(name, **given) for name, given in sections.items()], complete=True))
+def test_only_newly_fixed_cves_are_closed() -> None:
+    def client(**fixes: bool) -> ClientStatus:
+        return a_client(fixes=tuple(ReportedFix(cve.replace("_", "-"), patched) for cve, patched in fixes.items()))
+
+    before, after = client(CVE_2=True, CVE_3=False), client(CVE_3=True, CVE_2=True, CVE_1=False)
+    assert closed_cves(before, after) == ["CVE-3"]
+    assert closed_cves(None, after) == ["CVE-2", "CVE-3"]
+    assert closed_cves(before, None) == []
 
 
-def test_the_output_of_a_refresh_is_parsed() -> None:
-    assert seen(refresh={"status": "ok", "exit_code": 0}).refused is None
-    failed = seen(refresh={"status": "ok", "exit_code": 1, "errors": "error executing refresh: dial tcp: no such host"})
-    assert failed.refused is not None
-    assert failed.refused.id == "server_unreachable"
-    late = seen(refresh={"status": "timeout"})
-    assert (late.refused, late.timed_out) == (None, True)
-    lost = seen(refresh={"status": "lost"})
-    assert lost.refused is not None
-    assert lost.refused.id == "interrupted"
+def test_an_unapplied_version_is_expected() -> None:
+    for state in ("unapplied", "applying", "apply-failed"):
+        assert expected_version(a_host(**with_client(patch_state=state))) == "113.1"
+    assert expected_version(a_host()) is None
+    assert expected_version(without_client()) is None
 
 
-def test_tasks_are_unique_and_bounded() -> None:
-    lines = ["12 12 backup d", "12 13 worker", "12 12 backup d", "x 1 y", "1 2", "-1 0 z", "7 8 \x1b[2Jred"]
-    tasks = seen(tasks={"status": "ok", "output": "\n".join(lines)}).tasks
-    assert tasks[:2] == (BlockingTask(12, 12, "backup d"), BlockingTask(12, 13, "worker"))
-    assert [task.pid for task in tasks[2:]] == [7]
-    assert "\x1b" not in tasks[2].name
-    many = seen(tasks={"status": "ok", "output": "\n".join(f"{pid} {pid} x" for pid in range(1, 99))})
-    assert len(many.tasks) == 20
-
-
-def test_secrets_in_logs_are_masked() -> None:
-    token = "5ec2e7" * 6
-    journal = seen(journal={"status": "ok", "output": f"PUT /enable?auth-token={token}\n\nlast"}).journal
-    assert token not in "".join(journal)
-    assert journal[-1] == "last"
-
-
-@settings(max_examples=200)
-@given(
-    st.dictionaries(
-        st.sampled_from(["refresh", "tasks", "kernel_log", "journal", "removed x", "removed "]),
-        st.builds(
-            dict,
-            output=st.text(),
-            errors=st.text(),
-            exit_code=st.none() | st.integers(0, 255),
-            status=st.sampled_from(["ok", "absent", "denied", "timeout", "lost"]),
-        ),
-    )
-)
-def test_no_answer_crashes_the_parser(answers: dict[str, dict[str, t.Any]]) -> None:
-    facts = a_host(**client(patch_state="apply-failed"))
-    assert patch_progress.judge_progress(facts, seen(**answers), POLICY).message
+def test_only_locks_of_the_running_kernel_count() -> None:
+    strange = ("notes.txt", f"../{LOCK}", f"{LOCK}/../../x", "* ", "livepatch_Ubuntu_x; rm", "-rf", f"{LOCK}\n")
+    assert locks_of_kernel(a_host(crash_locks=(OTHER_LOCK, LOCK, *strange))) == (LOCK,)

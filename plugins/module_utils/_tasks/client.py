@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Install, configure and enable the client of a host, or remove it: one round trip to read, one to change."""
+
+from __future__ import annotations
+
+import collections.abc as c
+import dataclasses
+import datetime
+import typing as t
+
+from .._decisions.eligibility import assess_eligibility
+from .._errors import LivepatchError
+from .._host import client_failures
+from .._host.client_failures import ClientFailure
+from .._host.client_files import ClientSetup, fingerprint_of, read_client_setup
+from .._host.facts import HostFacts, read_facts
+from .._host.sections import Section, Sections
+from . import client_config
+from .client_comparison import ClientSnapshot, DesiredClient, check_token
+from .client_plan import ClientPlan, ClientStep, make_plan
+from .commands import Task, read_clock, run_script
+from .host_check import CheckOptions, kernel_support, probe_variables
+
+_READ = ("probe", "client_read")
+_WRITE = (*_READ, "client_write")
+
+
+@dataclasses.dataclass(frozen=True)
+class ClientOptions:
+    """Options of the module `client`.
+
+    `config` holds the settings as given; `desired` gets them after validation. `make_salt` returns 32 random
+    hexadecimal digits. `wait_seeded` is the time in seconds for the initialization of snapd.
+    """
+
+    check: CheckOptions
+    desired: DesiredClient
+    config: c.Mapping[str, object]
+    make_salt: c.Callable[[], str]
+    wait_seeded: int = 300
+    check_mode: bool = False
+    diff: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClientObservation:
+    """A host and its client, as one round trip showed them."""
+
+    facts: HostFacts
+    setup: ClientSetup
+
+    @property
+    def version(self) -> str | None:
+        return self.facts.client.version if self.facts.client is not None else None
+
+    @property
+    def enabled(self) -> bool | None:
+        client = self.facts.client
+        return client.enabled if client is not None and client.enabled is not None else self.setup.registered
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Execution:
+    """An executed plan: the completed steps, the failure that ended them, and the host afterwards.
+
+    `transport` passed the token to the client: ``socket``, ``cli``, or None if no token was passed.
+    """
+
+    completed: tuple[ClientStep, ...]
+    failure: ClientFailure | None
+    after: ClientObservation
+    transport: str | None
+
+
+_Replan = t.Callable[[ClientObservation], ClientPlan]
+
+
+def set_up_client(options: ClientOptions) -> Task[dict[str, t.Any]]:
+    """Turn the client of a host into the desired one (module `client`)."""
+    desired = _validated(options, (yield from read_clock()).utc)
+    check = dataclasses.replace(
+        options.check, verify="off", server=options.check.server or desired.config.get(client_config.SERVER)
+    )
+    variables = {
+        **probe_variables(check),
+        "channel": "1" if desired.channel else "",
+        "pro": "1" if desired.via == "pro" else "",
+    }
+    before = yield from _read_client(variables)
+    eligibility = assess_eligibility(before.facts, check.policy, (yield from kernel_support(check, before.facts)))
+
+    def plan_for(seen: ClientObservation) -> ClientPlan:
+        return make_plan(desired, seen.facts, seen.setup, eligibility, check.policy.snapd_minimum)
+
+    try:
+        plan = plan_for(before)
+    except LivepatchError as error:
+        raise error.with_details(eligibility=eligibility) from error
+    result = {**_planned_result(plan, diff=options.diff), "eligibility": eligibility, "version": before.version}
+    if not plan.steps or options.check_mode:
+        return result
+    execution = yield from _execute(plan, desired, variables, options)
+    return _result(plan, plan_for, execution, result)
+
+
+def _validated(options: ClientOptions, now: datetime.datetime) -> DesiredClient:
+    """Return the desired client with validated settings. Raises `LivepatchError`."""
+    check_token(options.desired.token, options.desired.via)
+    return dataclasses.replace(options.desired, config=client_config.parse_config(options.config, now))
+
+
+def _read_client(variables: c.Mapping[str, str]) -> Task[ClientObservation]:
+    sections = yield from run_script(_READ, variables)
+    if not sections.complete:
+        # A host with an incomplete answer looks like a host without a client.
+        raise client_failures.failure("interrupted").as_error()
+    return _observed(sections)
+
+
+def _observed(sections: Sections) -> ClientObservation:
+    return ClientObservation(read_facts(sections), read_client_setup(sections))
+
+
+# --- the steps ---
+
+
+def _execute(
+    plan: ClientPlan, desired: DesiredClient, variables: c.Mapping[str, str], options: ClientOptions
+) -> Task[_Execution]:
+    """Execute a plan up to the first step that fails."""
+    given = {
+        **variables,
+        "network": "",
+        "transports": " ".join(plan.transports),
+        "wait": str(max(1, options.wait_seeded)),
+        **_step_variables(plan, desired, options.make_salt),
+    }
+    # Steps without a secret can be executed over any connection.
+    secret = any(name == "token" or name.startswith("fingerprint_") for name in given)
+    sections = yield from run_script(_WRITE, given, secret=secret)
+    completed, failure = _progress(plan.steps, sections, options.wait_seeded)
+    return _Execution(completed, failure, _observed(sections), _transport(plan.steps, sections))
+
+
+def _step_variables(plan: ClientPlan, desired: DesiredClient, make_salt: c.Callable[[], str]) -> dict[str, str]:
+    """Return the steps as variables of ``client_write``: their names, and the values of each by its number."""
+    variables = {"steps": " ".join(step.id for step in plan.steps)}
+    for number, step in enumerate(plan.steps, 1):
+        secret = None
+        if step.id == "config":
+            text = desired.config[step.argument]
+            variables[f"value_{number}"] = text
+            secret = text if client_config.holds_secret(step.argument, text) else None
+        elif step.id in ("enable", "adopt", "pro_attach"):
+            secret = desired.token
+            if step.id != "adopt":
+                variables["token"] = desired.token or ""
+        if secret is not None:
+            # Equal secrets on different hosts must not have equal fingerprints.
+            variables[f"fingerprint_{number}"] = str(fingerprint_of(secret, make_salt()))
+        variables[f"argument_{number}"] = step.argument
+    return variables
+
+
+def _progress(
+    steps: tuple[ClientStep, ...], sections: Sections, wait_seeded: int
+) -> tuple[tuple[ClientStep, ...], ClientFailure | None]:
+    """Return the completed steps and the failure that ended them."""
+    completed: list[ClientStep] = []
+    for number, step in enumerate(steps, 1):
+        section = sections.get(f"step {number}")
+        if section is None or section.status == "lost":
+            return tuple(completed), client_failures.failure("interrupted")
+        if section.status != "ok" or section.exit_code != 0:
+            return tuple(completed), _step_failure(step, section, wait_seeded)
+        completed.append(step)
+    return tuple(completed), None if sections.complete else client_failures.failure("interrupted")
+
+
+def _step_failure(step: ClientStep, section: Section, wait_seeded: int) -> ClientFailure:
+    timed_out = section.status == "timeout"
+    if timed_out and step.id == "seeded":
+        return client_failures.failure("not_seeded", f"not within {wait_seeded} s")
+    return client_failures.explain(step.tool, section.errors, timed_out=timed_out)
+
+
+def _transport(steps: tuple[ClientStep, ...], sections: Sections) -> str | None:
+    for number, step in enumerate(steps, 1):
+        output = (sections.output(f"step {number}") or "").split() if step.id == "enable" else []
+        if output[:1] == ["transport"]:
+            return "cli" if output[-1] == "cli" else "socket"
+    return None
+
+
+# --- the result ---
+
+
+def _planned_result(plan: ClientPlan, *, diff: bool) -> dict[str, t.Any]:
+    """Return the result of a plan that succeeds. In check mode, this is the whole result."""
+    before, after = plan.before.as_dict(), plan.after.as_dict()
+    return {
+        "changed": bool(plan.steps),
+        "steps": [step.as_dict() for step in plan.steps],
+        "enabled": None if plan.after.state == "unknown" else plan.after.state == "enabled",
+        "before": before,
+        "after": after,
+        "round_trips": 1,
+        **({"diff": {"before": before, "after": after}} if diff else {}),
+    }
+
+
+def _result(plan: ClientPlan, plan_for: _Replan, execution: _Execution, planned: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return the result of an executed plan. Raises `LivepatchError` if the client is not the desired one."""
+    result = {
+        **planned,
+        "changed": bool(execution.completed),
+        "steps": [step.as_dict() for step in execution.completed],
+        "version": execution.after.version,
+        "round_trips": 2,
+        **({"token_transport": execution.transport} if execution.transport else {}),
+    }
+    actual, missing = _verify(plan_for, execution.after)
+    failure = execution.failure
+    if failure is None and missing is not None:
+        failure = client_failures.failure("not_confirmed", missing)
+    if failure is None:
+        return result
+    result["after"] = actual.as_dict() if actual else None
+    if "diff" in result:
+        result["diff"] = {"before": result["before"], "after": result["after"] or {}}
+    raise _failed(failure, plan, execution, result)
+
+
+def _verify(plan_for: _Replan, seen: ClientObservation) -> tuple[ClientSnapshot | None, str | None]:
+    """Plan again, and return the actual client and what is missing from the desired one, None if nothing is."""
+    try:
+        plan = plan_for(seen)
+    except LivepatchError as error:
+        return None, error.message
+    return plan.before, plan.steps[0].message if plan.steps else None
+
+
+def _failed(
+    failure: ClientFailure, plan: ClientPlan, execution: _Execution, result: dict[str, t.Any]
+) -> LivepatchError:
+    """Return the failure of a run, with the step that failed and the state of the host."""
+    done, total = len(execution.completed), len(plan.steps)
+    failed_step = plan.steps[done] if done < total else None
+    where = f"step {failed_step.id!r} ({failed_step.message}) failed: " if failed_step else ""
+    enabled = execution.after.enabled
+    state = {True: "enabled", False: "not enabled", None: "in an unknown state"}[enabled]
+    return LivepatchError(
+        failure.id,
+        f"{where}{failure.message}. {done} of {total} steps are complete, and the client is {state}",
+        failure.remedy,
+        **{**result, "enabled": enabled, "failed_step": failed_step.id if failed_step else None},
+    )

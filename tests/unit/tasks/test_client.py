@@ -1,0 +1,404 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The task of `client` on a simulated host: round trips, results, failures of steps, secrets."""
+
+from __future__ import annotations
+
+import collections.abc as c
+import dataclasses
+import itertools
+import json
+import typing as t
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_files import fingerprint_of
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.client import ClientOptions, set_up_client
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.client_comparison import DesiredClient
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import RunScript
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.host_check import CheckOptions
+from tests.samples.client_host import ClientHost, section
+from tests.samples.facts import shipped
+from tests.samples.replay import ConnectionLost, Replay
+
+TOKEN = "d3b07384d113edec49eaa6238ad5ff00"
+OTHER = "0cc175b9c0f1b6a831c399e269772661"
+PRO_TOKEN = "C1234567890abcdefghijkABCDEFG"
+SALT = "ab" * 16
+PASSWORD = "made-up-password"
+PROXY = f"http://fleet:{PASSWORD}@proxy.example.com:3128"
+CHECK = CheckOptions(host="web1", policy=shipped("launch"), collector=Collector(collection="2", ansible_core="2.21"))
+WITHOUT_CLIENT = ClientHost(installed=False, enabled=False, loaded=None)
+DISABLED = ClientHost(enabled=False, loaded=None)
+KNOWN = {"token": str(fingerprint_of(TOKEN, SALT))}
+ENABLED = ClientHost(fingerprints=KNOWN)
+
+
+def options(
+    config: dict[str, t.Any] | None = None, check_mode: bool = False, diff: bool = False, **desired: t.Any
+) -> ClientOptions:
+    wait_seeded = desired.pop("wait_seeded", 300)
+    return ClientOptions(
+        check=CHECK,
+        desired=DesiredClient(**{"token": TOKEN, **desired}),
+        config=config or {},
+        make_salt=lambda: SALT,
+        wait_seeded=wait_seeded,
+        check_mode=check_mode,
+        diff=diff,
+    )
+
+
+def run(host: ClientHost, wanted: ClientOptions) -> tuple[dict[str, t.Any], Replay]:
+    replay = Replay(host.script)
+    return replay.run(set_up_client(wanted)), replay
+
+
+def failure(script: c.Callable[[RunScript], t.Any], wanted: ClientOptions) -> dict[str, t.Any]:
+    """Return the failed result of the task."""
+    with pytest.raises(LivepatchError) as caught:
+        Replay(script).run(set_up_client(wanted))
+    result = caught.value.as_result()
+    assert result["remedy"]
+    return result
+
+
+def ids(result: dict[str, t.Any]) -> list[str]:
+    return [step["id"] for step in result["steps"]]
+
+
+# --- round trips ---
+
+
+def test_a_host_without_differences_is_only_read() -> None:
+    result, replay = run(ENABLED.change(), options())
+    assert [command.parts for command in replay.scripts] == [("probe", "client_read")]
+    assert (result["changed"], result["steps"], result["round_trips"]) == (False, [], 1)
+    assert result["enabled"] is True
+    assert result["before"] == result["after"]
+    assert result["version"] == "10.8.3"
+
+
+def test_a_change_takes_one_more_round_trip() -> None:
+    host = WITHOUT_CLIENT.change()
+    result, replay = run(host, options())
+    assert [command.parts for command in replay.scripts] == [
+        ("probe", "client_read"),
+        ("probe", "client_read", "client_write"),
+    ]
+    assert host.performed == ids(result) == ["install", "enable"]
+    assert (result["changed"], result["enabled"], result["round_trips"]) == (True, True, 2)
+    assert result["token_transport"] == "socket"
+    assert host.token == TOKEN
+
+
+def test_the_second_round_trip_checks_no_network() -> None:
+    _result, replay = run(DISABLED.change(), options())
+    assert [command.variables["network"] for command in replay.scripts] == ["1", ""]
+    assert [command.variables["verify"] for command in replay.scripts] == ["", ""]
+
+
+def test_a_repeated_run_changes_nothing() -> None:
+    host = WITHOUT_CLIENT.change()
+    wanted = options({"https-proxy": PROXY, "check-interval": 120}, mode="no-apply", channel="10.x")
+    first, _replay = run(host, wanted)
+    assert ids(first) == ["install", "mode", "config", "config", "enable"]
+    again, replay = run(host, wanted)
+    assert (again["changed"], len(replay.scripts)) == (False, 1)
+    assert again["before"] == first["after"]
+
+
+def test_check_mode_reads_and_predicts_the_run() -> None:
+    host = WITHOUT_CLIENT.change()
+    wanted = options({"check-interval": 120}, mode="no-apply", diff=True)
+    predicted, replay = run(host, dataclasses.replace(wanted, check_mode=True))
+    assert (len(replay.scripts), host.performed) == (1, [])
+    done, _replay = run(host, wanted)
+    for key in ("changed", "steps", "enabled", "before", "after", "diff", "eligibility"):
+        assert predicted[key] == done[key]
+    assert done["diff"] == {"before": done["before"], "after": done["after"]}
+
+
+def test_a_changed_token_replaces_the_registration() -> None:
+    host = ENABLED.change()
+    result, _replay = run(host, options(token=OTHER))
+    assert ids(result) == ["disable", "enable"]
+    assert (host.token, result["before"]["token"], result["after"]["token"]) == (OTHER, "other", "given")
+
+
+def test_a_client_of_unknown_token_is_adopted() -> None:
+    host = ClientHost()
+    result, _replay = run(host, options())
+    assert (ids(result), host.fingerprints, host.token) == (["adopt"], KNOWN, None)
+    assert "token_transport" not in result
+    assert run(host, options(token=OTHER))[0]["before"]["token"] == "other"
+
+
+def test_ubuntu_pro_attaches_and_enables() -> None:
+    host = DISABLED.change()
+    result, replay = run(host, options(token=PRO_TOKEN, via="pro"))
+    assert replay.scripts[0].variables["pro"] == "1"
+    assert (ids(result), host.attached, host.token) == (["pro_attach"], True, PRO_TOKEN)
+    disabled, _replay = run(host, options(token=PRO_TOKEN, via="pro", state="disabled"))
+    assert (ids(disabled), host.attached) == (["pro_disable"], True)
+    enabled, _replay = run(host, options(token=PRO_TOKEN, via="pro"))
+    assert ids(enabled) == ["pro_enable"]
+
+
+def test_an_attached_machine_of_unknown_token_is_adopted() -> None:
+    host = DISABLED.change(attached=True)
+    result, _replay = run(host, options(token=PRO_TOKEN, via="pro"))
+    assert ids(result) == ["pro_enable", "adopt"]
+    assert run(host, options(token=PRO_TOKEN, via="pro"))[0]["changed"] is False
+
+
+def test_the_channel_is_read_only_if_set() -> None:
+    _result, replay = run(ENABLED.change(), options())
+    _result, with_channel = run(ENABLED.change(), options(channel="stable"))
+    assert [each.scripts[0].variables["channel"] for each in (replay, with_channel)] == ["", "1"]
+
+
+def test_the_server_of_the_settings_is_checked() -> None:
+    _result, replay = run(ENABLED.change(), options({"remote-server": "https://livepatch.example.com"}))
+    assert replay.scripts[0].variables["server"] == "https://livepatch.example.com"
+
+
+# --- options and conditions ---
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cause", "text"),
+    [
+        (options({"remote_server": "https://livepatch.example.com"}), "config_invalid", "did you mean remote-server"),
+        (options({"check-interval": 30}), "config_invalid", "at least 60"),
+        (options({"cutoff-date": "2026-03-01T04:00:00Z"}), "config_invalid", "not in the past"),
+        (options(token=f"{TOKEN} "), "token_malformed", "trim"),
+        (options(token=PRO_TOKEN), "token_is_pro", "via: pro"),
+        (options(via="pro"), "token_is_livepatch", "via: livepatch"),
+    ],
+)
+def test_invalid_options_fail_before_any_contact(wanted: ClientOptions, cause: str, text: str) -> None:
+    def refuse(_command: RunScript) -> t.NoReturn:
+        raise AssertionError("the host was contacted")
+
+    result = failure(refuse, wanted)
+    assert result["error_id"] == cause
+    assert text in result["msg"]
+    assert "eligibility" not in result
+
+
+def test_a_refused_plan_changes_nothing() -> None:
+    host = DISABLED.change()
+    result = failure(host.script, options(token=None))
+    assert (result["error_id"], host.performed) == ("token_missing", [])
+    assert result["eligibility"]["verdict"] == "eligible"
+
+
+def test_an_unreachable_server_prevents_enabling() -> None:
+    network = section("network", "tool curl\nurl https://livepatch.canonical.com\nproxy no", 7, "connection refused")
+    host = ENABLED.change(network=network)
+    assert failure(DISABLED.change(network=network).script, options())["error_id"] == "not_eligible"
+    assert run(host, options())[0]["changed"] is False
+    assert run(DISABLED.change(network=network), options(require_eligible=False))[0]["changed"] is True
+
+
+def test_the_service_is_asked_on_request() -> None:
+    wanted = dataclasses.replace(options(), check=dataclasses.replace(CHECK, ask_server=True))
+    replay = Replay(ENABLED.change().script)
+    replay.run(set_up_client(wanted))
+    assert replay.questions == 1
+
+
+# --- incomplete answers ---
+
+
+def test_an_incomplete_first_answer_fails_without_changes() -> None:
+    host = ENABLED.change(installed=False, enabled=False)
+    result = failure(lambda _command: host.answer(complete=False), options())
+    assert result["error_id"] == "interrupted"
+    assert host.performed == []
+
+
+def test_a_lost_connection_ends_the_task() -> None:
+    for lost in (1, 2):
+        host, calls = DISABLED.change(), itertools.count(1)
+
+        def script(command: RunScript, host: ClientHost = host, lost: int = lost, calls: t.Any = calls) -> t.Any:
+            return ConnectionLost() if next(calls) == lost else host.script(command)
+
+        with pytest.raises(ConnectionLost):
+            Replay(script).run(set_up_client(options()))
+
+
+# --- failures of steps ---
+
+
+@dataclasses.dataclass
+class FailingHost:
+    """A host on which the plan ends at a step. `ended` is the section of that step, None if there is none."""
+
+    host: ClientHost
+    number: int
+    ended: Section | None = None
+    complete: bool = True
+
+    def script(self, command: RunScript) -> Sections:
+        variables = dict(command.variables)
+        if "steps" not in variables:
+            return self.host.answer()
+        variables["steps"] = " ".join(variables["steps"].split()[: self.number - 1])
+        done = self.host.execute(variables)
+        return self.host.answer(*done, *([self.ended] if self.ended else []), complete=self.complete)
+
+
+@pytest.mark.parametrize(
+    ("ended", "complete", "cause"),
+    [
+        (section("step 2", "", 1, "error executing enable: Unknown Auth-Token"), True, "bad_token"),
+        (section("step 2", "", 1, "bad server status 503"), True, "server_error"),
+        (section("step 2", "", 1, "something new"), True, "client_failed"),
+        (Section("step 2", "timeout", exit_code=124), True, "timed_out"),
+        (Section("step 2", "lost"), False, "interrupted"),
+        (None, False, "interrupted"),
+        (None, True, "interrupted"),
+    ],
+)
+def test_a_failed_step_ends_the_run(ended: Section | None, complete: bool, cause: str) -> None:
+    failing = FailingHost(WITHOUT_CLIENT.change(), 2, ended, complete)
+    result = failure(failing.script, options(diff=True))
+    assert (result["error_id"], result["failed_step"], ids(result)) == (cause, "enable", ["install"])
+    assert (result["changed"], result["enabled"], result["round_trips"]) == (True, False, 2)
+    assert result["before"]["state"] == "absent"
+    assert result["after"]["state"] == result["diff"]["after"]["state"] == "disabled"
+    assert "eligibility" in result
+    assert result["msg"].startswith("Step 'enable' (enable the client with the token) failed: ")
+    assert "1 of 2 steps are complete, and the client is not enabled. " in result["msg"]
+
+
+def test_a_first_step_that_fails_changes_nothing() -> None:
+    failing = FailingHost(ENABLED.change(), 1, section("step 1", "", 1, "daemon shutting down"))
+    result = failure(failing.script, options({"log-level": "debug"}))
+    assert (result["error_id"], result["changed"], result["steps"]) == ("daemon_shutting_down", False, [])
+    assert result["after"] == result["before"]
+    assert "diff" not in result
+
+
+def test_the_next_run_completes_the_steps() -> None:
+    host = WITHOUT_CLIENT.change()
+    failure(FailingHost(host, 2, Section("step 2", "lost"), complete=False).script, options())
+    assert ids(run(host, options())[0]) == ["enable"]
+
+
+def test_an_incomplete_answer_after_all_steps_fails() -> None:
+    result = failure(FailingHost(DISABLED.change(), 2, complete=False).script, options())
+    assert (result["error_id"], result["failed_step"]) == ("interrupted", None)
+    assert result["enabled"] is True
+    assert result["msg"].startswith("The answer of the host is incomplete. 1 of 1 steps are complete")
+
+
+def test_an_ineffective_step_is_not_confirmed() -> None:
+    host = ENABLED.change()
+    result = failure(lambda _command: host.answer(section("step 1")), options({"log-level": "debug"}))
+    assert (result["error_id"], result["failed_step"], ids(result)) == ("not_confirmed", None, ["config"])
+    assert "set log-level to 'debug'" in result["msg"]
+    assert result["after"]["config"] == {"log-level": "warning"}
+
+
+def test_an_unplannable_host_has_no_final_state() -> None:
+    host = DISABLED.change()
+
+    def script(command: RunScript) -> Sections:
+        answer = host.script(command)
+        host.user = "1000"
+        return answer if "steps" not in command.variables else host.answer(section("step 1", "transport curl"))
+
+    result = failure(script, options(diff=True))
+    assert (result["error_id"], result["after"], result["diff"]["after"]) == ("not_confirmed", None, {})
+    assert "does not run as root" in result["msg"]
+
+
+def test_snapd_that_stays_uninitialized_is_named() -> None:
+    host = WITHOUT_CLIENT.change()
+
+    def script(command: RunScript) -> Sections:
+        ended = [Section("step 1", "timeout", exit_code=124)] if "steps" in command.variables else []
+        probe = [each for each in host.answer().values() if each.name != "seeded"]
+        return Sections([*ended, *probe, Section("seeded", "timeout", exit_code=124)], complete=True)
+
+    result = failure(script, options(wait_seeded=7))
+    assert (result["error_id"], result["failed_step"]) == ("not_seeded", "seeded")
+    assert "not within 7 s" in result["msg"]
+
+
+@pytest.mark.parametrize(("given", "sent"), [(300, "300"), (0, "1"), (-5, "1")])
+def test_snapd_gets_at_least_one_second(given: int, sent: str) -> None:
+    _result, replay = run(WITHOUT_CLIENT.change(), options(wait_seeded=given))
+    assert replay.scripts[1].variables["wait"] == sent
+
+
+# --- secrets ---
+
+
+def written(host: ClientHost, wanted: ClientOptions) -> RunScript:
+    """Return the command of the second round trip."""
+    return run(host, wanted)[1].scripts[1]
+
+
+@pytest.mark.parametrize(
+    ("host", "wanted", "secret"),
+    [
+        (DISABLED, options(), True),
+        (ClientHost(), options(), True),
+        (DISABLED, options(token=PRO_TOKEN, via="pro"), True),
+        (ENABLED, options({"https-proxy": PROXY}), True),
+        (ENABLED, options({"https-proxy": "http://proxy.example.com:3128"}), False),
+        (ENABLED, options(state="disabled"), False),
+        (ENABLED, options(state="absent"), False),
+        (ENABLED, options(mode="no-apply"), False),
+    ],
+)
+def test_only_steps_with_secrets_need_standard_input(host: ClientHost, wanted: ClientOptions, secret: bool) -> None:
+    command = written(host.change(), wanted)
+    assert command.secret is secret
+    steps = set(command.variables["steps"].split())
+    assert ("token" in command.variables) is bool(steps & {"enable", "pro_attach"})
+
+
+def test_each_secret_gets_a_salt_of_its_own() -> None:
+    salts = iter(["0" * 32, "1" * 32])
+    wanted = dataclasses.replace(options({"https-proxy": PROXY}), make_salt=lambda: next(salts))
+    variables = written(DISABLED.change(), wanted).variables
+    assert variables["steps"] == "config enable"
+    assert variables["fingerprint_1"] == str(fingerprint_of(PROXY, "0" * 32))
+    assert variables["fingerprint_2"] == str(fingerprint_of(TOKEN, "1" * 32))
+    assert variables["value_1"] == PROXY
+    assert (variables["argument_1"], variables["argument_2"]) == ("https-proxy", "")
+
+
+def test_results_have_no_secrets() -> None:
+    host = WITHOUT_CLIENT.change()
+    done, _replay = run(host, options({"https-proxy": PROXY}, diff=True))
+    failed = failure(FailingHost(WITHOUT_CLIENT.change(), 3).script, options({"https-proxy": PROXY}, diff=True))
+    for result in (done, failed):
+        text = json.dumps(result)
+        assert TOKEN not in text
+        assert PASSWORD not in text
+
+
+@pytest.mark.parametrize(
+    ("transport", "tools", "sent", "used"),
+    [
+        ("auto", ("curl", "nc"), "curl nc cli", "socket"),
+        ("auto", (), "cli", "cli"),
+        ("socket", ("nc",), "nc", "socket"),
+        ("cli", ("curl",), "cli", "cli"),
+    ],
+)
+def test_the_transport_of_the_token_is_returned(transport: str, tools: tuple[str, ...], sent: str, used: str) -> None:
+    host = DISABLED.change(tools=tools)
+    result, replay = run(host, options(transport=transport))
+    assert replay.scripts[1].variables["transports"] == sent
+    assert result["token_transport"] == used
