@@ -4,11 +4,50 @@
 
 from __future__ import annotations
 
+import ast
+import collections
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = ROOT / "plugins"
+CORE = PLUGINS / "module_utils"
+SOURCES = sorted(PLUGINS.rglob("*.py"))
+
+FILES_IN_A_FOLDER = 12
+
+# Ansible finds a plugin by the name of its class, so that every file of a kind has a class of this name.
+NAMES_OF_ANSIBLE = {"ActionModule", "CallbackModule", "FilterModule", "InventoryModule", "ModuleDocFragment"}
+
+# Modules whose tests are in the file of a module that uses them, with that file.
+TESTED_ELSEWHERE = {
+    "_decisions/expression.py": "decisions/test_rules.py",  # an expression is a part of a rule
+    "_decisions/record_builder.py": "decisions/test_host_state.py",  # every test of a host state builds a record
+    "_records/document.py": "records/test_reader.py",  # types only
+    "_records/spool.py": "report/test_report.py",  # every test of a report spools its records
+    "_report/formats/json_lines.py": "report/formats/test_json_document.py",  # the same records, one a line
+    "_report/formats/registry.py": "report/formats/test_json_document.py",  # a table of the formats
+    "_report/rule_evaluation.py": "decisions/test_rules.py",  # rules over a whole report
+    "_verify/file_verdict.py": "verify/test_patch_file.py",  # types only
+}
+# A module that needs a real terminal has integration tests only.
+TESTED_WITH_ANSIBLE = {"_report/status_line.py": "test_fleet_progress.py"}
+
+
+def _classes(path: Path) -> list[str]:
+    return [
+        node.name for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ClassDef)
+    ]
+
+
+def _has_code(path: Path) -> bool:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in tree.body)
+
+
+def _test_of(module: str) -> Path:
+    *folders, name = (part.removeprefix("_") for part in module.split("/"))
+    return ROOT.joinpath("tests", "unit", *folders, f"test_{name}")
 
 
 def _lines_with(pattern: str, *, except_in: str) -> list[str]:
@@ -45,3 +84,39 @@ def test_times_are_parsed_and_formatted_in_one_module() -> None:
     pattern = r"fromisoformat|strptime|%Y-%m-%dT|datetime\(1970|\{4\}-\[0-9\]\{2\}-"
     assert _lines_with(pattern, except_in="module_utils/_time.py") == []
     assert re.search(pattern, (PLUGINS / "module_utils" / "_time.py").read_text(encoding="utf-8"))
+
+
+def test_every_module_of_the_core_has_its_test_file() -> None:
+    modules = {str(path.relative_to(CORE)) for path in CORE.rglob("*.py") if _has_code(path)}
+    without = {module for module in modules if not _test_of(module).is_file()}
+    assert without == {*TESTED_ELSEWHERE, *TESTED_WITH_ANSIBLE}
+
+
+def test_exceptions_name_files_that_exist() -> None:
+    unit = {ROOT / "tests" / "unit" / place for place in TESTED_ELSEWHERE.values()}
+    integration = {ROOT / "tests" / "integration" / place for place in TESTED_WITH_ANSIBLE.values()}
+    assert [path for path in unit | integration if not path.is_file()] == []
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    places: dict[str, list[str]] = collections.defaultdict(list)
+    for path in SOURCES:
+        for name in _classes(path):
+            places[name].append(str(path.relative_to(PLUGINS)))
+    twice = {name: found for name, found in places.items() if len(found) > 1 and name not in NAMES_OF_ANSIBLE}
+    assert twice == {}
+
+
+def test_folders_stay_small() -> None:
+    counts = collections.Counter(path.parent for path in SOURCES if path.name != "__init__.py")
+    large = {str(folder.relative_to(ROOT)): count for folder, count in counts.items() if count > FILES_IN_A_FOLDER}
+    assert large == {}
+
+
+def test_plugin_utils_imports_ansible() -> None:
+    without = [
+        path.name
+        for path in sorted((PLUGINS / "plugin_utils").glob("*.py"))
+        if not re.search(r"^(?:from|import) ansible\b(?!_)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert without == [], "what does not need Ansible belongs to the core"

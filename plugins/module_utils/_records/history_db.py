@@ -18,7 +18,7 @@ import typing as t
 from pathlib import Path
 
 from .._errors import LivepatchError
-from .spans import Kind, Sighting, Span, placed
+from .spans import Kind, Sighting, Span, with_sighting
 
 _PATIENCE = 120.0  # seconds that a writer waits for another one
 _APPLICATION = 0x6C705F68  # "lp_h", in the header of the file
@@ -117,7 +117,7 @@ class _HistoryWriter:
         kinds = {number: kind for kind, number in self._kinds.items()}
         rows = self._database.execute("SELECT begin, end, kind FROM span WHERE host = ? ORDER BY begin", (host,))
         before = [Span(begin, end, kinds[number]) for begin, end, number in rows]
-        after = placed(before, at, kind)
+        after = with_sighting(before, at, kind)
         if after != before:
             self._database.execute("DELETE FROM span WHERE host = ?", (host,))
             self._new = [(host, span) for span in after]

@@ -36,7 +36,7 @@ class Span(t.NamedTuple):
     kind: Kind
 
 
-def placed(spans: c.Sequence[Span], at: int, kind: Kind) -> list[Span]:
+def with_sighting(spans: c.Sequence[Span], at: int, kind: Kind) -> list[Span]:
     """Return the spans of a host with one more sighting, at any time. A known sighting changes nothing."""
     before = [span for span in spans if span.end < at]
     within = [span for span in spans if span.begin <= at <= span.end]

@@ -4,15 +4,11 @@
 
 from __future__ import annotations
 
-import itertools
 import typing as t
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Span, placed
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Span
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import history as history_module
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import (
     Exposure,
@@ -22,8 +18,6 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.histor
     TimeToPatch,
     build_history,
 )
-from tests.samples.records import make_record
-from tests.samples.reports import a_report, recorded
 
 WELL, OLD, GONE = Kind("protected", patch="2.1"), Kind("protected", patch="1.1"), Kind("unreachable")
 HOUR = 3600 * 1_000_000
@@ -38,73 +32,6 @@ def at(day: float) -> int:
 
 def history(*spans: Span, host: str = "web1", until: int = at(300), **notices: t.Any) -> History:
     return build_history([(host, spans)], until, **notices)
-
-
-# --- sightings and spans
-
-
-@pytest.mark.parametrize("order", list(itertools.permutations([(1, WELL), (2, WELL), (3, GONE), (4, WELL)])))
-def test_the_order_of_sightings_makes_no_difference(order: tuple[tuple[int, Kind], ...]) -> None:
-    spans: list[Span] = []
-    for time, kind in order:
-        spans = placed(spans, time, kind)
-    # If a span turns out to be two spans, an end within it is lost, because only its ends are stored.
-    assert spans in (
-        [Span(1, 2, WELL), Span(3, 3, GONE), Span(4, 4, WELL)],
-        [Span(1, 1, WELL), Span(3, 3, GONE), Span(4, 4, WELL)],
-    )
-    for time, kind in order:
-        assert placed(spans, time, kind)[0].begin == 1
-        assert placed(spans, time, kind)[1:] == spans[1:]
-
-
-@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from([WELL, OLD, GONE])), max_size=40))
-def test_adjacent_spans_differ(sightings: list[tuple[int, Kind]]) -> None:
-    spans: list[Span] = []
-    seen: dict[int, Kind] = {}
-    for time, kind in sightings:
-        known = seen.setdefault(time, kind)
-        spans = placed(spans, time, known)
-        assert placed(spans, time, known) == spans
-        assert all(span.begin <= span.end for span in spans)
-        for one, other in itertools.pairwise(spans):
-            assert one.end < other.begin
-            assert one.kind != other.kind
-        for span in spans:
-            assert seen[span.begin] == seen[span.end] == span.kind
-
-
-@given(st.lists(st.sampled_from([WELL, OLD, GONE]), max_size=40))
-def test_ordered_sightings_are_all_kept(kinds: list[Kind]) -> None:
-    spans: list[Span] = []
-    for time, kind in enumerate(kinds):
-        spans = placed(spans, time, kind)
-    assert [span.kind for span in spans for _time in range(span.begin, span.end + 1)] == kinds
-
-
-def test_the_first_sighting_of_a_moment_is_used() -> None:
-    spans = [Span(1, 5, WELL)]
-    assert placed(spans, 1, GONE) == placed(spans, 5, GONE) == spans
-
-
-def test_sightings_have_the_times_of_their_records() -> None:
-    record = make_record(
-        "web1",
-        "upgrade_required",
-        collected_at="2026-01-02T00:00:00.5Z",
-        patch__fixes=[{"cve": "CVE-2", "patched": False}, {"cve": "CVE-1", "patched": False}],
-    )
-    report = a_report(
-        recorded(record),
-        FailedAttempt("web2", "2026-01-03T00:00:00Z", []),
-        recorded(make_record("web3", collected_at="2026-02-31T00:00:00Z")),
-        hosts=["web1", "web2", "web3", "never-seen"],
-    )
-    kernel = "4.4.0-168.197-generic"
-    assert sorted(report.sightings()) == [
-        ("web1", at(1) + 500_000, Kind("upgrade_required", kernel, "16.04", "65.1", ("CVE-1", "CVE-2"))),
-        ("web2", at(2), Kind("unreachable")),
-    ]
 
 
 # --- days

@@ -16,10 +16,13 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
     FailedAttempt,
     Problem,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import HostLine, Report
 from tests.samples.records import make_record
 from tests.samples.reports import a_report, recorded
 
+SECOND_DAY = 1_767_312_000_000_000  # 2026-01-02, in microseconds
+DAY = 24 * 3600 * 1_000_000
 OLD, NEW, NEWEST = "2026-01-10T06:00:00Z", "2026-01-10T06:00:00.25Z", "2026-01-10T06:00:01Z"
 REFUSED: list[Reason] = [{"id": "connection_failed", "message": "connection refused", "remedy": "start sshd"}]
 
@@ -161,3 +164,23 @@ def test_figures_contain_no_active_characters() -> None:
     summary = a_report(evil).summary()
     assert summary["kernels"] == [{"kernel": r"\x1b[2J\u202e", "hosts": 1}]
     assert summary["patch_versions"] == [{"version": r"\udc80", "hosts": 1}]
+
+
+def test_sightings_have_the_times_of_their_records() -> None:
+    record = make_record(
+        "web1",
+        "upgrade_required",
+        collected_at="2026-01-02T00:00:00.5Z",
+        patch__fixes=[{"cve": "CVE-2", "patched": False}, {"cve": "CVE-1", "patched": False}],
+    )
+    report = a_report(
+        recorded(record),
+        FailedAttempt("web2", "2026-01-03T00:00:00Z", []),
+        recorded(make_record("web3", collected_at="2026-02-31T00:00:00Z")),
+        hosts=["web1", "web2", "web3", "never-seen"],
+    )
+    kernel = "4.4.0-168.197-generic"
+    assert sorted(report.sightings()) == [
+        ("web1", SECOND_DAY + 500_000, Kind("upgrade_required", kernel, "16.04", "65.1", ("CVE-1", "CVE-2"))),
+        ("web2", SECOND_DAY + DAY, Kind("unreachable")),
+    ]
