@@ -19,7 +19,7 @@ from .._record import Reason
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cause:
-    """A problem. `message` states it in one sentence, `remedy` is an imperative sentence; both can have placeholders."""
+    """A problem. `message` is one sentence, `remedy` an imperative sentence; both can have placeholders."""
 
     id: str
     message: str
