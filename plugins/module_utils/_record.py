@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The record: all that is kept of one host after one round trip.
+"""The record: everything that is stored about a host after one round trip.
 
-A record is plain JSON data, one document a host, so that any tool can read it. The types below
-describe it, `validate` holds a document against them. Knowledge that is absent is ``None``.
+A record is plain JSON data, one document for each host, so that any tool can read it. The types below
+describe it, and `validate` checks a document. Unknown values are ``None``.
 Times are RFC 3339 in UTC with a ``Z``. Readers accept keys that they do not know.
 """
 
@@ -33,7 +33,7 @@ State = t.Literal[
     "unknown",
 ]
 STATES: tuple[State, ...] = t.get_args(State)
-"""Every word that a host can be given, in the order in which the first match wins."""
+"""The states of a host, in the order in which the first match applies."""
 
 EligibilityVerdict = t.Literal["eligible", "ineligible", "unknown"]
 CheckStatus = t.Literal["pass", "fail", "warn", "unknown"]
@@ -42,7 +42,7 @@ VerificationLevel = t.Literal["file", "digest", "kernel", "client", "none"]
 
 
 class Collector(t.TypedDict):
-    """Who made the record: versions of this collection and of ansible-core."""
+    """The versions of this collection and of ansible-core that created the record."""
 
     collection: str
     ansible_core: str
@@ -57,7 +57,7 @@ class Containers(t.TypedDict):
 
 
 class Kernel(t.TypedDict):
-    """The running kernel. `release` is ``uname -r``, `full` the client's name for it (with upload number)."""
+    """The running kernel. `release` is ``uname -r``; `full` includes the upload number, as the client names kernels."""
 
     release: str | None
     full: str | None
@@ -70,7 +70,7 @@ class Kernel(t.TypedDict):
 
 
 class System(t.TypedDict):
-    """What the host is. `architecture` is that of the userland, in Debian's spelling."""
+    """The system of the host. `architecture` is the architecture of the userland, as Debian names it."""
 
     distribution: str | None
     release: str | None
@@ -84,7 +84,7 @@ class System(t.TypedDict):
 
 
 class Check(t.TypedDict):
-    """One rule of a policy, held against one host."""
+    """One rule of a policy, evaluated for a host."""
 
     id: str
     status: CheckStatus
@@ -95,7 +95,7 @@ class Check(t.TypedDict):
 
 
 class Eligibility(t.TypedDict):
-    """What a policy says of the host."""
+    """The result of a policy for the host."""
 
     policy: str
     verdict: EligibilityVerdict
@@ -117,14 +117,14 @@ class Client(t.TypedDict):
 
 
 class Fix(t.TypedDict):
-    """A vulnerability that the patch closes, or does not yet."""
+    """A CVE that the client lists, and whether the patch fixes it."""
 
     cve: str
     patched: bool
 
 
 class Patch(t.TypedDict):
-    """The client's word on the running kernel. `upgrade_required_by` is a date, ``YYYY-MM-DD``."""
+    """The status that the client reports for the running kernel. `upgrade_required_by` is a date, ``YYYY-MM-DD``."""
 
     state: str | None
     version: str | None
@@ -134,7 +134,7 @@ class Patch(t.TypedDict):
 
 
 class Verification(t.TypedDict):
-    """How far a loaded patch was verified, and with what result (``verified``, ``failed``, ``not_checked``)."""
+    """The level of verification of a loaded patch, and its result (``verified``, ``failed``, ``not_checked``)."""
 
     level: VerificationLevel
     result: str
@@ -144,7 +144,7 @@ class Verification(t.TypedDict):
 
 
 class KernelPatch(t.TypedDict):
-    """A live patch module as the kernel shows it; `taint` holds the letters of its taint flags."""
+    """A live patch module as the kernel shows it; `taint` contains the letters of its taint flags."""
 
     module: str
     enabled: bool | None
@@ -155,7 +155,7 @@ class KernelPatch(t.TypedDict):
 
 
 class Reason(t.TypedDict):
-    """Why a host is in its state, and what to do."""
+    """The reason for a state, and its remedy."""
 
     id: str
     message: str
@@ -163,7 +163,7 @@ class Reason(t.TypedDict):
 
 
 class Assessment(t.TypedDict):
-    """The conclusion: one word, its reasons (the one that decided comes first)."""
+    """The state of the host, and its reasons; the first reason decided."""
 
     state: State
     reasons: list[Reason]
@@ -171,7 +171,7 @@ class Assessment(t.TypedDict):
 
 
 class Record(t.TypedDict):
-    """One host, once."""
+    """The record of one host."""
 
     schema: str
     host: str
@@ -186,7 +186,7 @@ class Record(t.TypedDict):
 
 
 class RecordError(ValueError):
-    """A document that is no record of this schema. `path` names the place within it, as ``a.b[2].c``."""
+    """A document does not match the schema. `path` names the value, as ``a.b[2].c``."""
 
     def __init__(self, path: str, message: str) -> None:
         self.path = path
@@ -194,13 +194,13 @@ class RecordError(ValueError):
         super().__init__(f"{path}: {message}" if path else message)
 
     def below(self, step: str) -> RecordError:
-        """The same error, seen from one level up."""
+        """Return the error with the path of the enclosing value."""
         joint = "." if self.path and not self.path.startswith("[") else ""
         return RecordError(f"{step}{joint}{self.path}", self.message)
 
 
 class NewerSchemaError(RecordError):
-    """A record written by a later version of this collection, in a schema that this one cannot read."""
+    """A later version of this collection wrote the record, with a schema that this version cannot read."""
 
 
 # A checker takes a value and raises `RecordError` where it does not fit. Reports hold records by the hundred thousand
@@ -263,7 +263,7 @@ def _kind(value: object) -> str:
 
 
 def _scalars(annotation: t.Any) -> tuple[type, ...]:
-    """The plain types that an annotation of this module allows; none for what is not a scalar."""
+    """Return the plain types that an annotation of this module allows; none if it is not a scalar."""
     origin, arguments = t.get_origin(annotation), t.get_args(annotation)
     if origin in (types.UnionType, t.Union):
         return arguments
@@ -272,7 +272,7 @@ def _scalars(annotation: t.Any) -> tuple[type, ...]:
 
 @functools.cache
 def _checker(annotation: t.Any) -> _Checker:
-    """Turn a type of this module into a function that holds a value against it."""
+    """Return a function that checks a value against a type of this module."""
     if t.is_typeddict(annotation):
         hints = t.get_type_hints(annotation).items()
         return _mapping_checker(tuple((key, frozenset(_scalars(kind)), _checker(kind)) for key, kind in hints))
@@ -283,7 +283,7 @@ def _checker(annotation: t.Any) -> _Checker:
 
 
 def is_section(key: str, value: object) -> bool:
-    """Tell whether a record of this schema can have this value under this key. An unknown key takes any value."""
+    """Return True if the schema allows this value for this key. An unknown key allows any value."""
     if key == "schema":
         return value == SCHEMA
     checker = _sections().get(key)

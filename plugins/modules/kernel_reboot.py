@@ -188,5 +188,5 @@ remedy:
   description: How to fix the problem. The text is also part of C(msg).
   returned: failure
   type: str
-  sample: check its console; when the host is back, run this module again to complete the work
+  sample: check its console; when the host is back, run the task again to complete the work
 """

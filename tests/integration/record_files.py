@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import typing as t
 import urllib.parse
@@ -35,4 +36,6 @@ def _write(path: Path, document: Mapping[str, t.Any]) -> Path:
 
 
 def _stem(host: str) -> str:
-    return urllib.parse.quote(host, safe="")
+    stem = urllib.parse.quote(host, safe="", errors="surrogatepass")
+    # Another name that is as safe and distinct: the modules read any.
+    return stem if len(stem) <= 200 else f"long-{hashlib.sha256(stem.encode()).hexdigest()}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from tests.lab.fleet import Fleet
 from tests.lab.hosts.description import Workload
 
 from .conftest import Ansible
-from .upgrading import AT_ONCE, LIKE, NEW, OLD, SHELLS, Hosts, run_cases, with_new_kernel
+from .upgrading import AT_ONCE, LIKE, NEW, OLD, SHELLS, Hosts, with_new_kernel
 
 MODULE = "kernelops.livepatch.kernel_reboot"
 SAVED = "var/lib/kernelops-livepatch/kernel_reboot"
@@ -86,8 +85,7 @@ def test_containers_are_handled_as_selected(hosts: Hosts, ansible: Ansible) -> N
     member = hosts.take(lambda host: dataclasses.replace(with_new_kernel(host), member="node-1"), workloads=in_cluster)
     ignored = hosts.take(with_new_kernel, workloads=ALL)
     awaited = hosts.take(with_new_kernel, workloads=(JOB,))
-    results = run_cases(
-        ansible,
+    results = ansible.cases(
         MODULE,
         {
             stopped: OPTIONS,
@@ -146,7 +144,7 @@ def test_a_failed_drain_changes_nothing(hosts: Hosts, ansible: Ansible) -> None:
         broken: ({}, "runtime_unresponsive", "docker does not answer"),
     }
     before = {host: hosts.running(host) for host in cases}
-    results = run_cases(ansible, MODULE, {host: {**OPTIONS, **options} for host, (options, *_rest) in cases.items()})
+    results = ansible.cases(MODULE, {host: {**OPTIONS, **options} for host, (options, *_rest) in cases.items()})
     for host, (_options, error_id, text) in cases.items():
         result = results[host]
         assert (result["kind"], result.get("error_id"), result.get("rebooted")) == ("failed", error_id, False), result
@@ -168,7 +166,7 @@ def test_a_bad_reboot_is_reported_with_containers_running(hosts: Hosts, ansible:
             ({"protects": False}, {"protected_timeout": 0}, "not_protected"),
         )
     }
-    results = run_cases(ansible, MODULE, {host: {**OPTIONS, **options} for host, (options, _id) in cases.items()})
+    results = ansible.cases(MODULE, {host: {**OPTIONS, **options} for host, (options, _id) in cases.items()})
     for host, (_options, error_id) in cases.items():
         result = results[host]
         assert (result["kind"], result.get("error_id")) == ("failed", error_id), result
@@ -184,7 +182,7 @@ def test_a_bad_reboot_is_reported_with_containers_running(hosts: Hosts, ansible:
 
 def test_containers_and_foreign_logins_are_refused(fleet: Fleet, tmp_path: Path) -> None:
     ansible = Ansible(tmp_path, fleet.variables)
-    results = run_cases(ansible, MODULE, {host: {"force": True} for host in ("lxd-container", "not-root")})
+    results = ansible.cases(MODULE, {host: {"force": True} for host in ("lxd-container", "not-root")})
     assert {host: result["error_id"] for host, result in results.items()} == {
         "lxd-container": "container",
         "not-root": "not_root",
@@ -241,13 +239,13 @@ def test_the_next_run_completes_a_killed_one(hosts: Hosts, ansible: Ansible) -> 
     assert all(hosts.running(host) != RUNNING for point, host in killed.items() if point != "docker stop")
 
     options = {**OPTIONS, "post_commands": ["echo done >>/root/after"]}
-    results = run_cases(ansible, MODULE, dict.fromkeys(killed.values(), options))
+    results = ansible.cases(MODULE, dict.fromkeys(killed.values(), options))
     for point, host in killed.items():
         assert (results[host]["kind"], results[host]["changed"]) == ("ok", True), (point, results[host])
         assert hosts.fleet.boots(host) == [NEW], f"{point}: one reboot, and not a second one"
         assert hosts.running(host) == RUNNING, point
         assert (hosts.home(host) / "after").read_text("ascii") == "done\n"
-    again = run_cases(ansible, MODULE, dict.fromkeys(killed.values(), OPTIONS))
+    again = ansible.cases(MODULE, dict.fromkeys(killed.values(), OPTIONS))
     assert [result["changed"] for result in again.values()] == [False] * len(killed)
 
 
@@ -270,12 +268,9 @@ def test_two_runs_at_once_do_not_mix(hosts: Hosts, ansible: Ansible, tmp_path: P
 
 
 def test_every_shell_reboots_alike(hosts: Hosts, ansible: Ansible) -> None:
-    shells = {shell: path for shell in SHELLS if (path := shutil.which(shell)) is not None}
-    found = {shell: hosts.take(with_new_kernel, workloads=ALL) for shell in shells}
-    for shell, host in found.items():
-        hosts.use_shell(host, Path(shells[shell]), shell)
+    found = hosts.with_shells(lambda: hosts.take(with_new_kernel, workloads=ALL))
     options = {**OPTIONS, "message": "Bye.", "pre_commands": ["echo one", "echo 'two words' >/root/pre"]}
-    results = run_cases(ansible, MODULE, dict.fromkeys(found.values(), options))
+    results = ansible.cases(MODULE, dict.fromkeys(found.values(), options))
     for shell, host in found.items():
         assert (results[host]["kind"], results[host].get("rebooted")) == ("ok", True), (shell, results[host])
         assert results[host]["containers"] == results[found["dash"]]["containers"]
@@ -283,3 +278,5 @@ def test_every_shell_reboots_alike(hosts: Hosts, ansible: Ansible) -> None:
         assert (hosts.home(host) / "pre").read_text("ascii") == "two words\n"
         assert hosts.commands(host, "wall") == ["wall Bye."]
         assert not saved(hosts, host).exists()
+    if len(found) < len(SHELLS):
+        pytest.skip(f"only these shells are installed: {', '.join(found)}")

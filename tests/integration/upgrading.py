@@ -6,23 +6,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import typing as t
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import yaml
 
 from tests.lab.fleet import Fleet
 from tests.lab.hosts.description import Apt, Description, Reboot, Workload
-
-from .conftest import Ansible, Started
 
 OLD, NEW = "4.4.0-261-generic", "4.4.0-262-generic"
 LIKE = "upgradable-container-host"
 """The described host that all of them are copies of. It has every container runtime."""
 AT_ONCE = Reboot(down="0s")
 """A reboot that takes no longer than the doubles need."""
-SHELLS = {"dash": "dash", "busybox": "busybox ash", "bash": "bash", "mksh": "mksh"}
+SHELLS = ("dash", "busybox", "bash", "mksh")
 
 
 @dataclasses.dataclass
@@ -99,8 +96,17 @@ class Hosts:
         else:
             path.unlink()
 
-    def use_shell(self, name: str, source: Path, shell: str) -> None:
-        """Make a shell of this machine the ``/bin/sh`` of a host."""
+    def with_shells(self, take: Callable[[], str]) -> dict[str, str]:
+        """Return a host for each of `SHELLS` that this machine has, with this shell as its ``/bin/sh``."""
+        found = {}
+        for shell in SHELLS:
+            program = shutil.which(shell)
+            if program is not None:
+                found[shell] = take()
+                self._use_shell(found[shell], Path(program), shell)
+        return found
+
+    def _use_shell(self, name: str, source: Path, shell: str) -> None:
         folder = self.fleet.root(name).parent
         program = folder / "tmp" / shell
         program.write_bytes(source.read_bytes())
@@ -140,22 +146,3 @@ esac
 def with_new_kernel(host: Description) -> Description:
     """Return the host after the new kernel was installed."""
     return dataclasses.replace(host, kernel=dataclasses.replace(host.kernel, also_installed=(NEW,)))
-
-
-def run_cases(ansible: Ansible, module: str, cases: Mapping[str, dict[str, t.Any]], *words: str) -> dict[str, t.Any]:
-    """Run a module on several hosts at the same time, on each with its own options, and return the results by host."""
-    play = {
-        "name": "Play",
-        "hosts": ",".join(cases),
-        "gather_facts": False,
-        "vars": {"options": dict(cases)},
-        "tasks": [{"name": module, module: None, "args": "{{ options[inventory_hostname] }}"}],
-    }
-    (ansible.folder / "cases.yml").write_text(yaml.safe_dump([play], sort_keys=False), encoding="utf-8")
-    run = ansible.command("playbook", "cases.yml", *words, ANSIBLE_FORKS=str(len(cases)))
-    return {host: run.result(host) for host in cases}
-
-
-def start_cases(ansible: Ansible, module: str, hosts: Iterable[str], **options: t.Any) -> Started:
-    """Run a module on several hosts at the same time, without waiting for its end."""
-    return ansible.start_task(module, ",".join(hosts), **options)

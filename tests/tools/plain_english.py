@@ -31,7 +31,9 @@ ENFORCED: tuple[tuple[str, float], ...] = (
     ("galaxy.yml", 1.0),
     ("meta", 1.0),
     ("playbooks", 1.0),
+    ("plugins", 1.0),
     ("roles", 1.0),
+    ("tests", 3.0),
 )
 """Areas (a file or a folder) and their limits in findings for each 1,000 words."""
 

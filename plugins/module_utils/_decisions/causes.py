@@ -19,7 +19,7 @@ from .._record import Reason
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cause:
-    """A problem. `message` states it in one sentence, `remedy` is an imperative sentence; both can have placeholders."""
+    """A problem. `message` is one sentence, `remedy` an imperative sentence; both can have placeholders."""
 
     id: str
     message: str
@@ -101,6 +101,36 @@ UNREADABLE_OUTPUT = Cause(
     "unreadable_output",
     "the output of the client could not be read",
     "run `canonical-livepatch status` on the host",
+)
+
+# --- the client cannot be changed, or did not change ---
+
+NOT_ROOT = Cause("not_root", "{purpose} needs root on the host", _AS_ROOT)
+PRO_MISSING = Cause(
+    "pro_missing",
+    "the host has no Ubuntu Pro client that answers `pro status --format json`",
+    "install ubuntu-pro-client (ubuntu-advantage-tools 27 or newer), or use `via: livepatch`",
+)
+MODE_STOP = Cause(
+    "mode_stop",
+    "the client's mode is stop: its daemon does not run and accepts no commands",
+    "set `mode` to normal, or to no-apply to withhold patches",
+)
+INTERRUPTED = Cause(
+    "interrupted",
+    "the answer of the host ends early",
+    "run the task again: completed steps are kept, and the missing ones are done then",
+)
+NOT_CONFIRMED = Cause(
+    "not_confirmed",
+    "all steps succeeded, but the host does not show the result",
+    f"run `canonical-livepatch status` on the host, and {_READ_JOURNAL}",
+)
+
+REFRESH_TIMED_OUT = Cause(
+    "refresh_timed_out",
+    "the client did not complete its refresh",
+    f"{_READ_JOURNAL}, and run the task again",
 )
 
 # --- the client and its patch ---
@@ -544,6 +574,125 @@ DESKTOP = Cause(
     "upgrade and reboot this host regularly, unless its uptime matters",
 )
 
+# --- failures of a step or a refresh, recognised by the output of the command ---
+
+_READ_OUTPUT = "read the quoted output"
+_RUN_AGAIN = "and run the task again"
+_COMMAND_FAILURES = (
+    Cause(
+        "bad_token",
+        "the server does not know this token",
+        "check that the token is a Livepatch token of the server in `remote-server`",
+    ),
+    Cause(
+        "machine_token_invalid",
+        "the server does not know the registration of this machine any more",
+        "enable the client again: use state disabled, then state enabled with the token",
+    ),
+    Cause(
+        "seats_used_up",
+        "the token has no free seat for this machine",
+        "disable the client on a machine that does not need it, or use a token with more seats",
+    ),
+    Cause(
+        "already_enabled",
+        "the client has been enabled by another process in the meantime",
+        "run the task again; if this repeats, use state disabled first",
+    ),
+    Cause("no_key", "the client received no token", "set `token`"),
+    Cause(
+        "server_unreachable",
+        "the host cannot reach the server, according to the client",
+        f"{_OPEN_NETWORK}, {_RUN_AGAIN}",
+    ),
+    Cause("tls_untrusted", "the certificate of the server is not trusted", _TRUST_AUTHORITY),
+    Cause(
+        "server_error",
+        "the server reported an internal error",
+        f"wait until the server works again, {_RUN_AGAIN}",
+    ),
+    Cause(
+        "server_refused",
+        "the server refused the request",
+        f"{_READ_OUTPUT}, and check the token and `remote-server`",
+    ),
+    Cause(
+        "registration_failed",
+        "the client could not register with the server and gives no reason",
+        f"check the token, `remote-server` and the network, and {_READ_JOURNAL}",
+    ),
+    Cause("daemon_shutting_down", "the client's daemon is shutting down", f"wait a minute, {_RUN_AGAIN}"),
+    Cause(
+        "setting_refused",
+        "the client refuses a setting",
+        "correct `config`, or remove the settings that this version of the client does not have",
+    ),
+    Cause("client_failed", "the client failed", f"{_READ_OUTPUT}, and {_READ_JOURNAL}"),
+    Cause(
+        "not_seeded",
+        "snapd has not finished its initialization",
+        "run the task again later or increase `wait_seeded`; `snap changes` on the host shows the progress",
+    ),
+    Cause(
+        "snapd_too_old",
+        "the package archive has no snapd that is new enough",
+        f"enable the release's -updates pocket in the host's apt sources, {_RUN_AGAIN}",
+    ),
+    Cause(
+        "snapd_not_in_archive",
+        "the host's apt sources have no snapd",
+        "enable the release's main and -updates pockets in the host's apt sources",
+    ),
+    Cause(
+        "snap_busy",
+        "snapd is busy with another change of this snap",
+        f"wait until it is finished (`snap changes`), {_RUN_AGAIN}",
+    ),
+    Cause(
+        "channel_unknown",
+        "the snap has no such channel",
+        "correct `channel`: `snap info canonical-livepatch` lists the channels",
+    ),
+    Cause(
+        "store_unreachable",
+        "the host cannot reach the snap store",
+        "open port 443 to the store, or set a proxy for snapd: `snap set system proxy.https=URL`",
+    ),
+    Cause("snap_failed", "snapd failed", f"{_READ_OUTPUT}; `snap changes` on the host lists the steps"),
+    Cause("apt_locked", "another process holds apt's lock", f"wait until it has ended, {_RUN_AGAIN}"),
+    Cause("apt_failed", "apt-get failed", f"{_READ_OUTPUT}, and repair the host's packages"),
+    Cause(
+        "socket_unavailable",
+        "the daemon's socket, which must receive the token, is not available",
+        "start the client's daemon, or allow the token on a command line with token_transport: cli",
+    ),
+    Cause(
+        "pro_token_invalid",
+        "Ubuntu Pro does not know this token",
+        "check the token: a Pro token is listed on https://ubuntu.com/pro and begins with C",
+    ),
+    Cause(
+        "pro_already_attached",
+        "the machine has been attached to Ubuntu Pro by another process in the meantime",
+        "run the task again",
+    ),
+    Cause(
+        "pro_failed",
+        "the Ubuntu Pro client failed",
+        f"{_READ_OUTPUT}, and /var/log/ubuntu-advantage.log on the host",
+    ),
+    Cause(
+        "file_failed",
+        "a file of this collection cannot be written on the host",
+        f"{_READ_OUTPUT}, and check free space, permissions and mounts below /var/lib",
+    ),
+    Cause(
+        "timed_out",
+        "the command took too long and was ended",
+        f"check the server and the network, {_RUN_AGAIN}",
+    ),
+)
+
 CLIENT_ERRORS = {
     cause.id: cause
     for cause in (
@@ -559,3 +708,16 @@ CLIENT_ERRORS = {
     )
 }
 """The causes of a client that reports no status, by the id of its `ClientError`."""
+
+CLIENT_FAILURES = {
+    cause.id: cause
+    for cause in (
+        *CLIENT_ERRORS.values(),
+        NOT_ENABLED,
+        CRASH_LOCK,
+        SNAPD_DOWN,
+        INTERRUPTED,
+        *_COMMAND_FAILURES,
+    )
+}
+"""The causes of a failed step or refresh, by the id of its `ClientFailure`."""

@@ -334,7 +334,7 @@ def _network(facts: HostFacts, reach: ServerReachability, policy: Policy) -> Che
 
 
 def _client_checked_recently(facts: HostFacts, policy: Policy) -> bool:
-    """Return True if the client reached the server itself. This is better evidence than a failed attempt with a tool."""
+    """Return True if the client reached the server itself, which is better evidence than the attempt of a tool."""
     client = facts.client
     if client is None or client.check_state != "checked" or client.last_check is None or facts.now is None:
         return False

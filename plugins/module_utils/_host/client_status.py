@@ -263,7 +263,7 @@ def _paired(items: list[object]) -> dict[str, object]:
 
 
 def _fields(node: object) -> dict[str, object]:
-    """Return the members of a mapping by names that are the same for JSON (``Last-Check``) and YAML (``last-check``)."""
+    """Return the members of a mapping by names that are equal for JSON (``Last-Check``) and YAML (``last-check``)."""
     if not isinstance(node, Mapping):
         return {}
     return {str(key).lower().replace("-", ""): value for key, value in node.items()}

@@ -320,7 +320,7 @@ def _secure_boot(sections: Sections, files: _Files) -> bool | None:
 
 
 def _carried_keys(sections: Sections) -> tuple[loaded_patches.CarriedKey, ...] | None:
-    """Return the keys in the kernel, or None if they cannot be listed. Other users than root see only their own keys."""
+    """Return the keys in the kernel, or None if they cannot be listed: only root sees the keys of all users."""
     section = sections.get("keys")
     if section is None or section.status != "ok" or not _root(sections):
         return None

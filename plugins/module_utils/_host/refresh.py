@@ -11,7 +11,7 @@ import collections.abc as c
 import dataclasses
 import re
 
-from . import client_failures
+from .client_failures import ClientFailure, recognise
 from .client_status import plain_text
 from .sections import Sections
 
@@ -38,7 +38,7 @@ class RefreshOutput:
     transition. The lines of the logs hold no secrets.
     """
 
-    failure: client_failures.ClientFailure | None = None
+    failure: ClientFailure | None = None
     timed_out: bool = False
     removed_locks: tuple[str, ...] = ()
     blocking_tasks: tuple[BlockingTask, ...] = ()
@@ -62,13 +62,13 @@ def read_refresh_output(sections: Sections) -> RefreshOutput:
     )
 
 
-def _failure(sections: Sections) -> client_failures.ClientFailure | None:
+def _failure(sections: Sections) -> ClientFailure | None:
     section = sections.get("refresh")
     if section is None or section.status == "timeout" or (section.status == "ok" and section.exit_code == 0):
         return None
     if section.status != "ok":
-        return client_failures.failure("interrupted")
-    return client_failures.explain("client", section.errors or section.output)
+        return ClientFailure("interrupted")
+    return recognise("client", section.errors or section.output)
 
 
 def _blocking_tasks(sections: Sections) -> c.Iterator[BlockingTask]:

@@ -61,7 +61,7 @@ class Day(t.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class TimeToPatch:
-    """How long vulnerabilities stayed open, in days, over all exposures that were observed until their end."""
+    """The time to patch in days, over all exposures that were observed until their end."""
 
     exposures: int
     mean_days: float

@@ -9,10 +9,10 @@ import dataclasses
 import datetime
 import typing as t
 
+from .._decisions import causes
 from .._decisions.eligibility import assess_eligibility
 from .._errors import LivepatchError
-from .._host import client_failures
-from .._host.client_failures import ClientFailure
+from .._host.client_failures import ClientFailure, recognise
 from .._host.client_files import ClientSetup, fingerprint_of, read_client_setup
 from .._host.facts import HostFacts, read_facts
 from .._host.sections import Section, Sections
@@ -68,7 +68,7 @@ class _Execution:
     """
 
     completed: tuple[ClientStep, ...]
-    failure: ClientFailure | None
+    failure: LivepatchError | None
     after: ClientObservation
     transport: str | None
 
@@ -114,7 +114,7 @@ def _read_client(variables: c.Mapping[str, str]) -> Task[ClientObservation]:
     sections = yield from run_script(_READ, variables)
     if not sections.complete:
         # A host with an incomplete answer looks like a host without a client.
-        raise client_failures.failure("interrupted").as_error()
+        raise causes.INTERRUPTED.error()
     return _observed(sections)
 
 
@@ -165,24 +165,26 @@ def _step_variables(plan: ClientPlan, desired: DesiredClient, make_salt: c.Calla
 
 def _progress(
     steps: tuple[ClientStep, ...], sections: Sections, wait_seeded: int
-) -> tuple[tuple[ClientStep, ...], ClientFailure | None]:
+) -> tuple[tuple[ClientStep, ...], LivepatchError | None]:
     """Return the completed steps and the failure that ended them."""
     completed: list[ClientStep] = []
     for number, step in enumerate(steps, 1):
         section = sections.get(f"step {number}")
         if section is None or section.status == "lost":
-            return tuple(completed), client_failures.failure("interrupted")
+            return tuple(completed), causes.INTERRUPTED.error()
         if section.status != "ok" or section.exit_code != 0:
             return tuple(completed), _step_failure(step, section, wait_seeded)
         completed.append(step)
-    return tuple(completed), None if sections.complete else client_failures.failure("interrupted")
+    return tuple(completed), None if sections.complete else causes.INTERRUPTED.error()
 
 
-def _step_failure(step: ClientStep, section: Section, wait_seeded: int) -> ClientFailure:
+def _step_failure(step: ClientStep, section: Section, wait_seeded: int) -> LivepatchError:
     timed_out = section.status == "timeout"
     if timed_out and step.id == "seeded":
-        return client_failures.failure("not_seeded", f"not within {wait_seeded} s")
-    return client_failures.explain(step.tool, section.errors, timed_out=timed_out)
+        failure = ClientFailure("not_seeded", f"not within {wait_seeded} s")
+    else:
+        failure = recognise(step.tool, section.errors, timed_out=timed_out)
+    return causes.CLIENT_FAILURES[failure.id].error(failure.text)
 
 
 def _transport(steps: tuple[ClientStep, ...], sections: Sections) -> str | None:
@@ -223,7 +225,7 @@ def _result(plan: ClientPlan, plan_for: _Replan, execution: _Execution, planned:
     actual, missing = _verify(plan_for, execution.after)
     failure = execution.failure
     if failure is None and missing is not None:
-        failure = client_failures.failure("not_confirmed", missing)
+        failure = causes.NOT_CONFIRMED.error(missing)
     if failure is None:
         return result
     result["after"] = actual.as_dict() if actual else None
@@ -242,7 +244,7 @@ def _verify(plan_for: _Replan, seen: ClientObservation) -> tuple[ClientSnapshot 
 
 
 def _failed(
-    failure: ClientFailure, plan: ClientPlan, execution: _Execution, result: dict[str, t.Any]
+    failure: LivepatchError, plan: ClientPlan, execution: _Execution, result: dict[str, t.Any]
 ) -> LivepatchError:
     """Return the failure of a run, with the step that failed and the state of the host."""
     done, total = len(execution.completed), len(plan.steps)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import collections.abc as c
 import dataclasses
 
+from .._decisions import causes
 from .._decisions.eligibility import FIXED_BY_CLIENT, version_numbers
 from .._errors import LivepatchError
-from .._host import client_failures
 from .._host.client_files import DEFAULT_MODE, ClientSetup
 from .._host.facts import HostFacts
 from .._record import Check, Eligibility
@@ -66,11 +66,7 @@ def make_plan(
     `snapd_minimum` is the oldest usable version of snapd, such as ``2.15``.
     """
     if facts.root is not True:
-        raise LivepatchError(
-            "not_root",
-            "the task does not run as root on the host, and only root can install, configure and enable the client",
-            "run as root: add --become, or `become: true`",
-        )
+        raise causes.NOT_ROOT.error(purpose="a change of the client")
     return _Planner(ClientComparison(desired, facts, setup), eligibility, snapd_minimum).plan()
 
 
@@ -162,7 +158,7 @@ class _Planner:
         first: list[ClientStep] = []
         if actual == STOP and needs_daemon:
             if desired is None or desired == STOP:
-                raise _stopped()
+                raise causes.MODE_STOP.error()
             first.append(_mode_change(NO_APPLY, "the daemon must run to be configured"))
             actual = NO_APPLY
         if desired is None or desired == actual:
@@ -205,7 +201,7 @@ class _Planner:
     def _enabling_with_pro(self) -> list[ClientStep]:
         pro, enabled = self.comparison.setup.pro, self.comparison.enabled
         if pro is None or not pro.installed or pro.attached is None:
-            raise client_failures.failure("pro_missing").as_error()
+            raise causes.PRO_MISSING.error()
         if not pro.attached:
             return self._attaching()
         if self.comparison.enabled_with == "other":
@@ -265,7 +261,7 @@ class _Planner:
 
     def _require_snapd(self) -> None:
         if self.facts.snapd.answers is False:
-            raise client_failures.failure("snapd_down").as_error()
+            raise causes.SNAPD_DOWN.error()
 
     def _require_usable_client(self, steps: c.Sequence[ClientStep]) -> None:
         """Raise if the client cannot execute the first step that needs it, unless its daemon is restarted before."""
@@ -274,8 +270,8 @@ class _Planner:
         if error is None or first is None or first.id == "mode" or error.id not in _FATAL_ERRORS:
             return
         if error.id == "daemon_down" and self.comparison.setup.mode == STOP:
-            raise _stopped()
-        raise client_failures.failure(error.id, error.text).as_error()
+            raise causes.MODE_STOP.error()
+        raise causes.CLIENT_ERRORS[error.id].error(error.text)
 
     def _require_token(self, reason: str) -> None:
         if self.desired.token is None:
@@ -340,11 +336,3 @@ def _is_relevant(check: Check, differences: c.Sequence[str]) -> bool:
         settings = (*client_config.PROXIES, client_config.CERTIFICATES, client_config.SERVER)
         return check["status"] == "fail" and not set(settings).intersection(differences)
     return check["id"] not in FIXED_BY_CLIENT
-
-
-def _stopped() -> LivepatchError:
-    return LivepatchError(
-        "mode_stop",
-        "the client's mode is stop: its daemon does not run and accepts no commands",
-        "set `mode` to normal, or to no-apply to withhold patches",
-    )

@@ -3,8 +3,8 @@
 """Commands that a task yields, and the waits that are built from them.
 
 A task is a generator: it yields a command, is sent the answer, and returns its result. It raises `LivepatchError` to
-fail. Whoever runs it performs the commands: `plugin_utils/_driver.py` against a host, tests from recorded answers with
-a clock of their own. A task itself never sleeps, reads a clock or uses a connection.
+fail. The caller performs the commands: `plugin_utils/_driver.py` against a host, tests from recorded answers with
+a simulated clock. A task itself never sleeps, reads a clock or uses a connection.
 
 The functions here are what tasks use, as in ``sections = yield from run_script("probe", variables)``.
 """

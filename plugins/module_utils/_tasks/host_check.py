@@ -20,7 +20,7 @@ from .commands import Task, ask_service, read_clock, run_script, store_record
 
 @dataclasses.dataclass(frozen=True)
 class CheckOptions:
-    """What a check is told. `verify` is ``auto``, ``file`` or ``off``; no signature is verified without `anchors`.
+    """Options of a check. `verify` is ``auto``, ``file`` or ``off``; no signature is verified without `anchors`.
 
     `host` is the name in the inventory. `server` is an address, None for the one that the client uses. `record_dir` is
     the folder for the record, None for none.

@@ -12,15 +12,15 @@ import collections.abc as c
 import dataclasses
 import typing as t
 
+from .._decisions import causes
 from .._decisions.policy import Policy
 from .._errors import LivepatchError
-from .._host import client_failures
 from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
 from .._host.loaded_patches import SysfsPatch
 from .._host.refresh import BlockingTask, RefreshOutput
 from .._kernel_name import module_name, parse_lock_name, parse_module_name
-from .._record import Record
+from .._record import Reason, Record
 
 Phase = t.Literal["done", "pending", "failed"]
 Verify = t.Literal["required", "best_effort", "off"]
@@ -57,31 +57,6 @@ class RunningPatches:
         return self.modules != other.modules
 
 
-_DAEMON = "snap.canonical-livepatch.canonical-livepatchd"
-_READ_JOURNAL = f"read `journalctl -u {_DAEMON}` on the host, and run the task again"
-_UPGRADE = "upgrade the kernel and reboot"
-_ENABLE = "enable the client with a token: kernelops.livepatch.client"
-_AS_ROOT = "run as root: add --become"
-_DONE_WITHOUT_PATCH: dict[str, tuple[str, str, str | None]] = {
-    "nothing-to-apply": ("nothing_to_apply", "there is nothing to apply for this kernel", None),
-    "kernel-upgrade-required": (
-        "upgrade_required",
-        "this kernel cannot be live patched any further: only a newer kernel helps",
-        _UPGRADE,
-    ),
-}
-_FAILURES_WITH_TEXTS = frozenset(
-    {
-        "daemon_down",
-        "permission_denied",
-        "not_eligible_kernel",
-        "platform_unsupported",
-        "apparmor",
-        "interface_not_connected",
-    }
-)
-
-
 def running_patches(facts: HostFacts) -> RunningPatches:
     """Return the live patches that run on a host."""
     client = facts.client
@@ -97,12 +72,16 @@ def running_patches(facts: HostFacts) -> RunningPatches:
     return RunningPatches(max((name.major for name in names), key=int, default=None), modules)
 
 
+def _progress(phase: Phase, reason: Reason) -> PatchProgress:
+    return PatchProgress(phase, reason["id"], reason["message"], reason["remedy"])
+
+
 def refresh_obstacle(facts: HostFacts) -> PatchProgress | None:
     """Return why a refresh cannot succeed on this host, None if it can."""
     if facts.client_installed is False:
-        return PatchProgress("failed", "not_installed", "the client is not installed", _ENABLE)
+        return _progress("failed", causes.NOT_INSTALLED.reason())
     if facts.root is False:
-        return PatchProgress("failed", "not_root", "only root can refresh the client", _AS_ROOT)
+        return _progress("failed", causes.NOT_ROOT.reason(purpose="a refresh of the client"))
     problem = _client_problem(facts.client)
     return problem if problem is not None and problem.phase == "failed" else None
 
@@ -112,23 +91,24 @@ def judge_progress(facts: HostFacts, refresh: RefreshOutput, policy: Policy) -> 
     client = facts.client
     problem = _client_problem(client)
     if problem is not None or client is None:
-        return problem or PatchProgress("failed", "unreadable_output", "the client reports no status", _READ_JOURNAL)
+        return problem or _progress("failed", causes.UNREADABLE_OUTPUT.reason())
     if refresh.failure is not None:
-        return PatchProgress("failed", refresh.failure.id, refresh.failure.message, refresh.failure.remedy)
+        cause = causes.CLIENT_FAILURES[refresh.failure.id]
+        return _progress("failed", cause.reason(refresh.failure.text))
     if refresh.timed_out:
-        return PatchProgress("pending", "refresh_timed_out", "the client did not complete its refresh", _READ_JOURNAL)
+        return _progress("pending", causes.REFRESH_TIMED_OUT.reason())
     if client.patch_state in ("apply-failed", "applied-with-bug"):
         return _patch_failure(client.patch_state, facts, refresh)
     if client.check_state == "check-failed":
         return _check_failure(facts, refresh, policy)
-    if client.patch_state in _DONE_WITHOUT_PATCH:
-        return PatchProgress("done", *_DONE_WITHOUT_PATCH[client.patch_state])
+    if client.patch_state == "nothing-to-apply":
+        return _progress("done", causes.NOTHING_TO_APPLY.reason())
+    if client.patch_state == "kernel-upgrade-required":
+        return _progress("done", causes.KERNEL_UPGRADE_REQUIRED.reason())
     if client.patch_state in ("unapplied", "applying") or client.check_state == "needs-check":
-        return _pending(facts, f"the client reports {client.patch_state or client.check_state}")
+        return _pending(facts, client)
     if client.patch_state != "applied":
-        message = f"the client reports the unknown patch state {client.patch_state or '(none)'}"
-        remedy = "upgrade the collection, or run `canonical-livepatch status` on the host"
-        return PatchProgress("failed", "client_words_unknown", message, remedy)
+        return _progress("failed", causes.CLIENT_WORDS_UNKNOWN.reason(states=client.patch_state or "no patch state"))
     return _applied(facts, client, refresh)
 
 
@@ -197,75 +177,55 @@ def _client_problem(client: ClientStatus | None) -> PatchProgress | None:
     if client is None:
         return None
     if client.error is not None:
-        if client.error.id == "timed_out":
-            # The client does not answer while it applies a patch.
-            return PatchProgress("pending", "timed_out", "the client does not answer", _READ_JOURNAL)
-        if client.error.id in _FAILURES_WITH_TEXTS:
-            failure = client_failures.failure(client.error.id)
-            return PatchProgress("failed", failure.id, failure.message, failure.remedy)
-        message = f"the output of the client could not be read: {client.error.text}"
-        return PatchProgress("failed", client.error.id, message, _READ_JOURNAL)
+        # The client does not answer while it applies a patch.
+        phase: Phase = "pending" if client.error.id == "timed_out" else "failed"
+        return _progress(phase, causes.CLIENT_ERRORS[client.error.id].reason(client.error.text))
     if client.enabled is False:
-        return PatchProgress("failed", "not_enabled", "the client is not enabled", _ENABLE)
+        return _progress("failed", causes.NOT_ENABLED.reason())
     return None
 
 
 def _patch_failure(patch_state: str, facts: HostFacts, refresh: RefreshOutput) -> PatchProgress:
     if patch_state == "applied-with-bug":
-        return PatchProgress("failed", "applied_with_bug", "the applied patch has a known bug", _UPGRADE)
+        return _progress("failed", causes.APPLIED_WITH_BUG.reason())
     locks = locks_of_kernel(facts)
     if locks:
-        return PatchProgress(
-            "failed",
-            "crash_lock",
-            f"the client refuses a patch that may have crashed the kernel before (lock {', '.join(locks)})",
-            "find the cause of the crash, then run the task again with clear_crash_lock: true",
-        )
-    reason = _last_line(refresh.journal, "cannot apply", "failed")
-    return PatchProgress("failed", "apply_failed", f"the client could not apply its patch{reason}", _READ_JOURNAL)
+        return _progress("failed", causes.CRASH_LOCK.reason(f"lock {', '.join(locks)}"))
+    return _progress("failed", causes.APPLY_FAILED.reason(_last_line(refresh.journal, "cannot apply", "failed")))
 
 
 def _check_failure(facts: HostFacts, refresh: RefreshOutput, policy: Policy) -> PatchProgress:
     """Return the progress after a failed check. Shortly after boot, the client tries again by itself."""
     just_booted = facts.uptime is not None and facts.uptime <= policy.check_grace
-    reason = _last_line(refresh.journal, "check failed", "status")
-    return PatchProgress(
-        "pending" if just_booted else "failed",
-        "check_failed",
-        f"the client could not ask the server for the newest patch{reason}",
-        "check the network, the proxy settings and ca-certs, and run the task again",
-    )
+    reason = causes.CHECK_FAILED.reason(_last_line(refresh.journal, "check failed", "status"))
+    return _progress("pending" if just_booted else "failed", reason)
 
 
 def _last_line(lines: c.Sequence[str], *words: str) -> str:
-    """Return the last line that contains one of the words, formatted as the end of a message."""
-    return next((f": {line}" for line in reversed(lines) if any(word in line.lower() for word in words)), "")
+    """Return the last line that contains one of the words, or the empty string."""
+    return next((line for line in reversed(lines) if any(word in line.lower() for word in words)), "")
 
 
 def _applied(facts: HostFacts, client: ClientStatus, refresh: RefreshOutput) -> PatchProgress:
     """Judge a host whose client reports ``applied``: the kernel must confirm it if its sysfs can be read."""
-    message = f"patch {client.patch_version} is applied"
+    applied = _progress("done", causes.APPLIED.reason(version=client.patch_version))
     if facts.patches is None:
-        return PatchProgress("done", "applied", message)
+        return applied
     if any(patch.enabled and patch.transition for patch in facts.patches):
-        return _pending(facts, message)
+        return _pending(facts, client)
     patch = _reported_patch(facts, [patch for patch in facts.patches if patch.enabled])
     if patch is None:
-        message = f"the client reports patch {client.patch_version} as applied, but the kernel does not show it"
-        remedy = "run the task again; if this repeats, reboot the host"
-        return PatchProgress("pending", "kernel_disagrees", message, remedy)
+        return _progress("pending", causes.KERNEL_DISAGREES.reason(version=client.patch_version))
     if patch.transition is None and _refused_by_kernel(patch.module, refresh.kernel_log):
         # A kernel without this attribute reports the failure only in its log.
-        message = f"the kernel failed to enable {patch.module}, according to its log"
-        return PatchProgress("failed", "apply_failed", message, _READ_JOURNAL)
-    return PatchProgress("done", "applied", message)
+        return _progress("failed", causes.APPLY_FAILED.reason(f"according to the kernel's log ({patch.module})"))
+    return applied
 
 
-def _pending(facts: HostFacts, message: str) -> PatchProgress:
+def _pending(facts: HostFacts, client: ClientStatus) -> PatchProgress:
     if any(patch.enabled and patch.transition for patch in facts.patches or ()):
-        message = "the kernel is still moving tasks to the patch"
-        return PatchProgress("pending", "in_transition", message, "wait, and run the task again")
-    return PatchProgress("pending", "not_yet_applied", message, _READ_JOURNAL)
+        return _progress("pending", causes.IN_TRANSITION.reason())
+    return _progress("pending", causes.NOT_YET_APPLIED.reason(state=client.patch_state or client.check_state))
 
 
 def _reported_patch(facts: HostFacts, enabled: c.Iterable[SysfsPatch]) -> SysfsPatch | None:

@@ -18,7 +18,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.cau
 
 PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
 TABLE_FILE = PLUGINS / "module_utils" / "_decisions" / "causes.py"
-TABLE = {name: value for name, value in vars(causes).items() if isinstance(value, Cause)}
+NAMED = {name: value for name, value in vars(causes).items() if isinstance(value, Cause)}
+TABLE = {**{f"failure {cause.id}": cause for cause in causes.CLIENT_FAILURES.values()}, **NAMED}
 EXAMPLE = Cause("disk_full", "the disk {disk} is full", "delete files on {disk}")
 PARTS_OF_A_CAUSE = 20
 """Characters of a part of a text that make it recognisable. Shorter parts, such as commands, may occur elsewhere."""
@@ -97,7 +98,7 @@ def test_no_text_occurs_outside_the_table() -> None:
 
 
 def test_no_two_causes_have_the_same_message() -> None:
-    messages = [cause.message for cause in TABLE.values()]
+    messages = [cause.message for cause in set(TABLE.values())]
     assert sorted(messages) == sorted(set(messages))
 
 
@@ -137,6 +138,6 @@ def test_every_use_gives_the_values_of_the_text() -> None:
 
 
 def test_every_cause_is_used() -> None:
-    by_id = {id(cause) for cause in causes.CLIENT_ERRORS.values()}
+    by_id = {*causes.CLIENT_ERRORS.values(), *causes.CLIENT_FAILURES.values()}
     used = {use.name for use in uses()}
-    assert {name for name, cause in TABLE.items() if name not in used and id(cause) not in by_id} == set()
+    assert {name for name, cause in NAMED.items() if name not in used and cause not in by_id} == set()

@@ -172,7 +172,7 @@ def shell_reports_lock(output: str) -> bool:
 def test_locks_are_recognised_alike_everywhere(output: str, expected: bool) -> None:
     assert apt.reports_lock(output) is expected
     assert shell_reports_lock(output) is expected
-    assert (client_failures.explain("apt", output).id == "apt_locked") is expected
+    assert (client_failures.recognise("apt", output).id == "apt_locked") is expected
 
 
 def test_the_shell_has_the_same_lock_texts() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host import client_failures
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_failures import ClientFailure
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import (
     ClientError,
     ClientStatus,
@@ -152,7 +152,7 @@ def test_obstacles_to_a_refresh_are_named(cause: str | None, facts: HostFacts) -
         ("done", "applied", a_host(patches=(a_patch(module=OTHER, enabled=False), a_patch()))),
         ("done", "applied", a_host(patches=(a_patch(module=OTHER, enabled=False, transition=True), a_patch()))),
         ("done", "nothing_to_apply", a_host(patches=(), **with_client(patch_state="nothing-to-apply"))),
-        ("done", "upgrade_required", a_host(patches=(), **with_client(patch_state="kernel-upgrade-required"))),
+        ("done", "kernel_upgrade_required", a_host(patches=(), **with_client(patch_state="kernel-upgrade-required"))),
         ("pending", "in_transition", a_host(patches=(a_patch(transition=True),))),
         (
             "pending",
@@ -194,7 +194,7 @@ def test_a_failed_check_is_tolerated_after_boot() -> None:
 
 
 def test_a_failed_refresh_decides_first() -> None:
-    failed = client_failures.failure("bad_token", "Unknown Auth-Token")
+    failed = ClientFailure("bad_token", "Unknown Auth-Token")
     assert progress(a_host(), failure=failed, timed_out=True) == ("failed", "bad_token")
     assert progress(a_host(), timed_out=True) == ("pending", "refresh_timed_out")
 
