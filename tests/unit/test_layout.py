@@ -120,3 +120,8 @@ def test_plugin_utils_imports_ansible() -> None:
         if not re.search(r"^(?:from|import) ansible\b(?!_)", path.read_text(encoding="utf-8"), re.MULTILINE)
     ]
     assert without == [], "what does not need Ansible belongs to the core"
+
+
+def test_optional_libraries_are_imported_in_one_way() -> None:
+    pattern = r"except (?:ImportError|ModuleNotFoundError)"
+    assert _lines_with(pattern, except_in="module_utils/_errors.py") == []

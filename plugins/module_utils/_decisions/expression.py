@@ -13,17 +13,7 @@ import re
 import typing as t
 
 from .._config_file import nearest
-
-try:
-    import jmespath.exceptions
-    import jmespath.functions
-    import jmespath.parser
-    import jmespath.visitor
-except ImportError as error:
-    # Everything that does not use expressions must work without the library.
-    MISSING: ImportError | None = error
-else:
-    MISSING = None
+from .._errors import LivepatchError, require
 
 _WIDEST_MISTAKE = 60  # characters
 _WIDEST_REASON = 200
@@ -41,7 +31,7 @@ class ExpressionError(ValueError):
 
 
 class Expression:
-    """A compiled expression. Raises `ExpressionError`.
+    """A compiled expression. Raises `ExpressionError`, and `LivepatchError` (``library_missing``) without jmespath.
 
     `names` maps each name of a document to its type: a TypedDict, a list of one, or a scalar. `first_names` are those
     of them that the expression uses.
@@ -50,7 +40,8 @@ class Expression:
     def __init__(self, text: str, names: c.Mapping[str, t.Any]) -> None:
         self._tree = _parse(text)
         # The entry point of the library creates an interpreter for each call, which costs more than most expressions.
-        self._interpreter = jmespath.visitor.TreeInterpreter()
+        self._interpreter = _library("visitor").TreeInterpreter()
+        self._errors = (_library("exceptions").JMESPathError, ArithmeticError, TypeError, RecursionError)
         check = _Names(text, names)
         check.check(self._tree, names)
         self.first_names = frozenset(check.first)
@@ -59,7 +50,7 @@ class Expression:
         """Return the value of the expression, or None and the reason if a function does not accept the data."""
         try:
             return self._interpreter.visit(self._tree, document), None
-        except (jmespath.exceptions.JMESPathError, ArithmeticError, TypeError, RecursionError) as error:
+        except self._errors as error:
             return None, f"{error!s:.{_WIDEST_REASON}}"
 
 
@@ -68,16 +59,30 @@ def is_true(value: object) -> bool:
     return not (value is None or value is False or value in ("", [], {}))
 
 
-def _parse(text: str) -> _Tree:
+def can_compile() -> bool:
+    """Return True if the library for expressions is available."""
     try:
-        return jmespath.parser.Parser().parse(text).parsed
-    except jmespath.exceptions.IncompleteExpressionError as error:
+        _library("parser")
+    except LivepatchError:
+        return False
+    return True
+
+
+def _library(module: str) -> t.Any:
+    return require(f"jmespath.{module}", "a report with rules")
+
+
+def _parse(text: str) -> _Tree:
+    exceptions = _library("exceptions")
+    try:
+        return _library("parser").Parser().parse(text).parsed
+    except exceptions.IncompleteExpressionError as error:
         raise _wrong(text, len(text), "the expression ends too early") from error
-    except jmespath.exceptions.LexerError as error:
+    except exceptions.LexerError as error:
         raise _wrong(text, error.lexer_position, error.message) from error
-    except jmespath.exceptions.ParseError as error:
+    except exceptions.ParseError as error:
         raise _wrong(text, error.lex_position, f"{error.token_value!r} is not allowed here") from error
-    except (jmespath.exceptions.JMESPathError, RecursionError) as error:
+    except (exceptions.JMESPathError, RecursionError) as error:
         raise _wrong(text, 0, str(error)) from error
 
 
@@ -153,7 +158,7 @@ class _Names:
             self.first.update(shape)
 
     def _function(self, name: str, given: int) -> None:
-        functions = jmespath.functions.Functions.FUNCTION_TABLE
+        functions = _library("functions").Functions.FUNCTION_TABLE
         if name not in functions:
             hint = nearest(name, functions, "functions")
             raise _wrong(self._text, self._position(name), f"unknown function {name}; {hint}")

@@ -21,10 +21,10 @@ import re
 import typing as t
 
 from .._config_file import Location, choice, mapping, nearest, text
-from .._errors import LivepatchError, require
+from .._errors import LivepatchError
 from .._record import STATES, Record, State
 from .._time import parse_date, parse_time
-from .expression import MISSING, Expression, ExpressionError, is_true
+from .expression import Expression, ExpressionError, can_compile, is_true
 
 Severity = t.Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = t.get_args(Severity)
@@ -157,11 +157,9 @@ def rule_of_closed_cve(cve: str) -> Rule:
 
 
 class RuleSet:
-    """Compiled rules. Raises `RuleError` for an expression that is not valid."""
+    """Compiled rules. Raises `RuleError` for an invalid expression, and ``library_missing`` without jmespath."""
 
     def __init__(self, rules: c.Sequence[Rule]) -> None:
-        if rules and MISSING is not None:
-            require("jmespath", "a report with rules")
         self.rules = tuple(rules)
         compiled = [_Compiled(rule) for rule in rules]
         self._of_fleet = [rule for rule in compiled if rule.rule.scope == "fleet"]
@@ -256,7 +254,7 @@ def _rule(entry: object, place: Location) -> Rule:
         if name not in _PLACEHOLDERS[scope]:
             hint = nearest(name, _PLACEHOLDERS[scope], "facts")
             raise place.below("message").error(f"unknown fact {{{name}}}; {hint}")
-    if MISSING is None:
+    if can_compile():
         try:
             _Compiled(rule)
         except RuleError as error:
