@@ -20,6 +20,8 @@ from tests.lab import Description, DescriptionError, Fleet, LabError, down, load
 
 from .conftest import Ansible, Run
 
+pytestmark = pytest.mark.lab
+
 HOSTS = load_descriptions()
 CLIENT = "/snap/bin/canonical-livepatch"
 COMMON = "/var/snap/canonical-livepatch/common"
@@ -107,9 +109,6 @@ def kernel_base(host: Description) -> str:
 
 PIPE = """\
 from ansible.plugins.action import ActionBase
-
-pytestmark = pytest.mark.lab
-
 
 class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):

@@ -16,6 +16,8 @@ import requests
 from tests.lab import Fleet, LabError, running_fleet
 from tests.lab.holds import POINTS, HoldError
 
+pytestmark = pytest.mark.lab
+
 CLIENT = "/snap/bin/canonical-livepatch"
 CONTAINERS = "upgradable-container-host"
 CONTRACT = "C-made-up-contract"

@@ -30,7 +30,7 @@ OPTIONS: dict[str, t.Any] = {"livepatch_delay": 0, "livepatch_network": False}
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory, lab_processes: Fleet) -> Iterator[Hosts]:
-    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 24, LIKE) as fleet:
+    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 25, LIKE) as fleet:
         yield Hosts(fleet, iter(fleet.hosts))
 
 

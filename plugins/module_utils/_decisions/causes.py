@@ -103,9 +103,10 @@ UNREADABLE_OUTPUT = Cause(
     "run `canonical-livepatch status` on the host",
 )
 
-# --- the client cannot be changed, or did not change ---
+# --- a task cannot change the host, or was interrupted ---
 
-NOT_ROOT = Cause("not_root", "{purpose} needs root on the host", _AS_ROOT)
+NOT_ROOT = Cause("not_root", "the task does not run as root on the host, and {action} needs root", _AS_ROOT)
+INTERRUPTED = Cause("interrupted", "the answer of the host is incomplete", "run the task again; it continues its work")
 PRO_MISSING = Cause(
     "pro_missing",
     "the host has no Ubuntu Pro client that answers `pro status --format json`",
@@ -115,11 +116,6 @@ MODE_STOP = Cause(
     "mode_stop",
     "the client's mode is stop: its daemon does not run and accepts no commands",
     "set `mode` to normal, or to no-apply to withhold patches",
-)
-INTERRUPTED = Cause(
-    "interrupted",
-    "the answer of the host ends early",
-    "run the task again: completed steps are kept, and the missing ones are done then",
 )
 NOT_CONFIRMED = Cause(
     "not_confirmed",
@@ -216,8 +212,6 @@ UPGRADE_DUE_SOON = Cause("upgrade_due_soon", "patches for this kernel end on {da
 
 # --- the upgrade of a kernel ---
 
-NOT_ROOT = Cause("not_root", "the task does not run as root on the host, and {action} needs root", _AS_ROOT)
-INTERRUPTED = Cause("interrupted", "the answer of the host is incomplete", "run the task again; it continues its work")
 UPGRADE_FORCED = Cause("forced", "the task requests the newest kernel (force)")
 KERNEL_RELEASE_UNUSUAL = Cause(
     "kernel_unknown",
@@ -659,8 +653,6 @@ _COMMAND_FAILURES = (
         "open port 443 to the store, or set a proxy for snapd: `snap set system proxy.https=URL`",
     ),
     Cause("snap_failed", "snapd failed", f"{_READ_OUTPUT}; `snap changes` on the host lists the steps"),
-    Cause("apt_locked", "another process holds apt's lock", f"wait until it has ended, {_RUN_AGAIN}"),
-    Cause("apt_failed", "apt-get failed", f"{_READ_OUTPUT}, and repair the host's packages"),
     Cause(
         "socket_unavailable",
         "the daemon's socket, which must receive the token, is not available",
@@ -717,6 +709,8 @@ CLIENT_FAILURES = {
         CRASH_LOCK,
         SNAPD_DOWN,
         INTERRUPTED,
+        APT_LOCKED,
+        APT_FAILED,
         *_COMMAND_FAILURES,
     )
 }

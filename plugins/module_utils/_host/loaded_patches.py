@@ -2,8 +2,9 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """The live patches that the kernel reports in sysfs, and the keys that it contains.
 
-The kernel is a source that does not depend on the client. Formats:
-``Documentation/ABI/testing/sysfs-kernel-livepatch``, ``sysfs-module``, and ``/proc/keys`` in keyrings(7). The functions never raise: malformed content counts as unknown.
+The kernel is a source that does not depend on the client. Formats: ``sysfs-kernel-livepatch`` and ``sysfs-module`` in
+``Documentation/ABI/testing``, and ``/proc/keys`` in keyrings(7). The functions never raise: malformed content counts as
+unknown.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def make_plan(
     `snapd_minimum` is the oldest usable version of snapd, such as ``2.15``.
     """
     if facts.root is not True:
-        raise causes.NOT_ROOT.error(purpose="a change of the client")
+        raise causes.NOT_ROOT.error(action="a change of the client")
     return _Planner(ClientComparison(desired, facts, setup), eligibility, snapd_minimum).plan()
 
 
@@ -174,7 +174,7 @@ class _Planner:
         enabled = self.comparison.enabled
         server_changes = client_config.SERVER in differences and self.facts.config is not None
         if enabled is False:
-            self._require_token("the client is not enabled")
+            self._require_token(causes.NOT_ENABLED.message)
             return [ClientStep("enable", "enable the client with the token", "client")]
         if server_changes and enabled:
             self._require_token("the client must be enabled on another server, where it is not registered")

@@ -81,7 +81,7 @@ def refresh_obstacle(facts: HostFacts) -> PatchProgress | None:
     if facts.client_installed is False:
         return _progress("failed", causes.NOT_INSTALLED.reason())
     if facts.root is False:
-        return _progress("failed", causes.NOT_ROOT.reason(purpose="a refresh of the client"))
+        return _progress("failed", causes.NOT_ROOT.reason(action="a refresh of the client"))
     problem = _client_problem(facts.client)
     return problem if problem is not None and problem.phase == "failed" else None
 

@@ -296,7 +296,7 @@ def test_an_incomplete_answer_after_all_steps_fails() -> None:
     result = failure(FailingHost(DISABLED.change(), 2, complete=False).script, options())
     assert (result["error_id"], result["failed_step"]) == ("interrupted", None)
     assert result["enabled"] is True
-    assert result["msg"].startswith("The answer of the host ends early. 1 of 1 steps are complete")
+    assert result["msg"].startswith("The answer of the host is incomplete. 1 of 1 steps are complete")
 
 
 def test_an_ineffective_step_is_not_confirmed() -> None:
@@ -317,7 +317,7 @@ def test_an_unplannable_host_has_no_final_state() -> None:
 
     result = failure(script, options(diff=True))
     assert (result["error_id"], result["after"], result["diff"]["after"]) == ("not_confirmed", None, {})
-    assert "needs root on the host" in result["msg"]
+    assert "does not run as root" in result["msg"]
 
 
 def test_snapd_that_stays_uninitialized_is_named() -> None:
