@@ -63,7 +63,7 @@ _value:
       type: list
       elements: str
     sizes:
-      description: Number of hosts in each wave, for the keyword C(serial).
+      description: Number of hosts in each wave. Use it as the value of the keyword C(serial).
       type: list
       elements: int
     left_out:
