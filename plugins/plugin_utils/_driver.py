@@ -36,8 +36,8 @@ class Driver:
     def run(self, task: commands.Task[dict[str, t.Any]]) -> dict[str, t.Any]:
         """Run a task to its end and return its result.
 
-        A `LivepatchError` of a command is raised within the task, which may handle it. What Ansible raises, such as a
-        connection that fails, ends the task and is raised here.
+        A `LivepatchError` of a command is raised within the task, which can handle it. An exception of Ansible, for
+        example for a connection that fails, ends the task and is raised here.
         """
         answer: t.Any = None
         failure: LivepatchError | None = None
@@ -54,7 +54,7 @@ class Driver:
                     failure = error
 
     def _perform(self, command: commands.Command) -> object:
-        """Perform one command and return its answer. Raises `LivepatchError`, and what Ansible raises."""
+        """Perform one command and return its answer. Raises `LivepatchError` and Ansible's exceptions."""
         match command:
             case commands.RunScript():
                 return self._try_script(command) if command.may_fail else self._run_script(command)
@@ -88,10 +88,10 @@ class Driver:
         return sections
 
     def _reset_connection(self) -> None:
-        """Make the next command connect again: a connection that is kept open may lead to a machine that is gone."""
+        """Make the next command connect again, because an open connection can belong to a machine that has stopped."""
         connection = self._action._connection
         with contextlib.suppress(AnsibleError, OSError):
-            # The base class has no reset of its own, and warns.
+            # The default implementation only warns.
             if type(connection).reset is ConnectionBase.reset:
                 connection.close()
             else:

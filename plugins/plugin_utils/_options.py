@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Options that several actions share, and the values that they name: policy, trust, the collector of a record."""
+"""Options that several actions share, and their values: the policy, the trust anchors, the collector of a record."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _SHIPPED = {
 
 
 def load_policy(wanted: object) -> Policy:
-    """Return the policy that an option names: one that is shipped, a file on the controller, or a mapping.
+    """Return the policy of an option: one of the collection, a file on the controller, or a mapping.
 
     Raises `LivepatchError` (``policy_unusable``).
     """
@@ -58,7 +58,8 @@ def load_policy(wanted: object) -> Policy:
         return _SHIPPED[name]
     path = pathlib.Path(name).expanduser()
     if not path.is_file():
-        raise PolicyError(f"{name} is neither {' nor '.join(_SHIPPED)}, nor a file on the controller")
+        shipped = ", ".join(_SHIPPED)
+        raise PolicyError(f"{name} is neither a policy of the collection ({shipped}) nor a file on the controller")
     try:
         return parse_policy(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -79,10 +80,9 @@ def check_options(host: str, options: Mapping[str, t.Any], **more: t.Any) -> Che
 
 
 def trust_anchors(options: Mapping[str, t.Any], *, optional: bool = False) -> trust.TrustAnchors | None:
-    """Return the trust anchors that a task's options name. Raises `LivepatchError` (``trust_unusable``).
+    """Return the trust anchors of the options. Raises `LivepatchError` (``trust_unusable``).
 
-    With `optional`, the answer is None where the options name none and the default ones need a library that this
-    controller does not have.
+    With `optional`, return None if the options name none, and the library for the default ones is missing.
     """
     paths, pins = options["trusted_certificates"], options["trusted_spki_sha256"]
     if paths or pins is not None:
@@ -99,5 +99,5 @@ def _default_anchors() -> trust.TrustAnchors | None:
         return None
 
 
-# Read when the plugin is loaded: once a run, before Ansible forks a process for each host.
+# Read when the plugin is loaded: once in each run, before Ansible forks a process for each host.
 _DEFAULT_ANCHORS = _default_anchors()

@@ -141,7 +141,8 @@ def test_only_required_validity_fails(module: ModuleRunner, ansible: Ansible, fi
     for case, result, failed in zip(cases, results, required, strict=True):
         assert {key: failed[key] for key in RETURNED} == {key: result[key] for key in RETURNED}
         if not result["valid"]:
-            assert failed["msg"].startswith(f"{case['path']} is {result['verdict']}: {result['reason']}. ")
+            assert failed["msg"].startswith(f"{case['path']} is {result['verdict']}: {result['reason']}. Do not use ")
+            assert failed["error_id"] == "patch_not_valid"
 
 
 def test_an_expired_certificate_is_reported_only(module: ModuleRunner, ansible: Ansible, files: Path) -> None:

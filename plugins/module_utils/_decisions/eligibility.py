@@ -151,7 +151,7 @@ def _age_check(facts: HostFacts, rows: c.Sequence[AdmittedSystem]) -> c.Iterator
     age = (now - built).days * 12 // 365
     found, required = f"{age} months", f"at most {months} months"
     if age <= months:
-        yield _passed("kernel_age", f"the kernel was built {age} months ago", found=found, required=required)
+        yield _passed("kernel_age", f"the kernel is {age} months old", found=found, required=required)
     else:
         reason = causes.KERNEL_AGE.reason(age=age, months=months)
         yield _unmet("warn", reason, found=found, required=required)

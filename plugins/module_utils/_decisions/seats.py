@@ -150,7 +150,7 @@ def _refusal(host: KnownHost, clones: c.Mapping[str, list[KnownHost]], require_e
 def _not_eligible(host: KnownHost) -> Denial:
     reasons = "; ".join(reason["message"] for reason in host.refusals) or "its record does not contain the checks"
     remedies = (reason["remedy"] for reason in host.refusals if reason["remedy"])
-    remedy = next(remedies, "check the host again, and see the checks in its record")
+    remedy = next(remedies, "see the checks in its record")
     if host.verdict == "ineligible":
         return _denial(host, causes.INELIGIBLE.reason(reasons=reasons, remedy=remedy))
     return _denial(host, causes.ELIGIBILITY_UNKNOWN.reason(reasons=reasons, remedy=remedy))
