@@ -479,7 +479,7 @@ FLAVOUR_UNKNOWN = Cause(
 )
 KERNEL_AGE = Cause(
     "kernel_age",
-    "the kernel was built {age} months ago, and receives patches for about {months} months",
+    "the kernel is {age} months old, and kernels receive patches for about {months} months",
     _UPGRADE,
 )
 
