@@ -56,6 +56,7 @@ _CHECK_NETWORK = (
 )
 _OPEN_NETWORK = "open port 443 to the server, or set https-proxy in the client's config"
 _TRUST_AUTHORITY = "set ca-certs in the client's config to the authority of the server, or of a proxy that inspects TLS"
+_ALLOW_COMMAND_LINE = "allow the token on a command line with token_transport: cli"
 _FREE_A_SEAT = "disable a host that does not need Livepatch, or get more seats"
 _ISOLATE = (
     "isolate the host, find out who loaded the module, and reboot: a live patch cannot be removed from a running kernel"
@@ -129,6 +130,18 @@ REFRESH_TIMED_OUT = Cause(
     f"{_READ_JOURNAL}, and run the task again",
 )
 
+NOT_ELIGIBLE = Cause("not_eligible", "the host is not eligible: {reasons}", "{remedy}")
+PRO_ATTACHED_OTHERWISE = Cause(
+    "pro_attached_otherwise",
+    "the machine is attached to Ubuntu Pro with another token, which its other services also use",
+    "to change the token, run `pro detach` on the host first",
+)
+SOCKET_WITHOUT_TOOL = Cause(
+    "socket_unavailable",
+    "the host has no curl or nc that supports the daemon's socket",
+    f"install curl on the host, or {_ALLOW_COMMAND_LINE}",
+)
+
 # --- the client and its patch ---
 
 NOT_INSTALLED = Cause(
@@ -170,6 +183,12 @@ IN_TRANSITION = Cause(
     "in_transition",
     "the kernel is still moving tasks to the patch",
     "wait; kernelops.livepatch.patch lists the tasks that block the transition",
+)
+TRANSITION_STALLED = Cause(
+    "transition_stalled",
+    "the kernel did not move all tasks to the patch within {seconds} s{blocked}",
+    "wait until these tasks end, or restart them; the kernel then completes the transition without another refresh, and"
+    " running the task again confirms it",
 )
 NOT_YET_APPLIED = Cause(
     "not_yet_applied",
@@ -379,6 +398,15 @@ BUILD_ID_DIFFERS = Cause(
     "build_id_differs",
     "the running patch {module} is not the file on the host: its build ID is {running}, and that of the file {file}",
     _ISOLATE,
+)
+
+TAMPERED = Cause("tampered", "{reason}", "{remedy}")
+NOT_VERIFIED = Cause(
+    "not_verified",
+    "the signature of {modules} could not be verified: no module file or no certificate of its signer is available, and"
+    " the kernel does not contain the key",
+    "run the task as root, and add the signer's certificate to trusted_certificates; or accept unverified patches with"
+    " verify: best_effort",
 )
 
 # --- too few facts ---
@@ -656,7 +684,7 @@ _COMMAND_FAILURES = (
     Cause(
         "socket_unavailable",
         "the daemon's socket, which must receive the token, is not available",
-        "start the client's daemon, or allow the token on a command line with token_transport: cli",
+        f"start the client's daemon, or {_ALLOW_COMMAND_LINE}",
     ),
     Cause(
         "pro_token_invalid",

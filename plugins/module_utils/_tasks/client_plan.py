@@ -27,6 +27,7 @@ _REFUSALS = frozenset({"not_eligible_kernel", "platform_unsupported"})
 _FATAL_ERRORS = frozenset({"daemon_down", "apparmor", "interface_not_connected", *_REFUSALS})
 _PAID_TIERS = frozenset({"stable"})
 _ENABLING_STEPS = frozenset({"enable", "pro_attach", "pro_enable"})
+_SEE_CHECKS = "see the checks in the result of kernelops.livepatch.eligibility_info, or set require_eligible: false"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -205,11 +206,7 @@ class _Planner:
         if not pro.attached:
             return self._attaching()
         if self.comparison.enabled_with == "other":
-            raise LivepatchError(
-                "pro_attached_otherwise",
-                "the machine is attached to Ubuntu Pro with another token, which its other services also use",
-                "to change the token, run `pro detach` on the host first",
-            )
+            raise causes.PRO_ATTACHED_OTHERWISE.error()
         if enabled:
             return self._adoption()
         message = "enable Livepatch with Ubuntu Pro, to which the machine is attached"
@@ -250,11 +247,7 @@ class _Planner:
     def _transports(self) -> tuple[str, ...]:
         tools = self.comparison.setup.tools if self.desired.transport != "cli" else ()
         if self.desired.transport == "socket" and not tools:
-            raise LivepatchError(
-                "socket_unavailable",
-                "the host has no curl or nc that supports the daemon's socket",
-                "install curl on the host, or allow the token on a command line with token_transport: cli",
-            )
+            raise causes.SOCKET_WITHOUT_TOOL.error()
         return tools if self.desired.transport == "socket" else (*tools, "cli")
 
     # --- conditions without which a plan cannot succeed ---
@@ -283,17 +276,11 @@ class _Planner:
         checks = [check for check in self.eligibility["checks"] if _is_relevant(check, differences)]
         failed = [check for check in checks if check["status"] == "fail"]
         unknown = [check for check in checks if check["status"] == "unknown"]
-        for cause, found in (("not_eligible", failed), ("eligibility_unknown", unknown)):
+        for cause, found in ((causes.NOT_ELIGIBLE, failed), (causes.ELIGIBILITY_UNKNOWN, unknown)):
             if found:
-                messages = "; ".join(check["message"] for check in found)
+                reasons = "; ".join(check["message"] for check in found)
                 remedies = "; ".join(dict.fromkeys(check["remedy"] for check in found if check["remedy"]))
-                problem = "is not eligible" if found is failed else "cannot be shown to be eligible"
-                raise LivepatchError(
-                    cause,
-                    f"the host {problem} under the policy {self.eligibility['policy']}: {messages}",
-                    remedies
-                    or "see the result of kernelops.livepatch.eligibility_info, or set require_eligible: false",
-                )
+                raise cause.error(reasons=reasons, remedy=remedies or _SEE_CHECKS)
 
     def _require_paid_subscription(self, differences: list[str]) -> None:
         for key in differences:

@@ -119,13 +119,7 @@ def at_deadline(progress: PatchProgress, tasks: c.Sequence[BlockingTask], second
     if progress.id == "in_transition":
         names = ", ".join(dict.fromkeys(f"{task.name or 'an unnamed task'} ({task.pid})" for task in tasks))
         blocked = f"; it is blocked by {names}" if names else ""
-        return PatchProgress(
-            "failed",
-            "transition_stalled",
-            f"the kernel did not move all tasks to the patch within {seconds} s{blocked}",
-            "wait until these tasks end, or restart them; the kernel then completes the transition without another"
-            " refresh, and running the task again confirms it",
-        )
+        return _progress("failed", causes.TRANSITION_STALLED.reason(seconds=seconds, blocked=blocked))
     message = f"{progress.message}, and this did not change within {seconds} s"
     return PatchProgress("failed", progress.id, message, progress.remedy)
 
@@ -137,17 +131,10 @@ def verification_failure(record: Record, verify: Verify) -> PatchProgress | None
     enabled = [patch for patch in record["kernel_patches"] if patch["enabled"]]
     if any(patch["verification"]["result"] == "failed" for patch in record["kernel_patches"]):
         reason = record["assessment"]["reasons"][0]
-        return PatchProgress("failed", "tampered", reason["message"], reason["remedy"])
+        return _progress("failed", causes.TAMPERED.reason(reason=reason["message"], remedy=reason["remedy"]))
     missing = [patch["module"] for patch in enabled if patch["verification"]["result"] != "verified"]
     if verify == "required" and missing:
-        return PatchProgress(
-            "failed",
-            "not_verified",
-            f"the signature of {', '.join(missing)} could not be verified: no module file or no certificate of its"
-            " signer is available, and the kernel does not hold the key",
-            "run as root, and add the signer's certificate to trusted_certificates; or accept unverified patches with"
-            " verify: best_effort",
-        )
+        return _progress("failed", causes.NOT_VERIFIED.reason(modules=", ".join(missing)))
     return None
 
 
