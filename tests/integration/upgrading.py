@@ -19,7 +19,6 @@ LIKE = "upgradable-container-host"
 """The described host that all of them are copies of. It has every container runtime."""
 AT_ONCE = Reboot(down="0s")
 """A reboot that takes no longer than the doubles need."""
-SHELLS = ("dash", "busybox", "bash", "mksh")
 
 
 @dataclasses.dataclass
