@@ -15,7 +15,6 @@ import pytest
 from tests.integration.conftest import Ansible
 from tests.lab.fleet import Fleet
 
-SHELLS = ("dash", "busybox", "bash", "mksh")
 _KEYWORDS = ("check_mode", "diff")
 
 Results = dict[str, dict[str, t.Any]]

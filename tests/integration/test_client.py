@@ -20,7 +20,6 @@ import pytest
 
 from tests.integration.conftest import Ansible
 from tests.integration.module_cases import (
-    SHELLS,
     EachHost,
     Results,
     change_session,
@@ -28,7 +27,8 @@ from tests.integration.module_cases import (
     use_shell,
     write_play,
 )
-from tests.lab.fleet import Fleet, running_fleet
+from tests.integration.shells import SHELLS
+from tests.lab.fleet import Fleet
 from tests.lab.hosts.file_tree import COMMON, machine_id
 from tests.lab.process_trace import Execution, executions, recording
 
@@ -126,12 +126,12 @@ class Start(t.Protocol):
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def start(tmp_path: Path, lab_processes: Fleet) -> Iterator[Start]:
     with contextlib.ExitStack() as stack:
 
         def start_hosts(*hosts: str, copies: int | None = None, of: str = "install-10") -> Operator:
             only = None if copies else hosts
-            lab = stack.enter_context(running_fleet(tmp_path / "lab", copies, of, only=only, writable=True))
+            lab = stack.enter_context(lab_processes.with_hosts(tmp_path / "lab", copies, of, only=only))
             lab.set_tokens({TOKEN: {"seats": len(lab.hosts)}, OTHER: {"seats": len(lab.hosts)}, USED_UP: {"seats": 0}})
             lab.set_contracts({PRO_TOKEN: {}})
             folder = tmp_path / "run"

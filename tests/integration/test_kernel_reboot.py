@@ -19,7 +19,8 @@ from tests.lab.fleet import Fleet
 from tests.lab.hosts.description import Workload
 
 from .conftest import Ansible
-from .upgrading import AT_ONCE, LIKE, NEW, OLD, SHELLS, Hosts, with_new_kernel
+from .shells import SHELLS
+from .upgrading import AT_ONCE, LIKE, NEW, OLD, Hosts, with_new_kernel
 
 MODULE = "kernelops.livepatch.kernel_reboot"
 SAVED = "var/lib/kernelops-livepatch/kernel_reboot"

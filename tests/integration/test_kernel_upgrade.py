@@ -18,7 +18,8 @@ from tests.lab.fleet import Fleet
 from tests.lab.hosts.description import Description
 
 from .conftest import Ansible
-from .upgrading import LIKE, NEW, OLD, SHELLS, Hosts
+from .shells import SHELLS
+from .upgrading import LIKE, NEW, OLD, Hosts
 
 MODULE = "kernelops.livepatch.kernel_upgrade"
 # The calls of doubles that change nothing.

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import Ansible
-from tests.integration.module_cases import SHELLS, EachHost, Results, run_cases, use_shell
-from tests.lab.fleet import Fleet, running_fleet
+from tests.integration.module_cases import EachHost, Results, run_cases, use_shell
+from tests.integration.shells import SHELLS
+from tests.lab.fleet import Fleet
 from tests.lab.hosts.description import Client, Description
 from tests.lab.hosts.file_tree import COMMON, machine_id
 from tests.lab.live_patches import module_files, signing
@@ -95,12 +96,12 @@ class Start(t.Protocol):
 
 
 @pytest.fixture
-def start(tmp_path: Path, certificate: str) -> Iterator[Start]:
+def start(tmp_path: Path, certificate: str, lab_processes: Fleet) -> Iterator[Start]:
     with contextlib.ExitStack() as stack:
 
         def start_hosts(*hosts: str, copies: int | None = None) -> Operator:
             only = None if copies else hosts
-            fleet = running_fleet(tmp_path / "lab", copies, WITH_TRANSITION, only=only, writable=True)
+            fleet = lab_processes.with_hosts(tmp_path / "lab", copies, WITH_TRANSITION, only=only)
             lab = stack.enter_context(fleet)
             return Operator(Ansible(tmp_path, lab.variables), lab, certificate)
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from tests.lab.fleet import Fleet
 from tests.lab.hosts.description import Apt, Description, Reboot, Workload
 
+from .shells import SHELLS
+
 OLD, NEW = "4.4.0-261-generic", "4.4.0-262-generic"
 LIKE = "upgradable-container-host"
 """The described host that all of them are copies of. It has every container runtime."""
 AT_ONCE = Reboot(down="0s")
 """A reboot that takes no longer than the doubles need."""
-SHELLS = ("dash", "busybox", "bash", "mksh")
 
 
 @dataclasses.dataclass
