@@ -76,7 +76,21 @@ class ForkedAnsible:
 
 
 def kill_family(pid: int) -> None:
-    """Kill a process and all its descendants. Since ansible-core 2.20, workers lead new sessions."""
+    """Kill a process and all its descendants. Since ansible-core 2.20, workers lead new sessions.
+
+    They are stopped first, until none is new: a worker that is forked while the others are found would survive.
+    """
+    stopped: list[int] = []
+    while new := [member for member in _descendants(pid) if member not in stopped]:
+        for member in new:
+            _send(member, signal.SIGSTOP)
+        stopped += new
+    for member in stopped:
+        _send(member, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> list[int]:
+    """Return a process and all its descendants."""
     parents: dict[int, list[int]] = {}
     for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -85,8 +99,12 @@ def kill_family(pid: int) -> None:
     family = [pid]
     for member in family:
         family.extend(parents.get(member, []))
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(member, signal.SIGKILL)
+    return family
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 class AnsibleParent:
