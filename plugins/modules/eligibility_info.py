@@ -96,11 +96,11 @@ checks:
     message:
       description: Result of the check in one sentence.
       type: str
-      sample: the kernel series 4.15 is not admitted
+      sample: kernel series 4.15 is not covered by policy 'launch' for this host
     remedy:
       description: Next step. Null if there is nothing to do.
       type: str
-      sample: install and boot a covered series, for instance the release's GA kernel
+      sample: install and boot a kernel of a covered series (4.4)
 system:
   description: Description of the host, as in RV(kernelops.livepatch.patch_info#module:record.system).
   returned: success
@@ -118,5 +118,5 @@ remedy:
   description: How to fix the problem. The text is also part of C(msg).
   returned: failure to run on the host
   type: str
-  sample: give the password with --ask-become-pass or ansible_become_password
+  sample: use --ask-become-pass, or set ansible_become_password
 """

@@ -116,7 +116,7 @@ reasons:
   elements: dict
   sample:
     - id: kernel_upgrade_required
-      message: this kernel can no longer be live patched; only a newer kernel helps
+      message: "the service has no more patches for this kernel: only a newer kernel fixes further vulnerabilities"
       remedy: upgrade the kernel and reboot
 from:
   description: Release of the running kernel.

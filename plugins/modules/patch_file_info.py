@@ -155,6 +155,16 @@ sha256:
   returned: success, or failure because of O(require_valid)
   type: str
   sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+error_id:
+  description: Identifier of the error.
+  returned: failure
+  type: str
+  sample: patch_not_valid
+remedy:
+  description: How to fix the problem.
+  returned: failure
+  type: str
+  sample: set `path` to a regular file that is readable and at most 64 MiB
 """
 
 import dataclasses

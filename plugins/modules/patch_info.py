@@ -331,5 +331,5 @@ remedy:
   description: How to fix the problem. The text is also part of C(msg).
   returned: failure to run on the host
   type: str
-  sample: give the password with --ask-become-pass or ansible_become_password
+  sample: use --ask-become-pass, or set ansible_become_password
 """

@@ -71,7 +71,8 @@ class LivepatchAction(ActionBase):
         """Run the task. Every `LivepatchError` becomes a failed result here, and nowhere else."""
         try:
             if validation.error_messages:
-                raise LivepatchError("options_invalid", self._validation_message(validation.errors))
+                remedy = f"correct the options; to list them: ansible-doc {self._task.action}"
+                raise LivepatchError("options_invalid", self._validation_message(validation.errors), remedy)
             return Driver(self).run(self.make_task(validation.validated_parameters))
         except LivepatchError as error:
             outcome = {"failed": True, **error.as_result()}

@@ -317,4 +317,6 @@ def test_the_role_eligibility_names_every_reason(fleet: Fleet, ansible: Ansible,
     assert run.result("not-installed")["kind"] in ("ok", "skipped")
     refused = run.result("snapd-2.14")
     assert refused["kind"] == "failed"
-    assert "snapd 2.14.2~16.04 is too old (apt-get install --only-upgrade snapd)" in refused["msg"]
+    assert (
+        "snapd 2.14.2~16.04 is too old (upgrade it on the host: apt-get install --only-upgrade snapd)" in refused["msg"]
+    )

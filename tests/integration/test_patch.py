@@ -149,7 +149,7 @@ def test_a_host_without_a_patch_succeeds(start: Start) -> None:
         assert (result["kind"], result["changed"], result["version"]) == ("ok", False, None), result
         assert (result["patch_state"], result["round_trips"]) == (state, 2)
     upgrade = results[WITH_TRANSITION]
-    assert "only a newer kernel helps" in upgrade["msg"]
+    assert "only a newer kernel fixes" in upgrade["msg"]
     assert upgrade["record"]["assessment"]["state"] == "upgrade_required"
 
 

@@ -72,7 +72,7 @@ class Answer(t.NamedTuple):
 
     @property
     def reach(self) -> ServerReachability:
-        reach = read_facts(self.sections).reach
+        reach = read_facts(self.sections).reachability
         assert reach is not None
         return reach
 

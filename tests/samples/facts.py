@@ -19,13 +19,13 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts im
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import KernelIdentity, identify
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import (
     LIVE_PATCH_KEY_ID,
-    CarriedKey,
+    KernelKey,
     SysfsPatch,
 )
 
 SHIPPED = pathlib.Path(__file__).parents[2] / "plugins" / "plugin_utils" / "policies"
 NOW = datetime.datetime(2026, 3, 1, 4, 0, tzinfo=datetime.timezone.utc)
-KEY = CarriedKey(subject="Canonical Ltd. Live Patch Signing", key_id=LIVE_PATCH_KEY_ID, kind="X509.rsa")
+KEY = KernelKey(subject="Canonical Ltd. Live Patch Signing", key_id=LIVE_PATCH_KEY_ID, kind="X509.rsa")
 MODULE = "lkp_Ubuntu_4_4_0_210_242_generic_113"
 
 
@@ -97,7 +97,7 @@ def a_host(**changes: t.Any) -> HostFacts:
         containers={"docker": 0, "lxd": 0, "podman": 0},
         machine_id_sha256="0" * 64,
         secure_boot=False,
-        carried_keys=(KEY,),
+        kernel_keys=(KEY,),
         livepatch_in_kernel=True,
         desktop=False,
         fips_updates=False,
@@ -107,7 +107,7 @@ def a_host(**changes: t.Any) -> HostFacts:
         config={"remote-server": "https://livepatch.canonical.com"},
         crash_locks=(),
         patches=(a_patch(),),
-        reach=ServerReachability(
+        reachability=ServerReachability(
             "https://livepatch.canonical.com", by_proxy=False, tool="curl", outcome="reached", detail=""
         ),
         complete=True,

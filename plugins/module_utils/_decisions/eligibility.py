@@ -170,8 +170,8 @@ def _host_checks(facts: HostFacts, policy: Policy, kernel_support: KernelSupport
         yield _seeded(facts.snapd.seeded)
     yield _privileges(facts)
     yield _secure_boot(facts)
-    if facts.reach is not None:
-        yield _network(facts, facts.reach, policy)
+    if facts.reachability is not None:
+        yield _network(facts, facts.reachability, policy)
     yield _desktop(facts)
 
 
@@ -292,7 +292,7 @@ def _secure_boot(facts: HostFacts) -> Check:
     required = "a kernel that trusts the live patch key"
     if facts.secure_boot is False:
         return _passed("secure_boot", "Secure Boot is disabled", found="off", required=required)
-    carried = facts.carried_keys
+    carried = facts.kernel_keys
     if carried is not None and any(key.key_id == loaded_patches.LIVE_PATCH_KEY_ID for key in carried):
         message = "the kernel contains the live patch key"
         return _passed("secure_boot", message, found="key carried", required=required)
@@ -307,18 +307,18 @@ def _secure_boot(facts: HostFacts) -> Check:
     return _unmet("fail", causes.SECURE_BOOT.reason(key=_SNAP_KEY), found="on, no key", required=required)
 
 
-def _network(facts: HostFacts, reach: ServerReachability, policy: Policy) -> Check:
-    server = mask_credentials(reach.url)
-    tool = f"{reach.tool} through the proxy" if reach.by_proxy else reach.tool
+def _network(facts: HostFacts, reachability: ServerReachability, policy: Policy) -> Check:
+    server = mask_credentials(reachability.url)
+    tool = f"{reachability.tool} through the proxy" if reachability.by_proxy else reachability.tool
     required = f"{server} reachable"
-    if reach.outcome == "reached":
+    if reachability.outcome == "reached":
         return _passed("network", f"{server} answers ({tool})", found="reached", required=required)
-    if reach.outcome in ("no_tool", "unclear"):
+    if reachability.outcome in ("no_tool", "unclear"):
         missing = "the host has none of curl, wget, openssl and bash"
-        problem = missing if reach.outcome == "no_tool" else f"the result of {tool} is not clear"
+        problem = missing if reachability.outcome == "no_tool" else f"the result of {tool} is not clear"
         return _unmet("unknown", causes.NETWORK_UNKNOWN.reason(problem=problem), required=required)
-    detail = mask_credentials(reach.detail)
-    if reach.outcome == "untrusted":
+    detail = mask_credentials(reachability.detail)
+    if reachability.outcome == "untrusted":
         found = "certificate not trusted"
         reason = causes.NETWORK_UNTRUSTED.reason(detail, server=server, tool=tool)
         if (facts.config or {}).get("ca-certs"):

@@ -18,7 +18,7 @@ from .._elf import build_id
 from .._host.loaded_patches import (
     LIVE_PATCH_KEY_ID,
     SECOND_LIVE_PATCH_KEY_ID,
-    CarriedKey,
+    KernelKey,
     ModuleFile,
     SysfsPatch,
 )
@@ -51,7 +51,7 @@ class _FileResult:
 
 def verified_patches(
     patches: c.Iterable[SysfsPatch],
-    carried_keys: c.Sequence[CarriedKey] | None,
+    kernel_keys: c.Sequence[KernelKey] | None,
     *,
     claimed: str | None,
     anchors: trust.TrustAnchors | None = None,
@@ -60,22 +60,22 @@ def verified_patches(
 
     `claimed` is the module that the client reports as applied. Without `anchors`, only the kernel's result counts.
     """
-    return [_verified(patch, carried_keys, patch.module == claimed, anchors) for patch in patches]
+    return [_verified(patch, kernel_keys, patch.module == claimed, anchors) for patch in patches]
 
 
 def _verified(
     patch: SysfsPatch,
-    carried_keys: c.Sequence[CarriedKey] | None,
+    kernel_keys: c.Sequence[KernelKey] | None,
     claimed: bool,
     anchors: trust.TrustAnchors | None,
 ) -> VerifiedPatch:
     key_ids = anchors.key_ids if anchors is not None else frozenset({LIVE_PATCH_KEY_ID})
-    by_kernel = _by_kernel(patch, carried_keys, key_ids, claimed=claimed)
+    by_kernel = _by_kernel(patch, kernel_keys, key_ids, claimed=claimed)
     by_file = _by_file(patch, anchors) if anchors is not None and patch.file is not None else None
-    if by_file is None or not _is_conclusive(by_file, patch, carried_keys):
+    if by_file is None or not _is_conclusive(by_file, patch, kernel_keys):
         verification, fault = by_kernel, _kernel_fault(patch.module) if by_kernel["result"] == "failed" else None
     else:
-        fault = _file_fault(patch, by_file) or _contradiction(patch, carried_keys, by_file)
+        fault = _file_fault(patch, by_file) or _contradiction(patch, kernel_keys, by_file)
         verification = Verification(
             level=by_file.level,
             result="failed" if fault else "verified",
@@ -95,14 +95,14 @@ def _verified(
 
 
 def _by_kernel(
-    patch: SysfsPatch, carried_keys: c.Sequence[CarriedKey] | None, key_ids: c.Collection[str], *, claimed: bool
+    patch: SysfsPatch, kernel_keys: c.Sequence[KernelKey] | None, key_ids: c.Collection[str], *, claimed: bool
 ) -> Verification:
     """Return the result of the kernel, which verifies a module when it loads it, if it contains the key.
 
     Taint E then means that the signature is not valid. A kernel without the key sets E for every live patch, so there E
     proves nothing. Source: kernel documentation, admin-guide/tainted-kernels and admin-guide/module-signing.
     """
-    key = next((key for key in carried_keys or () if key.key_id in key_ids), None)
+    key = next((key for key in kernel_keys or () if key.key_id in key_ids), None)
     if key is None or patch.taint is None:
         level: VerificationLevel = "client" if claimed else "none"
         return Verification(level=level, result="not_checked", signer=None, key_id=None, sha512=None)
@@ -181,7 +181,7 @@ def _verify_digest(file: ModuleFile, anchors: trust.TrustAnchors) -> signature.S
     return signature.verify(signed, file.digest[1], anchors)
 
 
-def _is_conclusive(result: _FileResult, patch: SysfsPatch, carried_keys: c.Sequence[CarriedKey] | None) -> bool:
+def _is_conclusive(result: _FileResult, patch: SysfsPatch, kernel_keys: c.Sequence[KernelKey] | None) -> bool:
     """Return False if the signature cannot be judged here.
 
     This includes an untrusted signer if the kernel contains Canonical's second key and accepted the module: that key,
@@ -190,7 +190,7 @@ def _is_conclusive(result: _FileResult, patch: SysfsPatch, carried_keys: c.Seque
     if result.verdict in ("unsupported_algorithm", "no_certificate"):
         return False
     accepted = patch.taint is not None and "E" not in patch.taint
-    second_key = any(key.key_id == SECOND_LIVE_PATCH_KEY_ID for key in carried_keys or ())
+    second_key = any(key.key_id == SECOND_LIVE_PATCH_KEY_ID for key in kernel_keys or ())
     return not (result.verdict == "wrong_signer" and accepted and second_key)
 
 
@@ -205,9 +205,7 @@ def _file_fault(patch: SysfsPatch, result: _FileResult) -> Reason | None:
     return None
 
 
-def _contradiction(
-    patch: SysfsPatch, carried_keys: c.Sequence[CarriedKey] | None, result: _FileResult
-) -> Reason | None:
+def _contradiction(patch: SysfsPatch, kernel_keys: c.Sequence[KernelKey] | None, result: _FileResult) -> Reason | None:
     """Return a fault if the kernel contains the key that signed the file, but did not accept the signature."""
-    carried = any(key.key_id == result.key_id for key in carried_keys or ())
+    carried = any(key.key_id == result.key_id for key in kernel_keys or ())
     return _kernel_fault(patch.module) if carried and "E" in (patch.taint or "") else None

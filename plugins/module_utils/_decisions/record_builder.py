@@ -118,7 +118,7 @@ def _verified(facts: HostFacts, anchors: trust.TrustAnchors | None) -> list[Veri
     if anchors is not None and facts.certificate is not None and anchors.unmet_pins:
         with contextlib.suppress(trust.TrustError):
             anchors = anchors.with_offered(trust.read_certificate(facts.certificate))
-    return verified_patches(facts.patches or (), facts.carried_keys, claimed=_claimed_module(facts), anchors=anchors)
+    return verified_patches(facts.patches or (), facts.kernel_keys, claimed=_claimed_module(facts), anchors=anchors)
 
 
 def _claimed_module(facts: HostFacts) -> str | None:

@@ -83,7 +83,7 @@ class HostFacts:
     containers: c.Mapping[str, int] | None
     machine_id_sha256: str | None
     secure_boot: bool | None
-    carried_keys: tuple[loaded_patches.CarriedKey, ...] | None
+    kernel_keys: tuple[loaded_patches.KernelKey, ...] | None
     livepatch_in_kernel: bool | None
     desktop: bool
     fips_updates: bool
@@ -93,7 +93,7 @@ class HostFacts:
     config: c.Mapping[str, str] | None
     crash_locks: tuple[str, ...]
     patches: tuple[loaded_patches.SysfsPatch, ...] | None
-    reach: ServerReachability | None
+    reachability: ServerReachability | None
     complete: bool
     certificate: bytes | None = None
 
@@ -158,7 +158,7 @@ def read_facts(sections: Sections) -> HostFacts:
         containers=_counts(sections) if container is None else None,
         machine_id_sha256=_digest(files.text("/etc/machine-id")),
         secure_boot=_secure_boot(sections, files),
-        carried_keys=_carried_keys(sections),
+        kernel_keys=_kernel_keys(sections),
         livepatch_in_kernel=_livepatch_in_kernel(sections, files, identity.release),
         desktop=bool(files.below("/usr/share/xsessions/") or files.below("/usr/share/wayland-sessions/")),
         fips_updates=_fips_updates(files),
@@ -168,7 +168,7 @@ def read_facts(sections: Sections) -> HostFacts:
         config=_config(sections),
         crash_locks=tuple(files.below(f"{_CLIENT_DATA}/locks/")),
         patches=_patches(sections, files),
-        reach=_reach(sections),
+        reachability=_reachability(sections),
         complete=sections.complete,
         certificate=loaded_patches.decode_file(sections.output("certificate") or ""),
     )
@@ -319,12 +319,12 @@ def _secure_boot(sections: Sections, files: _Files) -> bool | None:
     return False if files.access("/sys/firmware/efi") == "absent" else None
 
 
-def _carried_keys(sections: Sections) -> tuple[loaded_patches.CarriedKey, ...] | None:
+def _kernel_keys(sections: Sections) -> tuple[loaded_patches.KernelKey, ...] | None:
     """Return the keys in the kernel, or None if they cannot be listed: only root sees the keys of all users."""
     section = sections.get("keys")
     if section is None or section.status != "ok" or not _root(sections):
         return None
-    return loaded_patches.carried_keys(section.output)
+    return loaded_patches.kernel_keys(section.output)
 
 
 def _livepatch_in_kernel(sections: Sections, files: _Files, release: str | None) -> bool | None:
@@ -424,7 +424,7 @@ def _file(sections: Sections, name: str) -> str | None:
     return section.output if section is not None and whole else None
 
 
-def _reach(sections: Sections) -> ServerReachability | None:
+def _reachability(sections: Sections) -> ServerReachability | None:
     section = sections.get("network")
     if section is None:
         return None

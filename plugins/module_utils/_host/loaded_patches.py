@@ -62,7 +62,7 @@ class SysfsPatch:
 
 
 @dataclass(frozen=True, slots=True)
-class CarriedKey:
+class KernelKey:
     """A public key in the kernel's keyrings: subject, key identifier (lower case) and kind (``X509.rsa``)."""
 
     subject: str
@@ -84,13 +84,13 @@ def parse_patches(files: Mapping[str, str], reports: Mapping[str, ModuleReport])
     )
 
 
-def carried_keys(proc_keys: str) -> tuple[CarriedKey, ...]:
+def kernel_keys(proc_keys: str) -> tuple[KernelKey, ...]:
     """Return root's valid public keys in the content of ``/proc/keys``.
 
     Only root can see the keys of the kernel there. An empty result for another user proves nothing.
     """
     # Not splitlines(): it also splits at characters that the description of a key can contain.
-    return tuple(key for line in proc_keys.split("\n") if (key := _carried_key(line)))
+    return tuple(key for line in proc_keys.split("\n") if (key := _kernel_key(line)))
 
 
 def _patch(module: str, files: Mapping[str, str], report: ModuleReport) -> SysfsPatch:
@@ -125,7 +125,7 @@ def _build_id_of_dump(dump: str) -> str | None:
         return None
 
 
-def _carried_key(line: str) -> CarriedKey | None:
+def _kernel_key(line: str) -> KernelKey | None:
     """Read ``0b4f1c8a I------     1 perm 1f030000     0     0 asymmetri <subject>: <key id>: X509.rsa 1249b969 []``."""
     columns = line[:_KEY_LINE_LIMIT].split(None, _KEY_COLUMNS - 1)
     if len(columns) < _KEY_COLUMNS:
@@ -140,7 +140,7 @@ def _carried_key(line: str) -> CarriedKey | None:
     # The subject can contain colons.
     match description.rsplit(": ", 2):
         case [subject, key_id, detail] if _KEY_ID.fullmatch(key_id):
-            return CarriedKey(subject=subject, key_id=key_id, kind=detail.partition(" ")[0])
+            return KernelKey(subject=subject, key_id=key_id, kind=detail.partition(" ")[0])
     return None
 
 

@@ -21,7 +21,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts im
     ServerReachability,
     Snapd,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import CarriedKey
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import KernelKey
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Check
 from tests.samples.facts import NOW, a_client, a_host, a_kernel, shipped, without_client
 
@@ -82,7 +82,7 @@ def test_a_protected_server_passes_every_rule() -> None:
         ("snapd", {"snapd": Snapd(installed=False)}, "not installed"),
         ("snapd", {"snapd": Snapd(installed=True, version="2.14.2~16.04", answers=True)}, "2.14.2~16.04"),
         ("snapd", {"snapd": Snapd(installed=True, version="2.9", answers=True)}, "2.9"),
-        ("secure_boot", {"secure_boot": True, "carried_keys": (), "kernel": OLD_KERNEL}, "on, no key"),
+        ("secure_boot", {"secure_boot": True, "kernel_keys": (), "kernel": OLD_KERNEL}, "on, no key"),
         ("kernel_supported", {"client": a_client(supported="unsupported")}, "unsupported"),
         (
             "kernel_supported",
@@ -119,8 +119,8 @@ def test_each_rule_fails_a_host(identifier: str, changes: dict[str, t.Any], foun
         ("snapd", {"snapd": Snapd(installed=True, version=None, answers=False)}),
         ("privileges", {"root": False}),
         ("privileges", {"root": None}),
-        ("secure_boot", {"secure_boot": None, "carried_keys": None, "kernel": OLD_KERNEL}),
-        ("secure_boot", {"secure_boot": True, "carried_keys": None, "kernel": OLD_KERNEL}),
+        ("secure_boot", {"secure_boot": None, "kernel_keys": None, "kernel": OLD_KERNEL}),
+        ("secure_boot", {"secure_boot": True, "kernel_keys": None, "kernel": OLD_KERNEL}),
         ("kernel_supported", {"client": a_client(supported="unknown")}),
     ],
 )
@@ -191,9 +191,9 @@ def test_a_snapd_without_its_daemon_is_a_warning() -> None:
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"secure_boot": False, "carried_keys": ()}, "off"),
+        ({"secure_boot": False, "kernel_keys": ()}, "off"),
         ({"secure_boot": True}, "key carried"),
-        ({"secure_boot": True, "carried_keys": None}, "built 2021-04-16"),
+        ({"secure_boot": True, "kernel_keys": None}, "built 2021-04-16"),
     ],
 )
 def test_secure_boot_with_an_enrolled_key_passes(changes: dict[str, t.Any], found: str) -> None:
@@ -202,12 +202,12 @@ def test_secure_boot_with_an_enrolled_key_passes(changes: dict[str, t.Any], foun
 
 
 def test_another_key_of_the_owner_fails_secure_boot() -> None:
-    other = CarriedKey(
+    other = KernelKey(
         subject="Canonical Ltd. Kernel Module Signing",
         key_id="88f752e560a1e0737e31163a466ad7b70a850c19",
         kind="X509.rsa",
     )
-    facts = a_host(secure_boot=True, carried_keys=(other,), kernel=OLD_KERNEL)
+    facts = a_host(secure_boot=True, kernel_keys=(other,), kernel=OLD_KERNEL)
     assert check(facts, "secure_boot")["status"] == "fail"
 
 
@@ -232,31 +232,31 @@ def reach(outcome: t.Any, **changes: t.Any) -> ServerReachability:
     [("reached", "pass"), ("refused", "fail"), ("untrusted", "fail"), ("no_tool", "unknown"), ("unclear", "unknown")],
 )
 def test_the_server_must_be_reachable(outcome: str, status: str) -> None:
-    assert check(without_client(reach=reach(outcome)), "network")["status"] == status
+    assert check(without_client(reachability=reach(outcome)), "network")["status"] == status
 
 
 def test_a_client_check_outweighs_a_failed_connection() -> None:
-    assert check(a_host(reach=reach("refused")), "network")["status"] == "warn"
+    assert check(a_host(reachability=reach("refused")), "network")["status"] == "warn"
     long_ago = a_client(last_check=NOW - datetime.timedelta(days=3))
-    assert check(a_host(reach=reach("refused"), client=long_ago), "network")["status"] == "fail"
+    assert check(a_host(reachability=reach("refused"), client=long_ago), "network")["status"] == "fail"
     failing = a_client(check_state="check-failed")
-    assert check(a_host(reach=reach("refused"), client=failing), "network")["status"] == "fail"
+    assert check(a_host(reachability=reach("refused"), client=failing), "network")["status"] == "fail"
 
 
 def test_an_authority_in_the_client_configuration_is_trusted() -> None:
     config = {"ca-certs": "-----BEGIN CERTIFICATE-----"}
-    assert check(without_client(reach=reach("untrusted"), config=config), "network")["status"] == "pass"
+    assert check(without_client(reachability=reach("untrusted"), config=config), "network")["status"] == "pass"
 
 
 def test_the_network_check_requires_an_attempt() -> None:
-    identifiers = [item["id"] for item in assess_eligibility(a_host(reach=None), LAUNCH)["checks"]]
+    identifiers = [item["id"] for item in assess_eligibility(a_host(reachability=None), LAUNCH)["checks"]]
     assert "network" not in identifiers
 
 
 def test_messages_hide_passwords_of_proxies_and_servers() -> None:
     secret = reach("refused", url="https://fleet:hunter2hunter2@livepatch.example.com", by_proxy=True)
     secret = dataclasses.replace(secret, detail="proxy http://joe:hunter2hunter2@proxy:3128 refused")
-    result = check(without_client(reach=secret), "network")
+    result = check(without_client(reachability=secret), "network")
     assert "hunter2" not in str(result)
     assert "through the proxy" in result["message"]
 
@@ -311,7 +311,7 @@ def test_without_a_date_there_is_no_age() -> None:
 def test_kernels_since_april_2021_hold_the_key(built: tuple[int, ...], status: str) -> None:
     moment = datetime.datetime(*built, tzinfo=datetime.timezone.utc)  # type: ignore[misc,arg-type]  # six numbers
     kernel = dataclasses.replace(a_kernel(), build_date=moment)
-    facts = a_host(secure_boot=True, carried_keys=(), kernel=kernel)
+    facts = a_host(secure_boot=True, kernel_keys=(), kernel=kernel)
     assert check(facts, "secure_boot")["status"] == status
 
 
@@ -334,14 +334,14 @@ def test_the_privileges_of_the_session_are_shown(root: bool | None, found: str |
     ],
 )
 def test_messages_name_the_connection_failure(outcome: str, found: str | None, words: str, remedy: str) -> None:
-    result = check(without_client(reach=reach(outcome, detail="why")), "network")
+    result = check(without_client(reachability=reach(outcome, detail="why")), "network")
     assert result["found"] == found
     assert words.format("https://livepatch.example.com") in result["message"]
     assert remedy in (result["remedy"] or "")
 
 
 def test_a_message_without_detail_has_no_colon() -> None:
-    result = check(without_client(reach=reach("refused")), "network")
+    result = check(without_client(reachability=reach("refused")), "network")
     assert result["message"] == "the host cannot reach https://livepatch.example.com (curl)"
 
 
@@ -355,7 +355,7 @@ def test_a_message_without_detail_has_no_colon() -> None:
     ],
 )
 def test_only_a_recent_client_check_outweighs_a_failure(changes: dict[str, t.Any], status: str) -> None:
-    assert check(a_host(reach=reach("refused"), **changes), "network")["status"] == status
+    assert check(a_host(reachability=reach("refused"), **changes), "network")["status"] == status
 
 
 @pytest.mark.parametrize(

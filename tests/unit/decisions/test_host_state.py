@@ -59,7 +59,7 @@ def error(identifier: str) -> dict[str, t.Any]:
 
 CASES = [
     ("protected", "applied", a_host()),
-    ("protected", "applied", a_host(patches=(a_patch(taint="OEK"),), carried_keys=())),
+    ("protected", "applied", a_host(patches=(a_patch(taint="OEK"),), kernel_keys=())),
     ("protected", "applied", a_host(patches=(a_patch(module=f"{MODULE[:-3]}112", enabled=False), a_patch()))),
     (
         "protected",
@@ -166,12 +166,12 @@ def test_a_network_failure_keeps_an_enabled_host_eligible() -> None:
     cut_off = ServerReachability(
         "https://livepatch.example.com", by_proxy=False, tool="curl", outcome="refused", detail=""
     )
-    state, _reason = judge(a_host(reach=cut_off, **client(last_check=NOW - 3 * DAY)))
+    state, _reason = judge(a_host(reachability=cut_off, **client(last_check=NOW - 3 * DAY)))
     assert state == "stale"
-    record = record_of(a_host(reach=cut_off))
+    record = record_of(a_host(reachability=cut_off))
     assert record["assessment"]["state"] == "protected"
     assert [reason["id"] for reason in record["assessment"]["reasons"]] == ["applied", "network"]
-    assert judge(without_client(reach=cut_off)) == ("ineligible", "network")
+    assert judge(without_client(reachability=cut_off)) == ("ineligible", "network")
 
 
 @pytest.mark.parametrize(
@@ -216,11 +216,11 @@ def test_the_record_names_the_witnesses() -> None:
     assert by_kernel["kernel_patches"][0]["verification"]["level"] == "kernel"
     assert by_kernel["kernel_patches"][0]["verification"]["result"] == "verified"
     assert "signature" in by_kernel["assessment"]["reasons"][0]["message"]
-    without_key = record_of(a_host(carried_keys=(), patches=(a_patch(taint="OEK"),)))
+    without_key = record_of(a_host(kernel_keys=(), patches=(a_patch(taint="OEK"),)))
     assert without_key["kernel_patches"][0]["verification"]["level"] == "client"
     assert without_key["kernel_patches"][0]["verification"]["result"] == "not_checked"
     assert "signature" not in without_key["assessment"]["reasons"][0]["message"]
-    stranger = record_of(a_host(carried_keys=(), patches=(a_patch(), a_patch(module="stranger"))))
+    stranger = record_of(a_host(kernel_keys=(), patches=(a_patch(), a_patch(module="stranger"))))
     assert stranger["kernel_patches"][1]["verification"]["level"] == "none"
 
 
@@ -301,7 +301,7 @@ def test_a_protected_host_has_one_reason() -> None:
     refused = ServerReachability(
         "https://livepatch.canonical.com", by_proxy=False, tool="curl", outcome="refused", detail=""
     )
-    assert list(reasons(a_host(reach=refused))) == ["applied", "network"]
+    assert list(reasons(a_host(reachability=refused))) == ["applied", "network"]
 
 
 @pytest.mark.parametrize(

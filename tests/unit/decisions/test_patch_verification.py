@@ -21,7 +21,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rec
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import (
     CONTENT_LIMIT,
     SECOND_LIVE_PATCH_KEY_ID,
-    CarriedKey,
+    KernelKey,
     ModuleFile,
     decode_file,
     parse_report,
@@ -34,8 +34,8 @@ from tests.samples.facts import KEY, MODULE, NOW, a_host, a_patch, shipped
 BUILD_ID = "ab" * 20
 SIGNER = signing.make_signer("Vendor")
 STRANGER = signing.make_signer("Stranger")
-SECOND_KEY = CarriedKey("Canonical Ltd. Live Patch Signing 2025 Kmod", SECOND_LIVE_PATCH_KEY_ID, "X509.rsa")
-VENDOR_KEY = CarriedKey("Vendor", SIGNER.key_id.hex(), "X509.rsa")
+SECOND_KEY = KernelKey("Canonical Ltd. Live Patch Signing 2025 Kmod", SECOND_LIVE_PATCH_KEY_ID, "X509.rsa")
+VENDOR_KEY = KernelKey("Vendor", SIGNER.key_id.hex(), "X509.rsa")
 NOT_TAINTED, TAINTED = "OK", "OEK"
 
 
@@ -62,7 +62,7 @@ def by_digest(content: bytes, hash_name: str = "sha512") -> ModuleFile:
 
 
 def verify(
-    file: ModuleFile | None, *keys: CarriedKey, trusted: trust.TrustAnchors | None = None, **patch: t.Any
+    file: ModuleFile | None, *keys: KernelKey, trusted: trust.TrustAnchors | None = None, **patch: t.Any
 ) -> VerifiedPatch:
     (verified,) = verified_patches(
         [a_patch(file=file, **patch)], keys, claimed=MODULE, anchors=anchors() if trusted is None else trusted
@@ -152,7 +152,7 @@ def test_a_pin_without_certificate_proves_nothing() -> None:
 
 def test_a_pinned_key_allows_the_hosts_certificate() -> None:
     def levels(certificate: bytes | None) -> tuple[str, str]:
-        host = a_host(patches=(a_patch(file=by_digest(SIGNED)),), carried_keys=(), certificate=certificate)
+        host = a_host(patches=(a_patch(file=by_digest(SIGNED)),), kernel_keys=(), certificate=certificate)
         record = make_record(
             "web-01",
             host,

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,6 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_f
 )
 
 TOKEN = "d3b07384d113edec49eaa6238ad5ff00"
-GUIDE = Path(__file__).parents[3] / "docs" / "guide" / "troubleshooting.md"
 SERVER = "https://livepatch.canonical.com"
 STAMP = "2019/06/14 16:22:40 "
 
@@ -152,7 +150,6 @@ def test_an_unknown_failure_names_its_tool(tool: str) -> None:
     assert recognise(tool, "").id == f"{tool}_failed"
 
 
-def test_every_failure_has_a_cause_in_the_guide() -> None:
+def test_every_failure_has_a_cause() -> None:
     patterns = (*client_failures._CAUSES, *client_status.STATUS_ERRORS, *client_failures._BROAD_CAUSES)
     assert {cause for cause, _pattern in patterns} <= set(CLIENT_FAILURES)
-    assert set(CLIENT_FAILURES) <= set(re.findall(r"`([a-z_]+)`", GUIDE.read_text(encoding="utf-8")))

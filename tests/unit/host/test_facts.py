@@ -182,10 +182,10 @@ def test_secure_boot_is_read_from_efi(sections: dict[str, t.Any], secure_boot: b
 def test_hidden_keys_are_unknown_not_missing() -> None:
     subject = "Another owner: 14df34d1a87cf37625abec039ef2bf521249b969"
     key = f"0b4f1c8a I------     1 perm 1f030000     0     0 asymmetri {subject}: X509.rsa 1249b969 []"
-    assert facts(keys=ok(key)).carried_keys
-    assert facts(keys=ok("", 1)).carried_keys == ()
-    assert facts(keys=ok(""), user=ok("1000")).carried_keys is None
-    assert facts(keys=None).carried_keys is None
+    assert facts(keys=ok(key)).kernel_keys
+    assert facts(keys=ok("", 1)).kernel_keys == ()
+    assert facts(keys=ok(""), user=ok("1000")).kernel_keys is None
+    assert facts(keys=None).kernel_keys is None
 
 
 def test_the_kernel_configuration_complements_sysfs() -> None:
@@ -283,17 +283,22 @@ NETWORK = "url https://livepatch.example.com\nproxy {}\ntool {}\n"
     ],
 )
 def test_the_outcome_of_each_tool_is_parsed(tool: str, code: int, more: str, errors: str, outcome: str) -> None:
-    reach = facts(network=ok(NETWORK.format("", tool) + more, code, errors)).reach
-    assert reach is not None
-    assert (reach.tool, reach.outcome, reach.by_proxy, reach.detail) == (tool, outcome, False, errors)
+    reachability = facts(network=ok(NETWORK.format("", tool) + more, code, errors)).reachability
+    assert reachability is not None
+    assert (reachability.tool, reachability.outcome, reachability.by_proxy, reachability.detail) == (
+        tool,
+        outcome,
+        False,
+        errors,
+    )
 
 
 def test_a_hanging_connection_is_not_reachable() -> None:
     hung = {"status": "timeout", "output": NETWORK.format("yes", "bash")}
-    reach = facts(network=hung).reach
-    assert reach is not None
-    assert (reach.outcome, reach.by_proxy) == ("refused", True)
-    assert facts(network=None).reach is None
+    reachability = facts(network=hung).reachability
+    assert reachability is not None
+    assert (reachability.outcome, reachability.by_proxy) == ("refused", True)
+    assert facts(network=None).reachability is None
 
 
 SECTIONS = [
