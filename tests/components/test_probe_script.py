@@ -24,12 +24,11 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts im
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import ModuleFile
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
+from tests.integration.shells import SHELLS, each_shell
 from tests.lab.certificates import make_authority
 from tests.lab.fleet import Fleet, running_fleet
 from tests.lab.live_patches import module_files, signing
 from tests.lab.livepatch_server import Server
-
-from .shells import SHELLS, each_shell
 
 NONCE = "0f" * 16
 # Those that the probe uses and busybox brings in a version of its own.
