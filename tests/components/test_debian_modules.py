@@ -60,7 +60,7 @@ def _unpacked_package() -> Path:
     )
     found = re.search(r"Depends: (linux-image-[0-9]\S*-cloud-amd64)$", answer.stdout, re.MULTILINE)
     if found is None:
-        pytest.skip("apt knows no package linux-image-cloud-amd64: this is no Debian, or apt-get update was never run")
+        pytest.skip("apt knows no package linux-image-cloud-amd64: this is not Debian, or apt-get update was never run")
     root = CACHE / found[1]
     if root.is_dir():
         return root
@@ -91,7 +91,7 @@ def _signer_in_image(image: bytes) -> x509.Certificate:
         size = int.from_bytes(payload[position : position + 4], "little")
         blocks.append(payload[position + 4 : position + 4 + size])
         position += 4 + size
-    # The certificates are among the data for the start of the kernel, which stand last.
+    # The certificates are among the data for the start of the kernel, at the end.
     behind = b""
     for block in reversed(blocks):
         data = _unpack_lz4(block)
@@ -180,7 +180,7 @@ def test_no_module_verifies_with_another_key(kernel: DebianKernel) -> None:
 
 
 def test_every_flipped_bit_is_noticed(kernel: DebianKernel) -> None:
-    """In each module, 16 bits of the content and every eighth bit of the signature are flipped, in turns over all bits."""
+    """In each module, 16 bits of the content and every eighth bit of the signature are flipped."""
     anchors = kernel.anchors
     for number, path in enumerate(kernel.modules[:: len(kernel.modules) // 100][:100]):
         data = path.read_bytes()
