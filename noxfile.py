@@ -18,7 +18,7 @@ import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import nox
@@ -41,6 +41,8 @@ CORE = "ansible_collections.kernelops.livepatch.plugins.module_utils"
 # that has nothing left takes tests from the others.
 PARALLEL = ("--numprocesses=6", "--dist=worksteal")
 TESTS = ("requirements.txt", "tests/requirements-tests.txt")
+UNIT = ("tests/unit",)
+WITH_HOSTS = ("tests/components", "tests/integration")
 PYTHONS = interpreters.find()
 # The newest ansible-core that this machine can run, on the newest Python that it supports.
 NEWEST = next(core for core in reversed(interpreters.CORES) if core.pythons(PYTHONS))
@@ -92,10 +94,11 @@ def ansible_environment(programs: str | Path) -> dict[str, str]:
     }
 
 
-def pytest(session: nox.Session, tests: str, *options: str) -> list[str]:
-    """Return the command that runs pytest on a folder, with the arguments after ``--`` on nox's command line."""
-    report = REPORTS / f"{session.name}-{Path(tests).name}.xml"
-    return ["python", "-m", "pytest", tests, *options, f"--junitxml={report}", *session.posargs]
+def pytest(session: nox.Session, tests: Iterable[str], *options: str) -> list[str]:
+    """Return the command that runs pytest on folders, with the arguments after ``--`` on nox's command line."""
+    tests = tuple(tests)
+    report = REPORTS / f"{session.name}-{Path(tests[0]).name}.xml"
+    return ["python", "-m", "pytest", *tests, *options, f"--junitxml={report}", *session.posargs]
 
 
 @contextlib.contextmanager
@@ -194,7 +197,7 @@ def unit(session: nox.Session) -> None:
     """Tests of the core and of the controller without a host, and the coverage of the core."""
     # Each of these tests keeps a processor busy.
     coverage = (f"--cov={CORE}", "--cov-branch", "--cov-report=")
-    commands = [pytest(session, "tests/unit", "--numprocesses=auto", *coverage)]
+    commands = [pytest(session, UNIT, "--numprocesses=auto", *coverage)]
     if not session.posargs:
         commands.append(["python", "tests/tools/core_coverage.py"])
     run_tests(session, *commands)
@@ -202,10 +205,10 @@ def unit(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["tests"], tags=["test", "alone"])
 def integration(session: nox.Session) -> None:
-    """Tests that run Ansible on hosts of the lab and on a real sshd."""
+    """Tests with hosts: Ansible on hosts of the lab and on a real sshd, scripts, and the page in a browser."""
     # Markers on the command line replace these.
     chosen = () if "-m" in session.posargs else ("-m", f"not (platforms or {' or '.join(EXTENDED)})")
-    run_tests(session, pytest(session, "tests/integration", *chosen, *PARALLEL))
+    run_tests(session, pytest(session, WITH_HOSTS, *chosen, *PARALLEL))
 
 
 # Tests of one file share what is expensive to set up: an installation, the machine.
@@ -226,7 +229,7 @@ def extended(marker: str) -> None:
     content, options = EXTENDED[marker]
 
     def session_of_marker(session: nox.Session) -> None:
-        run_tests(session, pytest(session, "tests/integration", "-m", marker, *options))
+        run_tests(session, pytest(session, WITH_HOSTS, "-m", marker, *options))
 
     session_of_marker.__doc__ = content
     nox.session(python=False, name=marker, requires=["tests"], tags=["rest", "alone"])(session_of_marker)
@@ -236,7 +239,7 @@ def extended(marker: str) -> None:
 def platforms(session: nox.Session) -> None:
     """Execution environments, the runner of AWX, rulebooks and molecule."""
     install(session, ANSIBLE, *TESTS, "tests/requirements-platforms.txt")
-    command = pytest(session, "tests/integration", "-m", "platforms", *PARALLEL)
+    command = pytest(session, WITH_HOSTS, "-m", "platforms", *PARALLEL)
     run_all(session, command, env=ansible_environment(session.bin))
 
 
@@ -295,9 +298,9 @@ def matrix(core: interpreters.Core) -> None:
         """Integration tests that are marked `matrix`, and with the oldest ansible-core and Python all unit tests."""
         skip_without(session, core, pythons)
         install(session, f"ansible-core~={core.version}.0", *TESTS)
-        commands = [pytest(session, "tests/integration", "-m", "matrix", *PARALLEL)]
+        commands = [pytest(session, WITH_HOSTS, "-m", "matrix", *PARALLEL)]
         if oldest:
-            commands.insert(0, pytest(session, "tests/unit", "--numprocesses=auto"))
+            commands.insert(0, pytest(session, UNIT, "--numprocesses=auto"))
         run_all(session, *commands, env=ansible_environment(session.bin))
 
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""A real OpenSSH server on loopback, with real sudo and su, on a host of its own accounts and without Python.
+"""A real OpenSSH server on loopback, with real sudo and su, with temporary accounts and without Python.
 
-It runs in private mount and process namespaces of this machine: the accounts, sudoers and PAM files that it sees
-are made for the run and lie over the machine's own, which never change, and ending the namespace ends all in it.
-Needs root, for namespaces and for passwords.
+It runs in private mount and process namespaces of this machine. Temporary accounts, sudoers and PAM files are mounted
+over those of the machine, which never change. All processes end with the namespace. Namespaces and passwords need root.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import typing as t
 from pathlib import Path
 
 _TOOLS = ("sshd", "ssh", "ssh-keygen", "sudo", "su", "unshare", "mount", "openssl")
-_START_SECONDS = 10
+_START_SECONDS = 60
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _SSHD_CONFIG = """\
@@ -54,9 +53,9 @@ auth required pam_unix.so nodelay
 account required pam_unix.so
 session required pam_permit.so
 """
-# The shell of the namespaces: lays the made files over the machine's own, then becomes the server.
-# What a login or an escalation would note (utmp, lastlog, sudo's time stamps), and what a task writes below /var, goes
-# to memory; this machine's own snaps are out of sight.
+# The shell of the namespaces: mounts the temporary files over those of the machine, then becomes the server.
+# Files that a login or an escalation writes (utmp, lastlog, time stamps of sudo) and files below /var are in memory.
+# The snaps of the machine are hidden.
 _ENTER = """\
 set -eu
 for name in passwd group shadow gshadow sudoers sudoers.d pam.d; do
@@ -76,13 +75,13 @@ exec "$2" -D -E "$1/log" -f "$1/sshd_config"
 
 
 class UnavailableError(Exception):
-    """This machine cannot run the server, and why."""
+    """This machine cannot run the server. The message has the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sshd:
     """A running server. Accounts: ``fleet`` (sudo asks for `password`), ``terminal`` (sudo wants a terminal),
-    ``closed`` (its shell lets nobody in), ``root`` (by su, with `root_password`).
+    ``closed`` (its shell ends every login), ``root`` (by su, with `root_password`).
     """
 
     port: int
@@ -103,18 +102,18 @@ class Sshd:
         }
 
     def commands(self) -> int:
-        """How many commands logins have started so far."""
+        """Return the number of commands that logins have started."""
         return (self.folder / "log").read_text(encoding="utf-8").count("Starting session: command")
 
 
 @contextlib.contextmanager
 def running(programs: t.Mapping[str, str]) -> t.Iterator[Sshd]:
-    """Start the server, and end it with all that it started. Raises `UnavailableError`.
+    """Start the server, and end it with all its processes. Raises `UnavailableError`.
 
     `programs` are scripts by name, which every account finds on its PATH.
     """
     _demand_namespaces()
-    # Not pytest's own folder: the accounts here must be able to enter it.
+    # Not in a folder of pytest, which the accounts cannot enter.
     folder = Path(tempfile.mkdtemp(prefix="sshd-"))
     try:
         sshd = _prepare(folder, programs)
@@ -129,19 +128,19 @@ def running(programs: t.Mapping[str, str]) -> t.Iterator[Sshd]:
 
 def _demand_namespaces() -> None:
     if os.geteuid() != 0:
-        raise UnavailableError("a real sshd with accounts of its own needs root, for namespaces and passwords")
+        raise UnavailableError("a real sshd with temporary accounts needs root, for namespaces and passwords")
     missing = [tool for tool in _TOOLS if shutil.which(tool, path=_SYSTEM_PATH) is None]
     if missing:
         raise UnavailableError(f"this machine lacks {', '.join(missing)}")
     command = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "mount", "-t", "tmpfs", "none", "/run"]
     trial = subprocess.run(command, capture_output=True, text=True, check=False)
     if trial.returncode != 0:
-        raise UnavailableError(f"this machine lets root make no namespaces: {trial.stderr.strip()}")
+        raise UnavailableError(f"root cannot make namespaces on this machine: {trial.stderr.strip()}")
 
 
 def _prepare(folder: Path, programs: t.Mapping[str, str]) -> Sshd:
-    """Write all that the server and its accounts need into the folder."""
-    # Quotes, blanks and shell characters must all survive the way to sudo and su.
+    """Write the files of the server and its accounts into the folder."""
+    # Quotes, blanks and shell characters must reach sudo and su unchanged.
     sshd = Sshd(_free_port(), folder, f'it\'s "$made" up {secrets.token_hex(8)}', f"root; & {secrets.token_hex(8)}")
     folder.chmod(0o755)
     for name in ("login_key", "host_key"):
@@ -218,10 +217,10 @@ def _start(sshd: Sshd) -> subprocess.Popen[bytes]:
                 return process
         time.sleep(0.05)
     _end(process)
-    raise RuntimeError(f"sshd did not start on port {sshd.port}; what it says stands above")
+    raise RuntimeError(f"sshd did not start on port {sshd.port}; see its output above")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the namespaces: their first process goes with its parent, and all others go with it."""
+    """End the namespaces: their first process ends with its parent, and all others end with it."""
     process.kill()
     process.wait()

@@ -1,36 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The callback `fleet_progress`, looked at as on a terminal, and in a log."""
+"""The callback `fleet_progress`, on a terminal and in a log."""
 
 from __future__ import annotations
 
 import collections
-import contextlib
-import dataclasses
-import fcntl
-import os
-import pty
 import re
-import select
-import struct
 import subprocess
 import sys
-import termios
 import time
 import typing as t
 from pathlib import Path
 
-import pyte
 import pytest
 import yaml
 
 from tests.lab.fleet import Fleet
 
-from .conftest import COLLECTIONS, Ansible
+from .conftest import Ansible
+from .terminal import COUNTS, Reply, Terminal, run_python_on_terminal
 
 CALLBACK = "kernelops.livepatch.fleet_progress"
-ROWS = 50
-COUNTS = re.compile(r" *(\d+)/(\d+)( |$)")
 SGR = re.compile(rb"\x1b\[[0-9;]*m")
 HOSTS = (
     "xenial-generic:xenial-lowlatency:client-10:client-11:stale:tampered:mint:i386"
@@ -49,38 +39,6 @@ PLAY: dict[str, t.Any] = {
         {"name": "Wait", "ansible.builtin.raw": "sleep 1"},
     ],
 }
-Reply = t.Callable[["Terminal"], bytes]
-
-
-@dataclasses.dataclass
-class Terminal:
-    """A terminal in which a command has run: the lines that it ends with, and what stood in the line of its cursor."""
-
-    columns: int
-    raw: bytes = b""
-    live: list[str] = dataclasses.field(default_factory=list)
-    code: int = 0
-
-    def __post_init__(self) -> None:
-        self._screen = pyte.HistoryScreen(self.columns, ROWS, history=100_000, ratio=0.1)
-        self._stream = pyte.ByteStream(self._screen)
-
-    def feed(self, data: bytes) -> None:
-        self.raw += data
-        self._stream.feed(data)
-        line = self._screen.display[self._screen.cursor.y].rstrip()
-        if not self.live or self.live[-1] != line:
-            self.live.append(line)
-
-    @property
-    def lines(self) -> list[str]:
-        above = ["".join(row[column].data for column in range(self.columns)) for row in self._screen.history.top]
-        return [line.rstrip() for line in (*above, *self._screen.display)]
-
-    @property
-    def progress(self) -> list[str]:
-        """The live lines, one after the other."""
-        return [line for line in self.live if COUNTS.match(line)]
 
 
 def run_on_terminal(
@@ -93,69 +51,27 @@ def run_on_terminal(
     return run_python_on_terminal(ansible.folder, environment, ["-m", "ansible", "playbook", *words], columns, reply)
 
 
-def run_python_on_terminal(
-    folder: Path, environment: t.Mapping[str, str], words: list[str], columns: int, reply: Reply | None = None
-) -> Terminal:
-    """Run Python on a pseudo-terminal of its own. `reply` is asked again and again for what to type."""
-    terminal = Terminal(columns)
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-c", _IN_FOREGROUND, *words],
-        cwd=folder,
-        env=environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    deadline = time.monotonic() + 120
-    # When the last process has closed the terminal, reading it is an error.
-    with contextlib.suppress(OSError):
-        while time.monotonic() < deadline:
-            if select.select([ours], [], [], 0.05)[0]:
-                data = os.read(ours, 65536)
-                if not data:
-                    break
-                terminal.feed(data)
-            elif reply is not None:
-                os.write(ours, reply(terminal))
-    terminal.code = process.wait(30)
-    os.close(ours)
-    return terminal
-
-
-# A shell would make the terminal the one that controls the command, so that Ctrl-C and prompts work.
-_IN_FOREGROUND = (
-    "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-    # Tests that run in the background, as nohup's do, have it ignored.
-    "signal.signal(signal.SIGINT, signal.SIG_DFL);"
-    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-)
-
-
 def write_play(ansible: Ansible, **changes: t.Any) -> str:
     playbook = ansible.folder / "play.yml"
     playbook.write_text(yaml.safe_dump([{**PLAY, **changes}], sort_keys=False), encoding="utf-8")
     return str(playbook)
 
 
-def told(lines: list[str]) -> collections.Counter[str]:
-    """What was told, without order, banners and blank lines, which hang on who was first."""
+def content(lines: list[str]) -> collections.Counter[str]:
+    """Return the lines without order, banners and blank lines: these depend on the first host that ends."""
     return collections.Counter(line for line in lines if line and not line.startswith("TASK ["))
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("strategy", ["linear", "free"])
 def test_nothing_is_lost_or_garbled(strategy: str, fleet: Fleet, ansible: Ansible) -> None:
-    """With the live line, a terminal ends with exactly what it shows without it, errors included."""
+    """The terminal ends with the same lines, errors included, as without the status line."""
     playbook = write_play(ansible, strategy=strategy)
     plain = run_on_terminal(ansible, playbook, "--forks", "50", ANSIBLE_CALLBACKS_ENABLED="task_results")
     live = run_on_terminal(ansible, playbook, "--forks", "50")
     assert live.progress, live.lines
     assert plain.progress == []
-    assert told(live.lines) == told(plain.lines)
+    assert content(live.lines) == content(plain.lines)
     assert live.code == plain.code != 0
     text = "\n".join(live.lines)
     for error in (
@@ -169,32 +85,31 @@ def test_nothing_is_lost_or_garbled(strategy: str, fleet: Fleet, ansible: Ansibl
 
 @pytest.mark.matrix
 def test_the_line_counts_states(fleet: Fleet, ansible: Ansible) -> None:
-    hosts = "all:!unreachable"
-    terminal = run_on_terminal(ansible, write_play(ansible, hosts=hosts, tasks=[PLAY["tasks"][1]]), columns=150)
-    looks = [line for line in terminal.live if re.match(rf"Look +\d+/{len(fleet.hosts) - 1}  ", line)]
-    assert looks, terminal.lines
-    assert any("1 tampered" in line for line in looks)
-    assert any(re.search(r" \d+ protected  .*\d:\d\d left$", line) for line in looks)
-    done = [int(line.removeprefix("Look").split("/")[0]) for line in looks]
+    extra = '{"livepatch_fail_on": []}'
+    terminal = run_on_terminal(ansible, "kernelops.livepatch.check", "-e", extra, columns=150)
+    assert terminal.code == 0, "\n".join(terminal.lines)
+    # A wide line begins with the name of the task.
+    lines = [line for line in terminal.live if re.match(rf"\w.* \d+/{len(fleet.hosts)}  ", line)]
+    done = [int(line.partition("/")[0].split()[-1]) for line in lines]
+    assert done
     assert done == sorted(done)
+    assert any("1 tampered" in line for line in lines)
+    assert any("unreachable" in line for line in lines)
+    assert any(re.search(r" \d+ protected  .*\d:\d\d left$", line) for line in lines)
+    assert not [line for line in terminal.lines if line in lines], "the line is removed at the end"
+
+
+def test_the_line_is_shorter_than_the_terminal(fleet: Fleet, ansible: Ansible) -> None:
+    terminal = run_on_terminal(ansible, write_play(ansible, tasks=[PLAY["tasks"][1]]), columns=60)
+    assert terminal.progress
+    assert max(len(line) for line in terminal.progress) < 60
 
 
 def test_the_line_counts_how_other_tasks_end(fleet: Fleet, ansible: Ansible) -> None:
     terminal = run_on_terminal(ansible, write_play(ansible), "--forks", "3")
     assert any(re.match(r" *\d+/12  .* \d ok  .*\d failed", line) for line in terminal.progress), terminal.progress
-    # Three hosts have failed by then, and are not waited for.
+    # Three hosts have failed before, and are not counted.
     assert any(re.match(r"\d/9  .* \d ok", line) for line in terminal.progress), terminal.progress
-
-
-@pytest.mark.matrix
-def test_the_check_playbook_over_the_whole_fleet(fleet: Fleet, ansible: Ansible) -> None:
-    terminal = run_on_terminal(ansible, "kernelops.livepatch.check", "-e", '{"livepatch_fail_on": []}', columns=80)
-    assert terminal.code == 0, "\n".join(terminal.lines)
-    counts = [match for line in terminal.progress if (match := COUNTS.match(line))]
-    assert {int(match[2]) for match in counts} == {len(fleet.hosts)}
-    assert any("unreachable" in line for line in terminal.progress)
-    assert not [line for line in terminal.lines if COUNTS.match(line)], "the line is gone when the run is"
-    assert max(len(line) for line in terminal.progress) < 80
 
 
 def test_colours_only_where_wanted(fleet: Fleet, ansible: Ansible) -> None:
@@ -208,42 +123,9 @@ def test_colours_only_where_wanted(fleet: Fleet, ansible: Ansible) -> None:
 
 
 def test_a_terminal_without_these_characters_gets_others(fleet: Fleet, ansible: Ansible) -> None:
-    # Ansible itself refuses to run where the encoding is not UTF-8; streams may have another one all the same.
+    # Ansible requires a UTF-8 locale, but streams can have another encoding.
     terminal = run_on_terminal(ansible, write_play(ansible), "--forks", "2", PYTHONIOENCODING="latin-1")
     assert any(re.search(r" #+\.+ ", line) for line in terminal.progress), terminal.progress
-
-
-ASK = """
-import sys, termios, threading, time
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.status_line import StatusLine, can_be_shown
-
-assert can_be_shown()
-line = StatusLine(lambda columns: f"1/2 {columns}", threading.RLock())
-time.sleep(0.6)
-WAY
-time.sleep(0.6)
-line.close()
-print("!")
-"""
-SECRETLY = """
-mode = termios.tcgetattr(0)
-mode[3] &= ~termios.ECHO
-termios.tcsetattr(0, termios.TCSANOW, mode)
-open("/dev/tty", "w").write("Password: ")
-"""
-OPENLY = """
-print("Word: ", end="", flush=True)
-"""
-
-
-@pytest.mark.parametrize(("way", "end"), [(SECRETLY, "Password: !"), (OPENLY, "Word: !")], ids=["secretly", "openly"])
-def test_a_question_is_not_drawn_over(way: str, end: str, tmp_path: Path) -> None:
-    """A child asks on the terminal itself, without echo, or this process without the end of a line."""
-    environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(COLLECTIONS)}
-    terminal = run_python_on_terminal(tmp_path, environment, ["-c", ASK.replace("WAY", way)], 60)
-    assert terminal.progress[0] == "1/2 59", terminal.lines
-    assert terminal.code == 0, "\n".join(terminal.lines)
-    assert terminal.lines[0].endswith(end)
 
 
 def test_a_prompt_is_left_alone(fleet: Fleet, ansible: Ansible) -> None:
@@ -254,7 +136,7 @@ def test_a_prompt_is_left_alone(fleet: Fleet, ansible: Ansible) -> None:
         if not typed and any("Go on" in line for line in terminal.lines):
             typed.append(time.monotonic())
             return b"willingly"
-        # Time enough for the line to be drawn over what was typed.
+        # By now, the line would have been drawn over the input.
         if len(typed) == 1 and time.monotonic() - typed[0] > 1.5:
             typed.append(0)
             assert any("willingly" in line for line in terminal.lines)
@@ -304,7 +186,7 @@ def test_a_play_of_one_host_shows_nothing(fleet: Fleet, ansible: Ansible) -> Non
 
 
 def run_in_log(ansible: Ansible, *words: str, **variables: str) -> tuple[str, list[str]]:
-    """Run ansible-playbook without a terminal: its standard output, and the lines of progress in its standard error."""
+    """Run ansible-playbook without a terminal; return its output, and the lines of progress among its errors."""
     ended = subprocess.run(
         [sys.executable, "-m", "ansible", "playbook", *words],
         cwd=ansible.folder,
@@ -327,7 +209,7 @@ def test_a_log_gets_milestones(fleet: Fleet, ansible: Ansible, tmp_path: Path) -
     assert re.fullmatch(rf"Look: \d+ of {total} hosts \(\d+ %\): .*\d+ protected.*", milestones[0])
     assert re.fullmatch(rf"Look: {total} hosts in \d:\d\d: .*, 1 tampered, .*", milestones[-1])
     assert "\x1b" not in "".join(milestones)
-    assert not any(line in output for line in milestones), "standard output stays as it is, for whatever reads it"
+    assert not any(line in output for line in milestones), "standard output is unchanged"
     assert milestones[-1] in (tmp_path / "ansible.log").read_text(encoding="utf-8")
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
 from tests.integration.conftest import Ansible, Run
 from tests.integration.sshd import Sshd, UnavailableError, running
 
 pytestmark = pytest.mark.matrix
 
 CHECK = "kernelops.livepatch.check"
+PROBE = Path(__file__).parents[2] / "plugins" / "plugin_utils" / "shell" / "probe.sh"
 STATUS = {
     "Client-Version": "10.8.3",
     "Machine-Id": "0" * 32,
@@ -32,7 +32,7 @@ STATUS = {
     ],
     "tier": "updates",
 }
-# It says as much on its second stream as on its first: the two must stay apart on every way to the host.
+# Writes as much to standard error as to standard output: the streams must stay separate on every connection.
 CLIENT = f"""\
 #!/bin/sh
 number=0
@@ -52,7 +52,7 @@ esac
 
 
 class Checked(t.NamedTuple):
-    """A run of `check` in a folder, and how many commands the host was given for it."""
+    """A run of `check` in a folder, and the number of commands that it started on the host."""
 
     run: Run
     folder: Path
@@ -62,7 +62,7 @@ class Checked(t.NamedTuple):
         return self._read(f"livepatch-records/{host}.json")
 
     def failure(self, host: str) -> dict[str, t.Any]:
-        """Why the report has no record of this host."""
+        """Return the reason why the report has no record of a host."""
         (attempt,) = (found for found in self.report["unreachable"] if found["host"] == host)
         (reason,) = attempt["assessment"]["reasons"]
         return t.cast("dict[str, t.Any]", reason)
@@ -84,8 +84,8 @@ def sshd() -> Iterator[Sshd]:
         pytest.skip(str(reason))
 
 
-def ways(sshd: Sshd) -> dict[str, dict[str, t.Any]]:
-    """Every way to reach the one host, by the name that it has in the inventory."""
+def connections(sshd: Sshd) -> dict[str, dict[str, t.Any]]:
+    """Return the variables of every connection to the one host, by the name in the inventory."""
     sudo = {"ansible_become": True, "ansible_become_password": sshd.password}
     su = {"ansible_become": True, "ansible_become_method": "su", "ansible_become_password": sshd.root_password}
     return {
@@ -97,7 +97,7 @@ def ways(sshd: Sshd) -> dict[str, dict[str, t.Any]]:
         "su-wrong-password": {**su, "ansible_become_password": "made up, and wrong"},
         "sudo-wants-terminal": {**sudo, "ansible_user": "terminal"},
         "no-shell": {"ansible_user": "closed"},
-        "nobody-listens": {"ansible_port": 1},
+        "no-server": {"ansible_port": 1},
     }
 
 
@@ -109,7 +109,7 @@ def ansible(sshd: Sshd, tmp_path: Path) -> Ansible:
 def controller(sshd: Sshd, folder: Path) -> Ansible:
     inventory = folder / "inventory.json"
     variables = {**sshd.variables, "livepatch_network": False}
-    inventory.write_text(json.dumps({"all": {"vars": variables, "hosts": ways(sshd)}}), encoding="utf-8")
+    inventory.write_text(json.dumps({"all": {"vars": variables, "hosts": connections(sshd)}}), encoding="utf-8")
     return Ansible(folder, {"ANSIBLE_SSH_CONTROL_PATH_DIR": str(sshd.folder / "sockets")})
 
 
@@ -137,14 +137,14 @@ def test_no_python_runs_on_the_host(ansible: Ansible) -> None:
     assert sum(run.output.count(f"exit={refused}") for refused in (126, 127)) == 3, run.output
 
 
-def test_sudo_with_a_password_gives_a_whole_record(checked: Checked) -> None:
+def test_sudo_with_a_password_gives_a_complete_record(checked: Checked) -> None:
     record = checked.record("by-sudo")
     assert privileges(record) == "pass"
     assert record["client"]["version"] == "10.8.3"
     assert (record["patch"]["state"], record["patch"]["version"]) == ("applied", "65.1")
 
 
-def test_without_become_what_needs_root_is_unknown_and_nothing_fails(checked: Checked) -> None:
+def test_without_become_facts_of_root_are_unknown(checked: Checked) -> None:
     assert checked.run.result("no-become")["kind"] == "ok"
     record = checked.record("no-become")
     assert privileges(record) == "unknown"
@@ -152,7 +152,7 @@ def test_without_become_what_needs_root_is_unknown_and_nothing_fails(checked: Ch
 
 
 def test_su_gives_the_same_record_as_sudo(checked: Checked) -> None:
-    """It wants a terminal, which mixes the streams and takes no script as input."""
+    """`su` needs a terminal, which merges the streams and cannot take a script as input."""
     differing = {"host": "", "collected_at": "", "system": ""}
     by_su, by_sudo = checked.record("by-su"), checked.record("by-sudo")
     assert {**by_su, **differing} == {**by_sudo, **differing}
@@ -170,29 +170,29 @@ def test_su_gives_the_same_record_as_sudo(checked: Checked) -> None:
         ("no-shell", "script_did_not_run", "raw -a 'echo ok'"),
     ],
 )
-def test_a_way_that_is_closed_is_named_with_its_remedy(checked: Checked, host: str, reason: str, remedy: str) -> None:
+def test_a_failed_connection_has_a_remedy(checked: Checked, host: str, reason: str, remedy: str) -> None:
     (result,) = (line for line in checked.run.results if line["host"] == host and line["kind"] == "failed")
     assert result["result"]["error_id"] == reason
     assert remedy in result["result"]["msg"]
-    told = checked.failure(host)
-    assert told["id"] == reason
-    assert remedy in told["remedy"]
+    failure = checked.failure(host)
+    assert failure["id"] == reason
+    assert remedy in failure["remedy"]
 
 
-def test_a_host_that_is_not_there_is_unreachable_with_the_reason(checked: Checked) -> None:
-    assert checked.run.result("nobody-listens")["kind"] == "unreachable"
-    assert "Connection refused" in checked.failure("nobody-listens")["message"]
+def test_a_missing_server_is_named(checked: Checked) -> None:
+    assert checked.run.result("no-server")["kind"] == "unreachable"
+    assert "Connection refused" in checked.failure("no-server")["message"]
 
 
-def test_one_closed_way_does_not_keep_the_rest_from_the_report(checked: Checked, sshd: Sshd) -> None:
+def test_the_report_has_all_other_hosts(checked: Checked, sshd: Sshd) -> None:
     records = sorted(record["host"] for record in checked.report["records"])
     missing = sorted(attempt["host"] for attempt in checked.report["unreachable"])
     assert records == ["by-su", "by-sudo", "no-become"]
-    assert missing == sorted(ways(sshd).keys() - set(records))
+    assert missing == sorted(connections(sshd).keys() - set(records))
 
 
-def test_every_host_is_given_exactly_one_command(checked: Checked, sshd: Sshd) -> None:
-    assert checked.commands == len(ways(sshd)) - len(["nobody-listens"])
+def test_every_host_runs_one_command(checked: Checked, sshd: Sshd) -> None:
+    assert checked.commands == len(connections(sshd)) - len(["no-server"])
 
 
 def test_check_mode_gives_the_same_records(checked: Checked, sshd: Sshd, tmp_path: Path) -> None:
@@ -209,10 +209,10 @@ def test_check_mode_gives_the_same_records(checked: Checked, sshd: Sshd, tmp_pat
         assert results[0]["record"] == results[1]["record"]
 
 
-def test_neither_script_nor_password_shows_at_any_verbosity(sshd: Sshd, tmp_path: Path) -> None:
+def test_no_verbosity_shows_script_or_password(sshd: Sshd, tmp_path: Path) -> None:
     seen = check(sshd, tmp_path, "-vvvvv", "--limit", "by-sudo")
     assert seen.run.code == 0, seen.run.output
-    assert "/bin/sh -s" in seen.run.output, "the command itself is shown, so the script would be"
-    script = compose("probe", "nonce", {}).splitlines()
+    assert "/bin/sh -s" in seen.run.output, "commands are shown, so a script among them would be"
+    script = PROBE.read_text(encoding="utf-8").splitlines()
     assert [line for line in script if len(line.strip()) > 15 and line.strip() in seen.run.output] == []
     assert sshd.password not in seen.run.output

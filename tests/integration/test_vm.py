@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import typing as t
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import module
 from tests.integration.conftest import Ansible, Run
 from tests.lab.fleet import Fleet
 from tests.lab.vm.kernel_modules import patched_text
@@ -92,8 +93,15 @@ def without_checks(machine: VirtualMachine) -> None:
 
 
 def built_build_id(machine: VirtualMachine, version: str) -> str | None:
-    """The build id in the file of a patch for the running kernel."""
-    return module.read_module(machine.image.patch(machine.kernel, version).read_bytes()).build_id
+    """Return the build id in the file of a patch for the running kernel."""
+    notes = subprocess.run(
+        ["readelf", "--notes", str(machine.image.patch(machine.kernel, version))],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    found = re.search(r"Build ID: ([0-9a-f]+)", notes)
+    return found[1] if found else None
 
 
 def test_no_python_is_on_the_machine(virtual_machine: VirtualMachine) -> None:

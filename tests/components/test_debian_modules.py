@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Over a thousand modules that neither this collection nor its tests have made: those of Debian's kernel for clouds.
+"""Over a thousand modules of Debian's kernel for clouds, which this collection and its tests have not made.
 
 Each is signed with a key that was made for that build and thrown away; its certificate is in the kernel's image. The
 package is fetched with ``apt-get download`` once, and kept unpacked in ``.build/cache``; nothing is installed.
@@ -32,7 +32,7 @@ STRANGER = signing.make_signer("Stranger")
 
 @dataclasses.dataclass(frozen=True)
 class DebianKernel:
-    """The modules of a kernel, and the certificate of their signer as it is in the image."""
+    """The modules of a kernel, and the certificate of their signer from the image."""
 
     release: str
     modules: list[Path]
@@ -60,7 +60,7 @@ def _unpacked_package() -> Path:
     )
     found = re.search(r"Depends: (linux-image-[0-9]\S*-cloud-amd64)$", answer.stdout, re.MULTILINE)
     if found is None:
-        pytest.skip("apt knows no package linux-image-cloud-amd64: this is no Debian, or apt-get update was never run")
+        pytest.skip("apt knows no package linux-image-cloud-amd64: this is not Debian, or apt-get update was never run")
     root = CACHE / found[1]
     if root.is_dir():
         return root
@@ -80,7 +80,7 @@ def _unpacked_package() -> Path:
 
 
 def _signer_in_image(image: bytes) -> x509.Certificate:
-    """Find the certificate of the build's own key. Source: kernel Documentation/arch/x86/boot.rst, setup header."""
+    """Return the certificate of the key of the build. Source: kernel Documentation/arch/x86/boot.rst, setup header."""
     setup_sectors, offset = image[0x1F1], int.from_bytes(image[0x248:0x24C], "little")
     start = (setup_sectors + 1) * 512 + offset
     payload = image[start : start + int.from_bytes(image[0x24C:0x250], "little") - 4]
@@ -91,7 +91,7 @@ def _signer_in_image(image: bytes) -> x509.Certificate:
         size = int.from_bytes(payload[position : position + 4], "little")
         blocks.append(payload[position + 4 : position + 4 + size])
         position += 4 + size
-    # The certificates are among the data for the start of the kernel, which stand last.
+    # The certificates are among the data for the start of the kernel, at the end.
     behind = b""
     for block in reversed(blocks):
         data = _unpack_lz4(block)
@@ -159,7 +159,7 @@ def test_every_module_of_the_kernel_verifies(kernel: DebianKernel) -> None:
     assert len(build_ids - {None}) == len(kernel.modules)
 
 
-def test_no_module_of_the_kernel_verifies_against_another_key(kernel: DebianKernel) -> None:
+def test_no_module_verifies_with_another_key(kernel: DebianKernel) -> None:
     impostor = (
         x509.CertificateBuilder()
         .subject_name(kernel.certificate.subject)
@@ -179,8 +179,8 @@ def test_no_module_of_the_kernel_verifies_against_another_key(kernel: DebianKern
         assert patch_file.examine(data, path.name, other_name, now=NOW, kernel=None).verdict == "wrong_signer"
 
 
-def test_no_flipped_bit_of_a_hundred_modules_goes_unnoticed(kernel: DebianKernel) -> None:
-    """In each module 16 bits of the content, and of the signature every eighth: by turns, so that all bits are met."""
+def test_every_flipped_bit_is_noticed(kernel: DebianKernel) -> None:
+    """In each module, 16 bits of the content and every eighth bit of the signature are flipped."""
     anchors = kernel.anchors
     for number, path in enumerate(kernel.modules[:: len(kernel.modules) // 100][:100]):
         data = path.read_bytes()

@@ -27,10 +27,9 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.html import render
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
+from tests.integration.conftest import Ansible
 from tests.samples.records import make_record
 from tests.samples.reports import HOSTILE, a_history, a_report, a_report_with_every_state, hostile_record, recorded
-
-from .conftest import Ansible
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = (

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""One script, one round trip: every way in gives the same record, and a way that is closed says why."""
+"""One script, one round trip: every kind of escalation gives the same record, and a failed one has a reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.integration.conftest import Ansible, Run
 pytestmark = pytest.mark.matrix
 
 PASSWORD = "made up: $x 'y'"
-# What sudo does with these options, and no more; tests need not be root for it.
+# Does what sudo does with these options. Tests that use it need not run as root.
 SUDO = """\
 #!/bin/sh
 prompt=
@@ -81,8 +81,8 @@ class Connection(Local):
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """One look at this machine by every way in, as verbose as can be."""
-    folder = tmp_path_factory.mktemp("ways")
+    """A check of this machine with every kind of escalation, at a high verbosity."""
+    folder = tmp_path_factory.mktemp("escalations")
     programs = {
         "sudo": SUDO,
         "wants-terminal": REFUSING.format(words="sudo: sorry, you must have a tty to run sudo"),
@@ -96,8 +96,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
     (folder / "connection" / "deaf.py").write_text(DEAF, encoding="utf-8")
 
     def become(program: str, **more: t.Any) -> dict[str, t.Any]:
-        # Another user than the one who logs in, or Ansible would see no need for sudo.
-        user = {"ansible_become": True, "ansible_become_user": "somebody-else"}
+        # Ansible uses sudo only for another user than the one who logs in.
+        user = {"ansible_become": True, "ansible_become_user": "another-user"}
         return {**user, "ansible_become_exe": str(folder / program), **more}
 
     password = {"ansible_become_password": PASSWORD}
@@ -121,7 +121,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.mark.parametrize("host", ["talking", "password", "password-by-pipe", "deaf"])
-def test_every_way_in_gives_the_same_record(seen: Run, host: str) -> None:
+def test_every_escalation_gives_the_same_record(seen: Run, host: str) -> None:
     record, plain = (seen.result(name)["record"] for name in (host, "plain"))
     assert plain["system"]["kernel"]["release"]
     for each in (record, plain):
@@ -138,19 +138,19 @@ def test_every_way_in_gives_the_same_record(seen: Run, host: str) -> None:
         ("not-allowed", "become_not_allowed", "fleet is not in the sudoers file."),
     ],
 )
-def test_a_refusal_says_why_and_what_to_do(seen: Run, host: str, reason: str, words: str) -> None:
+def test_a_refused_escalation_has_a_remedy(seen: Run, host: str, reason: str, words: str) -> None:
     result = seen.result(host)
     assert (result["kind"], result.get("error_id")) == ("failed", reason)
     assert words in result["msg"]
 
 
-def test_each_host_is_given_one_command(seen: Run) -> None:
+def test_every_host_runs_one_command(seen: Run) -> None:
     for host in ("plain", "talking", "password", "deaf", "no-password"):
         assert len(re.findall(rf"^<{host}> EXEC ", seen.output, re.MULTILINE)) == 1
 
 
-def test_every_call_has_a_boundary_of_its_own(seen: Run) -> None:
-    """Seen where the script goes as an argument: where it goes as input, nothing of it is ever shown."""
+def test_every_call_has_another_boundary(seen: Run) -> None:
+    """The script is visible where it is an argument. Where it is input, it is never shown."""
     boundaries = {
         call.partition(">")[0]: nonce
         for call in re.split(r"^<(?=\S+> EXEC )", seen.output, flags=re.MULTILINE)
@@ -161,7 +161,7 @@ def test_every_call_has_a_boundary_of_its_own(seen: Run) -> None:
 
 
 class Action:
-    """As much of an action plugin as a script needs, with the shell of this machine as its host."""
+    """The part of an action plugin that a script needs, with the shell of this machine as its host."""
 
     def __init__(self, error: Exception | None = None, **connection: t.Any) -> None:
         self._connection = types.SimpleNamespace(**{"become": None, "transport": "ssh", **connection})
@@ -180,7 +180,7 @@ def look(action: Action, **variables: str) -> t.Any:
     return run_script(t.cast("t.Any", action), "probe", {"network": "", **variables}, secret=True)
 
 
-def test_a_secret_goes_as_input() -> None:
+def test_a_secret_is_passed_as_input() -> None:
     action = Action(has_pipelining=True)
     assert look(action, token=PASSWORD).complete
     assert action.commands == ["/bin/sh -s"]
@@ -194,16 +194,16 @@ def test_a_secret_goes_as_input() -> None:
         {"has_pipelining": True, "become": types.SimpleNamespace(name="ansible.builtin.su", require_tty=False)},
     ],
 )
-def test_a_secret_never_goes_as_an_argument(connection: dict[str, t.Any]) -> None:
+def test_a_secret_is_never_an_argument(connection: dict[str, t.Any]) -> None:
     action = Action(**connection)
-    with pytest.raises(LivepatchError, match="must not go on a command line") as failure:
+    with pytest.raises(LivepatchError, match="must not be an argument") as failure:
         look(action, token=PASSWORD)
     assert failure.value.id == "stdin_unavailable"
     assert action.commands == []
 
 
 @pytest.mark.parametrize("error", [AnsibleConnectionFailure("Incorrect sudo password"), AnsibleError("no ssh here")])
-def test_other_failures_of_a_connection_are_left_to_ansible(error: AnsibleError) -> None:
+def test_other_connection_failures_are_raised(error: AnsibleError) -> None:
     with pytest.raises(type(error)) as failure:
         look(Action(error, has_pipelining=True))
     assert failure.value is error

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The probe as the shell of a host runs it: the same in every shell, cheap, bounded, and keeping secrets."""
+"""The probe in shells of hosts: equal results, few processes, bounded answers, and no secrets in them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts im
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import ModuleFile
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
+from tests.integration.shells import SHELLS, each_shell
 from tests.lab.certificates import make_authority
 from tests.lab.fleet import Fleet, running_fleet
 from tests.lab.live_patches import module_files, signing
 from tests.lab.livepatch_server import Server
 
-from .shells import SHELLS, each_shell
-
 NONCE = "0f" * 16
-# Those that the probe uses and busybox brings in a version of its own.
+# Commands of the probe for which busybox has its own version.
 APPLETS = ("awk", "base64", "cut", "date", "grep", "head", "id", "od", "sha512sum", "timeout", "tr")
 HOSTS = (
     "xenial-generic",
@@ -50,7 +49,7 @@ HOSTS = (
     "not-root",
     "hostile-values",
 )
-# Those on which the file of the loaded module lies.
+# Hosts that have the file of the loaded module.
 WITH_FILES = ("xenial-generic", "client-2016", "client-6", "client-11", "secure-boot", "not-root")
 NETWORK_TOOLS = ("curl", "wget", "openssl", "bash")
 MOST_PROCESSES = 25
@@ -60,7 +59,7 @@ NOISE_BYTES = 50_000_000
 
 
 class Answer(t.NamedTuple):
-    """What a host sent, and how long that took."""
+    """The answer of a host, and its duration."""
 
     stdout: str
     stderr: str
@@ -83,7 +82,7 @@ class Answer(t.NamedTuple):
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """A fleet for these tests alone, since they put other clients and files on its hosts."""
+    """A fleet for these tests only, because they change clients and files of its hosts."""
     with running_fleet(tmp_path_factory.mktemp("lab")) as fleet:
         for host in WITH_FILES:
             module_files.put(fleet, host, module_files.loaded(fleet, host).file())
@@ -96,7 +95,7 @@ def probe(server: str = "", network: bool = False, verify: str = "auto") -> str:
 
 
 def hurried(script: str) -> str:
-    """The same script with every wait of more than two seconds cut down to one, for tests that outwait them."""
+    """Return the script with every wait of more than two seconds reduced to one second."""
     script, bounds = re.subn(r"\b((?:exec_)?bounded) ([3-9]|1[0-9]) ", r"\1 1 ", script)
     script, times = re.subn(r"(--max-time|-T) 8\b", r"\1 1", script)
     assert bounds
@@ -112,7 +111,7 @@ def look(lab: Fleet, host: str, script: str, shell: str = "/bin/sh") -> Answer:
 
 
 def give(lab: Fleet, host: str, command: str) -> str:
-    """Copy a command of this machine to a host, and return its path there."""
+    """Copy a command of this machine to a host; return its path there."""
     found = shutil.which(command)
     if found is None:
         pytest.skip(f"{command} is not installed on this machine")
@@ -130,7 +129,7 @@ def install_client(lab: Fleet, host: str, script: str) -> None:
 
 
 def path_of(lab: Fleet, host: str, *tools: str) -> str:
-    """A PATH on the host on which these are the only tools for the network."""
+    """Return a PATH on which these are the only network tools."""
     folder = lab.root(host).parent / "tmp" / "-".join(["with", *tools])
     if not folder.exists():
         folder.mkdir()
@@ -144,7 +143,7 @@ def path_of(lab: Fleet, host: str, *tools: str) -> str:
 
 
 def without_clock(sections: Sections) -> dict[str, t.Any]:
-    """Sections as they can be compared between two looks at a host."""
+    """Return sections without the parts that differ between two checks of a host."""
     compared = {}
     for name, section in sections.items():
         output = "" if name == "clock" else re.sub(r"(?m)^/proc/uptime:.*$", "", section.output)
@@ -170,7 +169,7 @@ def test_every_shell_gives_the_same_sections(shell: str, lab: Fleet, by_sh: dict
         assert without_clock(answer.sections) == without_clock(by_sh[host])
 
 
-def test_the_tools_of_busybox_give_the_same_sections(lab: Fleet, by_sh: dict[str, Sections]) -> None:
+def test_busybox_tools_give_the_same_sections(lab: Fleet, by_sh: dict[str, Sections]) -> None:
     # Few hosts: its timeout looks only once a second whether the command has ended.
     for host in ("xenial-generic", "client-6", "secure-boot", "not-installed", "not-root", "hostile-values"):
         busybox = give(lab, host, "busybox")
@@ -194,7 +193,7 @@ def test_the_script_passes_shellcheck() -> None:
 
 
 class Trace(t.NamedTuple):
-    """What strace saw: each process with its parent, and every command line with its process."""
+    """The result of strace: each process with its parent, and every command line with its process."""
 
     parents: dict[str, str]
     commands: list[tuple[str, str]]
@@ -234,7 +233,7 @@ def test_the_probe_starts_few_processes(host: str, statuses: list[str], lab: Fle
     assert "digest sha512 " in next(sections[name].output for name in sections if name.startswith("module "))
     own = [process for process, parent in trace.parents.items() if not clients & {process, parent}]
     started = len(["the shell itself", *own])
-    assert len(trace.commands) > 10, "strace saw nothing"
+    assert len(trace.commands) > 10, "strace recorded nothing"
     assert started <= MOST_PROCESSES, f"{started} processes: {trace}"
 
 
@@ -250,7 +249,7 @@ def report_of(answer: Answer) -> ModuleFile:
 
 
 def test_a_signature_needs_few_bytes(lab: Fleet) -> None:
-    """Those of the key that signs all patches, RSA-4096."""
+    """The key is RSA-4096, like the one that signs all patches."""
     without, with_it = (look(lab, "xenial-generic", probe(verify=verify)) for verify in ("", "auto"))
     assert report_of(with_it).trailer
     assert len(report_of(with_it).trailer or b"") > 600, "a signature of another size says nothing"
@@ -259,8 +258,8 @@ def test_a_signature_needs_few_bytes(lab: Fleet) -> None:
 
 @pytest.mark.parametrize("verify", ["auto", "file"])
 @pytest.mark.parametrize("name", ["livepatch.ko", "kernel/patch-107.1.ko", None])
-def test_the_file_is_found_by_its_name_or_by_the_name_in_it(name: str | None, verify: str, lab: Fleet) -> None:
-    """And a file of another module beside it is not taken for it."""
+def test_the_module_file_is_found(name: str | None, verify: str, lab: Fleet) -> None:
+    """A file of another module in the same folder is not used."""
     host = "container-host"
     content = module_files.loaded(lab, host).file()
     other = module_files.put(lab, host, signing.sign(signing.module(name="lkp_other"), module_files.vendor()), "a.ko")
@@ -278,12 +277,12 @@ def test_the_file_is_found_by_its_name_or_by_the_name_in_it(name: str | None, ve
         assert file.digest == ("sha512", hashlib.sha512(content[:end]).digest())
         assert file.built == content[64 : 64 + len(file.built)]
         assert len(file.built) >= 36
-    assert report_of(look(lab, host, probe(verify=verify))).access == "absent", "without it there is no file"
+    assert report_of(look(lab, host, probe(verify=verify))).access == "absent", "otherwise the file is missing"
     other.unlink()
 
 
 @pytest.mark.parametrize("hash_name", ["sha256", "sha384", "sha512"])
-def test_the_digest_is_the_one_that_is_signed(hash_name: str, lab: Fleet) -> None:
+def test_the_digest_covers_the_signed_content(hash_name: str, lab: Fleet) -> None:
     host = "container-host"
     content = signing.module(name=module_files.loaded(lab, host).module)
     signer = signing.make_signer("Curve", "p256")
@@ -293,7 +292,7 @@ def test_the_digest_is_the_one_that_is_signed(hash_name: str, lab: Fleet) -> Non
     assert file.digest == (hash_name, hashlib.new(hash_name, content).digest())
 
 
-def test_a_file_that_is_not_shown_is_denied_and_not_absent(lab: Fleet) -> None:
+def test_an_unreadable_file_is_denied(lab: Fleet) -> None:
     assert report_of(look(lab, "not-root", probe())).access == "denied"
     assert report_of(look(lab, "container-host", probe())).access == "absent"
 
@@ -312,7 +311,7 @@ def test_a_file_that_is_not_shown_is_denied_and_not_absent(lab: Fleet) -> None:
     ids=["empty", "cut", "all ones", "all zeros", "32 bits", "big-endian", "text"],
 )
 @each_shell
-def test_a_file_that_is_no_module_tells_nothing(content: bytes, shell: str, lab: Fleet) -> None:
+def test_other_files_give_no_digest(content: bytes, shell: str, lab: Fleet) -> None:
     host = "container-host"
     name, _blank, options = SHELLS[shell].partition(" ")
     place = module_files.put(lab, host, content)
@@ -323,7 +322,7 @@ def test_a_file_that_is_no_module_tells_nothing(content: bytes, shell: str, lab:
     assert (file.access, file.trailer, file.digest) == ("ok", None, None)
 
 
-def test_a_file_larger_than_any_module_is_not_transferred(lab: Fleet) -> None:
+def test_an_oversized_file_is_not_transferred(lab: Fleet) -> None:
     host = "container-host"
     content = module_files.loaded(lab, host).file()
     place = module_files.put(lab, host, content[:-40] + bytes(9 << 20) + content[-40:])
@@ -336,7 +335,7 @@ def test_a_file_larger_than_any_module_is_not_transferred(lab: Fleet) -> None:
     assert len(report_of(fits).content or b"") == 8 << 20
 
 
-def test_the_certificate_of_the_snap_is_sent_on_demand(lab: Fleet) -> None:
+def test_the_certificate_is_sent_on_demand(lab: Fleet) -> None:
     keys = lab.root("container-host") / "snap/canonical-livepatch/current/keys"
     folder = lab.root("container-host") / "snap/canonical-livepatch" / keys.parent.readlink() / "keys"
     folder.mkdir()
@@ -356,7 +355,7 @@ def assert_bounded(answer: Answer, seconds: float) -> None:
     assert answer.sections.output("architecture") == "amd64"
 
 
-def test_a_flood_from_a_file_and_the_client_is_cut(lab: Fleet) -> None:
+def test_large_output_is_cut(lab: Fleet) -> None:
     answer = look(lab, "hostile-noise", probe())
     assert (lab.root("hostile-noise") / "etc/os-release").stat().st_size >= NOISE_BYTES
     assert_bounded(answer, seconds=10)
@@ -365,8 +364,8 @@ def test_a_flood_from_a_file_and_the_client_is_cut(lab: Fleet) -> None:
 
 
 @pytest.mark.parametrize("line", ["x" * NOISE_BYTES, "NAME=Ubuntu\n" * (NOISE_BYTES // 12)], ids=["one", "many"])
-def test_a_file_of_any_size_costs_the_same(line: str, lab: Fleet) -> None:
-    """And what stands in the next file is read all the same."""
+def test_file_size_does_not_matter(line: str, lab: Fleet) -> None:
+    """The next file is still read."""
     release = lab.root("stale") / "etc/os-release"
     release.unlink()
     release.write_text(line, encoding="ascii")
@@ -376,7 +375,7 @@ def test_a_file_of_any_size_costs_the_same(line: str, lab: Fleet) -> None:
     assert "/proc/version_signature:Ubuntu 4.4.0-" in answer.sections["files"].output
 
 
-def test_a_client_that_prints_for_ever_is_ended_and_cut(lab: Fleet) -> None:
+def test_endless_output_is_cut(lab: Fleet) -> None:
     install_client(lab, "tampered", 'exec yes "$*"')
     answer = look(lab, "tampered", hurried(probe(network=True, server="https://127.0.0.1:1")))
     assert_bounded(answer, seconds=10)
@@ -386,13 +385,13 @@ def test_a_client_that_prints_for_ever_is_ended_and_cut(lab: Fleet) -> None:
     assert answer.reach.outcome == "refused"
 
 
-def test_settings_without_end_are_not_waited_for(lab: Fleet) -> None:
-    """They are kept in the shell's memory, which nothing else bounds."""
+def test_endless_settings_are_cut(lab: Fleet) -> None:
+    """The shell keeps them in memory, which has no other limit."""
     install_client(lab, "tampered", '[ "$1" = config ] || exit 1; exec yes "$*"')
     assert_bounded(look(lab, "tampered", probe()), seconds=8)
 
 
-def test_a_client_that_hangs_is_ended(lab: Fleet) -> None:
+def test_a_hanging_client_is_ended(lab: Fleet) -> None:
     install_client(lab, "applying", "echo started; exec sleep 1000")
     answer = look(lab, "applying", hurried(probe()))
     assert_bounded(answer, seconds=10)
@@ -419,7 +418,7 @@ def test_a_client_that_hangs_is_ended(lab: Fleet) -> None:
     ],
 )
 @pytest.mark.parametrize("stream", [1, 2])
-def test_secrets_of_the_client_stay_on_the_host(text: str, stream: int, lab: Fleet) -> None:
+def test_secrets_stay_on_the_host(text: str, stream: int, lab: Fleet) -> None:
     secret = "5ec2e7" * 5
     said = text.format(secret).replace("'", "'\\''")
     install_client(lab, "unverified", f"echo before >&{stream}; echo '{said}' >&{stream}; echo after >&{stream}")
@@ -435,7 +434,7 @@ def test_secrets_of_the_client_stay_on_the_host(text: str, stream: int, lab: Fle
 
 
 class Servers(t.NamedTuple):
-    """Addresses by what a host finds there."""
+    """Addresses by the answer that a host gets."""
 
     trusted: str
     untrusted: str
@@ -463,13 +462,13 @@ def servers(lab: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
         (("curl",), "curl", ("reached", "untrusted", "refused", "refused")),
         (("wget",), "wget", ("reached", "untrusted", "refused", "refused")),
         (("openssl", "bash"), "openssl", ("reached", "untrusted", "refused", "refused")),
-        # It opens a connection and can tell no more.
+        # It opens a connection and cannot report more.
         (("bash",), "bash", ("reached", "reached", "refused", "reached")),
         ((), "none", ("no_tool", "no_tool", "no_tool", "no_tool")),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, tuple) else None,
 )
-def test_the_server_is_reached_with_what_the_host_has(
+def test_every_network_tool_reaches_the_server(
     tools: tuple[str, ...], used: str, outcomes: tuple[str, ...], lab: Fleet, servers: Servers
 ) -> None:
     host = "xenial-generic"
@@ -482,7 +481,7 @@ def test_the_server_is_reached_with_what_the_host_has(
 
 @pytest.mark.parametrize("tool", ["curl", "wget"])
 @pytest.mark.parametrize("status", [403, 503])
-def test_a_server_that_answers_with_an_error_is_reached(tool: str, status: int, lab: Fleet) -> None:
+def test_a_server_error_is_an_answer(tool: str, status: int, lab: Fleet) -> None:
     path = path_of(lab, "xenial-generic", tool)
     lab.set_faults(status=status)
     try:
@@ -492,14 +491,14 @@ def test_a_server_that_answers_with_an_error_is_reached(tool: str, status: int, 
     assert (answer.reach.tool, answer.reach.outcome) == (tool, "reached")
 
 
-def test_without_leave_nothing_is_reached_for(lab: Fleet) -> None:
+def test_without_permission_no_connection_is_made(lab: Fleet) -> None:
     before = len(lab.requests())
     assert "network" not in look(lab, "xenial-generic", probe(lab.server)).sections
     assert len(lab.requests()) == before
 
 
 class Proxy(socketserver.ThreadingTCPServer):
-    """An HTTP proxy for CONNECT that asks for a name and a password, and takes every tunnel to loopback."""
+    """An HTTP proxy for CONNECT that requires a name and a password, and connects every tunnel to loopback."""
 
     daemon_threads = True
     password = "made-up-5ec2e7"
@@ -546,13 +545,13 @@ def proxy() -> Iterator[Proxy]:
 
 
 def configured(**settings: str) -> str:
-    """A client with these settings, and with nothing else to say."""
+    """Return a client that prints these settings only."""
     lines = "\n".join(f'{key.replace("_", "-")}: "{value}"' for key, value in settings.items())
     return f"[ \"$1\" = config ] || exit 1\ncat <<'END'\n{lines}\nEND"
 
 
 @pytest.mark.parametrize("tool", ["curl", "wget"])
-def test_the_proxy_of_the_client_is_used_and_its_password_seen_by_nobody(tool: str, lab: Fleet, proxy: Proxy) -> None:
+def test_the_proxy_password_is_no_argument(tool: str, lab: Fleet, proxy: Proxy) -> None:
     host = "crash-lock"
     install_client(lab, host, configured(https_proxy=proxy.address, remote_server=lab.server))
     answer, trace = traced(lab, host, probe(network=True), path_of(lab, host, tool))
@@ -565,7 +564,7 @@ def test_the_proxy_of_the_client_is_used_and_its_password_seen_by_nobody(tool: s
     assert "proxy-user" not in answer.stdout + answer.stderr
 
 
-def test_a_host_behind_a_proxy_needs_a_tool_that_knows_proxies(lab: Fleet, proxy: Proxy) -> None:
+def test_a_proxy_needs_a_capable_tool(lab: Fleet, proxy: Proxy) -> None:
     host = "crash-lock"
     install_client(lab, host, configured(https_proxy=proxy.address, remote_server=lab.server))
     reach = look(lab, host, probe(network=True), f"{path_of(lab, host, 'openssl', 'bash')} /bin/sh").reach
@@ -573,7 +572,7 @@ def test_a_host_behind_a_proxy_needs_a_tool_that_knows_proxies(lab: Fleet, proxy
     assert proxy.tunnels == []
 
 
-def test_a_server_that_the_client_reaches_directly_needs_no_proxy(lab: Fleet, proxy: Proxy) -> None:
+def test_a_direct_server_needs_no_proxy(lab: Fleet, proxy: Proxy) -> None:
     host = "crash-lock"
     settings = {"https_proxy": proxy.address, "no_proxy": "livepatch.lab.test", "remote_server": lab.server}
     install_client(lab, host, configured(**settings))
