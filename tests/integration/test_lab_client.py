@@ -869,9 +869,7 @@ def test_a_host_that_is_enabled_from_the_beginning_can_refresh(name: str, tmp_pa
 
 def test_the_daemon_ends_with_its_lab(tmp_path: Path) -> None:
     def daemon(fleet: Fleet) -> Path:
-        return Path(
-            "/proc", str(json.loads((fleet.directory / "lab.json").read_text(encoding="utf-8"))["host_services"])
-        )
+        return Path("/proc", str(json.loads((fleet.directory / "lab.json").read_text(encoding="utf-8"))["services"]))
 
     with running_fleet(tmp_path / "one", count=1) as fleet:
         process = daemon(fleet)
