@@ -9,7 +9,8 @@ import dataclasses
 import difflib
 import typing as t
 
-import yaml
+if t.TYPE_CHECKING:
+    import yaml
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,6 +82,9 @@ def read_yaml(text: str, source: str, failure: c.Callable[[str], Exception]) -> 
     Scalars stay text: a release 16.10 must not become the number 16.1. For invalid YAML, raise the exception that
     `failure` returns for a message with the `source` and the line.
     """
+    # Imported here because ansible-test loads every module of the core without third-party libraries.
+    import yaml
+
     lines: dict[str, int] = {}
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -94,9 +98,9 @@ def read_yaml(text: str, source: str, failure: c.Callable[[str], Exception]) -> 
 
 def _plain(node: yaml.Node, path: str, lines: dict[str, int]) -> object:
     lines[path] = node.start_mark.line + 1
-    if isinstance(node, yaml.SequenceNode):
+    if node.id == "sequence":
         return [_plain(item, f"{path}[{index}]", lines) for index, item in enumerate(node.value)]
-    if isinstance(node, yaml.MappingNode):
+    if node.id == "mapping":
         result: dict[object, object] = {}
         for key, value in node.value:
             name = str(key.value)

@@ -185,7 +185,7 @@ def test_the_hosts_snap_brings_the_certificate_of_a_pinned_key(fleet: Fleet, ans
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"trusted_certificates": ["nowhere.pem"]}, "nowhere.pem cannot be read on the controller"),
+        ({"trusted_certificates": ["nowhere.pem"]}, "nowhere.pem cannot be read: No such file"),
         ({"trusted_spki_sha256": ["abc"]}, "64 hexadecimal digits"),
     ],
 )
