@@ -9,9 +9,6 @@ import dataclasses
 import difflib
 import typing as t
 
-if t.TYPE_CHECKING:
-    import yaml
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Location:
@@ -96,7 +93,7 @@ def read_yaml(text: str, source: str, failure: c.Callable[[str], Exception]) -> 
         raise failure(f"{source}: not valid YAML: {error}") from error
 
 
-def _plain(node: yaml.Node, path: str, lines: dict[str, int]) -> object:
+def _plain(node: t.Any, path: str, lines: dict[str, int]) -> object:
     lines[path] = node.start_mark.line + 1
     if node.id == "sequence":
         return [_plain(item, f"{path}[{index}]", lines) for index, item in enumerate(node.value)]

@@ -7,6 +7,8 @@ from __future__ import annotations
 import ast
 import collections
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -15,6 +17,16 @@ CORE = PLUGINS / "module_utils"
 SOURCES = sorted(PLUGINS.rglob("*.py"))
 
 FILES_IN_A_FOLDER = 12
+LINES_OF_AN_ACTION = 60
+PACKAGE = "ansible_collections.kernelops.livepatch.plugins.module_utils"
+LIBRARIES = ("cryptography", "jmespath", "requests", "urllib3", "yaml")
+
+USERS_OF_THE_CLOCK = {
+    "callback/fleet_progress.py",  # the progress of a run is measured where Ansible reports it
+    "module_utils/_report/status_line.py",
+    "module_utils/_server/download.py",  # defaults of arguments: tests pass their own sleep and clock
+    "plugin_utils/_driver.py",
+}
 
 # Ansible finds a plugin by the name of its class, so that every file of a kind has a class of this name.
 NAMES_OF_ANSIBLE = {"ActionModule", "CallbackModule", "FilterModule", "InventoryModule", "ModuleDocFragment"}
@@ -50,7 +62,7 @@ def _test_of(module: str) -> Path:
     return ROOT.joinpath("tests", "unit", *folders, f"test_{name}")
 
 
-def _lines_with(pattern: str, *, except_in: str) -> list[str]:
+def _lines_with(pattern: str, *, except_in: str = "") -> list[str]:
     """Return the lines of the plugins that match, as ``path:number``, outside one file."""
     found = []
     for path in sorted(PLUGINS.rglob("*.py")):
@@ -125,3 +137,23 @@ def test_plugin_utils_imports_ansible() -> None:
 def test_optional_libraries_are_imported_in_one_way() -> None:
     pattern = r"except (?:ImportError|ModuleNotFoundError)"
     assert _lines_with(pattern, except_in="module_utils/_errors.py") == []
+
+
+def test_the_core_loads_without_third_party_libraries() -> None:
+    modules = [".".join(path.relative_to(CORE).with_suffix("").parts) for path in CORE.rglob("*.py")]
+    program = (
+        "import importlib, sys\n"
+        f"for library in {LIBRARIES!r}: sys.modules[library] = None\n"
+        f"for name in {modules!r}: importlib.import_module('{PACKAGE}.' + name)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_actions_only_turn_options_into_a_task() -> None:
+    lengths = {path.name: len(path.read_text("utf-8").splitlines()) for path in (PLUGINS / "action").glob("*.py")}
+    assert {name: lines for name, lines in lengths.items() if lines > LINES_OF_AN_ACTION} == {}
+
+
+def test_only_the_driver_and_the_status_line_use_clock_and_sleep() -> None:
+    found = {line.partition(":")[0] for line in _lines_with(r"\btime\.(?:sleep|monotonic)\b")}
+    assert found == USERS_OF_THE_CLOCK
