@@ -40,6 +40,8 @@ CORE = "ansible_collections.kernelops.livepatch.plugins.module_utils"
 # Tests wait for hosts and servers most of the time, so more of them run at once than there are processors. A worker
 # that has nothing left takes tests from the others.
 PARALLEL = ("--numprocesses=6", "--dist=worksteal")
+# The plugin of Hypothesis takes a second of each process. Only the unit tests need it.
+NO_HYPOTHESIS = ("-p", "no:hypothesispytest")
 TESTS = ("requirements.txt", "tests/requirements-tests.txt")
 UNIT = ("tests/unit",)
 WITH_HOSTS = ("tests/components", "tests/integration")
@@ -98,7 +100,8 @@ def pytest(session: nox.Session, tests: Iterable[str], *options: str) -> list[st
     """Return the command that runs pytest on folders, with the arguments after ``--`` on nox's command line."""
     tests = tuple(tests)
     report = REPORTS / f"{session.name}-{Path(tests[0]).name}.xml"
-    return ["python", "-m", "pytest", *tests, *options, f"--junitxml={report}", *session.posargs]
+    plugins = NO_HYPOTHESIS if tests == WITH_HOSTS else ()
+    return ["python", "-m", "pytest", *tests, *plugins, *options, f"--junitxml={report}", *session.posargs]
 
 
 @contextlib.contextmanager

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Every command that the documentation shows, run as it stands there, in a folder like that of an operator.
+"""Every command in the documentation runs unchanged in a folder like that of an operator.
 
 A command is a line of a ``console`` block that begins with ``$``. The files that a page shows, each with its name in a
-comment on its first line, lie in the folder; so do an inventory, and the records of a check.
+comment on its first line, are in the folder, and so are an inventory and the records of a check.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _NAMED = re.compile(r"\A# ([\w./-]+\.(?:ya?ml|sh|pem))\b")
 # Commands that other tests run, or that nothing here can: by their first words, with the reason.
 ELSEWHERE = {
     "ansible-builder build": "it needs a container engine; test_platforms.py lets ansible-builder make what is built",
-    "ansible-playbook docs/platforms/awx/": "it needs an AWX; test_platforms.py holds the file against the playbooks",
+    "ansible-playbook docs/platforms/awx/": "it needs an AWX; test_platforms.py compares the file with the playbooks",
     "ansible-navigator run": "it needs a container engine, too",
     "ansible-rulebook": "it listens until it is ended, by a plugin of ansible.eda; test_platforms.py runs the rulebook",
-    "ansible-vault create": "it opens an editor; the file that it makes lies in the folder",
+    "ansible-vault create": "it opens an editor; the folder has the file that it writes",
     "make": "the Makefile has the target (held below), and CI runs it",
     "git clone": "it needs the internet",
     "pip install": "requirements.txt has the names (held below), and test_release.py installs them",
@@ -94,7 +94,7 @@ def docs_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory, docs_fleet: Fleet) -> Path:
-    """What the last check left."""
+    """The records of the last check."""
     folder = tmp_path_factory.mktemp("checked")
     checked = Ansible(folder, docs_fleet.variables).playbook("kernelops.livepatch.check", livepatch_fail_on=[])
     assert checked.code == 0, checked.output
@@ -148,7 +148,7 @@ def test_the_commands_of_a_page_work(path: str, operator: Ansible) -> None:
             check=False,
             timeout=300,
         )
-        # One host of the inventory is unreachable, and a report may be told to fail: both are as documented.
+        # One host is unreachable, and a report can be set to fail: both are documented.
         assert ended.returncode in (0, 2), f"{command}\n{ended.stdout}"
         for trouble in ("Traceback", "is undefined", "Unsupported parameters", "could not be found"):
             assert trouble not in ended.stdout, f"{command}\n{ended.stdout}"

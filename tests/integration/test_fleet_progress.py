@@ -64,7 +64,7 @@ def content(lines: list[str]) -> collections.Counter[str]:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("strategy", ["linear", "free"])
-def test_nothing_is_lost_or_garbled(strategy: str, fleet: Fleet, ansible: Ansible) -> None:
+def test_the_status_line_leaves_no_trace(strategy: str, fleet: Fleet, ansible: Ansible) -> None:
     """The terminal ends with the same lines, errors included, as without the status line."""
     playbook = write_play(ansible, strategy=strategy)
     plain = run_on_terminal(ansible, playbook, "--forks", "50", ANSIBLE_CALLBACKS_ENABLED="task_results")
@@ -105,14 +105,14 @@ def test_the_line_is_shorter_than_the_terminal(fleet: Fleet, ansible: Ansible) -
     assert max(len(line) for line in terminal.progress) < 60
 
 
-def test_the_line_counts_how_other_tasks_end(fleet: Fleet, ansible: Ansible) -> None:
+def test_the_line_counts_results_of_other_tasks(fleet: Fleet, ansible: Ansible) -> None:
     terminal = run_on_terminal(ansible, write_play(ansible), "--forks", "3")
     assert any(re.match(r" *\d+/12  .* \d ok  .*\d failed", line) for line in terminal.progress), terminal.progress
     # Three hosts have failed before, and are not counted.
     assert any(re.match(r"\d/9  .* \d ok", line) for line in terminal.progress), terminal.progress
 
 
-def test_colours_only_where_wanted(fleet: Fleet, ansible: Ansible) -> None:
+def test_colours_follow_the_settings(fleet: Fleet, ansible: Ansible) -> None:
     playbook = write_play(ansible, tasks=PLAY["tasks"][:1])
     plain = run_on_terminal(ansible, playbook, ANSIBLE_NOCOLOR="1")
     coloured = run_on_terminal(ansible, playbook, ANSIBLE_NOCOLOR="0")
@@ -122,13 +122,13 @@ def test_colours_only_where_wanted(fleet: Fleet, ansible: Ansible) -> None:
     assert re.search(rb"\x1b\[32m\d+ ok\x1b\[0m", coloured.raw)
 
 
-def test_a_terminal_without_these_characters_gets_others(fleet: Fleet, ansible: Ansible) -> None:
+def test_other_encodings_get_other_characters(fleet: Fleet, ansible: Ansible) -> None:
     # Ansible requires a UTF-8 locale, but streams can have another encoding.
     terminal = run_on_terminal(ansible, write_play(ansible), "--forks", "2", PYTHONIOENCODING="latin-1")
     assert any(re.search(r" #+\.+ ", line) for line in terminal.progress), terminal.progress
 
 
-def test_a_prompt_is_left_alone(fleet: Fleet, ansible: Ansible) -> None:
+def test_a_prompt_is_not_drawn_over(fleet: Fleet, ansible: Ansible) -> None:
     ask = {"name": "Stop", "ansible.builtin.pause": {"prompt": "Go on, with this word"}}
     typed: list[float] = []
 
@@ -176,7 +176,7 @@ def test_slow_hosts_are_named(fleet: Fleet, ansible: Ansible) -> None:
     assert any(re.match(r"2/3 .*2 ok  0:0\d waiting for client-10$", line) for line in terminal.progress)
 
 
-def test_a_play_of_one_host_shows_nothing(fleet: Fleet, ansible: Ansible) -> None:
+def test_one_host_gets_no_line(fleet: Fleet, ansible: Ansible) -> None:
     terminal = run_on_terminal(ansible, write_play(ansible, hosts="xenial-generic"))
     assert terminal.code == 0
     assert terminal.progress == []
@@ -213,13 +213,13 @@ def test_a_log_gets_milestones(fleet: Fleet, ansible: Ansible, tmp_path: Path) -
     assert milestones[-1] in (tmp_path / "ansible.log").read_text(encoding="utf-8")
 
 
-def test_a_short_play_of_few_hosts_leaves_a_log_alone(fleet: Fleet, ansible: Ansible) -> None:
+def test_a_short_play_writes_no_milestones(fleet: Fleet, ansible: Ansible) -> None:
     output, milestones = run_in_log(ansible, write_play(ansible), "--forks", "12")
     assert "fatal: [mint]" in output
     assert milestones == []
 
 
-def test_a_dumb_terminal_is_no_terminal(fleet: Fleet, ansible: Ansible) -> None:
+def test_a_dumb_terminal_gets_no_line(fleet: Fleet, ansible: Ansible) -> None:
     terminal = run_on_terminal(ansible, write_play(ansible, tasks=PLAY["tasks"][:1]), TERM="dumb")
     assert b"\x1b" not in terminal.raw
     assert terminal.progress == []

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import subprocess
@@ -19,9 +20,7 @@ from tests.integration.module_runner import ModuleRunner
 from tests.lab.live_patches import signing
 
 MODULE = "kernelops.livepatch.patch_file_info"
-VENDOR = signing.make_signer("Vendor", bits=4096)
-STRANGER = signing.make_signer("Stranger")
-EXPIRED = signing.make_signer("Expired", "p256", expired=True)
+VENDOR, STRANGER, EXPIRED = "Vendor", "Stranger", "Expired"
 CONTENT = signing.module()
 RETURNED = {
     "valid",
@@ -40,24 +39,32 @@ RETURNED = {
 }
 
 
+@functools.cache
+def signer(name: str) -> signing.Signer:
+    """Return a signer. Not made before a test needs it: a key of 4096 bits takes a second."""
+    if name == EXPIRED:
+        return signing.make_signer(name, "p256", expired=True)
+    return signing.make_signer(name, bits=4096 if name == VENDOR else 2048)
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """A folder with certificates and patches."""
     folder = tmp_path / "files"
     folder.mkdir()
     for name, content in {
-        "vendor.der": VENDOR.der,
-        "vendor.pem": VENDOR.pem,
-        "several.pem": STRANGER.pem + EXPIRED.pem + VENDOR.pem,
-        "stranger.pem": STRANGER.pem,
-        "patch.ko": signing.sign(CONTENT, VENDOR),
-        "expired.ko": signing.sign(CONTENT, EXPIRED, "sha384", key_identifier=True, attributes=True),
+        "vendor.der": signer(VENDOR).der,
+        "vendor.pem": signer(VENDOR).pem,
+        "several.pem": signer(STRANGER).pem + signer(EXPIRED).pem + signer(VENDOR).pem,
+        "stranger.pem": signer(STRANGER).pem,
+        "patch.ko": signing.sign(CONTENT, signer(VENDOR)),
+        "expired.ko": signing.sign(CONTENT, signer(EXPIRED), "sha384", key_identifier=True, attributes=True),
         "unsigned.ko": CONTENT,
-        "cut.ko": signing.sign(CONTENT, VENDOR)[:-5],
-        "forged.ko": signing.sign(CONTENT, signing.Signer(STRANGER.key, VENDOR.certificate)),
-        "weak.ko": signing.sign(CONTENT, VENDOR, "sha1"),
-        "brings-certificate.ko": signing.sign(CONTENT, VENDOR, certificates=True),
-        signing.ARCHIVE_NAME: signing.patch_archive(signing.sign(CONTENT, VENDOR)),
+        "cut.ko": signing.sign(CONTENT, signer(VENDOR))[:-5],
+        "forged.ko": signing.sign(CONTENT, signing.Signer(signer(STRANGER).key, signer(VENDOR).certificate)),
+        "weak.ko": signing.sign(CONTENT, signer(VENDOR), "sha1"),
+        "brings-certificate.ko": signing.sign(CONTENT, signer(VENDOR), certificates=True),
+        signing.ARCHIVE_NAME: signing.patch_archive(signing.sign(CONTENT, signer(VENDOR))),
         "no-certificate.pem": b"hello\n",
     }.items():
         (folder / name).write_bytes(content)
@@ -97,7 +104,7 @@ def test_an_archive_is_verified(ansible: Ansible, files: Path, words: tuple[str,
         "verdict": "valid",
         "reason": "signed by Vendor",
         "signer": "Vendor",
-        "key_id": VENDOR.key_id.hex(),
+        "key_id": signer(VENDOR).key_id.hex(),
         "hash_algorithm": "sha512",
         "build_id": bytes(range(20)).hex(),
         "srcversion": "0C7D2E3B0F6F2A1D9B8E4C5",
@@ -109,14 +116,15 @@ def test_an_archive_is_verified(ansible: Ansible, files: Path, words: tuple[str,
     }
 
 
+PINNED = {"trusted_spki_sha256": "the key of the vendor"}
 VERDICTS: list[tuple[str, list[str], dict[str, t.Any], str]] = [
     ("patch.ko", ["vendor.der"], {}, "valid"),
     ("patch.ko", ["several.pem"], {"trusted_spki_sha256": []}, "valid"),
-    ("patch.ko", ["vendor.der"], {"trusted_spki_sha256": [VENDOR.spki_sha256]}, "valid"),
+    ("patch.ko", ["vendor.der"], PINNED, "valid"),
     ("patch.ko", [], {}, "wrong_signer"),
     ("patch.ko", ["stranger.pem"], {}, "wrong_signer"),
-    ("patch.ko", [], {"trusted_spki_sha256": [VENDOR.spki_sha256]}, "no_certificate"),
-    ("brings-certificate.ko", [], {"trusted_spki_sha256": [VENDOR.spki_sha256]}, "valid"),
+    ("patch.ko", [], PINNED, "no_certificate"),
+    ("brings-certificate.ko", [], PINNED, "valid"),
     ("brings-certificate.ko", [], {}, "wrong_signer"),
     ("patch.ko", ["vendor.der"], {"kernel": "4.4.0-21.37-generic"}, "not_for_this_kernel"),
     ("unsigned.ko", ["vendor.der"], {}, "unsigned"),
@@ -128,8 +136,13 @@ VERDICTS: list[tuple[str, list[str], dict[str, t.Any], str]] = [
 
 
 def test_only_required_validity_fails(module: ModuleRunner, ansible: Ansible, files: Path) -> None:
+    pinned = {"trusted_spki_sha256": [signer(VENDOR).spki_sha256]}
     cases = [
-        {"path": str(files / name), "trusted_certificates": [str(files / each) for each in certificates], **options}
+        {
+            "path": str(files / name),
+            "trusted_certificates": [str(files / each) for each in certificates],
+            **(pinned if options is PINNED else options),
+        }
         for name, certificates, options, _verdict in VERDICTS
     ]
     results = [module.run(ansible, case) for case in cases]
@@ -160,12 +173,6 @@ FAILURES: list[tuple[str, list[str], list[str] | None, str]] = [
     ("patch.ko", ["no-certificate.pem"], None, "no-certificate.pem: this is not a usable X.509 certificate"),
     ("patch.ko", ["large.ko"], None, "large.ko cannot be read: the file is larger than 1 MiB"),
     ("patch.ko", [], ["14df34d1"], "'14df34d1' is not the SHA-256 of a public key"),
-    (
-        "patch.ko",
-        ["stranger.pem"],
-        [VENDOR.spki_sha256],
-        f"'Stranger' has a key that is not pinned: {STRANGER.spki_sha256}",
-    ),
 ]
 
 
@@ -181,10 +188,19 @@ def test_unusable_files_and_keys_are_named(module: ModuleRunner, ansible: Ansibl
         }
         for name, certificates, pins, _message in FAILURES
     ]
+    messages = [message for *_case, message in FAILURES]
+    cases.append(
+        {
+            "path": str(files / "patch.ko"),
+            "trusted_certificates": [str(files / "stranger.pem")],
+            "trusted_spki_sha256": [signer(VENDOR).spki_sha256],
+        }
+    )
+    messages.append(f"'Stranger' has a key that is not pinned: {signer(STRANGER).spki_sha256}")
     results = [module.run(ansible, case) for case in cases]
     assert [result["kind"] for result in results] == ["failed"] * len(cases)
-    missing = [(message, result["msg"]) for result, (*_case, message) in zip(results, FAILURES, strict=True)]
-    assert [pair for pair in missing if pair[0] not in pair[1]] == []
+    pairs = [(message, result["msg"]) for message, result in zip(messages, results, strict=True)]
+    assert [pair for pair in pairs if pair[0] not in pair[1]] == []
 
 
 OPENSSL_FORMS = {
@@ -197,10 +213,10 @@ OPENSSL_FORMS = {
 def test_files_signed_by_openssl_are_valid(module: ModuleRunner, ansible: Ansible, files: Path) -> None:
     cases = []
     for kind in ("rsa", "p384"):
-        signer = signing.make_signer(f"openssl {kind}", kind)
+        own = signing.make_signer(f"openssl {kind}", kind)
         # openssl names a signer by key identifier only when the certificate claims one.
-        certificate = signing.make_certificate(signer.key, f"openssl {kind}", claimed_key_id=signer.key_id)
-        secret = signer.key.private_bytes(
+        certificate = signing.make_certificate(own.key, f"openssl {kind}", claimed_key_id=own.key_id)
+        secret = own.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         (files / "signer.key").write_bytes(secret)

@@ -60,7 +60,7 @@ def test_an_execution_environment_is_described(tmp_path: Path) -> None:
     assert galaxy == {"collections": [{"name": "kernelops.livepatch"}]}
 
 
-def test_an_execution_environment_gets_what_the_collection_needs(tmp_path: Path) -> None:
+def test_an_execution_environment_has_every_requirement(tmp_path: Path) -> None:
     found = run(tool("ansible-builder"), "introspect", str(COLLECTIONS), cwd=tmp_path)
     assert found.returncode == 0, found.stdout + found.stderr
     needed = yaml.safe_load(found.stdout)
@@ -76,7 +76,7 @@ def test_an_execution_environment_gets_what_the_collection_needs(tmp_path: Path)
 def test_the_runner_checks_a_fleet(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
     (tmp_path / "runner").mkdir()
     shutil.copy(fleet.inventory, tmp_path / "inventory.yml")
-    theirs = ("ANSIBLE_CALLBACK_PLUGINS", "ANSIBLE_CALLBACKS_ENABLED")  # the runner brings a callback of its own
+    theirs = ("ANSIBLE_CALLBACK_PLUGINS", "ANSIBLE_CALLBACKS_ENABLED")  # the runner has another callback
     ours = {key: value for key, value in ansible.environment().items() if key.startswith("ANSIBLE_")}
     where = f"-e livepatch_record_dir={tmp_path}/records -e livepatch_report_dir={tmp_path}/report"
     ended = run(
@@ -110,7 +110,7 @@ def alerts() -> dict[str, dict[str, t.Any]]:
     return {rule["alert"]: rule for group in document["groups"] for rule in group["rules"]}
 
 
-def test_the_rulebook_is_one_and_listens_to_alerts_that_name_a_host() -> None:
+def test_the_rulebook_handles_alerts_that_name_hosts() -> None:
     from ansible_rulebook.validators import Validate
 
     rulebook = yaml.safe_load(RULEBOOK.read_text(encoding="utf-8"))
@@ -135,7 +135,7 @@ def alert(name: str, host: str, status: str = "firing") -> dict[str, t.Any]:
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="the engine of ansible-rulebook runs on Java")
 def test_an_alert_patches_its_host_and_no_other(tmp_path: Path) -> None:
-    """The rulebook itself, in the engine itself; the playbook tells which hosts it was run on."""
+    """The engine runs the rulebook. The playbook logs the hosts on which it runs."""
     collections = tmp_path / "collections" / "ansible_collections"
     source = collections / "ansible" / "eda"
     _collection(source, "ansible", "eda")
@@ -191,7 +191,7 @@ def _collection(folder: Path, namespace: str, name: str) -> None:
 # --- molecule ---
 
 
-def test_the_scenario_for_molecule(tmp_path: Path) -> None:
+def test_the_molecule_scenario_passes(tmp_path: Path) -> None:
     home = str(tmp_path)  # of the folder that molecule makes for a scenario, too
     command = (tool("molecule"), "test", "--scenario-name", "lab")
     ended = run(*command, cwd=ROOT / "extensions", HOME=home, XDG_CACHE_HOME=home, NO_COLOR="1")

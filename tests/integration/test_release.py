@@ -58,7 +58,7 @@ class Installation:
             return {}
         told = self.run("ansible-doc", "--type", kind, "--json", *names)
         assert told.returncode == 0, told.stderr
-        # ansible-core 2.21 warns of a collection of its own.
+        # ansible-core 2.21 warns about an internal collection.
         assert [line for line in told.stderr.splitlines() if "_protomatter" not in line] == []
         return dict(json.loads(told.stdout))
 
@@ -66,7 +66,7 @@ class Installation:
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     folder = tmp_path_factory.mktemp("installation")
-    # From a clone, so that nothing that lies about in a work tree gets into the archive.
+    # From a clone, so that untracked files are not in the archive.
     clone = folder / "clone"
     subprocess.run(["git", "clone", "--quiet", "--depth=1", REPOSITORY.as_uri(), str(clone)], check=True)
     subprocess.run(
@@ -88,12 +88,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     return made
 
 
-def test_the_archive_is_named_for_its_version_and_small(installation: Installation) -> None:
+def test_the_archive_has_its_version_and_is_small(installation: Installation) -> None:
     assert installation.archive.name == "kernelops-livepatch-1.0.0.tar.gz"
     assert installation.archive.stat().st_size < _MEGABYTE
 
 
-def test_it_needs_no_file_that_the_archive_leaves_out(installation: Installation) -> None:
+def test_the_archive_contains_no_development_files(installation: Installation) -> None:
     left_out = {"tests", "noxfile.py", "Makefile", "pyproject.toml", ".ci"}
     assert not left_out & {path.name for path in installation.collection.iterdir()}
 

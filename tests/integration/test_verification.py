@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The levels `digest` and `file` from outside: what lies on a host, and what patch_info says of it."""
+"""The verification levels `digest` and `file`: files on a host, and the result of patch_info."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module", params=["auto", "file"])
 def level(request: pytest.FixtureRequest) -> str:
-    """The level that a file which is there reaches."""
+    """The verification level of a file that is present."""
     return {"auto": "digest", "file": "file"}[request.param]
 
 
@@ -116,9 +116,7 @@ def test_a_signed_patch_is_verified_on_the_controller(role: str, seen: Run, leve
         ("rebuilt", "build_id_differs"),
     ],
 )
-def test_what_fails_is_tampered_with_though_client_and_kernel_are_content(
-    role: str, reason: str, seen: Run, level: str
-) -> None:
+def test_a_failed_signature_is_tampering(role: str, reason: str, seen: Run, level: str) -> None:
     assert verification(seen, role) == (level, "failed")
     assessment = record(seen, role)["assessment"]
     assert (assessment["state"], assessment["reasons"][0]["id"]) == ("tampered", reason)
@@ -135,12 +133,12 @@ def test_what_fails_is_tampered_with_though_client_and_kernel_are_content(
         ("denied", ("client", "not_checked")),
     ],
 )
-def test_what_cannot_be_judged_leaves_the_level_where_it_was(role: str, expected: tuple[str, str], seen: Run) -> None:
+def test_an_unverifiable_signature_keeps_the_level(role: str, expected: tuple[str, str], seen: Run) -> None:
     assert verification(seen, role) == expected
     assert record(seen, role)["assessment"]["state"] == "protected"
 
 
-def test_no_round_trip_is_added(seen: Run) -> None:
+def test_verification_needs_no_other_round_trip(seen: Run) -> None:
     for host in HOSTS.values():
         assert seen.output.count(f"<{host}> EXEC ") == 1
 
@@ -150,7 +148,7 @@ def test_without_a_patch_nothing_is_read(seen: Run) -> None:
 
 
 @pytest.mark.matrix
-def test_off_leaves_it_to_the_kernel(fleet: Fleet, ansible: Ansible) -> None:
+def test_off_trusts_the_kernel(fleet: Fleet, ansible: Ansible) -> None:
     hosts = f"{HOSTS['signed']}:{HOSTS['changed']}"
     run = ansible.task("kernelops.livepatch.patch_info", hosts, network=False, verify="off")
     for host in hosts.split(":"):
@@ -159,13 +157,13 @@ def test_off_leaves_it_to_the_kernel(fleet: Fleet, ansible: Ansible) -> None:
 
 
 @pytest.mark.matrix
-def test_by_default_canonicals_key_alone_is_trusted(fleet: Fleet, ansible: Ansible) -> None:
+def test_only_the_canonical_key_is_trusted_by_default(fleet: Fleet, ansible: Ansible) -> None:
     run = ansible.task("kernelops.livepatch.patch_info", HOSTS["signed"], network=False)
     assessment = run.result(HOSTS["signed"])["record"]["assessment"]
     assert (assessment["state"], assessment["reasons"][0]["id"]) == ("tampered", "wrong_signer")
 
 
-def test_the_hosts_snap_brings_the_certificate_of_a_pinned_key(fleet: Fleet, ansible: Ansible) -> None:
+def test_a_snap_certificate_can_be_pinned(fleet: Fleet, ansible: Ansible) -> None:
     host = HOSTS["signed"]
     snap = fleet.root(host) / "snap/canonical-livepatch"
     keys = snap / (snap / "current").readlink() / "keys"
@@ -178,7 +176,7 @@ def test_the_hosts_snap_brings_the_certificate_of_a_pinned_key(fleet: Fleet, ans
         return str(patch["verification"]["level"])
 
     assert level_of(module_files.vendor().spki_sha256) == "digest"
-    # A certificate that is not pinned is worth nothing, and what cannot be judged is no tampering.
+    # A certificate that is not pinned proves nothing, and an unverifiable signature is not tampering.
     assert level_of("0" * 64) == "client"
 
 
@@ -189,7 +187,7 @@ def test_the_hosts_snap_brings_the_certificate_of_a_pinned_key(fleet: Fleet, ans
         ({"trusted_spki_sha256": ["abc"]}, "64 hexadecimal digits"),
     ],
 )
-def test_trust_that_cannot_be_is_an_error(
+def test_unusable_trust_options_are_errors(
     options: dict[str, t.Any], words: str, fleet: Fleet, ansible: Ansible
 ) -> None:
     failure = ansible.task("kernelops.livepatch.patch_info", HOSTS["signed"], **options).result(HOSTS["signed"])
@@ -198,7 +196,7 @@ def test_trust_that_cannot_be_is_an_error(
 
 
 @pytest.mark.matrix
-def test_the_playbook_check_hands_the_trust_on(fleet: Fleet, ansible: Ansible, certificate: str) -> None:
+def test_the_playbook_check_passes_trust_options(fleet: Fleet, ansible: Ansible, certificate: str) -> None:
     run = ansible.playbook(
         "kernelops.livepatch.check",
         "--limit",
