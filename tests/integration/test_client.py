@@ -10,8 +10,6 @@ import itertools
 import json
 import re
 import stat
-import subprocess
-import sys
 import typing as t
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -405,26 +403,17 @@ def run_recorded(ansible: Ansible, hosts: Iterable[str], options: dict[str, t.An
     (ansible.folder / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
     vault = ansible.folder / "secrets.yml"
     vault.write_text(json.dumps({"secrets": secrets}), encoding="utf-8")
-    words = ["-m", "ansible", "playbook", "play.yml", "-vvvvv", "--diff", "-e", f"@{vault}"]
-    ended = subprocess.run(
-        [*recording(ansible.folder / "executed"), sys.executable, *words],
-        cwd=ansible.folder,
-        env=ansible.environment(
-            ANSIBLE_LOG_PATH=str(ansible.folder / "ansible.log"),
-            ANSIBLE_CACHE_PLUGIN="jsonfile",
-            ANSIBLE_CACHE_PLUGIN_CONNECTION=str(ansible.folder / "facts"),
-        ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-        timeout=300,
+    run = ansible.command(
+        *("playbook", "play.yml", "-vvvvv", "--diff", "-e", f"@{vault}"),
+        prefix=recording(ansible.folder / "executed"),
+        ANSIBLE_LOG_PATH=str(ansible.folder / "ansible.log"),
+        ANSIBLE_CACHE_PLUGIN="jsonfile",
+        ANSIBLE_CACHE_PLUGIN_CONNECTION=str(ansible.folder / "facts"),
     )
     vault.unlink()
-    (ansible.folder / "output").write_bytes(ended.stdout)
-    lines = map(json.loads, (ansible.folder / "results.jsonl").read_text(encoding="utf-8").splitlines())
-    results = {line["host"]: line["result"] for line in lines if line["task"] == "Enable"}
-    return Recorded(ended.stdout.decode(errors="replace"), results, executions(ansible.folder / "executed"))
+    (ansible.folder / "output").write_text(run.output, encoding="utf-8")
+    results = {line["host"]: line["result"] for line in run.results if line["task"] == "Enable"}
+    return Recorded(run.output, results, executions(ansible.folder / "executed"))
 
 
 def test_every_shell_keeps_all_secrets(start: Start) -> None:
