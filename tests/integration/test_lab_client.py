@@ -886,4 +886,4 @@ def test_copies_of_one_root_cannot_be_changed(tmp_path: Path) -> None:
     with running_fleet(tmp_path, count=2, replicated="not-enabled") as fleet:
         ended = fleet.run("web-0002", f"{CLIENT} enable {TOKEN}")
         assert ended.returncode == 64
-        assert b"this host is a copy" in ended.stderr
+        assert b"this host is a read-only copy" in ended.stderr

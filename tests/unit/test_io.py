@@ -78,7 +78,7 @@ def test_a_write_replaces_a_link(tmp_path: Path) -> None:
     assert (link.is_symlink(), link.read_text()) == (False, "new")
 
 
-def test_content_may_differ_in_one_chunk_of_equal_length(tmp_path: Path) -> None:
+def test_content_may_differ_in_one_chunk(tmp_path: Path) -> None:
     path = tmp_path / "file"
     assert not has_content(path, [])
     path.write_text("one\ntwo\nthree\n")

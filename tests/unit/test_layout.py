@@ -98,7 +98,7 @@ def test_times_are_parsed_and_formatted_in_one_module() -> None:
     assert re.search(pattern, (PLUGINS / "module_utils" / "_time.py").read_text(encoding="utf-8"))
 
 
-def test_every_module_of_the_core_has_its_test_file() -> None:
+def test_every_core_module_has_a_test_file() -> None:
     modules = {str(path.relative_to(CORE)) for path in CORE.rglob("*.py") if _has_code(path)}
     without = {module for module in modules if not _test_of(module).is_file()}
     assert without == {*TESTED_ELSEWHERE, *TESTED_WITH_ANSIBLE}
@@ -154,6 +154,6 @@ def test_actions_only_turn_options_into_a_task() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > LINES_OF_AN_ACTION} == {}
 
 
-def test_only_the_driver_and_the_status_line_use_clock_and_sleep() -> None:
+def test_only_driver_and_status_line_use_the_clock() -> None:
     found = {line.partition(":")[0] for line in _lines_with(r"\btime\.(?:sleep|monotonic)\b")}
     assert found == USERS_OF_THE_CLOCK

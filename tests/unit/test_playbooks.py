@@ -118,7 +118,7 @@ def test_every_variable_has_a_default() -> None:
     assert defined == options_of_role("playbook_defaults").keys()
 
 
-def test_a_default_is_that_of_the_option_it_sets(modules: dict[str, dict[str, t.Any]]) -> None:
+def test_defaults_match_their_options(modules: dict[str, dict[str, t.Any]]) -> None:
     found = list(assignments(modules))
     assert len(found) > 100
     for name, option, specification in found:
@@ -129,7 +129,7 @@ def test_a_default_is_that_of_the_option_it_sets(modules: dict[str, dict[str, t.
             assert specification["default"] in (default, [default]), f"{name} sets {option}"
 
 
-def test_a_variable_has_the_choices_of_the_option_it_sets(modules: dict[str, dict[str, t.Any]]) -> None:
+def test_choices_match_their_options(modules: dict[str, dict[str, t.Any]]) -> None:
     for name, option, specification in assignments(modules):
         choices = options_of_role("playbook_defaults")[name].get("choices")
         assert not choices or choices == specification.get("choices"), f"{name} sets {option}"

@@ -37,7 +37,7 @@ def test_supported_systems_are_those_of_the_policy() -> None:
     assert shown == covered
 
 
-def test_host_states_are_those_of_the_collection_in_their_order() -> None:
+def test_the_readme_lists_the_host_states_in_order() -> None:
     table = README.partition("## Host states")[2].partition("\n## ")[0]
     assert tuple(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == tuple(STATES)
 

@@ -85,7 +85,7 @@ def test_a_list_in_a_folder_names_its_archives(tmp_path: Path) -> None:
     assert source.patches() == [PATCH]
 
 
-def test_a_link_is_copied_as_a_file_or_not_at_all(tmp_path: Path) -> None:
+def test_a_link_is_copied_as_file_or_refused(tmp_path: Path) -> None:
     (tmp_path / PATCH.filename).symlink_to("/dev/zero")
     with pytest.raises(OSError, match="not a regular file"):
         make_source(None, None, str(tmp_path), Recorder()).copy(PATCH, tmp_path / "copy")

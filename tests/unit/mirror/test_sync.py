@@ -204,7 +204,7 @@ def test_a_changed_archive_is_quarantined_and_replaced(tmp_path: Path) -> None:
     assert served(folder) == archives("65.1")
 
 
-def test_a_missing_archive_of_the_mirror_alone_has_failed(tmp_path: Path) -> None:
+def test_a_missing_archive_of_the_mirror_fails(tmp_path: Path) -> None:
     source, folder = fill(tmp_path / "source", archives("65.1", "66.1")), tmp_path / "mirror"
     sync.run_mirror(task(folder, source))
     (folder / name_of("65.1")).unlink()

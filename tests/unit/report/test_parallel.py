@@ -98,7 +98,7 @@ def test_an_error_of_the_collection_keeps_its_id() -> None:
     assert (caught.value.id, caught.value.remedy) == ("report_not_written", "delete files")
 
 
-def test_a_result_that_cannot_be_sent_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsendable_result_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     previous = signal.signal(signal.SIGTERM, lambda *_: None)  # as Ansible's workers do
     try:
         with pytest.raises(LivepatchError) as caught:

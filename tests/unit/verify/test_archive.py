@@ -40,7 +40,7 @@ def test_an_archive_of_the_service_is_unpacked(packing: str) -> None:
     assert archive.unpack_module(signing.patch_archive(MODULE, packing=packing)) == MODULE
 
 
-def test_a_module_is_known_by_its_name_or_content() -> None:
+def test_a_module_is_recognised_by_name_or_content() -> None:
     assert archive.unpack_module(signing.archive({"meta": b"x", "module": MODULE})) == MODULE
     assert archive.unpack_module(signing.archive({"meta": b"\x7fEL", "a/b.ko": b"short"})) == b"short"
     assert archive.unpack_module(signing.archive({"empty.ko": b""})) == b""
