@@ -132,7 +132,7 @@ def test_every_escalation_gives_the_same_record(seen: Run, host: str) -> None:
 @pytest.mark.parametrize(
     ("host", "reason", "words"),
     [
-        ("wrong-password", "become_password_wrong", "correct ansible_become_password"),
+        ("wrong-password", "become_password_wrong", "Correct ansible_become_password"),
         ("no-password", "become_password_missing", "--ask-become-pass"),
         ("wants-terminal", "sudo_requires_tty", "requiretty"),
         ("not-allowed", "become_not_allowed", "fleet is not in the sudoers file."),
@@ -196,7 +196,7 @@ def test_a_secret_is_passed_as_input() -> None:
 )
 def test_a_secret_is_never_an_argument(connection: dict[str, t.Any]) -> None:
     action = Action(**connection)
-    with pytest.raises(LivepatchError, match="must not be an argument") as failure:
+    with pytest.raises(LivepatchError, match="must not be passed on a command line") as failure:
         look(action, token=PASSWORD)
     assert failure.value.id == "stdin_unavailable"
     assert action.commands == []
