@@ -43,7 +43,7 @@ OPTIONS = (
     "--disable-sync",
 )
 WIDE, NARROW = (1440, 1400), (400, 860)
-SECONDS = 10
+SECONDS = 60
 
 # Returns the number of visible texts, and those with too little contrast to their background (WCAG 2.2, 1.4.3).
 LOW_CONTRAST = """
