@@ -86,7 +86,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
     programs = {
         "sudo": SUDO,
         "wants-terminal": REFUSING.format(words="sudo: sorry, you must have a tty to run sudo"),
-        "not-allowed": REFUSING.format(words="fleet is not in the sudoers file."),
+        "not-allowed": REFUSING.format(words="fleet is not in the sudoers file"),
         "talking": TALKING,
     }
     for name, script in programs.items():
@@ -135,13 +135,13 @@ def test_every_escalation_gives_the_same_record(seen: Run, host: str) -> None:
         ("wrong-password", "become_password_wrong", "Correct ansible_become_password"),
         ("no-password", "become_password_missing", "--ask-become-pass"),
         ("wants-terminal", "sudo_requires_tty", "requiretty"),
-        ("not-allowed", "become_not_allowed", "fleet is not in the sudoers file."),
+        ("not-allowed", "become_not_allowed", "fleet is not in the sudoers file"),
     ],
 )
 def test_a_refused_escalation_has_a_remedy(seen: Run, host: str, reason: str, words: str) -> None:
     result = seen.result(host)
     assert (result["kind"], result.get("error_id")) == ("failed", reason)
-    assert words in result["msg"]
+    assert words in result["msg"].lower()
 
 
 def test_every_host_runs_one_command(seen: Run) -> None:
@@ -196,7 +196,7 @@ def test_a_secret_is_passed_as_input() -> None:
 )
 def test_a_secret_is_never_an_argument(connection: dict[str, t.Any]) -> None:
     action = Action(**connection)
-    with pytest.raises(LivepatchError, match="must not be passed on a command line") as failure:
+    with pytest.raises(LivepatchError) as failure:
         look(action, token=PASSWORD)
     assert failure.value.id == "stdin_unavailable"
     assert action.commands == []

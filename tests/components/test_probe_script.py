@@ -55,6 +55,8 @@ NETWORK_TOOLS = ("curl", "wget", "openssl", "bash")
 MOST_PROCESSES = 25
 MOST_BYTES_OF_A_SIGNATURE = 2048
 MOST_BYTES = 2_000_000
+# Far more than a busy machine needs, and far less than a probe without limits.
+MOST_SECONDS = 60
 NOISE_BYTES = 50_000_000
 
 
@@ -348,8 +350,8 @@ def test_the_certificate_is_sent_on_demand(lab: Fleet) -> None:
 # --- noise ---
 
 
-def assert_bounded(answer: Answer, seconds: float) -> None:
-    assert answer.seconds < seconds
+def assert_bounded(answer: Answer) -> None:
+    assert answer.seconds < MOST_SECONDS
     assert answer.size < MOST_BYTES
     assert answer.sections.complete
     assert answer.sections.output("architecture") == "amd64"
@@ -358,7 +360,7 @@ def assert_bounded(answer: Answer, seconds: float) -> None:
 def test_large_output_is_cut(lab: Fleet) -> None:
     answer = look(lab, "hostile-noise", probe())
     assert (lab.root("hostile-noise") / "etc/os-release").stat().st_size >= NOISE_BYTES
-    assert_bounded(answer, seconds=10)
+    assert_bounded(answer)
     assert answer.sections["status json"].cut
     assert answer.sections["config"].output.strip()
 
@@ -370,7 +372,7 @@ def test_file_size_does_not_matter(line: str, lab: Fleet) -> None:
     release.unlink()
     release.write_text(line, encoding="ascii")
     answer = look(lab, "stale", probe())
-    assert_bounded(answer, seconds=10)
+    assert_bounded(answer)
     assert len(answer.sections["files"].output) < 100_000
     assert "/proc/version_signature:Ubuntu 4.4.0-" in answer.sections["files"].output
 
@@ -378,7 +380,7 @@ def test_file_size_does_not_matter(line: str, lab: Fleet) -> None:
 def test_endless_output_is_cut(lab: Fleet) -> None:
     install_client(lab, "tampered", 'exec yes "$*"')
     answer = look(lab, "tampered", hurried(probe(network=True, server="https://127.0.0.1:1")))
-    assert_bounded(answer, seconds=10)
+    assert_bounded(answer)
     status = answer.sections["status json"]
     assert (status.status, status.cut) == ("timeout", True)
     assert answer.sections["config"].cut
@@ -388,13 +390,13 @@ def test_endless_output_is_cut(lab: Fleet) -> None:
 def test_endless_settings_are_cut(lab: Fleet) -> None:
     """The shell keeps them in memory, which has no other limit."""
     install_client(lab, "tampered", '[ "$1" = config ] || exit 1; exec yes "$*"')
-    assert_bounded(look(lab, "tampered", probe()), seconds=8)
+    assert_bounded(look(lab, "tampered", probe()))
 
 
 def test_a_hanging_client_is_ended(lab: Fleet) -> None:
     install_client(lab, "applying", "echo started; exec sleep 1000")
     answer = look(lab, "applying", hurried(probe()))
-    assert_bounded(answer, seconds=10)
+    assert_bounded(answer)
     assert (answer.sections["status json"].status, answer.sections["status json"].output) == ("timeout", "started\n")
     assert answer.sections["config"].status == "ok"
 

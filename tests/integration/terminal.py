@@ -74,7 +74,7 @@ def run_python_on_terminal(
         start_new_session=True,
     )
     os.close(theirs)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     # Reading is an error after the last process has closed the terminal.
     with contextlib.suppress(OSError):
         while time.monotonic() < deadline:
@@ -85,7 +85,7 @@ def run_python_on_terminal(
                 terminal.feed(data)
             elif reply is not None:
                 os.write(ours, reply(terminal))
-    terminal.code = process.wait(30)
+    terminal.code = process.wait(60)
     os.close(ours)
     return terminal
 

@@ -195,7 +195,7 @@ def run_in_log(ansible: Ansible, *words: str, **variables: str) -> tuple[str, li
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     return ended.stdout, [line for line in ended.stderr.splitlines() if re.search(r"\bhosts (\(|in \d)", line)]
 

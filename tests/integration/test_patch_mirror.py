@@ -501,7 +501,7 @@ def test_a_wrong_content_length_is_corrected(mirror: Mirror) -> None:
 
 def test_a_slow_server_works(mirror: Mirror) -> None:
     mirror.lab.set_faults(path="/v1/patches/", slow=400_000)
-    assert mirror.run(timeout=2)["fetched"] == NAMES
+    assert mirror.run(timeout=10)["fetched"] == NAMES
 
 
 def test_without_ranges_a_download_starts_again(mirror: Mirror) -> None:
