@@ -132,7 +132,7 @@ def test_every_escalation_gives_the_same_record(seen: Run, host: str) -> None:
 @pytest.mark.parametrize(
     ("host", "reason", "words"),
     [
-        ("wrong-password", "become_password_wrong", "Correct ansible_become_password"),
+        ("wrong-password", "become_password_wrong", "correct ansible_become_password"),
         ("no-password", "become_password_missing", "--ask-become-pass"),
         ("wants-terminal", "sudo_requires_tty", "requiretty"),
         ("not-allowed", "become_not_allowed", "fleet is not in the sudoers file"),
