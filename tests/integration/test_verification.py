@@ -30,7 +30,7 @@ HOSTS = {
     "denied": "not-root",
     "unsupported": "bash-only",
     "two-signers": "secure-boot",
-    "forged-keys": "client-11",
+    "forged-keys": "other-kernel-first",
 }
 
 
