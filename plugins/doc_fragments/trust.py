@@ -22,8 +22,8 @@ options:
     default: []
   trusted_spki_sha256:
     description:
-      - Public keys to trust instead of Canonical's two keys for live patches. Each key is identified by the SHA-256 of its
-        SubjectPublicKeyInfo in DER format, as 64 hexadecimal digits.
+      - Public keys to trust instead of Canonical's two keys for live patches. Each key is identified by the SHA-256 of
+        its SubjectPublicKeyInfo in DER format, as 64 hexadecimal digits.
       - The certificate with this key can be in O(trusted_certificates) or in the signature. For patches that are loaded
         on a host, it can also be in the client (C(/snap/canonical-livepatch/current/keys/livepatch-kmod.x509)).
       - A certificate in O(trusted_certificates) whose key is not in this list is an error.

@@ -299,8 +299,8 @@ record:
             - V(disabled) if the host is eligible, but the client is not enabled or not installed.
             - V(stale) if the last successful check for patches is too old.
             - V(applying) if a patch is being applied, or if the host was just booted.
-            - V(unverified) if the client reports an applied patch, but no other source confirms it, or the kernel did not
-              accept the signature of a patch whose signer is unknown.
+            - V(unverified) if the client reports an applied patch, but no other source confirms it, or the kernel did
+              not accept the signature of a patch whose signer is unknown.
             - V(protected) if a patch is applied and confirmed, or if the kernel is supported and there is nothing to
               apply.
             - V(unknown) otherwise.

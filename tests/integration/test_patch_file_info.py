@@ -212,7 +212,7 @@ OPENSSL_FORMS = {
 }
 
 
-def test_files_signed_by_openssl_are_judged_as_by_the_kernel(module: ModuleRunner, ansible: Ansible, files: Path) -> None:
+def test_files_of_openssl_are_judged_as_by_the_kernel(module: ModuleRunner, ansible: Ansible, files: Path) -> None:
     cases = []
     for kind in ("rsa", "p384"):
         own = signing.make_signer(f"openssl {kind}", kind)

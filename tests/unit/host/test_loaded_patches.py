@@ -213,7 +213,7 @@ def test_a_key_behind_another_users_line_is_not_certain(before: str) -> None:
     assert [key.certain for key in kernel_keys(key_line() + before)] == [True]
 
 
-def test_unknown_keys_are_carried_or_not() -> None:
+def test_unlisted_keys_are_absent() -> None:
     assert has_key(None, {KEY.key_id}) is None
     assert has_key((), {KEY.key_id}) is False
     assert has_key((KEY,), set()) is False
