@@ -87,9 +87,10 @@ verdict:
     - V(valid), or the first problem that was found.
     - V(unsigned) if there is no signature.
     - V(truncated) if the file is incomplete.
-    - V(malformed) if the file is not a kernel module, or its signature or archive is malformed.
-    - V(unsupported_algorithm) if the signature does not use RSA (PKCS 1, version 1.5) or ECDSA, with SHA-256, SHA-384
-      or SHA-512.
+    - V(malformed) if the file is not a kernel module, its archive is malformed, or the Linux kernel refuses the form of
+      its signature (for example signed attributes).
+    - V(unsupported_algorithm) if the signature does not use rsaEncryption or ECDSA, with SHA-256, SHA-384 or SHA-512,
+      or cannot be judged for another reason.
     - V(wrong_signer) if the signer is not trusted.
     - V(no_certificate) if the signer is unknown because the certificate for a key in O(trusted_spki_sha256) is missing.
     - V(digest_mismatch) if the file was changed after it was signed, or if the signature was made with a different key
@@ -115,7 +116,8 @@ key_id:
   sample: 14df34d1a87cf37625abec039ef2bf521249b969
 certificate_expired:
   description:
-    - Whether the certificate has expired. Informational only. The certificate of Canonical's key expired on 2026-07-16.
+    - Whether the certificate has expired. Informational only. The certificate of Canonical's older key
+      expired on 2026-07-16.
   returned: success, or failure because of O(require_valid)
   type: bool
   sample: true

@@ -271,15 +271,17 @@ record:
             - Verification of the signature, with C(level), C(result), C(signer), C(key_id) and C(sha512).
             - The level is V(file) if the controller verified the complete module file and the loaded module has the
               same build ID. It is V(digest) if the controller verified the signature from a digest that the host sent.
-            - The level is V(kernel) if the kernel holds the live patch key and verified the module when it was loaded.
+            - The level is V(kernel) if the kernel holds a trusted key and verified the module when it was loaded. The
+              signer is then unknown, because any key in the kernel's keyrings may have made the signature.
               It is V(client) if the patch is only confirmed by the status of the client, and V(none) if nothing
               confirms it.
             - The result is V(verified), V(failed), or V(not_checked) if the signature could not be verified. V(failed)
               makes the state of the host V(tampered).
+            - C(signer) and C(key_id) are null for the level V(kernel), and if no trusted key made the signature.
             - C(sha512) is the digest of the module without its signature, if it is known.
           type: dict
-          sample: {"level": "kernel", "result": "verified", "signer": "Canonical Ltd. Live Patch Signing",
-                   "key_id": "14df34d1a87cf37625abec039ef2bf521249b969", "sha512": null}
+          sample: {"level": "digest", "result": "verified", "signer": "Canonical Ltd. Live Patch Signing",
+                   "key_id": "14df34d1a87cf37625abec039ef2bf521249b969", "sha512": "5b41…"}
     assessment:
       description: Assessment of the host.
       type: dict
@@ -297,7 +299,8 @@ record:
             - V(disabled) if the host is eligible, but the client is not enabled or not installed.
             - V(stale) if the last successful check for patches is too old.
             - V(applying) if a patch is being applied, or if the host was just booted.
-            - V(unverified) if the client reports an applied patch, but no other source confirms it.
+            - V(unverified) if the client reports an applied patch, but no other source confirms it, or the kernel did
+              not accept the signature of a patch whose signer is unknown.
             - V(protected) if a patch is applied and confirmed, or if the kernel is supported and there is nothing to
               apply.
             - V(unknown) otherwise.

@@ -28,11 +28,12 @@ def signature_lines() -> Iterator[tuple[str, float, str, bool, str]]:
     public_key = signer.key.public_key()
     assert isinstance(public_key, rsa.RSAPublicKey)
     content, block = signature.split_module(signing.sign(signing.module(), signer))
-    value, digest = signature.read_signature(block).value, signature.digest(content, "sha512")
+    (info,) = signature.read_signature(block).signers
+    value, digest = info.value, signature.digest(content, "sha512")
     anchors = trust.TrustAnchors([trust.read_certificate(signer.der)])
 
     def verify() -> None:
-        assert signature.verify(signature.read_signature(block), digest, anchors).verdict == "valid"
+        assert signature.verify(signature.read_signature(block), {"sha512": digest}, anchors).verdict == "valid"
 
     def bare() -> None:
         public_key.verify(value, digest, padding.PKCS1v15(), utils.Prehashed(hashes.SHA512()))

@@ -29,12 +29,25 @@ HOSTS = {
     "missing": "no-curl-no-wget",
     "denied": "not-root",
     "unsupported": "bash-only",
-    "two-keys": "secure-boot",
+    "two-signers": "secure-boot",
+    "forged-keys": "other-kernel-first",
 }
-SECOND_KEY = (
-    "1b2c3d77 I------     1 perm 1f030000     0     0 asymmetri"
-    " Canonical Ltd. Live Patch Signing 2025 Kmod: d541cef61dc7e793b7eb7e899970a2eef0b5dc8c: X509.rsa b5dc8c []\n"
-)
+
+
+def imitate_keys(listing: Path) -> None:
+    """Move the keys of the kernel into the description of a key of a local user, as the kernel would print it."""
+    lines = listing.read_text("ascii").splitlines()
+    imitated = [line for line in lines if " asymmetri " in line]
+    genuine = [line for line in lines if " asymmetri " not in line]
+    first = "2f6c1b6a I------     1 perm 3f010001  1000  1000 user      x"
+    listing.write_text("\n".join([*genuine, first, *imitated, "x: 1", ""]), encoding="ascii")
+
+
+def two_signers(loaded: module_files.Loaded) -> bytes:
+    """Return the file of a module that a stranger and the vendor signed, as during a change of keys."""
+    content = loaded.unsigned()
+    infos = [signing.signer_info(content, signer) for signer in (STRANGER, module_files.vendor())]
+    return signing.append(content, signing.signed_data(*infos))
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +59,17 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
             files = {
                 "changed": good[:150] + bytes([good[150] ^ 4]) + good[151:],
                 "stranger": loaded.file(STRANGER),
-                "unsigned": signing.module(name=loaded.module, build_id=bytes.fromhex(loaded.build_id)),
+                "unsigned": loaded.unsigned(),
                 "rebuilt": loaded.file(build_id="cd" * 20),
-                "unsupported": signing.sign(signing.module(name=loaded.module), module_files.vendor(), "sha1"),
-                "two-keys": loaded.file(STRANGER),
+                "unsupported": signing.sign(loaded.unsigned(), module_files.vendor(), "sha1"),
+                "two-signers": two_signers(loaded),
             }
-            if role != "missing":
+            if role not in ("missing", "forged-keys"):
                 module_files.put(fleet, host, files.get(role, good))
-        keys = fleet.root(HOSTS["two-keys"]) / "proc/keys"
-        keys.write_text(keys.read_text("ascii") + SECOND_KEY, encoding="ascii")
+        # A kernel without the keys marks every live patch; with them, the mark would be proof of tampering.
+        imitate_keys(fleet.root(HOSTS["forged-keys"]) / "proc/keys")
+        module = module_files.loaded(fleet, HOSTS["forged-keys"]).module
+        (fleet.root(HOSTS["forged-keys"]) / f"sys/module/{module}/taint").write_text("OEK\n", encoding="ascii")
         yield fleet
 
 
@@ -91,12 +106,12 @@ def verification(seen: Run, role: str) -> tuple[str, str]:
     return patch["verification"]["level"], patch["verification"]["result"]
 
 
-@pytest.mark.parametrize("role", ["signed", "signed-old"])
+@pytest.mark.parametrize("role", ["signed", "signed-old", "two-signers"])
 def test_a_signed_patch_is_verified_on_the_controller(role: str, seen: Run, level: str, fleet: Fleet) -> None:
     assert record(seen, role)["assessment"]["state"] == "protected"
     (patch,) = record(seen, role)["kernel_patches"]
     loaded = module_files.loaded(fleet, HOSTS[role])
-    unsigned = signing.module(name=loaded.module, build_id=bytes.fromhex(loaded.build_id))
+    unsigned = loaded.unsigned()
     assert patch["build_id"] == loaded.build_id
     assert patch["verification"] == {
         "level": level,
@@ -128,8 +143,8 @@ def test_a_failed_signature_is_tampering(role: str, reason: str, seen: Run, leve
     ("role", "expected"),
     [
         ("missing", ("kernel", "verified")),
-        ("unsupported", ("kernel", "verified")),
-        ("two-keys", ("kernel", "verified")),
+        ("unsupported", ("client", "not_checked")),
+        ("forged-keys", ("client", "not_checked")),
         ("denied", ("client", "not_checked")),
     ],
 )

@@ -18,14 +18,16 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts im
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import KernelIdentity, identify
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import (
-    LIVE_PATCH_KEY_ID,
     KernelKey,
     SysfsPatch,
 )
 
 SHIPPED = pathlib.Path(__file__).parents[2] / "plugins" / "plugin_utils" / "policies"
 NOW = datetime.datetime(2026, 3, 1, 4, 0, tzinfo=datetime.timezone.utc)
-KEY = KernelKey(subject="Canonical Ltd. Live Patch Signing", key_id=LIVE_PATCH_KEY_ID, kind="X509.rsa")
+KEY = KernelKey("Canonical Ltd. Live Patch Signing", "14df34d1a87cf37625abec039ef2bf521249b969", "X509.rsa")
+KEY_2025 = KernelKey(
+    "Canonical Ltd. Live Patch Signing 2025 Kmod", "d541cef61dc7e793b7eb7e899970a2eef0b5dc8c", "X509.rsa"
+)
 MODULE = "lkp_Ubuntu_4_4_0_210_242_generic_113"
 
 
@@ -97,7 +99,7 @@ def a_host(**changes: t.Any) -> HostFacts:
         containers={"docker": 0, "lxd": 0, "podman": 0},
         machine_id_sha256="0" * 64,
         secure_boot=False,
-        kernel_keys=(KEY,),
+        kernel_keys=(KEY, KEY_2025),
         livepatch_in_kernel=True,
         desktop=False,
         fips_updates=False,

@@ -408,6 +408,21 @@ NOT_VERIFIED = Cause(
     "run the task as root, and add the signer's certificate to trusted_certificates; or accept unverified patches with"
     " verify: best_effort",
 )
+SRCVERSION_DIFFERS = Cause(
+    "srcversion_differs",
+    "the running patch {module} is not the file on the host: its srcversion is {running}, and that of the file {file}",
+    _ISOLATE,
+)
+SIGNATURE_NOT_CONFIRMED = Cause(
+    "signature_not_confirmed",
+    "the kernel did not accept the signature of the loaded patch {module}, and it is not known who signed it",
+    "verify the file of the patch (livepatch_verify=file) with the certificates of all trusted keys",
+)
+BUILD_ID_MISSING = Cause(
+    "build_id_missing",
+    "the running patch {module} was not compared with its file by build ID, because {places} shows none",
+    "verify the complete file: livepatch_verify=file",
+)
 
 # --- too few facts ---
 

@@ -292,8 +292,8 @@ def _secure_boot(facts: HostFacts) -> Check:
     required = "a kernel that trusts the live patch key"
     if facts.secure_boot is False:
         return _passed("secure_boot", "Secure Boot is disabled", found="off", required=required)
-    carried = facts.kernel_keys
-    if carried is not None and any(key.key_id == loaded_patches.LIVE_PATCH_KEY_ID for key in carried):
+    carried = loaded_patches.has_key(facts.kernel_keys, loaded_patches.LIVE_PATCH_KEY_IDS)
+    if carried:
         message = "the kernel contains the live patch key"
         return _passed("secure_boot", message, found="key carried", required=required)
     built = facts.kernel.build_date

@@ -17,6 +17,7 @@ from .._host.facts import HostFacts
 from .._kernel_name import module_name, parse_lock_name
 from .._record import Assessment, Check, Eligibility, KernelPatch, Reason, State
 from . import causes
+from .patch_verification import VerifiedPatch
 from .policy import Policy
 
 _SOON = datetime.timedelta(days=30)
@@ -25,13 +26,16 @@ _NO_CLIENT = ClientStatus(enabled=False)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything that is known about a host. `faults` are the reasons why a loaded patch cannot be trusted."""
+    """Everything that is known about a host."""
 
     facts: HostFacts
     policy: Policy
     eligibility: Eligibility
-    patches: c.Sequence[KernelPatch]
-    faults: c.Sequence[Reason] = ()
+    verified: c.Sequence[VerifiedPatch]
+
+    @property
+    def patches(self) -> list[KernelPatch]:
+        return [each.patch for each in self.verified]
 
     @property
     def client(self) -> ClientStatus:
@@ -40,15 +44,15 @@ class Evidence:
     @property
     def kernel_shows_patch(self) -> bool:
         """The kernel lists the patch that the client reports as enabled, and its transition is complete."""
-        full = self.facts.kernel.full or self.client.kernel
-        return any(
-            patch["enabled"] and not patch["transition"] and self._is_reported_patch(patch["module"], full)
-            for patch in self.patches
-        )
+        return any(patch["enabled"] and not patch["transition"] for patch in self.reported_patches)
 
-    def _is_reported_patch(self, module: str, full: str | None) -> bool:
-        version = self.client.patch_version
-        return full is not None and version is not None and module == module_name(full, version)
+    @property
+    def reported_patches(self) -> list[KernelPatch]:
+        """The patches of the kernel that have the name of the one that the client reports: one or none."""
+        full, version = self.facts.kernel.full or self.client.kernel, self.client.patch_version
+        if full is None or version is None:
+            return []
+        return [patch for patch in self.patches if patch["module"] == module_name(full, version)]
 
 
 def assess(evidence: Evidence) -> Assessment:
@@ -69,7 +73,7 @@ def _reason_of(check: Check) -> Reason:
 
 
 def _tampered(evidence: Evidence) -> list[Reason]:
-    return list(evidence.faults)
+    return [each.fault for each in evidence.verified if each.fault is not None]
 
 
 def _ineligible(evidence: Evidence) -> list[Reason]:
@@ -183,6 +187,9 @@ def _applying(evidence: Evidence) -> list[Reason]:
 
 
 def _unverified(evidence: Evidence) -> list[Reason]:
+    doubts = [each.doubt for each in evidence.verified if each.doubt is not None]
+    if doubts:
+        return doubts
     client = evidence.client
     if client.patch_state != "applied" or not _is_healthy(client) or evidence.kernel_shows_patch:
         return []
@@ -196,15 +203,20 @@ def _protected(evidence: Evidence) -> list[Reason]:
     if not client.enabled or not _is_healthy(client):
         return []
     if client.patch_state == "applied":
-        levels = {patch["verification"]["level"] for patch in evidence.patches if patch["enabled"]}
-        sources = "client, kernel and signature agree" if levels & _SIGNATURE_LEVELS else "client and kernel agree"
-        return [causes.APPLIED.reason(sources, version=client.patch_version)]
+        levels = {patch["verification"]["level"] for patch in evidence.reported_patches if patch["enabled"]}
+        sources = next((text for level, text in _AGREEMENT.items() if level in levels), "client and kernel agree")
+        gaps = [each.gap for each in evidence.verified if each.gap is not None]
+        return [causes.APPLIED.reason(sources, version=client.patch_version), *gaps]
     if client.patch_state == "nothing-to-apply" and _reports_running_kernel(evidence):
         return [causes.NOTHING_TO_APPLY.reason()]
     return []
 
 
-_SIGNATURE_LEVELS = {"file", "digest", "kernel"}
+_AGREEMENT = {
+    "file": "client, kernel and signature agree",
+    "digest": "client, kernel and signature agree",
+    "kernel": "client and kernel agree, and the kernel accepted the signature",
+}
 
 
 def _is_healthy(client: ClientStatus) -> bool:

@@ -130,5 +130,4 @@ def assess_protection(facts: HostFacts, policy: Policy) -> Assessment:
     """
     admitted = Eligibility(policy=policy.name, verdict="eligible", checks=[])
     verified = verified_patches(facts.patches or (), facts.kernel_keys, claimed=None)
-    faults = [each.fault for each in verified if each.fault is not None]
-    return assess(Evidence(facts, policy, admitted, [each.patch for each in verified], faults))
+    return assess(Evidence(facts, policy, admitted, verified))

@@ -38,8 +38,6 @@ def make_record(
     """
     eligibility = assess_eligibility(facts, policy, kernel_support)
     verified = _verified(facts, anchors)
-    patches = [each.patch for each in verified]
-    faults = [each.fault for each in verified if each.fault is not None]
     return Record(
         schema=SCHEMA,
         host=host,
@@ -49,8 +47,8 @@ def make_record(
         eligibility=eligibility,
         client=_client(facts),
         patch=_patch(facts.client),
-        kernel_patches=patches,
-        assessment=assess(Evidence(facts, policy, eligibility, patches, faults)),
+        kernel_patches=[each.patch for each in verified],
+        assessment=assess(Evidence(facts, policy, eligibility, verified)),
     )
 
 

@@ -320,9 +320,11 @@ def _secure_boot(sections: Sections, files: _Files) -> bool | None:
 
 
 def _kernel_keys(sections: Sections) -> tuple[loaded_patches.KernelKey, ...] | None:
-    """Return the keys in the kernel, or None if they cannot be listed: only root sees the keys of all users."""
+    """Return the keys in the kernel, or None if they cannot be listed completely: only root sees those of all users."""
     section = sections.get("keys")
-    if section is None or section.status != "ok" or not _root(sections):
+    # grep ends with 1 if it selects no line.
+    complete = section is not None and section.status == "ok" and section.exit_code in (0, 1) and not section.cut
+    if section is None or not complete or not _root(sections):
         return None
     return loaded_patches.kernel_keys(section.output)
 

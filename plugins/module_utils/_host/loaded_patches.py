@@ -14,21 +14,20 @@ import binascii
 import dataclasses
 import re
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from .._elf import build_id
 
-LIVE_PATCH_KEY_ID = "14df34d1a87cf37625abec039ef2bf521249b969"
-"""Key identifier (SHA-1 of the public key) of ``Canonical Ltd. Live Patch Signing``, which signs every patch.
+LIVE_PATCH_KEY_IDS = frozenset(
+    {
+        "14df34d1a87cf37625abec039ef2bf521249b969",  # Canonical Ltd. Live Patch Signing
+        "d541cef61dc7e793b7eb7e899970a2eef0b5dc8c",  # Canonical Ltd. Live Patch Signing 2025 Kmod
+    }
+)
+"""Key identifiers (SHA-1 of the public key) of the keys with which Canonical signs live patches.
 
-Ubuntu kernels with this key log it at boot (``Loaded X.509 cert 'Canonical Ltd. Live Patch Signing: 14df34d1…'``).
-"""
-
-SECOND_LIVE_PATCH_KEY_ID = "d541cef61dc7e793b7eb7e899970a2eef0b5dc8c"
-"""Key identifier of ``Canonical Ltd. Live Patch Signing 2025 Kmod``, which newer Ubuntu kernels contain as well.
-
-The collection has no pin of this key.
+Ubuntu kernels with a key log it at boot (``Loaded X.509 cert 'Canonical Ltd. Live Patch Signing: 14df34d1…'``).
 """
 
 _LIVEPATCH = "/sys/kernel/livepatch/"
@@ -40,6 +39,11 @@ _KEY_ID = re.compile(r"[0-9a-f]{8,128}")
 _NOTE_DUMP_LIMIT = 8192
 
 _KEY_COLUMNS = 9
+_KEY_LINE = re.compile(r"[0-9a-f]{8} [A-Za-z-]{7} +[0-9]+ +[0-9a-z]+ [0-9a-f]{8} +-?[0-9]+ +-?[0-9]+ ")
+_ASYMMETRIC = "asymmetri"  # The kernel cuts the type off after nine characters.
+_KEY_TYPES_OF_ROOT = frozenset({_ASYMMETRIC, "keyring", "user", "logon", "blacklist", "encrypted", "trusted"})
+"""Types whose keys of root have descriptions that only root or the kernel chooses, unlike those of file systems."""
+
 _KEY_LINE_LIMIT = 1024
 
 
@@ -63,11 +67,15 @@ class SysfsPatch:
 
 @dataclass(frozen=True, slots=True)
 class KernelKey:
-    """A public key in the kernel's keyrings: subject, key identifier (lower case) and kind (``X509.rsa``)."""
+    """A public key in the kernel's keyrings: subject, key identifier (lower case) and kind (``X509.rsa``).
+
+    `certain` is false if a local user can have written the line of the key.
+    """
 
     subject: str
     key_id: str
     kind: str
+    certain: bool = True
 
 
 def parse_patches(files: Mapping[str, str], reports: Mapping[str, ModuleReport]) -> tuple[SysfsPatch, ...]:
@@ -85,12 +93,32 @@ def parse_patches(files: Mapping[str, str], reports: Mapping[str, ModuleReport])
 
 
 def kernel_keys(proc_keys: str) -> tuple[KernelKey, ...]:
-    """Return root's valid public keys in the content of ``/proc/keys``.
+    """Return root's valid public keys in the content of ``/proc/keys``, which must be complete.
 
     Only root can see the keys of the kernel there. An empty result for another user proves nothing.
+
+    The kernel prints descriptions without escaping line ends, so the description of a user's key can contain lines
+    that imitate other keys. The owner column of the first line of a key is written by the kernel. A key is therefore
+    certain only before the first line that is not the line of a key whose description only root chooses. Lines of the
+    kernel itself cannot be hidden: a key that is not listed at all is not there.
     """
+    found = []
+    certain = True
     # Not splitlines(): it also splits at characters that the description of a key can contain.
-    return tuple(key for line in proc_keys.split("\n") if (key := _kernel_key(line)))
+    for line in proc_keys.split("\n"):
+        certain = certain and (not line or _is_written_by_root(line))
+        key = _kernel_key(line, certain=certain)
+        if key is not None:
+            found.append(key)
+    return tuple(found)
+
+
+def has_key(keys: Collection[KernelKey] | None, key_ids: Collection[str]) -> bool | None:
+    """Return True if one of these keys is in the kernel, and None if this is unknown."""
+    if keys is None:
+        return None
+    matching = [key.certain for key in keys if key.key_id in key_ids]
+    return any(matching) or (None if matching else False)
 
 
 def _patch(module: str, files: Mapping[str, str], report: ModuleReport) -> SysfsPatch:
@@ -125,14 +153,24 @@ def _build_id_of_dump(dump: str) -> str | None:
         return None
 
 
-def _kernel_key(line: str) -> KernelKey | None:
-    """Read ``0b4f1c8a I------     1 perm 1f030000     0     0 asymmetri <subject>: <key id>: X509.rsa 1249b969 []``."""
+def _columns(line: str) -> list[str] | None:
     columns = line[:_KEY_LINE_LIMIT].split(None, _KEY_COLUMNS - 1)
-    if len(columns) < _KEY_COLUMNS:
+    return columns if len(columns) == _KEY_COLUMNS else None
+
+
+def _is_written_by_root(line: str) -> bool:
+    """Return True if the line is that of a root's key of a type for which no other user chooses descriptions."""
+    columns = _columns(line) if _KEY_LINE.match(line) else None
+    return columns is not None and columns[5] == "0" and columns[7] in _KEY_TYPES_OF_ROOT
+
+
+def _kernel_key(line: str, *, certain: bool) -> KernelKey | None:
+    """Read ``0b4f1c8a I------     1 perm 1f030000     0     0 asymmetri <subject>: <key id>: X509.rsa 1249b969 []``."""
+    columns = _columns(line)
+    if columns is None:
         return None
     _serial, flags, _usage, expiry, _permissions, owner, _group, key_type, description = columns
-    # The kernel cuts the type off after nine characters.
-    if key_type != "asymmetri" or owner != "0" or expiry == "expd":
+    if key_type != _ASYMMETRIC or owner != "0" or expiry == "expd":
         return None
     # The key must be instantiated, and neither revoked, dead, negative nor invalidated.
     if "I" not in flags or any(mark in flags for mark in "RDNi"):
@@ -140,7 +178,7 @@ def _kernel_key(line: str) -> KernelKey | None:
     # The subject can contain colons.
     match description.rsplit(": ", 2):
         case [subject, key_id, detail] if _KEY_ID.fullmatch(key_id):
-            return KernelKey(subject=subject, key_id=key_id, kind=detail.partition(" ")[0])
+            return KernelKey(subject, key_id, detail.partition(" ")[0], certain)
     return None
 
 

@@ -63,18 +63,24 @@ class Der:
         self._step(tag)
         return self._data[start : self._position]
 
+    def skip(self) -> None:
+        """Skip the next element of any tag that has one byte."""
+        if self._position < self._end and self._data[self._position] & 0x1F == 0x1F:
+            raise DerError(f"a tag of several bytes at byte {self._position}")
+        self._step(None)
+
     def finish(self) -> None:
         """Raise `DerError` if there is a next element."""
         if self._position != self._end:
             raise DerError(f"unexpected data at byte {self._position}")
 
-    def _step(self, tag: int) -> int:
-        """Skip the next element, which must have this tag, and return the position of its content."""
+    def _step(self, tag: int | None) -> int:
+        """Skip the next element, which must have this tag if one is given, and return the position of its content."""
         data, position = self._data, self._position
         start = position + 2
         if start > self._end:
             raise DerError(f"data ends at byte {self._end}, where an element is expected")
-        if data[position] != tag:
+        if tag is not None and data[position] != tag:
             raise DerError(f"tag {data[position]:#04x} at byte {position}, where {tag:#04x} is expected")
         length = data[position + 1]
         if length >= 0x80:

@@ -11,7 +11,8 @@ from .._tar import is_compressed
 from .archive import ArchiveName, parse_archive_name, unpack_module
 from .file_verdict import FileVerdict, PatchFileError
 from .module import ModuleFacts, read_module
-from .signature import HashName, SignatureResult, digest, read_signature, split_module, verify
+from .public_key import HashName
+from .signature import SignatureResult, digest, read_signature, split_module, verify
 from .trust import TrustAnchors
 
 FILE_LIMIT = 64 << 20
@@ -66,7 +67,7 @@ def examine(data: bytes, name: str, anchors: TrustAnchors, *, now: dt.datetime, 
         facts = read_module(module)
     except PatchFileError as fault:
         damage = fault
-    hash_algorithm, verification = _verify(module, anchors)
+    verification = _verify(module, anchors)
     verdict, reason = verification.verdict, verification.reason
     if verdict == "unsigned" and facts and facts.extent < len(module):
         verdict, reason = "truncated", "the bytes behind the module are not a complete signature"
@@ -81,7 +82,7 @@ def examine(data: bytes, name: str, anchors: TrustAnchors, *, now: dt.datetime, 
         signer=certificate.subject if certificate else None,
         key_id=certificate.key_id if certificate else None,
         certificate_expired=certificate.expired(now) if certificate else None,
-        hash_algorithm=hash_algorithm,
+        hash_algorithm=verification.hash_algorithm,
         build_id=facts.build_id if facts else None,
         srcversion=facts.srcversion if facts else None,
         vermagic=facts.vermagic if facts else None,
@@ -90,13 +91,14 @@ def examine(data: bytes, name: str, anchors: TrustAnchors, *, now: dt.datetime, 
     )
 
 
-def _verify(module: bytes, anchors: TrustAnchors) -> tuple[HashName | None, SignatureResult]:
+def _verify(module: bytes, anchors: TrustAnchors) -> SignatureResult:
     try:
         content, block = split_module(module)
         signature = read_signature(block)
     except PatchFileError as fault:
-        return None, SignatureResult(fault.verdict, fault.reason, None)
-    return signature.hash_algorithm, verify(signature, digest(content, signature.hash_algorithm), anchors)
+        return SignatureResult(fault.verdict, fault.reason, None)
+    digests = {name: digest(content, name) for name in signature.hash_algorithms}
+    return verify(signature, digests, anchors)
 
 
 def _mismatch(facts: ModuleFacts, archive: ArchiveName | None, kernel: str | None) -> tuple[FileVerdict, str] | None:

@@ -3,9 +3,8 @@
 """The signature of a kernel module: the trailer, the PKCS#7 message before it, and its verification.
 
 A signed module is ``<module><PKCS#7 in DER><trailer of 12 bytes><mark>`` (kernel ``include/linux/module_signature.h``).
-The message is CMS SignedData (RFC 5652) over the module, detached. The forms that the kernel and signing tools write
-are accepted: one signer, named by issuer and serial number or by key identifier, with or without signed attributes and
-certificates. Bytes that no signature covers must have the one expected form.
+The message is CMS SignedData (RFC 5652) over the module, detached. It is accepted and refused as by the Linux kernel
+(``crypto/asymmetric_keys/pkcs7_*.c``): decision 0022 has the rules and the deliberate differences.
 
 The signature covers a digest of the module, so it can be verified without the module: `read_signature` and `verify`
 need only the bytes behind the module, and the digest.
@@ -13,44 +12,43 @@ need only the bytes behind the module, and the digest.
 
 from __future__ import annotations
 
+import collections.abc as c
 import dataclasses
 import hashlib
 import struct
 import typing as t
 
 from .der import INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET, Der, DerError, context
+from .embedded import read_embedded
 from .file_verdict import FileVerdict, PatchFileError
+from .public_key import HashName, Scheme, made_with
 from .trust import Certificate, SignerId, TrustAnchors
 
-MARK = b"~Module signature appended~\n"
-SIGNATURE_LIMIT = 1 << 16
-"""Bytes of a PKCS#7 message. One without certificates is 700 bytes, each certificate adds some 1,500."""
+if t.TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
-HashName = t.Literal["sha256", "sha384", "sha512"]
-_Scheme = t.Literal["rsa", "ecdsa"]
+MARK = b"~Module signature appended~\n"
+SIGNATURE_LIMIT = (1 << 16) - 1
+"""Bytes of a PKCS#7 message, as in the kernel. One without certificates is 700 bytes, each adds some 1,500."""
 
 _TRAILER = struct.Struct(">BBBBB3sI")
 _PKCS7 = 2
 _OLD_FORMATS = {0: "PGP", 1: "X.509"}
 
+_NAMED_SIGNERS = 2
+"""Signers that a reason names. A message can have hundreds."""
+
 _DATA = bytes.fromhex("2a864886f70d010701")  # 1.2.840.113549.1.7.1
 _SIGNED_DATA = bytes.fromhex("2a864886f70d010702")  # 1.2.840.113549.1.7.2
-_CONTENT_TYPE = bytes.fromhex("2a864886f70d010903")  # 1.2.840.113549.1.9.3
-_MESSAGE_DIGEST = bytes.fromhex("2a864886f70d010904")  # 1.2.840.113549.1.9.4
 
 _HASHES: dict[bytes, HashName] = {
     bytes.fromhex("608648016503040201"): "sha256",  # 2.16.840.1.101.3.4.2.1
     bytes.fromhex("608648016503040202"): "sha384",
     bytes.fromhex("608648016503040203"): "sha512",
 }
-_DIGEST_SIZES: dict[HashName, int] = {"sha256": 32, "sha384": 48, "sha512": 64}
-
 # The hash that an identifier names too; None where the signer's digest algorithm is used.
-_SCHEMES: dict[bytes, tuple[_Scheme, HashName | None]] = {
+_SCHEMES: dict[bytes, tuple[Scheme, HashName | None]] = {
     bytes.fromhex("2a864886f70d010101"): ("rsa", None),  # 1.2.840.113549.1.1.1, rsaEncryption
-    bytes.fromhex("2a864886f70d01010b"): ("rsa", "sha256"),
-    bytes.fromhex("2a864886f70d01010c"): ("rsa", "sha384"),
-    bytes.fromhex("2a864886f70d01010d"): ("rsa", "sha512"),
     bytes.fromhex("2a8648ce3d040302"): ("ecdsa", "sha256"),  # 1.2.840.10045.4.3.2
     bytes.fromhex("2a8648ce3d040303"): ("ecdsa", "sha384"),
     bytes.fromhex("2a8648ce3d040304"): ("ecdsa", "sha512"),
@@ -58,29 +56,39 @@ _SCHEMES: dict[bytes, tuple[_Scheme, HashName | None]] = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class ModuleSignature:
-    """The content of a signature, not yet verified.
-
-    `signed_attributes` is their DER as it was signed, `message_digest` the digest of the module in them; both are
-    ``None`` if the signature is over the module itself. `certificates` are those embedded in the message, in DER.
-    """
+class SignerInfo:
+    """One signature in a message, not yet verified: the name of the signer, the algorithms, and the value."""
 
     signer: SignerId
     hash_algorithm: HashName
-    scheme: _Scheme
+    scheme: Scheme
     value: bytes
-    signed_attributes: bytes | None
-    message_digest: bytes | None
-    certificates: tuple[bytes, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModuleSignature:
+    """The content of a message: one or more signatures, and the embedded certificates in DER."""
+
+    signers: tuple[SignerInfo, ...]
+    certificates: tuple[bytes, ...] = ()
+
+    @property
+    def hash_algorithms(self) -> frozenset[HashName]:
+        """The algorithms of the digests that `verify` needs."""
+        return frozenset(info.hash_algorithm for info in self.signers)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SignatureResult:
-    """The result of a verification. `certificate` is the trusted one that the signature names, or ``None``."""
+    """The result of a verification.
+
+    `certificate` is the trusted one that the signature names, or ``None``. `hash_algorithm` is that of its signature.
+    """
 
     verdict: FileVerdict
     reason: str
     certificate: Certificate | None
+    hash_algorithm: HashName | None = None
 
 
 def split_module(data: bytes) -> tuple[memoryview, bytes]:
@@ -116,22 +124,48 @@ def digest(content: bytes | memoryview, name: HashName) -> bytes:
     return hashlib.new(name, content).digest()
 
 
-def verify(signature: ModuleSignature, content_digest: bytes, anchors: TrustAnchors) -> SignatureResult:
-    """Verify the signature over a module, given by its digest (with `signature.hash_algorithm`).
+def verify(signature: ModuleSignature, digests: c.Mapping[HashName, bytes], anchors: TrustAnchors) -> SignatureResult:
+    """Verify the signatures over a module, given by its digests (for all `signature.hash_algorithms`).
 
-    The verdict is ``valid``, ``wrong_signer``, ``no_certificate`` or ``digest_mismatch``.
+    One signature by a trusted key is enough. A second one that names a trusted key must match too, as in the kernel.
+    The verdict is ``valid``, ``wrong_signer``, ``no_certificate``, ``digest_mismatch`` or, because of certificates in
+    the message, ``malformed`` or ``unsupported_algorithm``.
     """
-    certificates = anchors.find(signature.signer, signature.certificates)
-    if not certificates:
-        return _unknown_signer(signature.signer, anchors)
-    if signature.message_digest not in (None, content_digest):
-        reason = "the module is not the one that was signed: its digest differs"
-        return SignatureResult("digest_mismatch", reason, certificates[0])
-    for certificate in certificates:
-        if _was_made_with(certificate, signature, content_digest):
-            return SignatureResult("valid", f"signed by {certificate.subject}", certificate)
-    reason = "the signature does not match: the module was changed, or signed with another key than the signature names"
-    return SignatureResult("digest_mismatch", reason, certificates[0])
+    result: SignatureResult | None = None
+    for info in signature.signers:
+        certificates = anchors.find(info.signer, signature.certificates)
+        if not certificates:
+            continue
+        content_digest = digests[info.hash_algorithm]
+        signed_by = next((each for each in certificates if _was_made_with(each.public_key, info, content_digest)), None)
+        if signed_by is None:
+            reason = "the signature does not match: the module was changed, or signed with another key than it names"
+            return SignatureResult("digest_mismatch", reason, certificates[0], info.hash_algorithm)
+        result = result or SignatureResult("valid", f"signed by {signed_by.subject}", signed_by, info.hash_algorithm)
+    if result is None:
+        return _unknown_signer(signature, anchors)
+    try:
+        _check_embedded(signature, digests, anchors)
+    except PatchFileError as fault:
+        return SignatureResult(fault.verdict, fault.reason, result.certificate, result.hash_algorithm)
+    return result
+
+
+def _check_embedded(signature: ModuleSignature, digests: c.Mapping[HashName, bytes], anchors: TrustAnchors) -> None:
+    """Raise `PatchFileError` if the kernel refuses the message because of the certificates in it.
+
+    The kernel verifies each signature whose certificate is in the message with that certificate first.
+    """
+    embedded = read_embedded(signature.certificates, anchors)
+    for info in signature.signers:
+        own = next((each for each in embedded if each.signer_id == info.signer), None)
+        if own is not None and not _was_made_with(own.public_key, info, digests[info.hash_algorithm]):
+            reason = "a signature does not match the certificate in the message that it names"
+            raise PatchFileError("digest_mismatch", reason)
+
+
+def _was_made_with(key: CertificatePublicKeyTypes, info: SignerInfo, content_digest: bytes) -> bool:
+    return made_with(key, info.scheme, info.hash_algorithm, info.value, content_digest)
 
 
 def _message_size(data: bytes) -> int:
@@ -150,10 +184,8 @@ def _message_size(data: bytes) -> int:
 
 
 def _read_message(message: bytes) -> ModuleSignature:
-    """Read ContentInfo and SignedData: RFC 5652, 3 and 5.1."""
-    outer = Der(message)
-    info = outer.enter(SEQUENCE)
-    outer.finish()
+    """Read ContentInfo and SignedData: RFC 5652, 3 and 5.1. Like the kernel, ignore bytes behind it."""
+    info = Der(message).enter(SEQUENCE)
     _expect(info.value(OBJECT_IDENTIFIER) == _SIGNED_DATA, "it is not SignedData")
     explicit = info.enter(context(0))
     info.finish()
@@ -161,51 +193,53 @@ def _read_message(message: bytes) -> ModuleSignature:
     explicit.finish()
 
     version = signed.value(INTEGER)
-    digest_algorithms = signed.enter(SET)
-    digest_algorithm = _algorithm(digest_algorithms.enter(SEQUENCE))
-    digest_algorithms.finish()
+    # The kernel does not compare these with the algorithms of the signatures, so unknown ones are accepted.
+    for algorithm in _elements(signed.enter(SET), "it names no digest algorithm"):
+        _algorithm(algorithm)
     content = signed.enter(SEQUENCE)
     _expect(content.value(OBJECT_IDENTIFIER) == _DATA, "it signs something other than plain data")
     content.finish()  # a module signature is detached
     certificates = _read_certificates(signed.enter(context(0))) if signed.at(context(0)) else ()
-    signers = signed.enter(SET)
+    signers = tuple(_read_signer(signer, version) for signer in _elements(signed.enter(SET), "it has no signer"))
     signed.finish()
-    signer = signers.enter(SEQUENCE)
-    signers.finish()
-    return _read_signer(signer, version, digest_algorithm, certificates)
+    return ModuleSignature(signers, certificates)
 
 
-def _read_signer(
-    signer: Der, signed_version: bytes, signed_digest_algorithm: bytes, certificates: tuple[bytes, ...]
-) -> ModuleSignature:
-    """Read the one SignerInfo: RFC 5652, 5.3."""
+def _elements(elements: Der, fault_of_none: str) -> list[Der]:
+    """Return readers of the sequences in a set, which must not be empty."""
+    _expect(elements.more(), fault_of_none)
+    found = []
+    while elements.more():
+        found.append(elements.enter(SEQUENCE))
+    return found
+
+
+def _read_signer(signer: Der, signed_version: bytes) -> SignerInfo:
+    """Read a SignerInfo: RFC 5652, 5.3. The kernel refuses signed attributes in the signature of a module."""
     version = signer.value(INTEGER)
     _expect(version == signed_version, "its versions do not agree")
     identity = _read_identity(signer, version)
     digest_algorithm = _algorithm(signer.enter(SEQUENCE))
-    _expect(digest_algorithm == signed_digest_algorithm, "its digest algorithms do not agree")
-    attributes = signer.encoded(context(0)) if signer.at(context(0)) else None
+    signed_attributes = signer.at(context(0))
+    if signed_attributes:
+        signer.skip()
     signature_algorithm = _algorithm(signer.enter(SEQUENCE))
     value = signer.value(OCTET_STRING)
+    if signer.at(context(1)):
+        _check_attributes(signer.enter(context(1)))
     signer.finish()
 
     hash_algorithm = _HASHES.get(digest_algorithm)
     if hash_algorithm is None:
         raise PatchFileError("unsupported_algorithm", "the digest is none of SHA-256, SHA-384 and SHA-512")
     if signature_algorithm not in _SCHEMES:
-        raise PatchFileError("unsupported_algorithm", "the signature is neither RSA (PKCS #1, 1.5) nor ECDSA")
+        reason = "the signature algorithm is neither rsaEncryption nor ECDSA, and the kernel verifies no other"
+        raise PatchFileError("unsupported_algorithm", reason)
     scheme, named_hash = _SCHEMES[signature_algorithm]
-    _expect(named_hash in (None, hash_algorithm), "its signature and its digest use different algorithms")
-    return ModuleSignature(
-        signer=identity,
-        hash_algorithm=hash_algorithm,
-        scheme=scheme,
-        value=value,
-        # They are signed as a SET (RFC 5652, 5.4), and sent with another tag.
-        signed_attributes=bytes([SET]) + attributes[1:] if attributes else None,
-        message_digest=_message_digest(Der(attributes).enter(context(0))) if attributes else None,
-        certificates=certificates,
-    )
+    if named_hash not in (None, hash_algorithm):
+        raise PatchFileError("unsupported_algorithm", "its signature and its digest name different hash algorithms")
+    _expect(not signed_attributes, "it has signed attributes, which the kernel refuses")
+    return SignerInfo(identity, hash_algorithm, scheme, value)
 
 
 def _read_identity(signer: Der, version: bytes) -> SignerId:
@@ -216,7 +250,17 @@ def _read_identity(signer: Der, version: bytes) -> SignerId:
     names = signer.enter(SEQUENCE)
     issuer, serial = names.encoded(SEQUENCE), names.value(INTEGER)
     names.finish()
+    _check_name(Der(issuer).enter(SEQUENCE))
     return issuer, serial
+
+
+def _check_name(name: Der) -> None:
+    """Check the form of a distinguished name (X.501), as the kernel does."""
+    while name.more():
+        for attribute in _elements(name.enter(SET), "a part of the issuer's name is empty"):
+            attribute.value(OBJECT_IDENTIFIER)
+            attribute.skip()
+            attribute.finish()
 
 
 def _read_certificates(elements: Der) -> tuple[bytes, ...]:
@@ -224,6 +268,17 @@ def _read_certificates(elements: Der) -> tuple[bytes, ...]:
     while elements.more():
         found.append(elements.encoded(SEQUENCE))
     return tuple(found)
+
+
+def _check_attributes(attributes: Der) -> None:
+    """Check the form of unsigned attributes, as the kernel does. Their values decide nothing."""
+    for attribute in _elements(attributes, "its set of unsigned attributes is empty"):
+        attribute.value(OBJECT_IDENTIFIER)
+        values = attribute.enter(SET)
+        attribute.finish()
+        _expect(values.more(), "an unsigned attribute has no value")
+        while values.more():
+            values.skip()
 
 
 def _algorithm(algorithm: Der) -> bytes:
@@ -237,62 +292,20 @@ def _algorithm(algorithm: Der) -> bytes:
     return identifier
 
 
-def _message_digest(attributes: Der) -> bytes:
-    """Return the digest in the signed attributes, which must name plain data as content: RFC 5652, 5.3 and 11."""
-    found: dict[bytes, Der] = {}
-    while attributes.more():
-        attribute = attributes.enter(SEQUENCE)
-        kind = attribute.value(OBJECT_IDENTIFIER)
-        _expect(kind not in found, "it has a signed attribute twice")
-        found[kind] = attribute.enter(SET)
-        attribute.finish()
-    _expect(_CONTENT_TYPE in found and _MESSAGE_DIGEST in found, "its signed attributes are not complete")
-    _expect(found[_CONTENT_TYPE].value(OBJECT_IDENTIFIER) == _DATA, "its signed attributes name another content")
-    digest = found[_MESSAGE_DIGEST].value(OCTET_STRING)
-    found[_CONTENT_TYPE].finish()
-    found[_MESSAGE_DIGEST].finish()
-    return digest
-
-
 def _expect(condition: bool, fault: str) -> None:
     if not condition:
         raise DerError(fault)
 
 
-def _unknown_signer(signer: SignerId, anchors: TrustAnchors) -> SignatureResult:
+def _unknown_signer(signature: ModuleSignature, anchors: TrustAnchors) -> SignatureResult:
     if anchors.unmet_pins:
         pins = ", ".join(sorted(anchors.unmet_pins))
         reason = f"the certificate of the pinned key {pins} is missing: specify it as a trusted certificate"
-        return SignatureResult("no_certificate", reason, None)
-    named = f"key identifier {signer[:32].hex()}" if isinstance(signer, bytes) else f"serial number {signer[1].hex()}"
-    return SignatureResult("wrong_signer", f"the signature names a signer that is not trusted, with {named}", None)
+        return SignatureResult("no_certificate", reason, None, signature.signers[0].hash_algorithm)
+    named = " and ".join(_named(info.signer) for info in signature.signers[:_NAMED_SIGNERS])
+    reason = f"the signature names a signer that is not trusted, with {named}"
+    return SignatureResult("wrong_signer", reason, None, signature.signers[0].hash_algorithm)
 
 
-def _was_made_with(certificate: Certificate, signature: ModuleSignature, digest: bytes) -> bool:
-    """Return True if the signature over the attributes, or else over the digest, was made with this key."""
-    # Trust anchors cannot be made without the library.
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
-
-    if len(digest) != _DIGEST_SIZES[signature.hash_algorithm]:
-        return False
-    algorithms: dict[HashName, hashes.HashAlgorithm] = {
-        "sha256": hashes.SHA256(),
-        "sha384": hashes.SHA384(),
-        "sha512": hashes.SHA512(),
-    }
-    algorithm = algorithms[signature.hash_algorithm]
-    signed = digest if signature.signed_attributes is None else signature.signed_attributes
-    hashed = utils.Prehashed(algorithm) if signature.signed_attributes is None else algorithm
-    key = certificate.public_key
-    try:
-        if signature.scheme == "rsa" and isinstance(key, rsa.RSAPublicKey):
-            key.verify(signature.value, signed, padding.PKCS1v15(), hashed)
-        elif signature.scheme == "ecdsa" and isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature.value, signed, ec.ECDSA(hashed))
-        else:
-            return False
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
-        return False
-    return True
+def _named(signer: SignerId) -> str:
+    return f"key identifier {signer[:32].hex()}" if isinstance(signer, bytes) else f"serial number {signer[1].hex()}"

@@ -114,7 +114,7 @@ class TrustAnchors:
     def _pinned(self, der: bytes) -> Certificate | None:
         """Read a certificate from an unknown source, if its key is pinned. Nothing else of it is parsed before that."""
         try:
-            _issuer, _serial, spki = _parts(der)
+            _issuer, _serial, spki = parse_parts(der)
             pinned = hashlib.sha256(spki).hexdigest() in self.unmet_pins
             return read_certificate(der) if pinned else None
         except (DerError, TrustError):
@@ -122,20 +122,20 @@ class TrustAnchors:
 
 
 def canonical_anchors() -> TrustAnchors:
-    """Return trust in the key with which Canonical signs live patches. Raises ``library_missing``."""
-    return TrustAnchors(pins=[canonical_key.SPKI_SHA256], offered=_canonical_certificates())
+    """Return trust in the keys with which Canonical signs live patches. Raises ``library_missing``."""
+    return TrustAnchors(pins=canonical_key.PINS, offered=_canonical_certificates())
 
 
 def operator_anchors(certificates: c.Sequence[Certificate], pins: c.Collection[str] | None) -> TrustAnchors:
     """Return the trust anchors for the options of an operator.
 
-    Without pins (``None``), each certificate is trusted as it is, in addition to Canonical's key. With an empty
+    Without pins (``None``), each certificate is trusted as it is, in addition to Canonical's keys. With an empty
     collection, only the certificates are trusted. With pins, only these keys are trusted, and a certificate with
     another key is an error: `TrustError`.
     """
     canonical = _canonical_certificates()
     if pins is None:
-        return TrustAnchors(certificates, pins=[canonical_key.SPKI_SHA256], offered=canonical)
+        return TrustAnchors(certificates, pins=canonical_key.PINS, offered=canonical)
     if not pins:
         return TrustAnchors(certificates)
     wanted = {parse_pin(pin) for pin in pins}
@@ -149,7 +149,7 @@ def operator_anchors(certificates: c.Sequence[Certificate], pins: c.Collection[s
 
 @functools.cache
 def _canonical_certificates() -> tuple[Certificate, ...]:
-    return tuple(read_certificates(canonical_key.CERTIFICATE))
+    return tuple(read_certificates(canonical_key.CERTIFICATES))
 
 
 def parse_pin(text: str) -> str:
@@ -176,7 +176,7 @@ def read_certificate(der: bytes) -> Certificate:
     """Read one certificate in DER. Raises `TrustError`."""
     x509 = _library("cryptography.x509")
     try:
-        issuer, serial, spki = _parts(der)
+        issuer, serial, spki = parse_parts(der)
         certificate = x509.load_der_x509_certificate(der)
         names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
         subject = str(names[0].value) if names else certificate.subject.rfc4514_string()
@@ -202,7 +202,7 @@ def _library(module: str) -> t.Any:
     return require(module, "verifying a signature", minimum=OLDEST_CRYPTOGRAPHY)
 
 
-def _parts(der: bytes) -> tuple[bytes, bytes, bytes]:
+def parse_parts(der: bytes) -> tuple[bytes, bytes, bytes]:
     """Return issuer (DER), serial number (content) and SubjectPublicKeyInfo (DER) of a certificate: RFC 5280, 4.1.
 
     Signatures name the issuer by these bytes, and an embedded certificate must not be parsed further before its key is

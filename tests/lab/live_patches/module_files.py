@@ -21,22 +21,28 @@ def vendor() -> signing.Signer:
 
 
 class Loaded(t.NamedTuple):
-    """A live patch in a host's kernel: its module, and its build id in sysfs (hexadecimal)."""
+    """A live patch in a host's kernel: its module, with build id (hexadecimal) and srcversion as in sysfs."""
 
     module: str
     build_id: str
+    srcversion: str
+
+    def unsigned(self, build_id: str | None = None) -> bytes:
+        """Return the module without a signature."""
+        note = bytes.fromhex(build_id or self.build_id)
+        return signing.module(name=self.module, build_id=note, srcversion=self.srcversion)
 
     def file(self, signer: signing.Signer | None = None, build_id: str | None = None) -> bytes:
         """Return the file of the module, signed by the vendor or by another signer."""
-        content = signing.module(name=self.module, build_id=bytes.fromhex(build_id or self.build_id))
-        return signing.sign(content, signer or vendor())
+        return signing.sign(self.unsigned(build_id), signer or vendor())
 
 
 def loaded(fleet: Fleet, host: str) -> Loaded:
     """Return the only live patch of a host."""
     (module,) = (path.name for path in (fleet.root(host) / "sys/kernel/livepatch").iterdir())
-    note = fleet.root(host) / f"sys/module/{module}/notes/.note.gnu.build-id"
-    return Loaded(module, note.read_bytes()[16:].hex())
+    folder = fleet.root(host) / f"sys/module/{module}"
+    note = (folder / "notes/.note.gnu.build-id").read_bytes()
+    return Loaded(module, note[16:].hex(), (folder / "srcversion").read_text("ascii").strip())
 
 
 def put(fleet: Fleet, host: str, content: bytes, name: str | None = None) -> Path:

@@ -37,7 +37,9 @@ _MESSAGE_DIGEST_OID = "1.2.840.113549.1.9.4"
 _SIGNING_TIME_OID = "1.2.840.113549.1.9.5"
 _RSA_OID = "1.2.840.113549.1.1.1"
 _HASH_OIDS = {
+    "md5": "1.2.840.113549.2.5",
     "sha1": "1.3.14.3.2.26",
+    "sha224": "2.16.840.1.101.3.4.2.4",
     "sha256": "2.16.840.1.101.3.4.2.1",
     "sha384": "2.16.840.1.101.3.4.2.2",
     "sha512": "2.16.840.1.101.3.4.2.3",
@@ -45,7 +47,9 @@ _HASH_OIDS = {
 _RSA_WITH_HASH_OIDS = {"sha256": "1.2.840.113549.1.1.11", "sha512": "1.2.840.113549.1.1.13"}
 _ECDSA_OIDS = {"sha256": "1.2.840.10045.4.3.2", "sha384": "1.2.840.10045.4.3.3", "sha512": "1.2.840.10045.4.3.4"}
 _HASHES: dict[str, hashes.HashAlgorithm] = {
+    "md5": hashes.MD5(),  # noqa: S303  (tests check that it is refused)
     "sha1": hashes.SHA1(),  # noqa: S303  (tests check that it is refused)
+    "sha224": hashes.SHA224(),
     "sha256": hashes.SHA256(),
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
@@ -101,14 +105,18 @@ def make_certificate(
     expired: bool = False,
     serial: int | None = None,
     claimed_key_id: bytes | None = None,
+    issuer: Signer | None = None,
 ) -> x509.Certificate:
-    """Return a self-signed certificate, with a key identifier only if one is given."""
+    """Return a certificate, with a key identifier only if one is given. It is self-signed without an issuer.
+
+    A certificate with an issuer names the key identifier of its issuer's key.
+    """
     now = dt.datetime.now(dt.timezone.utc)
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(serial or x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(days=20))
@@ -116,7 +124,10 @@ def make_certificate(
     )
     if claimed_key_id is not None:
         builder = builder.add_extension(x509.SubjectKeyIdentifier(claimed_key_id), critical=False)
-    return builder.sign(key, hashes.SHA256())
+    if issuer is not None:
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
+        builder = builder.add_extension(authority, critical=False)
+    return builder.sign(issuer.key if issuer else key, hashes.SHA256())
 
 
 def tlv(tag: int, *parts: bytes) -> bytes:
@@ -166,19 +177,26 @@ def signer_info(
     attributes: bytes | None = None,
     hash_in_scheme: bool = False,
     unsigned_attributes: bytes = b"",
+    scheme: bytes | None = None,
+    version: bytes | None = None,
 ) -> bytes:
-    """Return a SignerInfo over the content, or over the attributes (the content of a SET) if given."""
+    """Return a SignerInfo over the content, or over the attributes (the content of a SET) if given.
+
+    `scheme` (an AlgorithmIdentifier) and `version` replace the values that belong to the signer and its identifier.
+    """
     certificate = signer.certificate
     serial = certificate.serial_number
     number = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
     issuer_and_serial = tlv(0x30, certificate.issuer.public_bytes(), tlv(0x02, number))
-    if isinstance(signer.key, rsa.RSAPrivateKey):
+    if scheme is not None:
+        pass
+    elif isinstance(signer.key, rsa.RSAPrivateKey):
         scheme = algorithm(_RSA_WITH_HASH_OIDS[hash_name] if hash_in_scheme else _RSA_OID)
     else:
         scheme = algorithm(_ECDSA_OIDS[hash_name], null=False)
     return tlv(
         0x30,
-        tlv(0x02, b"\3" if key_identifier else b"\1"),
+        tlv(0x02, version or (b"\3" if key_identifier else b"\1")),
         tlv(0x80, signer.key_id) if key_identifier else issuer_and_serial,
         algorithm(_HASH_OIDS[hash_name]),
         b"" if attributes is None else tlv(0xA0, attributes),
@@ -194,8 +212,12 @@ def signed_data(
     version: int = 1,
     certificates: tuple[bytes, ...] = (),
     content: bytes = b"",
+    digest_algorithms: bytes | None = None,
+    revocation_lists: bytes = b"",
 ) -> bytes:
-    """Return a ContentInfo with SignedData."""
+    """Return a ContentInfo with SignedData. `digest_algorithms` is the content of their set."""
+    if digest_algorithms is None:
+        digest_algorithms = algorithm(_HASH_OIDS[hash_name])
     return tlv(
         0x30,
         oid(_SIGNED_DATA_OID),
@@ -204,9 +226,10 @@ def signed_data(
             tlv(
                 0x30,
                 tlv(0x02, bytes([version])),
-                tlv(0x31, algorithm(_HASH_OIDS[hash_name])),
+                tlv(0x31, digest_algorithms),
                 tlv(0x30, oid(DATA_OID), content),
                 tlv(0xA0, *certificates) if certificates else b"",
+                revocation_lists,
                 tlv(0x31, *signer_infos),
             ),
         ),

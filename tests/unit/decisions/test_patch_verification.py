@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import datetime as dt
 import hashlib
 import typing as t
@@ -18,23 +19,23 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.pat
     verified_patches,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import (
     CONTENT_LIMIT,
-    SECOND_LIVE_PATCH_KEY_ID,
     KernelKey,
     ModuleFile,
+    SysfsPatch,
     decode_file,
     parse_report,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector, Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
 from tests.lab.live_patches import signing
-from tests.samples.facts import KEY, MODULE, NOW, a_host, a_patch, shipped
+from tests.samples.facts import KEY, KEY_2025, MODULE, NOW, a_host, a_patch, shipped
 
 BUILD_ID = "ab" * 20
 SIGNER = signing.make_signer("Vendor")
 STRANGER = signing.make_signer("Stranger")
-SECOND_KEY = KernelKey("Canonical Ltd. Live Patch Signing 2025 Kmod", SECOND_LIVE_PATCH_KEY_ID, "X509.rsa")
 VENDOR_KEY = KernelKey("Vendor", SIGNER.key_id.hex(), "X509.rsa")
 NOT_TAINTED, TAINTED = "OK", "OEK"
 
@@ -43,8 +44,9 @@ def anchors(**changes: t.Any) -> trust.TrustAnchors:
     return trust.TrustAnchors(**{"trusted": [trust.read_certificate(SIGNER.der)], **changes})
 
 
-def module(build_id: str = BUILD_ID) -> bytes:
-    return signing.module(name=MODULE, build_id=bytes.fromhex(build_id))
+def module(build_id: str = BUILD_ID, **parts: t.Any) -> bytes:
+    parts = {"srcversion": a_patch().srcversion, **parts}
+    return signing.module(name=MODULE, build_id=bytes.fromhex(build_id), **parts)
 
 
 SIGNED = signing.sign(module(), SIGNER)
@@ -130,24 +132,69 @@ NO_WITNESS = {
     "no digest": ModuleFile("ok", "/p.ko", b"", SIGNED[len(module()) :], None),
     "another digest": ModuleFile("ok", "/p.ko", b"", SIGNED[len(module()) :], ("sha256", bytes(32))),
     "ends elsewhere": ModuleFile("ok", "/p.ko", b"", b"\0" * 8 + SIGNED[len(module()) :], ("sha512", bytes(64))),
-    "SHA-1": by_content(signing.sign(module(), SIGNER, "sha1")),
-    "SHA-1, by digest": by_digest(signing.sign(module(), SIGNER, "sha1")),
-    "another form": by_digest(signing.append(module(), b"\x30\x00", trailer=b"\0\0\1\0\0\0\0\0")),
+}
+NOT_JUDGED = {
+    "SHA-1": signing.sign(module(), SIGNER, "sha1"),
+    "SHA-3": SIGNED.replace(signing.oid("2.16.840.1.101.3.4.2.3"), signing.oid("2.16.840.1.101.3.4.2.10")),
+    "sha512WithRSAEncryption": signing.sign(module(), SIGNER, hash_in_scheme=True),
+    "another form": signing.append(module(), b"\x30\x00", trailer=b"\0\0\1\0\0\0\0\0"),
 }
 
 
 @pytest.mark.parametrize("why", NO_WITNESS)
-def test_an_unusable_file_falls_back_to_other_witnesses(why: str) -> None:
+def test_without_a_usable_file_the_kernel_decides(why: str) -> None:
     file = NO_WITNESS[why]
-    assert outcome(verify(file, VENDOR_KEY, taint=NOT_TAINTED)) == ("kernel", "verified", None)
+    accepted = verify(file, VENDOR_KEY, taint=NOT_TAINTED)
+    assert outcome(accepted) == ("kernel", "verified", None)
+    kept = accepted.patch["verification"]
+    assert (kept["signer"], kept["key_id"], kept["sha512"]) == (None, None, None), "any key of the kernel signed it"
     assert outcome(verify(file, VENDOR_KEY, taint=TAINTED)) == ("kernel", "failed", "signature_failed")
     assert outcome(verify(file, taint=TAINTED)) == ("client", "not_checked", None)
+    assert outcome(verify(file, taint=NOT_TAINTED)) == ("client", "not_checked", None)
+
+
+@pytest.mark.parametrize("level", FORMS)
+@pytest.mark.parametrize("form", NOT_JUDGED)
+def test_a_signature_that_is_not_judged_decides_nothing(form: str, level: str) -> None:
+    file = FORMS[level](NOT_JUDGED[form])
+    for keys in ((), (KEY,), (VENDOR_KEY,), (VENDOR_KEY, KEY, KEY_2025)):
+        for taint in (NOT_TAINTED, TAINTED, None):
+            verified = verify(file, *keys, taint=taint)
+            assert outcome(verified) == ("client", "not_checked", None)
+            doubtful = VENDOR_KEY in keys and taint == TAINTED
+            assert (verified.doubt is not None) == doubtful
+
+
+def test_a_missing_key_of_the_kernel_is_no_proof() -> None:
+    """The signer may be the trusted key that the kernel does not have."""
+    (verified,) = verified_patches([a_patch(taint=TAINTED)], [KEY], claimed=MODULE)
+    assert outcome(verified) == ("client", "not_checked", None)
+    assert verified.doubt is not None
+    assert verified.doubt["id"] == "signature_not_confirmed"
+    (verified,) = verified_patches([a_patch(taint=TAINTED)], [KEY, KEY_2025], claimed=MODULE)
+    assert outcome(verified) == ("kernel", "failed", "signature_failed")
+
+
+def test_a_key_that_a_user_may_have_added_proves_nothing() -> None:
+    forged = [dataclasses.replace(key, certain=False) for key in (KEY, KEY_2025)]
+    for taint in (TAINTED, NOT_TAINTED):
+        (verified,) = verified_patches([a_patch(taint=taint)], forged, claimed=MODULE)
+        assert outcome(verified) == ("client", "not_checked", None)
+        assert verified.doubt is None
+    signed = verify(by_digest(SIGNED), dataclasses.replace(VENDOR_KEY, certain=False), taint=TAINTED)
+    assert outcome(signed) == ("digest", "verified", None)
 
 
 def test_a_pin_without_certificate_proves_nothing() -> None:
     pinned = trust.TrustAnchors(pins=[SIGNER.spki_sha256])
     for form in FORMS.values():
-        assert outcome(verify(form(SIGNED), trusted=pinned, taint=TAINTED)) == ("client", "not_checked", None)
+        for taint in (TAINTED, NOT_TAINTED):
+            assert outcome(verify(form(SIGNED), trusted=pinned, taint=taint)) == ("client", "not_checked", None)
+    # The missing certificate may be the signer's, so the kernel's result about the other key is no proof.
+    partly = anchors(pins=[STRANGER.spki_sha256])
+    verified = verify(by_digest(signing.sign(module(), STRANGER)), VENDOR_KEY, trusted=partly, taint=TAINTED)
+    assert outcome(verified) == ("client", "not_checked", None)
+    assert verified.doubt is not None
 
 
 def test_a_pinned_key_allows_the_hosts_certificate() -> None:
@@ -170,17 +217,29 @@ def test_a_pinned_key_allows_the_hosts_certificate() -> None:
     assert levels(None) == ("client", "not_checked")
 
 
-def test_a_key_in_the_kernel_is_not_tampering() -> None:
-    for form in FORMS.values():
-        signed = form(signing.sign(module(), STRANGER))
-        assert outcome(verify(signed, VENDOR_KEY, SECOND_KEY, taint=NOT_TAINTED)) == ("kernel", "verified", None)
-        assert outcome(verify(signed, SECOND_KEY, taint=NOT_TAINTED)) == ("client", "not_checked", None)
-        # A kernel that rejected the signature, or does not hold that key, is no excuse.
-        assert outcome(verify(signed, SECOND_KEY, taint=TAINTED))[1:] == ("failed", "wrong_signer")
-        assert outcome(verify(signed, SECOND_KEY, taint=None))[1:] == ("failed", "wrong_signer")
-        assert outcome(verify(signed, VENDOR_KEY, taint=NOT_TAINTED))[1:] == ("failed", "wrong_signer")
-    # A modified module is a failure in any case.
-    assert outcome(verify(by_digest(CHANGED), SECOND_KEY, taint=NOT_TAINTED))[1:] == ("failed", "signature_failed")
+@pytest.mark.parametrize("taint", [TAINTED, NOT_TAINTED, None])
+@pytest.mark.parametrize("keys", [(), (KEY,), (KEY, KEY_2025), (VENDOR_KEY, KEY, KEY_2025)])
+def test_an_untrusted_signer_is_never_verified(keys: tuple[KernelKey, ...], taint: str | None) -> None:
+    """Even if the kernel accepted the module: any key in its keyrings may have signed it."""
+    for level, form in FORMS.items():
+        verified = verify(form(signing.sign(module(), STRANGER)), *keys, taint=taint)
+        assert outcome(verified) == (level, "failed", "wrong_signer")
+        kept = verified.patch["verification"]
+        assert (kept["signer"], kept["key_id"]) == (None, None)
+
+
+@pytest.mark.parametrize("level", FORMS)
+def test_one_of_several_signers_is_enough(level: str) -> None:
+    infos = [signing.signer_info(module(), signer) for signer in (STRANGER, SIGNER)]
+    content = signing.append(module(), signing.signed_data(*infos))
+    assert outcome(verify(FORMS[level](content), taint=NOT_TAINTED)) == (level, "verified", None)
+
+
+def test_one_digest_cannot_judge_two_algorithms() -> None:
+    infos = [signing.signer_info(module(), STRANGER, "sha256"), signing.signer_info(module(), SIGNER)]
+    content = signing.append(module(), signing.signed_data(*infos))
+    assert outcome(verify(by_content(content))) == ("file", "verified", None)
+    assert outcome(verify(by_digest(content))) == ("client", "not_checked", None)
 
 
 def test_a_tainting_kernel_contradicts_a_valid_file() -> None:
@@ -191,14 +250,66 @@ def test_a_tainting_kernel_contradicts_a_valid_file() -> None:
 
 @pytest.mark.parametrize("missing", ["running", "file"])
 def test_a_missing_build_id_gives_level_digest(missing: str) -> None:
-    content = signing.sign(module() if missing == "running" else signing.module(build_id=b""), SIGNER)
+    content = signing.sign(module() if missing == "running" else module(""), SIGNER)
     patch = {"build_id": None} if missing == "running" else {}
-    assert outcome(verify(by_content(content), **patch)) == ("digest", "verified", None)
+    verified = verify(by_content(content), **patch)
+    assert outcome(verified) == ("digest", "verified", None)
+    assert verified.gap is not None
+    assert verified.gap["id"] == "build_id_missing"
+    assert {"running": "the running module", "file": "its file"}[missing] in verified.gap["message"]
+    assert verify(by_content(SIGNED)).gap is None
+
+
+@pytest.mark.parametrize("build_id", [BUILD_ID, None])
+def test_another_srcversion_is_tampering(build_id: str | None) -> None:
+    content = signing.sign(module(srcversion="A" * 23), SIGNER)
+    same = verify(by_content(content), build_id=build_id, srcversion="A" * 23)
+    assert outcome(same) == ("file" if build_id else "digest", "verified", None)
+    other = verify(by_content(content), build_id=build_id, srcversion="B" * 23)
+    assert outcome(other)[1:] == ("failed", "srcversion_differs")
+    for running, filed in ((None, "A" * 23), ("B" * 23, None)):
+        content = signing.sign(module(srcversion=filed), SIGNER)
+        assert outcome(verify(by_content(content), srcversion=running))[1] == "verified"
 
 
 def test_without_anchors_no_signature_is_verified() -> None:
     (verified,) = verified_patches([a_patch(file=by_digest(CHANGED))], [KEY], claimed=None)
     assert outcome(verified) == ("kernel", "verified", None)
+
+
+def test_a_doubt_makes_the_host_unverified() -> None:
+    host = a_host(patches=(a_patch(taint=TAINTED),), kernel_keys=(KEY,))
+    assessment = record_of(host)["assessment"]
+    assert (assessment["state"], assessment["reasons"][0]["id"]) == ("unverified", "signature_not_confirmed")
+
+
+def test_a_missing_build_id_is_a_reason() -> None:
+    host = a_host(patches=(a_patch(file=by_digest(SIGNED), build_id=None),))
+    assessment = record_of(host, anchors())["assessment"]
+    assert assessment["state"] == "protected"
+    assert [reason["id"] for reason in assessment["reasons"]] == ["applied", "build_id_missing"]
+
+
+def test_the_reason_names_the_sources_of_the_reported_patch() -> None:
+    def message(*patches: SysfsPatch, keys: tuple[KernelKey, ...] = ()) -> str:
+        assessment = record_of(a_host(patches=patches, kernel_keys=keys), anchors())["assessment"]
+        assert assessment["state"] == "protected"
+        return assessment["reasons"][0]["message"]
+
+    signed = a_patch(file=by_digest(SIGNED))
+    assert message(signed).endswith("client, kernel and signature agree")
+    assert message(a_patch()).endswith("client and kernel agree")
+    assert message(a_patch(), keys=(VENDOR_KEY,)).endswith(
+        "client and kernel agree, and the kernel accepted the signature"
+    )
+    # The signature of another patch is no evidence for the reported one.
+    other = dataclasses.replace(signed, module="other")
+    assert message(a_patch(), other).endswith("client and kernel agree")
+
+
+def record_of(host: HostFacts, trusted: trust.TrustAnchors | None = None) -> Record:
+    collector = Collector(collection="1.0.0", ansible_core="2.19.0")
+    return make_record("web-01", host, shipped("launch"), collector=collector, collected_at=NOW, anchors=trusted)
 
 
 def test_a_tampered_patch_decides_the_state() -> None:

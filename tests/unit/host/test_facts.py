@@ -184,6 +184,9 @@ def test_hidden_keys_are_unknown_not_missing() -> None:
     key = f"0b4f1c8a I------     1 perm 1f030000     0     0 asymmetri {subject}: X509.rsa 1249b969 []"
     assert facts(keys=ok(key)).kernel_keys
     assert facts(keys=ok("", 1)).kernel_keys == ()
+    assert facts(keys=ok("", 2)).kernel_keys is None
+    assert facts(keys=ok(key, 127)).kernel_keys is None
+    assert facts(keys={**ok(key), "cut": True}).kernel_keys is None, "another user can cut the list"
     assert facts(keys=ok(""), user=ok("1000")).kernel_keys is None
     assert facts(keys=None).kernel_keys is None
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import struct
 import time
@@ -13,13 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import (
-    LIVE_PATCH_KEY_ID,
     KernelKey,
     ModuleReport,
     SysfsPatch,
+    has_key,
     kernel_keys,
     parse_patches,
 )
+from tests.samples.facts import KEY
+
+LIVE_PATCH_KEY_ID = KEY.key_id
 
 MODULE = "lkp_Ubuntu_4_4_0_47_68_generic_15"
 BUILD_ID = "5d" * 20
@@ -168,6 +172,53 @@ def test_line_separators_in_a_description_are_text() -> None:
     assert kernel_keys(forged) == ()
 
 
+def user_key(*lines: str, kind: str = "user") -> str:
+    """Return the key of a local user whose description contains further lines."""
+    return key_line("\n".join(["x", *(line.rstrip("\n") for line in lines), "y: 1"]), owner="1000", kind=kind)
+
+
+def test_a_forged_line_is_not_certain() -> None:
+    forged = user_key(key_line())
+    listing = key_line("_uid.0: empty", kind="keyring") + forged
+    assert key_line() in listing, "it looks like a line of the kernel"
+    assert kernel_keys(listing) == (dataclasses.replace(KEY, certain=False),)
+    assert has_key(kernel_keys(listing), {KEY.key_id}) is None
+
+
+def test_a_line_before_those_of_users_is_certain() -> None:
+    listing = key_line() + user_key() + key_line(f"Other: {'0b' * 20}: X509.rsa 0b0b0b0b []")
+    keys = kernel_keys(listing)
+    assert [key.certain for key in keys] == [True, False]
+    assert has_key(keys, {KEY.key_id}) is True
+    assert has_key(keys, {"0b" * 20}) is None
+    assert has_key(keys, {"0c" * 20}) is False
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        key_line("x: 1", owner="1000", kind="user"),
+        key_line("x: 1", owner="65534", kind="keyring"),
+        key_line("_ses: 1", owner="1000", kind="keyring"),
+        key_line("host.example: 1", kind="dns_resolver"),
+        key_line("uid:someone@example: 1", kind="id_resolver"),
+        "a line without columns\n",
+        "2c5e01d7 I------     1 perm 1f030000     0     0\n",
+        "not-hex! I------     1 perm 1f030000     0     0 keyring   x: 1\n",
+        key_line("x: 1", owner="1000", kind="user") + "\n" + key_line("_uid.0: empty", kind="keyring"),
+    ],
+)
+def test_a_key_behind_another_users_line_is_not_certain(before: str) -> None:
+    assert [key.certain for key in kernel_keys(before + key_line())] == [False]
+    assert [key.certain for key in kernel_keys(key_line() + before)] == [True]
+
+
+def test_unlisted_keys_are_absent() -> None:
+    assert has_key(None, {KEY.key_id}) is None
+    assert has_key((), {KEY.key_id}) is False
+    assert has_key((KEY,), set()) is False
+
+
 HEX_LIKE = st.text(alphabet="0123456789abcdefGNU \n", max_size=200) | st.binary(max_size=80).map(bytes.hex)
 PATHS = st.text() | st.builds("/sys/kernel/livepatch/{}/{}".format, st.text(max_size=9), st.text(max_size=9))
 
@@ -177,6 +228,13 @@ PATHS = st.text() | st.builds("/sys/kernel/livepatch/{}/{}".format, st.text(max_
 def test_any_files_give_patches(files: dict[str, str], notes: dict[str, str]) -> None:
     patches = parse_patches(files, reports(notes))
     assert [p.module for p in patches] == sorted({p.module for p in patches})
+
+
+@settings(deadline=None)
+@given(st.text(), st.lists(st.sampled_from([key_line(), key_line("x: 1", kind="user"), "\n"]), max_size=4))
+def test_no_description_of_a_user_makes_a_key_certain(description: str, behind: list[str]) -> None:
+    listing = key_line(description, owner="1000", kind="user") + "".join(behind)
+    assert not any(key.certain for key in kernel_keys(listing))
 
 
 @settings(deadline=None)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.loaded_patches import LIVE_PATCH_KEY_IDS
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import canonical_key, patch_file, trust
 from tests.lab.live_patches import signing
 
@@ -28,13 +29,31 @@ def verdict(anchors: trust.TrustAnchors, **form: t.Any) -> str:
     return patch_file.examine(data, "patch.ko", anchors, now=NOW, kernel=None).verdict
 
 
-def test_the_built_in_certificate_has_the_pinned_key() -> None:
-    (certificate,) = trust.read_certificates(canonical_key.CERTIFICATE)
-    assert certificate.spki_sha256 == canonical_key.SPKI_SHA256
-    assert certificate.key_id == "14df34d1a87cf37625abec039ef2bf521249b969"
-    assert certificate.subject == "Canonical Ltd. Live Patch Signing"
-    assert certificate.not_after == dt.datetime(2026, 7, 16, 23, 41, 27, tzinfo=dt.timezone.utc)
+def test_the_built_in_certificates_have_the_pinned_keys() -> None:
+    found = trust.read_certificates(canonical_key.CERTIFICATES)
+    assert [(each.subject, each.key_id, each.spki_sha256, each.not_after) for each in found] == [
+        (
+            "Canonical Ltd. Live Patch Signing",
+            "14df34d1a87cf37625abec039ef2bf521249b969",
+            "0e081aad8fffab90f29fc950292ecd835a287ec186d27a761d04a21708f4986d",
+            dt.datetime(2026, 7, 16, 23, 41, 27, tzinfo=dt.timezone.utc),
+        ),
+        (
+            "Canonical Ltd. Live Patch Signing 2025 Kmod",
+            "d541cef61dc7e793b7eb7e899970a2eef0b5dc8c",
+            "b4fc4bea7c3b5b5cb8f4b116039417510b06c0d0cac24435269c466c04969743",
+            dt.datetime(2050, 5, 16, 9, 7, 40, tzinfo=dt.timezone.utc),
+        ),
+    ]
+    assert [each.spki_sha256 for each in found] == list(canonical_key.PINS)
+    assert trust.canonical_anchors().key_ids == LIVE_PATCH_KEY_IDS
     assert not trust.canonical_anchors().unmet_pins
+
+
+def test_signatures_name_the_2025_key_by_its_serial_number() -> None:
+    _old, new = trust.read_certificates(canonical_key.CERTIFICATES)
+    serials = {signer[1].hex() for signer in new.signer_ids if isinstance(signer, tuple)}
+    assert serials == {"4777266dae6c5773eb80e296dd2693ffe9f5625d"}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +67,7 @@ def test_the_built_in_certificate_has_the_pinned_key() -> None:
         pytest.param([VENDOR_CERTIFICATE], [VENDOR.spki_sha256], "valid", id="pinned"),
         pytest.param([], [VENDOR.spki_sha256], "no_certificate", id="pinned without certificate"),
         pytest.param([OTHER_CERTIFICATE], [OTHER.spki_sha256], "wrong_signer", id="another pinned"),
-        pytest.param([], [canonical_key.SPKI_SHA256], "wrong_signer", id="canonical pinned"),
+        pytest.param([], [*canonical_key.PINS], "wrong_signer", id="canonical pinned"),
     ],
 )
 def test_the_options_define_the_trust(
@@ -58,10 +77,11 @@ def test_the_options_define_the_trust(
 
 
 def test_canonical_is_trusted_unless_pins_are_given() -> None:
-    canonical = bytes.fromhex("14df34d1a87cf37625abec039ef2bf521249b969")
-    assert trust.operator_anchors([VENDOR_CERTIFICATE], None).find(canonical, [])
-    assert not trust.operator_anchors([VENDOR_CERTIFICATE], []).find(canonical, [])
-    assert not trust.operator_anchors([VENDOR_CERTIFICATE], [VENDOR.spki_sha256]).find(canonical, [])
+    for key_id in LIVE_PATCH_KEY_IDS:
+        canonical = bytes.fromhex(key_id)
+        assert trust.operator_anchors([VENDOR_CERTIFICATE], None).find(canonical, [])
+        assert not trust.operator_anchors([VENDOR_CERTIFICATE], []).find(canonical, [])
+        assert not trust.operator_anchors([VENDOR_CERTIFICATE], [VENDOR.spki_sha256]).find(canonical, [])
 
 
 def test_an_unpinned_certificate_is_an_error() -> None:
@@ -143,8 +163,8 @@ def test_an_invalid_pin_is_refused(pin: str) -> None:
 
 
 def test_a_pin_may_have_the_openssl_format() -> None:
-    written = ":".join(canonical_key.SPKI_SHA256[at : at + 2].upper() for at in range(0, 64, 2))
-    assert trust.parse_pin(f" {written}\n") == canonical_key.SPKI_SHA256
+    written = ":".join(canonical_key.PINS[0][at : at + 2].upper() for at in range(0, 64, 2))
+    assert trust.parse_pin(f" {written}\n") == canonical_key.PINS[0]
 
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
