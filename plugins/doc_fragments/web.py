@@ -20,4 +20,7 @@ options:
       - File with certificates of certificate authorities in PEM format, or folder with such certificates that was
         prepared with C(openssl rehash). They are trusted instead of the authorities that are trusted by default.
     type: path
+notes:
+  - At most five redirects are followed, never from HTTPS to HTTP. A redirect to another server gets no credentials.
+  - A user name and a password for the server can be part of a URL. C(netrc) files are not used.
 """

@@ -4,24 +4,62 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
+import io
 import os
 import secrets
 import stat
+import time
 import typing as t
 from pathlib import Path
 
 from ._errors import LivepatchError
 
+_SAFE_OPEN = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""Flags without which opening a pipe that has just replaced a file would block."""
+
+_FILE_BUFFER = 1 << 16  # bytes: those of a download that are lost when the process is killed
+
 
 def open_regular(path: str) -> t.BinaryIO:
     """Open a regular file for reading. Raises `OSError`, also for any other kind of file."""
-    # Opening a pipe would block.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    # Opening a device can have an effect, so it is not even tried.
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise _not_regular(path)
+    return _checked(os.open(path, os.O_RDONLY | _SAFE_OPEN), path, "rb")
+
+
+def open_for_writing(path: Path) -> t.BinaryIO:
+    """Open a regular file for writing, empty. A new one has the mode 0600. Raises `OSError`, also for a link."""
+    file = open_at(None, str(path), os.O_WRONLY | os.O_CREAT, 0o600)
+    file.truncate(0)
+    return file
+
+
+def open_at(folder: int | None, name: str, flags: int, mode: int = 0o600) -> t.BinaryIO:
+    """Open a regular file in the folder with this descriptor, for reading, writing or both, as `flags` say.
+
+    Raises `OSError`, also for a link or another kind of file.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.lstat(name, dir_fd=folder).st_mode):
+            raise _not_regular(name)
+    descriptor = os.open(name, flags | os.O_NOFOLLOW | _SAFE_OPEN, mode, dir_fd=folder)
+    access = flags & os.O_ACCMODE
+    return _checked(descriptor, name, {os.O_RDONLY: "rb", os.O_WRONLY: "wb"}.get(access, "r+b"))
+
+
+def _checked(descriptor: int, path: str, mode: t.Literal["rb", "wb", "r+b"] | str) -> t.BinaryIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file")
-    return open(descriptor, "rb")
+        raise _not_regular(path)
+    return t.cast(t.BinaryIO, open(descriptor, mode, buffering=_FILE_BUFFER))
+
+
+def _not_regular(path: str) -> OSError:
+    return OSError(errno.EINVAL, "not a regular file", path)
 
 
 def read_bounded(path: str, limit: int) -> bytes:
@@ -68,8 +106,33 @@ def has_content(path: Path, chunks: t.Iterable[str], *, ignore: int | None = Non
     A file that does not exist has no content. Raises `OSError` for one that cannot be read.
     """
     try:
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        with io.TextIOWrapper(open_regular(str(path)), encoding="utf-8", errors="replace", newline="") as file:
             same = all(file.read(len(chunk)) == chunk or index == ignore for index, chunk in enumerate(chunks))
             return same and not file.read(1)
     except FileNotFoundError:
         return False
+
+
+_LOCK_PAUSE_SECONDS = 0.1
+
+
+def lock_within(
+    descriptor: int,
+    seconds: float,
+    *,
+    sleep: t.Callable[[float], object] = time.sleep,
+    clock: t.Callable[[], float] = time.monotonic,
+) -> bool:
+    """Lock an open file for this process alone. Return False if another process held the lock all the time.
+
+    Raises `OSError` if the file cannot be locked.
+    """
+    end = clock() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if clock() >= end:
+                return False
+        sleep(_LOCK_PAUSE_SECONDS)

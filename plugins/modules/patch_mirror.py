@@ -50,8 +50,10 @@ options:
   dest:
     description:
       - Folder of the mirror. It is created if it does not exist.
-      - Files that do not have the name of an archive are ignored. An archive that is in neither the index nor the list
-        is moved to O(quarantine_dir).
+      - Only root and the user that runs the module may be able to write to the folder, and to replace it or a folder
+        above it. Otherwise, the module fails with V(unsafe_folder). The same applies to O(quarantine_dir).
+      - Links in the folder are not followed. Files that do not have the name of an archive are ignored. An archive that
+        is in neither the index nor the list is moved to O(quarantine_dir).
     type: path
     required: true
   list:
@@ -129,8 +131,9 @@ options:
     default: 4
   timeout:
     description:
-      - Maximum time in seconds to wait for data from the server. A server that sends almost no data for this time is
-        treated in the same way.
+      - Maximum time in seconds from the connection to the server until its answer begins, including all redirects, and
+        maximum time to wait for further data. A server that sends almost no data for this time is treated in the same
+        way.
     type: int
     default: 30
 notes:

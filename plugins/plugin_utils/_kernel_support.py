@@ -4,12 +4,11 @@
 """Ask the server for the support of a kernel, once for each kernel in a run.
 
 Ansible uses a process for each host, so the answers are stored in files, in the folder that Ansible creates for a run
-and removes at its end. A lock for each kernel makes the other processes wait for the answer.
+and removes at its end. A lock for each kernel makes the other processes wait for the answer, for a limited time.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import pathlib
 
@@ -18,6 +17,7 @@ from ansible import constants
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import KernelSupport
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import lock_within
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import (
     Downloader,
     DownloadOptions,
@@ -31,12 +31,20 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._time import f
 
 # All hosts of the run with this kernel wait for the answer.
 _OPTIONS = DownloadOptions(timeout=10.0, retries=1)
+_LOCK_SECONDS = 60.0
+"""More than a question takes if the server does not answer any attempt."""
 
 
-def kernel_support(server: str | None, facts: HostFacts, download_options: DownloadOptions = _OPTIONS) -> KernelSupport:
+def kernel_support(
+    server: str | None,
+    facts: HostFacts,
+    download_options: DownloadOptions = _OPTIONS,
+    lock_seconds: float = _LOCK_SECONDS,
+) -> KernelSupport:
     """Return the server's answer for the kernel of this host; without an answer, the reason.
 
-    `download_options` say how to reach the server: authorities, proxy, limits.
+    `download_options` say how to reach the server: authorities, proxy, limits. `lock_seconds` limits the time to wait
+    for a process that asks the same question.
     """
     question = _question(facts)
     if question is None:
@@ -45,7 +53,10 @@ def kernel_support(server: str | None, facts: HostFacts, download_options: Downl
     key = hashlib.sha256(question.url(address).encode()).hexdigest()
     answer = pathlib.Path(constants.DEFAULT_LOCAL_TMP) / f"livepatch-kernel-{key}"
     with answer.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not lock_within(lock.fileno(), lock_seconds):
+            return KernelSupport(
+                None, f"another process did not get the server's answer within {lock_seconds:g} seconds"
+            )
         if not answer.exists():
             answer.write_text(_ask(address, question, download_options), encoding="utf-8")
     status, _newline, reason = answer.read_text(encoding="utf-8").partition("\n")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._io import (
     has_content,
+    lock_within,
+    open_for_writing,
     open_regular,
     read_bounded,
     write_atomically,
@@ -90,3 +93,39 @@ def test_content_may_differ_in_one_chunk(tmp_path: Path) -> None:
     assert not has_content(path, ["one\n", "two\n", "three\n", "four\n"])
     path.write_text("")
     assert not has_content(path, ["one\n"])
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="not a regular file"):
+        has_content(path, ["one\n"])
+
+
+def test_a_file_for_writing_is_empty_and_private(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for content in (b"longer", b"new"):
+        with open_for_writing(path) as file:
+            file.write(content)
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o600)
+
+
+def test_links_and_pipes_are_not_opened_for_writing(tmp_path: Path) -> None:
+    target, link, pipe = tmp_path / "target", tmp_path / "link", tmp_path / "pipe"
+    target.write_text("untouched")
+    link.symlink_to(target)
+    os.mkfifo(pipe)
+    for path in (link, pipe):
+        with pytest.raises(OSError, match="not a regular file"):
+            open_for_writing(path)
+    assert target.read_text() == "untouched"
+
+
+def test_a_lock_is_awaited_for_a_limited_time(tmp_path: Path) -> None:
+    pauses: list[float] = []
+    with (tmp_path / "lock").open("w") as first, (tmp_path / "lock").open("w") as second:
+        assert lock_within(first.fileno(), 0)
+        assert not lock_within(second.fileno(), 1.0, sleep=pauses.append, clock=lambda: sum(pauses))
+        assert 0.9 < sum(pauses) < 1.2
+
+        def release(_seconds: float) -> None:
+            fcntl.flock(first, fcntl.LOCK_UN)
+
+        assert lock_within(second.fileno(), 1.0, sleep=release, clock=lambda: 0.0)

@@ -23,7 +23,9 @@ LIBRARIES = ("cryptography", "jmespath", "requests", "urllib3", "yaml")
 
 USERS_OF_THE_CLOCK = {
     "callback/fleet_progress.py",  # the progress of a run is measured where Ansible reports it
+    "module_utils/_io.py",  # defaults of arguments, as in the download
     "module_utils/_report/status_line.py",
+    "module_utils/_server/deadline.py",  # a thread that limits the time of another one, in which a server has control
     "module_utils/_server/download.py",  # defaults of arguments: tests pass their own sleep and clock
     "plugin_utils/_driver.py",
 }

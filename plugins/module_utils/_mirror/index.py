@@ -8,15 +8,14 @@ import collections.abc as c
 import dataclasses
 import datetime as dt
 import json
-import os
 import re
 import typing as t
 from pathlib import Path
 
 from .._errors import LivepatchError
-from .._io import read_bounded
 from .._time import parse_time
 from .._verify.archive import parse_archive_name
+from .folder import Folder
 from .listing import ListedPatch
 
 SCHEMA = "kernelops.livepatch/mirror/1"
@@ -89,13 +88,14 @@ class Index:
         return json.dumps({"schema": SCHEMA, "patches": patches, **leaving}, indent=1) + "\n"
 
 
-def read_index(folder: Path) -> Index:
+def read_index(folder: Folder) -> Index:
     """Read the index in a folder; without a file, return an empty one. Raises `MirrorIndexError` and `OSError`."""
-    path = folder / INDEX
-    try:
-        document = json.loads(read_bounded(str(path), _LIMIT))
-    except FileNotFoundError:
+    path = folder.path / INDEX
+    data = folder.read(INDEX, _LIMIT)
+    if data is None:
         return Index({})
+    try:
+        document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise MirrorIndexError(path, str(error)) from error
     schema = document.get("schema") if isinstance(document, dict) else None
@@ -111,15 +111,9 @@ def read_index(folder: Path) -> Index:
     return Index({patch.filename: patch for patch in patches}, leaving)
 
 
-def write_index(folder: Path, index: Index) -> None:
+def write_index(folder: Folder, index: Index) -> None:
     """Replace the index atomically. Raises `OSError`."""
-    unfinished = folder / f".{INDEX}"
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(index.text())
-        file.flush()
-        # The file must be complete also after a power failure.
-        os.fsync(file.fileno())
-    unfinished.replace(folder / INDEX)
+    folder.write(INDEX, index.text().encode(), 0o644)
 
 
 def _patch(entry: t.Any) -> MirroredPatch:

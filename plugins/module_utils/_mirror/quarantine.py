@@ -7,14 +7,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
-from .._io import read_bounded
 from .._verify.patch_file import FILE_LIMIT
+from .folder import Folder, open_folder
 
 REASON = ".reason.json"
 """Suffix of the file with the reason."""
+
+_REASON_LIMIT = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,39 +32,47 @@ class ArchiveFault:
 
 
 class Quarantine:
-    """The folder. Only its owner can read it, so that no web server serves it. Methods raise `OSError`."""
+    """The folder. Only its owner can read it, so that no web server serves it.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Methods raise `OSError`, and `UnsafeFolderError` if another user could write to the folder.
+    """
 
-    def add(self, path: Path, fault: ArchiveFault, listed_sha256: str | None) -> bool:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def check(self) -> None:
+        """Check that the folder can be used, if it exists."""
+        with open_folder(self._path):
+            pass
+
+    def add(self, source: Folder, name: str, fault: ArchiveFault, listed_sha256: str | None) -> bool:
         """Move a file here, in place of an earlier one of its name. Return True if file or reason are new."""
-        data = read_bounded(str(path), FILE_LIMIT)
+        data = source.read(name, FILE_LIMIT)
         details = {
             **dataclasses.asdict(fault),
-            "sha256": hashlib.sha256(data).hexdigest(),
+            "sha256": hashlib.sha256(data or b"").hexdigest(),
             "listed_sha256": listed_sha256,
         }
-        text = json.dumps(details, indent=1) + "\n"
-        reason = self.folder / f"{fault.filename}{REASON}"
-        is_new = not reason.exists() or reason.read_text(encoding="utf-8", errors="replace") != text
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The reason first, so that a run that is killed between the two leaves no file without one.
-        reason.write_text(text, encoding="utf-8")
-        path.chmod(0o600)
-        shutil.move(path, self.folder / fault.filename)
+        text = (json.dumps(details, indent=1) + "\n").encode()
+        reason = f"{fault.filename}{REASON}"
+        with open_folder(self._path, create=True, mode=0o700) as folder:
+            is_new = folder.read(reason, _REASON_LIMIT) != text
+            # The reason first, so that a run that is killed between the two leaves no file without one.
+            folder.write(reason, text, 0o600)
+            source.move(name, folder, fault.filename, 0o600)
         return is_new
 
-    def find(self, filename: str, sha256: str) -> Path | None:
+    def find(self, filename: str, sha256: str) -> bytes | None:
         """Return the file of this name if it has this hash, so that it can be examined without a download."""
-        path = self.folder / filename
-        try:
-            data = read_bounded(str(path), FILE_LIMIT)
-        except OSError:
-            return None
-        return path if hashlib.sha256(data).hexdigest() == sha256 else None
+        with open_folder(self._path) as folder:
+            try:
+                data = folder.read(filename, FILE_LIMIT)
+            except OSError:
+                return None
+        return data if data is not None and hashlib.sha256(data).hexdigest() == sha256 else None
 
     def remove(self, filename: str) -> None:
         """Remove a file and its reason, because the mirror has a good one now."""
-        (self.folder / filename).unlink(missing_ok=True)
-        (self.folder / f"{filename}{REASON}").unlink(missing_ok=True)
+        with open_folder(self._path) as folder:
+            for name in {filename, f"{filename}{REASON}"} & set(folder.names()):
+                folder.remove(name)

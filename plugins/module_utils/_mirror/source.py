@@ -22,8 +22,8 @@ class PatchSource(t.Protocol):
     def patches(self) -> list[ListedPatch]:
         """Return the archives of the source."""
 
-    def copy(self, patch: ListedPatch, path: Path) -> None:
-        """Write an archive to a file. A file that exists may be continued at its end."""
+    def copy(self, patch: ListedPatch, file: t.BinaryIO) -> None:
+        """Write an archive to a file that is open for reading and writing. It may be continued at its end."""
 
 
 class WebSource:
@@ -38,9 +38,9 @@ class WebSource:
         """Return the archives that the list names."""
         return _read_list_at(self._list_at, self._downloader)
 
-    def copy(self, patch: ListedPatch, path: Path) -> None:
+    def copy(self, patch: ListedPatch, file: t.BinaryIO) -> None:
         """Download the missing part of an archive."""
-        self._downloader.download(f"{self._archives_at}/{urllib.parse.quote(patch.filename)}", path, FILE_LIMIT)
+        self._downloader.download(f"{self._archives_at}/{urllib.parse.quote(patch.filename)}", file, FILE_LIMIT)
 
 
 class FolderSource:
@@ -57,10 +57,12 @@ class FolderSource:
             return list_folder(self._folder)
         return _read_list_at(self._list_at, self._downloader)
 
-    def copy(self, patch: ListedPatch, path: Path) -> None:
+    def copy(self, patch: ListedPatch, file: t.BinaryIO) -> None:
         """Copy an archive."""
-        with open_regular(str(self._folder / patch.filename)) as source, path.open("wb") as target:
-            shutil.copyfileobj(source, target)
+        file.seek(0)
+        file.truncate()
+        with open_regular(str(self._folder / patch.filename)) as source:
+            shutil.copyfileobj(source, file)
 
 
 def is_url(place: str) -> bool:

@@ -5,6 +5,8 @@
 An archive is received under another name, verified, and renamed. The index is written when all archives are in place,
 and only then are files removed that it no longer names. So a run that is killed at any point leaves nothing that must
 not be served, and the next run continues it.
+
+All files of the mirror are accessed through its `Folder`, because other users may have had access to it.
 """
 
 from __future__ import annotations
@@ -14,19 +16,18 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import datetime as dt
-import fcntl
 import hashlib
-import shutil
 import threading
+import typing as t
 from pathlib import Path
 
 from .._errors import LivepatchError
-from .._io import read_bounded
 from .._server.download import FatalServerError, ServerError, UnreachableServerError
 from .._time import format_time
 from .._verify.archive import parse_archive_name
 from .._verify.patch_file import FILE_LIMIT, examine
 from .._verify.trust import TrustAnchors
+from .folder import Folder, open_folder
 from .index import Index, MirroredPatch, read_index, write_index
 from .listing import ListedPatch, Selection
 from .plan import MirrorPlan, Retention, make_plan
@@ -103,39 +104,44 @@ class SyncedArchive:
 def run_mirror(task: MirrorTask) -> Outcome:
     """Copy the archives of the source into the mirror.
 
-    Raises `LivepatchError` (`MirrorBusyError`, `MirrorIndexError`, `DowngradeError`, and `PatchListError` and
-    `ServerError` for the list), and `OSError` for the mirror's own folders. Faults of single archives are in the
-    outcome.
+    Raises `LivepatchError` (`MirrorBusyError`, `MirrorIndexError`, `UnsafeFolderError`, `DowngradeError`, and
+    `PatchListError` and `ServerError` for the list), and `OSError` for the mirror's own folders. Faults of single
+    archives are in the outcome.
     """
-    task.folder.mkdir(parents=True, exist_ok=True)
-    with _locked(task.folder):
-        before = read_index(task.folder)
+    with open_folder(task.folder, create=True) as folder, _locked(folder):
+        folder.remove_temporary_files()
+        quarantine = Quarantine(task.quarantine)
+        quarantine.check()
+        before = read_index(folder)
         listed = task.source.patches()
         plan = _plan(task, listed, before)
-        (task.folder / UNFINISHED).mkdir(mode=0o700, exist_ok=True)
-        archives = _archives(task, before)
-        # First these, because they are served until they are removed.
-        surplus, unknown = _unexpected(task.folder, plan, before, listed)
-        for name in surplus:
-            (task.folder / name).unlink()
-        results = [archives.quarantine_unknown(name) for name in unknown]
-        with concurrent.futures.ThreadPoolExecutor(task.parallel) as pool:
-            results += pool.map(archives.sync_wanted, plan.wanted)
-            results += pool.map(archives.check_kept, [*plan.kept, *_not_replaced(plan, before, results)])
-        after = Index({result.patch.filename: result.patch for result in results if result.patch})
-        pruned = _commit(task.folder, plan, before, after)
-        _remove_unfinished(task.folder, plan)
+        with folder.subfolder(UNFINISHED) as unfinished:
+            archives = ArchiveSync(folder, unfinished, before, task.source, task.anchors, quarantine, task.now)
+            # First these, because they are served until they are removed.
+            surplus, unknown = _unexpected(folder, plan, before, listed)
+            for name in surplus:
+                folder.remove(name)
+            results = [archives.quarantine_unknown(name) for name in unknown]
+            with concurrent.futures.ThreadPoolExecutor(task.parallel) as pool:
+                results += pool.map(archives.sync_wanted, plan.wanted)
+                results += pool.map(archives.check_kept, [*plan.kept, *_not_replaced(plan, before, results)])
+            after = Index({result.patch.filename: result.patch for result in results if result.patch})
+            pruned = _commit(folder, plan, before, after)
+            _remove_unfinished(unfinished, plan)
+        folder.remove_subfolder(UNFINISHED)
     return _outcome(before, after, results, pruned, changed=bool(surplus))
 
 
 def predict_mirror(task: MirrorTask) -> Outcome:
     """Predict the outcome of a run, as far as this is possible without a download. Raises as `run_mirror`."""
-    before = read_index(task.folder)
-    listed = task.source.patches()
-    plan = _plan(task, listed, before)
-    archives = _archives(task, before)
-    with concurrent.futures.ThreadPoolExecutor(task.parallel) as pool:
-        present = list(pool.map(archives.is_present, plan.wanted))
+    with open_folder(task.folder) as folder:
+        Quarantine(task.quarantine).check()
+        before = read_index(folder)
+        listed = task.source.patches()
+        plan = _plan(task, listed, before)
+        with concurrent.futures.ThreadPoolExecutor(task.parallel) as pool:
+            present = list(pool.map(lambda patch: _is_present(folder, before, patch), plan.wanted))
+        surplus, unknown = _unexpected(folder, plan, before, listed)
     results = [
         SyncedArchive(dataclasses.replace(before.patches[patch.filename], tier=patch.tier))
         if is_present
@@ -143,7 +149,6 @@ def predict_mirror(task: MirrorTask) -> Outcome:
         for patch, is_present in zip(plan.wanted, present, strict=True)
     ]
     results += [SyncedArchive(patch) for patch in plan.kept]
-    surplus, unknown = _unexpected(task.folder, plan, before, listed)
     results += [SyncedArchive(quarantined=unknown_archive(name), newly_quarantined=True) for name in unknown]
     after = Index({result.patch.filename: result.patch for result in results if result.patch})
     return _outcome(before, after, results, plan.pruned, changed=bool(surplus))
@@ -153,8 +158,11 @@ def _plan(task: MirrorTask, listed: list[ListedPatch], index: Index) -> MirrorPl
     return make_plan(listed, index, task.selection, task.retention, now=task.now, allow_downgrade=task.allow_downgrade)
 
 
-def _archives(task: MirrorTask, index: Index) -> ArchiveSync:
-    return ArchiveSync(task.folder, index, task.source, task.anchors, Quarantine(task.quarantine), task.now)
+def _is_present(folder: Folder, index: Index, patch: ListedPatch) -> bool:
+    """Return True if the mirror has the archive, and it was verified."""
+    mirrored = index.patches.get(patch.filename)
+    data = folder.read(patch.filename, FILE_LIMIT)
+    return mirrored is not None and data is not None and mirrored.sha256 == patch.sha256 == _sha256(data)
 
 
 def _expected(patch: ListedPatch) -> MirroredPatch:
@@ -167,13 +175,12 @@ def _expected(patch: ListedPatch) -> MirroredPatch:
 
 
 def _unexpected(
-    folder: Path, plan: MirrorPlan, index: Index, listed: c.Iterable[ListedPatch]
+    folder: Folder, plan: MirrorPlan, index: Index, listed: c.Iterable[ListedPatch]
 ) -> tuple[list[str], list[str]]:
     """Return archives in the folder that do not belong there: those that are known and not wanted, and unknown ones."""
     known = {patch.filename for patch in listed} | set(index.leaving)
     expected = {patch.filename for patch in plan.wanted} | set(index.patches)
-    present = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    unexpected = [name for name in present if parse_archive_name(name) is not None and name not in expected]
+    unexpected = [name for name in folder.names() if parse_archive_name(name) is not None and name not in expected]
     return [name for name in unexpected if name in known], [name for name in unexpected if name not in known]
 
 
@@ -184,27 +191,28 @@ def _not_replaced(plan: MirrorPlan, index: Index, results: c.Iterable[SyncedArch
     return [index.patches[name] for name in plan.pruned if index.patches[name].listed.target in incomplete]
 
 
-def _commit(folder: Path, plan: MirrorPlan, before: Index, after: Index) -> list[str]:
+def _commit(folder: Folder, plan: MirrorPlan, before: Index, after: Index) -> list[str]:
     """Write the index if it has changed, remove the files that it no longer names, and return their names."""
     pruned = [name for name in plan.pruned if name not in after.patches]
-    leaving = tuple(name for name in pruned if (folder / name).exists())
+    present = set(folder.names())
+    leaving = tuple(name for name in pruned if name in present)
+    # An index must not name archives that a power failure removes.
+    folder.flush()
     if dataclasses.replace(after, leaving=leaving).text() != before.text() or not before.patches:
         write_index(folder, dataclasses.replace(after, leaving=leaving))
     for name in leaving:
-        (folder / name).unlink()
+        folder.remove(name)
     if leaving:
         write_index(folder, after)
     return pruned
 
 
-def _remove_unfinished(folder: Path, plan: MirrorPlan) -> None:
+def _remove_unfinished(unfinished: Folder, plan: MirrorPlan) -> None:
     """Remove unfinished archives, except those that the next run can continue."""
     wanted = {unfinished_name(patch) for patch in plan.wanted}
-    for path in (folder / UNFINISHED).iterdir():
-        if path.name not in wanted:
-            path.unlink()
-    with contextlib.suppress(OSError):
-        (folder / UNFINISHED).rmdir()
+    for name in unfinished.names():
+        if name not in wanted:
+            unfinished.remove(name)
 
 
 def _outcome(
@@ -227,12 +235,10 @@ def _outcome(
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> c.Iterator[None]:
-    with (folder / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise MirrorBusyError(folder) from error
+def _locked(folder: Folder) -> c.Iterator[None]:
+    with folder.locked(_LOCK, seconds=0) as is_locked:
+        if not is_locked:
+            raise MirrorBusyError(folder.path)
         yield
 
 
@@ -241,7 +247,8 @@ class ArchiveSync:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Folder,
+        unfinished: Folder,
         index: Index,
         source: PatchSource,
         anchors: TrustAnchors,
@@ -249,6 +256,7 @@ class ArchiveSync:
         now: dt.datetime,
     ) -> None:
         self._folder = folder
+        self._unfinished = unfinished
         self._index = index
         self._source = source
         self._anchors = anchors
@@ -256,17 +264,10 @@ class ArchiveSync:
         self._now = now
         self._breaker = _CircuitBreaker()
 
-    def is_present(self, patch: ListedPatch) -> bool:
-        """Return True if the mirror has the archive, and it was verified."""
-        mirrored = self._index.patches.get(patch.filename)
-        data = _content(self._folder / patch.filename)
-        return mirrored is not None and data is not None and mirrored.sha256 == patch.sha256 == _sha256(data)
-
     def sync_wanted(self, patch: ListedPatch) -> SyncedArchive:
         """Make sure that an archive of the source is in the mirror."""
-        path = self._folder / patch.filename
         mirrored = self._index.patches.get(patch.filename)
-        data = _content(path)
+        data = self._folder.read(patch.filename, FILE_LIMIT)
         if data is None:
             return self._fetch(patch)
         actual = _sha256(data)
@@ -275,12 +276,12 @@ class ArchiveSync:
             return SyncedArchive(dataclasses.replace(mirrored, tier=patch.tier))
         if actual == patch.sha256:
             # A run that was killed has received it, or an operator has put it there.
-            return self._admit(patch, path, data)
+            return self._admit(patch, self._folder, patch.filename, data)
         if verified:
             result = self._fetch(patch)
             # Until the new content is good, the old one is served.
             return result if result.patch else dataclasses.replace(result, patch=mirrored)
-        changed = self._quarantine_changed(path, patch.filename)
+        changed = self._quarantine_changed(patch.filename)
         result = self._fetch(patch)
         if result.quarantined:
             return result
@@ -288,31 +289,26 @@ class ArchiveSync:
 
     def check_kept(self, mirrored: MirroredPatch) -> SyncedArchive:
         """Check that an archive which the source does not have is still the one that was verified."""
-        path = self._folder / mirrored.filename
-        data = _content(path)
+        data = self._folder.read(mirrored.filename, FILE_LIMIT)
         if data is None:
             reason = "it is missing in the mirror, and the source no longer has it"
             return SyncedArchive(failed=ArchiveFault(mirrored.filename, "missing", reason))
         if _sha256(data) != mirrored.sha256:
-            return self._quarantine_changed(path, mirrored.filename)
+            return self._quarantine_changed(mirrored.filename)
         return SyncedArchive(mirrored)
 
     def quarantine_unknown(self, filename: str) -> SyncedArchive:
         """Quarantine an archive that neither the index nor the source names."""
-        return self._quarantine_file(self._folder / filename, unknown_archive(filename))
+        return self._quarantine_file(self._folder, filename, unknown_archive(filename))
 
     def _fetch(self, patch: ListedPatch) -> SyncedArchive:
-        part = self._folder / UNFINISHED / unfinished_name(patch)
+        part = unfinished_name(patch)
         suspect = self._quarantine.find(patch.filename, patch.sha256)
         actual = None
         # Twice: the part of an earlier run can be of another file, and a transfer can damage a file once.
         for last in (False, True):
             try:
-                if suspect is None:
-                    self._copy(patch, part)
-                else:
-                    shutil.copyfile(suspect, part)
-                data = read_bounded(str(part), FILE_LIMIT)
+                data = self._receive(patch, part, suspect)
             except ServerError as error:
                 return SyncedArchive(failed=ArchiveFault(patch.filename, "not_fetched", str(error)))
             except OSError as error:
@@ -320,28 +316,40 @@ class ArchiveSync:
                 return SyncedArchive(failed=ArchiveFault(patch.filename, "not_fetched", reason))
             actual = _sha256(data)
             if actual == patch.sha256:
-                return self._admit(patch, part, data)
+                return self._admit(patch, self._unfinished, part, data)
             if not last:
-                part.unlink()
+                self._unfinished.remove(part)
         reason = f"its SHA-256 is {actual} and must be {patch.sha256}"
-        return self._quarantine_file(part, ArchiveFault(patch.filename, "wrong_hash", reason), patch.sha256)
+        fault = ArchiveFault(patch.filename, "wrong_hash", reason)
+        return self._quarantine_file(self._unfinished, part, fault, patch.sha256)
 
-    def _copy(self, patch: ListedPatch, part: Path) -> None:
+    def _receive(self, patch: ListedPatch, part: str, suspect: bytes | None) -> bytes:
+        """Complete an unfinished file, from the source or with the content of a file in quarantine. Return it all."""
+        with self._unfinished.open_unfinished(part) as file:
+            if suspect is None:
+                self._copy(patch, file)
+            else:
+                file.truncate(0)
+                file.write(suspect)
+        data = self._unfinished.read(part, FILE_LIMIT)
+        return data or b""
+
+    def _copy(self, patch: ListedPatch, file: t.BinaryIO) -> None:
         self._breaker.check()
         try:
-            self._source.copy(patch, part)
+            self._source.copy(patch, file)
         except ServerError as error:
             self._breaker.record_failure(error)
             raise
         self._breaker.record_success()
 
-    def _admit(self, patch: ListedPatch, path: Path, data: bytes) -> SyncedArchive:
+    def _admit(self, patch: ListedPatch, folder: Folder, name: str, data: bytes) -> SyncedArchive:
         """Verify a file with the right hash and this content, and move it to its place."""
         found = examine(data, patch.filename, self._anchors, now=self._now, kernel=None)
         if not found.valid:
             fault = ArchiveFault(patch.filename, found.verdict, found.reason)
-            return self._quarantine_file(path, fault, patch.sha256)
-        path.replace(self._folder / patch.filename)
+            return self._quarantine_file(folder, name, fault, patch.sha256)
+        folder.move(name, self._folder, patch.filename)
         self._quarantine.remove(patch.filename)
         entry = MirroredPatch(
             filename=patch.filename,
@@ -359,13 +367,15 @@ class ArchiveSync:
         )
         return SyncedArchive(entry, fetched=True)
 
-    def _quarantine_changed(self, path: Path, filename: str) -> SyncedArchive:
+    def _quarantine_changed(self, filename: str) -> SyncedArchive:
         # Under another name, so that a file that is fetched to replace it does not replace it in quarantine too.
         reason = f"{filename} in the mirror is not the file that was verified"
-        return self._quarantine_file(path, ArchiveFault(f"{filename}{CHANGED}", "changed", reason))
+        return self._quarantine_file(self._folder, filename, ArchiveFault(f"{filename}{CHANGED}", "changed", reason))
 
-    def _quarantine_file(self, path: Path, fault: ArchiveFault, listed_sha256: str | None = None) -> SyncedArchive:
-        is_new = self._quarantine.add(path, fault, listed_sha256)
+    def _quarantine_file(
+        self, folder: Folder, name: str, fault: ArchiveFault, listed_sha256: str | None = None
+    ) -> SyncedArchive:
+        is_new = self._quarantine.add(folder, name, fault, listed_sha256)
         return SyncedArchive(quarantined=fault, newly_quarantined=is_new)
 
 
@@ -401,14 +411,6 @@ class _CircuitBreaker:
                 self._failures += 1
             if self._failures >= _FAILURE_LIMIT or isinstance(error, FatalServerError):
                 self._open_reason = self._open_reason or str(error)
-
-
-def _content(path: Path) -> bytes | None:
-    """Return the content of a file, ``None`` without one. Raises `OSError` for any other file, or a large one."""
-    try:
-        return read_bounded(str(path), FILE_LIMIT)
-    except FileNotFoundError:
-        return None
 
 
 def _sha256(data: bytes) -> str:

@@ -5,28 +5,34 @@
 The part of a file that was received stays where it is written. The next attempt, also that of a later run, asks for the
 rest only. Whether the parts are of one and the same file is not checked here: the caller must know the hash of the
 file.
+
+Nothing is decompressed: limits apply to the bytes that are received and stored. Redirects are followed by `Downloader`
+itself, which does not read their bodies.
 """
 
 from __future__ import annotations
 
 import collections.abc as c
+import contextlib
 import dataclasses
+import http.client
+import os
 import threading
 import time
 import typing as t
 from pathlib import Path
 
 from .._errors import LivepatchError, require
-from .._text import mask_credentials
+from .._io import open_for_writing
+from .._text import mask_credentials, visible
+from .deadline import Deadline, OpenSockets, StalledError, make_session
+from .redirects import REDIRECT_LIMIT, RedirectError, is_same_server, redirect_target
 
 if t.TYPE_CHECKING:
     import requests
 
 _CONNECT_SECONDS = 15.0
 _CHUNK = 1 << 18
-_BUFFER = 1 << 16
-"""Bytes of what was received that are lost when the process is killed."""
-
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 10.0
 _MINIMUM_SPEED = 1024
@@ -59,7 +65,10 @@ class _TransientError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DownloadOptions:
-    """How to reach a server. `timeout` is in seconds of silence, `retries` the number of attempts after the first.
+    """How to reach a server. `retries` is the number of attempts after the first.
+
+    `timeout` is in seconds. It limits the time from the connection to the headers of the answer, with all redirects,
+    and then the time to wait for the next bytes.
 
     `ca_path` is a file of certificates in PEM, or a folder as openssl has them; ``None`` for the authorities of the
     system. `proxy` may hold a user and a password; ``None`` for the proxy of the environment.
@@ -94,9 +103,9 @@ class Downloader:
         """Return the content at a URL, at most `limit` bytes."""
 
         def attempt() -> bytes:
-            with self._get(url, {}) as response:
-                self._expect(response, url, 200)
-                return b"".join(self._chunks(response, url, limit))
+            with self._get(url, {}) as answer:
+                self._expect(answer.response, url, 200)
+                return b"".join(self._chunks(answer, url, limit))
 
         return self._with_retries(url, attempt, lambda: 0)
 
@@ -107,35 +116,38 @@ class Downloader:
         """
 
         def attempt() -> tuple[bool, str | None]:
-            with self._get(url, {"If-None-Match": etag} if etag else {}) as response:
-                if response.status_code == 304 and etag:
+            with self._get(url, {"If-None-Match": etag} if etag else {}) as answer:
+                if answer.response.status_code == 304 and etag:
                     return False, etag
-                self._expect(response, url, 200)
-                with path.open("wb", buffering=_BUFFER) as file:
-                    file.writelines(self._chunks(response, url, limit))
-                return True, response.headers.get("ETag")
+                self._expect(answer.response, url, 200)
+                with open_for_writing(path) as file:
+                    file.writelines(self._chunks(answer, url, limit))
+                return True, answer.response.headers.get("ETag")
 
         return self._with_retries(url, attempt, lambda: 0)
 
-    def download(self, url: str, path: Path, limit: int) -> None:
-        """Write the content at a URL to a file. A file that exists is continued at its end."""
+    def download(self, url: str, file: t.BinaryIO, limit: int) -> None:
+        """Write the content at a URL to a file that is open for reading and writing. It is continued at its end."""
 
         def size() -> int:
-            return path.stat().st_size if path.exists() else 0
+            return file.seek(0, os.SEEK_END)
 
         def attempt() -> None:
             present = size()
-            with self._get(url, {"Range": f"bytes={present}-"} if present else {}) as response:
+            with self._get(url, {"Range": f"bytes={present}-"} if present else {}) as answer:
+                response = answer.response
                 if response.status_code == 416 and present:
                     # Nothing follows what is present. If that is not all of the file, its hash shows it.
                     return
                 self._expect(response, url, 200, 206)
-                partial = response.status_code == 206
-                if partial and not response.headers.get("Content-Range", "").startswith(f"bytes {present}-"):
-                    raise ServerError(_plain(f"the server of {url} sent other bytes than those from {present} on"))
-                with path.open("ab" if partial else "wb", buffering=_BUFFER) as file:
-                    for chunk in self._chunks(response, url, limit - (present if partial else 0)):
-                        file.write(chunk)
+                if response.status_code == 206:
+                    if not response.headers.get("Content-Range", "").startswith(f"bytes {present}-"):
+                        raise ServerError(_plain(f"the server of {url} sent other bytes than those from {present} on"))
+                else:
+                    file.truncate(0)
+                    present = file.seek(0)
+                file.writelines(self._chunks(answer, url, limit - present))
+                file.flush()
 
         self._with_retries(url, attempt, size)
 
@@ -146,7 +158,7 @@ class Downloader:
             before = size()
             try:
                 return attempt()
-            except _TransientError as error:
+            except (_TransientError, StalledError) as error:
                 if size() - before >= _PROGRESS:
                     left, pause = self._options.retries, _FIRST_PAUSE_SECONDS
                     continue
@@ -158,15 +170,45 @@ class Downloader:
             self._sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def _get(self, url: str, headers: dict[str, str]) -> requests.Response:
+    @contextlib.contextmanager
+    def _get(self, url: str, headers: dict[str, str]) -> c.Iterator[_Answer]:
+        """Request a URL and follow redirects. The answer is closed at the end of the block."""
+        session, sockets = self._session()
+        with Deadline(self._options.timeout, sockets) as deadline:
+            with deadline.step():
+                response = self._follow(session, url, headers)
+            with response:
+                yield _Answer(response, deadline)
+
+    def _follow(self, session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
+        current = url
+        for _redirect in range(REDIRECT_LIMIT + 1):
+            response = self._request(session, current, headers, url)
+            if not response.is_redirect:
+                return response
+            # Closed without reading: the body of a redirect can be of any size.
+            response.close()
+            try:
+                current = redirect_target(current, response.headers["Location"])
+            except RedirectError as error:
+                raise ServerError(_plain(f"the server of {url} {error}")) from error
+        raise ServerError(_plain(f"the server of {url} redirects more than {REDIRECT_LIMIT} times"))
+
+    def _request(
+        self, session: requests.Session, url: str, headers: dict[str, str], first_url: str
+    ) -> requests.Response:
+        """Request a URL to which `first_url` leads. The credentials of `first_url` are for its server only."""
         exceptions = require("requests.exceptions", "a download")
+        transport_error = require("urllib3.exceptions", "a download").HTTPError
         options = self._options
         try:
             # Given with the request, because a variable of the environment would override the session's own.
-            response = self._session().get(
+            return session.get(
                 url,
                 headers={"Accept-Encoding": "identity", **headers},
+                auth=_authorization(url, first_url),
                 stream=True,
+                allow_redirects=False,
                 timeout=(min(_CONNECT_SECONDS, options.timeout), options.timeout),
                 verify=options.ca_path or True,
                 proxies={"http": options.proxy, "https": options.proxy} if options.proxy else None,
@@ -182,17 +224,14 @@ class Downloader:
         except (exceptions.ConnectionError, exceptions.Timeout, exceptions.ChunkedEncodingError) as error:
             raise _TransientError(_plain(str(error))) from error
         # With a wrong certificate file, requests raises a plain OSError.
-        except (exceptions.RequestException, OSError, ValueError) as error:
+        except (exceptions.RequestException, transport_error, OSError, ValueError) as error:
             raise FatalServerError(_plain(f"cannot request {url}: {error}")) from error
-        if url.startswith("https:") and any(not hop.url.startswith("https:") for hop in [*response.history, response]):
-            response.close()
-            raise ServerError(_plain(f"the server of {url} redirects from HTTPS to {response.url}"))
-        return response
 
-    def _session(self) -> requests.Session:
+    def _session(self) -> tuple[requests.Session, OpenSockets]:
         if not hasattr(self._thread, "session"):
-            self._thread.session = require("requests", "a download").Session()
-        session: requests.Session = self._thread.session
+            sockets = OpenSockets()
+            self._thread.session = make_session(sockets), sockets
+        session: tuple[requests.Session, OpenSockets] = self._thread.session
         return session
 
     def _expect(self, response: requests.Response, url: str, *statuses: int) -> None:
@@ -202,25 +241,53 @@ class Downloader:
         if status not in statuses:
             raise ServerError(_plain(f"cannot download {url}: the server answered {status}"))
 
-    def _chunks(self, response: requests.Response, url: str, limit: int) -> c.Iterator[bytes]:
-        transport_error = require("urllib3.exceptions", "a download").HTTPError
-        announced = response.headers.get("Content-Length", "")
+    def _chunks(self, answer: _Answer, url: str, limit: int) -> c.Iterator[bytes]:
+        announced = answer.response.headers.get("Content-Length", "")
         if announced.isdigit() and len(announced) < 20 and int(announced) > limit:
             raise ServerError(_plain(f"the content of {url} is larger than {limit} bytes"))
-        # Bytes received before a connection breaks must be kept, so no read may wait for more than is available.
-        read = getattr(response.raw, "read1", response.raw.read)
         started, received = self._clock(), 0
+        while chunk := self._read_chunk(answer):
+            received += len(chunk)
+            if received > limit:
+                raise ServerError(_plain(f"the content of {url} is larger than {limit} bytes"))
+            elapsed = self._clock() - started
+            yield chunk
+            if elapsed > self._options.timeout and received < elapsed * _MINIMUM_SPEED:
+                raise _TransientError(f"the server sent {received} bytes in {elapsed:.0f} seconds")
+
+    def _read_chunk(self, answer: _Answer) -> bytes:
+        """Return the next bytes as they were sent, nothing at the end."""
+        transport_error = require("urllib3.exceptions", "a download").HTTPError
+        raw = answer.response.raw
         try:
-            while chunk := read(_CHUNK, decode_content=False):
-                received += len(chunk)
-                if received > limit:
-                    raise ServerError(_plain(f"the content of {url} is larger than {limit} bytes"))
-                elapsed = self._clock() - started
-                yield chunk
-                if elapsed > self._options.timeout and received < elapsed * _MINIMUM_SPEED:
-                    raise _TransientError(f"the server sent {received} bytes in {elapsed:.0f} seconds")
-        except transport_error as error:
+            with answer.deadline.step():
+                # Bytes received before a connection breaks must be kept, so no read may wait for more than is
+                # available. An old urllib3 waits for all: for as many as the slowest server sends within the time.
+                if hasattr(raw, "read1"):
+                    chunk: bytes = raw.read1(_CHUNK, decode_content=False)
+                else:
+                    amount = max(1, int(self._options.timeout * _MINIMUM_SPEED))
+                    chunk = raw.read(min(_CHUNK, amount), decode_content=False)
+                return chunk
+        except (transport_error, http.client.HTTPException, OSError, ValueError) as error:
             raise _TransientError(_plain(str(error))) from error
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Answer:
+    """The answer to a request, and the time limit for each read of its content."""
+
+    response: requests.Response
+    deadline: Deadline
+
+
+def _authorization(url: str, first_url: str) -> t.Any:
+    """Return the credentials of the first URL for the server of that URL only, in the form of requests."""
+    user, password = require("requests.utils", "a download").get_auth_from_url(first_url)
+    if (user or password) and is_same_server(first_url, url):
+        return require("requests.auth", "a download").HTTPBasicAuth(user, password)
+    # Without any object, requests would use the credentials of a netrc file.
+    return lambda request: request
 
 
 _Result = t.TypeVar("_Result")
@@ -228,4 +295,4 @@ _Result = t.TypeVar("_Result")
 
 def _plain(text: str) -> str:
     """Return a message on one line, without the credentials of its URLs."""
-    return " ".join(mask_credentials(text).split())
+    return visible(" ".join(mask_credentials(text).split()))

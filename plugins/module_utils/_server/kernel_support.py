@@ -62,5 +62,5 @@ def _status(supported: object) -> str:
     # Old servers answered true for a supported kernel and null for any other.
     if supported is True:
         return "supported"
-    status = str(supported).lower()
+    status = supported.lower() if isinstance(supported, str) else None
     return status if status in _STATUSES else "unknown"

@@ -10,13 +10,24 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.folder import open_folder
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.index import (
     Index,
     MirrorIndexError,
-    read_index,
-    write_index,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.index import read_index as read_index_of
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.index import write_index as write_index_of
 from tests.samples.mirror import NOW, index_of, listed, mirrored, name_of
+
+
+def read_index(path: Path) -> Index:
+    with open_folder(path) as folder:
+        return read_index_of(folder)
+
+
+def write_index(path: Path, index: Index) -> None:
+    with open_folder(path) as folder:
+        write_index_of(folder, index)
 
 
 def test_an_index_is_reproducible(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.folder import open_folder
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.quarantine import ArchiveFault, Quarantine
 
 FAULT = ArchiveFault("a.tar.bz2", "unsigned", "the module has no signature")
@@ -17,7 +18,8 @@ def quarantined(folder: Path, content: bytes, fault: ArchiveFault = FAULT) -> bo
     path = folder / "received"
     path.write_bytes(content)
     path.chmod(0o644)
-    is_new = Quarantine(folder / "quarantine").add(path, fault, "00")
+    with open_folder(folder) as opened:
+        is_new = Quarantine(folder / "quarantine").add(opened, path.name, fault, "00")
     assert not path.exists()
     return is_new
 
@@ -50,9 +52,10 @@ def test_the_same_file_is_new_once(tmp_path: Path) -> None:
 def test_a_file_is_found_by_its_content(tmp_path: Path) -> None:
     quarantine = Quarantine(tmp_path / "quarantine")
     assert quarantine.find("a.tar.bz2", "00") is None
+    quarantine.remove("a.tar.bz2")
     quarantined(tmp_path, b"content")
-    assert quarantine.find("a.tar.bz2", hashlib.sha256(b"content").hexdigest()) == quarantine.folder / "a.tar.bz2"
+    assert quarantine.find("a.tar.bz2", hashlib.sha256(b"content").hexdigest()) == b"content"
     assert quarantine.find("a.tar.bz2", hashlib.sha256(b"other").hexdigest()) is None
     quarantine.remove("a.tar.bz2")
     quarantine.remove("a.tar.bz2")
-    assert list(quarantine.folder.iterdir()) == []
+    assert list((tmp_path / "quarantine").iterdir()) == []

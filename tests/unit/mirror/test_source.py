@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -37,15 +38,21 @@ class Recorder(Downloader):
         assert len(self.answer) <= limit
         return self.answer
 
-    def download(self, url: str, path: Path, limit: int) -> None:
+    def download(self, url: str, file: t.BinaryIO, limit: int) -> None:
         self.urls.append(url)
         assert limit == FILE_LIMIT
-        path.write_bytes(b"content")
+        file.write(b"content")
+
+
+def copy(source: PatchSource, path: Path) -> None:
+    path.write_bytes(b"")
+    with path.open("r+b") as file:
+        source.copy(PATCH, file)
 
 
 def urls(source: PatchSource, downloader: Recorder, path: Path) -> list[str]:
     assert source.patches() == [PATCH]
-    source.copy(PATCH, path)
+    copy(source, path)
     assert path.read_bytes() == b"content"
     return downloader.urls
 
@@ -72,7 +79,7 @@ def test_a_folder_needs_no_list(tmp_path: Path, with_list: bool) -> None:
     (tmp_path / PATCH.filename).write_bytes(PATCH.filename.encode())
     source = make_source(None, "https://server.example.com/list" if with_list else None, str(tmp_path), downloader)
     assert source.patches() == [PATCH]
-    source.copy(PATCH, tmp_path / "copy")
+    copy(source, tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == PATCH.filename.encode()
     assert downloader.urls == (["https://server.example.com/list"] if with_list else [])
 
@@ -88,7 +95,7 @@ def test_a_list_in_a_folder_names_its_archives(tmp_path: Path) -> None:
 def test_a_link_is_copied_as_file_or_refused(tmp_path: Path) -> None:
     (tmp_path / PATCH.filename).symlink_to("/dev/zero")
     with pytest.raises(OSError, match="not a regular file"):
-        make_source(None, None, str(tmp_path), Recorder()).copy(PATCH, tmp_path / "copy")
+        copy(make_source(None, None, str(tmp_path), Recorder()), tmp_path / "copy")
 
 
 def test_a_source_needs_a_list_or_a_folder() -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror import sync
-from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.index import read_index
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.folder import open_folder
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.index import Index
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.index import read_index as read_index_of
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.listing import (
     ListedPatch,
     Selection,
@@ -34,6 +36,11 @@ from tests.samples.mirror import KERNEL, NOW, name_of
 
 VENDOR = signing.make_signer("Vendor")
 ANCHORS = trust.TrustAnchors([trust.read_certificate(VENDOR.der)])
+
+
+def read_index(folder: Path) -> Index:
+    with open_folder(folder) as opened:
+        return read_index_of(opened)
 
 
 def archives(*versions: str) -> dict[str, bytes]:
@@ -63,6 +70,12 @@ def task(folder: Path, source: Path) -> sync.MirrorTask:
     )
 
 
+def is_step(name: object, *others: object) -> bool:
+    """Return True for a file of the mirror: they are named relative to an open folder."""
+    searched = others and isinstance(others[-1], int) and others[-1] & os.O_PATH
+    return isinstance(name, str) and not name.startswith("/") and not searched
+
+
 def run_until(step: int, asked: sync.MirrorTask) -> bool:
     """Run in a process that exits without cleanup at this step. Return True if the run has that many steps.
 
@@ -74,9 +87,7 @@ def run_until(step: int, asked: sync.MirrorTask) -> bool:
 
         def count(event: str, arguments: tuple[t.Any, ...]) -> None:
             nonlocal left
-            if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod") and any(
-                str(asked.folder) in str(argument) for argument in arguments
-            ):
+            if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod") and is_step(*arguments):
                 left -= 1
                 if left == 0:
                     os._exit(9)
@@ -134,12 +145,12 @@ class FaultySource(FolderSource):
         self.errors = list(errors)
         self.asked = 0
 
-    def copy(self, patch: ListedPatch, path: Path) -> None:
+    def copy(self, patch: ListedPatch, file: t.BinaryIO) -> None:
         self.asked += 1
         error = self.errors.pop(0) if self.errors else None
         if error is not None:
             raise error
-        super().copy(patch, path)
+        super().copy(patch, file)
 
 
 VERSIONS = ("61.1", "62.1", "63.1", "64.1", "65.1")

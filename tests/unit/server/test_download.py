@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import gzip
 import http.server
 import socket
 import ssl
@@ -23,6 +25,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._server.downlo
 from tests.lab.certificates import make_authority
 from tests.lab.livepatch_server import Server, State
 from tests.lab.livepatch_server.faults import write_faults
+
+from .hostile_server import serving
 
 CONTENT = bytes(range(256)) * 1024
 
@@ -75,6 +79,13 @@ class Time:
         return self.now
 
 
+def fetch(downloader: download.Downloader, url: str, path: Path, limit: int) -> None:
+    """Continue a file."""
+    path.touch()
+    with path.open("r+b") as file:
+        downloader.download(url, file, limit)
+
+
 def client(time: Time | None = None, **options: t.Any) -> download.Downloader:
     time = time or Time()
     return download.Downloader(download.DownloadOptions(**options), sleep=time.sleep, clock=time.clock)
@@ -108,7 +119,7 @@ def test_permanent_failures_are_not_retried(lab: Lab, status: int) -> None:
 def test_an_attempt_with_progress_does_not_count(lab: Lab, tmp_path: Path) -> None:
     time = Time()
     lab.fail(cut=100_000)
-    client(time, retries=0).download(lab.http, tmp_path / "a", len(CONTENT))
+    fetch(client(time, retries=0), lab.http, tmp_path / "a", len(CONTENT))
     assert (tmp_path / "a").read_bytes() == CONTENT
     assert time.pauses == []
 
@@ -117,14 +128,14 @@ def test_an_attempt_without_progress_counts(lab: Lab, tmp_path: Path) -> None:
     time = Time()
     lab.fail(cut=1000)
     with pytest.raises(download.UnreachableServerError):
-        client(time, retries=3).download(lab.http, tmp_path / "a", len(CONTENT))
+        fetch(client(time, retries=3), lab.http, tmp_path / "a", len(CONTENT))
     assert (tmp_path / "a").read_bytes() == CONTENT[:4000]
     assert len(time.pauses) == 3
 
 
 def test_a_complete_file_is_not_downloaded_again(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(CONTENT)
-    client().download(lab.http, tmp_path / "a", len(CONTENT))
+    fetch(client(), lab.http, tmp_path / "a", len(CONTENT))
     assert (tmp_path / "a").read_bytes() == CONTENT
 
 
@@ -133,7 +144,7 @@ def test_an_oversized_file_is_refused(lab: Lab, tmp_path: Path) -> None:
         client().read(lab.http, 1000)
     (tmp_path / "a").write_bytes(CONTENT[:900])
     with pytest.raises(ServerError, match="larger than 100 bytes"):
-        client().download(lab.http, tmp_path / "a", 1000)
+        fetch(client(), lab.http, tmp_path / "a", 1000)
     assert (tmp_path / "a").stat().st_size == 900
 
 
@@ -180,7 +191,7 @@ def test_a_redirect_from_https_to_http_fails(lab: Lab) -> None:
     class Redirect(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(302)
-            self.send_header("Location", lab.http.replace("localhost", "user:made-up@localhost"))
+            self.send_header("Location", plain.url.replace("localhost", "user:made-up@localhost"))
             self.end_headers()
 
         def log_message(self, *_said: t.Any) -> None:
@@ -188,13 +199,121 @@ def test_a_redirect_from_https_to_http_fails(lab: Lab) -> None:
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(lab.authority.server)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirect) as server:
+    with serving(b"") as plain, http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirect) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         with pytest.raises(ServerError, match="redirects from HTTPS") as refused:
             client(ca_path=str(lab.authority.certificate)).read(f"https://localhost:{server.server_port}/", 1000)
         server.shutdown()
     assert "made-up" not in str(refused.value)
+    assert plain.requests == [], "the request is not even made"
+
+
+def redirect_to(url: str, *, body: bytes = b"", headers: bytes = b"") -> bytes:
+    return b"HTTP/1.1 302 Found\r\nLocation: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
+        url.encode(),
+        headers,
+        len(body),
+        body,
+    )
+
+
+def answer(body: bytes, headers: bytes = b"") -> bytes:
+    return b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n%b" % (headers, len(body), body)
+
+
+def test_redirects_are_followed_to_their_end() -> None:
+    with serving(answer(b"content")) as last, serving(redirect_to(last.url)) as first:
+        assert client().read(first.url, 1000) == b"content"
+
+
+def test_endless_redirects_are_an_error() -> None:
+    with serving(redirect_to("/again")) as server:
+        with pytest.raises(ServerError, match="redirects more than 5 times"):
+            client().read(server.url, 1000)
+        assert len(server.requests) == 6
+
+
+def test_the_body_of_a_redirect_is_not_read() -> None:
+    body = bytes(256 << 20)
+    with (
+        serving(answer(b"content")) as last,
+        serving(redirect_to(last.url, body=body, headers=b"Content-Encoding: gzip\r\n")) as first,
+    ):
+        assert client().read(first.url, 1000) == b"content"
+        # As much as the buffers of the kernel hold.
+        assert first.sent < len(body) // 2
+
+
+def test_compressed_content_is_not_decompressed() -> None:
+    bomb = gzip.compress(bytes(10 << 20))
+    with serving(answer(bomb, b"Content-Encoding: gzip\r\n")) as server:
+        assert client().read(server.url, len(bomb)) == bomb
+        assert b"Accept-Encoding: identity\r\n" in server.requests[0]
+
+
+def test_credentials_are_sent_to_their_server_only() -> None:
+    token = b"Authorization: Basic " + base64.b64encode(b"user:made-up")
+    with serving(answer(b"content")) as last, serving(redirect_to(last.url)) as first:
+        client().read(first.url.replace("localhost", "user:made-up@localhost"), 1000)
+        assert token in first.requests[0]
+        assert b"Authorization" not in last.requests[0]
+
+
+def test_a_redirect_cannot_add_credentials() -> None:
+    with serving(answer(b"content")) as last:
+        with serving(redirect_to(last.url.replace("localhost", "user:made-up@localhost"))) as first:
+            client().read(first.url, 1000)
+        assert b"Authorization" not in last.requests[0]
+
+
+def test_netrc_files_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("default login user password made-up\n", encoding="utf-8")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with serving(answer(b"content")) as last, serving(redirect_to(last.url)) as first:
+        client().read(first.url, 1000)
+        assert b"Authorization" not in first.requests[0] + last.requests[0]
+
+
+def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(answer(b"content")) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert client().read("http://livepatch.example.com/list", 1000) == b"content"
+        assert proxy.requests[0].startswith(b"GET http://livepatch.example.com/list ")
+
+
+def test_other_bytes_than_the_requested_ones_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"0123")
+    partial = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nab"
+    with serving(partial) as server, pytest.raises(ServerError, match="sent other bytes than those from 4 on"):
+        fetch(client(), server.url.replace("localhost", "user:made-up@localhost"), tmp_path / "a", 1000)
+    assert (tmp_path / "a").read_bytes() == b"0123"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 99999 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"b" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[1/\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: \xff\xfe://\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://a..b/\r\n\r\n",
+    ],
+)
+def test_a_malformed_answer_is_a_server_error(head: bytes) -> None:
+    with serving(head) as server, pytest.raises(ServerError):
+        client(retries=0).read(server.url, 1000)
+
+
+def test_messages_have_no_control_characters() -> None:
+    head = b"HTTP/1.1 302 Found\r\nLocation: ftp://a/\x1b[2J\x9b\r\n\r\n"
+    with serving(head) as server, pytest.raises(ServerError) as refused:
+        client(retries=0).read(server.url, 1000)
+    assert str(refused.value).isprintable()
 
 
 @pytest.mark.parametrize("url", ["ftp://localhost/", "nonsense", "http://", "http://[1/"])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -17,6 +18,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel
     KernelQuestion,
     ask_kernel_supported,
 )
+
+from .hostile_server import serving
 
 SERVER = "https://livepatch.example.com"
 QUESTION = KernelQuestion("4.4", "generic", "amd64", "xenial", "2020-01-01T01:01:01Z")
@@ -56,6 +59,7 @@ def test_the_question_names_the_kernel() -> None:
         (1, "unknown"),
         ("perhaps", "unknown"),
         (["supported"], "unknown"),
+        (10**4000, "unknown"),
     ],
 )
 def test_any_other_status_is_unknown(supported: object, status: str) -> None:
@@ -63,7 +67,33 @@ def test_any_other_status_is_unknown(supported: object, status: str) -> None:
     assert ask_kernel_supported(Answering(answer), SERVER, QUESTION) == status
 
 
-@pytest.mark.parametrize("answer", [b"", b"supported", b"[]", b"{}", b'{"supported": "supported"}', b"[" * 60_000])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"supported",
+        b"[]",
+        b"{}",
+        b'{"supported": "supported"}',
+        b"[" * 60_000,
+        b'{"Supported": ' + b"[" * 30_000 + b"]" * 30_000 + b"}",
+        b'{"Supported": ' + b"1" * 10_000 + b"}",
+        b"\xff\xfe{",
+    ],
+)
 def test_an_answer_in_another_form_is_an_error(answer: bytes) -> None:
     with pytest.raises(ServerError, match=r"https://\*\*\*@livepatch\.example\.com answered in an unknown form"):
         ask_kernel_supported(Answering(answer), "https://me:secret@livepatch.example.com", QUESTION)
+
+
+@pytest.mark.parametrize("depth", [100, 900, 5_000])
+def test_a_nested_status_is_unknown_or_an_error(depth: int) -> None:
+    answer = b'{"Supported": ' + b"[" * depth + b"]" * depth + b"}"
+    with contextlib.suppress(ServerError):
+        assert ask_kernel_supported(Answering(answer), SERVER, QUESTION) == "unknown"
+
+
+def test_a_large_answer_is_an_error() -> None:
+    answer = b"HTTP/1.1 200 OK\r\n\r\n" + b'{"Supported": "supported"}' + b" " * (1 << 17)
+    with serving(answer) as server, pytest.raises(ServerError, match="is larger than 65536 bytes"):
+        ask_kernel_supported(Downloader(DownloadOptions(retries=0)), server.url, QUESTION)
