@@ -242,8 +242,9 @@ class Downloader:
             raise ServerError(_plain(f"cannot download {url}: the server answered {status}"))
 
     def _chunks(self, answer: _Answer, url: str, limit: int) -> c.Iterator[bytes]:
-        announced = answer.response.headers.get("Content-Length", "")
-        if announced.isdigit() and len(announced) < 20 and int(announced) > limit:
+        length = answer.response.headers.get("Content-Length", "")
+        announced = int(length) if length.isdecimal() and len(length) < 20 else 0
+        if announced > limit:
             raise ServerError(_plain(f"the content of {url} is larger than {limit} bytes"))
         started, received = self._clock(), 0
         while chunk := self._read_chunk(answer):
@@ -254,6 +255,9 @@ class Downloader:
             yield chunk
             if elapsed > self._options.timeout and received < elapsed * _MINIMUM_SPEED:
                 raise _TransientError(f"the server sent {received} bytes in {elapsed:.0f} seconds")
+        if received < announced:
+            # An old urllib3 takes the end of a connection for the end of the content.
+            raise _TransientError(f"the server sent {received} of {announced} bytes")
 
     def _read_chunk(self, answer: _Answer) -> bytes:
         """Return the next bytes as they were sent, nothing at the end."""
