@@ -283,7 +283,7 @@ def test_a_run_never_empties_a_linked_folder(tmp_path: Path, mirror: Path, name:
 
 
 @pytest.mark.parametrize("name", ["mirror", "mirror/.quarantine"])
-def test_a_shared_folder_stops_a_run_and_its_prediction(tmp_path: Path, mirror: Path, name: str) -> None:
+def test_a_shared_folder_stops_runs_and_predictions(tmp_path: Path, mirror: Path, name: str) -> None:
     (mirror / ".quarantine").mkdir(mode=0o700)
     (tmp_path / name).chmod(0o777)
     before = sorted(path.stat().st_mtime_ns for path in mirror.iterdir())
