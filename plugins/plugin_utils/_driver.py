@@ -14,9 +14,11 @@ import typing as t
 from ansible.errors import AnsibleError
 from ansible.plugins.connection import ConnectionBase
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import causes
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _table_output
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._kernel_support import kernel_support
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import run_script
@@ -71,11 +73,18 @@ class Driver:
             case commands.ShowTable():
                 _table_output.show(self._action._display, command.render)
             case commands.Warn():
-                self._action._display.warning(command.message)
+                self._action._display.warning(visible(command.message))
         return None
 
     def _run_script(self, command: commands.RunScript) -> Sections:
-        return run_script(self._action, command.parts, command.variables, secret=command.secret)
+        try:
+            return run_script(
+                self._action, command.parts, command.variables, secret=command.secret, seconds=command.seconds
+            )
+        except LivepatchError as error:
+            if error.id == causes.HOST_TIMED_OUT.id:
+                self._reset_connection()
+            raise
 
     def _try_script(self, command: commands.RunScript) -> Sections | None:
         try:
