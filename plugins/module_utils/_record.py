@@ -235,7 +235,9 @@ def limit_record(record: Record) -> tuple[Record, bool]:
 
     Texts and lists of a host are cut at their own limits. If the record is still too large, the largest list is cut.
     """
-    limited = t.cast(Record, {key: _limited(value, key) if key in _FROM_HOST else value for key, value in record.items()})
+    limited = t.cast(
+        Record, {key: _limited(value, key) if key in _FROM_HOST else value for key, value in record.items()}
+    )
     before = _count_entries(record)
     excess = _size(limited) - (RECORD_LIMIT - _ROOM)
     while excess > 0 and (lists := [each for each in _lists_of(limited) if each]):

@@ -98,7 +98,7 @@ class LivepatchAction(ActionBase):
     def _failed(self, error: LivepatchError) -> dict[str, t.Any]:
         outcome = {"failed": True, **error.as_result()}
         # A result can have a record that could not be stored.
-        if "record" not in outcome or error.id == folder_store.RecordStoreError.ID:
+        if "record" not in outcome or isinstance(error, folder_store.RecordStoreError):
             self._record_attempt(Reason(id=error.id, message=error.message, remedy=error.remedy))
         return outcome
 

@@ -15,10 +15,8 @@ import typing as t
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import causes
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import sections
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._deadline import DeadlineError, call_within
 
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
@@ -38,18 +36,13 @@ _NOT_ALLOWED = re.compile(r"not in the sudoers file|is not allowed to|may not ru
 
 
 def run_script(
-    action: ActionBase,
-    name: str | c.Sequence[str],
-    variables: c.Mapping[str, str],
-    *,
-    secret: bool = False,
-    seconds: float = 120,
+    action: ActionBase, name: str | c.Sequence[str], variables: c.Mapping[str, str], *, secret: bool = False
 ) -> sections.Sections:
     """Run ``shell/<name>.sh`` on the host of the task and return its sections.
 
     Several names form one script: each part can use the functions of the parts before it, and the last ``main`` is
     called. `variables` become shell variables ``lp_<key>``. If they contain a `secret`, the script is never passed as
-    an argument, because process lists show arguments. `seconds` is the deadline of the round trip.
+    an argument, because process lists show arguments.
 
     Raises `LivepatchError`, and Ansible's exceptions for a connection that fails.
     """
@@ -63,9 +56,7 @@ def run_script(
         )
     try:
         with _bounded_answers(action._connection, sections.answer_limit(files=files)):
-            answer = call_within(seconds, lambda: _send(action, name, nonce, variables))
-    except DeadlineError as error:
-        raise causes.HOST_TIMED_OUT.error(seconds=f"{seconds:.0f}") from error
+            answer = _send(action, name, nonce, variables)
     except AnsibleConnectionFailure:
         raise
     except AnsibleError as error:

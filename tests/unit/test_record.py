@@ -124,9 +124,7 @@ def test_an_ordinary_record_is_within_all_limits() -> None:
 def test_every_text_of_a_host_is_cut(text: str) -> None:
     long = text * 100_000
     reasons = [{"id": long, "message": long, "remedy": long}]
-    record = make_record(
-        system__architecture=long, client__server=long, kernel_patches=[], assessment__reasons=reasons
-    )
+    record = make_record(system__architecture=long, client__server=long, kernel_patches=[], assessment__reasons=reasons)
     limited, incomplete = limit_record(record)
     assert len(limited["system"]["architecture"] or "") <= 200
     assert len(limited["assessment"]["reasons"][0]["message"]) <= 300
@@ -152,5 +150,5 @@ def test_a_record_never_exceeds_its_limit(name: str, entry: dict[str, t.Any], co
     assert incomplete
     assert len(json.dumps(limited)) < RECORD_LIMIT - 1024
     if name != "assessment__reasons":
-        assert RECORD_LIMIT * 0.8 < len(json.dumps(limited))
+        assert len(json.dumps(limited)) > RECORD_LIMIT * 0.8
     validate(limited)

@@ -61,10 +61,10 @@ def _incomplete(record: Record) -> Record:
     """Return a record with the reason that entries are missing. A host with such a record is never protected."""
     reason, assessment = causes.RECORD_TRUNCATED.reason(), record["assessment"]
     if assessment["state"] == "protected":
-        state, reasons = "unknown", [reason, *assessment["reasons"]]
+        record["assessment"] = {**assessment, "state": "unknown", "reasons": [reason, *assessment["reasons"]]}
     else:
-        state, reasons = assessment["state"], [*assessment["reasons"], reason]
-    return Record(**{**record, "assessment": {**assessment, "state": state, "reasons": reasons}})
+        record["assessment"] = {**assessment, "reasons": [*assessment["reasons"], reason]}
+    return record
 
 
 def system_of(facts: HostFacts) -> System:

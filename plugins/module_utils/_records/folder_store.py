@@ -32,11 +32,9 @@ Found: t.TypeAlias = "tuple[str, str] | Problem"
 class RecordStoreError(LivepatchError):
     """A folder of records cannot be used."""
 
-    ID = "record_not_stored"
-
     def __init__(self, message: str) -> None:
         super().__init__(
-            self.ID,
+            "record_not_stored",
             message,
             "give the user who runs Ansible write access to that folder, and room on its disk, or choose another "
             "record_dir",

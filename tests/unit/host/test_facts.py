@@ -387,4 +387,4 @@ def test_any_bytes_of_a_host_are_accepted(output: bytes, errors: bytes, code: in
     names = ("user", "clock", "machine", "architecture", "containers", "virtualization", "keys", "snapd", "seeded")
     more = ("status json", "status plain", "config", "network", "secure_boot_variable", "certificate", "module lkp_a")
     read_facts(Sections([Section(name, "ok", *texts, code) for name in (*names, *more)], complete=True))
-    facts({path: texts[0] for path in (*FILES, "/sys/module/lkp_a/taint", "/run/container_type")})
+    facts(dict.fromkeys((*FILES, "/sys/module/lkp_a/taint", "/run/container_type"), texts[0]))

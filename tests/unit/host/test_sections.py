@@ -135,7 +135,9 @@ def test_an_answer_is_cut_at_its_limit() -> None:
 
 def test_a_file_is_larger_only_where_it_was_asked_for() -> None:
     text = "x" * (FILE_LIMIT - 1)
-    answer = lines("@begin 1", "@section file lkp", text, "@end file lkp ok 0", "@section a", "one", "@end a ok 0", "@done")
+    answer = lines(
+        "@begin 1", "@section file lkp", text, "@end file lkp ok 0", "@section a", "one", "@end a ok 0", "@done"
+    )
     asked, unasked = (parse(answer, "", NONCE, files=files) for files in (True, False))
     assert (len(asked["file lkp"].output), asked["file lkp"].cut, asked.complete) == (len(text), False, True)
     assert (len(unasked["file lkp"].output), unasked["file lkp"].cut, unasked.complete) == (SECTION_LIMIT, True, False)
@@ -146,7 +148,9 @@ def test_bytes_that_are_not_text_become_question_marks() -> None:
     assert answer["a"].output == "??"
 
 
-@given(st.lists(st.one_of(st.binary(max_size=40), st.sampled_from(["begin 1", "section a", "end a ok 0", "cut", "done"]))))
+@given(
+    st.lists(st.one_of(st.binary(max_size=40), st.sampled_from(["begin 1", "section a", "end a ok 0", "cut", "done"])))
+)
 def test_any_bytes_are_parsed(parts: list[bytes | str]) -> None:
     """A host knows the nonce, and can send boundaries and bytes in any order."""
     stream = b"".join(part if isinstance(part, bytes) else f"\n@{NONCE} {part}\n".encode() for part in parts)

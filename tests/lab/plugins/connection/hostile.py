@@ -29,7 +29,9 @@ from ansible.plugins.connection import ConnectionBase
 
 _NONCE = re.compile(rb"^lp_nonce=([0-9a-f]+)$", re.MULTILINE)
 _MEGABYTE = 1 << 20
-_RELEASE = b"/proc/sys/kernel/osrelease:4.4.0-168-generic\n/proc/version_signature:Ubuntu 4.4.0-168.197-generic 4.4.197\n"
+_RELEASE = (
+    b"/proc/sys/kernel/osrelease:4.4.0-168-generic\n/proc/version_signature:Ubuntu 4.4.0-168.197-generic 4.4.197\n"
+)
 _SNAPD = b"snap    2.54.3\nsnapd   2.54.3+16.04\n"
 _FACTS = {b"user": b"0", b"clock": b"1772337600", b"machine": b"x86_64", b"architecture": b"amd64", b"snapd": _SNAPD}
 _PATHS = b"ok /etc/os-release\nok /etc/machine-id\nok /proc/sys/kernel/osrelease\nok /proc/version_signature"
