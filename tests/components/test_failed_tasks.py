@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import threading
@@ -12,7 +13,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible.playbook.play_context import PlayContext
 from ansible.plugins.connection import ConnectionBase
+from ansible.plugins.loader import connection_loader
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
@@ -104,7 +107,7 @@ def _cause(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("error", [ValueError("\x1b[2J"), RecursionError(), MemoryError(), UnicodeError(), OSError()])
-def test_an_unexpected_exception_is_a_failure_with_a_failed_attempt(error: Exception, tmp_path: Path) -> None:
+def test_an_unexpected_exception_is_a_failed_attempt(error: Exception, tmp_path: Path) -> None:
     folder_store.store(tmp_path, make_record("web1", "protected"))
     action = _Action(tmp_path, _ending(error))
     result = action.perform()
@@ -119,19 +122,19 @@ def test_an_unexpected_exception_is_a_failure_with_a_failed_attempt(error: Excep
     ("error", "cause"),
     [(TaskTimeoutError(), "timed_out"), (KeyboardInterrupt(), "interrupted"), (SystemExit(), "interrupted")],
 )
-def test_the_end_of_a_task_by_others_is_a_failed_attempt(error: BaseException, cause: str, tmp_path: Path) -> None:
+def test_an_interrupted_task_is_a_failed_attempt(error: BaseException, cause: str, tmp_path: Path) -> None:
     with pytest.raises(type(error)):
         _Action(tmp_path, _ending(error)).perform()
     assert _cause(tmp_path) == cause
 
 
-def test_a_record_that_cannot_be_stored_is_a_failed_attempt(tmp_path: Path) -> None:
+def test_an_unstored_record_is_a_failed_attempt(tmp_path: Path) -> None:
     failure = folder_store.RecordStoreError("no space").with_details(record={})
     assert _Action(tmp_path, _ending(failure)).perform()["error_id"] == "record_not_stored"
     assert _cause(tmp_path) == "record_not_stored"
 
 
-def test_an_attempt_that_cannot_be_stored_is_a_warning(tmp_path: Path) -> None:
+def test_an_unstored_attempt_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     action = _Action(tmp_path / "file", _ending(LivepatchError("policy_unusable", "it is not")))
     assert action.perform()["error_id"] == "policy_unusable"
@@ -146,7 +149,7 @@ def _silent_task() -> Task[dict[str, t.Any]]:
     return {}
 
 
-def test_a_host_that_never_answers_is_a_failed_attempt(tmp_path: Path) -> None:
+def test_a_silent_host_is_a_failed_attempt(tmp_path: Path) -> None:
     action = _Action(tmp_path, _silent_task)
     result = action.perform()
     assert (result["error_id"], _cause(tmp_path)) == ("timed_out", "timed_out")
@@ -157,7 +160,7 @@ def test_a_host_that_never_answers_is_a_failed_attempt(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
 
 
-def test_a_script_that_may_fail_has_no_answer_after_the_deadline(tmp_path: Path) -> None:
+def test_a_silent_host_may_have_no_answer(tmp_path: Path) -> None:
     def body() -> Task[dict[str, t.Any]]:
         return {"answer": (yield from commands.try_script("probe", {"network": ""}, seconds=0.2))}
 
@@ -214,6 +217,22 @@ def test_a_connection_that_catches_every_exception_is_interrupted() -> None:
     with pytest.raises(DeadlineError):
         call_within(0.1, stubborn)
     assert attempts == [0]
+
+
+@pytest.mark.parametrize("transport", ["local", "ssh"])
+def test_connections_of_ansible_are_interrupted(transport: str, tmp_path: Path) -> None:
+    """The client of ssh never answers, and the plugin would try again."""
+    program = tmp_path / "ssh"
+    program.write_text("#!/bin/sh\necho $$ >>$(dirname $0)/started\nexec sleep 600\n", encoding="ascii")
+    program.chmod(0o755)
+    variables = {"ansible_ssh_executable": str(program), "ansible_ssh_retries": 3, "ansible_host": "192.0.2.1"}
+    connection = connection_loader.get(transport, PlayContext())
+    connection.set_options(var_options=variables)
+    with pytest.raises(DeadlineError):
+        call_within(1, lambda: connection.exec_command(f"exec {program}", b"", sudoable=False))
+    [started] = (tmp_path / "started").read_text(encoding="ascii").split()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started), 0)
 
 
 def test_another_thread_has_no_deadline() -> None:

@@ -312,7 +312,7 @@ def test_the_state_of_other_modules_is_kept(start: Start) -> None:
         assert (lab.root(host) / name).read_text(encoding="ascii") == "docker 1 web\n"
 
 
-def test_the_state_of_release_1_is_used_and_moved(start: Start) -> None:
+def test_state_of_release_1_is_moved(start: Start) -> None:
     operator = start("enable-11")
     lab, (host,) = operator.fleet, ("enable-11",)
     wanted = {"token": TOKEN, "config": settings(lab)}

@@ -299,7 +299,7 @@ def _without_future(condensed: t.Iterable[Condensed], generated_at: str) -> t.It
 
 
 def _from_future(host: str, name: str, time: str | None, now: str) -> Problem:
-    return Problem(causes.RECORD_FROM_FUTURE.id, name, f"it is dated {time}, and the clock shows {now}", host)
+    return Problem("record_from_future", name, f"it is dated {time}, and the clock shows {now}", host)
 
 
 def unreachable_document(line: HostLine) -> dict[str, t.Any]:

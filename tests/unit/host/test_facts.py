@@ -359,7 +359,7 @@ _PLAIN = st.text(string.ascii_letters + string.digits + " ._-:/(),'\\\"=", max_s
 
 
 @given(_PLAIN)
-def test_os_release_is_read_as_a_shell_reads_it(value: str) -> None:
+def test_os_release_is_parsed_as_by_shells(value: str) -> None:
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     quoted = [f'"{escaped}"'] + ([] if "'" in value else [f"'{value}'"])
     bare = [value] if not set(value) & set(" '\\\"") else []

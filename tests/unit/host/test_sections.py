@@ -133,7 +133,7 @@ def test_an_answer_is_cut_at_its_limit() -> None:
     assert not parse(whole + padding + "xx" + lines("@done"), "", NONCE).complete
 
 
-def test_a_file_is_larger_only_where_it_was_asked_for() -> None:
+def test_only_requested_files_have_a_larger_limit() -> None:
     text = "x" * (FILE_LIMIT - 1)
     answer = lines(
         "@begin 1", "@section file lkp", text, "@end file lkp ok 0", "@section a", "one", "@end a ok 0", "@done"
