@@ -213,7 +213,7 @@ def _supervise(request: socket.socket, streams: list[int]) -> dict[str, t.Any]:
     request.sendall(json.dumps({"pid": child}).encode() + b"\n")
     ended = False
     while not ended:
-        ready, _, _ = select.select([descriptor, request], [], [])
+        ready = select.select([descriptor, request], [], [])[0]
         if request in ready:
             # The other end was closed: no test waits for this run.
             kill_family(child)

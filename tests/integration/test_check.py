@@ -228,7 +228,9 @@ def test_wrong_options_are_named(fleet: Fleet, ansible: Ansible, tmp_path: Path)
         ({"polcy": "launch"}, ["polcy"]),
     ]
     for module in ("patch_info", "eligibility_info"):
-        results = ansible.each(f"kernelops.livepatch.{module}", "xenial-generic", [options for options, _ in cases])
+        results = ansible.each(
+            f"kernelops.livepatch.{module}", "xenial-generic", [options for options, _texts in cases]
+        )
         for result, (_options, words) in zip(results, cases, strict=True):
             assert result["kind"] == "ignored"
             assert [word for word in words if word not in result["msg"]] == []

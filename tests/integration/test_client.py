@@ -122,7 +122,8 @@ def holding(folder: Path, *secrets: str) -> list[str]:
 class Start(t.Protocol):
     """Start hosts for a test: described ones, or copies of a host."""
 
-    def __call__(self, *hosts: str, copies: int | None = None, of: str = "install-10") -> Operator: ...
+    def __call__(self, *hosts: str, copies: int | None = None, of: str = "install-10") -> Operator:
+        """Return the operator of the hosts."""
 
 
 @pytest.fixture

@@ -92,7 +92,8 @@ class Operator:
 class Start(t.Protocol):
     """Start hosts for a test, on a server without patches: described ones, or copies of a host."""
 
-    def __call__(self, *hosts: str, copies: int | None = None) -> Operator: ...
+    def __call__(self, *hosts: str, copies: int | None = None) -> Operator:
+        """Return the operator of the hosts."""
 
 
 @pytest.fixture

@@ -51,7 +51,11 @@ class Hosts:
 
     def change(self, name: str, **fields: t.Any) -> None:
         """Replace fields of the description of a host."""
-        self.fleet.change(name, lambda host: dataclasses.replace(host, **fields))
+
+        def changed(host: Description) -> Description:
+            return dataclasses.replace(host, **fields)
+
+        self.fleet.change(name, changed)
 
     def change_apt(self, name: str, **fields: t.Any) -> None:
         """Replace fields of the apt of a host."""

@@ -105,7 +105,7 @@ def kind(option: dict[str, t.Any]) -> str:
 
 def heading(link: str) -> str:
     """Return the heading that a link to a guide page refers to. Raise LookupError if there is none."""
-    page, _, anchor = link.partition("#")
+    page, _sharp, anchor = link.partition("#")
     for line in (PAGE.parent / page).read_text(encoding="utf-8").splitlines():
         title = line.lstrip("#").strip()
         if line.startswith("#") and anchor in ("", re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")):

@@ -258,7 +258,7 @@ def _rule(entry: object, place: Location) -> Rule:
         try:
             _Compiled(rule)
         except RuleError as error:
-            raise place.below("expression").error(error.reason) from error
+            raise place.below("expression").error(error.reason) from None
     return rule
 
 

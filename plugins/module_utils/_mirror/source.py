@@ -97,4 +97,4 @@ def _read_list_at(place: str, downloader: Downloader) -> list[ListedPatch]:
         return read_list(data)
     except PatchListError as error:
         shown = mask_credentials(place) if is_url(place) else place
-        raise PatchListError(f"cannot use the list {shown}: {error}") from error
+        raise PatchListError(f"cannot use the list {shown}: {error}") from None

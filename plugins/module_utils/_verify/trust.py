@@ -247,5 +247,5 @@ def read_anchors(paths: c.Iterable[str], pins: c.Collection[str] | None) -> Trus
         except OSError as error:
             raise CertificateFileError(f"{path} cannot be read: {error.strerror}") from error
         except TrustError as error:
-            raise TrustError(f"{path}: {error.reason}") from error
+            raise TrustError(f"{path}: {error.reason}") from None
     return operator_anchors(certificates, pins)

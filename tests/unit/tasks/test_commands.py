@@ -23,7 +23,7 @@ def polled(replay: Replay, seconds: float, answers: list[str | None]) -> str | N
 
     def attempt() -> commands.Task[str | None]:
         replay.elapsed += 1
-        return next(left)
+        return next(left, None)
         yield
 
     def task() -> commands.Task[dict[str, t.Any]]:

@@ -35,8 +35,8 @@ class Host:
     `answers` replaces the answer to the first script of a kind.
     """
 
-    def __init__(self, livepatch: dict[str, str] | None = UPGRADE_REQUIRED, **answers: Answer) -> None:
-        self.livepatch = livepatch
+    def __init__(self, **answers: Answer) -> None:
+        self.livepatch: dict[str, str] | None = UPGRADE_REQUIRED
         self.answers = answers
         self.installed = f"linux-image-{OLD} 1 install ok installed\nlinux-image-generic 1 install ok installed\n"
         self.available = f"{IMAGE}\n"
@@ -114,7 +114,8 @@ class Host:
 
 
 def test_a_host_may_need_no_kernel() -> None:
-    host = Host(PROTECTED)
+    host = Host()
+    host.livepatch = PROTECTED
     result = host.upgrade()
     assert host.tasks == ["look"]
     assert result == {
@@ -411,7 +412,8 @@ def test_a_needed_kernel_must_exist() -> None:
 
 
 def test_the_newest_kernel_may_be_forced() -> None:
-    host = Host(PROTECTED)
+    host = Host()
+    host.livepatch = PROTECTED
     assert host.upgrade(force=True)["to"] == NEW
     host.available = f"linux-image-{OLD}\n"
     result = host.upgrade(force=True)
