@@ -128,7 +128,7 @@ def test_several_processes_write_the_same_files(controller: Controller) -> None:
     (controller.folder / "livepatch-report" / "fleet.csv").unlink()
     (controller.folder / "livepatch-report" / "fleet.csv").mkdir()
     outcome = controller.playbook(**options)
-    assert "fleet.csv: Is a directory. Give the user who runs Ansible" in _message(outcome)
+    assert "fleet.csv: not a regular file. Give the user who runs Ansible" in _message(outcome)
 
 
 def test_the_table_ends_with_broken_rules(controller: Controller) -> None:

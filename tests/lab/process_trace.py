@@ -44,6 +44,9 @@ def executions(log: Path) -> list[Execution]:
         if "execve(" not in line:
             continue
         call = _CALL.search(line)
+        if call is None and "<unfinished" in line:
+            # The process was killed before the call was complete, so these arguments were never visible to others.
+            continue
         if call is None:
             raise ValueError(f"strace wrote an unknown line: {line[:200]}")
         found.append(Execution(_strings(call["argv"]), _strings(call["environment"])))

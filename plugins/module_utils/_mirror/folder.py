@@ -110,6 +110,11 @@ class Folder:
         with self._named(name), contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self._descriptor)
 
+    def is_empty(self, name: str) -> bool:
+        """Return True if an entry has no content."""
+        with self._named(name):
+            return os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_size == 0
+
     def remove_temporary_files(self) -> None:
         """Remove the temporary files of runs that were killed. No other run may use the folder."""
         for name in self.names():

@@ -211,7 +211,7 @@ def _remove_unfinished(unfinished: Folder, plan: MirrorPlan) -> None:
     """Remove unfinished archives, except those that the next run can continue."""
     wanted = {unfinished_name(patch) for patch in plan.wanted}
     for name in unfinished.names():
-        if name not in wanted:
+        if name not in wanted or unfinished.is_empty(name):
             unfinished.remove(name)
 
 
