@@ -57,6 +57,7 @@ def read_embedded(encoded: c.Iterable[bytes], anchors: TrustAnchors) -> list[Emb
 
 def _read(der: bytes) -> EmbeddedCertificate:
     from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
     try:
         issuer, serial, _spki = parse_parts(der)
@@ -69,7 +70,10 @@ def _read(der: bytes) -> EmbeddedCertificate:
                 if extension.value.authority_cert_serial_number is not None:
                     raise ValueError("it names its issuer by a serial number")
                 authority = extension.value.key_identifier
-        return EmbeddedCertificate((issuer, serial), certificate.public_key(), subject_id, authority, certificate)
+        public_key = certificate.public_key()
+        if not isinstance(public_key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey)):
+            raise ValueError("its key is neither RSA nor ECDSA")
+        return EmbeddedCertificate((issuer, serial), public_key, subject_id, authority, certificate)
     except DerError as error:
         raise PatchFileError("malformed", f"a certificate in the signature is malformed: {error}") from error
     # cryptography raises various exceptions without a common base, and other ones in each version.

@@ -4,7 +4,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.embedded import read_embedded
@@ -55,6 +60,15 @@ def test_certificates_without_their_issuer_are_accepted() -> None:
 @pytest.mark.parametrize("certificate", [ROOT.der, NAMED_ROOT.der])
 def test_a_self_signed_certificate_must_match_its_key(certificate: bytes) -> None:
     assert verdict(certificate[:-1] + bytes([certificate[-1] ^ 1])) == "malformed"
+
+
+def test_a_key_of_another_kind_is_not_judged() -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Edwards")])
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+    validity = (dt.datetime(2026, 1, 1), dt.datetime(2036, 1, 1))
+    dated = builder.not_valid_before(validity[0]).not_valid_after(validity[1]).serial_number(1)
+    assert verdict(dated.sign(key, None).public_bytes(serialization.Encoding.DER)) == "unsupported_algorithm"
 
 
 def test_an_embedded_issuer_must_have_signed() -> None:
