@@ -30,12 +30,14 @@ class EmbeddedCertificate:
     """A certificate in a message. `signer_id` is issuer and serial number, as a signature names them.
 
     `authority` and `subject_id` are the key identifiers of the issuer and of the key that it claims, or ``None``.
+    `names_itself` is True if issuer and subject have the same name.
     """
 
     signer_id: SignerId
     public_key: CertificatePublicKeyTypes
     subject_id: bytes | None
     authority: bytes | None
+    names_itself: bool
     certificate: x509.Certificate
 
 
@@ -73,7 +75,9 @@ def _read(der: bytes) -> EmbeddedCertificate:
         public_key = certificate.public_key()
         if not isinstance(public_key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey)):
             raise ValueError("its key is neither RSA nor ECDSA")
-        return EmbeddedCertificate((issuer, serial), public_key, subject_id, authority, certificate)
+        # cryptography parses the names only here, and a malformed name is an exception like the others.
+        names_itself = certificate.issuer == certificate.subject
+        return EmbeddedCertificate((issuer, serial), public_key, subject_id, authority, names_itself, certificate)
     except DerError as error:
         raise PatchFileError("malformed", f"a certificate in the signature is malformed: {error}") from error
     # cryptography raises various exceptions without a common base, and other ones in each version.
@@ -83,8 +87,7 @@ def _read(der: bytes) -> EmbeddedCertificate:
 
 def _issuer(certificate: EmbeddedCertificate, embedded: c.Iterable[EmbeddedCertificate]) -> EmbeddedCertificate | None:
     """Return the certificate of the key with which the kernel verifies a certificate of the message."""
-    names = certificate.certificate
-    if names.issuer == names.subject and certificate.authority in (None, certificate.subject_id):
+    if certificate.names_itself and certificate.authority in (None, certificate.subject_id):
         return certificate
     if certificate.authority is None:
         return None

@@ -205,6 +205,13 @@ FORMS: list[dict[str, bool]] = [{}, {"certificates": True}, {"key_identifier": T
 PINNED = trust.TrustAnchors(pins=[VENDOR.spki_sha256])
 
 
+def test_a_malformed_name_in_a_certificate_is_not_judged() -> None:
+    original = signing.sign(CONTENT, VENDOR, certificates=True)[len(CONTENT) :]
+    changed = bytearray(original)
+    changed[122:124] = b"\x00\x00"
+    assert not examine(CONTENT + bytes(changed)).valid
+
+
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(FORMS), st.data())
 def test_a_changed_signature_is_accepted_only_with_the_same_value(form: dict[str, bool], data: st.DataObject) -> None:
