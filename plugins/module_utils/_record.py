@@ -10,6 +10,7 @@ Times are RFC 3339 in UTC with a ``Z``. Readers accept keys that they do not kno
 from __future__ import annotations
 
 import functools
+import json
 import re
 import types
 import typing as t
@@ -201,6 +202,73 @@ class RecordError(ValueError):
 
 class NewerSchemaError(RecordError):
     """A later version of this collection wrote the record, with a schema that this version cannot read."""
+
+
+RECORD_LIMIT = 65_536
+"""Bytes of a record as JSON text. A host can send anything, and each report reads the records of all hosts."""
+
+_ROOM = 2048  # bytes for white space, and for a reason that is added to a record that was cut
+_TEXT_LIMIT = 200  # characters
+_TEXT_LIMITS = {"message": 300, "remedy": 500}
+_ENCODED = 3  # bytes of JSON text for each character of the limit; a character outside the BMP has twelve
+_ENTRY_LIMIT = 1000
+_ENTRY_LIMITS = {"fixes": 5000, "reasons": 20}
+_FROM_HOST = ("system", "eligibility", "client", "patch", "kernel_patches", "assessment")
+
+
+def limit_text(text: str, limit: int = _TEXT_LIMIT) -> str:
+    """Cut a text to a number of characters, fewer if they need escapes in JSON. An ellipsis marks a cut."""
+    if len(text) > limit:
+        text = f"{text[: limit - 1]}…"
+    if len(text) * 12 > limit * _ENCODED and len(json.dumps(text)) > limit * _ENCODED:
+        text = f"{text[: limit // 4 - 1]}…"
+    return text
+
+
+def limit_reasons(reasons: list[Reason]) -> list[Reason]:
+    """Return reasons whose texts have at most the lengths that a record allows."""
+    return t.cast("list[Reason]", _limited(reasons, "reasons"))
+
+
+def limit_record(record: Record) -> tuple[Record, bool]:
+    """Return a record within all limits, and True if entries of a list are missing from it.
+
+    Texts and lists of a host are cut at their own limits. If the record is still too large, the largest list is cut.
+    """
+    limited = t.cast(
+        Record, {key: _limited(value, key) if key in _FROM_HOST else value for key, value in record.items()}
+    )
+    before = _count_entries(record)
+    excess = _size(limited) - (RECORD_LIMIT - _ROOM)
+    while excess > 0 and (lists := [each for each in _lists_of(limited) if each]):
+        largest = max(lists, key=_size)
+        kept = int(len(largest) * (1 - excess / max(_size(largest), excess)))
+        del largest[min(kept, len(largest) - 1) :]
+        excess = _size(limited) - (RECORD_LIMIT - _ROOM)
+    return limited, _count_entries(limited) < before
+
+
+def _limited(value: t.Any, key: str) -> t.Any:
+    if isinstance(value, str):
+        return limit_text(value, _TEXT_LIMITS.get(key, _TEXT_LIMIT))
+    if isinstance(value, dict):
+        return {name: _limited(member, name) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_limited(member, key) for member in value[: _ENTRY_LIMITS.get(key, _ENTRY_LIMIT)]]
+    return value
+
+
+def _lists_of(record: Record) -> tuple[list[t.Any], ...]:
+    """Return the lists of a record. The reasons are not included, because the first one explains the state."""
+    return record["patch"]["fixes"], record["kernel_patches"], record["eligibility"]["checks"]
+
+
+def _count_entries(record: Record) -> int:
+    return len(record["assessment"]["reasons"]) + sum(map(len, _lists_of(record)))
+
+
+def _size(value: object) -> int:
+    return len(json.dumps(value))
 
 
 # A checker takes a value and raises `RecordError` where it does not fit. Reports hold records by the hundred thousand

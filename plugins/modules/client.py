@@ -56,8 +56,8 @@ options:
       - Token to enable the client with. This is a Livepatch token or, with O(via=pro), an Ubuntu Pro token.
       - Required for O(state=enabled) if the client is not enabled yet, or if it moves to another server.
       - The module keeps a salted SHA-256 hash of the token on the host, in
-        C(/var/lib/kernelops-livepatch/token.mark), which only root can read. If O(token) does not match this hash, the
-        client is disabled and enabled again with the new token.
+        C(/var/lib/kernelops-livepatch/client/token.mark), which only root can read. If O(token) does not match this
+        hash, the client is disabled and enabled again with the new token.
       - There is no such hash if the client was enabled without this module. The token that the client uses cannot be
         read, so the module assumes that it is O(token), stores its hash, and leaves the client enabled. To make sure
         that O(token) is used, run the module with O(state=disabled) and then with O(state=enabled).

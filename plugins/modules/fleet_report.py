@@ -328,11 +328,13 @@ problems:
   elements: dict
   contains:
     id:
-      description: V(folder_unreadable), V(file_unreadable), V(invalid_json), V(malformed_record) or V(newer_schema).
+      description:
+        - V(folder_unreadable), V(file_unreadable), V(invalid_json), V(malformed_record), V(newer_schema), or
+          V(record_from_future) for a time of more than five minutes ahead of the controller's clock.
       type: str
       sample: invalid_json
     path:
-      description: Path of the file or folder.
+      description: Path of the file or folder. For V(record_from_future), the name of the file.
       type: str
       sample: /srv/livepatch/livepatch-records/web-07.json
     message:

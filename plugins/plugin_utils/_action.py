@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import abc
-import contextlib
 import copy
 import datetime
 import pathlib
+import traceback
 import typing as t
 
 from ansible.errors import AnsibleError
@@ -19,10 +19,12 @@ from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.unsafe_proxy import wrap_var
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import causes
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Reason
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._driver import Driver
 
@@ -31,8 +33,8 @@ class LivepatchAction(ActionBase):
     """One Ansible task. A subclass declares `ARGUMENT_SPEC` and makes a task of the core from validated options.
 
     Values of ``no_log`` options are masked in the result, and the result is never templated, because it can hold text
-    from a host. With `RECORDS_ATTEMPTS`, a failure without a record is stored in ``record_dir`` as a failed attempt, so
-    that a report shows it.
+    from a host. With `RECORDS_ATTEMPTS`, every end of the task without a stored record, whatever the reason, is stored
+    in ``record_dir`` as a failed attempt, so that a report does not show an older record instead.
     """
 
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {}
@@ -63,37 +65,69 @@ class LivepatchAction(ActionBase):
         validation = ArgumentSpecValidator(self.ARGUMENT_SPEC).validate(copy.deepcopy(self._task.args))
         result.update(changed=False)
         result.update(self._perform(validation))
+        if isinstance(result.get("msg"), str):
+            # It is printed as it is, and can quote a host.
+            result["msg"] = visible(result["msg"])
         if validation._no_log_values:
             result = remove_values(result, validation._no_log_values)
         return t.cast("dict[str, t.Any]", wrap_var(result))
 
     def _perform(self, validation: t.Any) -> dict[str, t.Any]:
-        """Run the task. Every `LivepatchError` becomes a failed result here, and nowhere else."""
+        """Run the task. Every `LivepatchError`, and every unexpected exception, becomes a failed result here only."""
         try:
             if validation.error_messages:
                 remedy = f"correct the options; to list them: ansible-doc {self._task.action}"
                 raise LivepatchError("options_invalid", self._validation_message(validation.errors), remedy)
             return Driver(self).run(self.make_task(validation.validated_parameters))
         except LivepatchError as error:
-            outcome = {"failed": True, **error.as_result()}
-            if "record" not in outcome:
-                self._record_attempt(Reason(id=error.id, message=error.message, remedy=error.remedy))
-            return outcome
+            return self._failed(error)
         except AnsibleError as error:
             remedy = f"check the connection: ansible {self.host} -m ansible.builtin.raw -a 'echo ok'"
             self._record_attempt(Reason(id="connection_failed", message=str(error), remedy=remedy))
             raise
+        except Exception as error:
+            self._show_traceback(error)
+            return self._failed(causes.INTERNAL_ERROR.error(place=_place_of(error)))
+        except BaseException as error:
+            # The keyword `timeout` of the task, or a signal. The class for the former is in different modules of
+            # different versions of ansible-core, and is no `Exception` in any of them.
+            cause = causes.TASK_TIMED_OUT if type(error).__name__ == "TaskTimeoutError" else causes.TASK_ENDED
+            self._record_attempt(cause.reason())
+            raise
+
+    def _failed(self, error: LivepatchError) -> dict[str, t.Any]:
+        outcome = {"failed": True, **error.as_result()}
+        # A result can have a record that could not be stored.
+        if "record" not in outcome or isinstance(error, folder_store.RecordStoreError):
+            self._record_attempt(Reason(id=error.id, message=error.message, remedy=error.remedy))
+        return outcome
 
     def _record_attempt(self, reason: Reason) -> None:
-        """Store a failed attempt. If this fails too, ignore it: the task already reports a failure."""
+        """Store a failed attempt. If this fails too, only warn: the task already reports a failure."""
         record_dir = self._task.args.get("record_dir")
         if not self.RECORDS_ATTEMPTS or not record_dir:
             return
         now = format_time(datetime.datetime.now(datetime.timezone.utc))
-        with contextlib.suppress(folder_store.RecordStoreError):
+        try:
             folder_store.note_unreachable(pathlib.Path(str(record_dir)).expanduser(), self.host, now, [reason])
+        except Exception as error:
+            # Whatever prevents this must not replace the first failure.
+            self._display.warning(visible(f"A report shows an outdated record of {self.host}: {error}"))
+
+    def _show_traceback(self, error: Exception) -> None:
+        """Print a traceback with -vvv. The texts in it can come from the host."""
+        for line in traceback.format_exception(error):
+            for part in line.splitlines():
+                self._display.vvv(visible(part), host=self.host)
 
     def _validation_message(self, errors: t.Any) -> str:
         if isinstance(errors[0], UnsupportedError):
             return f"Unsupported parameters for ({self._task.action}) module: {errors.msg}"
         return str(errors.msg)
+
+
+def _place_of(error: Exception) -> str:
+    """Return the type of an unexpected exception and its place in the code, without its text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    name = type(error).__name__
+    return f"{name} in {pathlib.Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else name

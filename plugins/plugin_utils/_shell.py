@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import collections.abc as c
+import contextlib
 import pathlib
 import re
 import secrets
@@ -17,9 +19,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import sections
 
 if t.TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from ansible.plugins.action import ActionBase
+    from ansible.plugins.connection import ConnectionBase
 
 # Read when the plugin is loaded: once in each run, before Ansible forks a process for each host.
 _LIBRARY = "sections"
@@ -27,12 +28,7 @@ _SCRIPTS = {
     path.stem: path.read_text(encoding="utf-8") for path in (pathlib.Path(__file__).parent / "shell").glob("*.sh")
 }
 
-SECTION_LIMIT = 262_144
-"""Largest size of a section, in bytes, for each stream."""
-
-FILE_LIMIT = 11_600_000
-"""Largest size of a file in base64, in bytes: slightly more than 8 MiB, so that larger files are detected."""
-
+_EXPLANATION = 400  # characters
 _WRONG_PASSWORD = re.compile(
     r"(?i)incorrect (\S+ )?password|sorry, try again|duplicate become password|authentication failure"
 )
@@ -40,7 +36,7 @@ _NOT_ALLOWED = re.compile(r"not in the sudoers file|is not allowed to|may not ru
 
 
 def run_script(
-    action: ActionBase, name: str | Sequence[str], variables: Mapping[str, str], *, secret: bool = False
+    action: ActionBase, name: str | c.Sequence[str], variables: c.Mapping[str, str], *, secret: bool = False
 ) -> sections.Sections:
     """Run ``shell/<name>.sh`` on the host of the task and return its sections.
 
@@ -50,6 +46,7 @@ def run_script(
 
     Raises `LivepatchError`, and Ansible's exceptions for a connection that fails.
     """
+    files = variables.get("verify") == "file"
     nonce = secrets.token_hex(16)
     if secret and not _takes_stdin(action):
         raise LivepatchError(
@@ -58,7 +55,8 @@ def run_script(
             "use a connection and a become method that pass standard input, such as ssh with sudo",
         )
     try:
-        answer = _send(action, name, nonce, variables)
+        with _bounded_answers(action._connection, sections.answer_limit(files=files)):
+            answer = _send(action, name, nonce, variables)
     except AnsibleConnectionFailure:
         raise
     except AnsibleError as error:
@@ -68,21 +66,40 @@ def run_script(
             raise
         raise refusal from error
     try:
-        return sections.parse(answer["stdout"], answer["stderr"], nonce)
+        return sections.parse(answer["stdout"], answer["stderr"], nonce, files=files)
     except sections.NoAnswerError:
         raise _explain(answer) from None
 
 
-def compose(name: str | Sequence[str], nonce: str, variables: Mapping[str, str]) -> str:
+def compose(name: str | c.Sequence[str], nonce: str, variables: c.Mapping[str, str]) -> str:
     """Return the complete script: the variables, the library ``sections``, the parts, and the call of ``main``."""
     names = [name] if isinstance(name, str) else name
     values = {"nonce": nonce, **variables}
     head = "".join(f"lp_{key}={shlex.quote(value)}\n" for key, value in values.items())
     parts = "\n".join(_SCRIPTS[part] for part in (_LIBRARY, *names))
-    return f"{head}{parts}\nrun {SECTION_LIMIT} {FILE_LIMIT}\n"
+    return f"{head}{parts}\nrun {sections.SECTION_LIMIT} {sections.FILE_LIMIT}\n"
 
 
-def _send(action: ActionBase, name: str | Sequence[str], nonce: str, variables: Mapping[str, str]) -> dict[str, t.Any]:
+@contextlib.contextmanager
+def _bounded_answers(connection: ConnectionBase, limit: int) -> c.Iterator[None]:
+    """Cut the streams of every answer of the connection, before Ansible decodes, splits and logs them."""
+    send = connection.exec_command
+
+    def send_bounded(*arguments: t.Any, **options: t.Any) -> tuple[t.Any, ...]:
+        code, *streams = send(*arguments, **options)
+        return code, *(stream[:limit] if isinstance(stream, (bytes, str)) else stream for stream in streams)
+
+    # Only this object is changed: the class has the method.
+    vars(connection)["exec_command"] = send_bounded
+    try:
+        yield
+    finally:
+        del vars(connection)["exec_command"]
+
+
+def _send(
+    action: ActionBase, name: str | c.Sequence[str], nonce: str, variables: c.Mapping[str, str]
+) -> dict[str, t.Any]:
     if _takes_stdin(action):
         script = compose(name, nonce, variables)
         return dict(action._low_level_execute_command("/bin/sh -s", in_data=script.encode()))
@@ -110,9 +127,10 @@ def _transport_of(action: ActionBase) -> str:
     return f"become method {become.name} over {transport}" if become is not None else f"connection {transport}"
 
 
-def _explain(answer: Mapping[str, t.Any]) -> LivepatchError:
+def _explain(answer: c.Mapping[str, t.Any]) -> LivepatchError:
     """Return the reason why the script did not run, from the output of the host."""
-    output = " ".join(f"{answer.get('stderr', '')} {answer.get('stdout', '')}".split())[-400:]
+    ends = (str(answer.get(stream, ""))[-_EXPLANATION:] for stream in ("stderr", "stdout"))
+    output = " ".join(" ".join(ends).split())[-_EXPLANATION:]
     code = answer.get("rc")
     return _refusal(output) or LivepatchError(
         "script_did_not_run",

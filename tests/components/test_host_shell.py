@@ -160,11 +160,18 @@ def test_every_call_has_another_boundary(seen: Run) -> None:
     assert len(set(boundaries.values())) == len(boundaries)
 
 
+class Connection(types.SimpleNamespace):
+    """The attributes of a connection that a script needs."""
+
+    def exec_command(self) -> None:
+        raise AssertionError("the tests run commands themselves")
+
+
 class Action:
     """The part of an action plugin that a script needs, with the shell of this machine as its host."""
 
     def __init__(self, error: Exception | None = None, **connection: t.Any) -> None:
-        self._connection = types.SimpleNamespace(**{"become": None, "transport": "ssh", **connection})
+        self._connection = Connection(**{"become": None, "transport": "ssh", **connection})
         self.error = error
         self.commands: list[str] = []
 

@@ -36,7 +36,9 @@ OTHER = "0f5be1a2c3d4e5f60718293a4b5c6d7e"
 USED_UP = "7a6b5c4d3e2f10918273645546372819"
 PRO_TOKEN = "C1234567890made0up0tokenXYZ"
 GENERATIONS = ("install-2016", "install-6", "install-8", "install-9.5", "install-10", "install-11")
-STORE = "var/lib/kernelops-livepatch"
+SHARED = "var/lib/kernelops-livepatch"
+STORE = f"{SHARED}/client"
+STATE_OF_OTHERS = (f"{SHARED}/kernel_reboot/containers", "run/kernelops-livepatch/kernel_upgrade/lock")
 # Any other command in the log of the doubles changes its host.
 READING = re.compile(
     r"canonical-livepatch (status( --format json)?|config)|systemd-detect-virt ?|mokutil --sb-state|uname -[a-z]"
@@ -90,7 +92,7 @@ def settings(fleet: Fleet, **more: t.Any) -> dict[str, t.Any]:
 def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
     """Return mode and content of all files of the client and of this collection on a host."""
     found = {}
-    for top in (COMMON, STORE, "var/local", "run/kernelops-livepatch", "var/snap/canonical-livepatch"):
+    for top in (COMMON, SHARED, "var/local", "run/kernelops-livepatch", "var/snap/canonical-livepatch"):
         for path in (root / top).rglob("*"):
             if path.is_file() and not path.is_symlink():
                 found[str(path.relative_to(root))] = (path.stat().st_mode, path.read_bytes())
@@ -173,7 +175,7 @@ def test_every_generation_completes_the_full_cycle(start: Start) -> None:
     assert all_steps(gone) == {()}
     for host in hosts:
         assert (seat(lab, host), is_enabled(lab, host)) == (None, False)
-        assert not (lab.root(host) / STORE).exists()
+        assert not (lab.root(host) / SHARED).exists()
         assert "snap remove --purge canonical-livepatch" in lab.commands(host)
         configured = [line for line in lab.commands(host) if line.startswith("canonical-livepatch config ")]
         assert "ca-certs=@stdin" in configured[0], "the server was set before its authority"
@@ -291,7 +293,37 @@ def test_ubuntu_pro_enables_and_disables(start: Start) -> None:
     for host in hosts:
         assert is_enabled(lab, host)
         assert holding(lab.root(host).parent, PRO_TOKEN) == []
-        assert not (lab.root(host) / "run/kernelops-livepatch").exists()
+        assert not (lab.root(host) / "run/kernelops-livepatch/client").exists()
+
+
+def test_the_state_of_other_modules_is_kept(start: Start) -> None:
+    """A reboot that was interrupted, and an upgrade that runs."""
+    operator = start("pro")
+    lab, (host,) = operator.fleet, ("pro",)
+    for name in STATE_OF_OTHERS:
+        (lab.root(host) / name).parent.mkdir(parents=True)
+        (lab.root(host) / name).write_text("docker 1 web\n", encoding="ascii")
+    attached, absent = operator.run(
+        (host,), {"via": "pro", "token": PRO_TOKEN, "config": settings(lab)}, {"via": "pro", "state": "absent"}
+    )
+    assert "pro_attach" in steps(attached[host])
+    assert "remove" in steps(absent[host])
+    assert not (lab.root(host) / STORE).exists()
+    for name in STATE_OF_OTHERS:
+        assert (lab.root(host) / name).read_text(encoding="ascii") == "docker 1 web\n"
+
+
+def test_state_of_release_1_is_moved(start: Start) -> None:
+    operator = start("enable-11")
+    lab, (host,) = operator.fleet, ("enable-11",)
+    wanted = {"token": TOKEN, "config": settings(lab)}
+    operator.run((host,), wanted)
+    mark = lab.root(host) / STORE / "token.mark"
+    mark = mark.rename(lab.root(host) / SHARED / "token.mark")
+    again, changed = operator.run((host,), wanted, {**wanted, "mode": "no-apply"})
+    assert (steps(again[host]), steps(changed[host])) == ([], ["mode"])
+    assert not mark.exists()
+    assert (lab.root(host) / STORE / "token.mark").exists()
 
 
 # --- failures ---
@@ -599,7 +631,7 @@ def test_a_killed_attachment_leaves_no_token(start: Start) -> None:
     operator, hosts = start("pro"), ("pro",)
     lab, (host,) = operator.fleet, hosts
     wanted = {"via": "pro", "token": PRO_TOKEN, "config": settings(lab)}
-    pipe = lab.root(host) / "run/kernelops-livepatch/attach"
+    pipe = lab.root(host) / "run/kernelops-livepatch/client/attach"
     with (
         lab.hold(host, "pro attach") as hold,
         operator.ansible.start_task(MODULE, host, **wanted) as run,

@@ -5,16 +5,19 @@
 from __future__ import annotations
 
 import copy
+import json
 import typing as t
 from collections.abc import Iterator
 
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import (
+    RECORD_LIMIT,
     SCHEMA,
     STATES,
     NewerSchemaError,
     RecordError,
+    limit_record,
     validate,
 )
 from tests.samples.records import make_record
@@ -107,3 +110,45 @@ def test_a_document_of_another_kind_is_refused(schema: object) -> None:
 def test_only_a_mapping_can_be_a_record(document: object) -> None:
     with pytest.raises(RecordError, match="expected a record"):
         validate(document)
+
+
+FIX = {"cve": "CVE-2016-0758", "patched": True}
+
+
+def test_an_ordinary_record_is_within_all_limits() -> None:
+    record = make_record(patch__fixes=[FIX] * 1000)
+    assert limit_record(record) == (record, False)
+
+
+@pytest.mark.parametrize("text", ["x", "\x1b", "\U0001f600", "\ud800", "\u0301"])
+def test_every_text_of_a_host_is_cut(text: str) -> None:
+    long = text * 100_000
+    reasons = [{"id": long, "message": long, "remedy": long}]
+    record = make_record(system__architecture=long, client__server=long, kernel_patches=[], assessment__reasons=reasons)
+    limited, incomplete = limit_record(record)
+    assert len(limited["system"]["architecture"] or "") <= 200
+    assert len(limited["assessment"]["reasons"][0]["message"]) <= 300
+    assert (limited["client"]["server"] or "").endswith("…")
+    assert len(json.dumps(limited)) < 10_000
+    assert not incomplete
+    assert limited["host"] == record["host"]
+    validate(limited)
+
+
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("patch__fixes", {**FIX, "cve": "\U0001f600" * 200}),
+        ("kernel_patches", make_record("web1", "tampered")["kernel_patches"][0]),
+        ("eligibility__checks", make_record()["eligibility"]["checks"][0]),
+        ("assessment__reasons", {"id": "x", "message": "y" * 200, "remedy": None}),
+    ],
+)
+@pytest.mark.parametrize("count", [1001, 5001, 50_000])
+def test_a_record_never_exceeds_its_limit(name: str, entry: dict[str, t.Any], count: int) -> None:
+    limited, incomplete = limit_record(make_record(**{name: [entry] * count}))
+    assert incomplete
+    assert len(json.dumps(limited)) < RECORD_LIMIT - 1024
+    if name != "assessment__reasons":
+        assert len(json.dumps(limited)) > RECORD_LIMIT * 0.8
+    validate(limited)

@@ -104,6 +104,30 @@ UNREADABLE_OUTPUT = Cause(
     "run `canonical-livepatch status` on the host",
 )
 
+# --- a task ended before it had a result ---
+
+HOST_TIMED_OUT = Cause(
+    "timed_out",
+    "the host did not complete its answer within {seconds} s",
+    "run the command `true` on the host with the same connection, and look for a program or a mount that hangs",
+)
+TASK_TIMED_OUT = Cause(
+    "timed_out",
+    "the task was ended by its time limit before the host had answered",
+    "increase `timeout` of the task, or look for a program or a mount that hangs on the host",
+)
+TASK_ENDED = Cause("interrupted", "the task was ended before the host had answered", "run the task again")
+RECORD_TRUNCATED = Cause(
+    "record_truncated",
+    "the answer of the host is too large for a record, and entries are missing from it",
+    "run `canonical-livepatch status` on the host, and find out why its output is so large",
+)
+INTERNAL_ERROR = Cause(
+    "internal_error",
+    "the answer of the host caused an unexpected error in this collection ({place})",
+    "run the task again with -vvv, and report the error with its traceback",
+)
+
 # --- a task cannot change the host, or was interrupted ---
 
 NOT_ROOT = Cause("not_root", "the task does not run as root on the host, and {action} needs root", _AS_ROOT)
@@ -435,6 +459,12 @@ NOTHING_KNOWN = Cause(
 
 NO_ANSWER = Cause("no_answer", "the host gave no answer", "check that the host runs and is reachable")
 NO_RECORD = Cause("no_record", "this host has no record", "run the check playbook on the host")
+RECORD_FROM_FUTURE = Cause(
+    "record_from_future",
+    "the record of the host is dated in the future",
+    "correct the clock of the controller that stored it, then run the check playbook on the host, or remove {path} if"
+    " the host no longer exists",
+)
 RECORD_UNUSABLE = Cause(
     "record_unusable",
     "the record of the host cannot be used",

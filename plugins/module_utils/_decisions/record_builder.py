@@ -11,10 +11,11 @@ import datetime
 from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
 from .._kernel_name import module_name
-from .._record import SCHEMA, Client, Collector, Containers, Fix, Kernel, Patch, Record, System
+from .._record import SCHEMA, Client, Collector, Containers, Fix, Kernel, Patch, Record, System, limit_record
 from .._server.kernel_support import HOSTED
 from .._time import format_time
 from .._verify import trust
+from . import causes
 from .eligibility import KernelSupport, assess_eligibility
 from .host_state import Evidence, assess
 from .patch_verification import VerifiedPatch, verified_patches
@@ -34,11 +35,11 @@ def make_record(
     """Assess a host and return its record.
 
     `kernel_support` is the server's answer for the running kernel. Without `anchors`, only the kernel's result of
-    verifying a patch counts.
+    verifying a patch counts. The record is within `RECORD_LIMIT`, whatever the host has sent.
     """
     eligibility = assess_eligibility(facts, policy, kernel_support)
     verified = _verified(facts, anchors)
-    return Record(
+    record = Record(
         schema=SCHEMA,
         host=host,
         collected_at=format_time(collected_at),
@@ -50,6 +51,18 @@ def make_record(
         kernel_patches=[each.patch for each in verified],
         assessment=assess(Evidence(facts, policy, eligibility, verified)),
     )
+    limited, incomplete = limit_record(record)
+    return _incomplete(limited) if incomplete else limited
+
+
+def _incomplete(record: Record) -> Record:
+    """Return a record with the reason that entries are missing. A host with such a record is never protected."""
+    reason, assessment = causes.RECORD_TRUNCATED.reason(), record["assessment"]
+    if assessment["state"] == "protected":
+        record["assessment"] = {**assessment, "state": "unknown", "reasons": [reason, *assessment["reasons"]]}
+    else:
+        record["assessment"] = {**assessment, "reasons": [*assessment["reasons"], reason]}
+    return record
 
 
 def system_of(facts: HostFacts) -> System:

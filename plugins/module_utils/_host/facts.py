@@ -9,7 +9,6 @@ import dataclasses
 import datetime
 import hashlib
 import re
-import shlex
 import typing as t
 
 from . import client_status, kernel, loaded_patches
@@ -29,7 +28,12 @@ _CONTAINERS = frozenset(
 # Twelve digits can be a time after the year 9999, which Python's dates do not support.
 _CLOCK = re.compile(r"[0-9]{1,11}")
 _UPTIME = re.compile(r"([0-9]{1,10})(\.[0-9]{1,6})?(\s|$)")
-_OS_RELEASE_KEY = re.compile(r"[A-Z][A-Z0-9_]*")
+_OS_RELEASE_LINE = re.compile(
+    r"""(?P<key>[A-Z][A-Z0-9_]{0,63})=(?:"(?P<double>[^"\\]*(?:\\.[^"\\]*)*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"'\\]*))"""
+)
+_OS_RELEASE_ESCAPE = re.compile(r"\\([\\\"$`])")
+_OS_RELEASE_WIDTH = 1024  # characters; the script cuts lines there
+_MACHINE_ID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 _COUNT = re.compile(r"[0-9]{1,6}")
 _SNAP_VERSION = re.compile(r"^version:\s*['\"]?([^\s'\"]{1,64})", re.MULTILINE)
 _OPENSSL_VERIFIED = re.compile(r"Verify return code: 0\b")
@@ -209,17 +213,17 @@ def _uptime(files: _Files) -> datetime.timedelta | None:
 
 
 def _os_release(files: _Files) -> dict[str, str]:
-    """Parse os-release(5): shell assignments, with or without quotes."""
+    """Parse os-release(5): one shell assignment a line, in double quotes, single quotes or none."""
     text = files.text("/etc/os-release") or files.text("/usr/lib/os-release") or ""
     values: dict[str, str] = {}
     for line in text.splitlines():
-        key, equals, value = line.strip().partition("=")
-        if not equals or not _OS_RELEASE_KEY.fullmatch(key):
+        match = _OS_RELEASE_LINE.fullmatch(line.strip()) if len(line) <= _OS_RELEASE_WIDTH else None
+        if match is None:
             continue
-        try:
-            values[key] = "".join(shlex.split(value))
-        except ValueError:
-            continue
+        quoted = match["double"]
+        values[match["key"]] = (
+            (match["single"] or match["bare"] or "") if quoted is None else _OS_RELEASE_ESCAPE.sub(r"\1", quoted)
+        )
     return values
 
 
@@ -302,7 +306,10 @@ def _counts(sections: Sections) -> dict[str, int] | None:
 
 
 def _digest(machine_id: str | None) -> str | None:
-    return None if machine_id is None else hashlib.sha256(machine_id.encode()).hexdigest()
+    """Return the digest of a machine-id(5). Any other content, such as ``uninitialized``, does not identify a host."""
+    if machine_id is None or not _MACHINE_ID.fullmatch(machine_id):
+        return None
+    return hashlib.sha256(machine_id.encode("ascii")).hexdigest()
 
 
 def _secure_boot(sections: Sections, files: _Files) -> bool | None:

@@ -16,10 +16,21 @@ import typing as t
 
 PROTOCOL = "1"
 
+SECTION_LIMIT = 262_144
+"""Bytes that one section may contain, on each stream. The host cuts at this limit; a hostile host does not."""
+
+FILE_LIMIT = 11_600_000
+"""The limit of a section with a file in base64: 8 MiB, and some more, so that a larger file is noticed."""
+
+ANSWER_LIMIT = 2 << 20
+"""Bytes of a whole answer, on each stream. An answer with files may contain `FILE_LIMIT` in addition."""
+
 SectionStatus = t.Literal["ok", "absent", "denied", "timeout", "lost"]
 
 # Exit codes of timeout(1) for a command that it ended with TERM and with KILL.
 _TIMEOUT_EXIT_CODES = frozenset({124, 137})
+_EXIT_CODE = re.compile(r"[0-9]{1,3}")
+_LONGEST_BOUNDARY = 256
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,18 +77,42 @@ class NoAnswerError(ValueError):
     """The host sent no boundary: the script did not run."""
 
 
-def parse(stdout: str, stderr: str, nonce: str) -> Sections:
-    """Parse the answer of a host. Raises `NoAnswerError` if the script did not start on the host."""
-    blocks = list(_blocks(stdout, nonce))
+def answer_limit(*, files: bool = False) -> int:
+    """Return the limit of each stream of an answer. `files` is true if the script was asked for files."""
+    return ANSWER_LIMIT + FILE_LIMIT if files else ANSWER_LIMIT
+
+
+def parse(stdout: str, stderr: str, nonce: str, *, files: bool = False) -> Sections:
+    """Parse the answer of a host. Raises `NoAnswerError` if the script did not start on the host.
+
+    A host can send anything, so all limits of the script are enforced here too. An answer that is too long is
+    incomplete. `files` is true if the script was asked for files, whose sections have a larger limit.
+    """
+    limit = answer_limit(files=files)
+    stdout, stderr = (_without_surrogates(stream[:limit]) for stream in (stdout, stderr))
+    blocks = [(words, _bounded(words, body, files)) for words, body in _blocks(stdout, nonce)]
     if not any(words == ["begin", PROTOCOL] for words, _body in blocks):
         raise NoAnswerError("the script did not start on the host")
-    errors = {" ".join(words[1:]): body for words, body in _blocks(stderr, nonce) if words[:1] == ["section"]}
+    errors = {
+        " ".join(words[1:]): body[:SECTION_LIMIT] for words, body in _blocks(stderr, nonce) if words[:1] == ["section"]
+    }
     return Sections(_assemble(blocks, errors), complete=any(words == ["done"] for words, _body in blocks))
+
+
+def _without_surrogates(text: str) -> str:
+    """Replace the bytes that were not UTF-8, which are surrogates here and which no encoder accepts."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _bounded(words: list[str], body: str, files: bool) -> tuple[str, bool]:
+    """Return the text of a section up to its limit, and True if it was cut."""
+    limit = FILE_LIMIT if files and words[:2] == ["section", "file"] else SECTION_LIMIT
+    return body[:limit], len(body) > limit
 
 
 def _blocks(stream: str, nonce: str) -> c.Iterator[tuple[list[str], str]]:
     """Yield the words of each boundary with the text up to the next one."""
-    boundary = re.compile(rf"^@{re.escape(nonce)} (.*)$", re.MULTILINE)
+    boundary = re.compile(rf"^@{re.escape(nonce)} (.{{0,{_LONGEST_BOUNDARY}}})$", re.MULTILINE)
     found = list(boundary.finditer(stream))
     for index, match in enumerate(found):
         end = found[index + 1].start() if index + 1 < len(found) else len(stream)
@@ -85,14 +120,14 @@ def _blocks(stream: str, nonce: str) -> c.Iterator[tuple[list[str], str]]:
         yield match.group(1).split(), stream[match.end() + 1 : max(match.end() + 1, end - 1)]
 
 
-def _assemble(blocks: list[tuple[list[str], str]], errors: dict[str, str]) -> c.Iterator[Section]:
+def _assemble(blocks: list[tuple[list[str], tuple[str, bool]]], errors: dict[str, str]) -> c.Iterator[Section]:
     name, body, cut = None, "", False
-    for words, text in blocks:
+    for words, (text, too_long) in blocks:
         match words:
             case ["section", *rest]:
                 if name is not None:
                     yield Section(name, "lost", body, errors.get(name, ""), cut=cut)
-                name, body, cut = " ".join(rest), text, False
+                name, body, cut = " ".join(rest), text, too_long
             case ["cut"]:
                 cut = True
             case ["end", *rest] if name is not None:
@@ -106,7 +141,9 @@ def _assemble(blocks: list[tuple[list[str], str]], errors: dict[str, str]) -> c.
 
 def _ended(name: str, outcome: list[str], output: str, errors: str, cut: bool) -> Section:
     status = outcome[0] if outcome else "lost"
-    exit_code = int(outcome[1]) if len(outcome) > 1 and outcome[1].isdecimal() else None
+    exit_code = int(outcome[1]) if len(outcome) > 1 and _EXIT_CODE.fullmatch(outcome[1]) else None
+    if len(outcome) > 1 and exit_code is None:
+        status = "lost"
     if status == "ok" and exit_code in _TIMEOUT_EXIT_CODES:
         status = "timeout"
     if status not in t.get_args(SectionStatus):

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from .._errors import LivepatchError
 from .._io import TEMPORARY_PREFIX, write_atomically
-from .._record import Reason, Record
+from .._record import Reason, Record, limit_reasons
 from .document import ATTEMPT_SCHEMA, Document, Problem
 from .reader import NOTE_SUFFIX, RECORD_SUFFIX, RecordReader, why
 from .spool import sections_of
@@ -43,9 +43,9 @@ class RecordStoreError(LivepatchError):
 
 def store(record_dir: Path, record: Record) -> Path:
     """Store the last record of a host, and remove the note of an earlier failed attempt."""
-    path = record_dir / f"{_stem(record['host'])}{RECORD_SUFFIX}"
+    path = record_dir / record_name(record["host"])
     _write(path, record, f"the record of host {record['host']}")
-    note = record_dir / f"{_stem(record['host'])}{NOTE_SUFFIX}"
+    note = record_dir / note_name(record["host"])
     try:
         note.unlink(missing_ok=True)
     except OSError as error:
@@ -55,10 +55,20 @@ def store(record_dir: Path, record: Record) -> Path:
 
 def note_unreachable(record_dir: Path, host: str, attempted_at: str, reasons: list[Reason]) -> Path:
     """Store a failed attempt at a time (RFC 3339, UTC). The last record of the host stays."""
-    path = record_dir / f"{_stem(host)}{NOTE_SUFFIX}"
-    note = {"schema": ATTEMPT_SCHEMA, "host": host, "attempted_at": attempted_at, "reasons": reasons}
+    path = record_dir / note_name(host)
+    note = {"schema": ATTEMPT_SCHEMA, "host": host, "attempted_at": attempted_at, "reasons": limit_reasons(reasons)}
     _write(path, note, f"the note that host {host} gave no answer")
     return path
+
+
+def record_name(host: str) -> str:
+    """Return the name of the file with the record of a host."""
+    return f"{_stem(host)}{RECORD_SUFFIX}"
+
+
+def note_name(host: str) -> str:
+    """Return the name of the file with the last failed attempt of a host."""
+    return f"{_stem(host)}{NOTE_SUFFIX}"
 
 
 def load(record_dirs: t.Sequence[Path]) -> t.Iterator[Document]:

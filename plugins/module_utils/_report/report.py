@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import datetime
 import functools
 import re
 import typing as t
@@ -19,10 +20,11 @@ from .._decisions import causes
 from .._decisions.rules import Finding, Rule
 from .._record import STATES, Containers, Fix, Reason, Record, State
 from .._records.document import ATTEMPT_SCHEMA, Document, FailedAttempt, Problem, Recorded
+from .._records.folder_store import note_name, record_name
 from .._records.spans import Kind, Sighting
 from .._records.spool import Spool, SpoolPosition, SpoolWriter
 from .._text import visible
-from .._time import parse_time, sort_key, to_microseconds
+from .._time import format_time, parse_time, sort_key, to_microseconds
 from .history import History
 
 if t.TYPE_CHECKING:
@@ -32,6 +34,10 @@ URGENCY: tuple[State, ...] = (*(state for state in STATES if state != "protected
 """The states in the order in which reports show them: the most urgent first, `protected` last."""
 
 _RANK = {state: rank for rank, state in enumerate(URGENCY)}
+
+_CLOCK_TOLERANCE = datetime.timedelta(minutes=5)
+"""The clocks of several controllers may differ by this much. A record that is newer than that is from the future."""
+_SECONDS = 19  # characters of an RFC 3339 time without fractions and zone
 
 
 class LastRecord(t.NamedTuple):
@@ -250,7 +256,8 @@ def merge(
     recorded: dict[str, HostLine] = {}
     attempts: dict[str, FailedAttempt] = {}
     problems: list[Problem] = []
-    for document in condensed:
+    refused: dict[str | None, Problem] = {}
+    for document in _without_future(condensed, generated_at):
         if isinstance(document, HostLine):
             previous = recorded.get(document.host)
             if previous is None or sort_key(document.collected_at) > sort_key(previous.collected_at):
@@ -261,15 +268,38 @@ def merge(
                 attempts[document.host] = document
         else:
             problems.append(document)
+            if document.id == causes.RECORD_FROM_FUTURE.id:
+                refused[document.host] = document
     unusable = {problem.host: problem for problem in reversed(problems) if problem.host is not None}
     known_hosts = {**recorded, **attempts, **unusable}
     asked_for = dict.fromkeys(hosts if hosts is not None else known_hosts)
     lines = [
-        _counted(host, recorded.get(host), attempts.get(host), unusable.get(host), evaluator) for host in asked_for
+        _counted(host, None, None, refused[host], evaluator)
+        if host in refused
+        else _counted(host, recorded.get(host), attempts.get(host), unusable.get(host), evaluator)
+        for host in asked_for
     ]
     lines.sort(key=lambda line: (_RANK[line.state], -line.exposes, _natural(line.host), line.host))
     left_out = sum(host not in asked_for for host in known_hosts)
     return Report(generated_at, lines, problems, left_out, spool, evaluator.rules if evaluator else ())
+
+
+def _without_future(condensed: t.Iterable[Condensed], generated_at: str) -> t.Iterator[Condensed]:
+    """Replace the documents from the future by problems: their time is wrong, so no document of the host is newest."""
+    now = parse_time(generated_at)
+    latest = format_time(now + _CLOCK_TOLERANCE)[:_SECONDS] if now is not None else ""
+    for document in condensed:
+        # Times of records are RFC 3339 in UTC, so texts compare like times.
+        if isinstance(document, HostLine) and (document.collected_at or "")[:_SECONDS] > latest:
+            yield _from_future(document.host, record_name(document.host), document.collected_at, generated_at)
+        elif isinstance(document, FailedAttempt) and document.attempted_at[:_SECONDS] > latest:
+            yield _from_future(document.host, note_name(document.host), document.attempted_at, generated_at)
+        else:
+            yield document
+
+
+def _from_future(host: str, name: str, time: str | None, now: str) -> Problem:
+    return Problem("record_from_future", name, f"it is dated {time}, and the clock shows {now}", host)
 
 
 def unreachable_document(line: HostLine) -> dict[str, t.Any]:
@@ -323,7 +353,9 @@ def _counted(
     if attempt is not None:
         reasons = attempt.reasons or [causes.NO_ANSWER.reason()]
     elif unusable is not None:
-        reasons = [causes.RECORD_UNUSABLE.reason(unusable.message, path=unusable.path)]
+        from_future = unusable.id == causes.RECORD_FROM_FUTURE.id
+        cause = causes.RECORD_FROM_FUTURE if from_future else causes.RECORD_UNUSABLE
+        reasons = [cause.reason(unusable.message, path=unusable.path)]
     else:
         reasons = [causes.NO_RECORD.reason()]
     gone = HostLine(

@@ -19,11 +19,25 @@ from .._host.sections import Section, Sections
 from . import client_config
 from .client_comparison import ClientSnapshot, DesiredClient, check_token
 from .client_plan import ClientPlan, ClientStep, make_plan
-from .commands import Task, read_clock, run_script
+from .commands import ROUND_TRIP, Task, read_clock, run_script
 from .host_check import CheckOptions, kernel_support, probe_variables
 
 _READ = ("probe", "client_read")
 _WRITE = (*_READ, "client_write")
+_READ_SECONDS = ROUND_TRIP + 60
+_STEP_SECONDS = {
+    "snapd": 660,
+    "install": 660,
+    "refresh": 660,
+    "remove": 960,
+    "enable": 360,
+    "pro_attach": 360,
+    "pro_enable": 360,
+}
+"""Seconds that a step takes at most on the host, with some more for its end. Other steps take `_QUICK_STEP`."""
+_QUICK_STEP = 180
+_WAITING_STEPS = frozenset({"seeded", "install", "refresh", "remove"})
+"""The steps that wait for snapd, in addition to these times."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +125,7 @@ def _validated(options: ClientOptions, now: datetime.datetime) -> DesiredClient:
 
 
 def _read_client(variables: c.Mapping[str, str]) -> Task[ClientObservation]:
-    sections = yield from run_script(_READ, variables)
+    sections = yield from run_script(_READ, variables, seconds=_READ_SECONDS)
     if not sections.complete:
         # A host with an incomplete answer looks like a host without a client.
         raise causes.INTERRUPTED.error()
@@ -138,9 +152,16 @@ def _execute(
     }
     # Steps without a secret can be executed over any connection.
     secret = any(name == "token" or name.startswith("fingerprint_") for name in given)
-    sections = yield from run_script(_WRITE, given, secret=secret)
+    limit = _seconds_for(plan.steps, options.wait_seeded)
+    sections = yield from run_script(_WRITE, given, secret=secret, seconds=limit)
     completed, failure = _progress(plan.steps, sections, options.wait_seeded)
     return _Execution(completed, failure, _observed(sections), _transport(plan.steps, sections))
+
+
+def _seconds_for(steps: tuple[ClientStep, ...], wait_seeded: int) -> float:
+    """Return the deadline of a script: the limits of its steps on the host, and the facts after them."""
+    waits = sum(max(1, wait_seeded) for step in steps if step.id in _WAITING_STEPS)
+    return _READ_SECONDS + waits + sum(_STEP_SECONDS.get(step.id, _QUICK_STEP) for step in steps)
 
 
 def _step_variables(plan: ClientPlan, desired: DesiredClient, make_salt: c.Callable[[], str]) -> dict[str, str]:

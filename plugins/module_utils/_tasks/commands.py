@@ -21,6 +21,9 @@ from .._host.facts import HostFacts
 from .._host.sections import Sections
 from .._record import Record
 
+ROUND_TRIP = 120
+"""Seconds in which a script that only reads must answer. A script that waits adds its own limit."""
+
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 15.0
 """Seconds between two attempts of `poll`: the first pause is doubled up to the longest."""
@@ -32,13 +35,15 @@ class RunScript:
 
     Answer: `Sections`. With `secret`, a variable holds a secret, and the script never goes onto a command line. With
     `may_fail`, the answer is None where the host cannot be reached, refuses the login, or the answer is incomplete; the
-    connection is then closed, so that the next script opens a new one.
+    connection is then closed, so that the next script opens a new one. A round trip that takes longer than `seconds` is
+    interrupted, which is the error ``timed_out``.
     """
 
     parts: tuple[str, ...]
     variables: c.Mapping[str, str]
     secret: bool = False
     may_fail: bool = False
+    seconds: float = ROUND_TRIP
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,15 +111,19 @@ Task: t.TypeAlias = c.Generator[Command, t.Any, _T]
 """A generator that yields commands, receives their answers, and returns a `_T`."""
 
 
-def run_script(parts: str | c.Sequence[str], variables: c.Mapping[str, str], *, secret: bool = False) -> Task[Sections]:
+def run_script(
+    parts: str | c.Sequence[str], variables: c.Mapping[str, str], *, secret: bool = False, seconds: float = ROUND_TRIP
+) -> Task[Sections]:
     """Run a script on the host. Raises `LivepatchError` where it could not be run."""
-    answer = yield RunScript(_as_parts(parts), variables, secret)
+    answer = yield RunScript(_as_parts(parts), variables, secret, seconds=seconds)
     return t.cast("Sections", answer)
 
 
-def try_script(parts: str | c.Sequence[str], variables: c.Mapping[str, str]) -> Task[Sections | None]:
+def try_script(
+    parts: str | c.Sequence[str], variables: c.Mapping[str, str], *, seconds: float = ROUND_TRIP
+) -> Task[Sections | None]:
     """Run a script on a host that may be down; None where there is no complete answer."""
-    answer = yield RunScript(_as_parts(parts), variables, may_fail=True)
+    answer = yield RunScript(_as_parts(parts), variables, may_fail=True, seconds=seconds)
     return t.cast("Sections | None", answer)
 
 

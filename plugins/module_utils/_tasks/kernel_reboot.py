@@ -16,7 +16,7 @@ from .._errors import LivepatchError
 from .._host import containers
 from .._host.facts import HostFacts, read_facts
 from .._host.sections import Sections
-from .commands import Task, poll, read_clock, reset_connection, run_script, sleep, try_script
+from .commands import ROUND_TRIP, Task, poll, read_clock, reset_connection, run_script, sleep, try_script
 
 _PARTS = ("probe", "kernel_reboot")
 _SETTLING = 120.0
@@ -134,7 +134,8 @@ class _Reboot:
 
     def _drain(self) -> Task[None]:
         """Run the commands before the reboot, and stop containers. If this fails, start the containers again."""
-        sections = yield from try_script(_PARTS, self._variables("drain", within=self._options.drain_timeout))
+        within = self._options.drain_timeout
+        sections = yield from try_script(_PARTS, self._variables("drain", within=within), seconds=ROUND_TRIP + within)
         if sections is not None:
             reboot_plan.refuse_parallel_run(sections)
         failure = reboot_plan.drain_failure(sections)
@@ -190,7 +191,8 @@ class _Reboot:
 
     def _ask(self, parts: str | tuple[str, ...], variables: dict[str, str], seconds: float) -> Task[Sections]:
         """Run a script on a host that may still be starting. Raises `LivepatchError` without an answer."""
-        sections = yield from poll(seconds, lambda: try_script(parts, variables))
+        limit = ROUND_TRIP + seconds
+        sections = yield from poll(seconds, lambda: try_script(parts, variables, seconds=limit))
         if sections is None:
             raise causes.HOST_STOPPED_ANSWERING.error()
         return sections

@@ -12,13 +12,15 @@ from .._errors import LivepatchError
 from .._host import apt
 from .._host.facts import HostFacts, read_facts
 from .._host.sections import Section, Sections
-from .commands import Task, poll, read_clock, run_script, try_script
+from .commands import ROUND_TRIP, Task, poll, read_clock, run_script, try_script
 
 _PARTS = ("probe", "kernel_upgrade")
 _WAIT = 20
 """Seconds for which one script waits on the host for the end of apt-get."""
 _START = 60
 """Seconds in which apt-get must have started."""
+_APT_UPDATE = 300
+"""Seconds in which the package lists must be refreshed."""
 _NO_SIMULATION = Section("simulation", "lost")
 
 
@@ -129,7 +131,7 @@ class _Upgrade:
             packages=" ".join(plan.packages),
             repair="1" if repair else "",
         )
-        sections = yield from run_script(_PARTS, variables)
+        sections = yield from run_script(_PARTS, variables, seconds=self._limit)
         # If the answer is incomplete, apt-get may have been started. Its result shows this.
         if options.check_mode:
             _require_complete(sections)
@@ -167,11 +169,18 @@ class _Upgrade:
         """Wait on the host for the end of apt-get, at most `_WAIT` seconds; None without an answer."""
         left = self._deadline - (yield from read_clock()).monotonic
         wait = max(1, min(_WAIT, int(left)))
-        return (yield from try_script(_PARTS, self._variables("wait", wait=str(wait), release=release)))
+        variables = self._variables("wait", wait=str(wait), release=release)
+        return (yield from try_script(_PARTS, variables, seconds=ROUND_TRIP + wait))
 
     def _ask(self, task: str, **variables: str) -> Task[Sections]:
         """Run a part of the script whose answer must be complete."""
-        return _require_complete((yield from run_script(_PARTS, self._variables(task, **variables))))
+        sections = yield from run_script(_PARTS, self._variables(task, **variables), seconds=self._limit)
+        return _require_complete(sections)
+
+    @property
+    def _limit(self) -> float:
+        """The deadline of a script that uses apt or dpkg, in seconds: it waits for their locks, and updates lists."""
+        return ROUND_TRIP + _APT_UPDATE + self._options.lock_timeout
 
     def _variables(self, task: str, **variables: str) -> dict[str, str]:
         base = {"task": task, "server": "", "network": "", "packages": "", "release": "", "repair": "", "wait": "0"}

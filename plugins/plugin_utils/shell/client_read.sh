@@ -10,13 +10,15 @@
 
 # State of this collection, for root only: fingerprints of secrets (*.mark), and the file `restart`, which exists while
 # the daemon must be restarted.
-lp_state_folder=/var/lib/kernelops-livepatch
+lp_shared_folder=/var/lib/kernelops-livepatch
+lp_state_folder=$lp_shared_folder/client
 lp_mode_file=/var/local/canonical_livepatch_mode
 lp_socket=/var/snap/canonical-livepatch/current/livepatchd-priv.sock
 
 # print_fingerprints: prints a line for each secret, with name, salt and digest.
 print_fingerprints() {
-    for lp_path in "$lp_state_folder"/*.mark; do
+    # Release 1.0 stored them in the folder that all modules share. A fingerprint there is newer if it exists twice.
+    for lp_path in "$lp_state_folder"/*.mark "$lp_shared_folder"/*.mark; do
         [ -r "$lp_path" ] || continue
         lp_line=
         IFS= read -r lp_line <"$lp_path"
@@ -60,7 +62,7 @@ client_read() {
         check_access "$lp_mode_file"
         empty_section client_mode "$lp_access"
     fi
-    if [ -e "$lp_state_folder/restart" ]; then
+    if [ -e "$lp_state_folder/restart" ] || [ -e "$lp_shared_folder/restart" ]; then
         section client_restart printf 'due\n'
     fi
     section client_fingerprints print_fingerprints

@@ -14,7 +14,8 @@
 # They are passed from a shell variable through a pipe. The output of programs is only printed if they fail, because the
 # client prints its machine-token.
 
-lp_attach_folder=/run/kernelops-livepatch
+# Other modules have their own folders beside this one.
+lp_attach_folder=/run/kernelops-livepatch/client
 
 # capture COMMAND...: runs a command. Sets lp_output to its output on both streams, up to a limit, and lp_exit to its
 # exit code.
@@ -78,6 +79,15 @@ store_file() {
         mkdir -p "$lp_state_folder" && emit "$2
 " >"$lp_state_folder/$1.part" && mv -f "$lp_state_folder/$1.part" "$lp_state_folder/$1"
     )
+}
+
+# move_state: moves the files of release 1.0, which are in the folder that all modules share.
+move_state() {
+    for lp_path in "$lp_shared_folder"/*.mark "$lp_shared_folder/restart"; do
+        if [ -f "$lp_path" ]; then
+            (umask 077 && mkdir -p "$lp_state_folder" && mv -f "$lp_path" "$lp_state_folder/")
+        fi
+    done
 }
 
 # wait_for_daemon: waits until a daemon that was just started has created its socket.
@@ -167,7 +177,9 @@ step_remove() {
 }
 
 step_forget() {
-    rm -rf "$lp_state_folder"
+    rm -rf "$lp_state_folder" || return
+    # Other modules can have folders there.
+    rmdir "$lp_shared_folder" 2>/dev/null || :
 }
 
 # --- the client ---
@@ -311,7 +323,7 @@ step_enable() {
 # a process is killed. At most, the empty pipe is left behind until the next run.
 attach_to_pro() {
     rm -rf "$lp_attach_folder"
-    (umask 077 && mkdir "$lp_attach_folder" && mkfifo "$lp_attach_folder/attach") || return
+    (umask 077 && mkdir -p "$lp_attach_folder" && mkfifo "$lp_attach_folder/attach") || return
     # Opening a named pipe blocks until the other end is opened, so the time is limited even if this shell is killed.
     # shellcheck disable=SC2016 # sh expands this, from its own argument
     emit "{\"token\": \"$lp_token\", \"enable_services\": [\"livepatch\"]}
@@ -351,6 +363,7 @@ step_pro_disable() {
 }
 
 main() {
+    move_state
     lp_number=0
     for lp_step in $lp_steps; do
         lp_number=$((lp_number + 1))

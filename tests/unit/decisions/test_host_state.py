@@ -328,6 +328,16 @@ def test_an_incomplete_answer_is_a_reason() -> None:
     assert "answer_cut_short" in reasons(dataclasses.replace(unreadable, complete=False))
 
 
+@pytest.mark.parametrize(("changes", "state"), [({}, "unknown"), ({"patch_state": "apply-failed"}, "failed")])
+def test_a_record_with_missing_entries_is_never_protected(changes: dict[str, t.Any], state: str) -> None:
+    fixes = tuple(ReportedFix(f"CVE-2016-{number:06}", patched=True) for number in range(3000))
+    record = record_of(a_host(**client(fixes=fixes, **changes)))
+    found = [reason["id"] for reason in record["assessment"]["reasons"]]
+    assert record["assessment"]["state"] == state
+    assert found.index("record_truncated") == (0 if state == "unknown" else len(found) - 1)
+    assert 1000 < len(record["patch"]["fixes"]) < 3000
+
+
 @pytest.mark.parametrize(("left", "due"), [(-1, False), (0, True), (1, True)])
 def test_a_past_date_is_not_due_soon(left: int, due: bool) -> None:
     facts = a_host(patches=(a_patch(taint="OEK"),), **client(upgrade_required_by=NOW.date() + left * DAY))

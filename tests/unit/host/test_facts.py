@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import datetime
+import shlex
+import string
+import time
 import typing as t
 
 import pytest
@@ -348,3 +351,43 @@ SECTIONS = [
 )
 def test_no_answer_crashes_the_parser(answers: dict[str, dict[str, t.Any]]) -> None:
     read_facts(Sections([Section(name, **answer) for name, answer in answers.items()], complete=True))
+
+
+@pytest.mark.parametrize("content", ["uninitialized", "caf\udce9" * 8, "0" * 33, "\x00" * 32, "9" * 1_000_000])
+def test_only_a_machine_id_identifies_a_host(content: str) -> None:
+    assert facts({"/etc/machine-id": content}).machine_id_sha256 is None
+
+
+_PLAIN = st.text(string.ascii_letters + string.digits + " ._-:/(),'\\\"=", max_size=40)
+
+
+@given(_PLAIN)
+def test_os_release_is_parsed_as_by_shells(value: str) -> None:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    quoted = [f'"{escaped}"'] + ([] if "'" in value else [f"'{value}'"])
+    bare = [value] if not set(value) & set(" '\\\"") else []
+    for written in (*quoted, *bare):
+        assert "".join(shlex.split(written)) == value
+        assert facts({"/etc/os-release": f"ID={written}"}).os_release == {"ID": value}
+
+
+@pytest.mark.parametrize("written", ['"open', "'open", '"a"b"', "a'b'", "two words", '"end\\"'])
+def test_an_invalid_line_of_os_release_is_ignored(written: str) -> None:
+    assert facts({"/etc/os-release": f"VERSION_ID={written}\nID=ubuntu"}).os_release == {"ID": "ubuntu"}
+
+
+@pytest.mark.parametrize("value", ["x", "'x", '\\"', "\\", "x y", '""', "=", "A="])
+def test_a_long_os_release_takes_little_time(value: str) -> None:
+    begun = time.process_time()
+    for quote in ("", '"', "'"):
+        facts({"/etc/os-release": f"ID={quote}{value * ((1 << 20) // len(value))}{quote}"})
+    assert time.process_time() - begun < 10
+
+
+@given(st.binary(max_size=400), st.binary(max_size=100), st.sampled_from([None, 0, 1, 127, 999]))
+def test_any_bytes_of_a_host_are_accepted(output: bytes, errors: bytes, code: int | None) -> None:
+    texts = [part.decode("utf-8", "surrogateescape") for part in (output, errors)]
+    names = ("user", "clock", "machine", "architecture", "containers", "virtualization", "keys", "snapd", "seeded")
+    more = ("status json", "status plain", "config", "network", "secure_boot_variable", "certificate", "module lkp_a")
+    read_facts(Sections([Section(name, "ok", *texts, code) for name in (*names, *more)], complete=True))
+    facts(dict.fromkeys((*FILES, "/sys/module/lkp_a/taint", "/run/container_type"), texts[0]))

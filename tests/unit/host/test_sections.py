@@ -4,11 +4,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import NoAnswerError, parse
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import (
+    ANSWER_LIMIT,
+    FILE_LIMIT,
+    SECTION_LIMIT,
+    NoAnswerError,
+    parse,
+)
 
 NONCE = "3f1c9a7b"
 
@@ -93,3 +102,60 @@ def test_any_text_survives(body: str, noise: str) -> None:
     assert answer["a"].output == body
     assert answer["b"].output == "two"
     assert answer.complete
+
+
+@pytest.mark.parametrize("code", ["9" * 5000, "1000", "-1", "zero", "\N{ARABIC-INDIC DIGIT ONE}"])
+def test_an_invalid_exit_code_is_no_success(code: str) -> None:
+    answer = parse(lines("@begin 1", "@section a", "text", f"@end a ok {code}", "@done"), "", NONCE)
+    assert answer.output("a") is None
+    # A boundary that is longer than any of the script's is text.
+    assert answer["a"].status == "lost"
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_section_is_cut_at_its_limit(stream: str) -> None:
+    long = lines("@begin 1", "@section a", "x" * (SECTION_LIMIT + 1), "@end a ok 0", "@done")
+    short = lines("@begin 1", "@section a", "@end a ok 0", "@done")
+    answer = parse(long, short, NONCE) if stream == "stdout" else parse(short, long, NONCE)
+    assert len(answer["a"].output if stream == "stdout" else answer["a"].errors) == SECTION_LIMIT
+    assert answer["a"].cut is (stream == "stdout")
+    assert answer.complete
+
+
+def test_an_answer_is_cut_at_its_limit() -> None:
+    whole = lines("@begin 1", "@section a", "one", "@end a ok 0")
+    begun = time.process_time()
+    answer = parse(whole + lines("@section b", "x\n" * (20 << 20), "@end b ok 0", "@done"), "", NONCE)
+    assert time.process_time() - begun < 5
+    assert (answer["a"].output, answer["b"].status, answer.complete) == ("one", "lost", False)
+    padding = "x" * (ANSWER_LIMIT - len(whole + lines("@done")))
+    assert parse(whole + padding + lines("@done"), "", NONCE).complete
+    assert not parse(whole + padding + "xx" + lines("@done"), "", NONCE).complete
+
+
+def test_only_requested_files_have_a_larger_limit() -> None:
+    text = "x" * (FILE_LIMIT - 1)
+    answer = lines(
+        "@begin 1", "@section file lkp", text, "@end file lkp ok 0", "@section a", "one", "@end a ok 0", "@done"
+    )
+    asked, unasked = (parse(answer, "", NONCE, files=files) for files in (True, False))
+    assert (len(asked["file lkp"].output), asked["file lkp"].cut, asked.complete) == (len(text), False, True)
+    assert (len(unasked["file lkp"].output), unasked["file lkp"].cut, unasked.complete) == (SECTION_LIMIT, True, False)
+
+
+def test_bytes_that_are_not_text_become_question_marks() -> None:
+    answer = parse(lines("@begin 1", "@section a", "\udcff\ud800", "@end a ok 0", "@done"), "", NONCE)
+    assert answer["a"].output == "??"
+
+
+@given(
+    st.lists(st.one_of(st.binary(max_size=40), st.sampled_from(["begin 1", "section a", "end a ok 0", "cut", "done"])))
+)
+def test_any_bytes_are_parsed(parts: list[bytes | str]) -> None:
+    """A host knows the nonce, and can send boundaries and bytes in any order."""
+    stream = b"".join(part if isinstance(part, bytes) else f"\n@{NONCE} {part}\n".encode() for part in parts)
+    text = stream.decode("utf-8", "surrogateescape")
+    with contextlib.suppress(NoAnswerError):
+        for section in parse(text, text, NONCE).values():
+            section.output.encode()
+            section.errors.encode()

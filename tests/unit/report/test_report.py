@@ -92,6 +92,35 @@ def test_a_usable_record_replaces_an_unusable_one() -> None:
     assert _only_line([problem, recorded(make_record())]).state == "protected"
 
 
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("newer", ["record", "attempt"])
+def test_a_document_from_the_future_never_counts(newer: str, order: int) -> None:
+    """`GENERATED_AT` is the time of the report; clocks may differ by five minutes."""
+    at = "2026-01-12T00:05:01Z"
+    future: Document = (
+        recorded(make_record(state="protected", collected_at=at))
+        if newer == "record"
+        else FailedAttempt("web1", at, REFUSED)
+    )
+    documents = [recorded(make_record(state="protected", collected_at=OLD)), future, FailedAttempt("web1", NEW, [])]
+    report = a_report(*documents[::order])
+    [line] = report.lines
+    assert (line.state, line.reasons[0]["id"], line.last_record) == ("unreachable", "record_from_future", None)
+    assert at in line.reasons[0]["message"]
+    name = "web1.json" if newer == "record" else "web1.unreachable.json"
+    assert [(problem.id, problem.host, problem.path) for problem in report.problems] == [
+        ("record_from_future", "web1", name)
+    ]
+    assert name in (line.next_step or "")
+    assert report.summary()["newest_record"] is None
+    assert list(report.sightings()) == []
+
+
+def test_clocks_may_differ_by_five_minutes() -> None:
+    line = _only_line([recorded(make_record(collected_at="2026-01-12T00:05:00.999Z"))])
+    assert (line.state, line.reasons[0]["id"]) == ("protected", make_record()["assessment"]["reasons"][0]["id"])
+
+
 def test_unrequested_hosts_are_counted_but_not_listed() -> None:
     others: list[Document] = [
         recorded(make_record("db1")),

@@ -339,6 +339,15 @@ def test_snapd_gets_at_least_one_second(given: int, sent: str) -> None:
     assert replay.scripts[1].variables["wait"] == sent
 
 
+def test_the_deadline_covers_the_steps() -> None:
+    """Each step has its own limit on the host, and snapd may need `wait_seeded` for several of them."""
+    assert [command.seconds for command in run(ENABLED, options())[1].scripts] == [180]
+    assert run(ENABLED.change(), options({"log-level": "debug"}))[1].scripts[1].seconds == 180 + 180
+    installing = run(WITHOUT_CLIENT.change(), options(wait_seeded=50))[1].scripts[1]
+    assert installing.variables["steps"] == "install enable"
+    assert installing.seconds == 180 + 50 + 660 + 360
+
+
 # --- secrets ---
 
 

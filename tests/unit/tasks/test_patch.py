@@ -61,6 +61,7 @@ def test_a_patch_takes_two_round_trips() -> None:
     result = played.run(apply_patch(options(timeout=90)))
     assert [command.parts for command in played.scripts] == [("probe", "patch")] * 2
     assert [command.variables["refresh"] for command in played.scripts] == ["", "90"]
+    assert [command.seconds for command in played.scripts] == [120, 210]
     assert (result["changed"], result["previous_version"], result["version"]) == (True, None, "113.1")
     assert (result["patch_state"], result["round_trips"], played.sleeps) == ("applied", 2, [])
     assert result["msg"] == "patch 113.1 is applied"

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The end of a task on a host: every failure is a stored attempt, and a round trip has a deadline."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import types
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.playbook.play_context import PlayContext
+from ansible.plugins.connection import ConnectionBase
+from ansible.plugins.loader import connection_loader
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task, run_script
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._driver import DeadlineError, call_within
+from tests.samples.records import make_record
+
+pytestmark = pytest.mark.matrix
+
+
+class TaskTimeoutError(BaseException):
+    """Named like the class of ansible-core, which is in different modules of its versions."""
+
+
+class _Silent(ConnectionBase):
+    """A connection whose program never answers."""
+
+    transport = "silent"
+    has_pipelining = True
+    resets = 0
+    process: subprocess.Popen[bytes]
+
+    def __init__(self) -> None:
+        self.become = None
+
+    def _connect(self) -> _Silent:
+        return self
+
+    def exec_command(self, *_arguments: t.Any, **_options: t.Any) -> tuple[int, bytes, bytes]:
+        # Like the plugins of Ansible without a context, which would wait for the process after an exception.
+        self.process = subprocess.Popen(["/bin/sleep", "600"])
+        return self.process.wait(), b"", b""
+
+    def put_file(self, in_path: str, out_path: str) -> None:
+        raise NotImplementedError
+
+    def fetch_file(self, in_path: str, out_path: str) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+class _Action(LivepatchAction):
+    """As much of an action plugin as the base class needs. The task is `body`."""
+
+    ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {"record_dir": {"type": "path"}}
+    RECORDS_ATTEMPTS = True
+
+    def __init__(self, folder: Path, body: t.Callable[[], Task[dict[str, t.Any]]]) -> None:
+        self.host = "web1"
+        self.body = body
+        self.lines: list[str] = []
+        self._task = types.SimpleNamespace(args={"record_dir": str(folder)}, action="test")
+        self._connection = _Silent()
+        self._display = types.SimpleNamespace(
+            vvv=lambda text, **_options: self.lines.append(text), warning=self.lines.append
+        )
+
+    def make_task(self, _options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
+        return self.body()
+
+    def _low_level_execute_command(self, cmd: str, in_data: bytes) -> dict[str, t.Any]:
+        code, output, errors = self._connection.exec_command(cmd, in_data)
+        return {"rc": code, "stdout": output.decode(), "stderr": errors.decode()}
+
+    def perform(self) -> dict[str, t.Any]:
+        validation = types.SimpleNamespace(error_messages=[], validated_parameters={})
+        return self._perform(validation)
+
+
+def _ending(error: BaseException) -> t.Callable[[], Task[dict[str, t.Any]]]:
+    def body() -> Task[dict[str, t.Any]]:
+        yield commands.ReadClock()
+        raise error
+
+    return body
+
+
+def _cause(folder: Path) -> str:
+    [document] = (each for each in folder_store.load([folder]) if isinstance(each, FailedAttempt))
+    return document.reasons[0]["id"]
+
+
+@pytest.mark.parametrize("error", [ValueError("\x1b[2J"), RecursionError(), MemoryError(), UnicodeError(), OSError()])
+def test_an_unexpected_exception_is_a_failed_attempt(error: Exception, tmp_path: Path) -> None:
+    folder_store.store(tmp_path, make_record("web1", "protected"))
+    action = _Action(tmp_path, _ending(error))
+    result = action.perform()
+    assert (result["failed"], result["error_id"], _cause(tmp_path)) == (True, "internal_error", "internal_error")
+    assert f"({type(error).__name__} in test_failed_tasks.py, line " in result["msg"]
+    assert "\x1b" not in str(result)
+    assert any(type(error).__name__ in line for line in action.lines)
+    assert not any("\x1b" in line for line in action.lines)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [(TaskTimeoutError(), "timed_out"), (KeyboardInterrupt(), "interrupted"), (SystemExit(), "interrupted")],
+)
+def test_an_interrupted_task_is_a_failed_attempt(error: BaseException, cause: str, tmp_path: Path) -> None:
+    with pytest.raises(type(error)):
+        _Action(tmp_path, _ending(error)).perform()
+    assert _cause(tmp_path) == cause
+
+
+def test_an_unstored_record_is_a_failed_attempt(tmp_path: Path) -> None:
+    failure = folder_store.RecordStoreError("no space").with_details(record={})
+    assert _Action(tmp_path, _ending(failure)).perform()["error_id"] == "record_not_stored"
+    assert _cause(tmp_path) == "record_not_stored"
+
+
+def test_an_unstored_attempt_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    action = _Action(tmp_path / "file", _ending(LivepatchError("policy_unusable", "it is not")))
+    assert action.perform()["error_id"] == "policy_unusable"
+    assert "outdated record of web1" in action.lines[0]
+
+
+# --- the deadline of a round trip ---
+
+
+def _silent_task() -> Task[dict[str, t.Any]]:
+    yield from run_script("probe", {"network": ""}, seconds=0.2)
+    return {}
+
+
+def test_a_silent_host_is_a_failed_attempt(tmp_path: Path) -> None:
+    action = _Action(tmp_path, _silent_task)
+    result = action.perform()
+    assert (result["error_id"], _cause(tmp_path)) == ("timed_out", "timed_out")
+    assert action._connection.process.poll() == -signal.SIGKILL
+    assert action._connection.resets == 1
+    assert "exec_command" not in vars(action._connection)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+
+
+def test_a_silent_host_may_have_no_answer(tmp_path: Path) -> None:
+    def body() -> Task[dict[str, t.Any]]:
+        return {"answer": (yield from commands.try_script("probe", {"network": ""}, seconds=0.2))}
+
+    assert _Action(tmp_path, body).perform() == {"answer": None}
+
+
+class _OtherAlarm(BaseException):
+    """Raised by an alarm that was set before."""
+
+
+@pytest.fixture
+def other_alarm() -> t.Iterator[None]:
+    def handle(_signal: int, _frame: object) -> None:
+        raise _OtherAlarm
+
+    previous = signal.signal(signal.SIGALRM, handle)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.mark.usefixtures("other_alarm")
+def test_an_earlier_alarm_counts() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    with pytest.raises(_OtherAlarm):
+        call_within(60, signal.pause)
+
+
+@pytest.mark.usefixtures("other_alarm")
+def test_a_later_alarm_is_set_again() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 60)
+    with pytest.raises(DeadlineError):
+        call_within(0.1, signal.pause)
+    assert 50 < signal.getitimer(signal.ITIMER_REAL)[0] < 60
+    assert call_within(5, lambda: "answer") == "answer"
+    assert 50 < signal.getitimer(signal.ITIMER_REAL)[0] < 60
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    with pytest.raises(_OtherAlarm):
+        signal.pause()
+
+
+def test_a_connection_that_catches_every_exception_is_interrupted() -> None:
+    """As the plugin `ssh` does with retries."""
+    attempts = []
+
+    def stubborn() -> None:
+        for number in range(3):
+            attempts.append(number)
+            try:
+                signal.pause()
+            except Exception:  # noqa: S112  (this is what the test is about)
+                continue
+
+    with pytest.raises(DeadlineError):
+        call_within(0.1, stubborn)
+    assert attempts == [0]
+
+
+@pytest.mark.parametrize("transport", ["local", "ssh"])
+def test_connections_of_ansible_are_interrupted(transport: str, tmp_path: Path) -> None:
+    """The client of ssh never answers, and the plugin would try again."""
+    program = tmp_path / "ssh"
+    program.write_text("#!/bin/sh\necho $$ >>$(dirname $0)/started\nexec sleep 600\n", encoding="ascii")
+    program.chmod(0o755)
+    variables = {"ansible_ssh_executable": str(program), "ansible_ssh_retries": 3, "ansible_host": "192.0.2.1"}
+    connection = connection_loader.get(transport, PlayContext())
+    connection.set_options(var_options=variables)
+    with pytest.raises(DeadlineError):
+        call_within(1, lambda: connection.exec_command(f"exec {program}", b"", sudoable=False))
+    [started] = (tmp_path / "started").read_text(encoding="ascii").split()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started), 0)
+
+
+def test_another_thread_has_no_deadline() -> None:
+    answers: list[str] = []
+    thread = threading.Thread(target=lambda: answers.append(call_within(0.001, lambda: "answer")))
+    thread.start()
+    thread.join()
+    assert answers == ["answer"]
