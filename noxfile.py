@@ -210,7 +210,7 @@ def unit(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """Tests with hosts: Ansible on hosts of the lab and on a real sshd, scripts, and the page in a browser."""
     # Markers on the command line replace these.
-    chosen = () if "-m" in session.posargs else ("-m", f"not (platforms or {' or '.join(EXTENDED)})")
+    chosen = () if "-m" in session.posargs else ("-m", f"not ({PLATFORMS} or {' or '.join(EXTENDED)})")
     run_tests(session, pytest(session, WITH_HOSTS, *chosen, *PARALLEL))
 
 
@@ -219,12 +219,13 @@ WHOLE_FILES = ("--numprocesses=2", "--dist=loadfile")
 EXTENDED = {
     "shells": ("Scripts for hosts in four shells.", PARALLEL),
     "lab": ("Doubles of the lab.", PARALLEL),
-    "docs": ("Commands that the documentation shows.", PARALLEL),
     "debian": ("Kernel modules that Debian signed.", ()),
     "release": ("The archive of a release, installed.", WHOLE_FILES),
     "vm": ("Real live patches in a virtual machine.", WHOLE_FILES),
 }
 """Markers of integration tests that `make test` does not run: what their session tests, and options of pytest."""
+PLATFORMS = "platforms or docs"
+"""Markers of integration tests that need the programs of other platforms, which `make test` does not run either."""
 
 
 def extended(marker: str) -> None:
@@ -240,9 +241,9 @@ def extended(marker: str) -> None:
 
 @nox.session(python=NEWEST_PYTHON, tags=["rest", "alone"])
 def platforms(session: nox.Session) -> None:
-    """Execution environments, the runner of AWX, rulebooks and molecule."""
+    """Execution environments, the runner of AWX, rulebooks, molecule, and the commands that the documentation shows."""
     install(session, ANSIBLE, *TESTS, "tests/requirements-platforms.txt")
-    command = pytest(session, WITH_HOSTS, "-m", "platforms", *PARALLEL)
+    command = pytest(session, WITH_HOSTS, "-m", PLATFORMS, *PARALLEL)
     run_all(session, command, env=ansible_environment(session.bin))
 
 

@@ -69,7 +69,7 @@ class Answer(t.NamedTuple):
 
     @property
     def sections(self) -> Sections:
-        return parse(self.stdout, self.stderr, NONCE)
+        return parse(self.stdout, self.stderr, NONCE, files=True)
 
     @property
     def reach(self) -> ServerReachability:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import datetime
 import json
 import sqlite3
 import typing as t
@@ -34,7 +35,7 @@ class Controller:
         return self.folder / "history.sqlite"
 
     def store(self, host: str, state: t.Any, day: int, records: str = "records", **places: t.Any) -> None:
-        time = f"2031-03-{day:02}T12:00:00Z"
+        time = f"2021-03-{day:02}T12:00:00Z"
         write_record(self.folder / records, make_record(host, state, collected_at=time, **KERNEL, **places))
 
     def report(self, *words: str, work: str = ".", **variables: t.Any) -> Run:
@@ -66,7 +67,7 @@ def controller(tmp_path: Path) -> Controller:
     """Notices of the fourth of March, of which patch 101 closes one."""
     controller = Controller(tmp_path)
     (tmp_path / "lsn").mkdir()
-    (tmp_path / "lsn" / "LSN-0101-1.json").write_text(json.dumps(notice()))
+    (tmp_path / "lsn" / "LSN-0101-1.json").write_text(json.dumps(notice(published="2021-03-04T05:06:07Z")))
     return controller
 
 
@@ -83,18 +84,24 @@ def test_nightly_reports_measure_the_time_to_patch(controller: Controller) -> No
     # From 4 March, 05:06:07, to 7 March, 12:00.
     patched = {"exposures": 2, "mean_days": 3.29, "p95_days": 3.29}
     assert history == {
-        "begins_at": "2031-03-03T12:00:00Z",
+        "begins_at": "2021-03-03T12:00:00Z",
         "time_to_patch": patched,
         "open_exposures": 2,
         "closed_before": 0,
     }
     document = controller.document()
     assert document["history"]["time_to_patch"] == patched
-    # These days are in the future.
-    assert document["history"]["days"] == []
-    exposed = {"published": "2031-03-04T05:06:07Z", "cves": ["CVE-2031-1001", "CVE-2031-1002"]}
+    both = {"disabled": 1, "protected": 1}
+    assert [(each["date"], each["states"]) for each in document["history"]["days"]] == [
+        ("2021-03-03", both),
+        ("2021-03-04", both),
+        ("2021-03-05", both),
+        ("2021-03-06", {"applying": 1, "disabled": 1}),
+        ("2021-03-07", both),
+    ]
+    exposed = {"published": "2021-03-04T05:06:07Z", "cves": ["CVE-2031-1001", "CVE-2031-1002"]}
     assert document["exposures"] == [
-        {"host": "web1", "closed_at": "2031-03-07T12:00:00Z", **exposed},
+        {"host": "web1", "closed_at": "2021-03-07T12:00:00Z", **exposed},
         {"host": "web2", "closed_at": None, **exposed},
     ]
     assert "Time to patch: 3.29 days on average" in outcome.output
@@ -126,8 +133,9 @@ def test_check_mode_stores_no_history(controller: Controller) -> None:
 
 
 def test_spans_before_the_retention_are_removed(controller: Controller) -> None:
+    yesterday = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)
     write_record(controller.folder / "records", make_record("old", collected_at="2020-01-01T00:00:00Z"))
-    controller.store("web1", "protected", 3)
+    write_record(controller.folder / "records", make_record("web1", collected_at=f"{yesterday:%Y-%m-%dT%H:%M:%SZ}"))
     outcome = controller.report(livepatch_retention=30)
     assert outcome.code == 0, outcome.output
     assert list(controller.spans()) == ["web1"]
