@@ -76,7 +76,7 @@ from collections.abc import Iterable, Mapping
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.waves import (
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves import (
     Candidate,
     WavesError,
     plan_waves,

@@ -40,8 +40,8 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.waves import WavesError
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.waves import window_open as is_open
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves import WavesError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves import window_open as is_open
 
 
 def window_open(window: str) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rules import Finding, Rule
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.rules import Finding, Rule
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Reason, Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import (
     Document,

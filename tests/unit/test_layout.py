@@ -35,13 +35,13 @@ NAMES_OF_ANSIBLE = {"ActionModule", "CallbackModule", "FilterModule", "Inventory
 
 # Modules whose tests are in the file of a module that uses them, with that file.
 TESTED_ELSEWHERE = {
-    "_decisions/expression.py": "decisions/test_rules.py",  # an expression is a part of a rule
+    "_fleet/expression.py": "fleet/test_rules.py",  # an expression is a part of a rule
     "_decisions/record_builder.py": "decisions/test_host_state.py",  # every test of a host state builds a record
     "_records/document.py": "records/test_reader.py",  # types only
     "_records/spool.py": "report/test_report.py",  # every test of a report spools its records
     "_report/formats/json_lines.py": "report/formats/test_json_document.py",  # the same records, one a line
     "_report/formats/registry.py": "report/formats/test_json_document.py",  # a table of the formats
-    "_report/rule_evaluation.py": "decisions/test_rules.py",  # rules over a whole report
+    "_report/rule_evaluation.py": "fleet/test_rules.py",  # rules over a whole report
     "_verify/file_verdict.py": "verify/test_patch_file.py",  # types only
 }
 # A module that needs a real terminal has integration tests only.

@@ -18,8 +18,8 @@ import typing as t
 from pathlib import Path
 
 from .._decisions import causes
-from .._decisions.seats import KnownHost, known_from_record
 from .._errors import LivepatchError
+from .._fleet.seats import KnownHost, known_from_record
 from .._io import write_atomically
 from .._record import Reason
 from .._time import parse_time, sort_key

@@ -17,7 +17,7 @@ import re
 import typing as t
 
 from .._decisions import causes
-from .._decisions.rules import Finding, Rule
+from .._fleet.rules import Finding, Rule
 from .._record import STATES, Containers, Fix, Reason, Record, State
 from .._records.document import ATTEMPT_SCHEMA, Document, FailedAttempt, Problem, Recorded
 from .._records.folder_store import note_name, record_name

@@ -15,8 +15,8 @@ import typing as t
 from pathlib import Path
 
 from .. import _io
-from .._decisions.rules import SEVERITIES, RuleError
 from .._errors import LivepatchError
+from .._fleet.rules import SEVERITIES, RuleError
 from .._record import STATES
 from .._records import folder_store
 from .._records.spool import Spool, SpoolWriter

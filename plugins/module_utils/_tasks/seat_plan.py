@@ -9,8 +9,8 @@ import typing as t
 from pathlib import Path
 
 from .._decisions.policy import Policy
-from .._decisions.seats import plan_seats
 from .._errors import LivepatchError
+from .._fleet.seats import plan_seats
 from .._records import grants
 from .._report.formats import seat_table
 from .._time import format_time

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.seats import plan_seats
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.seats import plan_seats
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import note_unreachable, store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.grants import (
     SeatGrantsError,

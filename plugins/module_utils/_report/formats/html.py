@@ -22,7 +22,7 @@ import re
 import typing as t
 from pathlib import Path
 
-from ..._decisions.rules import Finding, Rule
+from ..._fleet.rules import Finding, Rule
 from ..._records.spool import SpoolPosition
 from ..._text import visible
 from ..report import URGENCY, HostLine, Report

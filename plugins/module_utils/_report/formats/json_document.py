@@ -8,7 +8,7 @@ import functools
 import json
 import typing as t
 
-from ..._decisions.rules import Finding
+from ..._fleet.rules import Finding
 from ..._records.spool import as_line
 from ..._time import format_time, from_microseconds
 from ..history import Exposure

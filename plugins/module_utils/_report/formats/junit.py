@@ -12,7 +12,7 @@ import functools
 import html
 import typing as t
 
-from ..._decisions.rules import Rule
+from ..._fleet.rules import Rule
 from ..._text import visible
 from ..report import HostLine, Report
 

@@ -12,7 +12,7 @@ import hashlib
 import typing as t
 from urllib.parse import quote
 
-from ..._decisions.rules import Finding, Rule, Severity
+from ..._fleet.rules import Finding, Rule, Severity
 from ..._records.spool import as_line
 from ..._text import visible
 from ..report import HostLine, Report

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rules import Rule
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.rules import Rule
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt, Problem
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import load

@@ -14,9 +14,9 @@ import collections.abc as c
 import dataclasses
 import typing as t
 
+from .._decisions import causes
+from .._decisions.eligibility import FIXED_BY_CLIENT
 from .._record import Check, EligibilityVerdict, Reason, Record
-from . import causes
-from .eligibility import FIXED_BY_CLIENT
 
 _NAMED = 5
 

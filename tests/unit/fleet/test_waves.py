@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.waves import (
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves import (
     Candidate,
     WavesError,
     plan_waves,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.seats import (
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.seats import (
     KnownHost,
     SeatPlan,
     known_from_record,

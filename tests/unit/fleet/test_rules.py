@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rules import (
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.rules import (
     FleetFacts,
     RuleError,
     RuleFacts,
