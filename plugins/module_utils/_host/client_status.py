@@ -110,6 +110,14 @@ class ReportedFix:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockedPatches:
+    """Patches that a setting of the client withholds: the names of the settings, and the notices that they exclude."""
+
+    options: tuple[str, ...] = ()
+    excluded_notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ClientError:
     """The reason why the client reported no status.
 
@@ -143,6 +151,7 @@ class ClientStatus:
     supported: str | None = None
     upgrade_required_by: date | None = None
     tier: str | None = None
+    blocked: BlockedPatches = BlockedPatches()
     error: ClientError | None = None
 
 

@@ -65,8 +65,24 @@ class ServerReachability:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ClientMode:
+    """The mode of the client's daemon: ``normal``, ``no-apply``, ``no-refresh``, ``stop``, or what the host says.
+
+    `source` is where it is set: the mode file, the kernel command line, or nowhere (``default``, mode ``normal``).
+    """
+
+    value: str
+    source: t.Literal["file", "kernel_command_line", "default"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class HostFacts:
     """The facts of a host. All texts come from the host and can be hostile.
+
+    `mode` is the mode of the client's daemon. `service_enabled` and `service_active` describe the service of its
+    snap. `client_log` has the last lines of the daemon's journal, oldest first, without tokens; it is empty unless the
+    client failed. `reboot_packages` are the packages that request a reboot; empty if there is no request.
+    `installed_kernels` are the releases of the kernel images in /boot.
 
     `certificate` is the certificate of the live patch key (DER) in the client's snap, or ``None`` if it was not
     requested.
@@ -100,6 +116,12 @@ class HostFacts:
     reachability: ServerReachability | None
     complete: bool
     certificate: bytes | None = None
+    mode: ClientMode | None = None
+    service_enabled: bool | None = None
+    service_active: bool | None = None
+    client_log: tuple[str, ...] = ()
+    reboot_packages: tuple[str, ...] | None = None
+    installed_kernels: tuple[str, ...] | None = None
 
     @property
     def distribution(self) -> str | None:
