@@ -156,12 +156,13 @@ def test_an_interrupted_run_leaves_a_clean_terminal(fleet: Fleet, ansible: Ansib
     interrupted: list[bool] = []
 
     def reply(terminal: Terminal) -> bytes:
-        if terminal.progress and not interrupted:
+        # Ansible's own handler can fail while workers are forked, so only one of them is left.
+        if not interrupted and any(re.search(r"\b11/12\b", line) for line in terminal.progress):
             interrupted.append(True)
             return b"\x03"
         return b""
 
-    slow = {"name": "Sleep", "ansible.builtin.raw": "sleep 3"}
+    slow = {"name": "Sleep", "ansible.builtin.raw": "sleep {{ 30 if inventory_hostname == 'client-10' else 0 }}"}
     terminal = run_on_terminal(ansible, write_play(ansible, tasks=[slow]), reply=reply)
     assert interrupted
     assert terminal.code != 0
