@@ -59,6 +59,7 @@ STATUS_ERRORS = (
 )
 """Patterns of the errors of a client, for all its versions. The first match counts."""
 
+_RELEASE_NAMED = re.compile(r"\bubuntu[ -]([0-9]{2}\.[0-9]{2})(?![0-9])", re.IGNORECASE)
 _NOT_ENABLED = re.compile(r"machine is not enabled", re.IGNORECASE)
 _SECRETS = (
     (re.compile(r"(tokens?[^0-9a-z]{1,8}(?:is )?)[0-9a-z][0-9a-z._~+/=-]{15,}", re.IGNORECASE), r"\1***"),
@@ -192,6 +193,15 @@ def parse_config(text: str) -> dict[str, str]:
             config[line["key"]], end = _config_value(text, line["value"] or "", start + line.start("value"), end)
         start = end + 1
     return config
+
+
+def stale_platform(error_text: str, release: str | None) -> bool:
+    """Return True if a text of the client names releases of Ubuntu, and that of the host (``24.04``) is not one.
+
+    A client that was installed before a release upgrade can refuse the release that the host had then.
+    """
+    named = set(_RELEASE_NAMED.findall(error_text))
+    return bool(named) and release is not None and release not in named
 
 
 def _read(attempt: StatusOutput) -> ClientStatus | None:

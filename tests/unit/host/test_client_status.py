@@ -23,6 +23,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_s
     StatusOutput,
     parse_config,
     parse_status,
+    stale_platform,
     with_version,
 )
 
@@ -876,3 +877,20 @@ def test_a_megabyte_is_parsed_quickly(start: str, unit: str) -> None:
     parse_status([attempt(noise, noise)])
     parse_config(noise)
     assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize(
+    ("text", "release", "stale"),
+    [
+        ("livepatchd error: The platform Ubuntu 22.10 is not supported.", "24.04", True),
+        ("livepatchd error: The platform Ubuntu 24.04 is not supported.", "24.04", False),
+        ("Only Ubuntu 16.04 LTS is supported, exiting.", "16.04", False),
+        ("Only Ubuntu 16.04 LTS is supported, exiting.", "18.04", True),
+        ("The platform Ubuntu 22.10 is not supported.", None, False),
+        ("supported are Ubuntu 16.04 and Ubuntu 18.04", "18.04", False),
+        ("kernel 4.4.0-21.37-generic is not eligible for livepatch updates", "16.04", False),
+        ("", "16.04", False),
+    ],
+)
+def test_a_stale_client_names_another_release(text: str, release: str | None, stale: bool) -> None:
+    assert stale_platform(text, release) is stale
