@@ -46,21 +46,21 @@ def ask_kernel_supported(downloader: Downloader, server: str, question: KernelQu
     """Return the status that the server reports for a kernel.
 
     It is supported, unsupported, kernel-upgrade-required, kernel-end-of-life or unknown. Raises `LivepatchError`:
-    `ServerError`, or ``library_missing``.
+    `ServerError`, or ``library_missing``. An object without the key ``Supported`` is an answer of an old server.
     """
     data = downloader.read(question.url(server), _ANSWER_LIMIT)
     try:
         answer = json.loads(data)
     except (ValueError, RecursionError):
         answer = None
-    if not isinstance(answer, dict) or "Supported" not in answer:
+    if not isinstance(answer, dict):
         raise ServerError(f"the server {mask_credentials(server)} answered in an unknown form")
-    return _status(answer["Supported"])
+    return _status(answer.get("Supported"))
 
 
 def _status(supported: object) -> str:
-    # Old servers answered true for a supported kernel and null for any other.
-    if supported is True:
-        return "supported"
-    status = supported.lower() if isinstance(supported, str) else None
+    # Old servers answered true for a supported kernel, and null, another value or no value for any other kernel.
+    if not isinstance(supported, str):
+        return "supported" if supported is True else "unsupported"
+    status = supported.lower()
     return status if status in _STATUSES else "unknown"
