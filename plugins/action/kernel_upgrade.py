@@ -27,4 +27,5 @@ class ActionModule(LivepatchAction):
     }
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
-        return upgrade_kernel(UpgradeOptions(check_mode=self.check_mode, diff_mode=self.diff_mode, **options))
+        modes = {"check_mode": self.check_mode, "diff_mode": self.diff_mode}
+        return upgrade_kernel(UpgradeOptions(host=self.host, **modes, **options))

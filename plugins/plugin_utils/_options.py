@@ -71,6 +71,7 @@ def check_options(host: str, options: Mapping[str, t.Any], **more: t.Any) -> Che
     return CheckOptions(
         host=host,
         policy=load_policy(options["policy"]),
+        alternative=_SHIPPED["current"] if options["policy"] == "launch" else None,
         collector=COLLECTOR,
         server=options["server"],
         network=options["network"],

@@ -42,12 +42,12 @@ class Cause:
 
 _DAEMON = "snap.canonical-livepatch.canonical-livepatchd"
 _AS_ROOT = "run the task as root: add --become, or set become: true"
-_UPGRADE = "upgrade the kernel and reboot"
-_BOOT_UBUNTU_KERNEL = "boot a kernel from the Ubuntu archive; if none is installed: apt-get install linux-image-generic"
-_BOOT_COVERED_KERNEL = (
-    "install and boot a kernel that Livepatch covers; kernelops.livepatch.eligibility_info lists the requirements"
+UPGRADE_INSTEAD = "patch this host with kernel upgrades and reboots"
+_STEP = "{step}"
+"""The remedy of a cause whose next step depends on the host: `next_steps` computes it."""
+_CHECK_SHOWS_STEP = (
+    "run `ansible-playbook kernelops.livepatch.check`, which shows the next step for the release and kernel of the host"
 )
-_UPGRADE_INSTEAD = "patch this host with kernel upgrades and reboots"
 _RUN_AGAIN_TO_COMPLETE = "run the task again, which completes an interrupted run of dpkg first"
 _READ_JOURNAL = f"read `journalctl -u {_DAEMON}` on the host"
 _CHECK_NETWORK = (
@@ -91,12 +91,12 @@ NOT_EXECUTABLE = Cause(
 NOT_ELIGIBLE_KERNEL = Cause(
     "not_eligible_kernel",
     "the client does not support this kernel",
-    _BOOT_COVERED_KERNEL,
+    _CHECK_SHOWS_STEP,
 )
 PLATFORM_UNSUPPORTED = Cause(
     "platform_unsupported",
     "the client does not support this release of Ubuntu",
-    f"upgrade to a covered Ubuntu LTS release, or {_UPGRADE_INSTEAD}",
+    _CHECK_SHOWS_STEP,
 )
 UNREADABLE_OUTPUT = Cause(
     "unreadable_output",
@@ -171,19 +171,24 @@ SOCKET_WITHOUT_TOOL = Cause(
 NOT_INSTALLED = Cause(
     "not_installed",
     "the client is not installed",
-    "install and enable the client with kernelops.livepatch.client and a token",
+    _STEP,
 )
 NOT_ENABLED = Cause(
     "not_enabled",
     "the client is not enabled",
-    "enable the client with kernelops.livepatch.client and a token",
+    _STEP,
+)
+NOT_ENABLED_ANY_MORE = Cause(
+    "not_enabled",
+    "the client was disabled by another process in the meantime",
+    "enable the client with the playbook kernelops.livepatch.enable",
 )
 APPLY_FAILED = Cause(
     "apply_failed",
     "the client could not apply its patch",
     f"{_READ_JOURNAL}, then refresh the client: canonical-livepatch refresh",
 )
-APPLIED_WITH_BUG = Cause("applied_with_bug", "the applied patch has a known bug", _UPGRADE)
+APPLIED_WITH_BUG = Cause("applied_with_bug", "the applied patch has a known bug", _STEP)
 CRASH_LOCK = Cause(
     "crash_lock",
     "the client refuses a patch because the kernel may have crashed with it before",
@@ -244,14 +249,14 @@ ENABLED_THOUGH_INELIGIBLE = Cause(
 
 # --- the kernel needs an upgrade ---
 
-KERNEL_END_OF_LIFE = Cause("kernel_end_of_life", "the service has ended its support of this kernel", _UPGRADE)
-UPGRADE_DATE_PASSED = Cause("upgrade_date_passed", "this kernel has received no patches since {date}", _UPGRADE)
+KERNEL_END_OF_LIFE = Cause("kernel_end_of_life", "the service has ended its support of this kernel", _STEP)
+UPGRADE_DATE_PASSED = Cause("upgrade_date_passed", "this kernel has received no patches since {date}", _STEP)
 KERNEL_UPGRADE_REQUIRED = Cause(
     "kernel_upgrade_required",
     "the service has no more patches for this kernel: only a newer kernel fixes further vulnerabilities",
-    _UPGRADE,
+    _STEP,
 )
-UPGRADE_DUE_SOON = Cause("upgrade_due_soon", "patches for this kernel end on {date}, in {days} days", _UPGRADE)
+UPGRADE_DUE_SOON = Cause("upgrade_due_soon", "patches for this kernel end on {date}, in {days} days", _STEP)
 
 # --- the upgrade of a kernel ---
 
@@ -285,7 +290,7 @@ KERNEL_HELD = Cause(
 BOOT_FULL = Cause(
     "boot_full",
     "/boot has {free} MiB of free space, and a kernel needs about {needed} MiB",
-    "remove unused kernels: apt-get autoremove --purge",
+    _STEP,
 )
 RUN_LOST = Cause(
     "run_lost",
@@ -501,12 +506,12 @@ CONTAINER_UNKNOWN = Cause("container", "it could not be determined if this host 
 DISTRIBUTION = Cause(
     "distribution",
     "the distribution {found} is not covered by policy '{policy}'",
-    f"{_UPGRADE_INSTEAD}: Livepatch is only for Ubuntu itself",
+    f"{UPGRADE_INSTEAD}: Livepatch is only for Ubuntu itself",
 )
 DISTRIBUTION_DERIVED = Cause(
     "distribution",
     "{found} is a derivative of Ubuntu, and Livepatch does not cover derivatives",
-    f"{_UPGRADE_INSTEAD}, or install Ubuntu",
+    f"{UPGRADE_INSTEAD}, or install Ubuntu",
 )
 DISTRIBUTION_UNKNOWN = Cause(
     "distribution", "the distribution could not be determined", "check ID in /etc/os-release on the host"
@@ -514,7 +519,7 @@ DISTRIBUTION_UNKNOWN = Cause(
 RELEASE = Cause(
     "release",
     "{distribution} {found} is not covered by policy '{policy}'",
-    "upgrade to a covered Ubuntu LTS release ({required}), or use a policy that covers this release",
+    _STEP,
 )
 RELEASE_UNKNOWN = Cause(
     "release", "the release could not be determined", "check VERSION_ID in /etc/os-release on the host"
@@ -522,7 +527,7 @@ RELEASE_UNKNOWN = Cause(
 ARCHITECTURE = Cause(
     "architecture",
     "the architecture {found} is not covered by policy '{policy}'",
-    f"{_UPGRADE_INSTEAD}, or reinstall it on a covered architecture ({{required}})",
+    f"{UPGRADE_INSTEAD}, or reinstall it on a covered architecture ({{required}})",
 )
 ARCHITECTURE_32_BIT = Cause(
     "architecture",
@@ -537,7 +542,7 @@ ARCHITECTURE_UNKNOWN = Cause(
 KERNEL_SERIES = Cause(
     "kernel_series",
     "kernel series {found} is not covered by policy '{policy}' for this host",
-    "install and boot a kernel of a covered series ({required})",
+    _STEP,
 )
 KERNEL_SERIES_UNKNOWN = Cause(
     "kernel_series", "the kernel series could not be determined", "check the output of `uname -r` on the host"
@@ -545,7 +550,7 @@ KERNEL_SERIES_UNKNOWN = Cause(
 FLAVOUR = Cause(
     "flavour",
     "kernel flavour {found} is not covered by policy '{policy}' for this host",
-    "install and boot a kernel of a covered flavour ({required})",
+    _STEP,
 )
 FLAVOUR_UNKNOWN = Cause(
     "flavour", "the kernel flavour could not be determined", "check the end of the output of `uname -r` on the host"
@@ -553,20 +558,20 @@ FLAVOUR_UNKNOWN = Cause(
 KERNEL_AGE = Cause(
     "kernel_age",
     "the kernel is {age} months old, and kernels receive patches for about {months} months",
-    _UPGRADE,
+    _STEP,
 )
+
+OTHER_POLICY = Cause("other_policy", "policy '{policy}' covers this system, which this policy refuses", _STEP)
 
 # --- checks: the kernel ---
 
-KERNEL_ORIGIN = Cause("kernel_origin", "the kernel was not built by Ubuntu ({origin}): {evidence}", _BOOT_UBUNTU_KERNEL)
+KERNEL_ORIGIN = Cause("kernel_origin", "the kernel was not built by Ubuntu ({origin}): {evidence}", _STEP)
 KERNEL_ORIGIN_UNKNOWN = Cause(
     "kernel_origin",
     "it could not be determined if Ubuntu built the kernel: {evidence}",
     "check /proc/version_signature on the host",
 )
-KERNEL_LIVEPATCH = Cause(
-    "kernel_livepatch", "the kernel was built without support for live patching", _BOOT_UBUNTU_KERNEL
-)
+KERNEL_LIVEPATCH = Cause("kernel_livepatch", "the kernel was built without support for live patching", _STEP)
 KERNEL_LIVEPATCH_UNKNOWN = Cause(
     "kernel_livepatch",
     "it could not be determined if the kernel supports live patching",
@@ -575,19 +580,19 @@ KERNEL_LIVEPATCH_UNKNOWN = Cause(
 KERNEL_REALTIME = Cause(
     "kernel_conflict",
     "Livepatch does not support the realtime kernel",
-    f"boot another kernel flavour, or {_UPGRADE_INSTEAD}",
+    _STEP,
 )
 KERNEL_FIPS = Cause(
     "kernel_conflict",
     "Livepatch conflicts with FIPS-certified kernels, and the host does not use fips-updates",
-    f"use fips-updates (pro enable fips-updates), or {_UPGRADE_INSTEAD}",
+    _STEP,
 )
 KERNEL_CONFLICT_UNKNOWN = Cause(
     "kernel_conflict",
     "the type of the kernel could not be determined",
     "check that `uname -r` prints a release on the host",
 )
-KERNEL_UNSUPPORTED = Cause("kernel_supported", "the service does not support this kernel", _BOOT_COVERED_KERNEL)
+KERNEL_UNSUPPORTED = Cause("kernel_supported", "the service does not support this kernel", _STEP)
 KERNEL_NOT_KNOWN = Cause(
     "kernel_supported",
     "the service does not know this kernel",
@@ -620,7 +625,7 @@ PRIVILEGES = Cause("privileges", "the check did not run as root, so some facts a
 SECURE_BOOT = Cause(
     "secure_boot",
     "Secure Boot is enabled, and this kernel does not contain the live patch key",
-    "upgrade the kernel, or enroll the key and reboot: mokutil --import {key}",
+    _STEP,
 )
 SECURE_BOOT_UNKNOWN = Cause(
     "secure_boot", "it could not be determined if Secure Boot is enabled", "run `mokutil --sb-state` on the host"
@@ -778,7 +783,7 @@ CLIENT_FAILURES = {
     cause.id: cause
     for cause in (
         *CLIENT_ERRORS.values(),
-        NOT_ENABLED,
+        NOT_ENABLED_ANY_MORE,
         CRASH_LOCK,
         SNAPD_DOWN,
         INTERRUPTED,

@@ -14,11 +14,11 @@ import re
 import typing as t
 
 from .._host import loaded_patches
-from .._host.client_status import ClientStatus
+from .._host.client_status import stale_platform
 from .._host.facts import HostFacts, ServerReachability
 from .._record import Check, CheckStatus, Eligibility, EligibilityVerdict, Reason
 from .._text import mask_credentials
-from . import causes
+from . import causes, next_steps
 from .policy import AdmittedSystem, Policy
 
 FIXED_BY_CLIENT = frozenset({"snapd", "snapd_seeded"})
@@ -40,13 +40,26 @@ class KernelSupport:
     reason: str = ""
 
 
-def assess_eligibility(facts: HostFacts, policy: Policy, kernel_support: KernelSupport | None = None) -> Eligibility:
+def assess_eligibility(
+    facts: HostFacts,
+    policy: Policy,
+    kernel_support: KernelSupport | None = None,
+    *,
+    alternative: Policy | None = None,
+) -> Eligibility:
     """Evaluate a host against a policy.
 
     `kernel_support` is the server's answer for the running kernel. Without it, the status of the client counts.
+    `alternative` is another policy, which the checks name if it covers a system that this policy refuses.
     """
     # A container comes first, because the other checks then describe the machine that runs it.
-    checks = [_container(facts), *_system_checks(facts, policy), *_host_checks(facts, policy, kernel_support)]
+    checks = [
+        _container(facts),
+        *_system_checks(facts, policy, kernel_support),
+        *_host_checks(facts, policy, kernel_support),
+    ]
+    if alternative is not None and _covers_instead(checks, facts, alternative, kernel_support):
+        checks = _with_alternative(checks, policy, alternative)
     return Eligibility(policy=policy.name, verdict=_verdict(checks), checks=checks)
 
 
@@ -84,23 +97,35 @@ def _unmet(
 
 
 class _Criterion(t.NamedTuple):
-    """A value by which a policy selects systems. `covered` returns the values of a row."""
+    """A value by which a policy selects systems.
+
+    `covered` returns the values of a row. `step` returns the next step of a host with another value. Where the policy
+    lets the service decide, `by_service` criteria do not refuse a kernel that the service supports.
+    """
 
     refused: causes.Cause
     unknown: causes.Cause
     covered: c.Callable[[AdmittedSystem], c.Sequence[str]]
+    step: c.Callable[[HostFacts, Policy], str] | None = None
+    by_service: bool = False
 
 
 _DISTRIBUTION = _Criterion(causes.DISTRIBUTION, causes.DISTRIBUTION_UNKNOWN, lambda row: [row.distribution])
 _DERIVATIVE = _DISTRIBUTION._replace(refused=causes.DISTRIBUTION_DERIVED)
-_RELEASE = _Criterion(causes.RELEASE, causes.RELEASE_UNKNOWN, lambda row: [row.release])
+_RELEASE = _Criterion(
+    causes.RELEASE, causes.RELEASE_UNKNOWN, lambda row: [row.release], next_steps.release_step, by_service=True
+)
 _ARCHITECTURE = _Criterion(causes.ARCHITECTURE, causes.ARCHITECTURE_UNKNOWN, lambda row: [row.architecture])
 _MIXED_ARCHITECTURE = _ARCHITECTURE._replace(refused=causes.ARCHITECTURE_32_BIT)
-_SERIES = _Criterion(causes.KERNEL_SERIES, causes.KERNEL_SERIES_UNKNOWN, lambda row: [row.series])
-_FLAVOUR = _Criterion(causes.FLAVOUR, causes.FLAVOUR_UNKNOWN, lambda row: row.flavours)
+_SERIES = _Criterion(
+    causes.KERNEL_SERIES, causes.KERNEL_SERIES_UNKNOWN, lambda row: [row.series], next_steps.boot_step, by_service=True
+)
+_FLAVOUR = _Criterion(
+    causes.FLAVOUR, causes.FLAVOUR_UNKNOWN, lambda row: row.flavours, next_steps.boot_step, by_service=True
+)
 
 
-def _system_checks(facts: HostFacts, policy: Policy) -> c.Iterator[Check]:
+def _system_checks(facts: HostFacts, policy: Policy, kernel_support: KernelSupport | None) -> c.Iterator[Check]:
     is_derivative = "ubuntu" in facts.os_release.get("ID_LIKE", "").split()
     is_mixed = facts.architecture == "i386" and facts.machine == "x86_64"
     criteria = (
@@ -110,33 +135,83 @@ def _system_checks(facts: HostFacts, policy: Policy) -> c.Iterator[Check]:
         (_SERIES, facts.kernel.series),
         (_FLAVOUR, facts.kernel.flavour),
     )
-    distribution = facts.distribution or "release"
-    values = {"policy": policy.name, "distribution": _DISTRIBUTIONS.get(distribution, distribution)}
+    supported = policy.service_decides and _is_reported_supported(facts, kernel_support)
     rows: c.Sequence[AdmittedSystem] = policy.systems
+    matched = True
     for criterion, found in criteria:
-        rows, check = _narrow(rows, criterion, found, values)
-        yield check
-    if check["status"] == "pass":
+        kept = [row for row in rows if found in criterion.covered(row)]
+        yield _system_check(criterion, found, rows, facts, policy, supported=supported)
+        matched = matched and bool(kept)
+        # If no row covers the value, all rows are kept, so that the next check can still be evaluated.
+        rows = kept or rows
+    if matched:
         yield from _age_check(facts, rows)
 
 
-def _narrow(
-    rows: c.Sequence[AdmittedSystem], criterion: _Criterion, found: str | None, values: c.Mapping[str, str]
-) -> tuple[c.Sequence[AdmittedSystem], Check]:
-    """Return the rows that cover a value, and the check.
-
-    If no row covers it, all rows are kept, so that the next check can still be evaluated.
-    """
-    refused, unknown, covered = criterion
-    required = " or ".join(dict.fromkeys(value for row in rows for value in covered(row)))
+def _system_check(
+    criterion: _Criterion,
+    found: str | None,
+    rows: c.Sequence[AdmittedSystem],
+    facts: HostFacts,
+    policy: Policy,
+    *,
+    supported: bool,
+) -> Check:
+    """Return the check of one value against the rows. `supported` is true if the service supports the kernel."""
+    values = [value for row in rows for value in criterion.covered(row)]
+    required, identifier = " or ".join(dict.fromkeys(values)), criterion.refused.id
     if found is None:
-        return rows, _unmet("unknown", unknown.reason(), required=required)
-    kept = [row for row in rows if found in covered(row)]
-    if kept:
-        message = f"{found} is covered by policy '{values['policy']}'"
-        return kept, _passed(refused.id, message, found=found, required=required)
-    reason = refused.reason(found=found, required=required, **values)
-    return rows, _unmet("fail", reason, found=found, required=required)
+        return _unmet("unknown", criterion.unknown.reason(), required=required)
+    if found in values:
+        return _passed(identifier, f"{found} is covered by policy '{policy.name}'", found=found, required=required)
+    if supported and criterion.by_service:
+        message = f"{found} is not listed in policy '{policy.name}', but the service supports the running kernel"
+        return _passed(identifier, message, found=found, required=required)
+    distribution = facts.distribution or "release"
+    reason = criterion.refused.reason(
+        found=found,
+        required=required,
+        policy=policy.name,
+        distribution=_DISTRIBUTIONS.get(distribution, distribution),
+        step=criterion.step(facts, policy) if criterion.step else None,
+    )
+    return _unmet("fail", reason, found=found, required=required)
+
+
+def _is_reported_supported(facts: HostFacts, kernel_support: KernelSupport | None) -> bool:
+    """Return True if the server, or else the client, reports that the service supports exactly the running kernel."""
+    if kernel_support is not None and kernel_support.state is not None:
+        return kernel_support.state == "supported"
+    client, running = facts.client, facts.kernel.full
+    return client is not None and running is not None and client.kernel == running and client.supported == "supported"
+
+
+_OF_THE_POLICY = frozenset({"release", "kernel_series", "flavour"})
+"""Checks that another policy can decide differently."""
+_OF_THE_SETUP = frozenset({*FIXED_BY_CLIENT, "secure_boot", "network"})
+"""Checks that can fail on a host that is eligible once it has been set up."""
+
+
+def _covers_instead(
+    checks: c.Sequence[Check], facts: HostFacts, alternative: Policy, kernel_support: KernelSupport | None
+) -> bool:
+    """Return True if the host is refused for its system only, and the alternative policy covers this system."""
+    failed = {check["id"] for check in checks if check["status"] == "fail"}
+    if not failed & _OF_THE_POLICY or failed - _OF_THE_POLICY - _OF_THE_SETUP:
+        return False
+    by_alternative = _system_checks(facts, alternative, kernel_support)
+    return all(check["status"] == "pass" or check["id"] == "kernel_age" for check in by_alternative)
+
+
+def _with_alternative(checks: c.Sequence[Check], policy: Policy, alternative: Policy) -> list[Check]:
+    """Return the checks with the alternative policy as the next step, and one more check that reports count."""
+    step = next_steps.other_policy_step(alternative.name)
+    named = [
+        Check(**{**check, "remedy": step}) if check["status"] == "fail" and check["id"] in _OF_THE_POLICY else check
+        for check in checks
+    ]
+    reason = causes.OTHER_POLICY.reason(policy=alternative.name, step=step)
+    return [*named, _unmet("warn", reason, found=policy.name, required=alternative.name)]
 
 
 def _age_check(facts: HostFacts, rows: c.Sequence[AdmittedSystem]) -> c.Iterator[Check]:
@@ -153,7 +228,7 @@ def _age_check(facts: HostFacts, rows: c.Sequence[AdmittedSystem]) -> c.Iterator
     if age <= months:
         yield _passed("kernel_age", f"the kernel is {age} months old", found=found, required=required)
     else:
-        reason = causes.KERNEL_AGE.reason(age=age, months=months)
+        reason = causes.KERNEL_AGE.reason(age=age, months=months, step=next_steps.upgrade_step(facts, forced=True))
         yield _unmet("warn", reason, found=found, required=required)
 
 
@@ -161,21 +236,21 @@ def _age_check(facts: HostFacts, rows: c.Sequence[AdmittedSystem]) -> c.Iterator
 
 
 def _host_checks(facts: HostFacts, policy: Policy, kernel_support: KernelSupport | None) -> c.Iterator[Check]:
-    yield _kernel_origin(facts)
-    yield _kernel_livepatch(facts)
-    yield _kernel_conflict(facts)
-    yield from _kernel_supported(facts, kernel_support)
+    yield _kernel_origin(facts, policy)
+    yield _kernel_livepatch(facts, policy)
+    yield _kernel_conflict(facts, policy)
+    yield from _kernel_supported(facts, policy, kernel_support)
     yield _snapd(facts, policy.snapd_minimum)
     if facts.snapd.seeded is not None:
         yield _seeded(facts.snapd.seeded)
     yield _privileges(facts)
-    yield _secure_boot(facts)
+    yield _secure_boot(facts, policy)
     if facts.reachability is not None:
         yield _network(facts, facts.reachability, policy)
     yield _desktop(facts)
 
 
-def _kernel_origin(facts: HostFacts) -> Check:
+def _kernel_origin(facts: HostFacts, policy: Policy) -> Check:
     kernel = facts.kernel
     required = "a kernel built by Ubuntu"
     if kernel.origin == "ubuntu":
@@ -183,37 +258,41 @@ def _kernel_origin(facts: HostFacts) -> Check:
     if kernel.origin == "unknown":
         reason = causes.KERNEL_ORIGIN_UNKNOWN.reason(evidence=kernel.origin_reason)
         return _unmet("unknown", reason, found=kernel.release, required=required)
-    reason = causes.KERNEL_ORIGIN.reason(origin=kernel.origin, evidence=kernel.origin_reason)
+    reason = causes.KERNEL_ORIGIN.reason(
+        origin=kernel.origin, evidence=kernel.origin_reason, step=next_steps.boot_step(facts, policy)
+    )
     return _unmet("fail", reason, found=kernel.release, required=required)
 
 
-def _kernel_livepatch(facts: HostFacts) -> Check:
+def _kernel_livepatch(facts: HostFacts, policy: Policy) -> Check:
     required = "a kernel with CONFIG_LIVEPATCH"
     if facts.livepatch_in_kernel is None:
         return _unmet("unknown", causes.KERNEL_LIVEPATCH_UNKNOWN.reason(), required=required)
     if facts.livepatch_in_kernel:
         return _passed("kernel_livepatch", "the kernel supports live patching", found="yes", required=required)
-    reason = causes.KERNEL_LIVEPATCH.reason()
+    reason = causes.KERNEL_LIVEPATCH.reason(step=next_steps.boot_step(facts, policy))
     return _unmet("fail", reason, found="no /sys/kernel/livepatch", required=required)
 
 
-def _kernel_conflict(facts: HostFacts) -> Check:
+def _kernel_conflict(facts: HostFacts, policy: Policy) -> Check:
     kernel = facts.kernel
     found, required = kernel.flavour, "no realtime kernel, no FIPS-certified kernel"
     if kernel.realtime:
-        return _unmet("fail", causes.KERNEL_REALTIME.reason(), found=found, required=required)
+        reason = causes.KERNEL_REALTIME.reason(step=next_steps.boot_step(facts, policy))
+        return _unmet("fail", reason, found=found, required=required)
     if kernel.release is None:
         return _unmet("unknown", causes.KERNEL_CONFLICT_UNKNOWN.reason(), required=required)
     if not kernel.fips or facts.fips_updates:
         message = "the kernel is neither a realtime kernel nor FIPS-certified"
         return _passed("kernel_conflict", message, found=found, required=required)
-    return _unmet("fail", causes.KERNEL_FIPS.reason(), found=found, required=required)
+    reason = causes.KERNEL_FIPS.reason(step=next_steps.boot_step(facts, policy))
+    return _unmet("fail", reason, found=found, required=required)
 
 
-def _kernel_supported(facts: HostFacts, kernel_support: KernelSupport | None) -> c.Iterator[Check]:
+def _kernel_supported(facts: HostFacts, policy: Policy, kernel_support: KernelSupport | None) -> c.Iterator[Check]:
     """Check the support state that the server reports, or else the client. Without either, there is no check."""
     required = "a kernel that the service supports"
-    state = (kernel_support.state if kernel_support is not None else None) or _support_from_client(facts.client)
+    state = (kernel_support.state if kernel_support is not None else None) or _support_from_client(facts)
     if state is None:
         if kernel_support is not None:
             reason = causes.SUPPORT_NOT_REPORTED.reason(kernel_support.reason)
@@ -222,7 +301,9 @@ def _kernel_supported(facts: HostFacts, kernel_support: KernelSupport | None) ->
         yield _passed("kernel_supported", "the service supports this kernel", found=state, required=required)
     else:
         status, cause = _UNSUPPORTED.get(state, ("unknown", causes.KERNEL_NOT_KNOWN))
-        yield _unmet(status, cause.reason(), identifier="kernel_supported", found=state, required=required)
+        find_step = next_steps.boot_step if status == "fail" else next_steps.upgrade_step
+        reason = cause.reason(step=find_step(facts, policy))
+        yield _unmet(status, reason, identifier="kernel_supported", found=state, required=required)
 
 
 _UNSUPPORTED: dict[str, tuple[CheckStatus, causes.Cause]] = {
@@ -233,11 +314,17 @@ _UNSUPPORTED: dict[str, tuple[CheckStatus, causes.Cause]] = {
 """Status and cause by the support state of a kernel."""
 
 
-def _support_from_client(client: ClientStatus | None) -> str | None:
-    if client is None:
+def _support_from_client(facts: HostFacts) -> str | None:
+    """Return the support state that the client reports, None without one for the running kernel.
+
+    A stale client that refuses another release than that of the host says nothing about the kernel.
+    """
+    client, running = facts.client, facts.kernel.full
+    if client is None or (client.kernel is not None and running is not None and client.kernel != running):
         return None
-    refused = client.error is not None and client.error.id in ("not_eligible_kernel", "platform_unsupported")
-    return "unsupported" if refused else client.supported
+    if client.error is None or client.error.id not in ("not_eligible_kernel", "platform_unsupported"):
+        return client.supported
+    return None if stale_platform(client.error.text, facts.release) else "unsupported"
 
 
 def _container(facts: HostFacts) -> Check:
@@ -288,7 +375,7 @@ def _privileges(facts: HostFacts) -> Check:
     return _unmet("unknown", causes.PRIVILEGES.reason(), found=found, required="root")
 
 
-def _secure_boot(facts: HostFacts) -> Check:
+def _secure_boot(facts: HostFacts, policy: Policy) -> Check:
     required = "a kernel that trusts the live patch key"
     if facts.secure_boot is False:
         return _passed("secure_boot", "Secure Boot is disabled", found="off", required=required)
@@ -304,7 +391,12 @@ def _secure_boot(facts: HostFacts) -> Check:
         return _unmet("unknown", causes.SECURE_BOOT_UNKNOWN.reason(), required=required)
     if carried is None:
         return _unmet("unknown", causes.SECURE_BOOT_KEYS_UNKNOWN.reason(), found="on", required=required)
-    return _unmet("fail", causes.SECURE_BOOT.reason(key=_SNAP_KEY), found="on, no key", required=required)
+    return _unmet(
+        "fail",
+        causes.SECURE_BOOT.reason(step=next_steps.secure_boot_step(facts, policy, _SNAP_KEY)),
+        found="on, no key",
+        required=required,
+    )
 
 
 def _network(facts: HostFacts, reachability: ServerReachability, policy: Policy) -> Check:

@@ -16,7 +16,7 @@ from .._host.client_status import ClientStatus
 from .._host.facts import HostFacts
 from .._kernel_name import module_name, parse_lock_name
 from .._record import Assessment, Check, Eligibility, KernelPatch, Reason, State
-from . import causes
+from . import causes, next_steps
 from .patch_verification import VerifiedPatch
 from .policy import Policy
 
@@ -95,7 +95,8 @@ def _failed(evidence: Evidence) -> list[Reason]:
     if client.error is not None and client.error.id in _CLIENT_FAILURES:
         reasons.append(causes.CLIENT_ERRORS[client.error.id].reason())
     if client.patch_state in _PATCH_FAILURES:
-        reasons.append(_PATCH_FAILURES[client.patch_state].reason())
+        step = next_steps.upgrade_step(evidence.facts, evidence.policy)
+        reasons.append(_PATCH_FAILURES[client.patch_state].reason(step=step))
     reasons.extend(
         causes.CRASH_LOCK.reason(f"lock {lock}") for lock in evidence.facts.crash_locks if _lock_counts(lock, evidence)
     )
@@ -124,16 +125,20 @@ def _in_grace(evidence: Evidence) -> bool:
 
 
 def _end_of_life(evidence: Evidence) -> list[Reason]:
-    return end_of_life_reasons(evidence.client, _today(evidence.facts))
+    step = next_steps.upgrade_step(evidence.facts, evidence.policy)
+    return end_of_life_reasons(evidence.client, _today(evidence.facts), step)
 
 
-def end_of_life_reasons(client: ClientStatus, today: datetime.date | None) -> list[Reason]:
-    """Return why the running kernel gets no more patches; an empty list if it gets them, or if this is unknown."""
+def end_of_life_reasons(client: ClientStatus, today: datetime.date | None, step: str) -> list[Reason]:
+    """Return why the running kernel gets no more patches; an empty list if it gets them, or if this is unknown.
+
+    `step` is how to upgrade the kernel.
+    """
     if client.supported == "kernel-end-of-life":
-        return [causes.KERNEL_END_OF_LIFE.reason()]
+        return [causes.KERNEL_END_OF_LIFE.reason(step=step)]
     due = client.upgrade_required_by
     if due is not None and today is not None and due < today:
-        return [causes.UPGRADE_DATE_PASSED.reason(date=due.isoformat())]
+        return [causes.UPGRADE_DATE_PASSED.reason(date=due.isoformat(), step=step)]
     return []
 
 
@@ -142,13 +147,16 @@ def _today(facts: HostFacts) -> datetime.date | None:
 
 
 def _upgrade_required(evidence: Evidence) -> list[Reason]:
-    return upgrade_required_reasons(evidence.client)
+    return upgrade_required_reasons(evidence.client, next_steps.upgrade_step(evidence.facts, evidence.policy))
 
 
-def upgrade_required_reasons(client: ClientStatus) -> list[Reason]:
-    """Return the reason if the client reports that only a newer kernel helps, else an empty list."""
+def upgrade_required_reasons(client: ClientStatus, step: str) -> list[Reason]:
+    """Return the reason if the client reports that only a newer kernel helps, else an empty list.
+
+    `step` is how to upgrade the kernel.
+    """
     if "kernel-upgrade-required" in (client.patch_state, client.supported):
-        return [causes.KERNEL_UPGRADE_REQUIRED.reason()]
+        return [causes.KERNEL_UPGRADE_REQUIRED.reason(step=step)]
     return []
 
 
@@ -156,9 +164,9 @@ def _disabled(evidence: Evidence) -> list[Reason]:
     if evidence.eligibility["verdict"] != "eligible":
         return []
     if evidence.facts.client_installed is False:
-        return [causes.NOT_INSTALLED.reason()]
+        return [causes.NOT_INSTALLED.reason(step=next_steps.enable_step(evidence.facts))]
     if evidence.client.enabled is False:
-        return [causes.NOT_ENABLED.reason()]
+        return [causes.NOT_ENABLED.reason(step=next_steps.enable_step(evidence.facts))]
     return []
 
 
@@ -265,7 +273,8 @@ def _reminders(evidence: Evidence, state: State) -> list[Reason]:
     if state not in ("end_of_life", "upgrade_required") and due is not None and today is not None:
         left = due - today
         if datetime.timedelta(0) <= left <= _SOON:
-            reasons.append(causes.UPGRADE_DUE_SOON.reason(date=due.isoformat(), days=left.days))
+            step = next_steps.upgrade_step(evidence.facts, evidence.policy, within_days=_SOON.days)
+            reasons.append(causes.UPGRADE_DUE_SOON.reason(date=due.isoformat(), days=left.days, step=step))
     if state != "ineligible":
         reasons.extend(
             _reason_of(check)

@@ -30,6 +30,7 @@ class Policy:
     """A policy. A failed check is normal for `check_grace` after boot, and a check is too old after `stale_after`.
 
     `snapd_minimum` is the oldest supported version of snapd, and `seats` the number of seats of the token, if known.
+    With `service_decides`, a kernel that the service reports as supported passes, even if no row covers it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Policy:
     seats: int | None
     check_grace: datetime.timedelta
     stale_after: datetime.timedelta
+    service_decides: bool = False
 
 
 class PolicyError(LivepatchError):
@@ -65,7 +67,10 @@ def _policy(document: object, place: Location) -> Policy:
         document,
         place,
         required=("systems",),
-        optional=("name", "description", "snapd_minimum", "seats", "check_grace_minutes", "stale_after_hours"),
+        optional=(
+            *("name", "description", "snapd_minimum", "seats", "check_grace_minutes", "stale_after_hours"),
+            "service_decides",
+        ),
     )
     systems = keys["systems"]
     if not isinstance(systems, list) or not systems:
@@ -81,6 +86,7 @@ def _policy(document: object, place: Location) -> Policy:
         stale_after=datetime.timedelta(
             hours=_number(keys.get("stale_after_hours", 24), place.below("stale_after_hours"))
         ),
+        service_decides=_flag(keys.get("service_decides", False), place.below("service_decides")),
     )
 
 
@@ -121,6 +127,15 @@ def _number(value: object, place: Location) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return int(value)
     raise place.error(f"expected a whole number, found {value!r:.80}")
+
+
+def _flag(value: object, place: Location) -> bool:
+    if isinstance(value, bool):
+        return value
+    # In a file, all values are text.
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise place.error(f"expected true or false, found {value!r:.80}")
 
 
 def parse_policy(text: str, source: str) -> Policy:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import collections.abc as c
 import contextlib
+import dataclasses
 import datetime
 
 from .._host.client_status import ClientStatus
@@ -31,13 +32,15 @@ def make_record(
     collected_at: datetime.datetime,
     kernel_support: KernelSupport | None = None,
     anchors: trust.TrustAnchors | None = None,
+    alternative: Policy | None = None,
 ) -> Record:
     """Assess a host and return its record.
 
-    `kernel_support` is the server's answer for the running kernel. Without `anchors`, only the kernel's result of
+    `alternative` is a policy that the record names if it covers a host that `policy` refuses. `kernel_support` is the server's answer for the running kernel. Without `anchors`, only the kernel's result of
     verifying a patch counts. The record is within `RECORD_LIMIT`, whatever the host has sent.
     """
-    eligibility = assess_eligibility(facts, policy, kernel_support)
+    facts = dataclasses.replace(facts, inventory_name=host)
+    eligibility = assess_eligibility(facts, policy, kernel_support, alternative=alternative)
     verified = _verified(facts, anchors)
     record = Record(
         schema=SCHEMA,

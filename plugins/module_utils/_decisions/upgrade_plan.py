@@ -16,6 +16,7 @@ from .._host.facts import HostFacts
 from .._record import Reason
 from . import causes
 from .host_state import end_of_life_reasons, upgrade_required_reasons
+from .next_steps import free_boot_step, upgrade_step
 
 # A new kernel may need more space than the largest installed one: images of one series grow slowly.
 _GROWTH = 1.15
@@ -46,12 +47,14 @@ def reasons_to_upgrade(facts: HostFacts, *, within_days: int, force: bool) -> li
     """
     client = facts.client or ClientStatus(enabled=False)
     today = facts.now.date() if facts.now is not None else None
-    reasons = [*end_of_life_reasons(client, today), *upgrade_required_reasons(client)]
+    step = upgrade_step(facts)
+    reasons = [*end_of_life_reasons(client, today, step), *upgrade_required_reasons(client, step)]
     if client.patch_state == "applied-with-bug":
-        reasons.append(causes.APPLIED_WITH_BUG.reason())
+        reasons.append(causes.APPLIED_WITH_BUG.reason(step=upgrade_step(facts)))
     due = client.upgrade_required_by
     if not reasons and due is not None and today is not None and due - today <= datetime.timedelta(within_days):
-        reasons.append(causes.UPGRADE_DUE_SOON.reason(date=due.isoformat(), days=(due - today).days))
+        step = upgrade_step(facts, within_days=within_days)
+        reasons.append(causes.UPGRADE_DUE_SOON.reason(date=due.isoformat(), days=(due - today).days, step=step))
     if not reasons and force:
         reasons.append(causes.UPGRADE_FORCED.reason())
     return reasons
@@ -103,8 +106,8 @@ def _packages_of_release(found: KernelPackages, target: str, running: str) -> tu
     return (*sorted(images, key=len)[:1], *sorted(companions & set(found.available)))
 
 
-def check_plan(plan: UpgradePlan, found: KernelPackages, *, repair: bool) -> None:
-    """Raise `LivepatchError` if the packages of the plan must not be installed."""
+def check_plan(plan: UpgradePlan, found: KernelPackages, *, repair: bool, running: str | None = None) -> None:
+    """Raise `LivepatchError` if the packages of the plan must not be installed. `running` is the running kernel."""
     if found.interrupted and not repair:
         raise causes.DPKG_INTERRUPTED.error(package=found.interrupted[0])
     held = held_packages(plan, found)
@@ -114,7 +117,8 @@ def check_plan(plan: UpgradePlan, found: KernelPackages, *, repair: bool) -> Non
         return
     needed = int(max(found.boot_used.values()) * _GROWTH)
     if found.boot_free < needed:
-        raise causes.BOOT_FULL.error(free=found.boot_free // 1024, needed=needed // 1024 + 1)
+        step = free_boot_step(found, running)
+        raise causes.BOOT_FULL.error(free=found.boot_free // 1024, needed=needed // 1024 + 1, step=step)
 
 
 def held_packages(plan: UpgradePlan, found: KernelPackages) -> list[str]:

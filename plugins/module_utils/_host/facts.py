@@ -82,7 +82,9 @@ class HostFacts:
     `mode` is the mode of the client's daemon. `service_enabled` and `service_active` describe the service of its
     snap. `client_log` has the last lines of the daemon's journal, oldest first, without tokens; it is empty unless the
     client failed. `reboot_packages` are the packages that request a reboot; empty if there is no request.
-    `installed_kernels` are the releases of the kernel images in /boot.
+    `installed_kernels` are the releases of the kernel images in /boot. `fips_certified` is true if the host uses
+    Ubuntu Pro's archive fips, whose kernels get no updates. `inventory_name` is the name of the host in the inventory,
+    which the controller adds.
 
     `certificate` is the certificate of the live patch key (DER) in the client's snap, or ``None`` if it was not
     requested.
@@ -122,6 +124,8 @@ class HostFacts:
     client_log: tuple[str, ...] = ()
     reboot_packages: tuple[str, ...] | None = None
     installed_kernels: tuple[str, ...] | None = None
+    fips_certified: bool | None = None
+    inventory_name: str | None = None
 
     @property
     def distribution(self) -> str | None:
@@ -162,8 +166,11 @@ class _Files:
         return [path[len(prefix) :] for path in self.access_by_path if path.startswith(prefix)]
 
 
-def read_facts(sections: Sections) -> HostFacts:
-    """Parse an answer of ``probe.sh``. Accept any answer without raising."""
+def read_facts(sections: Sections, *, inventory_name: str | None = None) -> HostFacts:
+    """Parse an answer of ``probe.sh``. Accept any answer without raising.
+
+    `inventory_name` is the name of the host in the inventory.
+    """
     files = _files(sections)
     container = _container(sections, files)
     identity = _kernel(sections, files, container)
@@ -197,6 +204,8 @@ def read_facts(sections: Sections) -> HostFacts:
         reachability=_reachability(sections),
         complete=sections.complete,
         certificate=loaded_patches.decode_file(sections.output("certificate") or ""),
+        fips_certified=_fips_certified(files),
+        inventory_name=inventory_name,
     )
 
 
@@ -377,6 +386,15 @@ def _fips_updates(files: _Files) -> bool:
     """
     source = "/etc/apt/sources.list.d/ubuntu-fips-updates"
     return any(files.access(f"{source}.{suffix}") in ("ok", "denied") for suffix in ("list", "sources"))
+
+
+def _fips_certified(files: _Files) -> bool | None:
+    """Return True if the host uses Ubuntu Pro's archive fips, and None if this is unknown."""
+    source = "/etc/apt/sources.list.d/ubuntu-fips"
+    found = {files.access(f"{source}.{suffix}") for suffix in ("list", "sources")}
+    if found & {"ok", "denied"}:
+        return True
+    return None if "unknown" in found else False
 
 
 def _snapd(sections: Sections) -> Snapd:

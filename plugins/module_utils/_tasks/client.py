@@ -102,7 +102,9 @@ def set_up_client(options: ClientOptions) -> Task[dict[str, t.Any]]:
         "pro": "1" if desired.via == "pro" else "",
     }
     before = yield from _read_client(variables)
-    eligibility = assess_eligibility(before.facts, check.policy, (yield from kernel_support(check, before.facts)))
+    facts = dataclasses.replace(before.facts, inventory_name=check.host)
+    support = yield from kernel_support(check, facts)
+    eligibility = assess_eligibility(facts, check.policy, support, alternative=check.alternative)
 
     def plan_for(seen: ClientObservation) -> ClientPlan:
         return make_plan(desired, seen.facts, seen.setup, eligibility, check.policy.snapd_minimum)

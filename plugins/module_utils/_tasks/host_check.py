@@ -22,7 +22,8 @@ from .commands import Task, ask_service, read_clock, run_script, store_record
 class CheckOptions:
     """Options of a check. `verify` is ``auto``, ``file`` or ``off``; no signature is verified without `anchors`.
 
-    `host` is the name in the inventory. `server` is an address, None for the one that the client uses. `record_dir` is
+    `host` is the name in the inventory. `alternative` is a policy that the result names if it covers a host that
+    `policy` refuses, None for none. `server` is an address, None for the one that the client uses. `record_dir` is
     the folder for the record, None for none.
     """
 
@@ -35,6 +36,7 @@ class CheckOptions:
     verify: str = "auto"
     anchors: TrustAnchors | None = None
     record_dir: str | None = None
+    alternative: Policy | None = None
 
 
 def check_host(options: CheckOptions) -> Task[dict[str, t.Any]]:
@@ -47,8 +49,9 @@ def check_host(options: CheckOptions) -> Task[dict[str, t.Any]]:
 def check_eligibility(options: CheckOptions) -> Task[dict[str, t.Any]]:
     """Evaluate the policy for the host (module `eligibility_info`)."""
     sections = yield from run_script("probe", probe_variables(dataclasses.replace(options, verify="off")))
-    facts = read_facts(sections)
-    eligibility = assess_eligibility(facts, options.policy, (yield from kernel_support(options, facts)))
+    facts = read_facts(sections, inventory_name=options.host)
+    support = yield from kernel_support(options, facts)
+    eligibility = assess_eligibility(facts, options.policy, support, alternative=options.alternative)
     return {
         "eligible": eligibility["verdict"] == "eligible",
         "verdict": eligibility["verdict"],
@@ -87,6 +90,7 @@ def build_record(options: CheckOptions, facts: HostFacts, collected_at: datetime
         collected_at=collected_at,
         kernel_support=(yield from kernel_support(options, facts)),
         anchors=options.anchors,
+        alternative=options.alternative,
     )
 
 

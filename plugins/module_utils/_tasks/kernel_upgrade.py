@@ -29,6 +29,7 @@ class UpgradeOptions:
     """Options of the module `kernel_upgrade`. `series` and `flavour` are None for the running ones.
 
     `timeout` is the number of seconds for the whole task, `lock_timeout` for one wait for the lock of apt or dpkg.
+    `host` is the name in the inventory.
     """
 
     check_mode: bool = False
@@ -40,6 +41,7 @@ class UpgradeOptions:
     repair: bool = True
     lock_timeout: int = 600
     timeout: int = 3600
+    host: str | None = None
 
 
 def upgrade_kernel(options: UpgradeOptions) -> Task[dict[str, t.Any]]:
@@ -63,7 +65,7 @@ class _Upgrade:
     def run(self) -> Task[dict[str, t.Any]]:
         options, result = self._options, self.result
         sections = yield from self._collect()
-        facts = read_facts(sections)
+        facts = read_facts(sections, inventory_name=options.host)
         running = facts.kernel.release
         result |= {"from": running, "to": running, "reboot_needed": False}
         result["unfinished"] = "ok " in (sections.output("unfinished") or "")
@@ -75,7 +77,7 @@ class _Upgrade:
         found = yield from self._find_packages(sections)
         plan = upgrade_plan.plan_upgrade(facts, found, series=options.series, flavour=options.flavour)
         result["to"] = plan.target
-        upgrade_plan.check_plan(plan, found, repair=options.repair)
+        upgrade_plan.check_plan(plan, found, repair=options.repair, running=running)
         if plan.packages:
             yield from self._install(plan, repair=bool(found.interrupted))
         elif plan.target != running:

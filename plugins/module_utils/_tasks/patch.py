@@ -107,7 +107,7 @@ def _observe(
     variables = {**probe_variables(options.check), **_refresh_variables(refresh, locks)}
     at = (yield from read_clock()).utc
     sections = yield from run_script(_PARTS, variables, seconds=ROUND_TRIP + (refresh or 0))
-    return _observation(sections, at)
+    return _observation(options, sections, at)
 
 
 def _observe_briefly(options: PatchOptions) -> Task[PatchObservation | None]:
@@ -115,15 +115,16 @@ def _observe_briefly(options: PatchOptions) -> Task[PatchObservation | None]:
     check = dataclasses.replace(options.check, verify="off", network=False)
     at = (yield from read_clock()).utc
     sections = yield from try_script(_PARTS, {**probe_variables(check), **_refresh_variables()})
-    return None if sections is None else _observation(sections, at)
+    return None if sections is None else _observation(options, sections, at)
 
 
 def _refresh_variables(refresh: int | None = None, locks: c.Sequence[str] = ()) -> dict[str, str]:
     return {"refresh": "" if refresh is None else str(refresh), "locks": " ".join(locks)}
 
 
-def _observation(sections: Sections, at: datetime.datetime) -> PatchObservation:
-    return PatchObservation(read_facts(sections), read_refresh_output(sections), at)
+def _observation(options: PatchOptions, sections: Sections, at: datetime.datetime) -> PatchObservation:
+    facts = read_facts(sections, inventory_name=options.check.host)
+    return PatchObservation(facts, read_refresh_output(sections), at)
 
 
 def _judge(options: PatchOptions, observation: PatchObservation) -> PatchProgress:

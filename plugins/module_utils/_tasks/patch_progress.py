@@ -12,7 +12,7 @@ import collections.abc as c
 import dataclasses
 import typing as t
 
-from .._decisions import causes
+from .._decisions import causes, next_steps
 from .._decisions.policy import Policy
 from .._errors import LivepatchError
 from .._host.client_status import ClientStatus
@@ -79,17 +79,17 @@ def _progress(phase: Phase, reason: Reason) -> PatchProgress:
 def refresh_obstacle(facts: HostFacts) -> PatchProgress | None:
     """Return why a refresh cannot succeed on this host, None if it can."""
     if facts.client_installed is False:
-        return _progress("failed", causes.NOT_INSTALLED.reason())
+        return _progress("failed", causes.NOT_INSTALLED.reason(step=next_steps.enable_step(facts)))
     if facts.root is False:
         return _progress("failed", causes.NOT_ROOT.reason(action="a refresh of the client"))
-    problem = _client_problem(facts.client)
+    problem = _client_problem(facts)
     return problem if problem is not None and problem.phase == "failed" else None
 
 
 def judge_progress(facts: HostFacts, refresh: RefreshOutput, policy: Policy) -> PatchProgress:
     """Judge a host after a refresh of its client."""
     client = facts.client
-    problem = _client_problem(client)
+    problem = _client_problem(facts)
     if problem is not None or client is None:
         return problem or _progress("failed", causes.UNREADABLE_OUTPUT.reason())
     if refresh.failure is not None:
@@ -98,13 +98,13 @@ def judge_progress(facts: HostFacts, refresh: RefreshOutput, policy: Policy) -> 
     if refresh.timed_out:
         return _progress("pending", causes.REFRESH_TIMED_OUT.reason())
     if client.patch_state in ("apply-failed", "applied-with-bug"):
-        return _patch_failure(client.patch_state, facts, refresh)
+        return _patch_failure(client.patch_state, facts, refresh, policy)
     if client.check_state == "check-failed":
         return _check_failure(facts, refresh, policy)
     if client.patch_state == "nothing-to-apply":
         return _progress("done", causes.NOTHING_TO_APPLY.reason())
     if client.patch_state == "kernel-upgrade-required":
-        return _progress("done", causes.KERNEL_UPGRADE_REQUIRED.reason())
+        return _progress("done", causes.KERNEL_UPGRADE_REQUIRED.reason(step=next_steps.upgrade_step(facts, policy)))
     if client.patch_state in ("unapplied", "applying") or client.check_state == "needs-check":
         return _pending(facts, client)
     if client.patch_state != "applied":
@@ -159,8 +159,9 @@ def locks_of_kernel(facts: HostFacts) -> tuple[str, ...]:
     return tuple(lock for lock, module in locks if module is not None and (full is None or module.is_for(full)))
 
 
-def _client_problem(client: ClientStatus | None) -> PatchProgress | None:
+def _client_problem(facts: HostFacts) -> PatchProgress | None:
     """Return the problem of a client that reports no status."""
+    client = facts.client
     if client is None:
         return None
     if client.error is not None:
@@ -168,13 +169,13 @@ def _client_problem(client: ClientStatus | None) -> PatchProgress | None:
         phase: Phase = "pending" if client.error.id == "timed_out" else "failed"
         return _progress(phase, causes.CLIENT_ERRORS[client.error.id].reason(client.error.text))
     if client.enabled is False:
-        return _progress("failed", causes.NOT_ENABLED.reason())
+        return _progress("failed", causes.NOT_ENABLED.reason(step=next_steps.enable_step(facts)))
     return None
 
 
-def _patch_failure(patch_state: str, facts: HostFacts, refresh: RefreshOutput) -> PatchProgress:
+def _patch_failure(patch_state: str, facts: HostFacts, refresh: RefreshOutput, policy: Policy) -> PatchProgress:
     if patch_state == "applied-with-bug":
-        return _progress("failed", causes.APPLIED_WITH_BUG.reason())
+        return _progress("failed", causes.APPLIED_WITH_BUG.reason(step=next_steps.upgrade_step(facts, policy)))
     locks = locks_of_kernel(facts)
     if locks:
         return _progress("failed", causes.CRASH_LOCK.reason(f"lock {', '.join(locks)}"))

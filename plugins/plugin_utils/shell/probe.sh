@@ -66,6 +66,7 @@ paths() {
     print_access /.dockerenv /run/.containerenv /proc/sys/fs/binfmt_misc/WSLInterop
     print_access /usr/share/xsessions/*.desktop /usr/share/wayland-sessions/*.desktop
     print_access /etc/apt/sources.list.d/ubuntu-fips-updates.list /etc/apt/sources.list.d/ubuntu-fips-updates.sources
+    print_access /etc/apt/sources.list.d/ubuntu-fips.list /etc/apt/sources.list.d/ubuntu-fips.sources
     print_access /snap/bin/canonical-livepatch
     print_folder_access /var/snap/canonical-livepatch/common/locks
     print_access /boot/vmlinuz-*

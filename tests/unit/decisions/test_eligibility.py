@@ -365,25 +365,34 @@ def test_only_a_recent_client_check_outweighs_a_failure(changes: dict[str, t.Any
             os_release(VERSION_ID="24.04"),
             "release",
             "Ubuntu 24.04 is not covered by policy 'launch'",
+            "use a policy that covers this system, or patch this host with kernel upgrades and reboots",
+        ),
+        (
+            os_release(VERSION_ID="14.04"),
+            "release",
+            "Ubuntu 14.04 is not covered by policy 'launch'",
             "upgrade to a covered Ubuntu LTS release (16.04), or use a policy that covers this release",
         ),
         (
             os_release(ID="debian", VERSION_ID="12"),
             "release",
             "debian 12 is not covered by policy 'launch'",
-            "upgrade to a covered Ubuntu LTS release (16.04), or use a policy that covers this release",
+            "use a policy that covers this system, or patch this host with kernel upgrades and reboots",
         ),
         (
             {"kernel": a_kernel("4.15.0-30-generic", "32~16.04.1")},
             "kernel_series",
             "kernel series 4.15 is not covered by policy 'launch' for this host",
-            "install and boot a kernel of a covered series (4.4)",
+            (
+                "install a covered kernel: apt-get install linux-image-generic; then run `apt-get purge"
+                " linux-image-4.15.0-30-generic` on the host, and reboot"
+            ),
         ),
         (
             {"kernel": a_kernel("4.4.0-1128-aws", "142")},
             "flavour",
             "kernel flavour aws is not covered by policy 'launch' for this host",
-            "install and boot a kernel of a covered flavour (generic or lowlatency)",
+            "patch this host with kernel upgrades and reboots: policy 'launch' covers no kernel of flavour aws",
         ),
     ],
 )

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Compute the next step of a host from its facts: which kernel to boot, and which playbook to run.
+
+A step is an imperative clause for the remedy of a cause. It only names kernels that the policy covers, except those
+that must be removed. Names from the host are part of a command only if they match the grammar of kernel names.
+"""
+
+from __future__ import annotations
+
+import collections.abc as c
+import ipaddress
+import re
+import shlex
+
+from .._host.apt import KernelPackages, image_release
+from .._host.facts import HostFacts
+from .._kernel_name import parse_release
+from .._package_version import VERSION_LIMIT, version_key
+from .causes import UPGRADE_INSTEAD
+from .metapackages import FLAVOURS, metapackage, preferred_row, series_number
+from .policy import AdmittedSystem, Policy
+
+_MOST_REMOVED = 4
+"""Kernels that one step removes. A remedy has at most 500 characters."""
+
+_PLAIN_NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]*")
+_PATTERN_SIGNS = re.compile(r"^[&!~@-]|[,*?\[\]{}\s]")
+"""What Ansible's option --limit does not take as part of a name."""
+
+_UNSIGNED_SINCE = (4, 17)
+"""Since this version, the image packages of the mainline archive are named ``linux-image-unsigned-*``."""
+
+
+_IMAGE_PACKAGES = ("linux-image-", "linux-signed-image-", "linux-modules-extra-")
+
+
+def playbook(name: str, facts: HostFacts, options: str = "") -> str:
+    """Return how to run a playbook of the collection for this host alone."""
+    host = limit(facts.inventory_name)
+    command = f"ansible-playbook kernelops.livepatch.{name}"
+    if host is None:
+        return f"run `{command}{options}` with --limit for this host only"
+    return f"{command} --limit {host}{options}"
+
+
+def limit(host: str | None) -> str | None:
+    """Return a name in the inventory as the value of ``--limit`` in a shell; None if no such value is known."""
+    if host is None or not host:
+        return None
+    if _PLAIN_NAME.fullmatch(host) or _is_address(host):
+        return host
+    if _PATTERN_SIGNS.search(host) or not host.isprintable():
+        return None
+    # A comma makes Ansible split the value at commas only.
+    return shlex.quote(f"{host}," if ":" in host else host)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return "%" not in host
+
+
+def enable_step(facts: HostFacts) -> str:
+    """Return how to enable the client."""
+    command = playbook("enable", facts)
+    return f"enable the client, with livepatch_token from Ansible Vault or an environment variable: {command}"
+
+
+# --- the kernel ---
+
+
+def upgrade_step(
+    facts: HostFacts, policy: Policy | None = None, *, forced: bool = False, within_days: int | None = None
+) -> str:
+    """Return how to move a host to a newer kernel.
+
+    The playbook upgrades the hosts that need it according to their client; `forced` is for another reason, and
+    `within_days` for a date that is near. Where the policy covers this system with other kernels only, return
+    `boot_step`.
+    """
+    if policy is not None and _rows(facts, policy) and not _is_covered(facts, policy):
+        return boot_step(facts, policy)
+    options = " -e livepatch_force=true" if forced else ""
+    if within_days is not None:
+        options += f" -e livepatch_within_days={within_days}"
+    command = f"upgrade the kernel and reboot: {playbook('upgrade', facts, options)}"
+    removal = _removal([name for name in _installed_above(facts, facts.kernel.release) if _is_foreign(name)])
+    if removal is None:
+        return command
+    return f"{removal}, because the boot loader would start it after the upgrade; then {command}"
+
+
+def boot_step(facts: HostFacts, policy: Policy) -> str:
+    """Return how a host comes to run a kernel that the policy covers."""
+    if facts.kernel.realtime:
+        return _without_service(facts, policy, "the realtime kernel", "pro disable realtime-kernel")
+    if facts.kernel.fips and not facts.fips_updates:
+        return _without_certified_fips(facts, policy)
+    return _boot(facts, policy)
+
+
+def release_step(facts: HostFacts, policy: Policy) -> str:
+    """Return the step for a release that the policy does not cover."""
+    newer = _releases(row for row in policy.systems if _is_newer(row.release, facts.release))
+    if facts.distribution != "ubuntu" or not newer:
+        return f"use a policy that covers this system, or {UPGRADE_INSTEAD}"
+    return f"upgrade to a covered Ubuntu LTS release ({newer}), or use a policy that covers this release"
+
+
+def other_policy_step(name: str) -> str:
+    """Return the step for a host that another policy of the collection covers."""
+    return f"use policy '{name}', which covers this system: set livepatch_policy={name}"
+
+
+def secure_boot_step(facts: HostFacts, policy: Policy, key: str) -> str:
+    """Return the step for a kernel without the live patch key. `key` is the file of the key in the client's snap."""
+    first = "" if facts.client_installed else "snap install canonical-livepatch && "
+    return f"{upgrade_step(facts, policy, forced=True)}; or enroll the key and reboot: {first}mokutil --import {key}"
+
+
+def _boot(facts: HostFacts, policy: Policy) -> str:
+    rows = _rows(facts, policy)
+    if not rows:
+        return release_step(facts, policy)
+    target = _installed_target(facts, policy)
+    if target is not None:
+        return _start(facts, target)
+    flavour = _wanted_flavour(facts)
+    rows = [row for row in rows if flavour in row.flavours]
+    if not rows:
+        return _other_flavour(policy, flavour)
+    return _install(facts, preferred_row(rows, facts.kernel.series), flavour)
+
+
+def _without_service(facts: HostFacts, policy: Policy, kernel: str, command: str) -> str:
+    """Return the step for a kernel that a service of Ubuntu Pro has installed."""
+    target = _installed_target(facts, policy)
+    boot = _start(facts, target) if target else "boot a kernel that the policy covers"
+    return f"if the host does not need {kernel}, run `{command}`, then {boot}; otherwise {UPGRADE_INSTEAD}"
+
+
+def _without_certified_fips(facts: HostFacts, policy: Policy) -> str:
+    """Return the step for a FIPS kernel without updates, also for one that is left after `pro disable fips`."""
+    updates = f"run `pro enable fips-updates` and reboot, or {UPGRADE_INSTEAD}"
+    if not _covers(_rows(facts, policy), facts.kernel.series, facts.kernel.flavour):
+        updates = UPGRADE_INSTEAD
+    target = _installed_target(facts, policy)
+    if facts.fips_certified or target is None:
+        return updates
+    if facts.fips_certified is None:
+        return f"if the host must use FIPS, {updates}; otherwise run `pro disable fips`, then {_start(facts, target)}"
+    return _start(facts, target)
+
+
+def _install(facts: HostFacts, row: AdmittedSystem, flavour: str) -> str:
+    package = metapackage(row.release, row.series, flavour)
+    if package is None:
+        host = limit(facts.inventory_name) or "HOST"
+        options = f"'force=true series={row.series} flavour={flavour}'"
+        command = f"ansible {host} --become -m kernelops.livepatch.kernel_upgrade -a {options}"
+    else:
+        command = f"apt-get install {package}"
+    above = [name for name in _installed(facts) if _sorts_above(name, row.series, flavour)]
+    removal = _removal(above)
+    if removal is not None:
+        return f"install a covered kernel: {command}; then {removal}, and reboot"
+    if above:
+        return (
+            f"install a covered kernel: {command}; then select it with GRUB_DEFAULT in /etc/default/grub, run"
+            " `update-grub`, and reboot"
+        )
+    return f"install a covered kernel: {command}; then reboot"
+
+
+def _sorts_above(release: str, series: str, flavour: str) -> bool:
+    """Return True if GRUB can prefer an installed kernel to a new one of this series and flavour.
+
+    The ABI numbers of FIPS and cloud kernels are higher than those of others, and versions of the mainline archive too.
+    """
+    name = parse_release(release)
+    key, target = _series_key(release), series_number(series)
+    return key > target or (key == target and (name is None or name.mainline or name.flavour != flavour))
+
+
+def _start(facts: HostFacts, target: str) -> str:
+    """Return how the boot loader comes to start an installed kernel: GRUB starts the one with the highest version."""
+    above = _installed_above(facts, target)
+    if not above:
+        return f"reboot: the covered kernel {target} is installed"
+    removal = _removal(above)
+    if removal is not None:
+        return f"{removal}, because the boot loader starts it instead of {target}, which is installed; then reboot"
+    entry = f'GRUB_DEFAULT="Advanced options for Ubuntu>Ubuntu, with Linux {target}"'
+    return f"start {target}, which is installed: set {entry} in /etc/default/grub, run `update-grub`, and reboot"
+
+
+def _removal(releases: c.Sequence[str]) -> str | None:
+    """Return the command that removes kernels; None if there are none, too many, or one without a known package."""
+    packages = [_image_package(release) for release in releases]
+    if not packages or len(packages) > _MOST_REMOVED or None in packages:
+        return None
+    return f"run `apt-get purge {' '.join(filter(None, packages))}` on the host"
+
+
+def _image_package(release: str) -> str | None:
+    """Return the package of a kernel image of Ubuntu or of its mainline archive."""
+    name = parse_release(release)
+    if name is None or name.flavour.removesuffix("-fips") not in FLAVOURS | {"fips"}:
+        return None
+    unsigned = name.mainline and series_number(name.series or "0") >= _UNSIGNED_SINCE
+    return f"linux-image-unsigned-{release}" if unsigned else f"linux-image-{release}"
+
+
+def _other_flavour(policy: Policy, flavour: str) -> str:
+    releases = _releases(row for row in policy.systems if flavour in row.flavours)
+    if releases:
+        return f"use a release whose kernels of flavour {flavour} are covered ({releases}), or {UPGRADE_INSTEAD}"
+    return f"{UPGRADE_INSTEAD}: policy '{policy.name}' covers no kernel of flavour {flavour}"
+
+
+# --- the facts ---
+
+
+def _rows(facts: HostFacts, policy: Policy) -> list[AdmittedSystem]:
+    """Return the rows of the policy for this system, whatever its kernel is."""
+    system = (facts.distribution, facts.release, facts.architecture)
+    return [row for row in policy.systems if (row.distribution, row.release, row.architecture) == system]
+
+
+def _covers(rows: c.Iterable[AdmittedSystem], series: str | None, flavour: str | None) -> bool:
+    return any(row.series == series and flavour in row.flavours for row in rows)
+
+
+def _is_covered(facts: HostFacts, policy: Policy) -> bool:
+    kernel = facts.kernel
+    fits = (
+        kernel.origin not in ("mainline", "custom") and not kernel.realtime and (facts.fips_updates or not kernel.fips)
+    )
+    return fits and _covers(_rows(facts, policy), kernel.series, kernel.flavour)
+
+
+def _wanted_flavour(facts: HostFacts) -> str:
+    """Return the flavour that the host should have: its own, without FIPS where no service provides it."""
+    flavour = facts.kernel.flavour or "generic"
+    if facts.kernel.fips and not facts.fips_updates:
+        flavour = flavour.removesuffix("fips").removesuffix("-") or "generic"
+    known = flavour in FLAVOURS or flavour.removesuffix("-fips") in FLAVOURS | {"fips"}
+    return flavour if known or facts.kernel.origin == "ubuntu" else "generic"
+
+
+def _installed_target(facts: HostFacts, policy: Policy) -> str | None:
+    """Return the newest installed kernel that the policy covers, other than the running one."""
+    rows, running = _rows(facts, policy), facts.kernel.release
+    flavour = "generic" if facts.kernel.realtime else _wanted_flavour(facts)
+    candidates = [
+        release
+        for release in _installed(facts)
+        if (name := parse_release(release)) is not None
+        and not name.mainline
+        and name.flavour == flavour
+        and _covers(rows, name.series, flavour)
+        and release != running
+    ]
+    if running is not None and _is_covered(facts, policy):
+        # An older kernel has no advantage over a running one that is covered too.
+        candidates = [release for release in candidates if version_key(release) > version_key(running)]
+    return max(candidates, key=version_key, default=None)
+
+
+def _installed(facts: HostFacts) -> list[str]:
+    """Return the releases of the installed kernels and of the running one, the newest first."""
+    found = {*(facts.installed_kernels or ()), *filter(None, (facts.kernel.release,))}
+    return sorted((name for name in found if len(name) <= VERSION_LIMIT), key=version_key, reverse=True)
+
+
+def _installed_above(facts: HostFacts, release: str | None) -> list[str]:
+    """Return the installed kernels that GRUB prefers to a release. GRUB sorts them by version, not by flavour."""
+    if release is None or len(release) > VERSION_LIMIT:
+        return []
+    return [name for name in _installed(facts) if version_key(name) > version_key(release)]
+
+
+def _is_foreign(release: str) -> bool:
+    name = parse_release(release)
+    return name is None or name.mainline
+
+
+def _series_key(release: str) -> tuple[int, ...]:
+    match = re.match(r"([0-9]{1,6})\.([0-9]{1,6})", release)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _releases(rows: c.Iterable[AdmittedSystem]) -> str:
+    return " or ".join(sorted({row.release for row in rows}, key=series_number))
+
+
+def _is_newer(release: str, than: str | None) -> bool:
+    if than is None or not re.fullmatch(r"[0-9]{1,4}(?:\.[0-9]{1,4})*", than):
+        return True
+    return series_number(release) > series_number(than)
+
+
+# --- a full /boot ---
+
+
+def free_boot_step(found: KernelPackages, running: str | None) -> str:
+    """Return how to make room in /boot: by removing installed kernels that are neither running nor the newest.
+
+    apt-get refuses to work while a run of dpkg is interrupted. dpkg itself then removes packages.
+    """
+    installed = [name for name, package in found.packages.items() if package.installed]
+    releases = {release for name in installed if (release := image_release(name)) and len(release) <= VERSION_LIMIT}
+    removable = [release for release in sorted(releases, key=version_key)[:-1] if release != running]
+    if not removable or running is None:
+        return "remove files that no kernel needs (ls -l /boot), because all installed kernels are needed"
+    packages = [name for name in installed if _is_part_of(name, removable[:_MOST_REMOVED])]
+    command = "dpkg --purge" if found.interrupted else "apt-get purge"
+    return f"remove kernels that are neither running nor the newest: {command} {' '.join(sorted(packages))}"
+
+
+def _is_part_of(package: str, releases: c.Sequence[str]) -> bool:
+    """Return True for the image of a release, and for a package of modules, which depends on the image."""
+    return package.startswith(_IMAGE_PACKAGES) and any(package.endswith(f"-{release}") for release in releases)
