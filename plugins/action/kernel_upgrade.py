@@ -27,5 +27,6 @@ class ActionModule(LivepatchAction):
     }
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
-        modes = {"check_mode": self.check_mode, "diff_mode": self.diff_mode}
-        return upgrade_kernel(UpgradeOptions(host=self.host, **modes, **options))
+        return upgrade_kernel(
+            UpgradeOptions(check_mode=self.check_mode, diff_mode=self.diff_mode, host=self.host, **options)
+        )

@@ -257,6 +257,10 @@ summary:
         counted.
       type: int
       sample: 12
+    covered_by_other_policies:
+      description: Number of ineligible hosts that another policy covers, by the name of that policy.
+      type: dict
+      sample: {current: 12}
     left_out:
       description: Number of hosts that have a record but are not in O(hosts).
       type: int

@@ -36,8 +36,9 @@ def make_record(
 ) -> Record:
     """Assess a host and return its record.
 
-    `alternative` is a policy that the record names if it covers a host that `policy` refuses. `kernel_support` is the server's answer for the running kernel. Without `anchors`, only the kernel's result of
-    verifying a patch counts. The record is within `RECORD_LIMIT`, whatever the host has sent.
+    `kernel_support` is the server's answer for the running kernel. Without `anchors`, only the kernel's result of
+    verifying a patch counts. `alternative` is a policy that the record names if it covers a host that `policy` refuses.
+    The record is within `RECORD_LIMIT`, whatever the host has sent.
     """
     facts = dataclasses.replace(facts, inventory_name=host)
     eligibility = assess_eligibility(facts, policy, kernel_support, alternative=alternative)

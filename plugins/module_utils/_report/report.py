@@ -53,7 +53,7 @@ class HostLine(t.NamedTuple):
     `document` is the position of its record in the spool, or None for an unreachable host. `release` is the release of
     the distribution. `unpatched` lists the CVEs that the client reports as not patched. `containers` is the number of
     containers that share the kernel, or None if it is unknown. For an unreachable host, `enabled`, `machine_id_sha256`
-    and `containers` are the last known values.
+    and `containers` are the last known values. `covered_by` is a policy that covers a host which its own refuses.
     """
 
     host: str
@@ -75,6 +75,7 @@ class HostLine(t.NamedTuple):
     document: SpoolPosition | None = None
     release: str | None = None
     unpatched: tuple[str, ...] = ()
+    covered_by: str | None = None
 
     @property
     def exposes(self) -> int:
@@ -166,6 +167,11 @@ class Report:
         counts = collections.Counter(rule for _line, (rule, _message) in self.findings())
         return {rule.id: counts[rule.id] for rule in self.rules}
 
+    def covered_by_other_policies(self) -> dict[str, int]:
+        """Return the number of hosts that their policy refuses and another policy covers, by the name of the latter."""
+        counts = collections.Counter(visible(line.covered_by) for line in self.lines if line.covered_by is not None)
+        return dict(sorted(counts.items()))
+
     def sightings(self) -> t.Iterator[Sighting]:
         """Yield the sightings for a history: each host with a record or with a failed attempt at a known time."""
         for line in self.lines:
@@ -212,6 +218,7 @@ class Report:
             "newest_record": max(times, key=sort_key, default=None),
             "exposed_containers": sum(line.exposes for line in self.lines),
             "left_out": self.left_out,
+            "covered_by_other_policies": self.covered_by_other_policies(),
         }
 
 
@@ -333,7 +340,15 @@ def _line(record: Record, place: SpoolPosition, evaluator: RuleEvaluator | None)
         document=place,
         release=record["system"]["release"],
         unpatched=_unpatched(record["patch"]["fixes"]),
+        covered_by=_covered_by(record),
     )
+
+
+def _covered_by(record: Record) -> str | None:
+    if record["assessment"]["state"] != "ineligible":
+        return None
+    found = (check for check in record["eligibility"]["checks"] if check["id"] == causes.OTHER_POLICY.id)
+    return next((check["required"] for check in found), None)
 
 
 def _unpatched(fixes: t.Sequence[Fix]) -> tuple[str, ...]:

@@ -405,3 +405,125 @@ def test_a_refusal_names_the_policy_and_its_values(
 
 def test_a_passed_check_names_the_policy() -> None:
     assert check(a_host(), "release")["message"] == "16.04 is covered by policy 'launch'"
+
+
+# --- the service decides about kernels that no row covers ---
+
+NEW_KERNEL = a_kernel("7.4.0-12-generic", "12", "#12-Ubuntu SMP Fri Feb 6 09:57:56 UTC 2026")
+
+
+def newly_supported(**client: t.Any) -> HostFacts:
+    """Return a host of a release, series and flavour that no policy lists, with a client that reports its kernel."""
+    reported = {"kernel": "7.4.0-12.12-generic", "supported": "supported", **client}
+    return a_host(kernel=NEW_KERNEL, client=a_client(**reported), **os_release(VERSION_ID="28.04"))
+
+
+def test_a_supported_kernel_needs_no_row() -> None:
+    facts = newly_supported()
+    assert assess_eligibility(facts, CURRENT)["verdict"] == "eligible"
+    series = check(facts, "kernel_series", policy=CURRENT)
+    assert (series["status"], series["found"]) == ("pass", "7.4")
+    assert series["message"] == "7.4 is not listed in policy 'current', but the service supports the running kernel"
+    assert "kernel_age" not in [item["id"] for item in assess_eligibility(facts, CURRENT)["checks"]]
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        {"supported": None},
+        {"supported": "unsupported"},
+        {"supported": "unknown"},
+        {"supported": "kernel-end-of-life"},
+        {"kernel": "7.4.0-11.11-generic"},
+        {"kernel": None},
+    ],
+)
+def test_only_a_report_about_the_running_kernel_counts(client: dict[str, t.Any]) -> None:
+    assert assess_eligibility(newly_supported(**client), CURRENT)["verdict"] == "ineligible"
+
+
+def test_the_server_decides_before_the_client() -> None:
+    unsupported = newly_supported(supported=None)
+    support = KernelSupport("supported")
+    assert assess_eligibility(unsupported, CURRENT, support)["verdict"] == "eligible"
+    assert assess_eligibility(newly_supported(), CURRENT, KernelSupport("unsupported"))["verdict"] == "ineligible"
+
+
+def test_a_strict_policy_ignores_the_service() -> None:
+    assert assess_eligibility(newly_supported(), LAUNCH)["verdict"] == "ineligible"
+    assert assess_eligibility(newly_supported(), LAUNCH, KernelSupport("supported"))["verdict"] == "ineligible"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [os_release(ID="linuxmint", VERSION_ID="28.04"), {"architecture": "i386", "machine": "x86_64"}],
+)
+def test_the_service_decides_about_kernels_only(changes: dict[str, t.Any]) -> None:
+    facts = dataclasses.replace(newly_supported(), **changes)
+    assert assess_eligibility(facts, CURRENT)["verdict"] == "ineligible"
+
+
+# --- a client that reports about another system ---
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("livepatchd error: The platform Ubuntu 22.10 is not supported.", None),
+        ("livepatchd error: The platform Ubuntu 24.04 is not supported.", "unsupported"),
+        ("The platform is not supported", "unsupported"),
+    ],
+)
+def test_a_stale_client_does_not_refuse_the_kernel(text: str, state: str | None) -> None:
+    noble = a_kernel("6.8.0-31-generic", "31", "#31-Ubuntu SMP PREEMPT_DYNAMIC Sat Apr 20 00:40:06 UTC 2024")
+    client = ClientStatus(error=ClientError("platform_unsupported", text))
+    checks = assess_eligibility(a_host(kernel=noble, client=client, **os_release(VERSION_ID="24.04")), CURRENT)
+    found = [item["found"] for item in checks["checks"] if item["id"] == "kernel_supported"]
+    assert found == ([] if state is None else [state])
+    assert checks["verdict"] == ("eligible" if state is None else "ineligible")
+
+
+def test_a_report_about_another_kernel_is_no_evidence() -> None:
+    facts = a_host(client=a_client(kernel="4.4.0-209.241-generic", supported="unsupported"))
+    assert assess_eligibility(facts, LAUNCH)["verdict"] == "eligible"
+
+
+# --- another policy ---
+
+
+def noble_host(**changes: t.Any) -> HostFacts:
+    noble = a_kernel("6.8.0-31-generic", "31", "#31-Ubuntu SMP PREEMPT_DYNAMIC Sat Apr 20 00:40:06 UTC 2024")
+    return without_client(**{"kernel": noble, **os_release(VERSION_ID="24.04"), **changes})
+
+
+def test_a_refusal_names_a_policy_that_covers() -> None:
+    eligibility = assess_eligibility(noble_host(), LAUNCH, alternative=CURRENT)
+    assert eligibility["verdict"] == "ineligible"
+    named = "use policy 'current', which covers this system: set livepatch_policy=current"
+    remedies = {item["id"]: item["remedy"] for item in eligibility["checks"] if item["status"] == "fail"}
+    assert remedies == {"release": named, "kernel_series": named}
+    other = check(noble_host(), "other_policy", alternative=CURRENT)
+    assert (other["status"], other["found"], other["required"]) == ("warn", "launch", "current")
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        a_host(),
+        noble_host(container="lxc"),
+        noble_host(architecture="arm64", machine="aarch64"),
+        noble_host(kernel=MAINLINE),
+        noble_host(kernel=REALTIME),
+        noble_host(livepatch_in_kernel=False),
+        noble_host(**os_release(VERSION_ID="24.10")),
+    ],
+)
+def test_no_other_policy_is_named_without_its_cover(facts: HostFacts) -> None:
+    eligibility = assess_eligibility(facts, LAUNCH, alternative=CURRENT)
+    assert "other_policy" not in [item["id"] for item in eligibility["checks"]]
+    assert "livepatch_policy" not in str(eligibility)
+
+
+def test_a_host_to_be_set_up_is_covered() -> None:
+    facts = noble_host(snapd=Snapd(installed=False), reachability=reach("refused"))
+    assert check(facts, "other_policy", alternative=CURRENT)["status"] == "warn"

@@ -46,6 +46,18 @@ def test_current_matches_the_published_table() -> None:
     assert policy.seats == 5
 
 
+@pytest.mark.parametrize(("value", "decides"), [(True, True), (False, False), ("true", True), ("False", False)])
+def test_the_service_decides_on_request(value: object, decides: bool) -> None:
+    row = {"release": "18.04", "architecture": "amd64", "kernel": "4.15", "flavours": ["generic"]}
+    assert policy_from_mapping({"systems": [row], "service_decides": value}, "policy").service_decides is decides
+    assert parse_policy(f"{OWN}service_decides: {value}\n", "ours.yml").service_decides is decides
+
+
+def test_only_current_lets_the_service_decide() -> None:
+    assert parse_policy(OWN, "ours.yml").service_decides is False
+    assert [shipped(name).service_decides for name in ("launch", "current")] == [False, True]
+
+
 def test_versions_in_a_file_stay_text() -> None:
     """As a number, 16.10 would become 16.1, which is another release."""
     (row,) = parse_policy(OWN, "ours.yml").systems
@@ -82,6 +94,7 @@ def test_a_mapping_can_be_a_policy() -> None:
         (OWN + "colour: blue\n", "bad.yml:8: colour: unknown key; known keys are systems"),
         (OWN.replace("4.8", "four"), "bad.yml:5: systems[0].kernel: expected a version such as '16.04', found 'four'"),
         (OWN + "seats: many\n", "bad.yml:8: seats: expected a whole number, found 'many'"),
+        (OWN + "service_decides: maybe\n", "bad.yml:8: service_decides: expected true or false, found 'maybe'"),
         (OWN + "seats: -1\n", "bad.yml:8: seats: expected a whole number, found '-1'"),
         (OWN.replace("- generic", "- ''"), "bad.yml:7: systems[0].flavours[0]: expected text, found ''"),
         (

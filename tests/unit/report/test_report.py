@@ -15,8 +15,13 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
     Document,
     FailedAttempt,
     Problem,
+    Recorded,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.markdown import (
+    render as render_markdown,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.table import totals
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import HostLine, Report
 from tests.samples.records import make_record
 from tests.samples.reports import a_report, recorded
@@ -213,3 +218,36 @@ def test_sightings_have_the_times_of_their_records() -> None:
         ("web1", SECOND_DAY + 500_000, Kind("upgrade_required", kernel, "16.04", "65.1", ("CVE-1", "CVE-2"))),
         ("web2", SECOND_DAY + DAY, Kind("unreachable")),
     ]
+
+
+def _refused(host: str, state: State, *policies: str) -> Recorded:
+    """Return a record of a host that these other policies cover."""
+    record = make_record(host, state)
+    record["eligibility"]["checks"] += [
+        {
+            "id": "other_policy",
+            "status": "warn",
+            "found": "launch",
+            "required": policy,
+            "message": "another policy covers this system",
+            "remedy": None,
+        }
+        for policy in policies
+    ]
+    return recorded(record)
+
+
+def test_ineligible_hosts_that_another_policy_covers_are_counted() -> None:
+    report = a_report(
+        _refused("web1", "ineligible", "current"),
+        _refused("web2", "ineligible", "current"),
+        _refused("web3", "ineligible"),
+        _refused("web4", "tampered", "current"),
+    )
+    assert report.summary()["covered_by_other_policies"] == {"current": 2}
+    sentence = "2 ineligible hosts are covered by policy 'current': set livepatch_policy=current."
+    assert sentence in list(totals(report))
+    assert sentence.replace("_", "\\_") in "".join(render_markdown(report))
+    one = a_report(_refused("web1", "ineligible", "current"))
+    assert "1 ineligible host is covered by policy 'current': set livepatch_policy=current." in list(totals(one))
+    assert "covered by" not in " ".join(totals(a_report(_refused("web3", "ineligible"))))

@@ -117,6 +117,7 @@ def _data(report: Report) -> t.Iterator[str]:
         "oldest_record": summary["oldest_record"],
         "newest_record": summary["newest_record"],
         "left_out": report.left_out,
+        "covered_by_other_policies": report.covered_by_other_policies(),
         "problems": [problem.as_dict() for problem in report.problems],
         "rules": [_rule(rule) for rule in report.rules],
         "fleet_findings": _findings(report.fleet_findings),

@@ -78,6 +78,9 @@ def totals(report: Report) -> t.Iterator[str]:
     if exposing:
         found, places = _count(sum(exposing), "container"), _count(len(exposing), "host")
         yield f"{found} on {places} run on a kernel that is not protected."
+    for policy, hosts in report.covered_by_other_policies().items():
+        covered = f"{_count(hosts, 'ineligible host')} {'is' if hosts == 1 else 'are'} covered"
+        yield f"{covered} by policy '{policy}': set livepatch_policy={policy}."
     summary = report.summary()
     oldest, newest = summary["oldest_record"], summary["newest_record"]
     if oldest:

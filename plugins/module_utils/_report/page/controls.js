@@ -164,6 +164,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", updateThem
 showTimes();
 updateThemeButton();
 showStates(toggleState);
+showOtherPolicies();
 showHistory();
 showCharts();
 showRules();

@@ -36,6 +36,20 @@ function showStates(onChoose) {
   bar.setAttribute("aria-label", descriptions.join(", "));
 }
 
+function showOtherPolicies() {
+  const counts = Object.entries(report.covered_by_other_policies);
+  elementById("other-policies", HTMLDivElement).append(
+    ...counts.map(([policy, count]) =>
+      createElement(
+        "p",
+        "muted",
+        `${formatCount(count, "ineligible host")} ${count === 1 ? "is" : "are"} covered by policy '${policy}': set `,
+        createElement("code", "", `livepatch_policy=${policy}`),
+      ),
+    ),
+  );
+}
+
 /** @param {number} protectedHosts */
 function showHeadline(protectedHosts) {
   elementById("headline", HTMLParagraphElement).append(

@@ -29,6 +29,7 @@ interface ReportData {
   oldest_record: string | null;
   newest_record: string | null;
   left_out: number;
+  covered_by_other_policies: Record<string, number>;
   problems: Problem[];
   rules: Rule[];
   fleet_findings: Finding[];
