@@ -145,7 +145,7 @@ def _system_checks(facts: HostFacts, policy: Policy, kernel_support: KernelSuppo
         # If no row covers the value, all rows are kept, so that the next check can still be evaluated.
         rows = kept or rows
     if matched:
-        yield from _age_check(facts, rows)
+        yield from _age_check(facts, rows, policy)
 
 
 def _system_check(
@@ -214,7 +214,7 @@ def _with_alternative(checks: c.Sequence[Check], policy: Policy, alternative: Po
     return [*named, _unmet("warn", reason, found=policy.name, required=alternative.name)]
 
 
-def _age_check(facts: HostFacts, rows: c.Sequence[AdmittedSystem]) -> c.Iterator[Check]:
+def _age_check(facts: HostFacts, rows: c.Sequence[AdmittedSystem], policy: Policy) -> c.Iterator[Check]:
     """Compare the age of the kernel with the months in the policy, after which a kernel gets no more patches.
 
     There is no such check without these months.
@@ -228,7 +228,9 @@ def _age_check(facts: HostFacts, rows: c.Sequence[AdmittedSystem]) -> c.Iterator
     if age <= months:
         yield _passed("kernel_age", f"the kernel is {age} months old", found=found, required=required)
     else:
-        reason = causes.KERNEL_AGE.reason(age=age, months=months, step=next_steps.upgrade_step(facts, forced=True))
+        reason = causes.KERNEL_AGE.reason(
+            age=age, months=months, step=next_steps.upgrade_step(facts, policy, forced=True)
+        )
         yield _unmet("warn", reason, found=found, required=required)
 
 

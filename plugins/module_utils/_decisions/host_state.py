@@ -164,9 +164,9 @@ def _disabled(evidence: Evidence) -> list[Reason]:
     if evidence.eligibility["verdict"] != "eligible":
         return []
     if evidence.facts.client_installed is False:
-        return [causes.NOT_INSTALLED.reason(step=next_steps.enable_step(evidence.facts))]
+        return [causes.NOT_INSTALLED.reason(step=next_steps.enable_step(evidence.facts, evidence.policy))]
     if evidence.client.enabled is False:
-        return [causes.NOT_ENABLED.reason(step=next_steps.enable_step(evidence.facts))]
+        return [causes.NOT_ENABLED.reason(step=next_steps.enable_step(evidence.facts, evidence.policy))]
     return []
 
 

@@ -17,7 +17,7 @@ from .._host.apt import KernelPackages, image_release
 from .._host.facts import HostFacts
 from .._kernel_name import parse_release
 from .._package_version import VERSION_LIMIT, version_key
-from .causes import UPGRADE_INSTEAD
+from .causes import CONTAINER, UPGRADE_INSTEAD, WSL
 from .metapackages import FLAVOURS, metapackage, preferred_row, series_number
 from .policy import AdmittedSystem, Policy
 
@@ -32,13 +32,19 @@ _UNSIGNED_SINCE = (4, 17)
 """Since this version, the image packages of the mainline archive are named ``linux-image-unsigned-*``."""
 
 
+_NAMED_POLICY = "current"
+"""The policy of the collection that is not the default, so that a playbook needs its name."""
+
 _IMAGE_PACKAGES = ("linux-image-", "linux-signed-image-", "linux-modules-extra-")
 
 
-def playbook(name: str, facts: HostFacts, options: str = "") -> str:
-    """Return how to run a playbook of the collection for this host alone."""
+def playbook(name: str, facts: HostFacts, policy: Policy | None, **variables: object) -> str:
+    """Return how to run a playbook of the collection for this host alone, with the policy of its check."""
     host = limit(facts.inventory_name)
     command = f"ansible-playbook kernelops.livepatch.{name}"
+    if policy is not None and policy.name == _NAMED_POLICY:
+        variables["policy"] = policy.name
+    options = "".join(f" -e livepatch_{variable}={value}" for variable, value in variables.items())
     if host is None:
         return f"run `{command}{options}` with --limit for this host only"
     return f"{command} --limit {host}{options}"
@@ -64,9 +70,9 @@ def _is_address(host: str) -> bool:
     return "%" not in host
 
 
-def enable_step(facts: HostFacts) -> str:
+def enable_step(facts: HostFacts, policy: Policy | None = None) -> str:
     """Return how to enable the client."""
-    command = playbook("enable", facts)
+    command = playbook("enable", facts, policy)
     return f"enable the client, with livepatch_token from Ansible Vault or an environment variable: {command}"
 
 
@@ -82,12 +88,15 @@ def upgrade_step(
     `within_days` for a date that is near. Where the policy covers this system with other kernels only, return
     `boot_step`.
     """
+    elsewhere = _kernel_of_another_machine(facts)
+    if elsewhere is not None:
+        return elsewhere
     if policy is not None and _rows(facts, policy) and not _is_covered(facts, policy):
         return boot_step(facts, policy)
-    options = " -e livepatch_force=true" if forced else ""
+    given: dict[str, object] = {"force": "true"} if forced else {}
     if within_days is not None:
-        options += f" -e livepatch_within_days={within_days}"
-    command = f"upgrade the kernel and reboot: {playbook('upgrade', facts, options)}"
+        given["within_days"] = within_days
+    command = f"upgrade the kernel and reboot: {playbook('upgrade', facts, policy, **given)}"
     removal = _removal([name for name in _installed_above(facts, facts.kernel.release) if _is_foreign(name)])
     if removal is None:
         return command
@@ -96,6 +105,9 @@ def upgrade_step(
 
 def boot_step(facts: HostFacts, policy: Policy) -> str:
     """Return how a host comes to run a kernel that the policy covers."""
+    elsewhere = _kernel_of_another_machine(facts)
+    if elsewhere is not None:
+        return elsewhere
     if facts.kernel.realtime:
         return _without_service(facts, policy, "the realtime kernel", "pro disable realtime-kernel")
     if facts.kernel.fips and not facts.fips_updates:
@@ -120,6 +132,13 @@ def secure_boot_step(facts: HostFacts, policy: Policy, key: str) -> str:
     """Return the step for a kernel without the live patch key. `key` is the file of the key in the client's snap."""
     first = "" if facts.client_installed else "snap install canonical-livepatch && "
     return f"{upgrade_step(facts, policy, forced=True)}; or enroll the key and reboot: {first}mokutil --import {key}"
+
+
+def _kernel_of_another_machine(facts: HostFacts) -> str | None:
+    """Return the step of a container, whose kernel is that of the machine that runs it."""
+    if facts.wsl:
+        return WSL.remedy
+    return None if facts.container is None else CONTAINER.remedy
 
 
 def _boot(facts: HostFacts, policy: Policy) -> str:

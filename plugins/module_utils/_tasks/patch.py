@@ -71,7 +71,7 @@ def apply_patch(options: PatchOptions) -> Task[dict[str, t.Any]]:
     """Apply the newest patch of a host (module `patch`)."""
     _validate(options)
     before = yield from _observe(options)
-    obstacle = refresh_obstacle(before.facts)
+    obstacle = refresh_obstacle(before.facts, options.check.policy)
     if obstacle is not None or options.check_mode:
         return (yield from _unchanged(options, before, obstacle))
     deadline = (yield from read_clock()).monotonic + options.timeout

@@ -76,20 +76,20 @@ def _progress(phase: Phase, reason: Reason) -> PatchProgress:
     return PatchProgress(phase, reason["id"], reason["message"], reason["remedy"])
 
 
-def refresh_obstacle(facts: HostFacts) -> PatchProgress | None:
+def refresh_obstacle(facts: HostFacts, policy: Policy) -> PatchProgress | None:
     """Return why a refresh cannot succeed on this host, None if it can."""
     if facts.client_installed is False:
-        return _progress("failed", causes.NOT_INSTALLED.reason(step=next_steps.enable_step(facts)))
+        return _progress("failed", causes.NOT_INSTALLED.reason(step=next_steps.enable_step(facts, policy)))
     if facts.root is False:
         return _progress("failed", causes.NOT_ROOT.reason(action="a refresh of the client"))
-    problem = _client_problem(facts)
+    problem = _client_problem(facts, policy)
     return problem if problem is not None and problem.phase == "failed" else None
 
 
 def judge_progress(facts: HostFacts, refresh: RefreshOutput, policy: Policy) -> PatchProgress:
     """Judge a host after a refresh of its client."""
     client = facts.client
-    problem = _client_problem(facts)
+    problem = _client_problem(facts, policy)
     if problem is not None or client is None:
         return problem or _progress("failed", causes.UNREADABLE_OUTPUT.reason())
     if refresh.failure is not None:
@@ -159,7 +159,7 @@ def locks_of_kernel(facts: HostFacts) -> tuple[str, ...]:
     return tuple(lock for lock, module in locks if module is not None and (full is None or module.is_for(full)))
 
 
-def _client_problem(facts: HostFacts) -> PatchProgress | None:
+def _client_problem(facts: HostFacts, policy: Policy) -> PatchProgress | None:
     """Return the problem of a client that reports no status."""
     client = facts.client
     if client is None:
@@ -169,7 +169,7 @@ def _client_problem(facts: HostFacts) -> PatchProgress | None:
         phase: Phase = "pending" if client.error.id == "timed_out" else "failed"
         return _progress(phase, causes.CLIENT_ERRORS[client.error.id].reason(client.error.text))
     if client.enabled is False:
-        return _progress("failed", causes.NOT_ENABLED.reason(step=next_steps.enable_step(facts)))
+        return _progress("failed", causes.NOT_ENABLED.reason(step=next_steps.enable_step(facts, policy)))
     return None
 
 

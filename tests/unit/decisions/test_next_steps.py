@@ -281,16 +281,35 @@ def test_an_upgrade_removes_mainline_kernels_first() -> None:
     )
 
 
+def test_an_upgrade_keeps_the_policy() -> None:
+    assert next_steps.upgrade_step(a_host(inventory_name="web-1"), CURRENT, forced=True).endswith(
+        "--limit web-1 -e livepatch_force=true -e livepatch_policy=current"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"), [({"container": "lxc"}, "machine that runs"), ({"wsl": True}, "Windows")]
+)
+def test_a_container_has_no_kernel_of_its_own(changes: dict[str, t.Any], words: str) -> None:
+    facts = a_host(inventory_name="web-1", **changes)
+    for step in (next_steps.upgrade_step(facts, CURRENT), next_steps.boot_step(facts, CURRENT)):
+        assert words in step
+        assert "web-1" not in step
+
+
 def test_an_upgrade_of_a_refused_kernel_boots_another() -> None:
     facts = on("14.04", a_kernel("3.13.0-170-generic", "220"))
     assert next_steps.upgrade_step(facts, CURRENT) == next_steps.boot_step(facts, CURRENT)
 
 
 def test_enabling_names_the_playbook_and_no_token() -> None:
-    assert next_steps.enable_step(a_host(inventory_name="web-1")) == (
+    facts = a_host(inventory_name="web-1")
+    step = (
         "enable the client, with livepatch_token from Ansible Vault or an environment variable: ansible-playbook"
         " kernelops.livepatch.enable --limit web-1"
     )
+    assert next_steps.enable_step(facts, LAUNCH) == step
+    assert next_steps.enable_step(facts, CURRENT) == f"{step} -e livepatch_policy=current"
 
 
 def test_without_a_name_no_other_host_is_changed() -> None:

@@ -135,7 +135,7 @@ def test_versions_decide_only_without_modules() -> None:
     ],
 )
 def test_obstacles_to_a_refresh_are_named(cause: str | None, facts: HostFacts) -> None:
-    found = refresh_obstacle(facts)
+    found = refresh_obstacle(facts, POLICY)
     assert (found.id if found else None) == cause
     assert found is None or (found.phase == "failed" and found.remedy)
 
