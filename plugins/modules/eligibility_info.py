@@ -14,11 +14,13 @@ version_added: 1.0.0
 description:
   - Evaluates a host against a policy, which defines the systems that are eligible for Livepatch. There is one check for
     each rule. It returns the value found on the host, the value that the policy requires, and the next step.
+  - With a policy that sets C(service_decides), such as V(current), the checks C(release), C(kernel_series) and C(flavour)
+    pass for a kernel that the service reports as supported.
   - A check that cannot be performed has the status V(unknown) with the reason, and never V(pass).
   - The checks are C(distribution), C(release), C(architecture), C(kernel_series), C(flavour), C(kernel_age) (if the
     policy sets a limit), C(kernel_origin), C(kernel_livepatch), C(kernel_conflict), C(kernel_supported) (if the server
     or the client reports the support status), C(container), C(snapd), C(snapd_seeded), C(privileges), C(secure_boot),
-    C(network) and C(desktop).
+    C(network), C(desktop), and C(other_policy) (if policy V(launch) refuses a system that policy V(current) covers).
 author:
   - The kernelops.livepatch contributors (@kernelops)
 extends_documentation_fragment:
@@ -100,7 +102,7 @@ checks:
     remedy:
       description: Next step. Null if there is nothing to do.
       type: str
-      sample: install and boot a kernel of a covered series (4.4)
+      sample: "install a covered kernel: apt-get install linux-generic-lts-xenial; then reboot"
 system:
   description: Description of the host, as in RV(kernelops.livepatch.patch_info#module:record.system).
   returned: success

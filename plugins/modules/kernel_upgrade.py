@@ -117,7 +117,7 @@ reasons:
   sample:
     - id: kernel_upgrade_required
       message: "the service has no more patches for this kernel: only a newer kernel fixes further vulnerabilities"
-      remedy: upgrade the kernel and reboot
+      remedy: "upgrade the kernel and reboot: ansible-playbook kernelops.livepatch.upgrade --limit web-1"
 from:
   description: Release of the running kernel.
   returned: success

@@ -73,7 +73,7 @@ def _is_address(host: str) -> bool:
 def enable_step(facts: HostFacts, policy: Policy | None = None) -> str:
     """Return how to enable the client."""
     command = playbook("enable", facts, policy)
-    return f"enable the client, with livepatch_token from Ansible Vault or an environment variable: {command}"
+    return f"enable the client: {command}; pass livepatch_token by Ansible Vault or an environment variable"
 
 
 # --- the kernel ---

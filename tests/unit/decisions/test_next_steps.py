@@ -304,12 +304,10 @@ def test_an_upgrade_of_a_refused_kernel_boots_another() -> None:
 
 def test_enabling_names_the_playbook_and_no_token() -> None:
     facts = a_host(inventory_name="web-1")
-    step = (
-        "enable the client, with livepatch_token from Ansible Vault or an environment variable: ansible-playbook"
-        " kernelops.livepatch.enable --limit web-1"
-    )
-    assert next_steps.enable_step(facts, LAUNCH) == step
-    assert next_steps.enable_step(facts, CURRENT) == f"{step} -e livepatch_policy=current"
+    command = "enable the client: ansible-playbook kernelops.livepatch.enable --limit web-1"
+    token = "; pass livepatch_token by Ansible Vault or an environment variable"
+    assert next_steps.enable_step(facts, LAUNCH) == f"{command}{token}"
+    assert next_steps.enable_step(facts, CURRENT) == f"{command} -e livepatch_policy=current{token}"
 
 
 def test_without_a_name_no_other_host_is_changed() -> None:
