@@ -239,6 +239,18 @@ def test_the_page_shows_the_fleet(browser: Browser, fleet_report: Report) -> Non
     assert browser.run("return performance.getEntriesByType('resource').length") == 0
 
 
+def test_the_page_names_a_policy_that_covers_ineligible_hosts(browser: Browser, fleet_report: Report) -> None:
+    record = make_record("web1", "ineligible")
+    check = {**record["eligibility"]["checks"][0], "id": "other_policy", "status": "warn", "required": "current"}
+    record["eligibility"]["checks"].append(t.cast("t.Any", check))
+    browser.open(a_report(recorded(record)))
+    assert browser.texts("#other-policies p") == [
+        "1 ineligible host is covered by policy 'current': set livepatch_policy=current"
+    ]
+    browser.open(fleet_report)
+    assert browser.texts("#other-policies p") == []
+
+
 def test_the_table_sorts_by_click_and_key(browser: Browser, fleet_report: Report) -> None:
     browser.open(fleet_report)
     first, last = browser.hosts[0], browser.hosts[-1]
