@@ -91,6 +91,20 @@ def test_the_report_contains_every_host(checked: Checked) -> None:
         assert re.search(rf"^{re.escape(host)} +\w+", checked.run.output, re.MULTILINE), host
 
 
+def test_the_report_names_the_policy_that_covers_more(policy: str, checked: Checked) -> None:
+    covered = checked.report["summary"]["covered_by_other_policies"]
+    markdown = (checked.folder / "livepatch-report" / "fleet.md").read_text(encoding="utf-8")
+    if policy == "current":
+        assert covered == {}
+        return
+    assert covered["current"] > 1
+    sentence = f"{covered['current']} ineligible hosts are covered by policy 'current': set livepatch_policy=current."
+    assert sentence in checked.run.output
+    assert sentence.replace("_", r"\_") in markdown
+    (noble,) = [record for record in checked.report["records"] if record["host"] == "client-11"]
+    assert noble["assessment"]["reasons"][0]["remedy"].endswith("set livepatch_policy=current")
+
+
 def test_a_check_changes_nothing_on_hosts(checked: Checked, fleet: Fleet) -> None:
     asked = [command for host in REACHABLE for command in fleet.commands(host)]
     assert asked

@@ -105,6 +105,24 @@ def test_a_healthy_host_is_parsed_completely() -> None:
     assert [(patch.module[-3:], patch.enabled, patch.taint) for patch in host.patches] == [("_65", True, "OEK")]
 
 
+@pytest.mark.parametrize(
+    ("paths", "certified", "updates"),
+    [
+        ((), False, False),
+        (("ok /etc/apt/sources.list.d/ubuntu-fips.list",), True, False),
+        (("denied /etc/apt/sources.list.d/ubuntu-fips.sources",), True, False),
+        (("ok /etc/apt/sources.list.d/ubuntu-fips-updates.list",), False, True),
+    ],
+)
+def test_fips_archives_are_told_apart(paths: tuple[str, ...], certified: bool, updates: bool) -> None:
+    host = facts(None, paths)
+    assert (host.fips_certified, host.fips_updates) == (certified, updates)
+
+
+def test_an_incomplete_list_of_paths_hides_the_fips_archive() -> None:
+    assert read_facts(Sections([], complete=False)).fips_certified is None
+
+
 def test_an_empty_answer_gives_unknown_facts() -> None:
     host = read_facts(Sections([], complete=False))
     assert host.root is None

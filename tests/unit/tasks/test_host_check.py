@@ -10,6 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector, Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.host_check import (
     CheckOptions,
@@ -26,6 +27,41 @@ EMPTY = sections(machine="x86_64")
 
 def options(**changes: t.Any) -> CheckOptions:
     return dataclasses.replace(OPTIONS, **changes)
+
+
+NOBLE = sections(
+    paths="ok /etc/os-release\nabsent /sys/firmware/efi\nok /proc/version_signature\nok /sys/kernel\n"
+    "ok /sys/kernel/livepatch",
+    files="/etc/os-release:ID=ubuntu\n/etc/os-release:VERSION_ID=24.04\n"
+    "/proc/version_signature:Ubuntu 6.8.0-31.31-generic 6.8.1",
+    release="6.8.0-31-generic",
+    machine="x86_64",
+    architecture="amd64",
+    virtualization="kvm",
+    snapd="snap 2.63\nsnapd 2.63",
+    user="0",
+)
+
+
+@pytest.mark.parametrize("check", [check_host, check_eligibility])
+def test_a_refused_host_names_the_alternative(check: t.Any) -> None:
+    given = options(host="web1", alternative=shipped("current"))
+    result = Replay(lambda _command: NOBLE).run(check(given))
+    checks = result["record"]["eligibility"]["checks"] if "record" in result else result["checks"]
+    refusals = {each["id"]: each["remedy"] for each in checks if each["status"] == "fail"}
+    assert set(refusals) == {"release", "kernel_series"}
+    assert all(str(remedy).endswith("set livepatch_policy=current") for remedy in refusals.values())
+
+
+def test_the_next_step_of_a_record_can_be_pasted() -> None:
+    not_enabled = Section("status json", "ok", "", errors="Machine is not enabled.", exit_code=1)
+    answer = Sections([*NOBLE.values(), not_enabled], complete=True)
+    record = Replay(lambda _command: answer).run(check_host(options(host="web1", policy=shipped("current"))))["record"]
+    assert record["assessment"]["state"] == "disabled"
+    assert record["assessment"]["reasons"][0]["remedy"] == (
+        "enable the client: ansible-playbook kernelops.livepatch.enable --limit web1 -e livepatch_policy=current; pass"
+        " livepatch_token by Ansible Vault or an environment variable"
+    )
 
 
 def test_a_check_is_one_round_trip() -> None:
