@@ -14,8 +14,8 @@ version_added: 1.0.0
 description:
   - Evaluates a host against a policy, which defines the systems that are eligible for Livepatch. There is one check for
     each rule. It returns the value found on the host, the value that the policy requires, and the next step.
-  - With a policy that sets C(service_decides), such as V(current), the checks C(release), C(kernel_series) and C(flavour)
-    pass for a kernel that the service reports as supported.
+  - With a policy that sets C(service_decides), such as V(current), the checks C(release), C(kernel_series) and
+    C(flavour) pass for a kernel that the service reports as supported.
   - A check that cannot be performed has the status V(unknown) with the reason, and never V(pass).
   - The checks are C(distribution), C(release), C(architecture), C(kernel_series), C(flavour), C(kernel_age) (if the
     policy sets a limit), C(kernel_origin), C(kernel_livepatch), C(kernel_conflict), C(kernel_supported) (if the server

@@ -527,7 +527,7 @@ RELEASE_UNKNOWN = Cause(
 ARCHITECTURE = Cause(
     "architecture",
     "the architecture {found} is not covered by policy '{policy}'",
-    f"{UPGRADE_INSTEAD}, or reinstall it on a covered architecture ({{required}})",
+    _STEP,
 )
 ARCHITECTURE_32_BIT = Cause(
     "architecture",

@@ -115,7 +115,9 @@ _DERIVATIVE = _DISTRIBUTION._replace(refused=causes.DISTRIBUTION_DERIVED)
 _RELEASE = _Criterion(
     causes.RELEASE, causes.RELEASE_UNKNOWN, lambda row: [row.release], next_steps.release_step, by_service=True
 )
-_ARCHITECTURE = _Criterion(causes.ARCHITECTURE, causes.ARCHITECTURE_UNKNOWN, lambda row: [row.architecture])
+_ARCHITECTURE = _Criterion(
+    causes.ARCHITECTURE, causes.ARCHITECTURE_UNKNOWN, lambda row: [row.architecture], next_steps.architecture_step
+)
 _MIXED_ARCHITECTURE = _ARCHITECTURE._replace(refused=causes.ARCHITECTURE_32_BIT)
 _SERIES = _Criterion(
     causes.KERNEL_SERIES, causes.KERNEL_SERIES_UNKNOWN, lambda row: [row.series], next_steps.boot_step, by_service=True

@@ -26,11 +26,10 @@ _MOST_REMOVED = 4
 
 _PLAIN_NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]*")
 _PATTERN_SIGNS = re.compile(r"^[&!~@-]|[,*?\[\]{}\s]")
-"""What Ansible's option --limit does not take as part of a name."""
+"""Signs that Ansible's option --limit does not accept as part of a name."""
 
 _UNSIGNED_SINCE = (4, 17)
 """Since this version, the image packages of the mainline archive are named ``linux-image-unsigned-*``."""
-
 
 _NAMED_POLICY = "current"
 """The policy of the collection that is not the default, so that a playbook needs its name."""
@@ -91,13 +90,13 @@ def upgrade_step(
     elsewhere = _kernel_of_another_machine(facts)
     if elsewhere is not None:
         return elsewhere
-    if policy is not None and _rows(facts, policy) and not _is_covered(facts, policy):
+    if policy is not None and _rows(facts, policy) and not (_is_covered(facts, policy) or _is_supported(facts)):
         return boot_step(facts, policy)
     given: dict[str, object] = {"force": "true"} if forced else {}
     if within_days is not None:
         given["within_days"] = within_days
     command = f"upgrade the kernel and reboot: {playbook('upgrade', facts, policy, **given)}"
-    removal = _removal([name for name in _installed_above(facts, facts.kernel.release) if _is_foreign(name)])
+    removal = _removal(facts, [name for name in _installed_above(facts, facts.kernel.release) if _is_foreign(name)])
     if removal is None:
         return command
     return f"{removal}, because the boot loader would start it after the upgrade; then {command}"
@@ -109,7 +108,7 @@ def boot_step(facts: HostFacts, policy: Policy) -> str:
     if elsewhere is not None:
         return elsewhere
     if facts.kernel.realtime:
-        return _without_service(facts, policy, "the realtime kernel", "pro disable realtime-kernel")
+        return _without_realtime(facts, policy)
     if facts.kernel.fips and not facts.fips_updates:
         return _without_certified_fips(facts, policy)
     return _boot(facts, policy)
@@ -117,10 +116,18 @@ def boot_step(facts: HostFacts, policy: Policy) -> str:
 
 def release_step(facts: HostFacts, policy: Policy) -> str:
     """Return the step for a release that the policy does not cover."""
-    newer = _releases(row for row in policy.systems if _is_newer(row.release, facts.release))
+    newer = _newer_releases(facts, policy)
     if facts.distribution != "ubuntu" or not newer:
         return f"use a policy that covers this system, or {UPGRADE_INSTEAD}"
     return f"upgrade to a covered Ubuntu LTS release ({newer}), or use a policy that covers this release"
+
+
+def architecture_step(facts: HostFacts, policy: Policy) -> str:
+    """Return the step for an architecture that the policy does not cover on this release."""
+    newer = _newer_releases(facts, policy)
+    if facts.distribution != "ubuntu" or not newer:
+        return UPGRADE_INSTEAD
+    return f"upgrade to a release that is covered on {facts.architecture} ({newer}), or {UPGRADE_INSTEAD}"
 
 
 def other_policy_step(name: str) -> str:
@@ -151,15 +158,15 @@ def _boot(facts: HostFacts, policy: Policy) -> str:
     flavour = _wanted_flavour(facts)
     rows = [row for row in rows if flavour in row.flavours]
     if not rows:
-        return _other_flavour(policy, flavour)
+        return _other_flavour(facts, policy, flavour)
     return _install(facts, preferred_row(rows, facts.kernel.series), flavour)
 
 
-def _without_service(facts: HostFacts, policy: Policy, kernel: str, command: str) -> str:
-    """Return the step for a kernel that a service of Ubuntu Pro has installed."""
+def _without_realtime(facts: HostFacts, policy: Policy) -> str:
     target = _installed_target(facts, policy)
     boot = _start(facts, target) if target else "boot a kernel that the policy covers"
-    return f"if the host does not need {kernel}, run `{command}`, then {boot}; otherwise {UPGRADE_INSTEAD}"
+    condition = "if the host does not need the realtime kernel"
+    return f"{condition}, run `pro disable realtime-kernel`, then {boot}; otherwise {UPGRADE_INSTEAD}"
 
 
 def _without_certified_fips(facts: HostFacts, policy: Policy) -> str:
@@ -184,7 +191,7 @@ def _install(facts: HostFacts, row: AdmittedSystem, flavour: str) -> str:
     else:
         command = f"apt-get install {package}"
     above = [name for name in _installed(facts) if _sorts_above(name, row.series, flavour)]
-    removal = _removal(above)
+    removal = _removal(facts, above)
     if removal is not None:
         return f"install a covered kernel: {command}; then {removal}, and reboot"
     if above:
@@ -210,16 +217,17 @@ def _start(facts: HostFacts, target: str) -> str:
     above = _installed_above(facts, target)
     if not above:
         return f"reboot: the covered kernel {target} is installed"
-    removal = _removal(above)
+    removal = _removal(facts, above)
     if removal is not None:
         return f"{removal}, because the boot loader starts it instead of {target}, which is installed; then reboot"
     entry = f'GRUB_DEFAULT="Advanced options for Ubuntu>Ubuntu, with Linux {target}"'
     return f"start {target}, which is installed: set {entry} in /etc/default/grub, run `update-grub`, and reboot"
 
 
-def _removal(releases: c.Sequence[str]) -> str | None:
+def _removal(facts: HostFacts, releases: c.Sequence[str]) -> str | None:
     """Return the command that removes kernels; None if there are none, too many, or one without a known package."""
-    packages = [_image_package(release) for release in releases]
+    self_built = facts.kernel.release if facts.kernel.origin == "custom" else None
+    packages = [None if release == self_built else _image_package(release) for release in releases]
     if not packages or len(packages) > _MOST_REMOVED or None in packages:
         return None
     return f"run `apt-get purge {' '.join(filter(None, packages))}` on the host"
@@ -234,11 +242,11 @@ def _image_package(release: str) -> str | None:
     return f"linux-image-unsigned-{release}" if unsigned else f"linux-image-{release}"
 
 
-def _other_flavour(policy: Policy, flavour: str) -> str:
-    releases = _releases(row for row in policy.systems if flavour in row.flavours)
-    if releases:
-        return f"use a release whose kernels of flavour {flavour} are covered ({releases}), or {UPGRADE_INSTEAD}"
-    return f"{UPGRADE_INSTEAD}: policy '{policy.name}' covers no kernel of flavour {flavour}"
+def _other_flavour(facts: HostFacts, policy: Policy, flavour: str) -> str:
+    newer = _newer_releases(facts, policy, flavour)
+    if newer:
+        return f"upgrade to a release whose kernels of flavour {flavour} are covered ({newer}), or {UPGRADE_INSTEAD}"
+    return f"{UPGRADE_INSTEAD}: policy '{policy.name}' covers no kernel of flavour {flavour} for this release"
 
 
 # --- the facts ---
@@ -260,6 +268,11 @@ def _is_covered(facts: HostFacts, policy: Policy) -> bool:
         kernel.origin not in ("mainline", "custom") and not kernel.realtime and (facts.fips_updates or not kernel.fips)
     )
     return fits and _covers(_rows(facts, policy), kernel.series, kernel.flavour)
+
+
+def _is_supported(facts: HostFacts) -> bool:
+    """Return True if the client reports that the service supports the kernel, which the policy may not list yet."""
+    return facts.client is not None and facts.client.supported == "supported"
 
 
 def _wanted_flavour(facts: HostFacts) -> str:
@@ -313,8 +326,16 @@ def _series_key(release: str) -> tuple[int, ...]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def _releases(rows: c.Iterable[AdmittedSystem]) -> str:
-    return " or ".join(sorted({row.release for row in rows}, key=series_number))
+def _newer_releases(facts: HostFacts, policy: Policy, flavour: str | None = None) -> str:
+    """Return the releases newer than that of the host that the policy covers on its architecture."""
+    releases = {
+        row.release
+        for row in policy.systems
+        if _is_newer(row.release, facts.release)
+        and facts.architecture in (None, row.architecture)
+        and (flavour is None or flavour in row.flavours)
+    }
+    return " or ".join(sorted(releases, key=series_number))
 
 
 def _is_newer(release: str, than: str | None) -> bool:

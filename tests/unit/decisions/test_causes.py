@@ -91,7 +91,7 @@ def test_texts_are_plain_clauses(name: str) -> None:
 
 
 def test_no_text_names_a_kernel_package_or_a_token() -> None:
-    """Which kernel a host needs depends on the host: `next_steps` computes it."""
+    """The kernel that a host needs depends on the host: `next_steps` computes it."""
     texts = [text for cause in TABLE.values() for text in (cause.message, cause.remedy) if text]
     assert [text for text in texts if re.search(r"linux-(?!image-\{)|canonical-livepatch enable", text)] == []
 

@@ -392,7 +392,10 @@ def test_only_a_recent_client_check_outweighs_a_failure(changes: dict[str, t.Any
             {"kernel": a_kernel("4.4.0-1128-aws", "142")},
             "flavour",
             "kernel flavour aws is not covered by policy 'launch' for this host",
-            "patch this host with kernel upgrades and reboots: policy 'launch' covers no kernel of flavour aws",
+            (
+                "patch this host with kernel upgrades and reboots: policy 'launch' covers no kernel of flavour aws"
+                " for this release"
+            ),
         ),
     ],
 )

@@ -19,6 +19,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions imp
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import assess_eligibility
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import AdmittedSystem, Policy
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt import KernelPackages, Package
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientStatus
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import KernelIdentity, identify
 from ansible_collections.kernelops.livepatch.plugins.module_utils._kernel_name import parse_release
@@ -119,13 +120,25 @@ def on(release: str, kernel: KernelIdentity, *installed: str, **changes: t.Any) 
         (
             on("16.04", a_kernel("4.15.0-1098-gcp", "111~16.04.1"), "4.4.0-210-generic"),
             (
-                "use a release whose kernels of flavour gcp are covered (18.04 or 20.04 or 22.04 or 24.04 or 26.04), or"
+                "upgrade to a release whose kernels of flavour gcp are covered (18.04 or 20.04 or 22.04 or 24.04 or 26.04), or"
                 " patch this host with kernel upgrades and reboots"
             ),
         ),
         (
             on("20.04", a_kernel("5.4.0-1100-kvm", "110"), "5.4.0-216-generic"),
-            "patch this host with kernel upgrades and reboots: policy 'current' covers no kernel of flavour kvm",
+            "patch this host with kernel upgrades and reboots: policy 'current' covers no kernel of flavour kvm for this release",
+        ),
+        # Only older releases cover the flavour.
+        (
+            on("22.04", a_kernel("6.5.0-1027-oem", "28"), "5.15.0-100-generic"),
+            "patch this host with kernel upgrades and reboots: policy 'current' covers no kernel of flavour oem for this"
+            " release",
+        ),
+        # A self-built kernel with a name like one of Ubuntu's.
+        (
+            on("20.04", foreign("6.1.55-1-generic"), "5.4.0-216-generic"),
+            'start 5.4.0-216-generic, which is installed: set GRUB_DEFAULT="Advanced options for Ubuntu>Ubuntu, with'
+            ' Linux 5.4.0-216-generic" in /etc/default/grub, run `update-grub`, and reboot',
         ),
         (
             on("22.10", a_kernel("5.19.0-46-generic", "47")),
@@ -279,6 +292,29 @@ def test_an_upgrade_removes_mainline_kernels_first() -> None:
         " it after the upgrade; then upgrade the kernel and reboot: ansible-playbook kernelops.livepatch.upgrade"
         " --limit web-1"
     )
+
+
+def test_a_kernel_that_the_service_supports_is_not_replaced_by_an_older_one() -> None:
+    facts = on("24.04", a_kernel("7.4.0-12-generic", "12"), client=ClientStatus(enabled=True, supported="supported"))
+    step = next_steps.upgrade_step(facts, CURRENT, within_days=30)
+    assert step.startswith("upgrade the kernel and reboot: ansible-playbook")
+    refused = dataclasses.replace(facts, client=None)
+    assert next_steps.upgrade_step(refused, CURRENT) == next_steps.boot_step(refused, CURRENT)
+
+
+@pytest.mark.parametrize(
+    ("release", "architecture", "step"),
+    [
+        (
+            "24.04",
+            "arm64",
+            "upgrade to a release that is covered on arm64 (26.04), or patch this host with kernel upgrades and reboots",
+        ),
+        ("24.04", "armhf", "patch this host with kernel upgrades and reboots"),
+    ],
+)
+def test_a_newer_release_can_cover_the_architecture(release: str, architecture: str, step: str) -> None:
+    assert next_steps.architecture_step(on(release, a_kernel(), architecture=architecture), CURRENT) == step
 
 
 def test_an_upgrade_keeps_the_policy() -> None:
