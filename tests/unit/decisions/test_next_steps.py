@@ -120,25 +120,32 @@ def on(release: str, kernel: KernelIdentity, *installed: str, **changes: t.Any) 
         (
             on("16.04", a_kernel("4.15.0-1098-gcp", "111~16.04.1"), "4.4.0-210-generic"),
             (
-                "upgrade to a release whose kernels of flavour gcp are covered (18.04 or 20.04 or 22.04 or 24.04 or 26.04), or"
-                " patch this host with kernel upgrades and reboots"
+                "upgrade to a release whose kernels of flavour gcp are covered (18.04 or 20.04 or 22.04 or"
+                " 24.04 or 26.04), or patch this host with kernel upgrades and reboots"
             ),
         ),
         (
             on("20.04", a_kernel("5.4.0-1100-kvm", "110"), "5.4.0-216-generic"),
-            "patch this host with kernel upgrades and reboots: policy 'current' covers no kernel of flavour kvm for this release",
+            (
+                "patch this host with kernel upgrades and reboots: policy 'current' covers no kernel of flavour"
+                " kvm for this release"
+            ),
         ),
         # Only older releases cover the flavour.
         (
             on("22.04", a_kernel("6.5.0-1027-oem", "28"), "5.15.0-100-generic"),
-            "patch this host with kernel upgrades and reboots: policy 'current' covers no kernel of flavour oem for this"
-            " release",
+            (
+                "patch this host with kernel upgrades and reboots: policy 'current' covers no kernel of"
+                " flavour oem for this release"
+            ),
         ),
         # A self-built kernel with a name like one of Ubuntu's.
         (
             on("20.04", foreign("6.1.55-1-generic"), "5.4.0-216-generic"),
-            'start 5.4.0-216-generic, which is installed: set GRUB_DEFAULT="Advanced options for Ubuntu>Ubuntu, with'
-            ' Linux 5.4.0-216-generic" in /etc/default/grub, run `update-grub`, and reboot',
+            (
+                'start 5.4.0-216-generic, which is installed: set GRUB_DEFAULT="Advanced options for'
+                ' Ubuntu>Ubuntu, with Linux 5.4.0-216-generic" in /etc/default/grub, run `update-grub`, and reboot'
+            ),
         ),
         (
             on("22.10", a_kernel("5.19.0-46-generic", "47")),
@@ -308,7 +315,10 @@ def test_a_kernel_that_the_service_supports_is_not_replaced_by_an_older_one() ->
         (
             "24.04",
             "arm64",
-            "upgrade to a release that is covered on arm64 (26.04), or patch this host with kernel upgrades and reboots",
+            (
+                "upgrade to a release that is covered on arm64 (26.04), or patch this host with kernel upgrades"
+                " and reboots"
+            ),
         ),
         ("24.04", "armhf", "patch this host with kernel upgrades and reboots"),
     ],
