@@ -206,9 +206,10 @@ def kernels_for(row: AdmittedSystem) -> c.Iterator[KernelIdentity]:
 def hosts() -> c.Iterator[tuple[Policy, HostFacts]]:
     for policy, row in itertools.product((CURRENT, LAUNCH), CURRENT.systems):
         leftovers = ((), ("4.4.0-99-generic", "5.4.0-99-generic", "5.15.0-99-lowlatency"), (HIGHEST_MAINLINE,))
-        for kernel, installed, fips in itertools.product(kernels_for(row), leftovers, (True, False, None)):
-            updates = {"fips_certified": fips, "fips_updates": fips is False}
-            yield policy, on(row.release, kernel, *installed, architecture=row.architecture, **updates)
+        for kernel, installed in itertools.product(kernels_for(row), leftovers):
+            for fips in (True, False, None) if kernel.fips else (None,):
+                updates = {"fips_certified": fips, "fips_updates": fips is False}
+                yield policy, on(row.release, kernel, *installed, architecture=row.architecture, **updates)
 
 
 @functools.cache
