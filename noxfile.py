@@ -220,6 +220,7 @@ EXTENDED = {
     "shells": ("Scripts for hosts in four shells.", PARALLEL),
     "lab": ("Doubles of the lab.", PARALLEL),
     "debian": ("Kernel modules that Debian signed.", ()),
+    "oracle": ("Signatures of modules, judged by Linux kernels in an emulator.", ()),
     "release": ("The archive of a release, installed.", WHOLE_FILES),
     "vm": ("Real live patches in a virtual machine.", WHOLE_FILES),
 }

@@ -39,11 +39,14 @@ all gcc gcc
 all grub-mkimage grub-common
 all /usr/lib/grub/i386-pc/grub-bios-setup grub-pc-bin
 all java default-jre-headless
+all gencat libc6-dev
+all lz4 lz4
 all make make
 all mke2fs e2fsprogs
 all mmdebstrap mmdebstrap
 all qemu-system-x86_64 qemu-system-x86
 all strip binutils
+all zstd zstd
 LIST
 }
 

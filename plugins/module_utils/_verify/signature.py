@@ -18,7 +18,7 @@ import hashlib
 import struct
 import typing as t
 
-from .der import INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET, Der, DerError, context
+from .der import INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET, Der, DerError, context
 from .embedded import read_embedded
 from .file_verdict import FileVerdict, PatchFileError
 from .public_key import HashName, Scheme, made_with
@@ -32,6 +32,7 @@ SIGNATURE_LIMIT = (1 << 16) - 1
 """Bytes of a PKCS#7 message, as in the kernel. One without certificates is 700 bytes, each adds some 1,500."""
 
 _TRAILER = struct.Struct(">BBBBB3sI")
+_FOOTER = _TRAILER.size + len(MARK)
 _PKCS7 = 2
 _OLD_FORMATS = {0: "PGP", 1: "X.509"}
 
@@ -40,18 +41,21 @@ _NAMED_SIGNERS = 2
 
 _DATA = bytes.fromhex("2a864886f70d010701")  # 1.2.840.113549.1.7.1
 _SIGNED_DATA = bytes.fromhex("2a864886f70d010702")  # 1.2.840.113549.1.7.2
+_AUTHENTICODE = bytes.fromhex("2b060104018237020104")  # 1.3.6.1.4.1.311.2.1.4
 
 _HASHES: dict[bytes, HashName] = {
     bytes.fromhex("608648016503040201"): "sha256",  # 2.16.840.1.101.3.4.2.1
     bytes.fromhex("608648016503040202"): "sha384",
     bytes.fromhex("608648016503040203"): "sha512",
 }
-# The hash that an identifier names too; None where the signer's digest algorithm is used.
-_SCHEMES: dict[bytes, tuple[Scheme, HashName | None]] = {
-    bytes.fromhex("2a864886f70d010101"): ("rsa", None),  # 1.2.840.113549.1.1.1, rsaEncryption
-    bytes.fromhex("2a8648ce3d040302"): ("ecdsa", "sha256"),  # 1.2.840.10045.4.3.2
-    bytes.fromhex("2a8648ce3d040303"): ("ecdsa", "sha384"),
-    bytes.fromhex("2a8648ce3d040304"): ("ecdsa", "sha512"),
+# The kernel uses the digest algorithm of the signer, also where the identifier names another hash.
+_SCHEMES: dict[bytes, Scheme] = {
+    bytes.fromhex("2a864886f70d010101"): "rsa",  # 1.2.840.113549.1.1.1, rsaEncryption
+    bytes.fromhex("2a8648ce3d0401"): "ecdsa",  # 1.2.840.10045.4.1, with SHA-1
+    bytes.fromhex("2a8648ce3d040301"): "ecdsa",  # 1.2.840.10045.4.3.1, with SHA-224
+    bytes.fromhex("2a8648ce3d040302"): "ecdsa",
+    bytes.fromhex("2a8648ce3d040303"): "ecdsa",
+    bytes.fromhex("2a8648ce3d040304"): "ecdsa",
 }
 
 
@@ -99,10 +103,7 @@ def split_module(data: bytes) -> tuple[memoryview, bytes]:
     """
     if not data.endswith(MARK):
         raise PatchFileError("unsigned", "the module has no signature")
-    footer = _TRAILER.size + len(MARK)
-    size = len(data) - footer - _message_size(data)
-    if size < 0:
-        raise PatchFileError("truncated", "the file is smaller than its own signature")
+    size = len(data) - _FOOTER - _message_size(data)
     return memoryview(data)[:size], data[size:]
 
 
@@ -111,7 +112,7 @@ def read_signature(block: bytes) -> ModuleSignature:
     if not block.endswith(MARK):
         raise PatchFileError("unsigned", "no signature was found")
     size = _message_size(block)
-    if size != len(block) - _TRAILER.size - len(MARK):
+    if size != len(block) - _FOOTER:
         raise PatchFileError("malformed", "the size of the signature differs from the one in the trailer")
     try:
         return _read_message(block[:size])
@@ -169,77 +170,89 @@ def _was_made_with(key: CertificatePublicKeyTypes, info: SignerInfo, content_dig
 
 
 def _message_size(data: bytes) -> int:
-    """Return the size of the message, from the trailer before the mark."""
-    footer = _TRAILER.size + len(MARK)
-    if len(data) < footer:
+    """Return the size of the message, from the trailer before the mark. The checks have the order of the kernel."""
+    if len(data) < _FOOTER:
         raise PatchFileError("truncated", "the file is smaller than the trailer of a signature")
-    algorithm, hash_, id_type, signer, key_id, padding_, size = _TRAILER.unpack_from(data, len(data) - footer)
+    algorithm, hash_, id_type, signer, key_id, padding_, size = _TRAILER.unpack_from(data, len(data) - _FOOTER)
+    if size > len(data) - _FOOTER:
+        raise PatchFileError("truncated", "the file is smaller than its own signature")
+    if id_type != _PKCS7:
+        found = _OLD_FORMATS.get(id_type, f"of the unknown type {id_type}")
+        raise PatchFileError("unsupported_algorithm", f"the signature is {found}, not PKCS#7")
+    if algorithm or hash_ or signer or key_id or padding_ != b"\0\0\0":
+        raise PatchFileError("malformed", "the trailer has values that no PKCS#7 signature has")
     if not 0 < size <= SIGNATURE_LIMIT:
         raise PatchFileError("malformed", f"the trailer gives {size} bytes as the size of the signature")
-    if id_type in _OLD_FORMATS:
-        raise PatchFileError("unsupported_algorithm", f"the signature is {_OLD_FORMATS[id_type]}, not PKCS#7")
-    if id_type != _PKCS7 or algorithm or hash_ or signer or key_id or padding_ != b"\0\0\0":
-        raise PatchFileError("malformed", "the trailer has values that no PKCS#7 signature has")
     return int(size)
 
 
 def _read_message(message: bytes) -> ModuleSignature:
-    """Read ContentInfo and SignedData: RFC 5652, 3 and 5.1. Like the kernel, ignore bytes behind it."""
+    """Read ContentInfo and SignedData: RFC 5652, 3 and 5.1.
+
+    As in the kernel, the first fault decides, and bytes behind the message are ignored.
+    """
     info = Der(message).enter(SEQUENCE)
     _expect(info.value(OBJECT_IDENTIFIER) == _SIGNED_DATA, "it is not SignedData")
     explicit = info.enter(context(0))
-    info.finish()
     signed = explicit.enter(SEQUENCE)
-    explicit.finish()
-
     version = signed.value(INTEGER)
     # The kernel does not compare these with the algorithms of the signatures, so unknown ones are accepted.
-    for algorithm in _elements(signed.enter(SET), "it names no digest algorithm"):
+    for algorithm in _elements(signed.enter(SET, SEQUENCE), "it names no digest algorithm"):
         _algorithm(algorithm)
-    content = signed.enter(SEQUENCE)
-    _expect(content.value(OBJECT_IDENTIFIER) == _DATA, "it signs something other than plain data")
-    content.finish()  # a module signature is detached
-    certificates = _read_certificates(signed.enter(context(0))) if signed.at(context(0)) else ()
-    signers = tuple(_read_signer(signer, version) for signer in _elements(signed.enter(SET), "it has no signer"))
-    signed.finish()
-    return ModuleSignature(signers, certificates)
+    plain, detached = _read_content(signed.enter(SEQUENCE))
+    certificates = _read_certificates(signed)
+    signers = [_read_signer(each, version) for each in _elements(signed.enter(SET, SEQUENCE), "it has no signer")]
+    for element in (signed, explicit, info):
+        element.finish()
+    # The kernel finds these faults when it verifies the message.
+    _expect(plain, "it signs something other than plain data")
+    _expect(detached, "it contains what it signs")
+    _expect(not any(attributes for _info, attributes in signers), "it has signed attributes, which the kernel refuses")
+    return ModuleSignature(tuple(info for info, _attributes in signers), certificates)
 
 
-def _elements(elements: Der, fault_of_none: str) -> list[Der]:
-    """Return readers of the sequences in a set, which must not be empty."""
+def _read_content(content: Der) -> tuple[bool, bool]:
+    """Read the type of what is signed. Return True if it is plain data, and True if it is not in the message."""
+    content_type = content.value(OBJECT_IDENTIFIER)
+    _expect(content_type in (_DATA, _AUTHENTICODE), "it signs something other than plain data")
+    detached = not content.more()
+    if not detached:
+        data = content.enter(context(0))
+        data.skip()
+        data.finish()
+    content.finish()
+    return content_type == _DATA, detached
+
+
+def _elements(elements: Der, fault_of_none: str) -> c.Iterator[Der]:
+    """Yield readers of the sequences in a set, which must not be empty."""
     _expect(elements.more(), fault_of_none)
-    found = []
     while elements.more():
-        found.append(elements.enter(SEQUENCE))
-    return found
+        yield elements.enter(SEQUENCE)
 
 
-def _read_signer(signer: Der, signed_version: bytes) -> SignerInfo:
-    """Read a SignerInfo: RFC 5652, 5.3. The kernel refuses signed attributes in the signature of a module."""
+def _read_signer(signer: Der, signed_version: bytes) -> tuple[SignerInfo, bool]:
+    """Read a SignerInfo (RFC 5652, 5.3), and return True with it if it has signed attributes."""
     version = signer.value(INTEGER)
     _expect(version == signed_version, "its versions do not agree")
     identity = _read_identity(signer, version)
-    digest_algorithm = _algorithm(signer.enter(SEQUENCE))
-    signed_attributes = signer.at(context(0))
-    if signed_attributes:
-        signer.skip()
-    signature_algorithm = _algorithm(signer.enter(SEQUENCE))
-    value = signer.value(OCTET_STRING)
-    if signer.at(context(1)):
-        _check_attributes(signer.enter(context(1)))
-    signer.finish()
-
-    hash_algorithm = _HASHES.get(digest_algorithm)
+    hash_algorithm = _HASHES.get(_algorithm(signer.enter(SEQUENCE)))
     if hash_algorithm is None:
         raise PatchFileError("unsupported_algorithm", "the digest is none of SHA-256, SHA-384 and SHA-512")
-    if signature_algorithm not in _SCHEMES:
+    signed_attributes = signer.at(context(0))
+    if signed_attributes:
+        _check_attributes(signer.enter(context(0)))
+    elif signer.at(context(2)):
+        raise PatchFileError("unsupported_algorithm", "it has signed attributes of a form that is not evaluated")
+    scheme = _SCHEMES.get(_algorithm(signer.enter(SEQUENCE)))
+    if scheme is None:
         reason = "the signature algorithm is neither rsaEncryption nor ECDSA, and the kernel verifies no other"
         raise PatchFileError("unsupported_algorithm", reason)
-    scheme, named_hash = _SCHEMES[signature_algorithm]
-    if named_hash not in (None, hash_algorithm):
-        raise PatchFileError("unsupported_algorithm", "its signature and its digest name different hash algorithms")
-    _expect(not signed_attributes, "it has signed attributes, which the kernel refuses")
-    return SignerInfo(identity, hash_algorithm, scheme, value)
+    value = signer.value(OCTET_STRING)
+    if signer.at(context(1), context(3)):
+        _check_attributes(signer.enter(context(1), context(3)))
+    signer.finish()
+    return SignerInfo(identity, hash_algorithm, scheme, value), signed_attributes
 
 
 def _read_identity(signer: Der, version: bytes) -> SignerId:
@@ -248,9 +261,9 @@ def _read_identity(signer: Der, version: bytes) -> SignerId:
         return signer.value(context(0, constructed=False))
     _expect(version == b"\x01", "its version is neither 1 nor 3")
     names = signer.enter(SEQUENCE)
-    issuer, serial = names.encoded(SEQUENCE), names.value(INTEGER)
+    issuer, serial = names.value(SEQUENCE), names.value(INTEGER)
     names.finish()
-    _check_name(Der(issuer).enter(SEQUENCE))
+    _check_name(Der(issuer))
     return issuer, serial
 
 
@@ -263,31 +276,41 @@ def _check_name(name: Der) -> None:
             attribute.finish()
 
 
-def _read_certificates(elements: Der) -> tuple[bytes, ...]:
-    found = []
-    while elements.more():
-        found.append(elements.encoded(SEQUENCE))
+def _read_certificates(signed: Der) -> tuple[bytes, ...]:
+    """Return the certificates of a message. The kernel also takes the parts of a revocation list for certificates."""
+    found: list[bytes] = []
+    if signed.at(context(0), context(2)):
+        elements = signed.enter(context(0), context(2))
+        if elements.more_of_any():
+            found += _certificates(elements)
+    if signed.at(context(1), context(3)):
+        for elements in _elements(signed.enter(context(1), context(3)), "it has no revocation list"):
+            _expect(elements.more(), "a revocation list is empty")
+            found += _certificates(elements)
     return tuple(found)
 
 
+def _certificates(elements: Der) -> c.Iterator[bytes]:
+    while elements.more():
+        yield elements.encoded(SEQUENCE)
+
+
 def _check_attributes(attributes: Der) -> None:
-    """Check the form of unsigned attributes, as the kernel does. Their values decide nothing."""
-    for attribute in _elements(attributes, "its set of unsigned attributes is empty"):
+    """Check the form of attributes, as the kernel does. Their values decide nothing."""
+    for attribute in _elements(attributes, "its set of attributes is empty"):
         attribute.value(OBJECT_IDENTIFIER)
         values = attribute.enter(SET)
         attribute.finish()
-        _expect(values.more(), "an unsigned attribute has no value")
+        _expect(values.more(), "an attribute has no value")
         while values.more():
             values.skip()
 
 
 def _algorithm(algorithm: Der) -> bytes:
-    """Return the identifier of an AlgorithmIdentifier. No supported algorithm has parameters other than NULL."""
+    """Return the identifier of an AlgorithmIdentifier. The kernel ignores the parameters."""
     identifier = algorithm.value(OBJECT_IDENTIFIER)
-    if algorithm.at(NULL):
-        _expect(algorithm.value(NULL) == b"", "a NULL is not empty")
-    elif algorithm.more():
-        raise PatchFileError("unsupported_algorithm", "an algorithm has parameters that are not supported")
+    if algorithm.more_of_any():
+        algorithm.skip()
     algorithm.finish()
     return identifier
 

@@ -33,7 +33,7 @@ CERTIFICATE_FILE_LIMIT = 1 << 20
 """Bytes of a file of certificates. Those of one signer are 2 KB."""
 
 SignerId: t.TypeAlias = "bytes | tuple[bytes, bytes]"
-"""The name of a signer in a signature: a key identifier, or the issuer's name in DER with the serial number's bytes."""
+"""The name of a signer in a signature: a key identifier, or the contents of the issuer's name and serial number."""
 
 _PIN = re.compile("[0-9a-f]{64}")
 _PEM = b"-----BEGIN CERTIFICATE-----"
@@ -203,7 +203,7 @@ def _library(module: str) -> t.Any:
 
 
 def parse_parts(der: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return issuer (DER), serial number (content) and SubjectPublicKeyInfo (DER) of a certificate: RFC 5280, 4.1.
+    """Return issuer (content), serial number (content) and SubjectPublicKeyInfo (DER) of a certificate: RFC 5280, 4.1.
 
     Signatures name the issuer by these bytes, and an embedded certificate must not be parsed further before its key is
     known to be pinned.
@@ -213,7 +213,7 @@ def parse_parts(der: bytes) -> tuple[bytes, bytes, bytes]:
         fields.encoded(context(0))
     serial = fields.value(INTEGER)
     fields.encoded(SEQUENCE)  # the algorithm of the certificate's own signature
-    issuer = fields.encoded(SEQUENCE)
+    issuer = fields.value(SEQUENCE)
     fields.encoded(SEQUENCE)  # validity
     fields.encoded(SEQUENCE)  # subject
     return issuer, serial, fields.encoded(SEQUENCE)

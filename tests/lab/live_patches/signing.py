@@ -43,6 +43,9 @@ _HASH_OIDS = {
     "sha256": "2.16.840.1.101.3.4.2.1",
     "sha384": "2.16.840.1.101.3.4.2.2",
     "sha512": "2.16.840.1.101.3.4.2.3",
+    "sha3_256": "2.16.840.1.101.3.4.2.8",
+    "sha3_384": "2.16.840.1.101.3.4.2.9",
+    "sha3_512": "2.16.840.1.101.3.4.2.10",
 }
 _RSA_WITH_HASH_OIDS = {"sha256": "1.2.840.113549.1.1.11", "sha512": "1.2.840.113549.1.1.13"}
 _ECDSA_OIDS = {"sha256": "1.2.840.10045.4.3.2", "sha384": "1.2.840.10045.4.3.3", "sha512": "1.2.840.10045.4.3.4"}
@@ -53,6 +56,9 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha256": hashes.SHA256(),
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
+    "sha3_256": hashes.SHA3_256(),
+    "sha3_384": hashes.SHA3_384(),
+    "sha3_512": hashes.SHA3_512(),
 }
 
 
@@ -91,11 +97,23 @@ class Signer:
 
 
 @functools.lru_cache
-def make_signer(name: str, kind: str = "rsa", *, expired: bool = False, bits: int = 2048) -> Signer:
-    """Return a signer of kind ``rsa``, ``p256``, ``p384`` or ``p521``; the same one for the same arguments."""
+def make_signer(
+    name: str,
+    kind: str = "rsa",
+    *,
+    expired: bool = False,
+    bits: int = 2048,
+    issuer: Signer | None = None,
+    claims_key_id: bool = False,
+) -> Signer:
+    """Return a signer of kind ``rsa``, ``p256``, ``p384`` or ``p521``; the same one for the same arguments.
+
+    With `claims_key_id`, its certificate has the identifier of its key.
+    """
     curves: dict[str, ec.EllipticCurve] = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "p521": ec.SECP521R1()}
     key = rsa.generate_private_key(65537, bits) if kind == "rsa" else ec.generate_private_key(curves[kind])
-    return Signer(key, make_certificate(key, name, expired=expired))
+    key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest if claims_key_id else None
+    return Signer(key, make_certificate(key, name, expired=expired, issuer=issuer, claimed_key_id=key_id))
 
 
 def make_certificate(
@@ -179,11 +197,16 @@ def signer_info(
     unsigned_attributes: bytes = b"",
     scheme: bytes | None = None,
     version: bytes | None = None,
+    digest: bytes | None = None,
+    value: bytes | None = None,
 ) -> bytes:
     """Return a SignerInfo over the content, or over the attributes (the content of a SET) if given.
 
-    `scheme` (an AlgorithmIdentifier) and `version` replace the values that belong to the signer and its identifier.
+    `scheme` and `digest` (AlgorithmIdentifiers), `version` and `value` (of the signature) replace the values that
+    belong to the signer, its identifier and the hash algorithm.
     """
+    if value is None:
+        value = signer.sign(content if attributes is None else tlv(0x31, attributes), hash_name)
     certificate = signer.certificate
     serial = certificate.serial_number
     number = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
@@ -198,10 +221,10 @@ def signer_info(
         0x30,
         tlv(0x02, version or (b"\3" if key_identifier else b"\1")),
         tlv(0x80, signer.key_id) if key_identifier else issuer_and_serial,
-        algorithm(_HASH_OIDS[hash_name]),
+        algorithm(_HASH_OIDS[hash_name]) if digest is None else digest,
         b"" if attributes is None else tlv(0xA0, attributes),
         scheme,
-        tlv(0x04, signer.sign(content if attributes is None else tlv(0x31, attributes), hash_name)),
+        tlv(0x04, value),
         unsigned_attributes,
     )
 
