@@ -45,7 +45,7 @@ PACKAGE = "ansible_collections.kernelops.livepatch.plugins.module_utils"
 TARGETS = {
     "_decisions.eligibility": ("decisions/test_eligibility.py",),
     "_decisions.host_state": ("decisions/test_host_state.py",),
-    "_verify.signature": ("verify/test_signature.py", "verify/test_trust.py"),
+    "_verify.signature": ("verify/test_signature.py", "verify/test_signature_variants.py", "verify/test_trust.py"),
 }
 # One or two operators of each kind: the same tests would detect most of the others.
 OPERATORS = (
