@@ -150,7 +150,19 @@ def make_variants(content: bytes) -> Variants:
     tool = _Tool(content)
     groups = (
         *(_algorithms, _weak_algorithms, _parameters, _digest_algorithms, _versions, _signers, _mixed_signers),
-        *(_attributes, _certificates, _chains, _messages, _encodings, _lengths, _sizes, _trailers, _contents),
+        *(
+            _attributes,
+            _certificates,
+            _sets_of_certificates,
+            _chains,
+            _messages,
+            _encodings,
+            _lengths,
+            _indefinite_lengths,
+            _sizes,
+            _trailers,
+            _contents,
+        ),
     )
     made = [group(tool) for group in groups]
     variants = {name: variant for group in made for name, variant in group.items()}
@@ -394,6 +406,11 @@ def _certificates(tool: _Tool) -> Variants:
             tool.signed(tool.forged(STRANGER), certificates=(STRANGER.der,)),
             NOT_EXAMINED,
         ),
+    }
+
+
+def _sets_of_certificates(tool: _Tool) -> Variants:
+    return {
         "certificates as a sequence": (_with_set(tool, tlv(0xA2, VENDOR.der)), VALID),
         "an empty list of certificates": (_with_set(tool, tlv(0xA0)), VALID),
         "an empty revocation list": (_with_set(tool, tlv(0xA1)), MALFORMED),
@@ -516,7 +533,6 @@ def _lengths(tool: _Tool) -> Variants:
     def with_scheme(encoded: bytes) -> bytes:
         return tool.signed(tool.info(scheme=encoded))
 
-    bare = algorithm(SHA512, null=False)
     return {
         "a length in three bytes": (tool.with_message(b"\x30\x83\0" + message[2:]), MALFORMED),
         "a short length in one byte more": (with_listed(b"\x30\x81" + sha512[1:]), VALID),
@@ -529,12 +545,23 @@ def _lengths(tool: _Tool) -> Variants:
         ),
         "a length of a name in one byte more": (tool.signed(_with_long_name(tool.own)), VALID),
         "a length of more bytes than there are": (with_listed(b"\x30\x82"), MALFORMED),
+    }
+
+
+def _indefinite_lengths(tool: _Tool) -> Variants:
+    sha512, bare, message = algorithm(SHA512), algorithm(SHA512, null=False), tool.message
+    own = _indefinite(tool.own)
+
+    def with_listed(encoded: bytes) -> bytes:
+        return tool.signed(digest_algorithms=encoded)
+
+    return {
         "an indefinite length": (tool.with_message(_indefinite(message)), VALID),
         "an indefinite length without a mark": (tool.with_message(_indefinite(message)[:-2]), MALFORMED),
         "an indefinite length with half a mark": (tool.with_message(_indefinite(message)[:-1]), MALFORMED),
         "an indefinite length with another mark": (tool.with_message(_indefinite(message)[:-1] + b"\1"), MALFORMED),
         "an indefinite length of a digest": (with_listed(_indefinite(sha512)), VALID),
-        "an indefinite length of a scheme": (with_scheme(_indefinite(rsa)), VALID),
+        "an indefinite length of a scheme": (tool.signed(tool.info(scheme=_indefinite(algorithm(RSA)))), VALID),
         "an indefinite length without parameters": (with_listed(_indefinite(bare)), MALFORMED),
         "an indefinite length of parameters": (
             with_listed(tlv(0x30, oid(SHA512), _indefinite(tlv(0x30, tlv(0x05))))),
@@ -544,7 +571,7 @@ def _lengths(tool: _Tool) -> Variants:
             with_listed(tlv(0x30, oid(SHA512), b"\x04\x80\0\0")),
             MALFORMED,
         ),
-        "an indefinite length of a signer": (tool.signed(_indefinite(tool.own)), VALID),
+        "an indefinite length of a signer": (tool.signed(own), VALID),
         "an indefinite length of certificates": (_with_set(tool, _indefinite(tlv(0xA0, VENDOR.der))), VALID),
         "an indefinite length of no certificates": (_with_set(tool, b"\xa0\x80\0\0"), MALFORMED),
         "an indefinite length of attributes": (
@@ -552,9 +579,7 @@ def _lengths(tool: _Tool) -> Variants:
             VALID,
         ),
         "indefinite lengths within each other": (
-            tool.with_message(
-                _indefinite(signing.signed_data(_indefinite(tool.own), digest_algorithms=_indefinite(sha512)))
-            ),
+            tool.with_message(_indefinite(signing.signed_data(own, digest_algorithms=_indefinite(sha512)))),
             VALID,
         ),
     }

@@ -202,8 +202,7 @@ def signer_info(
 ) -> bytes:
     """Return a SignerInfo over the content, or over the attributes (the content of a SET) if given.
 
-    `scheme` and `digest` (AlgorithmIdentifiers), `version` and `value` (of the signature) replace the values that
-    belong to the signer, its identifier and the hash algorithm.
+    `scheme` and `digest` (AlgorithmIdentifiers), `version` and `value` replace what belongs to the signer and the hash.
     """
     if value is None:
         value = signer.sign(content if attributes is None else tlv(0x31, attributes), hash_name)
