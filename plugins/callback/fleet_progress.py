@@ -20,7 +20,7 @@ description:
     for one, two and four minutes, and so on. There are at most twelve lines for each task. Tasks that take less than
     two seconds, and short tasks with fewer than 20 hosts, get no line.
   - Results of M(kernelops.livepatch.patch_info) are counted by the state of the host. C(no record) means that the task
-    failed on the host. Results of other tasks are counted as ok, failed, unreachable and skipped.
+    failed on the host. Results of other tasks are counted as ok, failed, no_answer and skipped.
   - No progress is shown for a task that only one host has started.
 author:
   - The kernelops.livepatch contributors (@kernelops)
@@ -43,10 +43,10 @@ EXAMPLES = r"""
 #   ANSIBLE_CALLBACKS_ENABLED=kernelops.livepatch.fleet_progress ansible-playbook kernelops.livepatch.check -i inventory
 #
 # Progress line on a terminal with 100 columns:
-#    417/1200  ━━━━━━──────────────  380 protected  2 unreachable  35 upgrade_required  1:23 left
+#    417/1200  ━━━━━━──────────────  380 protected  2 no_answer  35 upgrade_required  1:23 left
 #
 # Progress line in a log:
-#   Collect the Livepatch state: 600 of 1200 hosts (50 %): 551 protected, 2 unreachable, 47 upgrade_required; 1:01 left
+#   Collect the Livepatch state: 600 of 1200 hosts (50 %): 551 protected, 2 no_answer, 47 upgrade_required; 1:01 left
 """
 
 import threading
@@ -107,7 +107,7 @@ class CallbackModule(CallbackBase):
         self._finish(result, outcome, gone=not ignore_errors)
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:
-        self._finish(result, progress.UNREACHABLE, gone=not _task(result).ignore_unreachable)
+        self._finish(result, progress.NO_ANSWER, gone=not _task(result).ignore_unreachable)
 
     def v2_runner_on_skipped(self, result: t.Any) -> None:
         self._finish(result, progress.SKIPPED)

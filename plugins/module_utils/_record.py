@@ -20,9 +20,10 @@ SCHEMA_VERSION = 1
 SCHEMA = f"{SCHEMA_NAME}/{SCHEMA_VERSION}"
 
 State = t.Literal[
-    "unreachable",
+    "no_answer",
     "tampered",
     "ineligible",
+    "held_back",
     "failed",
     "end_of_life",
     "upgrade_required",
@@ -35,6 +36,9 @@ State = t.Literal[
 ]
 STATES: tuple[State, ...] = t.get_args(State)
 """The states of a host, in the order in which the first match applies."""
+
+FORMER_STATES: dict[str, State] = {"unreachable": "no_answer"}
+"""Names of states in records, reports and histories of earlier releases."""
 
 EligibilityVerdict = t.Literal["eligible", "ineligible", "unknown"]
 CheckStatus = t.Literal["pass", "fail", "warn", "unknown"]
@@ -124,8 +128,15 @@ class Fix(t.TypedDict):
     patched: bool
 
 
-class Patch(t.TypedDict):
-    """The status that the client reports for the running kernel. `upgrade_required_by` is a date, ``YYYY-MM-DD``."""
+class _PatchedKernel(t.TypedDict, total=False):
+    kernel: str | None
+
+
+class Patch(_PatchedKernel):
+    """The status that the client reports for the running kernel. `upgrade_required_by` is a date, ``YYYY-MM-DD``.
+
+    `kernel` is the kernel that the client names; records of earlier releases do not have it.
+    """
 
     state: str | None
     version: str | None
@@ -155,8 +166,12 @@ class KernelPatch(t.TypedDict):
     verification: Verification
 
 
-class Reason(t.TypedDict):
-    """The reason for a state, and its remedy."""
+class _Evidence(t.TypedDict, total=False):
+    evidence: list[str]
+
+
+class Reason(_Evidence):
+    """The reason for a state, and its remedy. `evidence` are lines that the host wrote itself, where there are any."""
 
     id: str
     message: str
@@ -171,8 +186,15 @@ class Assessment(t.TypedDict):
     reboot_needed: bool | None
 
 
-class Record(t.TypedDict):
-    """The record of one host."""
+class _Skew(t.TypedDict, total=False):
+    clock_skew_seconds: int | None
+
+
+class Record(_Skew):
+    """The record of one host.
+
+    `clock_skew_seconds` is the time by which its clock is ahead of the controller's; earlier releases do not store it.
+    """
 
     schema: str
     host: str
@@ -212,7 +234,7 @@ _TEXT_LIMIT = 200  # characters
 _TEXT_LIMITS = {"message": 300, "remedy": 500}
 _ENCODED = 3  # bytes of JSON text for each character of the limit; a character outside the BMP has twelve
 _ENTRY_LIMIT = 1000
-_ENTRY_LIMITS = {"fixes": 5000, "reasons": 20}
+_ENTRY_LIMITS = {"fixes": 5000, "reasons": 20, "evidence": 5}
 _FROM_HOST = ("system", "eligibility", "client", "patch", "kernel_patches", "assessment")
 
 
@@ -277,7 +299,7 @@ _Checker = t.Callable[[object], None]
 _Member = tuple[str, frozenset[type], _Checker]
 
 
-def _mapping_checker(members: tuple[_Member, ...]) -> _Checker:
+def _mapping_checker(members: tuple[_Member, ...], optional: tuple[_Member, ...]) -> _Checker:
     def check(value: object) -> None:
         if not isinstance(value, dict):
             raise RecordError("", f"expected a mapping, found {_kind(value)}")
@@ -287,6 +309,9 @@ def _mapping_checker(members: tuple[_Member, ...]) -> _Checker:
                 member = value[key]
                 if member.__class__ not in scalars:
                     checker(member)
+            for key, scalars, checker in optional:
+                if key in value and value[key].__class__ not in scalars:
+                    checker(value[key])
         except KeyError:
             raise RecordError(key, "is missing") from None
         except RecordError as error:
@@ -342,12 +367,26 @@ def _scalars(annotation: t.Any) -> tuple[type, ...]:
 def _checker(annotation: t.Any) -> _Checker:
     """Return a function that checks a value against a type of this module."""
     if t.is_typeddict(annotation):
-        hints = t.get_type_hints(annotation).items()
-        return _mapping_checker(tuple((key, frozenset(_scalars(kind)), _checker(kind)) for key, kind in hints))
+        hints = t.get_type_hints(annotation)
+        members = [(key, frozenset(_scalars(kind)), _checker(kind)) for key, kind in hints.items()]
+        required = annotation.__required_keys__
+        return _mapping_checker(
+            tuple(member for member in members if member[0] in required),
+            tuple(member for member in members if member[0] not in required),
+        )
     origin, arguments = t.get_origin(annotation), t.get_args(annotation)
     if origin is list:
         return _list_checker(_checker(arguments[0]))
     return _choice_checker(arguments) if origin is t.Literal else _scalar_checker(_scalars(annotation))
+
+
+def rename_former_state(assessment: object) -> bool:
+    """Replace the former name of a state in an assessment. Return True if it had one."""
+    former = assessment.get("state") if isinstance(assessment, dict) else None
+    if not isinstance(assessment, dict) or not isinstance(former, str) or former not in FORMER_STATES:
+        return False
+    assessment["state"] = FORMER_STATES[former]
+    return True
 
 
 def is_section(key: str, value: object) -> bool:
@@ -381,5 +420,6 @@ def validate(document: object) -> Record:
         raise RecordError("schema", f"expected {SCHEMA}, found {schema!r:.80}")
     if int(version) > SCHEMA_VERSION:
         raise NewerSchemaError("schema", f"this is {schema}, and this version of the collection reads up to {SCHEMA}")
+    rename_former_state(document.get("assessment"))
     _checker(Record)(document)
     return t.cast(Record, document)

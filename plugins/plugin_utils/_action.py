@@ -109,7 +109,7 @@ class LivepatchAction(ActionBase):
             return
         now = format_time(datetime.datetime.now(datetime.timezone.utc))
         try:
-            folder_store.note_unreachable(pathlib.Path(str(record_dir)).expanduser(), self.host, now, [reason])
+            folder_store.note_attempt(pathlib.Path(str(record_dir)).expanduser(), self.host, now, [reason])
         except Exception as error:
             # Whatever prevents this must not replace the first failure.
             self._display.warning(visible(f"A report shows an outdated record of {self.host}: {error}"))

@@ -315,7 +315,7 @@ def test_states_filter_and_words_search(browser: Browser, fleet_report: Report) 
         assert browser.hosts == hosts, words
     assert browser.texts("#no-matches:not([hidden])") == ["No hosts match the filters."]
     browser.search("CVE-2025-0001")
-    assert browser.matches == "1 of 24 hosts · CVE-2025-0001: patched on 0 hosts, not patched on 1, not reported by 23"
+    assert browser.matches == "1 of 24 hosts · CVE-2025-0001: patched on 0 hosts, not patched on 1, unknown on 23"
 
 
 def test_a_bar_of_a_chart_filters_the_table(browser: Browser, fleet_report: Report) -> None:

@@ -20,6 +20,10 @@ UPGRADE_REQUIRED = {"CheckState": "checked", "State": "kernel-upgrade-required",
 """Values of ``Livepatch`` in the status of the client."""
 
 
+CLOCK = 1772337600
+"""The clock of the host: 2026-03-01T04:00:00Z."""
+
+
 def ok(name: str, output: str = "", exit_code: int = 0, errors: str = "") -> Section:
     """Return a section of a command that ended."""
     return Section(name, "ok", output, errors, exit_code=exit_code)
@@ -31,7 +35,11 @@ def answer(*sections: Section, complete: bool = True) -> Sections:
 
 
 def probe(
-    kernel: str = OLD, livepatch: dict[str, str] | None = None, installed: tuple[str, ...] = (), user: str = "0"
+    kernel: str = OLD,
+    livepatch: dict[str, str] | None = None,
+    installed: tuple[str, ...] = (),
+    user: str = "0",
+    clock: int = CLOCK,
 ) -> list[Section]:
     """Return the sections of ``probe.sh`` on an Ubuntu 16.04 server. Without `livepatch`, the client is not enabled."""
     files = {
@@ -45,7 +53,7 @@ def probe(
     paths = [*files, *(f"/boot/vmlinuz-{release}" for release in kernels), "/sys/kernel/livepatch"]
     return [
         ok("user", user),
-        ok("clock", "1772337600"),
+        ok("clock", str(clock)),
         ok("paths", "\n".join(f"ok {path}" for path in [*paths, "/snap/bin/canonical-livepatch"])),
         ok("files", "\n".join(f"{path}:{line}" for path, text in files.items() for line in text.splitlines())),
         ok("machine", "x86_64"),

@@ -113,7 +113,13 @@ class ClientHost:
             "Fixes": [{"Name": cve, "Patched": patched} for cve, patched in self.fixes.items()],
         }
         entry = {"Kernel": KERNEL, "Running": True, "Livepatch": livepatch, "Supported": "supported"}
-        return section("status json", json.dumps({"Client-Version": self.version, "Status": [entry], "tier": "stable"}))
+        status = {
+            "Client-Version": self.version,
+            "Last-Check": "2026-03-01T03:40:00Z",
+            "Status": [entry],
+            "tier": "stable",
+        }
+        return section("status json", json.dumps(status))
 
     def setup(self) -> c.Iterator[Section]:
         """Yield the sections of ``client_read.sh``."""

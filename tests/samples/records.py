@@ -12,7 +12,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._record import
 COLLECTED_AT = "2026-01-10T06:00:00Z"
 
 _REASONS: dict[State, dict[str, str | None]] = {
-    "unreachable": {"id": "no_answer", "message": "The host gave no answer.", "remedy": "Start the host."},
+    "no_answer": {"id": "no_answer", "message": "The host gave no answer.", "remedy": "Start the host."},
     "tampered": {
         "id": "signature_failed",
         "message": "The signature of lkp_Ubuntu_4_4_0_168_197_generic_65 does not verify.",
@@ -22,6 +22,11 @@ _REASONS: dict[State, dict[str, str | None]] = {
         "id": "release",
         "message": "Ubuntu 16.10 is no long-term release.",
         "remedy": "Upgrade to Ubuntu 16.04 LTS.",
+    },
+    "held_back": {
+        "id": "mode_withholds",
+        "message": "The mode of the client is no-apply.",
+        "remedy": "Set the mode to normal.",
     },
     "failed": {
         "id": "apply_failed",

@@ -98,6 +98,24 @@ PLATFORM_UNSUPPORTED = Cause(
     "the client does not support this release of Ubuntu",
     _CHECK_SHOWS_STEP,
 )
+PLATFORM_STALE = Cause(
+    "platform_stale",
+    "the client refuses a release of Ubuntu that this host no longer runs",
+    "install the client again on the host (`snap remove --purge canonical-livepatch`, then"
+    " `snap install canonical-livepatch`), and enable it with kernelops.livepatch.client",
+)
+DAEMON_ENDS = Cause(
+    "daemon_ends",
+    "the client's daemon ends each time it is started",
+    "refresh the snap (`snap refresh canonical-livepatch`); if this does not help, remove it"
+    " (`snap remove --purge canonical-livepatch`), install it again, and enable the client",
+)
+NO_STATUS = Cause(
+    "no_status",
+    "the client cannot be run, and this text was printed instead of its status",
+    "run `snap changes` and `canonical-livepatch status` on the host; then repair the snap: snap refresh"
+    " canonical-livepatch",
+)
 UNREADABLE_OUTPUT = Cause(
     "unreadable_output",
     "the output of the client could not be read",
@@ -195,6 +213,18 @@ CRASH_LOCK = Cause(
     "find the cause of the crash, then run kernelops.livepatch.patch with clear_crash_lock: true",
 )
 CHECK_FAILED = Cause("check_failed", "the client could not ask the server for the newest patch", _CHECK_NETWORK)
+CHECK_REFUSED = Cause(
+    "check_failed",
+    "the client could not ask the server for the newest patch, although the host can reach the server: the server is in"
+    " trouble, or refuses this machine",
+    f"{_READ_JOURNAL}, wait some minutes, and refresh the client: canonical-livepatch refresh; if the check still"
+    " fails, disable the client and enable it again with kernelops.livepatch.client",
+)
+CHECK_WITHOUT_NETWORK = Cause(
+    "check_failed",
+    "the client could not ask the server for the newest patch: {problem}",
+    "{remedy}; then refresh the client: canonical-livepatch refresh",
+)
 CHECK_FAILED_AFTER_BOOT = Cause(
     "check_failed_after_boot",
     "the first check after boot failed, which is normal before the network is up; the client tries again",
@@ -207,6 +237,21 @@ NEEDS_CHECK = Cause(
 )
 CHECK_TOO_OLD = Cause(
     "check_too_old", "the last successful check of the client was on {time} UTC, {age} ago", _CHECK_NETWORK
+)
+CHECK_IN_FUTURE = Cause(
+    "check_in_future",
+    "the last check of the client is dated {time} UTC, which is in the future",
+    "correct the clock of the host (timedatectl set-ntp true), then refresh the client: canonical-livepatch refresh",
+)
+CHECK_TIME_UNKNOWN = Cause(
+    "check_time_unknown",
+    "the client does not report when it last asked the server for a patch",
+    "install a newer client, which reports it: snap refresh canonical-livepatch",
+)
+APPLYING_TOO_LONG = Cause(
+    "applying_too_long",
+    "the newest patch is still not applied after more than {minutes} minutes",
+    f"{_READ_JOURNAL}, then apply the patch with kernelops.livepatch.patch, which names what blocks it",
 )
 IN_TRANSITION = Cause(
     "in_transition",
@@ -234,6 +279,31 @@ KERNEL_NOT_READABLE = Cause(
     "the client reports patch {version} as applied, but the host's sysfs could not be read",
     _AS_ROOT,
 )
+PATCHES_NOT_READABLE = Cause(
+    "kernel_not_readable", "the loaded live patches could not be read from the host's sysfs", _AS_ROOT
+)
+FOREIGN_PATCH = Cause(
+    "foreign_patch",
+    "the live patch {module} is loaded, and the client does not report it",
+    "find out who loaded the module; if it is not yours, reboot the host: a live patch cannot be removed from a running"
+    " kernel",
+)
+OTHER_KERNEL = Cause(
+    "other_kernel",
+    "the client reports on {reported}, and {running} is running",
+    "refresh the client: canonical-livepatch refresh; if this repeats, restart its daemon:"
+    f" systemctl restart {_DAEMON}",
+)
+SUPPORT_MISSING = Cause(
+    "support_unknown",
+    "the client reports no support status for the kernel",
+    "refresh the client (canonical-livepatch refresh), or set livepatch_ask_server: true",
+)
+KERNEL_AGE_NOT_KNOWN = Cause(
+    "support_unknown",
+    "the client reports no support status for the kernel, and the age of the kernel is unknown",
+    "install a newer client, which reports it (snap refresh canonical-livepatch), or set livepatch_ask_server: true",
+)
 APPLIED = Cause("applied", "patch {version} is applied")
 NOTHING_TO_APPLY = Cause("nothing_to_apply", "there is nothing to apply for this kernel")
 CLIENT_WORDS_UNKNOWN = Cause(
@@ -247,8 +317,49 @@ ENABLED_THOUGH_INELIGIBLE = Cause(
     "disable the client (canonical-livepatch disable), or add this system to the policy",
 )
 
+# --- a setting withholds patches ---
+
+MODE_IN_FILE = Cause(
+    "mode_withholds",
+    "the client's mode is {mode}, set in /var/local/canonical_livepatch_mode: {effect}",
+    "set `client_mode: normal` in the role kernelops.livepatch.client, or run on the host: echo normal >"
+    " /var/local/canonical_livepatch_mode && snap restart canonical-livepatch",
+)
+MODE_ON_COMMAND_LINE = Cause(
+    "mode_withholds",
+    "the client's mode is {mode}, set on the kernel command line: {effect}",
+    "remove `canonical_livepatch_mode={mode}` from GRUB_CMDLINE_LINUX and GRUB_CMDLINE_LINUX_DEFAULT in"
+    " /etc/default/grub, run `update-grub`, and reboot the host",
+)
+MODE_UNKNOWN = Cause(
+    "mode_unknown",
+    "the client has an unknown mode ({mode}), so it may not apply patches",
+    "set `client_mode: normal` in the role kernelops.livepatch.client, or delete /var/local/canonical_livepatch_mode,"
+    " and canonical_livepatch_mode on the kernel command line",
+)
+SERVICE_DISABLED = Cause(
+    "service_disabled",
+    "the service of the client's snap is disabled (snap stop --disable)",
+    "run `snap start --enable canonical-livepatch` on the host",
+)
+PATCHES_EXCLUDED = Cause(
+    "patches_excluded",
+    "the client's setting {setting} withholds patches",
+    "clear the setting on the host: canonical-livepatch config {key}=",
+)
+CHECKS_DISABLED = Cause(
+    "checks_disabled",
+    "the client's setting check-interval is {interval}, so it never asks the server for patches",
+    "reset the setting on the host: canonical-livepatch config check-interval=",
+)
+
 # --- the kernel needs an upgrade ---
 
+KERNEL_TOO_OLD = Cause(
+    "kernel_age",
+    "the client reports no support status for the kernel, which is {age} months old: patches end after {months} months",
+    _STEP,
+)
 KERNEL_END_OF_LIFE = Cause("kernel_end_of_life", "the service has ended its support of this kernel", _STEP)
 UPGRADE_DATE_PASSED = Cause("upgrade_date_passed", "this kernel has received no patches since {date}", _STEP)
 KERNEL_UPGRADE_REQUIRED = Cause(
@@ -457,6 +568,19 @@ BUILD_ID_MISSING = Cause(
 
 ANSWER_CUT_SHORT = Cause(
     "answer_cut_short", "the answer of the host is incomplete, so some facts are unknown", "run the check again"
+)
+CLOCK_SKEW = Cause(
+    "clock_skew",
+    "the clock of the host is {span} {direction} the controller's, so its times prove nothing",
+    "correct the clock of the host (timedatectl set-ntp true), or that of the controller, and run the check again",
+)
+CLOCK_UNKNOWN = Cause(
+    "clock_unknown", "the host did not report its time, so its clock could not be compared", "run the check again"
+)
+REBOOT_REQUESTED = Cause(
+    "reboot_requested",
+    "packages that are not the kernel request a reboot: {packages}",
+    "reboot the host when it is convenient",
 )
 NOTHING_KNOWN = Cause(
     "nothing_known", "the host sent too few facts to determine its state", "run the check again as root"
@@ -774,6 +898,7 @@ CLIENT_ERRORS = {
         NOT_EXECUTABLE,
         NOT_ELIGIBLE_KERNEL,
         PLATFORM_UNSUPPORTED,
+        PLATFORM_STALE,
         UNREADABLE_OUTPUT,
     )
 }

@@ -2,70 +2,58 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """Assess a host: its state, the reasons, and whether it needs a reboot.
 
-The assessment compares three sources: the client, the kernel's sysfs, and the signature of the loaded module. The
-rules have the order of `_record.STATES`; the first rule that returns reasons decides.
+The rules have the order of `_record.STATES`; the first rule that returns reasons decides. A host is protected only if
+every source that applies confirms it: `doubts` returns what is missing. Decision 0023 has the reasons.
 """
 
 from __future__ import annotations
 
 import collections.abc as c
-import dataclasses
 import datetime
 
 from .._host.client_status import ClientStatus
-from .._host.facts import HostFacts
-from .._kernel_name import module_name, parse_lock_name
-from .._record import Assessment, Check, Eligibility, KernelPatch, Reason, State
+from .._record import Assessment, Check, Reason, State
 from . import causes, next_steps
-from .patch_verification import VerifiedPatch
-from .policy import Policy
+from .evidence import CLOCK_TOLERANCE, Evidence
+from .failures import applying_reasons, check_reason, failed_reasons
+from .held_back import held_back_reasons
+from .policy import DEFAULT_MONTHS
 
 _SOON = datetime.timedelta(days=30)
-_NO_CLIENT = ClientStatus(enabled=False)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Evidence:
-    """Everything that is known about a host."""
-
-    facts: HostFacts
-    policy: Policy
-    eligibility: Eligibility
-    verified: c.Sequence[VerifiedPatch]
-
-    @property
-    def patches(self) -> list[KernelPatch]:
-        return [each.patch for each in self.verified]
-
-    @property
-    def client(self) -> ClientStatus:
-        return self.facts.client or _NO_CLIENT
-
-    @property
-    def kernel_shows_patch(self) -> bool:
-        """The kernel lists the patch that the client reports as enabled, and its transition is complete."""
-        return any(patch["enabled"] and not patch["transition"] for patch in self.reported_patches)
-
-    @property
-    def reported_patches(self) -> list[KernelPatch]:
-        """The patches of the kernel that have the name of the one that the client reports: one or none."""
-        full, version = self.facts.kernel.full or self.client.kernel, self.client.patch_version
-        if full is None or version is None:
-            return []
-        return [patch for patch in self.patches if patch["module"] == module_name(full, version)]
+_UNCHANGEABLE = frozenset(
+    {
+        "distribution",
+        "release",
+        "architecture",
+        "container",
+        "kernel_origin",
+        "kernel_series",
+        "flavour",
+        "kernel_livepatch",
+        "kernel_conflict",
+        "kernel_supported",
+    }
+)
+"""Checks that no setting of the host can change. A host that fails another one can be enabled after a step."""
+_REPORTING_SUPPORT = ("10", "11")
+"""Generations of the client that report the support status of the kernel."""
+_SETTLED = ("applied", "nothing-to-apply")
+"""States of a patch that need no further action of the client."""
+_MODES = ("normal", "stop", "no-apply", "no-refresh")
 
 
 def assess(evidence: Evidence) -> Assessment:
     """Return the assessment of a host that sent facts."""
+    decided: tuple[State, list[Reason]] = ("unknown", [])
     for state, rule in _RULES:
         reasons = rule(evidence)
         if reasons:
-            return Assessment(
-                state=state,
-                reasons=[*reasons, *_reminders(evidence, state)],
-                reboot_needed=_reboot_needed(evidence, state),
-            )
-    return Assessment(state="unknown", reasons=_unknown(evidence), reboot_needed=None)
+            decided = (state, reasons)
+            break
+    state, reasons = decided
+    reasons = reasons or _unknown(evidence)
+    reminders = [reason for reason in _reminders(evidence, state) if reason not in reasons]
+    return Assessment(state=state, reasons=[*reasons, *reminders], reboot_needed=_reboot_needed(evidence, state))
 
 
 def _reason_of(check: Check) -> Reason:
@@ -77,56 +65,30 @@ def _tampered(evidence: Evidence) -> list[Reason]:
 
 
 def _ineligible(evidence: Evidence) -> list[Reason]:
-    enabled = evidence.client.enabled
-    # An enabled host has reached the server before. A failed network check does not make it ineligible.
-    reasons = [
-        _reason_of(check)
-        for check in evidence.eligibility["checks"]
-        if check["status"] == "fail" and not (enabled and check["id"] == "network")
-    ]
-    if reasons and enabled:
+    reasons = [_reason_of(check) for check in evidence.eligibility["checks"] if _refuses_for_good(check, evidence)]
+    if reasons and evidence.client.enabled:
         reasons.append(causes.ENABLED_THOUGH_INELIGIBLE.reason())
     return reasons
 
 
-def _failed(evidence: Evidence) -> list[Reason]:
-    client = evidence.client
-    reasons = []
-    if client.error is not None and client.error.id in _CLIENT_FAILURES:
-        reasons.append(causes.CLIENT_ERRORS[client.error.id].reason())
-    if client.patch_state in _PATCH_FAILURES:
-        step = next_steps.upgrade_step(evidence.facts, evidence.policy)
-        reasons.append(_PATCH_FAILURES[client.patch_state].reason(step=step))
-    reasons.extend(
-        causes.CRASH_LOCK.reason(f"lock {lock}") for lock in evidence.facts.crash_locks if _lock_counts(lock, evidence)
-    )
-    if client.check_state == "check-failed" and not _in_grace(evidence):
-        reasons.append(causes.CHECK_FAILED.reason())
-    return reasons
-
-
-_CLIENT_FAILURES = frozenset({"daemon_down", "timed_out", "apparmor", "interface_not_connected", "not_executable"})
-_PATCH_FAILURES = {"apply-failed": causes.APPLY_FAILED, "applied-with-bug": causes.APPLIED_WITH_BUG}
-
-
-def _lock_counts(lock: str, evidence: Evidence) -> bool:
-    """Return False for a lock of another kernel, and for one of a patch that the applied patch has replaced."""
-    client, full = evidence.client, evidence.facts.kernel.full
-    module = parse_lock_name(lock)
-    if full is not None and (module is None or not module.is_for(full)):
+def _refuses_for_good(check: Check, evidence: Evidence) -> bool:
+    if check["id"] == "kernel_supported" and evidence.stale_refusal is not None:
         return False
-    applied_another = client.patch_state == "applied" and not lock.endswith(f"_{client.patch_version}")
-    return not applied_another
-
-
-def _in_grace(evidence: Evidence) -> bool:
-    uptime = evidence.facts.uptime
-    return uptime is not None and uptime <= evidence.policy.check_grace
+    return check["status"] == "fail" and check["id"] in _UNCHANGEABLE
 
 
 def _end_of_life(evidence: Evidence) -> list[Reason]:
     step = next_steps.upgrade_step(evidence.facts, evidence.policy)
-    return end_of_life_reasons(evidence.client, _today(evidence.facts), step)
+    if "kernel-end-of-life" in evidence.support:
+        return [causes.KERNEL_END_OF_LIFE.reason(step=step)]
+    reasons = end_of_life_reasons(evidence.client, evidence.today, step)
+    if reasons or evidence.support or not evidence.reports_status or evidence.client.patch_state not in _SETTLED:
+        return reasons
+    months = _months(evidence)
+    age = evidence.kernel_months
+    if months is None or age is None or age <= months:
+        return []
+    return [causes.KERNEL_TOO_OLD.reason(age=age, months=months, step=step)]
 
 
 def end_of_life_reasons(client: ClientStatus, today: datetime.date | None, step: str) -> list[Reason]:
@@ -142,12 +104,22 @@ def end_of_life_reasons(client: ClientStatus, today: datetime.date | None, step:
     return []
 
 
-def _today(facts: HostFacts) -> datetime.date | None:
-    return facts.now.date() if facts.now is not None else None
+def _months(evidence: Evidence) -> int | None:
+    """Return the age at which the running kernel gets no more patches; None if an applied patch shows that it does.
+
+    A policy without an interval says nothing about a kernel for which the service has provided a patch.
+    """
+    months = evidence.policy_months
+    if months is None and evidence.client.patch_state != "applied":
+        return DEFAULT_MONTHS
+    return months
 
 
 def _upgrade_required(evidence: Evidence) -> list[Reason]:
-    return upgrade_required_reasons(evidence.client, next_steps.upgrade_step(evidence.facts, evidence.policy))
+    step = next_steps.upgrade_step(evidence.facts, evidence.policy)
+    if "kernel-upgrade-required" in evidence.support:
+        return [causes.KERNEL_UPGRADE_REQUIRED.reason(step=step)]
+    return upgrade_required_reasons(evidence.client, step)
 
 
 def upgrade_required_reasons(client: ClientStatus, step: str) -> list[Reason]:
@@ -161,63 +133,53 @@ def upgrade_required_reasons(client: ClientStatus, step: str) -> list[Reason]:
 
 
 def _disabled(evidence: Evidence) -> list[Reason]:
-    if evidence.eligibility["verdict"] != "eligible":
-        return []
     if evidence.facts.client_installed is False:
-        return [causes.NOT_INSTALLED.reason(step=next_steps.enable_step(evidence.facts, evidence.policy))]
-    if evidence.client.enabled is False:
-        return [causes.NOT_ENABLED.reason(step=next_steps.enable_step(evidence.facts, evidence.policy))]
-    return []
+        missing = causes.NOT_INSTALLED
+    elif evidence.client.enabled is False and evidence.facts.client is not None:
+        missing = causes.NOT_ENABLED
+    else:
+        return []
+    steps = [_reason_of(check) for check in evidence.eligibility["checks"] if check["status"] == "fail"]
+    if not steps and evidence.eligibility["verdict"] == "unknown":
+        return []
+    return [*steps, missing.reason(step=next_steps.enable_step(evidence.facts, evidence.policy))]
 
 
 def _stale(evidence: Evidence) -> list[Reason]:
-    last, now = evidence.client.last_check, evidence.facts.now
-    if not evidence.client.enabled or last is None or now is None or now - last <= evidence.policy.stale_after:
+    last, age = evidence.client.last_check, evidence.check_age
+    if not evidence.client.enabled or last is None or age is None or age <= evidence.policy.stale_after:
         return []
-    return [causes.CHECK_TOO_OLD.reason(time=f"{last:%Y-%m-%d %H:%M}", age=_age(now - last))]
+    reason = causes.CHECK_TOO_OLD.reason(time=f"{last:%Y-%m-%d %H:%M}", age=_span(age))
+    return [{**reason, "remedy": check_reason(evidence)["remedy"]}]
 
 
-def _age(span: datetime.timedelta) -> str:
+def _span(span: datetime.timedelta) -> str:
+    if span < datetime.timedelta(hours=2):
+        return f"{int(span.total_seconds() // 60)} minutes"
     return f"{span.days} days" if span.days >= 2 else f"{int(span.total_seconds() // 3600)} hours"
 
 
-def _applying(evidence: Evidence) -> list[Reason]:
-    client = evidence.client
-    if any(patch["enabled"] and patch["transition"] for patch in evidence.patches):
-        return [causes.IN_TRANSITION.reason()]
-    if client.patch_state in ("unapplied", "applying"):
-        return [causes.NOT_YET_APPLIED.reason(state=client.patch_state)]
-    if client.check_state == "needs-check":
-        return [causes.NEEDS_CHECK.reason()]
-    if client.check_state == "check-failed":
-        return [causes.CHECK_FAILED_AFTER_BOOT.reason()]
-    return []
-
-
 def _unverified(evidence: Evidence) -> list[Reason]:
-    doubts = [each.doubt for each in evidence.verified if each.doubt is not None]
-    if doubts:
-        return doubts
     client = evidence.client
-    if client.patch_state != "applied" or not _is_healthy(client) or evidence.kernel_shows_patch:
-        return []
-    if evidence.facts.patches is None:
-        return [causes.KERNEL_NOT_READABLE.reason(version=client.patch_version)]
-    return [causes.KERNEL_DISAGREES.reason(version=client.patch_version)]
+    reasons = [each.doubt for each in evidence.verified if each.doubt is not None]
+    if client.patch_state == "applied" and not evidence.kernel_shows_patch:
+        unread = evidence.facts.patches is None
+        cause = causes.KERNEL_NOT_READABLE if unread else causes.KERNEL_DISAGREES
+        reasons.append(cause.reason(version=client.patch_version))
+    reasons.extend(causes.FOREIGN_PATCH.reason(module=patch["module"]) for patch in evidence.foreign)
+    return reasons
 
 
 def _protected(evidence: Evidence) -> list[Reason]:
     client = evidence.client
-    if not client.enabled or not _is_healthy(client):
+    if not evidence.reports_status or doubts(evidence):
         return []
     if client.patch_state == "applied":
-        levels = {patch["verification"]["level"] for patch in evidence.reported_patches if patch["enabled"]}
+        levels = {each.patch["verification"]["level"] for each in evidence.claimed if each.patch["enabled"]}
         sources = next((text for level, text in _AGREEMENT.items() if level in levels), "client and kernel agree")
-        gaps = [each.gap for each in evidence.verified if each.gap is not None]
+        gaps = [each.gap for each in evidence.claimed if each.gap is not None]
         return [causes.APPLIED.reason(sources, version=client.patch_version), *gaps]
-    if client.patch_state == "nothing-to-apply" and _reports_running_kernel(evidence):
-        return [causes.NOTHING_TO_APPLY.reason()]
-    return []
+    return [causes.NOTHING_TO_APPLY.reason()]
 
 
 _AGREEMENT = {
@@ -227,25 +189,74 @@ _AGREEMENT = {
 }
 
 
-def _is_healthy(client: ClientStatus) -> bool:
-    """Return True if check and support state are known to be good. Old clients do not report them."""
-    return client.check_state in ("checked", None) and client.supported in ("supported", None)
+def doubts(evidence: Evidence) -> list[Reason]:
+    """Return why an enabled host cannot be called protected; an empty list if all evidence is there."""
+    return [
+        *_status_doubts(evidence),
+        *_kernel_doubts(evidence),
+        *_time_doubts(evidence),
+        *_support_doubts(evidence),
+    ]
 
 
-def _reports_running_kernel(evidence: Evidence) -> bool:
+def _status_doubts(evidence: Evidence) -> c.Iterator[Reason]:
+    client, mode = evidence.client, evidence.facts.mode
+    # The client of 2016 does not report a check state.
+    known_check = client.check_state == "checked" or (client.check_state is None and client.generation == "2016")
+    if not known_check or client.patch_state not in _SETTLED or not evidence.support <= {"supported"}:
+        states = ", ".join(filter(None, (client.check_state, client.patch_state, *sorted(evidence.support))))
+        yield causes.CLIENT_WORDS_UNKNOWN.reason(states=states or "no state")
+    if mode is not None and mode.value not in _MODES:
+        yield causes.MODE_UNKNOWN.reason(mode=mode.value)
+    if not evidence.facts.complete:
+        yield causes.ANSWER_CUT_SHORT.reason()
+
+
+def _kernel_doubts(evidence: Evidence) -> c.Iterator[Reason]:
     running, reported = evidence.facts.kernel.full, evidence.client.kernel
-    return running is None or reported is None or running == reported
+    if running is None or reported is None or running != reported:
+        yield causes.OTHER_KERNEL.reason(reported=reported or "no kernel", running=running or "an unknown kernel")
+    if evidence.facts.patches is None:
+        yield causes.PATCHES_NOT_READABLE.reason()
+
+
+def _time_doubts(evidence: Evidence) -> c.Iterator[Reason]:
+    age, skew = evidence.check_age, evidence.clock_skew
+    if skew is None:
+        yield causes.CLOCK_UNKNOWN.reason()
+    elif abs(skew) > CLOCK_TOLERANCE:
+        yield _skewed(skew)
+    if age is None:
+        yield causes.CHECK_TIME_UNKNOWN.reason()
+    elif age < -CLOCK_TOLERANCE:
+        yield causes.CHECK_IN_FUTURE.reason(time=f"{evidence.client.last_check:%Y-%m-%d %H:%M}")
+
+
+def _skewed(skew: datetime.timedelta) -> Reason:
+    direction = "ahead of" if skew > datetime.timedelta(0) else "behind"
+    return causes.CLOCK_SKEW.reason(span=_span(abs(skew)), direction=direction)
+
+
+def _support_doubts(evidence: Evidence) -> c.Iterator[Reason]:
+    """Without a support status, only the age of the kernel shows that it gets patches."""
+    if evidence.support:
+        return
+    if evidence.client.generation in _REPORTING_SUPPORT:
+        yield causes.SUPPORT_MISSING.reason()
+    elif _months(evidence) is not None and evidence.kernel_months is None:
+        yield causes.KERNEL_AGE_NOT_KNOWN.reason()
 
 
 _RULES: tuple[tuple[State, c.Callable[[Evidence], list[Reason]]], ...] = (
     ("tampered", _tampered),
     ("ineligible", _ineligible),
-    ("failed", _failed),
+    ("held_back", held_back_reasons),
+    ("failed", failed_reasons),
     ("end_of_life", _end_of_life),
     ("upgrade_required", _upgrade_required),
     ("disabled", _disabled),
     ("stale", _stale),
-    ("applying", _applying),
+    ("applying", applying_reasons),
     ("unverified", _unverified),
     ("protected", _protected),
 )
@@ -256,22 +267,22 @@ def _unknown(evidence: Evidence) -> list[Reason]:
     reasons = []
     if client.error is not None:
         detail = "" if client.error.id == "permission_denied" else client.error.text
-        reasons.append(causes.CLIENT_ERRORS[client.error.id].reason(detail))
+        reasons.append(causes.CLIENT_ERRORS.get(client.error.id, causes.UNREADABLE_OUTPUT).reason(detail))
     elif client.enabled:
-        states = ", ".join(filter(None, (client.check_state, client.patch_state, client.supported)))
-        reasons.append(causes.CLIENT_WORDS_UNKNOWN.reason(states=states or "no state"))
+        reasons.extend(doubts(evidence))
     reasons.extend(_reason_of(check) for check in evidence.eligibility["checks"] if check["status"] == "unknown")
-    if not evidence.facts.complete:
-        reasons.append(causes.ANSWER_CUT_SHORT.reason())
+    cut_short = causes.ANSWER_CUT_SHORT.reason()
+    if not evidence.facts.complete and cut_short not in reasons:
+        reasons.append(cut_short)
     return reasons or [causes.NOTHING_KNOWN.reason()]
 
 
 def _reminders(evidence: Evidence, state: State) -> list[Reason]:
     """Return reasons that did not decide the state, but need attention."""
     reasons = []
-    due, today = evidence.client.upgrade_required_by, _today(evidence.facts)
-    if state not in ("end_of_life", "upgrade_required") and due is not None and today is not None:
-        left = due - today
+    due = evidence.client.upgrade_required_by
+    if state not in ("end_of_life", "upgrade_required") and due is not None:
+        left = due - evidence.today
         if datetime.timedelta(0) <= left <= _SOON:
             step = next_steps.upgrade_step(evidence.facts, evidence.policy, within_days=_SOON.days)
             reasons.append(causes.UPGRADE_DUE_SOON.reason(date=due.isoformat(), days=left.days, step=step))
@@ -281,6 +292,12 @@ def _reminders(evidence: Evidence, state: State) -> list[Reason]:
             for check in evidence.eligibility["checks"]
             if check["id"] == "network" and check["status"] in ("fail", "warn")
         )
+    skew = evidence.clock_skew
+    if skew is not None and abs(skew) > CLOCK_TOLERANCE:
+        reasons.append(_skewed(skew))
+    others = [name for name in evidence.facts.reboot_packages or () if not name.startswith("linux-")]
+    if others:
+        reasons.append(causes.REBOOT_REQUESTED.reason(packages=", ".join(others)))
     return reasons
 
 
@@ -290,5 +307,7 @@ def _reboot_needed(evidence: Evidence, state: State) -> bool | None:
         return True
     if state == "protected":
         return False
+    if state == "unknown":
+        return None
     running, newest = evidence.facts.kernel.release, evidence.facts.newest_installed
     return None if running is None or newest is None else running != newest

@@ -12,6 +12,12 @@ import re
 from .._config_file import Location, mapping, read_yaml, text
 from .._errors import LivepatchError
 
+DEFAULT_MONTHS = 13
+"""The age in months at which a kernel gets no more patches, where a policy does not state it.
+
+Source: Canonical's documentation, which gives 13 months for all kernels except some interim HWE kernels.
+"""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AdmittedSystem:
@@ -29,6 +35,8 @@ class AdmittedSystem:
 class Policy:
     """A policy. A failed check is normal for `check_grace` after boot, and a check is too old after `stale_after`.
 
+    A host waits for its patch for at most `applying_limit`. After that, its client has failed.
+
     `snapd_minimum` is the oldest supported version of snapd, and `seats` the number of seats of the token, if known.
     With `service_decides`, a kernel that the service reports as supported passes, even if no row covers it.
     """
@@ -40,6 +48,7 @@ class Policy:
     check_grace: datetime.timedelta
     stale_after: datetime.timedelta
     service_decides: bool = False
+    applying_limit: datetime.timedelta = datetime.timedelta(minutes=60)
 
 
 class PolicyError(LivepatchError):
@@ -62,15 +71,15 @@ def policy_from_mapping(document: object, source: str, lines: c.Mapping[str, int
     return _policy(document, Location(source, "", lines or {}, PolicyError))
 
 
+_TIMES = ("check_grace_minutes", "stale_after_hours", "applying_limit_minutes")
+
+
 def _policy(document: object, place: Location) -> Policy:
     keys = mapping(
         document,
         place,
         required=("systems",),
-        optional=(
-            *("name", "description", "snapd_minimum", "seats", "check_grace_minutes", "stale_after_hours"),
-            "service_decides",
-        ),
+        optional=("name", "description", "snapd_minimum", "seats", "service_decides", *_TIMES),
     )
     systems = keys["systems"]
     if not isinstance(systems, list) or not systems:
@@ -87,6 +96,9 @@ def _policy(document: object, place: Location) -> Policy:
             hours=_number(keys.get("stale_after_hours", 24), place.below("stale_after_hours"))
         ),
         service_decides=_flag(keys.get("service_decides", False), place.below("service_decides")),
+        applying_limit=datetime.timedelta(
+            minutes=_number(keys.get("applying_limit_minutes", 60), place.below("applying_limit_minutes"))
+        ),
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import collections.abc as c
 import dataclasses
+import datetime
 import typing as t
 
 from .._errors import LivepatchError
@@ -14,7 +15,8 @@ from .._host.facts import HostFacts
 from .._host.sections import Sections
 from .._record import Assessment, Eligibility
 from . import causes
-from .host_state import Evidence, assess
+from .evidence import Evidence
+from .host_state import assess
 from .patch_verification import verified_patches
 from .policy import Policy
 
@@ -123,11 +125,11 @@ def restore_failure(sections: Sections) -> LivepatchError | None:
     return command_failure(sections, "post")
 
 
-def assess_protection(facts: HostFacts, policy: Policy) -> Assessment:
+def assess_protection(facts: HostFacts, policy: Policy, now: datetime.datetime) -> Assessment:
     """Assess the host by its client and its kernel, even if the policy refuses it.
 
-    `policy` supplies the time limits.
+    `policy` supplies the time limits, and `now` is the time by the controller's clock.
     """
     admitted = Eligibility(policy=policy.name, verdict="eligible", checks=[])
     verified = verified_patches(facts.patches or (), facts.kernel_keys, claimed=None)
-    return assess(Evidence(facts, policy, admitted, verified))
+    return assess(Evidence(facts, policy, admitted, verified, now))

@@ -18,7 +18,8 @@ from .._time import format_time
 from .._verify import trust
 from . import causes
 from .eligibility import KernelSupport, assess_eligibility
-from .host_state import Evidence, assess
+from .evidence import Evidence
+from .host_state import assess
 from .patch_verification import VerifiedPatch, verified_patches
 from .policy import Policy
 
@@ -43,6 +44,8 @@ def make_record(
     facts = dataclasses.replace(facts, inventory_name=host)
     eligibility = assess_eligibility(facts, policy, kernel_support, alternative=alternative)
     verified = _verified(facts, anchors)
+    evidence = Evidence(facts, policy, eligibility, verified, collected_at)
+    skew = evidence.clock_skew
     record = Record(
         schema=SCHEMA,
         host=host,
@@ -53,7 +56,8 @@ def make_record(
         client=_client(facts),
         patch=_patch(facts.client),
         kernel_patches=[each.patch for each in verified],
-        assessment=assess(Evidence(facts, policy, eligibility, verified)),
+        assessment=assess(evidence),
+        clock_skew_seconds=None if skew is None else round(skew.total_seconds()),
     )
     limited, incomplete = limit_record(record)
     return _incomplete(limited) if incomplete else limited
@@ -118,9 +122,10 @@ def _client(facts: HostFacts) -> Client:
 
 def _patch(client: ClientStatus | None) -> Patch:
     if client is None:
-        return Patch(state=None, version=None, fixes=[], support=None, upgrade_required_by=None)
+        return Patch(kernel=None, state=None, version=None, fixes=[], support=None, upgrade_required_by=None)
     due = client.upgrade_required_by
     return Patch(
+        kernel=client.kernel,
         state=client.patch_state,
         version=client.patch_version,
         fixes=[Fix(cve=fix.cve, patched=fix.patched) for fix in client.fixes],

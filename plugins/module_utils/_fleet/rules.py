@@ -5,7 +5,7 @@
 A rule is broken if its expression is true in JMESPath: any value except ``null``, ``false`` and empty values. If an
 expression cannot be evaluated with the data of a host, the rule is broken too, because missing data never passes.
 
-The expression of a rule for hosts is evaluated with the record and `RuleFacts`; for an unreachable host, only ``host``
+The expression of a rule for hosts is evaluated with the record and `RuleFacts`; for a host without an answer, only ``host``
 and ``assessment`` of the record exist. A rule for the fleet is evaluated once, with `FleetFacts`. If its expression
 returns hosts (a list of ``{host, found}``), each of them breaks the rule, otherwise the fleet as a whole.
 """
@@ -35,6 +35,7 @@ _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,19}")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _CACHED_RESULTS = 4096  # most hosts of a fleet have the same facts, and hostile hosts must not fill the memory
 _UNKNOWN = "an unknown number of"
+_RULE_OF_STATE = "no_answer"  # the only state that has the name of its default rule
 
 
 class RuleError(LivepatchError):
@@ -118,10 +119,10 @@ def host_facts(record: Record, now: datetime.datetime) -> RuleFacts:
     )
 
 
-def facts_of_unreachable(document: c.Mapping[str, t.Any], now: datetime.datetime) -> RuleFacts:
-    """Calculate the facts of an unreachable host. Only the age of its last record can be known."""
+def facts_without_record(document: c.Mapping[str, t.Any], now: datetime.datetime) -> RuleFacts:
+    """Calculate the facts of a host that gave no answer. Only the age of its last record can be known."""
     last = document["last_record"]
-    return RuleFacts("unreachable", _hours_since(last and last["collected_at"], now), None, None)
+    return RuleFacts("no_answer", _hours_since(last and last["collected_at"], now), None, None)
 
 
 def rules_from_list(document: object, source: str, lines: c.Mapping[str, int] | None = None) -> list[Rule]:
@@ -167,10 +168,11 @@ class RuleSet:
         # Rules that use only the facts are evaluated once for all hosts with equal facts, the others for each record.
         self._of_facts = [rule for rule in of_hosts if rule.fields <= set(RuleFacts._fields)]
         self._of_records = [rule for rule in of_hosts if not rule.fields <= set(RuleFacts._fields)]
+        self.reads_records = bool(self._of_records)
         self._broken_by_facts = functools.lru_cache(_CACHED_RESULTS)(self._evaluate_facts)
 
     def broken_by_host(self, document: c.Mapping[str, t.Any], facts: RuleFacts) -> tuple[Finding, ...]:
-        """Evaluate the rules for hosts with a record, or with the document of an unreachable host."""
+        """Evaluate the rules for hosts with a record, or with the document of a host that gave no answer."""
         broken = self._broken_by_facts(facts)
         if self._of_records:
             data = {**document, **facts._asdict()}
@@ -239,7 +241,7 @@ def _rule(entry: object, place: Location) -> Rule:
     identifier = text(keys["id"], place.below("id"))
     if not _ID.fullmatch(identifier):
         raise place.below("id").error(f"expected a word of letters, digits, '_', '-' and '.', found {identifier!r:.80}")
-    if identifier in STATES or identifier in SEVERITIES:
+    if (identifier in STATES and identifier != _RULE_OF_STATE) or identifier in SEVERITIES:
         raise place.below("id").error(f"{identifier} is the name of a state or severity; choose another")
     scope = t.cast("Scope", choice(keys.get("scope", "host"), place.below("scope"), t.get_args(Scope)))
     rule = Rule(

@@ -11,6 +11,24 @@ from .._record import Reason, Record
 
 ATTEMPT_SCHEMA = "kernelops.livepatch/attempt/1"
 
+AttemptCause = t.Literal["unreachable", "permission", "timed_out", "answer_unusable", "not_stored"]
+ATTEMPT_CAUSES: tuple[AttemptCause, ...] = t.get_args(AttemptCause)
+
+_CAUSES: dict[str, AttemptCause] = {
+    "connection_failed": "unreachable",
+    "no_answer": "unreachable",
+    "timed_out": "timed_out",
+    "interrupted": "timed_out",
+    "sudo_requires_tty": "permission",
+    "become_password_missing": "permission",
+    "become_password_wrong": "permission",
+    "become_not_allowed": "permission",
+    "not_root": "permission",
+    "permission_denied": "permission",
+    "record_not_stored": "not_stored",
+}
+"""The cause of a failed attempt by the id of its first reason. All other ids are of answers that cannot be used."""
+
 
 class Recorded(t.NamedTuple):
     """A record, and its sections as `spool.sections_of` writes them."""
@@ -21,11 +39,17 @@ class Recorded(t.NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """A host gave no answer at `attempted_at` (RFC 3339, UTC)."""
+    """A host gave no answer at `attempted_at` (RFC 3339, UTC). `cause` is one of `ATTEMPT_CAUSES`."""
 
     host: str
     attempted_at: str
     reasons: list[Reason]
+    cause: AttemptCause = "unreachable"
+
+
+def cause_of(reasons: t.Sequence[Reason]) -> AttemptCause:
+    """Return the cause of a failed attempt with these reasons."""
+    return _CAUSES.get(reasons[0]["id"], "answer_unusable") if reasons else "unreachable"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

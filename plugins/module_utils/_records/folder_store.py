@@ -18,7 +18,7 @@ from urllib.parse import quote
 from .._errors import LivepatchError
 from .._io import TEMPORARY_PREFIX, write_atomically
 from .._record import Reason, Record, limit_reasons
-from .document import ATTEMPT_SCHEMA, Document, Problem
+from .document import ATTEMPT_SCHEMA, Document, Problem, cause_of
 from .reader import NOTE_SUFFIX, RECORD_SUFFIX, RecordReader, why
 from .spool import sections_of
 
@@ -53,10 +53,16 @@ def store(record_dir: Path, record: Record) -> Path:
     return path
 
 
-def note_unreachable(record_dir: Path, host: str, attempted_at: str, reasons: list[Reason]) -> Path:
+def note_attempt(record_dir: Path, host: str, attempted_at: str, reasons: list[Reason]) -> Path:
     """Store a failed attempt at a time (RFC 3339, UTC). The last record of the host stays."""
     path = record_dir / note_name(host)
-    note = {"schema": ATTEMPT_SCHEMA, "host": host, "attempted_at": attempted_at, "reasons": limit_reasons(reasons)}
+    note = {
+        "schema": ATTEMPT_SCHEMA,
+        "host": host,
+        "attempted_at": attempted_at,
+        "cause": cause_of(reasons),
+        "reasons": limit_reasons(reasons),
+    }
     _write(path, note, f"the note that host {host} gave no answer")
     return path
 

@@ -18,6 +18,7 @@ import typing as t
 from pathlib import Path
 
 from .._errors import LivepatchError
+from .._record import FORMER_STATES
 from .spans import Kind, Sighting, Span, with_sighting
 
 _PATIENCE = 120.0  # seconds that a writer waits for another one
@@ -159,7 +160,7 @@ def _row_id(cursor: sqlite3.Cursor) -> int:
 
 def _kind(facts: str) -> Kind:
     state, kernel, release, patch, unpatched = json.loads(facts)
-    return Kind(state, kernel, release, patch, tuple(unpatched))
+    return Kind(FORMER_STATES.get(state, state), kernel, release, patch, tuple(unpatched))
 
 
 def _spans(database: sqlite3.Connection) -> list[tuple[str, list[Span]]]:

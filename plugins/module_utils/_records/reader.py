@@ -10,9 +10,9 @@ import os
 import typing as t
 from urllib.parse import unquote
 
-from .._record import NewerSchemaError, Record, RecordError, is_section, validate
+from .._record import NewerSchemaError, Record, RecordError, is_section, rename_former_state, validate
 from .._time import parse_time
-from .document import ATTEMPT_SCHEMA, Document, FailedAttempt, Problem, Recorded
+from .document import ATTEMPT_CAUSES, ATTEMPT_SCHEMA, Document, FailedAttempt, Problem, Recorded, cause_of
 from .spool import sections_of
 
 RECORD_SUFFIX = ".json"
@@ -78,9 +78,10 @@ class RecordReader:
         except (ValueError, RecursionError):
             return None
         key, value = next(iter(members.items()))
+        renamed = key == "assessment" and rename_former_state(value)
         if len(members) != 1 or not is_section(key, value):
             return None
-        section = _RecordSection(key, value, _one_line(text, members))
+        section = _RecordSection(key, value, sections_of(members)[0] if renamed else _one_line(text, members))
         if key in _ALIKE:
             self._remember(text, section)
         return section
@@ -128,7 +129,10 @@ def _attempt(document: dict[str, t.Any]) -> FailedAttempt:
     _check_time(attempted_at, "attempted_at")
     if not isinstance(reasons, list) or not all(_is_reason(reason) for reason in reasons):
         raise RecordError("reasons", "expected a list of reasons with id, message and remedy")
-    return FailedAttempt(host, t.cast("str", attempted_at), reasons)
+    cause = document.get("cause")
+    return FailedAttempt(
+        host, t.cast("str", attempted_at), reasons, cause if cause in ATTEMPT_CAUSES else cause_of(reasons)
+    )
 
 
 def _is_reason(value: object) -> bool:

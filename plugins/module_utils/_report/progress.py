@@ -18,7 +18,7 @@ from .._text import shorten, visible, width
 from .formats.table import COLOURS
 from .report import URGENCY
 
-UNREACHABLE = "unreachable"
+NO_ANSWER = "no_answer"
 NO_RECORD = "no record"
 OTHER = "other"
 OK = "ok"

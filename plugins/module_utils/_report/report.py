@@ -4,7 +4,7 @@
 
 Documents come in as they were read, in any order and from several folders; `assemble` keeps the newest
 of every host. Nothing is decided here: the state of a host is the one in its record, and a host without a
-usable newest record is ``unreachable``.
+usable newest record is ``no_answer``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import re
 import typing as t
 
 from .._decisions import causes
+from .._decisions.evidence import shows_running_patch
 from .._fleet.rules import Finding, Rule
 from .._record import STATES, Containers, Fix, Reason, Record, State
-from .._records.document import ATTEMPT_SCHEMA, Document, FailedAttempt, Problem, Recorded
+from .._records.document import ATTEMPT_SCHEMA, AttemptCause, Document, FailedAttempt, Problem, Recorded
 from .._records.folder_store import note_name, record_name
 from .._records.spans import Kind, Sighting
 from .._records.spool import Spool, SpoolPosition, SpoolWriter
@@ -41,7 +42,7 @@ _SECONDS = 19  # characters of an RFC 3339 time without fractions and zone
 
 
 class LastRecord(t.NamedTuple):
-    """The time and state of the last record of a host that is now unreachable."""
+    """The time and state of the last record of a host that gave no answer since then."""
 
     collected_at: str
     state: State
@@ -50,10 +51,12 @@ class LastRecord(t.NamedTuple):
 class HostLine(t.NamedTuple):
     """One host of the report.
 
-    `document` is the position of its record in the spool, or None for an unreachable host. `release` is the release of
-    the distribution. `unpatched` lists the CVEs that the client reports as not patched. `containers` is the number of
-    containers that share the kernel, or None if it is unknown. For an unreachable host, `enabled`, `machine_id_sha256`
-    and `containers` are the last known values. `covered_by` is a policy that covers a host which its own refuses.
+    `document` is the position of its record in the spool, or None for a host without a record of this run. `release` is
+    the release of the distribution. `unpatched` lists the CVEs that the client reports as not patched. `containers` is
+    the number of containers that share the kernel, or None if it is unknown. `cause` is that of a failed attempt.
+    `patch_runs` is true if the record shows that the patch whose fixes it lists runs. For a host without a record,
+    `enabled`, `machine_id_sha256` and `containers` are the last known values. `covered_by` is a policy that covers a
+    host which its own refuses.
     """
 
     host: str
@@ -76,6 +79,8 @@ class HostLine(t.NamedTuple):
     release: str | None = None
     unpatched: tuple[str, ...] = ()
     covered_by: str | None = None
+    cause: AttemptCause | None = None
+    patch_runs: bool = False
 
     @property
     def exposes(self) -> int:
@@ -89,7 +94,7 @@ class HostLine(t.NamedTuple):
 
     @property
     def last_seen(self) -> str | None:
-        """Return time and state of the last record of an unreachable host."""
+        """Return time and state of the last record of a host that gave no answer."""
         return f"last seen {self.last_record.collected_at}, {self.last_record.state}" if self.last_record else None
 
     @property
@@ -231,7 +236,7 @@ def assemble(
 ) -> Report:
     """Assemble the report of these hosts, or of every host in the documents.
 
-    The newest record of a host wins, and a failed attempt that is newer than it makes the host unreachable.
+    The newest record of a host wins, and a failed attempt that is newer than it gives it the state ``no_answer``.
     `generated_at` is RFC 3339 in UTC.
     """
     return merge(condense(documents, spool.writer(), evaluator), hosts, generated_at, spool, evaluator)
@@ -309,12 +314,13 @@ def _from_future(host: str, name: str, time: str | None, now: str) -> Problem:
     return Problem("record_from_future", name, f"it is dated {time}, and the clock shows {now}", host)
 
 
-def unreachable_document(line: HostLine) -> dict[str, t.Any]:
+def document_without_record(line: HostLine) -> dict[str, t.Any]:
     """Return the document of a host without a record of this run, in the form of a failed attempt with its state."""
     return {
         "schema": ATTEMPT_SCHEMA,
         "host": line.host,
         "attempted_at": line.attempted_at,
+        "cause": line.cause,
         "assessment": {"state": line.state, "reasons": line.reasons, "reboot_needed": None},
         "last_record": line.last_record._asdict() if line.last_record else None,
     }
@@ -341,6 +347,7 @@ def _line(record: Record, place: SpoolPosition, evaluator: RuleEvaluator | None)
         release=record["system"]["release"],
         unpatched=_unpatched(record["patch"]["fixes"]),
         covered_by=_covered_by(record),
+        patch_runs=shows_running_patch(record),
     )
 
 
@@ -375,8 +382,9 @@ def _counted(
         reasons = [causes.NO_RECORD.reason()]
     gone = HostLine(
         host=host,
-        state="unreachable",
+        state="no_answer",
         attempted_at=attempt.attempted_at if attempt else None,
+        cause=attempt.cause if attempt else None,
         reasons=reasons,
         last_record=LastRecord(line.collected_at, line.state) if line and line.collected_at else None,
         enabled=line.enabled if line else None,
@@ -385,7 +393,7 @@ def _counted(
     )
     if evaluator is None:
         return gone
-    return gone._replace(findings=evaluator.of_unreachable(unreachable_document(gone)))
+    return gone._replace(findings=evaluator.without_record(document_without_record(gone)))
 
 
 def _running(containers: Containers) -> int | None:

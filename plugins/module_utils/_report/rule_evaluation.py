@@ -10,13 +10,14 @@ import typing as t
 from pathlib import Path
 
 from .._config_file import read_yaml
+from .._decisions.evidence import shows_running_patch
 from .._fleet.rules import (
     Finding,
     FleetFacts,
     Rule,
     RuleError,
     RuleSet,
-    facts_of_unreachable,
+    facts_without_record,
     host_facts,
     rule_of_closed_cve,
     rules_from_list,
@@ -48,7 +49,10 @@ def load_rules(wanted: object, closed_cves: t.Sequence[str]) -> list[Rule]:
 
 
 class RuleEvaluator:
-    """Evaluates rules for the hosts of a report at one time (UTC). Fixes from notices count like the client's."""
+    """Evaluates rules for the hosts of a report at one time (UTC). Fixes from notices count like the client's.
+
+    A fix that the client reports counts only if the record shows that the patch runs.
+    """
 
     def __init__(
         self, rules: t.Sequence[Rule], now: datetime.datetime, by_notices: FixesByNotices | None = None
@@ -59,15 +63,25 @@ class RuleEvaluator:
         self.rules = tuple(rules)
 
     def of_record(self, record: Record) -> tuple[Finding, ...]:
-        seen = record if self._by_notices is None else self._by_notices.applied(record)
+        seen = _without_unproven_fixes(record) if self._set.reads_records else record
+        if self._by_notices is not None:
+            seen = self._by_notices.applied(seen)
         return self._set.broken_by_host(seen, host_facts(record, self._now))
 
-    def of_unreachable(self, document: dict[str, t.Any]) -> tuple[Finding, ...]:
-        return self._set.broken_by_host(document, facts_of_unreachable(document, self._now))
+    def without_record(self, document: dict[str, t.Any]) -> tuple[Finding, ...]:
+        return self._set.broken_by_host(document, facts_without_record(document, self._now))
 
     def with_fleet(self, report: _report.Report, seats: int | None) -> _report.Report:
         """Return the report with the findings of fleet rules. `seats` is the number of seats of the token, if known."""
         return report.with_findings(self._set.broken_by_fleet(_fleet_facts(report, seats)))
+
+
+def _without_unproven_fixes(record: Record) -> Record:
+    """Return the record without the fixes of a patch that is not shown to run: the client alone is no evidence."""
+    patch = record["patch"]
+    if not any(fix["patched"] for fix in patch["fixes"]) or shows_running_patch(record):
+        return record
+    return {**record, "patch": {**patch, "fixes": [fix for fix in patch["fixes"] if not fix["patched"]]}}
 
 
 def _fleet_facts(report: _report.Report, seats: int | None) -> FleetFacts:

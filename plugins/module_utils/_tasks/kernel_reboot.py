@@ -202,7 +202,8 @@ class _Reboot:
         timeout = self._options.protected_timeout
         deadline = (yield from read_clock()).monotonic + timeout
         while True:
-            assessment = reboot_plan.assess_protection(facts, self._options.policy)
+            now = (yield from read_clock()).utc
+            assessment = reboot_plan.assess_protection(facts, self._options.policy, now)
             self.result["state"] = assessment["state"]
             if assessment["state"] == "protected":
                 return

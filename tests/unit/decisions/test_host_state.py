@@ -17,6 +17,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_s
     ReportedFix,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import (
+    ClientMode,
     HostFacts,
     ServerReachability,
     Snapd,
@@ -28,6 +29,7 @@ LAUNCH = shipped("launch")
 DAY = datetime.timedelta(days=1)
 MINUTE = datetime.timedelta(minutes=1)
 JUST_BOOTED = {"uptime": 2 * MINUTE}
+COLLECTED_AT = datetime.datetime(2026, 3, 1, 5, 0, 7, 250, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
 LOCK = "livepatch_Ubuntu_4_4_0_210_242_generic_113_113.1"
 
 
@@ -37,7 +39,7 @@ def record_of(facts: HostFacts) -> Record:
         facts,
         LAUNCH,
         collector=Collector(collection="1.0.0", ansible_core="2.19.0"),
-        collected_at=datetime.datetime(2026, 3, 1, 5, 0, 7, 250, tzinfo=datetime.timezone(datetime.timedelta(hours=1))),
+        collected_at=COLLECTED_AT,
     )
     validate(record)
     return record
@@ -57,6 +59,8 @@ def error(identifier: str) -> dict[str, t.Any]:
     return {"client": ClientStatus(error=ClientError(identifier, "original text"))}
 
 
+CLIENT_2016 = client(generation="2016", check_state=None, supported=None, last_check=None)
+
 CASES = [
     ("protected", "applied", a_host()),
     ("protected", "applied", a_host(patches=(a_patch(taint="OEK"),), kernel_keys=())),
@@ -66,15 +70,10 @@ CASES = [
         "nothing_to_apply",
         a_host(patches=(), **client(patch_state="nothing-to-apply", patch_version=None)),
     ),
-    (
-        "protected",
-        "applied",
-        a_host(**client(generation="2016", check_state=None, supported=None, last_check=None)),
-    ),
+    ("protected", "applied", a_host(**client(generation="9.5", supported=None))),
     ("tampered", "signature_failed", a_host(patches=(a_patch(taint="OEK"),))),
     ("tampered", "signature_failed", a_host(patches=(a_patch(), a_patch(module="stranger", taint="EK")))),
     ("ineligible", "release", a_host(os_release={"ID": "ubuntu", "VERSION_ID": "14.04"})),
-    ("ineligible", "snapd", without_client(snapd=Snapd(installed=False))),
     ("ineligible", "kernel_supported", a_host(**client(supported="unsupported"))),
     ("ineligible", "kernel_supported", a_host(**error("not_eligible_kernel"))),
     ("failed", "apply_failed", a_host(patches=(), **client(patch_state="apply-failed"))),
@@ -84,33 +83,40 @@ CASES = [
     ("failed", "timed_out", a_host(**error("timed_out"))),
     ("failed", "check_failed", a_host(**client(check_state="check-failed"))),
     ("failed", "check_failed", a_host(uptime=None, **client(check_state="check-failed"))),
+    ("failed", "no_status", a_host(**error("unreadable_output"))),
+    ("failed", "applying_too_long", a_host(**client(check_state="needs-check"))),
+    ("held_back", "mode_withholds", a_host(mode=ClientMode("no-apply", "file"))),
     ("end_of_life", "kernel_end_of_life", a_host(**client(supported="kernel-end-of-life"))),
     ("end_of_life", "upgrade_date_passed", a_host(**client(upgrade_required_by=(NOW - DAY).date()))),
     ("upgrade_required", "kernel_upgrade_required", a_host(**client(patch_state="kernel-upgrade-required"))),
     ("upgrade_required", "kernel_upgrade_required", a_host(**client(supported="kernel-upgrade-required"))),
     ("disabled", "not_installed", without_client()),
     ("disabled", "not_enabled", a_host(client=ClientStatus(enabled=False), patches=())),
+    ("disabled", "snapd", without_client(snapd=Snapd(installed=False))),
+    ("disabled", "secure_boot", without_client(secure_boot=True, kernel_keys=(), kernel=a_kernel(version="#1"))),
     ("stale", "check_too_old", a_host(**client(last_check=NOW - DAY - MINUTE))),
     ("applying", "in_transition", a_host(patches=(a_patch(transition=True),))),
     ("applying", "not_yet_applied", a_host(patches=(), **client(patch_state="unapplied"))),
     ("applying", "not_yet_applied", a_host(patches=(), **client(patch_state="applying"))),
-    ("applying", "needs_check", a_host(**client(check_state="needs-check"))),
+    ("applying", "needs_check", a_host(**JUST_BOOTED, **client(check_state="needs-check"))),
     ("applying", "check_failed_after_boot", a_host(**JUST_BOOTED, **client(check_state="check-failed"))),
     ("unverified", "kernel_disagrees", a_host(patches=())),
     ("unverified", "kernel_disagrees", a_host(patches=(a_patch(enabled=False),))),
     ("unverified", "kernel_disagrees", a_host(patches=(a_patch(module=f"{MODULE[:-3]}112"),))),
     ("unverified", "kernel_disagrees", a_host(kernel=a_kernel("4.4.0-211-generic", "243"))),
     ("unverified", "kernel_not_readable", a_host(patches=None)),
+    ("unverified", "foreign_patch", a_host(patches=(a_patch(), a_patch(module="stranger")))),
     ("unknown", "client_words_unknown", a_host(**client(patch_state="levitating"))),
+    ("unknown", "check_time_unknown", a_host(**CLIENT_2016)),
     ("unknown", "client_words_unknown", a_host(**client(check_state="mostly-checked"))),
     ("unknown", "client_words_unknown", a_host(**client(supported="unknown"))),
     ("unknown", "client_words_unknown", a_host(**client(patch_state=None))),
-    ("unknown", "unreadable_output", a_host(**error("unreadable_output"))),
+    ("unknown", "unreadable_output", a_host(client=ClientStatus(error=ClientError("unreadable_output", "")))),
     ("unknown", "permission_denied", a_host(root=False, **error("permission_denied"))),
     ("unknown", "privileges", without_client(root=False)),
     (
         "unknown",
-        "client_words_unknown",
+        "other_kernel",
         a_host(patches=(), kernel=a_kernel("4.4.0-211-generic", "243"), **client(patch_state="nothing-to-apply")),
     ),
 ]
@@ -123,7 +129,7 @@ def test_states(state: str, reason: str, facts: HostFacts) -> None:
 
 def test_every_state_has_a_case() -> None:
     """All states except the one of hosts without a record."""
-    assert {state for state, _reason, _facts in CASES} == set(STATES) - {"unreachable"}
+    assert {state for state, _reason, _facts in CASES} == set(STATES) - {"no_answer"}
 
 
 def test_the_first_matching_state_applies() -> None:
@@ -171,7 +177,9 @@ def test_a_network_failure_keeps_an_enabled_host_eligible() -> None:
     record = record_of(a_host(reachability=cut_off))
     assert record["assessment"]["state"] == "protected"
     assert [reason["id"] for reason in record["assessment"]["reasons"]] == ["applied", "network"]
-    assert judge(without_client(reachability=cut_off)) == ("ineligible", "network")
+    record = record_of(without_client(reachability=cut_off))
+    assert (record["assessment"]["state"], record["eligibility"]["verdict"]) == ("disabled", "ineligible")
+    assert [reason["id"] for reason in record["assessment"]["reasons"]] == ["network", "not_installed"]
 
 
 @pytest.mark.parametrize(
@@ -275,7 +283,7 @@ def test_the_grace_time_includes_its_end(late: datetime.timedelta, state: str) -
     ],
 )
 def test_a_check_is_stale_after_a_day(age: datetime.timedelta, shown: str | None) -> None:
-    facts = a_host(**client(last_check=NOW - age))
+    facts = a_host(**client(last_check=COLLECTED_AT - age))
     assert judge(facts)[0] == ("protected" if shown is None else "stale")
     assert shown is None or shown in reasons(facts)["check_too_old"]
 
@@ -305,7 +313,7 @@ def test_a_protected_host_has_one_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kernel", "state"), [("4.4.0-210.242-generic", "protected"), (None, "protected"), ("4.4.0-1.1-generic", "unknown")]
+    ("kernel", "state"), [("4.4.0-210.242-generic", "protected"), (None, "unknown"), ("4.4.0-1.1-generic", "unknown")]
 )
 def test_nothing_to_apply_protects_the_running_kernel(kernel: str | None, state: str) -> None:
     nothing = client(patch_state="nothing-to-apply", patch_version=None, kernel=kernel)
@@ -313,9 +321,10 @@ def test_nothing_to_apply_protects_the_running_kernel(kernel: str | None, state:
 
 
 def test_an_unknown_state_quotes_the_client() -> None:
-    denied, unreadable = a_host(**error("permission_denied")), a_host(**error("unreadable_output"))
+    denied = a_host(**error("permission_denied"))
+    unreadable = a_host(client=ClientStatus(error=ClientError("unreadable_output", "{original text")))
     assert reasons(denied)["permission_denied"] == "access to the client's daemon is denied"
-    assert reasons(unreadable)["unreadable_output"].endswith("could not be read: original text")
+    assert reasons(unreadable)["unreadable_output"].endswith("could not be read: {original text")
     states = reasons(a_host(**client(patch_state="perhaps")))["client_words_unknown"]
     assert states.startswith("the client reports checked, perhaps, supported, which")
     silent = reasons(a_host(**client(check_state=None, patch_state=None, supported=None)))
@@ -323,7 +332,7 @@ def test_an_unknown_state_quotes_the_client() -> None:
 
 
 def test_an_incomplete_answer_is_a_reason() -> None:
-    unreadable = a_host(**error("unreadable_output"))
+    unreadable = a_host(client=ClientStatus(error=ClientError("unreadable_output", "")))
     assert "answer_cut_short" not in reasons(unreadable)
     assert "answer_cut_short" in reasons(dataclasses.replace(unreadable, complete=False))
 

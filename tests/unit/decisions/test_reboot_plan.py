@@ -17,7 +17,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.containe
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section
 from tests.samples.answers import answer, ok
-from tests.samples.facts import a_host, a_patch, shipped, without_client
+from tests.samples.facts import NOW, a_host, a_patch, shipped, without_client
 
 OLD, NEW = "4.4.0-21-generic", "4.4.0-210-generic"
 THIS, ANOTHER = "1c7c9b3e-43a5-4f3c-9d9b-0a0c5a8f1e52", "2c7c9b3e-43a5-4f3c-9d9b-0a0c5a8f1e52"
@@ -163,7 +163,7 @@ def test_what_must_run_after_a_reboot(sections: list[Section], expected: str | N
 
 def test_a_policy_does_not_limit_the_protection() -> None:
     mint = {"os_release": {"ID": "linuxmint"}}
-    assert reboot_plan.assess_protection(a_host(**mint), shipped("launch"))["state"] == "protected"
+    assert reboot_plan.assess_protection(a_host(**mint), shipped("launch"), NOW)["state"] == "protected"
     tampered = a_host(patches=(a_patch(taint="OEK"),))
-    assert reboot_plan.assess_protection(tampered, shipped("launch"))["state"] != "protected"
-    assert reboot_plan.assess_protection(without_client(), shipped("launch"))["state"] == "disabled"
+    assert reboot_plan.assess_protection(tampered, shipped("launch"), NOW)["state"] != "protected"
+    assert reboot_plan.assess_protection(without_client(), shipped("launch"), NOW)["state"] == "disabled"

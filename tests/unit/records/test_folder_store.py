@@ -21,7 +21,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import (
     RecordStoreError,
     load,
-    note_unreachable,
+    note_attempt,
     store,
 )
 from tests.samples.records import COLLECTED_AT, make_record
@@ -61,7 +61,7 @@ def test_host_names_neither_collide_nor_escape(tmp_path: Path) -> None:
     folder = tmp_path / "records"
     for host in AWKWARD_HOSTS:
         assert store(folder, make_record(host)).parent == folder
-        note_unreachable(folder, host, "2026-01-11T00:00:00Z", [])
+        note_attempt(folder, host, "2026-01-11T00:00:00Z", [])
     documents = list(load([folder]))
     assert sorted(found.record["host"] for found in documents if isinstance(found, Recorded)) == sorted(AWKWARD_HOSTS)
     assert sorted(found.host for found in documents if isinstance(found, FailedAttempt)) == sorted(AWKWARD_HOSTS)
@@ -71,7 +71,7 @@ def test_host_names_neither_collide_nor_escape(tmp_path: Path) -> None:
 def test_a_note_exists_until_the_next_record(tmp_path: Path) -> None:
     store(tmp_path, make_record())
     reasons: t.Any = [{"id": "no_answer", "message": "connection refused", "remedy": None}]
-    note_unreachable(tmp_path, "web1", "2026-01-11T00:00:00Z", reasons)
+    note_attempt(tmp_path, "web1", "2026-01-11T00:00:00Z", reasons)
     kinds = {type(document): document for document in load([tmp_path])}
     assert set(kinds) == {Recorded, FailedAttempt}
     assert kinds[FailedAttempt] == FailedAttempt("web1", "2026-01-11T00:00:00Z", reasons)
@@ -124,7 +124,7 @@ def test_files_of_a_killed_run_are_ignored(tmp_path: Path) -> None:
     "write",
     [
         lambda folder: store(folder, make_record("web1")),
-        lambda folder: note_unreachable(folder, "web1", COLLECTED_AT, []),
+        lambda folder: note_attempt(folder, "web1", COLLECTED_AT, []),
     ],
     ids=["record", "note"],
 )

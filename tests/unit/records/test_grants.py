@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.seats import plan_seats
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import note_unreachable, store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import note_attempt, store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.grants import (
     SeatGrantsError,
     lock_grants,
@@ -56,7 +56,7 @@ def test_an_unreachable_host_keeps_its_seat(tmp_path: Path) -> None:
     keep(tmp_path, "a", enabled=True)
     keep(tmp_path, "b", enabled=False)
     for host in ("a", "b", "never-seen"):
-        note_unreachable(tmp_path, host, LATE, [REASON])
+        note_attempt(tmp_path, host, LATE, [REASON])
     assert holders(tmp_path) == ["a"]
     for host in ("a", "b", "never-seen"):
         assert failure(tmp_path, host)["id"] == "unreachable"
@@ -65,7 +65,7 @@ def test_an_unreachable_host_keeps_its_seat(tmp_path: Path) -> None:
 
 
 def test_an_answer_in_another_folder_is_used(tmp_path: Path) -> None:
-    note_unreachable(tmp_path / "a", "a", EARLY, [])
+    note_attempt(tmp_path / "a", "a", EARLY, [])
     keep(tmp_path / "b", "a", enabled=False, at=LATE)
     assert read_seat_grants([tmp_path / "a", tmp_path / "b"]).hosts["a"].failure is None
 
@@ -199,7 +199,7 @@ def _steps(folder: Path, run: Run, enabled: set[str], seats: int, clock: t.Calla
     def look() -> t.Iterator[None]:
         for host in run.hosts:
             if host in run.gone:
-                note_unreachable(folder, host, clock(), [REASON])
+                note_attempt(folder, host, clock(), [REASON])
             else:
                 keep(folder, host, enabled=host in enabled, at=clock())
             yield

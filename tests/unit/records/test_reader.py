@@ -19,7 +19,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import (
     load,
-    note_unreachable,
+    note_attempt,
     store,
 )
 from tests.samples.records import COLLECTED_AT, make_record
@@ -78,7 +78,7 @@ def test_an_unusable_file_does_not_hide_others(tmp_path: Path, content: bytes, i
 
 
 def test_an_unusable_note_names_its_host(tmp_path: Path) -> None:
-    note_unreachable(tmp_path, "web1", COLLECTED_AT, []).write_text("{")
+    note_attempt(tmp_path, "web1", COLLECTED_AT, []).write_text("{")
     assert _problem(tmp_path).host == "web1"
 
 

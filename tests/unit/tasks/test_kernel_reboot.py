@@ -13,7 +13,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.kernel_reboot import RebootOptions, reboot_host
-from tests.samples.answers import APPLYING, NEW, OLD, PROTECTED, answer, ok, probe
+from tests.samples.answers import APPLYING, CLOCK, NEW, OLD, PROTECTED, answer, ok, probe
 from tests.samples.facts import shipped
 from tests.samples.replay import Answer, ConnectionLost, Replay
 
@@ -81,15 +81,19 @@ class Host:
             return self.answers[task].pop(0)
         return getattr(self, f"answer_{task}")(command.variables)  # type: ignore[no-any-return]  # by name
 
+    def _probe(self) -> list[Section]:
+        clock = CLOCK + int(self.replay.elapsed)
+        return probe(self.kernel, self.livepatch, installed=(self.newest,), clock=clock)
+
     def answer_probe(self, _variables: t.Mapping[str, str]) -> Answer:
-        return answer(*probe(self.kernel, self.livepatch, installed=(self.newest,)))
+        return answer(*self._probe())
 
     def answer_look(self, _variables: t.Mapping[str, str]) -> Answer:
         saved = self.saved or ("", "")
         found = 0 if self.saved else 1
         docker, lxd = ("".join(f"{line}\n" for line in _of(self.running, name)) for name in ("docker", "lxd"))
         return answer(
-            *probe(self.kernel, self.livepatch, installed=(self.newest,)),
+            *self._probe(),
             ok("boot_id", self.boot_id),
             ok("saved_boot_id", saved[0], found),
             ok("saved", saved[1], found),

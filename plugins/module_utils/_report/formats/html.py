@@ -44,8 +44,8 @@ SCRIPTS = (
 _PLACE = re.compile(r"@([a-z]+)@")
 _MAX_KNOWN_SECTIONS = 512
 
-# Sections whose values the `HostLine` contains.
-_SECTIONS_IN_LINE = ('"schema": ', '"host": ', '"collected_at": ')
+# Sections whose values the `HostLine` contains, or that the page does not show.
+_SECTIONS_IN_LINE = ('"schema": ', '"host": ', '"collected_at": ', '"clock_skew_seconds": ')
 # Keys whose values differ from host to host, by section, sorted.
 _INDIVIDUAL_KEYS = {'"system"': ["booted_at", "machine_id_sha256"], '"client"': ["last_check"]}
 _SECTION_KEY_LENGTH = len('"system"')
@@ -184,7 +184,7 @@ class _Stream:
     def host(self, line: HostLine) -> list[str]:
         """Return the new parts of a host and then the host, each as JSON."""
         findings = self._findings_part(line.findings) if line.findings else None
-        members = self._unreachable(line) if line.document is None else self._recorded(line, line.document)
+        members = self._without_record(line) if line.document is None else self._recorded(line, line.document)
         row = _escape(_ENCODE([visible(line.host), self._states[line.state], findings, *members]))
         new, self._new = self._new, []
         return [*new, row]
@@ -192,7 +192,7 @@ class _Stream:
     def _findings(self, findings: tuple[Finding, ...]) -> int:
         return self._part({"findings": _findings(findings)})
 
-    def _unreachable(self, line: HostLine) -> list[object]:
+    def _without_record(self, line: HostLine) -> list[object]:
         assessment = self._part({"reasons": line.reasons, "reboot_needed": None})
         return [
             assessment,
@@ -207,7 +207,7 @@ class _Stream:
             if not text.startswith(_SECTIONS_IN_LINE):
                 self._section(text, numbers, individual)
         times = (line.collected_at, individual["booted_at"], individual["last_check"])
-        return [*(numbers[key] for key in _PARTS), *map(_visible, times)]
+        return [*(numbers[key] for key in _PARTS), *map(_visible, times), line.patch_runs]
 
     def _section(self, text: str, numbers: dict[str, int], individual: dict[str, str | None]) -> None:
         common, keys, values = _split_section(text)
@@ -246,6 +246,7 @@ class _Stream:
 
     def _patch(self, patch: dict[str, t.Any]) -> dict[str, t.Any]:
         fixes = patch.pop("fixes")
+        patch.pop("kernel", None)  # the page shows the running kernel
         closed = [fix["cve"] for fix in fixes if fix["patched"]]
         return {**patch, "closed": closed, "open": [fix["cve"] for fix in fixes if not fix["patched"]]}
 

@@ -12,7 +12,7 @@ from ..._fleet.rules import Finding
 from ..._records.spool import as_line
 from ..._time import format_time, from_microseconds
 from ..history import Exposure
-from ..report import HostLine, Report, unreachable_document
+from ..report import HostLine, Report, document_without_record
 
 _REMEMBERED = 1024
 SCHEMA = "kernelops.livepatch/report/1"
@@ -30,9 +30,9 @@ def render(report: Report) -> t.Iterator[str]:
     exposures = report.history.exposures if report.history else ()
     yield from _list("exposures", map(_exposure, exposures), ",")
     recorded = (line.document for line in report.lines if line.document is not None)
-    unreachable = (line for line in report.lines if line.document is None)
+    without_record = (line for line in report.lines if line.document is None)
     yield from _list("records", map(report.spool.document, recorded), ",")
-    yield from _list("unreachable", (as_line(unreachable_document(line)) for line in unreachable), "")
+    yield from _list("unreachable", (as_line(document_without_record(line)) for line in without_record), "")
     yield "}\n"
 
 

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """The report as JUnit XML, as Jenkins and GitLab read it: a suite for each rule, in it a case for each host.
 
-A case fails where the host breaks the rule. Where a host is unreachable, a rule that it does not break is skipped, for
+A case fails where the host breaks the rule. Where a host gave no answer, a rule that it does not break is skipped, for
 nothing is known that would pass it. A rule for the fleet has a case for each host that breaks it, or one for the fleet.
 """
 
@@ -19,7 +19,7 @@ from ..report import HostLine, Report
 _NAME = "livepatch"
 _REMEMBERED = 1024
 _FLEET = "the fleet"
-_SKIPPED = '<skipped message="the host is unreachable, so this is not known"/>'
+_SKIPPED = '<skipped message="without an answer of the host, this is not known"/>'
 
 
 class _Suite(t.NamedTuple):
@@ -51,16 +51,16 @@ def render(report: Report) -> t.Iterator[str]:
 def _suites(report: Report) -> list[_Suite]:
     broken = report.findings_by_rule()
     gone = dict.fromkeys(broken, 0)
-    unreachable = 0
+    without_record = 0
     for line in report.lines:
         if line.document is None:
-            unreachable += 1
+            without_record += 1
             for rule, _message in line.findings:
                 gone[rule] += 1
     return [
         _Suite(rule, max(1, broken[rule.id]), broken[rule.id], 0)
         if rule.of_fleet
-        else _Suite(rule, len(report.lines), broken[rule.id], unreachable - gone[rule.id])
+        else _Suite(rule, len(report.lines), broken[rule.id], without_record - gone[rule.id])
         for rule in report.rules
     ]
 

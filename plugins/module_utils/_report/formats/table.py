@@ -33,9 +33,10 @@ _SHOWN_GROUPS = 20
 # SGR parameters (ECMA-48) of the states: red is broken, yellow needs attention, cyan needs time.
 _BOLD = "1"
 COLOURS: dict[State, str] = {
-    "unreachable": "35",
+    "no_answer": "35",
     "tampered": "31",
     "ineligible": "34",
+    "held_back": "33",
     "failed": "31",
     "end_of_life": "31",
     "upgrade_required": "33",

@@ -39,7 +39,7 @@ class Host {
     return this.record && (this.record.patch.upgrade_required_by || this.record.patch.support);
   }
 
-  /** The number of containers that run on an unprotected kernel. For an unreachable host, the last known number. */
+  /** The number of containers that run on an unprotected kernel. For a host that gave no answer, the last known number. */
   get exposedContainers() {
     if (this.state === "protected") return 0;
     if (!this.record) return this.lastContact?.containers ?? 0;
@@ -84,7 +84,7 @@ function createHost(row, states) {
   const state = states[stateNumber] ?? "unknown";
   /** @type {Findings | null} */
   const findings = findingsPart === null ? null : part(findingsPart);
-  const isRecorded = row.length === 13;
+  const isRecorded = row.length === 14;
   const record = isRecorded ? createRecord(row) : null;
   const lastContact = isRecorded ? null : createLastContact(row);
   return new Host(name, state, hosts.length, part(assessmentPart), findings, record, lastContact);
@@ -95,7 +95,8 @@ function createHost(row, states) {
  * @returns {HostRecord}
  */
 function createRecord(row) {
-  const [, , , , eligibility, patch, modules, collector, system, client, collectedAt, bootedAt, lastCheck] = row;
+  const [, , , , eligibility, patch, modules, collector, system, client, collectedAt, bootedAt, lastCheck, patchRuns] =
+    row;
   return {
     eligibility: part(eligibility),
     patch: part(patch),
@@ -106,6 +107,7 @@ function createRecord(row) {
     collectedAt,
     bootedAt,
     lastCheck,
+    patchRuns,
   };
 }
 

@@ -7,9 +7,10 @@ const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
 
 /** @type {Record<State, Tone>} */
 const TONES = {
-  unreachable: "unknown",
+  no_answer: "unknown",
   tampered: "bad",
   ineligible: "excluded",
+  held_back: "action",
   failed: "bad",
   end_of_life: "bad",
   upgrade_required: "action",

@@ -73,7 +73,7 @@ function matcherOf(word) {
 }
 
 /**
- * An unreachable host has a name, and nothing is known of its other fields: it does not match `patch:none`.
+ * A host that gave no answer has a name, and nothing is known of its other fields: it does not match `patch:none`.
  * @param {Host} host
  * @param {string} field
  */
@@ -193,19 +193,27 @@ function ranksOf(column) {
   return ranks;
 }
 
-/** Return what the clients report of a CVE, or an empty text where the search is for anything else. */
+/**
+ * Return on how many hosts a CVE is patched, or an empty text where the search is for anything else.
+ *
+ * A host counts as patched only if its record shows that the patch runs.
+ */
 function describeSearchedCve() {
   const cve = view.query.trim().toUpperCase();
   if (!/^CVE-\d{4}-\d{4,}$/.test(cve)) return "";
-  const patches = hosts.flatMap(({ record }) => (record ? [record.patch] : []));
+  /** @param {boolean} running */
+  const patchesOf = (running) =>
+    hosts.flatMap(({ record }) => (record && record.patchRuns === running ? [record.patch] : []));
   let patched = 0;
   let open = 0;
-  for (const [patch, count] of countValues(patches)) {
-    if (includesCve(patch.open, cve)) open += count;
-    else if (includesCve(patch.closed, cve)) patched += count;
+  for (const running of [true, false]) {
+    for (const [patch, count] of countValues(patchesOf(running))) {
+      if (includesCve(patch.open, cve)) open += count;
+      else if (running && includesCve(patch.closed, cve)) patched += count;
+    }
   }
-  const others = hosts.length - patched - open;
-  return `${cve}: patched on ${formatCount(patched, "host")}, not patched on ${formatNumber(open)}, not reported by ${formatNumber(others)}`;
+  const unknown = hosts.length - patched - open;
+  return `${cve}: patched on ${formatCount(patched, "host")}, not patched on ${formatNumber(open)}, unknown on ${formatNumber(unknown)}`;
 }
 
 /** @param {string[]} cves @param {string} wanted In upper case. */

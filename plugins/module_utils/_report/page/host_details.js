@@ -59,10 +59,11 @@ function hostSections(host) {
   if (host.findings) sections.push(failedRulesSection(host.findings));
   if (host.lastContact) sections.push(lastContactSection(host.lastContact));
   if (host.record) {
-    const { patch, modules, eligibility, client, system, collector, collectedAt, bootedAt, lastCheck } = host.record;
+    const { patch, patchRuns, modules, eligibility, client, system, collector } = host.record;
+    const { collectedAt, bootedAt, lastCheck } = host.record;
     const origin = `Collected ${formatTime(collectedAt)} with kernelops.livepatch ${collector.collection}, ansible-core ${collector.ansible_core}.`;
     sections.push(
-      patchSection(patch, host.assessment.reboot_needed),
+      patchSection(patch, patchRuns, host.assessment.reboot_needed),
       loadedPatchesSection(modules),
       eligibilitySection(eligibility),
       clientSection(client, lastCheck),
@@ -139,11 +140,14 @@ function lastContactSection({ attemptedAt, collectedAt, state }) {
   );
 }
 
-/** @param {Patch} patch @param {boolean | null} rebootNeeded */
-function patchSection(patch, rebootNeeded) {
+/** @param {Patch} patch @param {boolean} patchRuns @param {boolean | null} rebootNeeded */
+function patchSection(patch, patchRuns, rebootNeeded) {
   const cveLists = [];
   if (patch.open.length > 0) cveLists.push(...cveList("Not patched", "open", patch.open));
-  if (patch.closed.length > 0) cveLists.push(...cveList("Patched", "closed", patch.closed));
+  if (patch.closed.length > 0) {
+    const title = patchRuns ? "Patched" : "Patched according to the client, without evidence";
+    cveLists.push(...cveList(title, patchRuns ? "closed" : "open", patch.closed));
+  }
   if (cveLists.length === 0) {
     cveLists.push(createElement("p", "muted", "The client reports no CVEs for this patch."));
   }

@@ -5,9 +5,10 @@
 // `nox -s page` checks the scripts and a sample report against it.
 
 type State =
-  | "unreachable"
+  | "no_answer"
   | "tampered"
   | "ineligible"
+  | "held_back"
   | "failed"
   | "end_of_life"
   | "upgrade_required"
@@ -54,6 +55,7 @@ type RecordedRow = [
   collectedAt: string,
   bootedAt: string | null,
   lastCheck: string | null,
+  patchRuns: boolean,
 ];
 
 /** A host without a usable record of this run. The last three describe its previous record, if there is one. */
@@ -224,6 +226,8 @@ interface HostRecord {
   collectedAt: string;
   bootedAt: string | null;
   lastCheck: string | null;
+  /** True if the record shows that the patch whose CVEs it lists runs. */
+  patchRuns: boolean;
 }
 
 /** What is known of a host without a usable record of this run. */

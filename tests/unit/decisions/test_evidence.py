@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""No host is protected if any evidence is missing, and no patch is shown to run without it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.evidence import shows_running_patch
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import (
+    BlockedPatches,
+    ClientError,
+    ClientStatus,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import ClientMode, HostFacts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Assessment, Collector, Record
+from tests.samples import records
+from tests.samples.facts import MODULE, NOW, a_client, a_host, a_kernel, a_patch, shipped
+
+POLICIES = {name: shipped(name) for name in ("launch", "current")}
+MINUTE = datetime.timedelta(minutes=1)
+DAY = datetime.timedelta(days=1)
+NEW_KERNEL = a_kernel(version="#242-Ubuntu SMP Fri Jan 16 09:57:56 UTC 2026")
+OLD_KERNEL = a_kernel()
+UNDATED = a_kernel(version="#242~16.04.1-Ubuntu SMP PREEMPT_DYNAMIC Mon Jan 30 17:03:34 UTC 2")
+
+
+def assess(facts: HostFacts, policy: Policy = POLICIES["launch"]) -> Assessment:
+    collector = Collector(collection="2.0.0", ansible_core="2.19.0")
+    return make_record("web-01", facts, policy, collector=collector, collected_at=NOW)["assessment"]
+
+
+# --- one defect each, applied to any host that is otherwise protected ---
+
+
+def _client(facts: HostFacts, **changes: t.Any) -> HostFacts:
+    return dataclasses.replace(facts, client=dataclasses.replace(facts.client or ClientStatus(), **changes))
+
+
+def _with_stranger(facts: HostFacts, **changes: t.Any) -> HostFacts:
+    return dataclasses.replace(facts, patches=(*(facts.patches or ()), a_patch(module="rootkit", **changes)))
+
+
+def _at(facts: HostFacts, now: datetime.datetime | None) -> HostFacts:
+    return dataclasses.replace(facts, now=now)
+
+
+DEFECTS: dict[str, t.Callable[[HostFacts], HostFacts]] = {
+    "another kernel in the report": lambda facts: _client(facts, kernel="4.4.0-209.241-generic"),
+    "no kernel in the report": lambda facts: _client(facts, kernel=None),
+    "no identity of the kernel": lambda facts: dataclasses.replace(
+        facts, kernel=dataclasses.replace(facts.kernel, full=None)
+    ),
+    "kernel not readable": lambda facts: dataclasses.replace(facts, patches=None),
+    "rogue patch": _with_stranger,
+    "rogue patch without a verdict": lambda facts: _with_stranger(facts, taint=None),
+    "rogue patch, state unknown": lambda facts: _with_stranger(facts, enabled=None),
+    "clock two years behind": lambda facts: _client(_at(facts, NOW - 700 * DAY), last_check=NOW - 700 * DAY - MINUTE),
+    "clock behind": lambda facts: _at(facts, NOW - 6 * MINUTE),
+    "clock ahead": lambda facts: _at(facts, NOW + 6 * MINUTE),
+    "no clock": lambda facts: _at(facts, None),
+    "no check": lambda facts: _client(facts, last_check=None),
+    "check in the future": lambda facts: _client(facts, last_check=NOW + 6 * MINUTE),
+    "check too old": lambda facts: _client(facts, last_check=NOW - 2 * DAY),
+    "failed check": lambda facts: _client(facts, check_state="check-failed"),
+    "unknown check": lambda facts: _client(facts, check_state="mostly-checked"),
+    "no check state": lambda facts: _client(facts, check_state=None),
+    "client error": lambda facts: dataclasses.replace(facts, client=ClientStatus(error=ClientError("timed_out", "x"))),
+    "client error beside a status": lambda facts: _client(facts, error=ClientError("unreadable_output", "x")),
+    "not enabled": lambda facts: _client(facts, enabled=False),
+    "unknown if enabled": lambda facts: _client(facts, enabled=None),
+    "no client": lambda facts: dataclasses.replace(facts, client=None),
+    "unsupported": lambda facts: _client(facts, supported="unsupported"),
+    "support unknown": lambda facts: _client(facts, supported="unknown"),
+    "end of life": lambda facts: _client(facts, supported="kernel-end-of-life"),
+    "upgrade date passed": lambda facts: _client(facts, upgrade_required_by=(NOW - DAY).date()),
+    "no support status": lambda facts: _client(facts, supported=None, generation="10"),
+    "crash lock": lambda facts: dataclasses.replace(
+        facts, crash_locks=("livepatch_Ubuntu_4_4_0_210_242_generic_113_113.1", "livepatch_lock")
+    ),
+    "notices withheld": lambda facts: _client(facts, blocked=BlockedPatches(excluded_notices=("LSN-0114-1",))),
+    "option that withholds": lambda facts: _client(facts, blocked=BlockedPatches(options=("cutoff-date",))),
+    "cutoff date": lambda facts: dataclasses.replace(facts, config={"cutoff-date": "2026-01-01T00:00:00Z"}),
+    "patch delay": lambda facts: dataclasses.replace(facts, config={"patch-delay": "8w"}),
+    "no checks": lambda facts: dataclasses.replace(facts, config={"check-interval": "0"}),
+    "mode": lambda facts: dataclasses.replace(facts, mode=ClientMode("no-apply", "file")),
+    "unknown mode": lambda facts: dataclasses.replace(facts, mode=ClientMode("half-apply", "kernel_command_line")),
+    "service disabled": lambda facts: dataclasses.replace(facts, service_enabled=False),
+    "incomplete answer": lambda facts: dataclasses.replace(facts, complete=False),
+}
+DEFECTS_OF_A_PATCH: dict[str, t.Callable[[HostFacts], HostFacts]] = {
+    "bug": lambda facts: _client(facts, patch_state="applied-with-bug"),
+    "not loaded": lambda facts: dataclasses.replace(facts, patches=()),
+    "not enabled": lambda facts: dataclasses.replace(facts, patches=(a_patch(enabled=False),)),
+    "in transition": lambda facts: dataclasses.replace(facts, patches=(a_patch(transition=True),)),
+    "another version": lambda facts: _client(facts, patch_version="112.1"),
+    "no version": lambda facts: _client(facts, patch_version=None),
+}
+
+
+@st.composite
+def protected_hosts(draw: st.DrawFn, *, with_patch: bool) -> HostFacts:
+    """Return hosts that are protected: in all generations that report enough, and by all sources of support."""
+    generation = draw(st.sampled_from(["6", "9.5", "10", "11"]))
+    supported = "supported" if generation in ("10", "11") else draw(st.sampled_from(["supported", None]))
+    applied: dict[str, t.Any] = {} if with_patch else {"patch_state": "nothing-to-apply", "patch_version": None}
+    client = a_client(
+        generation=generation,
+        supported=supported,
+        last_check=NOW - draw(st.integers(0, 1439)) * MINUTE,
+        upgrade_required_by=draw(st.sampled_from([None, (NOW + 9 * DAY).date()])),
+        **applied,
+    )
+    return a_host(
+        client=client,
+        patches=(a_patch(taint=draw(st.sampled_from(["OK", None]))),) if with_patch else (),
+        kernel=NEW_KERNEL,
+        now=NOW + draw(st.integers(-300, 300)) * datetime.timedelta(seconds=1),
+        mode=draw(st.sampled_from([None, ClientMode("normal", "default"), ClientMode("normal", "file")])),
+        service_enabled=draw(st.sampled_from([None, True])),
+        config=draw(st.sampled_from([None, {"check-interval": "60", "patch-delay": "0", "cutoff-date": ""}])),
+        uptime=draw(st.sampled_from([None, MINUTE, 40 * DAY])),
+        reboot_packages=draw(st.sampled_from([None, (), ("dbus",)])),
+    )
+
+
+@given(protected_hosts(with_patch=True) | protected_hosts(with_patch=False), st.sampled_from(sorted(POLICIES)))
+def test_hosts_without_defects_are_protected(facts: HostFacts, policy: str) -> None:
+    """Otherwise the test with defects would prove nothing."""
+    assert assess(facts, POLICIES[policy])["state"] == "protected"
+
+
+@settings(max_examples=300)
+@given(st.data(), st.booleans(), st.sampled_from(sorted(POLICIES)))
+def test_a_host_with_a_defect_is_never_protected(data: st.DataObject, with_patch: bool, policy: str) -> None:
+    facts = data.draw(protected_hosts(with_patch=with_patch))
+    defects = {**DEFECTS, **(DEFECTS_OF_A_PATCH if with_patch else {})}
+    for name in data.draw(st.lists(st.sampled_from(sorted(defects)), min_size=1, max_size=3, unique=True)):
+        facts = defects[name](facts)
+    assert assess(facts, POLICIES[policy])["state"] != "protected"
+
+
+@pytest.mark.parametrize("with_patch", [True, False])
+@pytest.mark.parametrize("name", sorted(DEFECTS))
+def test_each_defect_alone_prevents_protection(name: str, with_patch: bool) -> None:
+    changes: dict[str, t.Any] = {"kernel": NEW_KERNEL}
+    if not with_patch:
+        changes |= {"patches": (), "client": a_client(patch_state="nothing-to-apply", patch_version=None)}
+    assessment = assess(DEFECTS[name](a_host(**changes)), POLICIES["current"])
+    assert assessment["state"] != "protected"
+    assert assessment["reasons"][0]["remedy"]
+
+
+@pytest.mark.parametrize("name", sorted(DEFECTS_OF_A_PATCH))
+def test_each_defect_of_a_patch_prevents_protection(name: str) -> None:
+    assert assess(DEFECTS_OF_A_PATCH[name](a_host(kernel=NEW_KERNEL)))["state"] != "protected"
+
+
+# --- the age of the kernel where the client reports no support status ---
+
+OLD = {"generation": "6", "supported": None}
+NOTHING = {**OLD, "patch_state": "nothing-to-apply", "patch_version": None}
+
+
+@pytest.mark.parametrize(
+    ("policy", "kernel", "client", "state", "reason"),
+    [
+        ("launch", OLD_KERNEL, NOTHING, "end_of_life", "kernel_age"),
+        ("current", OLD_KERNEL, NOTHING, "end_of_life", "kernel_age"),
+        ("launch", NEW_KERNEL, NOTHING, "protected", "nothing_to_apply"),
+        ("launch", UNDATED, NOTHING, "unknown", "support_unknown"),
+        ("current", UNDATED, NOTHING, "unknown", "support_unknown"),
+        # An applied patch shows that the service covers the kernel, if the policy states no interval.
+        ("launch", OLD_KERNEL, OLD, "protected", "applied"),
+        ("launch", UNDATED, OLD, "protected", "applied"),
+        ("current", OLD_KERNEL, OLD, "end_of_life", "kernel_age"),
+        ("current", UNDATED, OLD, "unknown", "support_unknown"),
+        # The status of the service takes precedence over the age.
+        ("current", OLD_KERNEL, {}, "protected", "applied"),
+    ],
+)
+def test_age_replaces_a_missing_support_status(
+    policy: str, kernel: t.Any, client: dict[str, t.Any], state: str, reason: str
+) -> None:
+    patches = () if client.get("patch_state") == "nothing-to-apply" else (a_patch(),)
+    assessment = assess(a_host(kernel=kernel, patches=patches, client=a_client(**client)), POLICIES[policy])
+    assert (assessment["state"], assessment["reasons"][0]["id"]) == (state, reason)
+    assert assessment["reboot_needed"] is {"end_of_life": True, "protected": False, "unknown": None}[state]
+
+
+def test_a_build_date_in_the_future_is_no_age() -> None:
+    kernel = a_kernel(version="#242-Ubuntu SMP Fri Apr 16 09:57:56 UTC 2027")
+    assert assess(a_host(kernel=kernel, patches=(), client=a_client(**NOTHING)))["state"] == "unknown"
+
+
+# --- the clock ---
+
+
+@pytest.mark.parametrize(("minutes", "words"), [(-6, "6 minutes behind"), (60 * 24 * 4, "4 days ahead of")])
+def test_a_wrong_clock_is_a_reason(minutes: int, words: str) -> None:
+    assessment = assess(a_host(now=NOW + minutes * MINUTE))
+    assert (assessment["state"], assessment["reasons"][0]["id"]) == ("unknown", "clock_skew")
+    assert words in assessment["reasons"][0]["message"]
+    failed = assess(a_host(now=NOW + minutes * MINUTE, patches=(), client=a_client(patch_state="apply-failed")))
+    assert [reason["id"] for reason in failed["reasons"]] == ["apply_failed", "clock_skew"]
+
+
+def test_dates_count_by_the_controllers_clock() -> None:
+    late = NOW - 700 * DAY
+    facts = a_host(now=late, client=a_client(last_check=late - MINUTE, upgrade_required_by=(NOW - 300 * DAY).date()))
+    assert assess(facts)["state"] == "end_of_life"
+    assert assess(a_host(now=late, client=a_client(last_check=late - MINUTE)))["state"] == "stale"
+
+
+# --- the patch that a record shows ---
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "shown"),
+    [
+        ("protected", {}, True),
+        ("stale", {}, True),
+        ("end_of_life", {}, True),
+        ("tampered", {}, False),
+        ("unverified", {}, False),
+        ("applying", {}, False),
+        ("failed", {}, False),
+        ("unknown", {}, False),
+        ("protected", {"patch__state": "nothing-to-apply"}, False),
+        ("protected", {"patch__version": "66.1"}, False),
+        ("protected", {"patch__version": None}, False),
+        ("protected", {"system__kernel__full": None}, False),
+        ("protected", {"kernel_patches": []}, False),
+    ],
+)
+def test_a_patch_runs_only_with_evidence(state: t.Any, changes: dict[str, t.Any], shown: bool) -> None:
+    assert shows_running_patch(records.make_record("web1", state, **changes)) is shown
+
+
+def test_a_patch_of_another_kernel_does_not_run() -> None:
+    record: Record = records.make_record()
+    record["patch"]["kernel"] = record["system"]["kernel"]["full"]
+    assert shows_running_patch(record)
+    record["patch"]["kernel"] = "4.4.0-167.196-generic"
+    assert not shows_running_patch(record)
+
+
+def test_a_module_that_failed_verification_does_not_count() -> None:
+    record = records.make_record()
+    module = record["kernel_patches"][0]
+    assert module["module"] != MODULE
+    failed = {"verification": {**module["verification"], "result": "failed"}}
+    for change in ({"enabled": False}, {"transition": True}, failed):
+        assert not shows_running_patch(t.cast("Record", {**record, "kernel_patches": [{**module, **change}]}))

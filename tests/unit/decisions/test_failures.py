@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The reason of a failure is its cause, found with all sources."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientError, ClientStatus
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, ServerReachability
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Assessment, Collector
+from tests.samples.facts import NOW, a_client, a_host, a_patch, shipped
+
+LAUNCH = shipped("launch")
+MINUTE = datetime.timedelta(minutes=1)
+REFUSED = ServerReachability("https://livepatch.canonical.com", False, "curl", "refused", "no route to host")
+JOURNAL = (
+    "Nov 26 11:16:55 host1 systemd[1]: Started Service for snap application canonical-livepatch.",
+    "Nov 26 11:16:57 host1 canonical-livepatch[811]: server check-in failed: status 503",
+)
+
+
+def assess(facts: HostFacts) -> Assessment:
+    collector = Collector(collection="2.0.0", ansible_core="2.19.0")
+    return make_record("web-01", facts, LAUNCH, collector=collector, collected_at=NOW)["assessment"]
+
+
+def ids(facts: HostFacts) -> list[str]:
+    return [reason["id"] for reason in assess(facts)["reasons"]]
+
+
+def broken(identifier: str, text: str = "", **changes: t.Any) -> HostFacts:
+    return a_host(client=ClientStatus(error=ClientError(identifier, text)), patches=(), **changes)
+
+
+# --- the check of the client ---
+
+
+def test_a_server_in_trouble_is_not_the_network() -> None:
+    facts = a_host(client=a_client(check_state="check-failed", patch_state="nothing-to-apply"), client_log=JOURNAL)
+    assessment = assess(dataclasses.replace(facts, patches=()))
+    [reason] = assessment["reasons"]
+    assert (assessment["state"], reason["id"]) == ("failed", "check_failed")
+    assert reason["message"].endswith("status 503")
+    assert reason["evidence"] == list(JOURNAL)
+    remedy = reason["remedy"] or ""
+    assert all(word in remedy for word in ("journalctl", "wait", "refresh", "enable it again"))
+    assert not any(word in remedy for word in ("network", "proxy", "ca-certs"))
+
+
+def test_without_network_the_address_is_named() -> None:
+    reason = assess(a_host(client=a_client(check_state="check-failed"), reachability=REFUSED))["reasons"][0]
+    assert reason["id"] == "check_failed"
+    assert "https://livepatch.canonical.com" in reason["message"]
+    assert "443" in (reason["remedy"] or "")
+
+
+def test_without_a_network_check_the_network_is_suggested() -> None:
+    reason = assess(a_host(client=a_client(check_state="check-failed"), reachability=None))["reasons"][0]
+    assert "ca-certs" in (reason["remedy"] or "")
+
+
+def test_a_stale_check_uses_the_network_check() -> None:
+    stale = assess(a_host(client=a_client(last_check=NOW - 3 * 1440 * MINUTE)))
+    assert stale["state"] == "stale"
+    assert "journalctl" in (stale["reasons"][0]["remedy"] or "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reasons"),
+    [
+        ({"client": a_client(check_state="check-failed", patch_state="apply-failed")}, ["apply_failed"]),
+        (
+            {
+                "client": a_client(check_state="check-failed", patch_state="apply-failed"),
+                "crash_locks": ("livepatch_Ubuntu_4_4_0_210_242_generic_113_113.1",),
+            },
+            ["apply_failed", "crash_lock"],
+        ),
+        ({"client": a_client(check_state="check-failed", patch_state="applied-with-bug")}, ["applied_with_bug"]),
+    ],
+)
+def test_a_failed_patch_explains_a_failed_check(changes: dict[str, t.Any], reasons: list[str]) -> None:
+    assert ids(a_host(patches=(), **changes)) == reasons
+
+
+# --- a client without a status ---
+
+
+def test_a_client_of_another_release_is_stale() -> None:
+    text = "livepatchd error: The platform Ubuntu 22.10 is not supported."
+    facts = broken("platform_unsupported", text, os_release={"ID": "ubuntu", "VERSION_ID": "16.04"})
+    assessment = assess(facts)
+    assert (assessment["state"], assessment["reasons"][0]["id"]) == ("failed", "platform_stale")
+    assert "22.10" in assessment["reasons"][0]["message"]
+    assert "snap remove --purge canonical-livepatch" in (assessment["reasons"][0]["remedy"] or "")
+
+
+def test_a_refusal_of_the_own_release_counts() -> None:
+    text = "livepatchd error: The platform Ubuntu 16.04 is not supported."
+    assert assess(broken("platform_unsupported", text))["state"] == "ineligible"
+
+
+def test_the_last_words_of_a_daemon_are_shown() -> None:
+    ended = ("systemd[1]: Started Service.", "canonical-livepatchd[7]: cannot load config: bad yaml")
+    reason = assess(broken("daemon_down", client_log=ended))["reasons"][0]
+    assert (reason["id"], reason["evidence"]) == ("daemon_down", list(ended))
+    assert "cannot load config" in reason["message"]
+
+
+@pytest.mark.parametrize(
+    ("log", "shown"),
+    [
+        (("Only Ubuntu 16.04 LTS is supported, exiting.",), "Only Ubuntu 16.04 LTS"),
+        (("canonical-livepatchd[9]: panic: boom", "systemd[1]: x: Scheduled restart job, counter 9."), "panic: boom"),
+        (("systemd[1]: x: Start request repeated too quickly.",), "Start request repeated"),
+    ],
+)
+def test_a_restart_loop_needs_another_snap(log: tuple[str, ...], shown: str) -> None:
+    assessment = assess(broken("daemon_down", client_log=log))
+    reason = assessment["reasons"][0]
+    assert (assessment["state"], reason["id"]) == ("failed", "daemon_ends")
+    assert shown in reason["message"]
+    assert "snap refresh canonical-livepatch" in (reason["remedy"] or "")
+    assert "systemctl restart" not in (reason["remedy"] or "")
+
+
+def test_the_journal_can_name_another_release() -> None:
+    log = ("Only Ubuntu 14.04 LTS is supported, exiting.",)
+    assert ids(broken("daemon_down", client_log=log)) == ["platform_stale"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cannot perform readlinkat() on the mount namespace file descriptor of the init process: Permission denied",
+        "you need to reboot into a 4.4 kernel to start using snapd",
+        'internal error, please report: running "canonical-livepatch" failed: cannot find installed snap',
+        "/snap/canonical-livepatch/15/canonical-livepatch: Exec format error",
+    ],
+)
+def test_a_text_instead_of_a_client_is_a_failure(text: str) -> None:
+    assessment = assess(broken("unreadable_output", text))
+    assert (assessment["state"], assessment["reasons"][0]["id"]) == ("failed", "no_status")
+    assert text[:60] in assessment["reasons"][0]["message"]
+
+
+@pytest.mark.parametrize("text", ["", '{"Client-Version": "v12"', "client-version: 12 status: [", "{}"])
+def test_a_status_that_cannot_be_read_is_unknown(text: str) -> None:
+    assert assess(broken("unreadable_output", text))["state"] == "unknown"
+
+
+# --- a patch that is not applied in time ---
+
+LIMIT = LAUNCH.applying_limit
+
+
+@pytest.mark.parametrize(("late", "state"), [(0 * MINUTE, "applying"), (MINUTE, "failed")])
+@pytest.mark.parametrize("patch_state", ["unapplied", "applying"])
+def test_a_patch_is_applied_within_the_limit(late: datetime.timedelta, state: str, patch_state: str) -> None:
+    facts = a_host(patches=(), client=a_client(patch_state=patch_state, last_check=NOW - LIMIT - late))
+    assert assess(facts)["state"] == state
+
+
+@pytest.mark.parametrize(("late", "state"), [(0 * MINUTE, "applying"), (MINUTE, "failed")])
+def test_a_transition_ends_within_the_limit(late: datetime.timedelta, state: str) -> None:
+    facts = a_host(patches=(a_patch(transition=True),), client=a_client(last_check=NOW - LIMIT - late))
+    assert assess(facts)["state"] == state
+
+
+@pytest.mark.parametrize(("uptime", "state"), [(LIMIT, "applying"), (LIMIT + MINUTE, "failed"), (None, "failed")])
+def test_a_check_follows_boot_within_the_limit(uptime: datetime.timedelta | None, state: str) -> None:
+    assert assess(a_host(uptime=uptime, client=a_client(check_state="needs-check")))["state"] == state
+
+
+def test_waiting_too_long_names_what_is_waited_for() -> None:
+    facts = a_host(patches=(), client=a_client(patch_state="unapplied", last_check=NOW - 3 * LIMIT))
+    reason = assess(facts)["reasons"][0]
+    assert reason["id"] == "applying_too_long"
+    assert "60 minutes" in reason["message"]
+    assert "unapplied" in reason["message"]
+
+
+def test_after_a_boot_the_time_starts_again() -> None:
+    facts = a_host(uptime=MINUTE, patches=(), client=a_client(patch_state="unapplied", last_check=NOW - 3 * LIMIT))
+    assert assess(facts)["state"] == "applying"
+
+
+def test_a_check_in_the_future_gives_no_more_time() -> None:
+    facts = a_host(patches=(), client=a_client(patch_state="unapplied", last_check=NOW + 3 * LIMIT))
+    assert assess(facts)["state"] == "failed"
