@@ -16,7 +16,7 @@ description:
     -i livepatch.yml site.yml --limit livepatch_state_upgrade_required). This plugin does not set connection variables.
   - Each host is added to the group C(livepatch_state_<state>) for the state in its newest record. If its kernel is
     known, it is also added to C(livepatch_kernel_<series>), for example C(livepatch_kernel_4_4). A host whose last
-    attempt returned no record is added to C(livepatch_state_unreachable). The groups of all states are created even if
+    attempt returned no record is added to C(livepatch_state_no_answer). The groups of all states are created even if
     they are empty.
   - A record that cannot be read causes a warning. The other records are still used.
 author:
@@ -66,7 +66,7 @@ keyed_groups:
 compose:
   livepatch_next_step: livepatch_record.assessment.reasons[0].remedy
 
-# Variables of each host. Unknown values are null. For an unreachable host, all values except the first two are null.
+# Variables of each host. Unknown values are null. All but the first two are null for no_answer.
 #   livepatch_state           state, for example protected
 #   livepatch_collected_at    time of the newest record (RFC 3339, UTC)
 #   livepatch_kernel          running kernel, for example 4.4.0-210.242-generic

@@ -15,7 +15,7 @@ description:
   - Reads the records that M(kernelops.livepatch.patch_info) stored on the controller, shows a table of the hosts,
     writes the report in several formats, and fails if hosts are in a given state or violate a rule.
   - Records from several folders are merged. If a host has several records, the newest one is used.
-  - The state of a host is V(unreachable) if its last attempt returned no record, if O(hosts) names it and it has no
+  - The state of a host is V(no_answer) if its last attempt returned no record, if O(hosts) names it and it has no
     record, or if its record cannot be used. The report then shows when the host was last seen, and its state at that
     time.
   - A file that cannot be used (truncated, malformed, or written by a later version of the collection) is listed in
@@ -45,7 +45,7 @@ options:
     required: true
   hosts:
     description:
-      - Inventory names of the hosts to report on. A host without a record is reported as V(unreachable).
+      - Inventory names of the hosts to report on. A host without a record is reported as V(no_answer).
       - Records of other hosts are ignored. Their number is returned in RV(summary.left_out).
       - By default, the report covers all hosts that have a record.
     type: list
@@ -56,14 +56,14 @@ options:
       - V(table) is a text table. On the terminal, a fleet of more than 200 hosts is reduced to the hosts that are not
         protected. The file contains all hosts. Omit V(table) if standard output must keep another format, for example
         with a JSON callback.
-      - V(json) is one document with the summary, the problems, the records and the unreachable hosts.
-      - V(jsonl) has one line of JSON for each host. The state is in C(assessment.state), also for unreachable hosts.
+      - V(json) is one document with the summary, the problems, the records and the hosts without an answer.
+      - V(jsonl) has one line of JSON for each host. The state is in C(assessment.state), also without an answer.
       - V(markdown) is for wikis and pull requests.
       - V(html) is a self-contained page with all details of each host. The hosts can be sorted, filtered and searched.
       - V(csv) has one row for each host. Values that a spreadsheet would interpret as a formula start with an
         apostrophe.
       - V(junit) is for the test reports of Jenkins and GitLab. It has one test suite for each rule and one test case
-        for each host. If a host is unreachable and does not violate the rule, its test case is skipped.
+        for each host. If a host gave no answer and does not violate the rule, its test case is skipped.
       - V(sarif) is for code scanning, in version 2.1.0. It has one result for each host that violates a rule.
       - V(prometheus) is for the textfile collector of the Prometheus node exporter.
     type: list
@@ -113,8 +113,8 @@ options:
       - Conditions that make the task fail after the report is shown and written.
       - Each item is the id of a rule, a severity, or a state. An id matches if the rule is violated. A severity matches
         if any rule of this severity is violated. A state matches if any host is in this state.
-      - The states are V(unreachable), V(tampered), V(ineligible), V(failed), V(end_of_life), V(upgrade_required),
-        V(disabled), V(stale), V(applying), V(unverified), V(protected) and V(unknown).
+      - The states are V(no_answer), V(tampered), V(ineligible), V(held_back), V(failed), V(end_of_life),
+        V(upgrade_required), V(disabled), V(stale), V(applying), V(unverified), V(protected) and V(unknown).
     type: list
     elements: str
     default: []
@@ -163,11 +163,11 @@ EXAMPLES = r"""
     output_dir: livepatch-report
   run_once: true
 
-- name: Fail if a host of this play is unreachable or in a bad state
+- name: Fail if a host of this play gave no answer or is in a bad state
   kernelops.livepatch.fleet_report:
     record_dir: livepatch-records
     hosts: "{{ ansible_play_hosts_all }}"
-    fail_on: [unreachable, tampered, failed, end_of_life]
+    fail_on: [no_answer, tampered, failed, end_of_life]
   run_once: true
 
 - name: Fail a CI pipeline if a rule of severity error is violated
@@ -217,7 +217,7 @@ summary:
       description: Number of hosts in each state. Contains every state.
       type: dict
       sample:
-        unreachable: 1
+        no_answer: 1
         tampered: 0
         ineligible: 0
         failed: 0
@@ -305,7 +305,7 @@ hosts_by_state:
   returned: success
   type: dict
   sample:
-    unreachable: [web-07]
+    no_answer: [web-07]
     tampered: []
     ineligible: []
     failed: []

@@ -94,6 +94,11 @@ record:
       description: Time when the facts were collected (RFC 3339, UTC, clock of the controller).
       type: str
       sample: "2026-03-01T04:00:12Z"
+    clock_skew_seconds:
+      description: Seconds by which the clock of the host is ahead of the controller's; negative if it is behind.
+        Null if the host did not report its time.
+      type: int
+      sample: 0
     collector:
       description: Versions of this collection (C(collection)) and of ansible-core (C(ansible_core)).
       type: dict
@@ -237,6 +242,10 @@ record:
           description: Support status of the kernel that the service reports.
           type: str
           sample: supported
+        kernel:
+          description: Kernel that the client reports on. It is the running kernel, unless the status is outdated.
+          type: str
+          sample: 4.4.0-168.197-generic
         upgrade_required_by:
           description: Date by which the kernel must be upgraded to continue to get patches.
           type: str
@@ -289,26 +298,31 @@ record:
         state:
           description:
             - State of the host. If several of the following states apply, the first one is returned.
-            - V(unreachable) if there is no record. This state is only used in reports.
+            - V(no_answer) if there is no record of this run. This state is only used in reports.
             - V(tampered) if the signature of a loaded patch is invalid, or the loaded module is not the one in the
               file.
-            - V(ineligible) if the policy does not accept the host.
-            - V(failed) if the client could not apply a patch or check for patches, or if its daemon is not running.
+            - V(ineligible) if the policy refuses the host for a cause that no setting of the host can change.
+            - V(held_back) if a setting of the host withholds patches, such as the mode of the client, a disabled
+              service, a cut-off date or a delay.
+            - V(failed) if the client could not apply a patch or check for patches, if it does not run, or if it did not
+              apply a patch within the limit of the policy.
             - V(end_of_life) if the kernel no longer gets patches.
             - V(upgrade_required) if only a newer kernel contains the fixes.
-            - V(disabled) if the host is eligible, but the client is not enabled or not installed.
+            - V(disabled) if the client is not enabled or not installed.
             - V(stale) if the last successful check for patches is too old.
             - V(applying) if a patch is being applied, or if the host was just booted.
-            - V(unverified) if the client reports an applied patch, but no other source confirms it, or the kernel did
-              not accept the signature of a patch whose signer is unknown.
-            - V(protected) if a patch is applied and confirmed, or if the kernel is supported and there is nothing to
-              apply.
+            - V(unverified) if the client reports an applied patch, but no other source confirms it, if the kernel did
+              not accept the signature of a patch whose signer is unknown, or if a patch is loaded that the client does
+              not report.
+            - V(protected) if a patch is applied and confirmed, or if there is nothing to apply for a kernel that is
+              known to be supported. Status, time and kernel must all be known.
             - V(unknown) otherwise.
           type: str
           sample: protected
         reasons:
           description: Reasons for the state, each with C(id), C(message) and C(remedy). The deciding reason is the
-            first one.
+            first one. C(evidence) has lines that the host wrote itself, such as the last ones of the client's journal,
+            if there are any.
           type: list
           elements: dict
           sample:

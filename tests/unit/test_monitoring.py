@@ -108,8 +108,9 @@ def test_the_alerts_fire_correctly(tmp_path: Path) -> None:
     firing = {
         "LivepatchTampered": 'livepatch_host_state{host="a",state="tampered"}',
         "LivepatchFailed": 'livepatch_host_state{host="a",state="failed"}',
+        "LivepatchHeldBack": 'livepatch_host_state{host="a",state="held_back"}',
         "LivepatchUpgradeRequired": 'livepatch_host_state{host="a",state="end_of_life"}',
-        "LivepatchHostUnreachable": 'livepatch_host_state{host="a",state="unreachable"}',
+        "LivepatchHostUnreachable": 'livepatch_host_state{host="a",state="no_answer"}',
         "LivepatchUpgradeDue": 'livepatch_upgrade_required_by_timestamp{host="a"}',
         "LivepatchCheckOld": 'livepatch_last_check_timestamp{host="a"}',
         "LivepatchReportOld": 'livepatch_record_timestamp{host="a",instance="i"}',

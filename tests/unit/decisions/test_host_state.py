@@ -219,6 +219,19 @@ def test_a_reboot_is_suggested_only_if_it_helps(facts: HostFacts, needed: bool |
     assert record_of(facts)["assessment"]["reboot_needed"] is needed
 
 
+def test_other_packages_that_request_a_reboot_are_named() -> None:
+    assessment = record_of(a_host(reboot_packages=("linux-image-4.4.0-211-generic", "libc6", "dbus")))["assessment"]
+    assert (assessment["state"], assessment["reboot_needed"]) == ("protected", False)
+    assert assessment["reasons"][1]["id"] == "reboot_requested"
+    assert assessment["reasons"][1]["message"].endswith("libc6, dbus")
+    assert len(record_of(a_host(reboot_packages=("linux-base",)))["assessment"]["reasons"]) == 1
+
+
+def test_the_record_states_the_clock_skew() -> None:
+    assert record_of(a_host())["clock_skew_seconds"] == -7
+    assert record_of(a_host(now=None))["clock_skew_seconds"] is None
+
+
 def test_the_record_names_the_witnesses() -> None:
     by_kernel = record_of(a_host())
     assert by_kernel["kernel_patches"][0]["verification"]["level"] == "kernel"

@@ -252,6 +252,26 @@ def test_a_patch_closes_its_listed_vulnerabilities(fixes: list[t.Any], closed: b
     assert (judgement.of_record(make_record(patch__fixes=fixes)) == ()) is closed
 
 
+@pytest.mark.parametrize(
+    ("state", "changes", "closed"),
+    [
+        ("protected", {}, True),
+        ("stale", {}, True),
+        ("tampered", {}, False),
+        ("unverified", {}, False),
+        ("applying", {}, False),
+        ("failed", {"patch__state": "applied-with-bug"}, False),
+        ("failed", {}, False),
+        ("stale", {"kernel_patches": []}, False),
+        ("protected", {"patch__state": "unapplied"}, False),
+        ("protected", {"system__kernel__full": "4.4.0-169.198-generic"}, False),
+    ],
+)
+def test_a_fix_counts_only_if_its_patch_runs(state: t.Any, changes: dict[str, t.Any], closed: bool) -> None:
+    judgement = RuleEvaluator(load_rules([], ["CVE-2019-14895"]), NOW)
+    assert (judgement.of_record(make_record("web1", state, **changes)) == ()) is closed
+
+
 def test_the_default_rules_on_a_fleet() -> None:
     judgement = RuleEvaluator(load_rules("default", ["CVE-2019-14895"]), NOW)
     documents = [

@@ -79,6 +79,44 @@ def test_a_note_exists_until_the_next_record(tmp_path: Path) -> None:
     assert [type(document) for document in load([tmp_path])] == [Recorded]
 
 
+@pytest.mark.parametrize(
+    ("identifier", "cause"),
+    [
+        ("connection_failed", "unreachable"),
+        ("become_password_wrong", "permission"),
+        ("timed_out", "timed_out"),
+        ("script_did_not_run", "answer_unusable"),
+        ("internal_error", "answer_unusable"),
+        ("record_not_stored", "not_stored"),
+    ],
+)
+def test_an_attempt_has_a_cause(tmp_path: Path, identifier: str, cause: str) -> None:
+    note = note_attempt(tmp_path, "web1", COLLECTED_AT, [{"id": identifier, "message": "x", "remedy": None}])
+    found = _load_one(tmp_path)
+    assert isinstance(found, FailedAttempt)
+    assert (json.loads(note.read_text())["cause"], found.cause) == (cause, cause)
+
+
+def test_an_attempt_without_a_cause_is_read(tmp_path: Path) -> None:
+    """Release 1 stored none."""
+    note = note_attempt(tmp_path, "web1", COLLECTED_AT, [{"id": "timed_out", "message": "x", "remedy": None}])
+    note.write_text(json.dumps({key: value for key, value in json.loads(note.read_text()).items() if key != "cause"}))
+    found = _load_one(tmp_path)
+    assert isinstance(found, FailedAttempt)
+    assert found.cause == "timed_out"
+
+
+@pytest.mark.parametrize("as_a_whole", [False, True])
+def test_a_former_name_of_a_state_is_read(tmp_path: Path, as_a_whole: bool) -> None:
+    path = store(tmp_path, make_record(state="no_answer"))
+    text = path.read_text().replace('"state": "no_answer"', '"state": "unreachable"')
+    path.write_text(f"{text}\n" if as_a_whole else text)
+    found = _load_one(tmp_path)
+    assert isinstance(found, Recorded)
+    assert found.record["assessment"]["state"] == "no_answer"
+    assert not any(b"unreachable" in section for section in found.sections)
+
+
 def test_a_replaced_record_leaves_no_other_file(tmp_path: Path) -> None:
     store(tmp_path, make_record(state="disabled"))
     store(tmp_path, make_record(state="protected"))

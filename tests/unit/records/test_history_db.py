@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans
 
 WELL = Kind("protected", "4.4.0-168.197-generic", "16.04", "65.1")
 OPEN = Kind("upgrade_required", "4.4.0-168.197-generic", "16.04", None, ("CVE-2019-1", "CVE-2019-2"))
-GONE = Kind("unreachable")
+GONE = Kind("no_answer")
 
 # A writer in a separate process: it reports that it is ready, waits for input, and adds its sightings in parts.
 WRITER = """
@@ -58,6 +59,11 @@ def test_stored_spans_are_read_back(path: Path) -> None:
         ("web1", [Span(1, 2, WELL), Span(3, 3, OPEN)]),
         ("web2", [Span(1, 1, OPEN), Span(3, 3, GONE)]),
     ]
+
+
+def test_former_names_of_states_are_read(path: Path) -> None:
+    assert add_sightings(path, [Sighting("web1", 1, Kind(t.cast("t.Any", "unreachable")))])
+    assert read_spans(path) == [("web1", [Span(1, 1, GONE)])]
 
 
 def test_a_known_sighting_changes_nothing(path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Span, with_sighting
 
-WELL, OLD, GONE = Kind("protected", patch="2.1"), Kind("protected", patch="1.1"), Kind("unreachable")
+WELL, OLD, GONE = Kind("protected", patch="2.1"), Kind("protected", patch="1.1"), Kind("no_answer")
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations([(1, WELL), (2, WELL), (3, GONE), (4, WELL)])))

@@ -19,7 +19,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.histor
     build_history,
 )
 
-WELL, OLD, GONE = Kind("protected", patch="2.1"), Kind("protected", patch="1.1"), Kind("unreachable")
+WELL, OLD, GONE = Kind("protected", patch="2.1"), Kind("protected", patch="1.1"), Kind("no_answer")
 HOUR = 3600 * 1_000_000
 DAY = 24 * HOUR
 JANUARY = 20_454 * DAY  # 2026-01-01
@@ -41,7 +41,7 @@ def test_a_host_counts_between_its_sightings() -> None:
     spans = [Span(at(0.5), at(1.5), WELL), Span(at(1.9), at(1.95), GONE), Span(at(3.1), at(4.1), WELL)]
     days = history(*spans).days
     assert [day.date for day in days] == [f"2026-01-0{number}" for number in range(1, 6)]
-    states = [{"protected": 1}, {"unreachable": 1}, {"unreachable": 1}, {"protected": 1}, {"protected": 1}]
+    states = [{"protected": 1}, {"no_answer": 1}, {"no_answer": 1}, {"protected": 1}, {"protected": 1}]
     assert [day.states for day in days] == states
 
 

@@ -162,7 +162,7 @@ def test_failed_hosts_are_not_expected() -> None:
 
 def test_the_next_play_ignores_failed_hosts() -> None:
     first = a_run(10, 0, begun=2)
-    first.finish(TASK, "web0", "unreachable", 1, gone=True)
+    first.finish(TASK, "web0", "no_answer", 1, gone=True)
     second = PlayProgress(names(10), first.gone)
     for host in ("web1", "web2"):
         second.start(TASK, "Look", host, 2)

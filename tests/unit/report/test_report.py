@@ -48,10 +48,10 @@ def test_the_newest_record_of_a_host_is_used(order: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_later_failed_attempt_means_unreachable(order: int) -> None:
+def test_a_later_failed_attempt_means_no_answer(order: int) -> None:
     documents = [recorded(make_record(state="stale", collected_at=OLD)), FailedAttempt("web1", NEW, REFUSED)]
     line = _only_line(documents[::order])
-    assert (line.state, line.attempted_at, line.collected_at) == ("unreachable", NEW, None)
+    assert (line.state, line.attempted_at, line.collected_at) == ("no_answer", NEW, None)
     assert (line.message, line.next_step) == ("connection refused", "start sshd")
     assert line.last_seen == f"last seen {OLD}, stale"
 
@@ -64,8 +64,7 @@ def test_a_record_after_a_failed_attempt_is_used() -> None:
 def test_an_attempt_in_the_same_second_is_later() -> None:
     """Storing the record would have removed an older note."""
     assert (
-        _only_line([FailedAttempt("web1", NEW, REFUSED), recorded(make_record(collected_at=NEW))]).state
-        == "unreachable"
+        _only_line([FailedAttempt("web1", NEW, REFUSED), recorded(make_record(collected_at=NEW))]).state == "no_answer"
     )
 
 
@@ -74,9 +73,9 @@ def test_the_newest_attempt_is_shown() -> None:
     assert _only_line(attempts).attempted_at == NEWEST
 
 
-def test_an_expected_host_without_record_is_unreachable() -> None:
+def test_an_expected_host_without_record_has_no_answer() -> None:
     report = a_report(recorded(make_record("web1")), hosts=["web1", "web2", "web2"])
-    assert [(line.host, line.state) for line in report.lines] == [("web2", "unreachable"), ("web1", "protected")]
+    assert [(line.host, line.state) for line in report.lines] == [("web2", "no_answer"), ("web1", "protected")]
     assert report.lines[0].reasons[0]["id"] == "no_record"
 
 
@@ -87,7 +86,7 @@ def test_an_attempt_without_reasons_has_a_remedy() -> None:
 def test_a_host_with_an_unusable_record_is_listed() -> None:
     report = a_report(Problem("invalid_json", "/r/web1.json", "cut off", host="web1"))
     [line] = report.lines
-    assert (line.state, line.reasons[0]["id"]) == ("unreachable", "record_unusable")
+    assert (line.state, line.reasons[0]["id"]) == ("no_answer", "record_unusable")
     assert "cut off" in line.reasons[0]["message"]
     assert [problem.path for problem in report.problems] == ["/r/web1.json"]
 
@@ -110,7 +109,7 @@ def test_a_document_from_the_future_never_counts(newer: str, order: int) -> None
     documents = [recorded(make_record(state="protected", collected_at=OLD)), future, FailedAttempt("web1", NEW, [])]
     report = a_report(*documents[::order])
     [line] = report.lines
-    assert (line.state, line.reasons[0]["id"], line.last_record) == ("unreachable", "record_from_future", None)
+    assert (line.state, line.reasons[0]["id"], line.last_record) == ("no_answer", "record_from_future", None)
     assert at in line.reasons[0]["message"]
     name = "web1.json" if newer == "record" else "web1.unreachable.json"
     assert [(problem.id, problem.host, problem.path) for problem in report.problems] == [
@@ -166,7 +165,7 @@ def test_the_summary_counts_every_host_once() -> None:
     assert summary["hosts"] == sum(summary["states"].values()) == 5
     assert list(summary["states"]) == list(STATES)
     assert {state: count for state, count in summary["states"].items() if count} == {
-        "unreachable": 1,
+        "no_answer": 1,
         "disabled": 1,
         "protected": 3,
     }
@@ -189,7 +188,7 @@ def test_host_names_are_grouped_by_state() -> None:
     by_state = _fleet().hosts_by_state()
     assert list(by_state) == list(STATES)
     assert by_state["protected"] == ["web1", "web2", "web3"]
-    assert by_state["unreachable"] == ["web5"]
+    assert by_state["no_answer"] == ["web5"]
     assert by_state["failed"] == []
 
 
@@ -216,7 +215,7 @@ def test_sightings_have_the_times_of_their_records() -> None:
     kernel = "4.4.0-168.197-generic"
     assert sorted(report.sightings()) == [
         ("web1", SECOND_DAY + 500_000, Kind("upgrade_required", kernel, "16.04", "65.1", ("CVE-1", "CVE-2"))),
-        ("web2", SECOND_DAY + DAY, Kind("unreachable")),
+        ("web2", SECOND_DAY + DAY, Kind("no_answer")),
     ]
 
 

@@ -54,7 +54,7 @@ def test_a_host_is_a_row() -> None:
     }
     assert {name: value for name, value in gone.items() if value} == {
         "host": "web2",
-        "state": "unreachable",
+        "state": "no_answer",
         "message": "refused",
         "next_step": "start, sshd",
         "attempted_at": "2026-01-11T00:00:00Z",

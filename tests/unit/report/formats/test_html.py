@@ -224,7 +224,7 @@ def test_an_unreachable_host_has_its_last_contact() -> None:
     assert web3 == ["web3", 0, None, 0, "2026-01-11T00:00:00Z", "2026-01-10T06:00:00Z", "stale", 4]
     assert second["reasons"][0]["message"] == "this host has no record"
     assert web4 == ["web4", 0, None, 1, None, None, None, None]
-    assert page.data["states"][0] == "unreachable"
+    assert page.data["states"][0] == "no_answer"
 
 
 def test_rules_and_problems_are_in_the_page() -> None:

@@ -30,8 +30,9 @@ UNREACHABLE = [
         "schema": "kernelops.livepatch/attempt/1",
         "host": "web3",
         "attempted_at": "2026-01-11T00:00:00Z",
+        "cause": "unreachable",
         "assessment": {
-            "state": "unreachable",
+            "state": "no_answer",
             "reasons": [{"id": "x", "message": "refused", "remedy": None}],
             "reboot_needed": None,
         },
@@ -41,8 +42,9 @@ UNREACHABLE = [
         "schema": "kernelops.livepatch/attempt/1",
         "host": "web4",
         "attempted_at": None,
+        "cause": None,
         "assessment": {
-            "state": "unreachable",
+            "state": "no_answer",
             "reasons": [
                 {
                     "id": "record_unusable",

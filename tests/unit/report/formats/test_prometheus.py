@@ -47,7 +47,7 @@ def test_every_metric_is_present() -> None:
             **{(state,): 0.0 for state in STATES},
             ("protected",): 1.0,
             ("disabled",): 1.0,
-            ("unreachable",): 2.0,
+            ("no_answer",): 2.0,
         },
         "livepatch_rule_findings": {
             ("not_protected", "error"): 1.0,
@@ -59,8 +59,8 @@ def test_every_metric_is_present() -> None:
         "livepatch_host_state": {
             ("web1", "protected"): 1.0,
             ("web2", "disabled"): 1.0,
-            ("web3", "unreachable"): 1.0,
-            ("web4", "unreachable"): 1.0,
+            ("web3", "no_answer"): 1.0,
+            ("web4", "no_answer"): 1.0,
         },
         "livepatch_patch_version": {("web1", "65.1"): 1.0},
         "livepatch_record_timestamp": {("web1",): 1768024800.0, ("web2",): 1768024800.0, ("web3",): 1768024800.0},

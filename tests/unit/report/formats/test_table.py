@@ -45,22 +45,22 @@ def test_the_most_urgent_host_comes_first() -> None:
     assert _text(SMALL) == (
         f"Livepatch report of {GENERATED_AT}\n"
         "\n"
-        "HOST  STATE        KERNEL                 PATCH  CLIENT  UPGRADE BY  NEXT STEP\n"
-        "web3  unreachable  -                      -      -       -           start sshd\n"
-        "web2  disabled     4.4.0-168.197-generic  -      10.8.3  supported   Enable the client.\n"
-        "web1  protected    4.4.0-168.197-generic  65.1   10.8.3  2026-06-01  Patch 65.1 is applied and confirmed.\n"
+        "HOST  STATE      KERNEL                 PATCH  CLIENT  UPGRADE BY  NEXT STEP\n"
+        "web3  no_answer  -                      -      -       -           start sshd\n"
+        "web2  disabled   4.4.0-168.197-generic  -      10.8.3  supported   Enable the client.\n"
+        "web1  protected  4.4.0-168.197-generic  65.1   10.8.3  2026-06-01  Patch 65.1 is applied and confirmed.\n"
         "\n"
-        "3 hosts: 1 protected, 1 unreachable, 1 disabled.\n"
+        "3 hosts: 1 protected, 1 no_answer, 1 disabled.\n"
         "Records collected 2026-01-10T06:00:00Z.\n"
     )
 
 
 def test_a_narrow_terminal_wraps_the_next_step() -> None:
     assert _text(SMALL, columns=80).splitlines()[2:7] == [
-        "HOST  STATE        KERNEL                 PATCH  CLIENT  UPGRADE BY",
-        "web3  unreachable  -                      -      -       -",
+        "HOST  STATE      KERNEL                 PATCH  CLIENT  UPGRADE BY",
+        "web3  no_answer  -                      -      -       -",
         "    start sshd",
-        "web2  disabled     4.4.0-168.197-generic  -      10.8.3  supported",
+        "web2  disabled   4.4.0-168.197-generic  -      10.8.3  supported",
         "    Enable the client.",
     ]
 
@@ -100,7 +100,7 @@ def test_exposed_containers_are_shown_and_sorted() -> None:
     lines = _text(report).splitlines()
     assert lines[2].split()[:3] == ["HOST", "STATE", "EXPOSES"]
     assert [line.split()[:3] for line in lines[3:9]] == [
-        ["web6", "unreachable", "1"],
+        ["web6", "no_answer", "1"],
         ["web4", "failed", "-"],
         ["web3", "disabled", "11"],
         ["web2", "disabled", "2"],
