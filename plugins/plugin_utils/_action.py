@@ -108,11 +108,19 @@ class LivepatchAction(ActionBase):
         if not self.RECORDS_ATTEMPTS or not record_dir:
             return
         now = format_time(datetime.datetime.now(datetime.timezone.utc))
+        folder = pathlib.Path(str(record_dir)).expanduser()
         try:
-            folder_store.note_attempt(pathlib.Path(str(record_dir)).expanduser(), self.host, now, [reason])
+            folder_store.note_attempt(folder, self.host, now, [reason])
         except Exception as error:
             # Whatever prevents this must not replace the first failure.
-            self._display.warning(visible(f"A report shows an outdated record of {self.host}: {error}"))
+            self._hide_outdated_record(folder, error)
+
+    def _hide_outdated_record(self, folder: pathlib.Path, reason: Exception) -> None:
+        """Make sure that no report shows the last record of the host as one of this run."""
+        try:
+            folder_store.set_aside(folder, self.host)
+        except Exception:
+            self._display.warning(visible(f"A report shows an outdated record of {self.host}: {reason}"))
 
     def _show_traceback(self, error: Exception) -> None:
         """Print a traceback with -vvv. The texts in it can come from the host."""

@@ -134,6 +134,15 @@ def test_an_unstored_record_is_a_failed_attempt(tmp_path: Path) -> None:
     assert _cause(tmp_path) == "record_not_stored"
 
 
+def test_an_unstored_attempt_hides_the_last_record(tmp_path: Path) -> None:
+    """For example on a full disk, where a file can be renamed, but not written."""
+    folder_store.store(tmp_path, make_record("web1", "protected"))
+    (tmp_path / folder_store.note_name("web1") / "not empty").mkdir(parents=True)
+    action = _Action(tmp_path, _ending(LivepatchError("policy_unusable", "it is not")))
+    assert action.perform()["error_id"] == "policy_unusable"
+    assert (list(folder_store.load([tmp_path])), action.lines) == ([], [])
+
+
 def test_an_unstored_attempt_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     action = _Action(tmp_path / "file", _ending(LivepatchError("policy_unusable", "it is not")))

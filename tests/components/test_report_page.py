@@ -222,7 +222,7 @@ def wait_for(condition: t.Callable[[], object]) -> None:
 def test_the_page_shows_the_fleet(browser: Browser, fleet_report: Report) -> None:
     browser.open(fleet_report)
     assert browser.texts("#headline") == ["1 of 24 hosts protected4%"]
-    assert browser.texts("#states button")[:3] == ["protected14%", "unreachable28%", "tampered28%"]
+    assert browser.texts("#states button")[:3] == ["protected14%", "no_answer28%", "tampered28%"]
     assert "2 failed" in (browser.find("#bar").get_attribute("aria-label") or "")
     assert browser.texts("figcaption") == ["Kernels", "Patch versions", "Rules"]
     assert browser.texts("#charts svg text")[:2] == ["4.4.0-168.197-generic", "21"]

@@ -154,12 +154,12 @@ def test_every_ansible_core_gives_the_same_table(fleet: Fleet, ansible: Ansible)
     hosts = "xenial-generic:tampered:not-root:hostile-values:unreachable"
     run = ansible.command("playbook", CHECK, "--limit", hosts, cold=True)
     assert run.code != 0, "an unreachable host makes the run fail by default"
-    states = dict(re.findall(r"^(\S+) +(unreachable|tampered|protected|unknown)\b", run.output, re.MULTILINE))
+    states = dict(re.findall(r"^(\S+) +(no_answer|tampered|protected|unknown)\b", run.output, re.MULTILINE))
     assert states == {
         "hostile-values": "unknown",
         "not-root": "protected",
         "tampered": "tampered",
-        "unreachable": "unreachable",
+        "unreachable": "no_answer",
         "xenial-generic": "protected",
     }
 
@@ -199,7 +199,7 @@ def test_an_unreachable_host_keeps_its_last_record(fleet: Fleet, ansible: Ansibl
         gone = ansible.playbook(CHECK, "--limit", "xenial-generic")
     finally:
         session.write_text(healthy, encoding="utf-8")
-    assert re.search(r"^xenial-generic +unreachable", gone.output, re.MULTILINE)
+    assert re.search(r"^xenial-generic +no_answer", gone.output, re.MULTILINE)
     assert "protected" in gone.output, "the table has the last known state"
     assert (tmp_path / "livepatch-records" / "xenial-generic.json").exists()
     back = ansible.playbook(CHECK, "--limit", "xenial-generic")
@@ -214,7 +214,7 @@ def test_a_run_without_results_still_reports(fleet: Fleet, ansible: Ansible) -> 
     assert ansible.playbook(CHECK, "--limit", hosts).code == 0
     run = ansible.playbook(CHECK, "--limit", hosts, livepatch_policy="lunch")
     assert run.code != 0
-    assert len(re.findall(r"^(?:xenial-generic|stale) +unreachable .*last seen", run.output, re.MULTILINE)) == 2
+    assert len(re.findall(r"^(?:xenial-generic|stale) +no_answer .*last seen", run.output, re.MULTILINE)) == 2
 
 
 def test_a_killed_run_keeps_collected_records(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:

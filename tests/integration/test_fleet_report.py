@@ -76,13 +76,13 @@ def test_a_report_in_every_format(controller: Controller) -> None:
     assert outcome.result("localhost")["problems"] == []
     assert outcome.result("localhost")["summary"] == json.loads(written["fleet.json"])["summary"]
     assert {state: hosts for state, hosts in outcome.result("localhost")["hosts_by_state"].items() if hosts} == {
-        "unreachable": ["web3"],
+        "no_answer": ["web3"],
         "disabled": ["web2"],
         "protected": ["web1"],
     }
-    assert "3 hosts: 1 protected, 1 unreachable, 1 disabled." in outcome.output
+    assert "3 hosts: 1 protected, 1 no_answer, 1 disabled." in outcome.output
     assert "last seen 2026-01-10T06:00:00Z, stale; start sshd" in outcome.output
-    assert "3 hosts: 1 protected, 1 unreachable, 1 disabled." in written["fleet.txt"]
+    assert "3 hosts: 1 protected, 1 no_answer, 1 disabled." in written["fleet.txt"]
     assert [json.loads(line)["host"] for line in written["fleet.jsonl"].splitlines()] == ["web3", "web2", "web1"]
     assert "| `web2` | disabled |" in written["fleet.md"]
 
@@ -145,14 +145,14 @@ def test_the_newest_record_of_several_folders_counts(controller: Controller) -> 
 def test_the_playbook_fails_for_unreachable_hosts(controller: Controller) -> None:
     outcome = controller.run("kernelops.livepatch.report", "-e", "livepatch_record_dir=records")
     assert outcome.code != 0
-    assert "Of 3 hosts, 1 unreachable (web3), which fail_on lists." in outcome.output
+    assert "Of 3 hosts, 1 no_answer (web3), which fail_on lists." in outcome.output
     assert (controller.folder / "livepatch-report" / "fleet.json").is_file()
 
 
 @pytest.mark.matrix
 def test_only_expected_hosts_are_reported(controller: Controller) -> None:
     outcome = controller.report(hosts=["web1", "web9"])
-    assert outcome.result("localhost")["hosts_by_state"]["unreachable"] == ["web9"]
+    assert outcome.result("localhost")["hosts_by_state"]["no_answer"] == ["web9"]
     assert outcome.result("localhost")["summary"]["hosts"] == 2
     assert outcome.result("localhost")["summary"]["left_out"] == 2
     assert "left out: 2 hosts" in outcome.output
@@ -179,7 +179,7 @@ def test_unusable_files_hide_no_other_record(controller: Controller) -> None:
     for problem in problems.values():
         assert problem["path"] in outcome.output
         assert problem["message"] in outcome.output
-    assert outcome.result("localhost")["hosts_by_state"]["unreachable"] == ["web1", "web3", "web4", "web5"]
+    assert outcome.result("localhost")["hosts_by_state"]["no_answer"] == ["web1", "web3", "web4", "web5"]
     assert outcome.result("localhost")["hosts_by_state"]["disabled"] == ["web2"]
 
 
@@ -277,7 +277,7 @@ def test_the_role_reports_once_per_play(controller: Controller) -> None:
     outcome = controller.run(str(playbook), "-i", "web1,web2,web8,")
     assert outcome.code == 0, outcome.output
     assert outcome.output.count("Livepatch report of") == 1
-    assert "3 hosts: 1 protected, 1 unreachable, 1 disabled." in outcome.output
+    assert "3 hosts: 1 protected, 1 no_answer, 1 disabled." in outcome.output
     document = json.loads((controller.folder / "livepatch-report" / "fleet.json").read_text(encoding="utf-8"))
     assert [entry["host"] for entry in document["unreachable"]] == ["web8"]
 
@@ -289,4 +289,4 @@ def test_the_role_reports_every_record_by_default(controller: Controller) -> Non
     playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
     outcome = controller.run(str(playbook))
     assert outcome.code != 0
-    assert "Of 3 hosts, 1 unreachable (web3)" in outcome.output
+    assert "Of 3 hosts, 1 no_answer (web3)" in outcome.output

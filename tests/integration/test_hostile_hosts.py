@@ -98,7 +98,7 @@ def test_no_hostile_host_is_protected(attacked: Attacked) -> None:
     states = attacked.states()
     assert states.pop(HONEST.replace("-", "_")) == "protected", attacked.run.output
     assert states.keys() == set(SCENARIOS)
-    assert {name: state for name, state in states.items() if state not in ("unreachable", "unknown")} == CLAIMED
+    assert {name: state for name, state in states.items() if state not in ("no_answer", "unknown")} == CLAIMED
 
 
 def test_no_hostile_host_keeps_its_last_record(attacked: Attacked) -> None:

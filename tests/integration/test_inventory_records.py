@@ -129,14 +129,14 @@ def test_a_host_whose_newest_attempt_failed_is_unreachable(offline: Ansible) -> 
     write_attempt(records, "web1", LATER, reason)
     write_attempt(records, "never-seen", LATER, reason)
     found = load(offline)
-    assert found.groups["livepatch_state_unreachable"] == ["never-seen", "web1"]
+    assert found.groups["livepatch_state_no_answer"] == ["never-seen", "web1"]
     assert found.groups["livepatch_state_protected"] == ["web2"]
     assert found.groups["livepatch_kernel_4_4"] == ["web2"]
     unknown = dict.fromkeys(
         ("livepatch_kernel", "livepatch_patch_version", "livepatch_reboot_needed", "livepatch_record")
     )
     assert found.variables["web1"] == {
-        "livepatch_state": "unreachable",
+        "livepatch_state": "no_answer",
         "livepatch_collected_at": COLLECTED_AT,
         **unknown,
     }

@@ -365,7 +365,7 @@ def test_a_failed_canary_stops_the_waves(start: Start, tmp_path: Path) -> None:
         record = json.loads((tmp_path / "livepatch-records" / f"{host}.json").read_text(encoding="utf-8"))
         assert (record["patch"]["version"], record["assessment"]["state"]) == ("901.1", "protected")
     assert "canonical-livepatch refresh" not in lab.commands("not-enabled")
-    for host, state in (("not-enabled", "disabled"), ("unreachable", "unreachable")):
+    for host, state in (("not-enabled", "disabled"), ("unreachable", "no_answer")):
         assert re.search(rf"^{host} +{state} ", done.output, re.MULTILINE), done.output
     assert done.output.count("NEXT STEP") == 1, "a wave without failures was reported"
 

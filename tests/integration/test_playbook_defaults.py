@@ -66,7 +66,7 @@ def test_a_variable_without_a_default_omits_the_option(tmp_path: Path) -> None:
         variables={},
     )
     assert ended.code == 0, ended.output
-    assert ended.output.count("1 host: 1 unreachable") == 2
+    assert ended.output.count("1 host: 1 no_answer") == 2
     assert ended.result("localhost")["history"] is None
 
 

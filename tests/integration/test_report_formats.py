@@ -148,8 +148,8 @@ def test_a_broken_rule_fails_after_all_files(controller: Controller) -> None:
     expected = {
         "patch_tampered": "Of 4 hosts, 1 patch_tampered (web3), which fail_on lists.",
         "error": "Of 4 hosts, 2 error (web4, web3), which fail_on lists.",
-        "unreachable not_protected": (
-            "Of 4 hosts, 1 unreachable (web4); 2 not_protected (web4, web3), which fail_on lists."
+        "no_answer not_protected": (
+            "Of 4 hosts, 1 no_answer (web4); 2 not_protected (web4, web3), which fail_on lists."
         ),
     }
     outcome = controller.each([{"formats": FORMATS, "fail_on": rules.split()} for rules in expected])

@@ -60,7 +60,7 @@ def report_of(ansible: Ansible) -> dict[str, str]:
     """Return the state of every host in the report of a run."""
     report = json.loads((ansible.folder / "livepatch-report" / "fleet.json").read_text(encoding="utf-8"))
     states = {record["host"]: record["assessment"]["state"] for record in report["records"]}
-    return states | {host["host"]: "unreachable" for host in report["unreachable"]}
+    return states | {host["host"]: "no_answer" for host in report["unreachable"]}
 
 
 def failures(run: Run) -> str:
@@ -110,7 +110,7 @@ def test_a_lost_host_stops_the_run(hosts: Hosts, tmp_path: Path) -> None:
     assert [name for name in rest if not untouched(hosts, name)] == []
     assert "did not come back within 6 s" in first.output
     expected = dict.fromkeys(done, "protected") | dict.fromkeys(rest, "upgrade_required")
-    assert report_of(ansible) == expected | {lost: "unreachable"}
+    assert report_of(ansible) == expected | {lost: "no_answer"}
 
     second = upgrade(ansible, names, livepatch_serial=2)
     assert second.code != 0, "a host is still lost"
@@ -118,7 +118,7 @@ def test_a_lost_host_stops_the_run(hosts: Hosts, tmp_path: Path) -> None:
     assert f"{lost} of its drain group (b) is down" in second.output
     assert untouched(hosts, same_group)
     assert [name for name in names if name not in (lost, same_group) and not upgraded(hosts, name)] == []
-    assert report_of(ansible)[lost] == "unreachable"
+    assert report_of(ansible)[lost] == "no_answer"
     assert hosts.reboots(lost) == 1
 
 

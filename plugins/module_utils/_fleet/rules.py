@@ -6,8 +6,8 @@ A rule is broken if its expression is true in JMESPath: any value except ``null`
 expression cannot be evaluated with the data of a host, the rule is broken too, because missing data never passes.
 
 The expression of a rule for hosts is evaluated with the record and `RuleFacts`; without an answer of the host, only
-``host`` and ``assessment`` of the record exist. A rule for the fleet is evaluated once, with `FleetFacts`. If its expression
-returns hosts (a list of ``{host, found}``), each of them breaks the rule, otherwise the fleet as a whole.
+``host`` and ``assessment`` of the record exist. A rule for the fleet is evaluated once, with `FleetFacts`. If its
+expression returns hosts (a list of ``{host, found}``), each of them breaks the rule, otherwise the fleet as a whole.
 """
 
 from __future__ import annotations

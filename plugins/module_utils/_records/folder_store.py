@@ -9,6 +9,7 @@ is killed loses nothing that it had collected, and a reader never meets half a f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import typing as t
@@ -22,6 +23,7 @@ from .document import ATTEMPT_SCHEMA, Document, Problem, cause_of
 from .reader import NOTE_SUFFIX, RECORD_SUFFIX, RecordReader, why
 from .spool import sections_of
 
+_OUTDATED_SUFFIX = ".outdated"
 _LONGEST_STEM = 200  # with a suffix still below 255 bytes, the longest name that common file systems take
 
 
@@ -65,6 +67,13 @@ def note_attempt(record_dir: Path, host: str, attempted_at: str, reasons: list[R
     }
     _write(path, note, f"the note that host {host} gave no answer")
     return path
+
+
+def set_aside(record_dir: Path, host: str) -> None:
+    """Rename the record of a host, so that no report shows it. This needs no space on the disk. Raises `OSError`."""
+    path = record_dir / record_name(host)
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(path.with_name(f"{path.name}{_OUTDATED_SUFFIX}"))
 
 
 def record_name(host: str) -> str:
