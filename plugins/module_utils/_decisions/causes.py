@@ -319,13 +319,13 @@ ENABLED_THOUGH_INELIGIBLE = Cause(
 
 # --- a setting withholds patches ---
 
-MODE_IN_FILE = Cause(
+WITHHELD_BY_MODE_FILE = Cause(
     "mode_withholds",
     "the client's mode is {mode}, set in /var/local/canonical_livepatch_mode: {effect}",
     "set `client_mode: normal` in the role kernelops.livepatch.client, or run on the host: echo normal >"
     " /var/local/canonical_livepatch_mode && snap restart canonical-livepatch",
 )
-MODE_ON_COMMAND_LINE = Cause(
+WITHHELD_BY_COMMAND_LINE = Cause(
     "mode_withholds",
     "the client's mode is {mode}, set on the kernel command line: {effect}",
     "remove `canonical_livepatch_mode={mode}` from GRUB_CMDLINE_LINUX and GRUB_CMDLINE_LINUX_DEFAULT in"

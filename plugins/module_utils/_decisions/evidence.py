@@ -135,11 +135,7 @@ class Evidence:
     def stale_refusal(self) -> str | None:
         """The text by which the client refuses a release of Ubuntu that the host no longer runs; None without one."""
         error = self.client.error
-        if error is None:
-            return None
-        texts = (error.text, *(self.facts.client_log if error.id == "daemon_down" else ()))
-        refusals = (text for text in texts if "supported" in text and stale_platform(text, self.facts.release))
-        return next(refusals, None)
+        return error.text if error is not None and stale_platform(error.text, self.facts.release) else None
 
 
 def _signed(patch: KernelPatch) -> bool:

@@ -21,7 +21,10 @@ _NOT_A_FAILURE = frozenset({"permission_denied", "not_eligible_kernel", "platfor
 """Errors of the client that do not show that it has failed. The eligibility checks judge its refusals of a host."""
 
 _LIKE_A_STATUS = re.compile(r"[{}]|client-version|last-check|patchstate|fully-patched", re.IGNORECASE)
-_ENDS = re.compile(r"\bexiting\b|start request repeated too quickly|scheduled restart job|main process exited", re.I)
+_ENDS = re.compile(
+    r"\bexiting\b|\b(?:is|not) supported\b|start request repeated too quickly|scheduled restart job", re.IGNORECASE
+)
+"""Lines of a daemon that refuses to run, and of systemd when it starts the daemon again and again."""
 _NOISE = re.compile(
     r"systemd\[[0-9]+\]: |Scheduled restart job|Start request repeated|Main process exited|Failed with result"
     r"|Started Service|Stopped Service|hold-?off time over|Unit entered failed state",
@@ -79,9 +82,8 @@ def check_reason(evidence: Evidence) -> Reason:
     network = evidence.check("network")
     if network is not None and network["status"] == "pass":
         return _with_log(evidence, causes.CHECK_REFUSED.reason())
-    if network is not None and network["status"] in ("fail", "warn"):
-        remedy = network["remedy"] or causes.NETWORK_UNREACHABLE.remedy
-        return causes.CHECK_WITHOUT_NETWORK.reason(problem=network["message"], remedy=remedy)
+    if network is not None and network["status"] == "fail" and network["remedy"] is not None:
+        return causes.CHECK_WITHOUT_NETWORK.reason(problem=network["message"], remedy=network["remedy"])
     return _with_log(evidence, causes.CHECK_FAILED.reason())
 
 

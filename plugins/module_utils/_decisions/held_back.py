@@ -45,8 +45,8 @@ def _mode(mode: ClientMode) -> list[Reason]:
     if effect is None:
         return []
     if mode.source == "kernel_command_line":
-        return [causes.MODE_ON_COMMAND_LINE.reason(mode=mode.value, effect=effect)]
-    return [causes.MODE_IN_FILE.reason(mode=mode.value, effect=effect)]
+        return [causes.WITHHELD_BY_COMMAND_LINE.reason(mode=mode.value, effect=effect)]
+    return [causes.WITHHELD_BY_MODE_FILE.reason(mode=mode.value, effect=effect)]
 
 
 def _settings(config: c.Mapping[str, str], blocked: BlockedPatches) -> c.Iterator[Reason]:

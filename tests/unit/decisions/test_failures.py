@@ -117,6 +117,7 @@ def test_the_last_words_of_a_daemon_are_shown() -> None:
     ("log", "shown"),
     [
         (("Only Ubuntu 16.04 LTS is supported, exiting.",), "Only Ubuntu 16.04 LTS"),
+        (("livepatchd error: The platform Ubuntu 22.10 is not supported.",), "22.10"),
         (("canonical-livepatchd[9]: panic: boom", "systemd[1]: x: Scheduled restart job, counter 9."), "panic: boom"),
         (("systemd[1]: x: Start request repeated too quickly.",), "Start request repeated"),
     ],
@@ -128,11 +129,6 @@ def test_a_restart_loop_needs_another_snap(log: tuple[str, ...], shown: str) -> 
     assert shown in reason["message"]
     assert "snap refresh canonical-livepatch" in (reason["remedy"] or "")
     assert "systemctl restart" not in (reason["remedy"] or "")
-
-
-def test_the_journal_can_name_another_release() -> None:
-    log = ("Only Ubuntu 14.04 LTS is supported, exiting.",)
-    assert ids(broken("daemon_down", client_log=log)) == ["platform_stale"]
 
 
 @pytest.mark.parametrize(
