@@ -125,7 +125,9 @@ def test_every_generation_applies_its_newest_patch(start: Start) -> None:
         (patch,) = result["record"]["kernel_patches"]
         assert (patch["module"], patch["verification"]["level"]) == (operator.modules(host)[0], "file")
         assert patch["verification"]["result"] == "verified"
-        assert result["record"]["assessment"]["state"] == "protected", result["record"]["assessment"]
+        # The first generations report no support status, and their kernels here are many years old.
+        expected = "protected" if host in ("client-10", "client-11") else "end_of_life"
+        assert result["record"]["assessment"]["state"] == expected, result["record"]["assessment"]
     for result in again.values():
         assert (result["changed"], result["previous_version"], result["version"]) == (False, "901.1", "901.1")
     for host in GENERATIONS:

@@ -177,7 +177,7 @@ def test_custom_rules_from_a_file_and_task(controller: Controller) -> None:
     assert outcome.code == 2, outcome.output
     assert _message(outcome).startswith(
         "Of 4 hosts, 4 info (web4, web3, web1, web2); 1 many (the fleet); 1 seats_exceeded (the fleet); "
-        "1 CVE-2019-14895 (web4), which fail_on lists."
+        "2 CVE-2019-14895 (web4, web3), which fail_on lists."
     )
     assert outcome.result("localhost")["summary"]["rules"]["not_protected"] == 0
 
@@ -268,7 +268,7 @@ def test_the_lab_in_every_format(ansible: Ansible, fleet: Fleet, tmp_path: Path)
         by_rule.setdefault(result["ruleId"], set()).add(result["locations"][0]["logicalLocations"][0]["name"])
     assert by_rule["patch_tampered"] == {"tampered"}
     assert by_rule["no_answer"] == {"unreachable"}
-    assert by_rule["upgrade_overdue"] == {"end-of-life", "end-of-life-by-date"}
+    assert by_rule["upgrade_overdue"] == {"end-of-life", "end-of-life-by-date", "client-2016-nothing-to-apply"}
     assert "xenial-generic" not in by_rule["not_protected"]
 
 
