@@ -94,7 +94,7 @@ def test_the_line_counts_states(fleet: Fleet, ansible: Ansible) -> None:
     assert done
     assert done == sorted(done)
     assert any("1 tampered" in line for line in lines)
-    assert any("unreachable" in line for line in lines)
+    assert any("1 no_answer" in line for line in lines)
     assert any(re.search(r" \d+ protected  .*\d:\d\d left$", line) for line in lines)
     assert not [line for line in terminal.lines if line in lines], "the line is removed at the end"
 
