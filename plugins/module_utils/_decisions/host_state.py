@@ -14,10 +14,10 @@ import datetime
 from .._host.client_status import ClientStatus
 from .._record import Assessment, Check, Reason, State
 from . import causes, next_steps
-from .evidence import CLOCK_TOLERANCE, Evidence
-from .failures import applying_reasons, check_reason, failed_reasons
-from .held_back import held_back_reasons
 from .policy import DEFAULT_MONTHS
+from .states.evidence import CLOCK_TOLERANCE, Evidence
+from .states.failures import applying_reasons, check_reason, failed_reasons
+from .states.held_back import held_back_reasons
 
 _SOON = datetime.timedelta(days=30)
 _UNCHANGEABLE = frozenset(

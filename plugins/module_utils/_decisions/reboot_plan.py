@@ -15,10 +15,10 @@ from .._host.facts import HostFacts
 from .._host.sections import Sections
 from .._record import Assessment, Eligibility
 from . import causes
-from .evidence import Evidence
 from .host_state import assess
 from .patch_verification import verified_patches
 from .policy import Policy
+from .states.evidence import Evidence
 
 Step = t.Literal["nothing", "reboot", "finish"]
 

@@ -18,10 +18,10 @@ from .._time import format_time
 from .._verify import trust
 from . import causes
 from .eligibility import KernelSupport, assess_eligibility
-from .evidence import Evidence
 from .host_state import assess
 from .patch_verification import VerifiedPatch, verified_patches
 from .policy import Policy
+from .states.evidence import Evidence
 
 
 def make_record(

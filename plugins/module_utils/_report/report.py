@@ -17,7 +17,7 @@ import re
 import typing as t
 
 from .._decisions import causes
-from .._decisions.evidence import shows_running_patch
+from .._decisions.states.evidence import shows_running_patch
 from .._fleet.rules import Finding, Rule
 from .._record import STATES, Containers, Fix, Reason, Record, State
 from .._records.document import ATTEMPT_SCHEMA, AttemptCause, Document, FailedAttempt, Problem, Recorded

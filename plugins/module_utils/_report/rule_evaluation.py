@@ -10,7 +10,7 @@ import typing as t
 from pathlib import Path
 
 from .._config_file import read_yaml
-from .._decisions.evidence import shows_running_patch
+from .._decisions.states.evidence import shows_running_patch
 from .._fleet.rules import (
     Finding,
     FleetFacts,

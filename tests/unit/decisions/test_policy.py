@@ -70,12 +70,15 @@ def test_a_mapping_can_be_a_policy() -> None:
             "systems": [{"release": "18.04", "architecture": "amd64", "kernel": "4.15", "flavours": ["generic"]}],
             "seats": 7,
             "stale_after_hours": "48",
+            "applying_limit_minutes": 30,
         },
         "policy",
     )
     assert policy.name == "custom"
     assert policy.seats == 7
     assert policy.stale_after == datetime.timedelta(hours=48)
+    assert policy.applying_limit == datetime.timedelta(minutes=30)
+    assert shipped("launch").applying_limit == datetime.timedelta(minutes=60)
 
 
 @pytest.mark.parametrize(

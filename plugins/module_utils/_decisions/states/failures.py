@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 
-from .._host.client_status import ClientError
-from .._kernel_name import parse_lock_name
-from .._record import Reason
-from . import causes, next_steps
+from ..._host.client_status import ClientError
+from ..._kernel_name import parse_lock_name
+from ..._record import Reason
+from .. import causes, next_steps
 from .evidence import CLOCK_TOLERANCE, Evidence
 
 _PATCH_FAILURES = {"apply-failed": causes.APPLY_FAILED, "applied-with-bug": causes.APPLIED_WITH_BUG}

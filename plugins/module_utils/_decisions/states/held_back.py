@@ -11,10 +11,10 @@ from __future__ import annotations
 import collections.abc as c
 import re
 
-from .._host.client_status import BlockedPatches
-from .._host.facts import ClientMode
-from .._record import Reason
-from . import causes
+from ..._host.client_status import BlockedPatches
+from ..._host.facts import ClientMode
+from ..._record import Reason
+from .. import causes
 from .evidence import Evidence
 
 _EFFECTS = {

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.evidence import shows_running_patch
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.states.evidence import shows_running_patch
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import (
     BlockedPatches,
     ClientError,

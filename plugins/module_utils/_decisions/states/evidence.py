@@ -12,12 +12,12 @@ import collections.abc as c
 import dataclasses
 import datetime
 
-from .._host.client_status import ClientStatus, stale_platform
-from .._host.facts import HostFacts
-from .._kernel_name import module_name
-from .._record import Check, Eligibility, KernelPatch, Record, State
-from .patch_verification import VerifiedPatch
-from .policy import Policy
+from ..._host.client_status import ClientStatus, stale_platform
+from ..._host.facts import HostFacts
+from ..._kernel_name import module_name
+from ..._record import Check, Eligibility, KernelPatch, Record, State
+from ..patch_verification import VerifiedPatch
+from ..policy import Policy
 
 CLOCK_TOLERANCE = datetime.timedelta(minutes=5)
 """The clocks of host and controller may differ by this much. It includes the time that an answer takes."""
