@@ -64,7 +64,7 @@ $ ansible-playbook kernelops.livepatch.check -i inventory --become -e @variables
 # variables.yml
 livepatch_policy: current
 livepatch_report_formats: [table, html, json]
-livepatch_fail_on: [unreachable, tampered, failed]
+livepatch_fail_on: [no_answer, tampered, failed]
 ```
 
 Set variables in a file, with `-e`, or in the inventory (`group_vars`, `host_vars`). With `-e`, write lists and mappings
