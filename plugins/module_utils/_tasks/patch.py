@@ -107,6 +107,9 @@ def _observe(
     variables = {**probe_variables(options.check), **_refresh_variables(refresh, locks)}
     at = (yield from read_clock()).utc
     sections = yield from run_script(_PARTS, variables, seconds=ROUND_TRIP + (refresh or 0))
+    if refresh is not None:
+        # The host sends its facts and its time after the refresh, which can take many minutes.
+        at = (yield from read_clock()).utc
     return _observation(options, sections, at)
 
 

@@ -158,6 +158,17 @@ def test_without_wait_a_pending_patch_succeeds() -> None:
     assert result["record"]["assessment"]["state"] == "applying"
 
 
+def test_a_long_refresh_is_no_clock_skew() -> None:
+    late = refreshed(APPLIED)
+    late = Sections(
+        [section("clock", str(1772337600 + 420)) if each.name == "clock" else each for each in late.values()],
+        complete=True,
+    )
+    result = replay(BEFORE.answer(), late, seconds=210).run(apply_patch(options(timeout=900)))
+    assert result["record"]["clock_skew_seconds"] == 0
+    assert result["record"]["collected_at"] == "2026-03-01T04:07:00Z"
+
+
 def test_without_wait_a_failure_still_fails() -> None:
     played = replay(BEFORE.answer(), refreshed(BEFORE.change(patch_state="apply-failed")))
     assert failure(played, options(wait=False))["error_id"] == "apply_failed"
