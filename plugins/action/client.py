@@ -30,11 +30,13 @@ class ActionModule(LivepatchAction):
         "channel": {"type": "str"},
         "via": {"type": "str", "choices": ["livepatch", "pro"], "default": "livepatch"},
         "require_eligible": {"type": "bool", "default": True},
+        "reinstall": {"type": "bool", "default": False},
         "wait_seeded": {"type": "int", "default": 300},
+        "retry_timeout": {"type": "int", "default": 120},
     }
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
-        desired = {name: options[name] for name in ("state", "mode", "channel", "via", "require_eligible")}
+        desired = {name: options[name] for name in ("state", "mode", "channel", "via", "require_eligible", "reinstall")}
         return set_up_client(
             ClientOptions(
                 check=check_options(self.host, options),
@@ -42,6 +44,7 @@ class ActionModule(LivepatchAction):
                 config=options["config"] or {},
                 make_salt=functools.partial(secrets.token_hex, 16),
                 wait_seeded=options["wait_seeded"],
+                retry_timeout=options["retry_timeout"],
                 check_mode=self.check_mode,
                 diff=self.diff_mode,
             )

@@ -20,6 +20,10 @@ description:
     host fails the task at this point.
   - The steps run in a fixed order and stop at the first failure. Completed steps are not undone. The next run performs
     the remaining steps.
+  - A step that fails for a temporary cause, such as a lock, another operation of snapd or Ubuntu Pro, or a server that
+    reports an error of its own, is repeated for up to O(retry_timeout) seconds.
+  - With O(state=enabled), success means that the client works. A client that is registered but whose daemon is down,
+    that refuses every command or that hangs is a failure with its cause.
 author:
   - The kernelops.livepatch contributors (@kernelops)
 extends_documentation_fragment:
@@ -100,6 +104,8 @@ options:
       - V(no-apply) does not download or apply patches.
       - V(no-refresh) does not download or apply patches, and does not check for them.
       - V(stop) keeps the daemon from running.
+      - The parameter C(canonical_livepatch_mode) on the kernel command line also sets the mode. The task fails if it
+        differs from this option.
       - The daemon reads the mode when it starts, so a changed mode restarts it. A mode that withholds patches is set
         before the client is configured and enabled. A mode that allows them is set afterwards.
       - A client in mode V(stop) cannot return its settings. If it stays in this mode, O(config) is not applied.
@@ -131,11 +137,32 @@ options:
         C(ca-certs) or C(remote-server).
     type: bool
     default: true
+  reinstall:
+    description:
+      - With O(state=enabled), remove the snap and its data and install it again if the client does not work, then
+        configure and enable it. This repairs a client that takes the host for another release of Ubuntu after an
+        upgrade (C(platform_stale)), a snap that cannot be started, and a daemon that ends or hangs.
+      - A client that works is not changed. A client that refuses the kernel or the release of the host is not installed
+        again, because another installation refuses it too.
+      - Requires O(token), unless the machine is attached to Ubuntu Pro with O(via=pro).
+    type: bool
+    default: false
+    version_added: 2.0.0
   wait_seeded:
     description:
       - Maximum time in seconds to wait for snapd to complete its initial setup (seeding), as on a first boot.
     type: int
     default: 300
+  retry_timeout:
+    description:
+      - Maximum time in seconds in which a step that fails for a temporary cause is repeated, counted from the first
+        step. V(0) switches the repetition off.
+      - Temporary causes are locks of apt and dpkg, another change in snapd, another operation of Ubuntu Pro, a daemon
+        that is starting or stopping, and servers (the livepatch server, the snap store, the contract server) that
+        answer with a status of 5xx, 408 or 429. Refusals, such as that of a token, are never repeated.
+    type: int
+    default: 120
+    version_added: 2.0.0
   server:
     description:
       - URL of the livepatch server that must be reachable from the host.
@@ -180,6 +207,12 @@ EXAMPLES = r"""
   kernelops.livepatch.client:
     via: pro
     token: "{{ vault_pro_token }}"
+    policy: current
+
+- name: Repair clients that stopped working after an upgrade of Ubuntu
+  kernelops.livepatch.client:
+    token: "{{ vault_livepatch_token }}"
+    reinstall: true
     policy: current
 
 - name: Disable and remove the client
@@ -233,7 +266,7 @@ before:
       type: str
       sample: given
     mode:
-      description: Mode of the client daemon.
+      description: Mode of the client daemon, by the kernel command line or else the mode file.
       type: str
       sample: normal
     channel:
@@ -257,7 +290,7 @@ token_transport:
   type: str
   sample: socket
 round_trips:
-  description: Number of scripts that were run on the host.
+  description: Number of scripts that were run on the host. More than 2 if steps were repeated.
   returned: success, or failure of a step
   type: int
   sample: 2

@@ -37,10 +37,12 @@ class ClientHost:
     """An Ubuntu 16.04 server with snapd. It executes the steps of plans, and reports its state as sections.
 
     `loaded` is the major number of the loaded patch, `transition` the file of that name (None: the kernel has none).
-    `errors` is what the client prints instead of a status.
+    `errors` is what the client prints instead of a status, and `release` that of Ubuntu. `faults` has the output of the
+    next failures of each step.
     """
 
     user: str = "0"
+    release: str = "16.04"
     uptime: int = 40 * 86400
     installed: bool = True
     enabled: bool = True
@@ -55,6 +57,7 @@ class ClientHost:
     locks: tuple[str, ...] = ()
     config: dict[str, str] = dataclasses.field(default_factory=dict)
     mode: str = "normal"
+    kernel_mode: str = ""
     channel: str = "latest/stable"
     fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
     tools: tuple[str, ...] = ("curl", "nc")
@@ -62,6 +65,7 @@ class ClientHost:
     network: Section | None = None
     token: str | None = None
     """The token that the client was last enabled with."""
+    faults: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     performed: list[str] = dataclasses.field(default_factory=list)
 
     # --- sections ---
@@ -71,7 +75,8 @@ class ClientHost:
 
     def probe(self) -> c.Iterator[Section]:
         """Yield the sections of ``probe.sh``."""
-        files = {**_FILES, "/proc/uptime": f"{self.uptime}.25 1.00", **self._sysfs()}
+        os_release = _FILES["/etc/os-release"].replace("16.04", self.release)
+        files = {**_FILES, "/etc/os-release": os_release, "/proc/uptime": f"{self.uptime}.25 1.00", **self._sysfs()}
         paths = [f"ok {path}" for path in (*files, "/sys/kernel/livepatch")]
         paths += [f"ok {_DATA}/locks/{lock}" for lock in self.locks]
         paths.append(f"{'ok' if self.installed else 'absent'} /snap/bin/canonical-livepatch")
@@ -125,6 +130,7 @@ class ClientHost:
         """Yield the sections of ``client_read.sh``."""
         yield section("client_files", f"{'ok' if self.installed and self.enabled else 'absent'} {MACHINE_TOKEN}")
         yield section("client_mode", self.mode)
+        yield section("client_kernel_mode", self.kernel_mode)
         lines = (f"{name} {text}" for name, text in self.fingerprints.items())
         yield section("client_fingerprints", "\n".join(lines))
         yield section("client_tools", "\n".join(self.tools))
@@ -143,6 +149,8 @@ class ClientHost:
         sections = []
         for number, step in enumerate(variables.get("steps", "").split(), 1):
             self.performed.append(step)
+            if self.faults.get(step):
+                return [*sections, section(f"step {number}", "", 1, self.faults[step].pop(0))]
             output = getattr(self, f"_{step}")(number, variables) or ""
             sections.append(section(f"step {number}", output))
         return sections
@@ -161,7 +169,7 @@ class ClientHost:
 
     def _remove(self, _number: int, _variables: c.Mapping[str, str]) -> None:
         self.installed = self.enabled = False
-        self.fingerprints = {}
+        self.fingerprints, self.errors = {}, ""
 
     def _mode(self, number: int, variables: c.Mapping[str, str]) -> None:
         self.mode = variables[f"argument_{number}"]

@@ -57,6 +57,7 @@ _CHECK_NETWORK = (
 _OPEN_NETWORK = "open port 443 to the server, or set https-proxy in the client's config"
 _TRUST_AUTHORITY = "set ca-certs in the client's config to the authority of the server, or of a proxy that inspects TLS"
 _ALLOW_COMMAND_LINE = "allow the token on a command line with token_transport: cli"
+_REINSTALL = "run kernelops.livepatch.client with `reinstall: true` and the token"
 _FREE_A_SEAT = "disable a host that does not need Livepatch, or get more seats"
 _ISOLATE = (
     "isolate the host, find out who loaded the module, and reboot: a live patch cannot be removed from a running kernel"
@@ -67,7 +68,8 @@ _ISOLATE = (
 DAEMON_DOWN = Cause(
     "daemon_down",
     "the client's daemon does not answer",
-    f"restart the daemon (`systemctl restart {_DAEMON}`), and read its journal",
+    f"restart the daemon (`systemctl restart {_DAEMON}`); if it ends again, {_READ_JOURNAL}, and install its snap"
+    f" again: {_REINSTALL}",
 )
 CLIENT_TIMED_OUT = Cause(
     "timed_out",
@@ -86,7 +88,9 @@ INTERFACE_NOT_CONNECTED = Cause(
     "run `snap connect canonical-livepatch:kernel-module-control` on the host",
 )
 NOT_EXECUTABLE = Cause(
-    "not_executable", "the client cannot be started", "repair its snap: snap refresh canonical-livepatch"
+    "not_executable",
+    "the client cannot be started",
+    f"repair its snap (snap refresh canonical-livepatch), or install it again: {_REINSTALL}",
 )
 NOT_ELIGIBLE_KERNEL = Cause(
     "not_eligible_kernel",
@@ -100,9 +104,9 @@ PLATFORM_UNSUPPORTED = Cause(
 )
 PLATFORM_STALE = Cause(
     "platform_stale",
-    "the client refuses a release of Ubuntu that this host no longer runs",
-    "install the client again on the host (`snap remove --purge canonical-livepatch`, then"
-    " `snap install canonical-livepatch`), and enable it with kernelops.livepatch.client",
+    "the snap of the client is stale: it refuses this host because it takes it for another release of Ubuntu",
+    f"{_REINSTALL}; this runs `snap remove --purge canonical-livepatch` and `snap install canonical-livepatch`, and"
+    " enables the client again",
 )
 DAEMON_ENDS = Cause(
     "daemon_ends",
@@ -115,6 +119,27 @@ NO_STATUS = Cause(
     "the client cannot be run, and this text was printed instead of its status",
     "run `snap changes` and `canonical-livepatch status` on the host; then repair the snap: snap refresh"
     " canonical-livepatch",
+)
+TAINTED_MODULES = Cause(
+    "tainted_modules",
+    "the kernel has loaded modules that are unsigned or not from the Ubuntu archive, and the client refuses it",
+    "find these modules on the host (`grep '(' /proc/modules`), remove their drivers, and reboot",
+)
+DAEMON_SHUTTING_DOWN = Cause(
+    "daemon_shutting_down", "the client's daemon is shutting down", "wait a minute, and run the task again"
+)
+SNAPD_KERNEL_UNSUPPORTED = Cause(
+    "snapd_kernel_unsupported",
+    "snapd does not run with this kernel",
+    f"boot a kernel of series 4.4 or newer; {_CHECK_SHOWS_STEP}",
+)
+SNAPD_RESTARTING = Cause(
+    "snapd_restarting", "snapd is restarting", "wait until it has restarted, and run the task again"
+)
+NOT_SEEDED = Cause(
+    "not_seeded",
+    "snapd has not finished its initialization",
+    "run the task again later or increase `wait_seeded`; `snap changes` on the host shows the progress",
 )
 UNREADABLE_OUTPUT = Cause(
     "unreadable_output",
@@ -159,6 +184,12 @@ MODE_STOP = Cause(
     "mode_stop",
     "the client's mode is stop: its daemon does not run and accepts no commands",
     "set `mode` to normal, or to no-apply to withhold patches",
+)
+MODE_ON_COMMAND_LINE = Cause(
+    "mode_on_command_line",
+    "the kernel command line of the host sets the client's mode to {mode} (canonical_livepatch_mode={mode}){conflict}",
+    "remove canonical_livepatch_mode from GRUB_CMDLINE_LINUX and GRUB_CMDLINE_LINUX_DEFAULT in /etc/default/grub, run"
+    " `update-grub` and reboot; or set `mode` to {mode}",
 )
 NOT_CONFIRMED = Cause(
     "not_confirmed",
@@ -774,11 +805,15 @@ DESKTOP = Cause(
 
 _READ_OUTPUT = "read the quoted output"
 _RUN_AGAIN = "and run the task again"
+_WAIT_FOR_SERVER = f"wait until it works again, {_RUN_AGAIN}, or increase `retry_timeout`"
+_SET_CLOCK = "compare the clock of the host (`date -u`) with the real time, and set it: timedatectl set-ntp true"
+_SYSTEM_AUTHORITIES = "if the clock is right, update the package ca-certificates on the host"
 _COMMAND_FAILURES = (
     Cause(
         "bad_token",
-        "the server does not know this token",
-        "check that the token is a Livepatch token of the server in `remote-server`",
+        "the server does not accept this token",
+        "get a valid Livepatch token of the server in `remote-server` (of the hosted service:"
+        " https://ubuntu.com/livepatch), and set `token`",
     ),
     Cause(
         "machine_token_invalid",
@@ -803,10 +838,22 @@ _COMMAND_FAILURES = (
     ),
     Cause("tls_untrusted", "the certificate of the server is not trusted", _TRUST_AUTHORITY),
     Cause(
-        "server_error",
-        "the server reported an internal error",
-        f"wait until the server works again, {_RUN_AGAIN}",
+        "tls_wrong_name",
+        "the certificate of the server is for another name",
+        "set remote-server in `config` to a name in the server's certificate, or replace the certificate",
     ),
+    Cause(
+        "clock_wrong",
+        "by the clock of the host, the certificate of the server is not valid yet or has expired",
+        f"{_SET_CLOCK}; if the clock is right, renew the server's certificate",
+    ),
+    Cause(
+        "proxy_failed",
+        "the proxy refuses the connection or does not answer",
+        "check the address, the user name and the password of the proxy: https-proxy in the client's config, `snap get"
+        " system proxy`, or https_proxy in `pro config show`",
+    ),
+    Cause("server_error", "the server is reachable, but reports an error of its own", _WAIT_FOR_SERVER),
     Cause(
         "server_refused",
         "the server refused the request",
@@ -817,18 +864,12 @@ _COMMAND_FAILURES = (
         "the client could not register with the server and gives no reason",
         f"check the token, `remote-server` and the network, and {_READ_JOURNAL}",
     ),
-    Cause("daemon_shutting_down", "the client's daemon is shutting down", f"wait a minute, {_RUN_AGAIN}"),
     Cause(
         "setting_refused",
         "the client refuses a setting",
         "correct `config`, or remove the settings that this version of the client does not have",
     ),
     Cause("client_failed", "the client failed", f"{_READ_OUTPUT}, and {_READ_JOURNAL}"),
-    Cause(
-        "not_seeded",
-        "snapd has not finished its initialization",
-        "run the task again later or increase `wait_seeded`; `snap changes` on the host shows the progress",
-    ),
     Cause(
         "snapd_too_old",
         "the package archive has no snapd that is new enough",
@@ -838,6 +879,16 @@ _COMMAND_FAILURES = (
         "snapd_not_in_archive",
         "the host's apt sources have no snapd",
         "enable the release's main and -updates pockets in the host's apt sources",
+    ),
+    Cause(
+        "dpkg_interrupted",
+        "snapd cannot be installed, because an earlier run of dpkg was interrupted",
+        f"run `dpkg --configure -a` on the host, {_RUN_AGAIN}",
+    ),
+    Cause(
+        "disk_full",
+        "a disk of the host is full",
+        f"free disk space on the host (`df -h`), {_RUN_AGAIN}",
     ),
     Cause(
         "snap_busy",
@@ -850,30 +901,32 @@ _COMMAND_FAILURES = (
         "correct `channel`: `snap info canonical-livepatch` lists the channels",
     ),
     Cause(
+        "no_client_for_architecture",
+        "there is no client for the architecture of this host",
+        f"{UPGRADE_INSTEAD}; `dpkg --print-architecture` shows the architecture",
+    ),
+    Cause(
         "store_unreachable",
         "the host cannot reach the snap store",
         "open port 443 to the store, or set a proxy for snapd: `snap set system proxy.https=URL`",
+    ),
+    Cause(
+        "store_tls_untrusted",
+        "snapd does not trust the certificate of the snap store",
+        f"{_SET_CLOCK}; {_SYSTEM_AUTHORITIES}, and add the authority of a proxy that inspects TLS: `snap set system"
+        " store-certs.proxy=CERTIFICATE`",
+    ),
+    Cause("store_error", "the snap store is reachable, but reports an error of its own", _WAIT_FOR_SERVER),
+    Cause(
+        "store_refused",
+        "the snap store refused the request",
+        f"{_READ_OUTPUT}, and check the store proxy of snapd: `snap get system proxy.store`",
     ),
     Cause("snap_failed", "snapd failed", f"{_READ_OUTPUT}; `snap changes` on the host lists the steps"),
     Cause(
         "socket_unavailable",
         "the daemon's socket, which must receive the token, is not available",
         f"start the client's daemon, or {_ALLOW_COMMAND_LINE}",
-    ),
-    Cause(
-        "pro_token_invalid",
-        "Ubuntu Pro does not know this token",
-        "check the token: a Pro token is listed on https://ubuntu.com/pro and begins with C",
-    ),
-    Cause(
-        "pro_already_attached",
-        "the machine has been attached to Ubuntu Pro by another process in the meantime",
-        "run the task again",
-    ),
-    Cause(
-        "pro_failed",
-        "the Ubuntu Pro client failed",
-        f"{_READ_OUTPUT}, and /var/log/ubuntu-advantage.log on the host",
     ),
     Cause(
         "file_failed",
@@ -887,6 +940,112 @@ _COMMAND_FAILURES = (
     ),
 )
 
+_ATTACH_AGAIN = (
+    "run `pro refresh` on the host; if this does not help, run `pro detach`, and set `token` to a valid token"
+)
+_PRO_DASHBOARD = "https://ubuntu.com/pro/dashboard"
+_PRO_CAUSES = (
+    Cause(
+        "pro_token_invalid",
+        "Ubuntu Pro does not know this token",
+        f"check the token: a Pro token is listed on {_PRO_DASHBOARD} and begins with C",
+    ),
+    Cause(
+        "pro_token_expired",
+        "the Ubuntu Pro subscription of the token is not valid at this time",
+        f"renew the subscription on {_PRO_DASHBOARD}, or set `token` to one of a valid subscription; on an attached"
+        " machine, run `pro detach` first",
+    ),
+    Cause(
+        "pro_already_attached",
+        "the machine has been attached to Ubuntu Pro by another process in the meantime",
+        "run the task again",
+    ),
+    Cause(
+        "pro_not_attached",
+        "this machine has no Ubuntu Pro subscription",
+        "set `token` to a Pro token, which attaches the machine",
+    ),
+    Cause(
+        "pro_not_entitled",
+        "the Ubuntu Pro subscription does not include Livepatch for this machine",
+        f"add Livepatch to the subscription on {_PRO_DASHBOARD}, or use `via: livepatch` with a Livepatch token",
+    ),
+    Cause(
+        "pro_busy",
+        "another operation of Ubuntu Pro is in progress on the host",
+        f"wait until it is finished (`pro status --wait`), {_RUN_AGAIN}, or increase `retry_timeout`",
+    ),
+    Cause(
+        "pro_kernel_refused",
+        "Ubuntu Pro does not enable Livepatch for the running kernel",
+        "upgrade the Ubuntu Pro client, whose list of kernels can be old (apt-get install --only-upgrade"
+        " ubuntu-pro-client ubuntu-advantage-tools), or boot a kernel of a listed flavour",
+    ),
+    Cause(
+        "container",
+        "Ubuntu Pro does not enable Livepatch in a container, which uses the kernel of the machine that runs it",
+        "enable Livepatch on the machine that runs this container; on WSL, update the WSL kernel from Windows",
+    ),
+    Cause(
+        "kernel_conflict",
+        "Ubuntu Pro does not enable Livepatch together with a FIPS-certified or realtime kernel",
+        f"instead of fips, use fips-updates (pro enable fips-updates); otherwise boot another kernel flavour, or"
+        f" {UPGRADE_INSTEAD}",
+    ),
+    Cause(
+        "pro_refused",
+        "Ubuntu Pro refuses to enable Livepatch on this host",
+        f"{_READ_OUTPUT}; kernelops.livepatch.eligibility_info lists the requirements",
+    ),
+    Cause(
+        "contract_server_unreachable",
+        "the host cannot reach the contract server of Ubuntu Pro",
+        "open port 443 to contracts.canonical.com, or set a proxy (`pro config set https_proxy=URL`); also check the"
+        " clock and the package ca-certificates of the host",
+    ),
+    Cause(
+        "contract_server_error",
+        "the contract server of Ubuntu Pro is reachable, but reports an error of its own",
+        _WAIT_FOR_SERVER,
+    ),
+    Cause(
+        "contract_server_refused",
+        "the contract server of Ubuntu Pro refused the request",
+        f"{_READ_OUTPUT}; {_ATTACH_AGAIN}",
+    ),
+    Cause(
+        "pro_tls_untrusted",
+        "Ubuntu Pro does not trust the certificate of its contract server",
+        f"{_SET_CLOCK}; {_SYSTEM_AUTHORITIES}",
+    ),
+    Cause(
+        "pro_failed",
+        "the Ubuntu Pro client failed",
+        f"{_READ_OUTPUT}, and /var/log/ubuntu-advantage.log on the host",
+    ),
+)
+PRO_REFUSALS = {
+    cause.id: cause
+    for cause in (
+        Cause("bad_token", "the server does not accept the token that Ubuntu Pro passes", _ATTACH_AGAIN),
+        Cause("server_refused", "the server refused the machine, which Ubuntu Pro registers", _ATTACH_AGAIN),
+        Cause(
+            "registration_failed",
+            "the client could not register with the token that Ubuntu Pro passes, and gives no reason",
+            f"{_READ_JOURNAL}; {_ATTACH_AGAIN}",
+        ),
+    )
+}
+"""Causes whose remedy differs if Ubuntu Pro, and not the task, gave the client its token."""
+
+
+def command_failure(identifier: str, tool: str) -> Cause:
+    """Return the cause of a failed step or refresh: the id of its `ClientFailure`, and the tool that printed it."""
+    through_pro = PRO_REFUSALS.get(identifier) if tool == "pro" else None
+    return through_pro or CLIENT_FAILURES[identifier]
+
+
 CLIENT_ERRORS = {
     cause.id: cause
     for cause in (
@@ -899,6 +1058,12 @@ CLIENT_ERRORS = {
         NOT_ELIGIBLE_KERNEL,
         PLATFORM_UNSUPPORTED,
         PLATFORM_STALE,
+        TAINTED_MODULES,
+        DAEMON_SHUTTING_DOWN,
+        SNAPD_KERNEL_UNSUPPORTED,
+        SNAPD_DOWN,
+        SNAPD_RESTARTING,
+        NOT_SEEDED,
         UNREADABLE_OUTPUT,
     )
 }
@@ -910,11 +1075,12 @@ CLIENT_FAILURES = {
         *CLIENT_ERRORS.values(),
         NOT_ENABLED_ANY_MORE,
         CRASH_LOCK,
-        SNAPD_DOWN,
         INTERRUPTED,
         APT_LOCKED,
         APT_FAILED,
+        ARCHIVE_UNREACHABLE,
         *_COMMAND_FAILURES,
+        *_PRO_CAUSES,
     )
 }
 """The causes of a failed step or refresh, by the id of its `ClientFailure`."""

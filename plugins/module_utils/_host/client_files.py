@@ -57,19 +57,26 @@ class ClientSetup:
     """The setup of the client on a host.
 
     `registered` is True if the machine-token exists, which is the case exactly while the client is enabled. `mode` is
-    the content of the mode file, which the daemon reads when it starts; `restart_due` is True if it has not started
-    since the file was written. `fingerprints` belong to the secrets set by this collection, by name. `tools` can use
+    the content of the mode file, which the daemon reads when it starts; `kernel_mode` is the mode on the kernel command
+    line, None without one. `restart_due` is True if the daemon has not started since the file was written.
+    `fingerprints` belong to the secrets set by this collection, by name. `tools` can use
     the daemon's socket, in order of preference. `channel` has the form ``latest/stable``. `pro` is ``None`` if Ubuntu
     Pro was not queried.
     """
 
     registered: bool | None = None
     mode: str | None = None
+    kernel_mode: str | None = None
     restart_due: bool = False
     fingerprints: c.Mapping[str, SecretFingerprint] = dataclasses.field(default_factory=dict)
     tools: tuple[str, ...] = ()
     channel: str | None = None
     pro: ProStatus | None = None
+
+    @property
+    def effective_mode(self) -> str | None:
+        """The mode of the daemon: an operator who sets it on the kernel command line wants it for every boot."""
+        return self.kernel_mode or self.mode
 
 
 def read_client_setup(sections: Sections) -> ClientSetup:
@@ -78,6 +85,7 @@ def read_client_setup(sections: Sections) -> ClientSetup:
     return ClientSetup(
         registered={"ok": True, "absent": False}.get(files.get(MACHINE_TOKEN, "")),
         mode=_mode(sections),
+        kernel_mode=_kernel_mode(sections.output("client_kernel_mode") or ""),
         restart_due=sections.output("client_restart") is not None,
         fingerprints=_fingerprints(sections),
         tools=tuple(tool for tool in (sections.output("client_tools") or "").split() if tool in ("curl", "nc")),
@@ -106,6 +114,12 @@ def _mode(sections: Sections) -> str | None:
     if section is None or section.status not in ("ok", "absent"):
         return None
     return section.output.strip()[:32] or DEFAULT_MODE
+
+
+def _kernel_mode(parameters: str) -> str | None:
+    """Return the mode on the kernel command line. The last parameter counts; an unknown mode has no effect."""
+    values = [word.partition("=")[2].strip("\"'") for word in parameters.split()]
+    return values[-1] if values and values[-1] in MODES else None
 
 
 def _fingerprints(sections: Sections) -> dict[str, SecretFingerprint]:

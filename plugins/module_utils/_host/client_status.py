@@ -18,6 +18,7 @@ from datetime import date, datetime
 from itertools import islice
 
 from .._time import parse_date, parse_time
+from .error_texts import find_error
 
 Generation = t.Literal["2016", "6", "9.5", "10", "11"]
 
@@ -45,19 +46,6 @@ _YAML_DEPTH = 16
 
 _NOT_EXECUTABLE = (126, 127)
 """Exit codes of a shell for a command that could not be run, or was not found."""
-
-_DIAL = "dial unix [^ ]{1,200} (?:connect: )?"
-STATUS_ERRORS = (
-    ("interface_not_connected", re.compile(r"kernel-module-control interface not connected", re.IGNORECASE)),
-    ("permission_denied", re.compile(rf"{_DIAL}permission denied", re.IGNORECASE)),
-    ("daemon_down", re.compile(r"connection to the daemon failed", re.IGNORECASE)),
-    ("daemon_down", re.compile(rf"{_DIAL}(?:no such file or directory|connection refused)", re.IGNORECASE)),
-    ("not_eligible_kernel", re.compile(r"is not eligible for livepatch updates", re.IGNORECASE)),
-    ("not_eligible_kernel", re.compile(r"kernel [^ ]{1,100} is not supported", re.IGNORECASE)),
-    ("platform_unsupported", re.compile(r"platform .{1,100}? is not supported", re.IGNORECASE)),
-    ("apparmor", re.compile(r"apparmor", re.IGNORECASE)),
-)
-"""Patterns of the errors of a client, for all its versions. The first match counts."""
 
 _RELEASE_NAMED = re.compile(r"\bubuntu[ -]([0-9]{2}\.[0-9]{2})(?![0-9])", re.IGNORECASE)
 _NOT_ENABLED = re.compile(r"machine is not enabled", re.IGNORECASE)
@@ -122,9 +110,8 @@ class BlockedPatches:
 class ClientError:
     """The reason why the client reported no status.
 
-    `id` is one of ``daemon_down``, ``permission_denied``, ``not_eligible_kernel``, ``platform_unsupported``,
-    ``apparmor``, ``interface_not_connected``, ``timed_out``, ``not_executable``, ``unreadable_output``.
-    `text` contains up to 300 characters of its output, on one line, without tokens.
+    `id` is that of a row of `error_texts` with `is_status`, or ``timed_out``, ``not_executable`` or
+    ``unreadable_output``. `text` contains up to 300 characters of its output, on one line, without tokens.
     """
 
     id: str
@@ -417,10 +404,10 @@ def _explain(attempts: Sequence[StatusOutput]) -> ClientError:
         plain_text(attempt.stdout) for attempt in attempts
     ]
     for message in messages:
-        for error, pattern in STATUS_ERRORS:
-            found = pattern.search(message)
-            if found:
-                return ClientError(error, message[0 if found.end() <= _ERROR_TEXT else found.start() :][:_ERROR_TEXT])
+        error = find_error("client", message, status=True)
+        if error is not None:
+            row, found = error
+            return ClientError(row.id, message[0 if found.end() <= _ERROR_TEXT else found.start() :][:_ERROR_TEXT])
     text = next(filter(None, messages), "")[:_ERROR_TEXT]
     if any(attempt.timed_out for attempt in attempts):
         return ClientError("timed_out", text)

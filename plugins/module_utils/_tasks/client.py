@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Install, configure and enable the client of a host, or remove it: one round trip to read, one to change."""
+"""Install, configure and enable the client of a host, or remove it: one round trip to read, one to change.
+
+A step that fails for a temporary cause, such as a lock or a server in trouble, is repeated until a deadline. Each
+attempt plans again from the facts that the failed one returned.
+"""
 
 from __future__ import annotations
 
 import collections.abc as c
 import dataclasses
 import datetime
+import itertools
 import typing as t
 
 from .._decisions import causes
@@ -14,12 +19,13 @@ from .._decisions.eligibility import assess_eligibility
 from .._errors import LivepatchError
 from .._host.client_failures import ClientFailure, recognise
 from .._host.client_files import ClientSetup, fingerprint_of, read_client_setup
+from .._host.error_texts import TEMPORARY
 from .._host.facts import HostFacts, read_facts
 from .._host.sections import Section, Sections
 from . import client_config
 from .client_comparison import ClientSnapshot, DesiredClient, check_token
 from .client_plan import ClientPlan, ClientStep, make_plan
-from .commands import ROUND_TRIP, Task, read_clock, run_script
+from .commands import LONGEST_PAUSE, ROUND_TRIP, Task, poll, read_clock, run_script, sleep
 from .host_check import CheckOptions, kernel_support, probe_variables
 
 _READ = ("probe", "client_read")
@@ -38,6 +44,10 @@ _STEP_SECONDS = {
 _QUICK_STEP = 180
 _WAITING_STEPS = frozenset({"seeded", "install", "refresh", "remove"})
 """The steps that wait for snapd, in addition to these times."""
+_PAUSES = (2.0, 4.0, 8.0)
+"""Seconds between the first attempts of a step. The later ones are `LONGEST_PAUSE` apart."""
+_CLIENT_PROBLEMS = frozenset({*causes.CLIENT_ERRORS, causes.MODE_STOP.id, causes.MODE_ON_COMMAND_LINE.id})
+"""Failures that describe the client better than the step that its plan lacks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +55,8 @@ class ClientOptions:
     """Options of the module `client`.
 
     `config` holds the settings as given; `desired` gets them after validation. `make_salt` returns 32 random
-    hexadecimal digits. `wait_seeded` is the time in seconds for the initialization of snapd.
+    hexadecimal digits. `wait_seeded` is the time in seconds for the initialization of snapd, and `retry_timeout` the
+    time in which steps that fail temporarily are repeated.
     """
 
     check: CheckOptions
@@ -53,6 +64,7 @@ class ClientOptions:
     config: c.Mapping[str, object]
     make_salt: c.Callable[[], str]
     wait_seeded: int = 300
+    retry_timeout: int = 120
     check_mode: bool = False
     diff: bool = False
 
@@ -76,18 +88,34 @@ class ClientObservation:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Execution:
-    """An executed plan: the completed steps, the failure that ended them, and the host afterwards.
+    """An executed plan: the completed steps, the `pending` ones, and the host afterwards.
 
-    `transport` passed the token to the client: ``socket``, ``cli``, or None if no token was passed.
+    The first pending step failed with `failure`; `temporary` is True if it can succeed later. `transport` passed the
+    token to the client: ``socket``, ``cli``, or None if no token was passed.
     """
 
     completed: tuple[ClientStep, ...]
+    pending: tuple[ClientStep, ...]
     failure: LivepatchError | None
+    temporary: bool
     after: ClientObservation
     transport: str | None
+    round_trips: int = 1
+
+    def followed_by(self, last: _Execution) -> _Execution:
+        """Return both executions as one, which ends as the second one."""
+        return dataclasses.replace(
+            last,
+            completed=(*self.completed, *last.completed),
+            transport=last.transport or self.transport,
+            round_trips=self.round_trips + last.round_trips,
+        )
 
 
-_Replan = t.Callable[[ClientObservation], ClientPlan]
+class _Replan(t.Protocol):
+    """Plan from an observation. Without `reinstall`, a client that does not work is an error."""
+
+    def __call__(self, seen: ClientObservation, *, reinstall: bool) -> ClientPlan: ...
 
 
 def set_up_client(options: ClientOptions) -> Task[dict[str, t.Any]]:
@@ -101,23 +129,24 @@ def set_up_client(options: ClientOptions) -> Task[dict[str, t.Any]]:
         "channel": "1" if desired.channel else "",
         "pro": "1" if desired.via == "pro" else "",
     }
-    before = yield from _read_client(variables)
+    before = yield from _read_settled(variables, options)
     facts = dataclasses.replace(before.facts, inventory_name=check.host)
     support = yield from kernel_support(check, facts)
     eligibility = assess_eligibility(facts, check.policy, support, alternative=check.alternative)
 
-    def plan_for(seen: ClientObservation) -> ClientPlan:
-        return make_plan(desired, seen.facts, seen.setup, eligibility, check.policy.snapd_minimum)
+    def plan_for(seen: ClientObservation, *, reinstall: bool) -> ClientPlan:
+        wanted = dataclasses.replace(desired, reinstall=reinstall)
+        return make_plan(wanted, seen.facts, seen.setup, eligibility, check.policy.snapd_minimum)
 
     try:
-        plan = plan_for(before)
+        plan = plan_for(before, reinstall=desired.reinstall)
     except LivepatchError as error:
         raise error.with_details(eligibility=eligibility) from error
     result = {**_planned_result(plan, diff=options.diff), "eligibility": eligibility, "version": before.version}
     if not plan.steps or options.check_mode:
         return result
-    execution = yield from _execute(plan, desired, variables, options)
-    return _result(plan, plan_for, execution, result)
+    execution = yield from _execute_until_done(plan, plan_for, desired, variables, options)
+    return _result(plan_for, execution, result)
 
 
 def _validated(options: ClientOptions, now: datetime.datetime) -> DesiredClient:
@@ -134,11 +163,73 @@ def _read_client(variables: c.Mapping[str, str]) -> Task[ClientObservation]:
     return _observed(sections)
 
 
+def _read_settled(variables: c.Mapping[str, str], options: ClientOptions) -> Task[ClientObservation]:
+    """Read a client whose daemon is not just stopping, or snapd starting."""
+    seen = yield from _read_client(variables)
+    if options.desired.state != "enabled" or not _is_unsettled(seen, TEMPORARY):
+        return seen
+    settled = yield from _settle(variables, options.retry_timeout, TEMPORARY)
+    return settled or seen
+
+
+def _settle(
+    variables: c.Mapping[str, str], seconds: float, unsettled: c.Collection[str]
+) -> Task[ClientObservation | None]:
+    """Read a client until it reports a status or another error than `unsettled`; None if it does not in time."""
+
+    def attempt() -> Task[ClientObservation | None]:
+        seen = yield from _read_client(variables)
+        return None if _is_unsettled(seen, unsettled) else seen
+
+    return (yield from poll(seconds, attempt)) if seconds > 0 else None
+
+
+def _is_unsettled(seen: ClientObservation, unsettled: c.Collection[str]) -> bool:
+    client = seen.facts.client
+    return client is not None and client.error is not None and client.error.id in unsettled
+
+
 def _observed(sections: Sections) -> ClientObservation:
     return ClientObservation(read_facts(sections), read_client_setup(sections))
 
 
 # --- the steps ---
+
+
+def _execute_until_done(
+    plan: ClientPlan,
+    plan_for: _Replan,
+    desired: DesiredClient,
+    variables: c.Mapping[str, str],
+    options: ClientOptions,
+) -> Task[_Execution]:
+    """Execute a plan, and plan again after temporary failures, for at most `retry_timeout` seconds."""
+    deadline = (yield from read_clock()).monotonic + options.retry_timeout
+    execution = yield from _execute(plan, desired, variables, options)
+    for pause in itertools.chain(_PAUSES, itertools.repeat(LONGEST_PAUSE)):
+        left = deadline - (yield from read_clock()).monotonic
+        if not execution.temporary or left <= 0:
+            break
+        yield from sleep(min(pause, left))
+        removed = any(step.id == "remove" for step in execution.completed)
+        try:
+            plan = plan_for(execution.after, reinstall=desired.reinstall and not removed)
+        except LivepatchError:
+            break
+        execution = execution.followed_by((yield from _execute(plan, desired, variables, options)))
+    left = deadline - (yield from read_clock()).monotonic
+    if execution.failure is None and desired.state == "enabled":
+        return (yield from _settled_execution(execution, variables, left))
+    return execution
+
+
+def _settled_execution(execution: _Execution, variables: c.Mapping[str, str], seconds: float) -> Task[_Execution]:
+    """Wait for a client that does not answer because it applies its first patch."""
+    unsettled = {*TEMPORARY, "timed_out"}
+    if not _is_unsettled(execution.after, unsettled):
+        return execution
+    settled = yield from _settle({**variables, "network": ""}, seconds, unsettled)
+    return dataclasses.replace(execution, after=settled or execution.after, round_trips=execution.round_trips + 1)
 
 
 def _execute(
@@ -156,8 +247,16 @@ def _execute(
     secret = any(name == "token" or name.startswith("fingerprint_") for name in given)
     limit = _seconds_for(plan.steps, options.wait_seeded)
     sections = yield from run_script(_WRITE, given, secret=secret, seconds=limit)
-    completed, failure = _progress(plan.steps, sections, options.wait_seeded)
-    return _Execution(completed, failure, _observed(sections), _transport(plan.steps, sections))
+    completed, failure = _progress(plan.steps, sections)
+    error = None if failure is None else _step_error(failure, plan.steps[len(completed) :], options.wait_seeded)
+    return _Execution(
+        completed,
+        plan.steps[len(completed) :],
+        error,
+        failure is not None and failure.temporary and sections.complete,
+        _observed(sections),
+        _transport(plan.steps, sections),
+    )
 
 
 def _seconds_for(steps: tuple[ClientStep, ...], wait_seeded: int) -> float:
@@ -186,28 +285,32 @@ def _step_variables(plan: ClientPlan, desired: DesiredClient, make_salt: c.Calla
     return variables
 
 
-def _progress(
-    steps: tuple[ClientStep, ...], sections: Sections, wait_seeded: int
-) -> tuple[tuple[ClientStep, ...], LivepatchError | None]:
+def _progress(steps: tuple[ClientStep, ...], sections: Sections) -> tuple[tuple[ClientStep, ...], ClientFailure | None]:
     """Return the completed steps and the failure that ended them."""
     completed: list[ClientStep] = []
     for number, step in enumerate(steps, 1):
         section = sections.get(f"step {number}")
         if section is None or section.status == "lost":
-            return tuple(completed), causes.INTERRUPTED.error()
+            return tuple(completed), ClientFailure("interrupted")
         if section.status != "ok" or section.exit_code != 0:
-            return tuple(completed), _step_failure(step, section, wait_seeded)
+            return tuple(completed), _step_failure(step, section)
         completed.append(step)
-    return tuple(completed), None if sections.complete else causes.INTERRUPTED.error()
+    return tuple(completed), None if sections.complete else ClientFailure("interrupted")
 
 
-def _step_failure(step: ClientStep, section: Section, wait_seeded: int) -> LivepatchError:
+def _step_failure(step: ClientStep, section: Section) -> ClientFailure:
     timed_out = section.status == "timeout"
     if timed_out and step.id == "seeded":
-        failure = ClientFailure("not_seeded", f"not within {wait_seeded} s")
-    else:
-        failure = recognise(step.tool, section.errors, timed_out=timed_out)
-    return causes.CLIENT_FAILURES[failure.id].error(failure.text)
+        # Another attempt would wait as long as this one.
+        return ClientFailure("timed_out")
+    return recognise(step.tool, section.errors, timed_out=timed_out)
+
+
+def _step_error(failure: ClientFailure, pending: tuple[ClientStep, ...], wait_seeded: int) -> LivepatchError:
+    if failure.id == "timed_out" and pending[0].id == "seeded":
+        return causes.NOT_SEEDED.error(f"not within {wait_seeded} s")
+    tool = pending[0].tool if pending else ""
+    return causes.command_failure(failure.id, tool).error(failure.text)
 
 
 def _transport(steps: tuple[ClientStep, ...], sections: Sections) -> str | None:
@@ -235,49 +338,44 @@ def _planned_result(plan: ClientPlan, *, diff: bool) -> dict[str, t.Any]:
     }
 
 
-def _result(plan: ClientPlan, plan_for: _Replan, execution: _Execution, planned: dict[str, t.Any]) -> dict[str, t.Any]:
+def _result(plan_for: _Replan, execution: _Execution, planned: dict[str, t.Any]) -> dict[str, t.Any]:
     """Return the result of an executed plan. Raises `LivepatchError` if the client is not the desired one."""
     result = {
         **planned,
         "changed": bool(execution.completed),
         "steps": [step.as_dict() for step in execution.completed],
         "version": execution.after.version,
-        "round_trips": 2,
+        "round_trips": 1 + execution.round_trips,
         **({"token_transport": execution.transport} if execution.transport else {}),
     }
-    actual, missing = _verify(plan_for, execution.after)
-    failure = execution.failure
-    if failure is None and missing is not None:
-        failure = causes.NOT_CONFIRMED.error(missing)
+    actual, problem = _verify(plan_for, execution.after)
+    failure = execution.failure or problem
     if failure is None:
         return result
     result["after"] = actual.as_dict() if actual else None
     if "diff" in result:
         result["diff"] = {"before": result["before"], "after": result["after"] or {}}
-    raise _failed(failure, plan, execution, result)
+    raise _failed(failure, execution, result)
 
 
-def _verify(plan_for: _Replan, seen: ClientObservation) -> tuple[ClientSnapshot | None, str | None]:
-    """Plan again, and return the actual client and what is missing from the desired one, None if nothing is."""
+def _verify(plan_for: _Replan, seen: ClientObservation) -> tuple[ClientSnapshot | None, LivepatchError | None]:
+    """Plan again, and return the actual client and the difference from the desired one, None if there is none."""
     try:
-        plan = plan_for(seen)
+        plan = plan_for(seen, reinstall=False)
     except LivepatchError as error:
-        return None, error.message
-    return plan.before, plan.steps[0].message if plan.steps else None
+        return None, error if error.id in _CLIENT_PROBLEMS else causes.NOT_CONFIRMED.error(error.message)
+    return plan.before, causes.NOT_CONFIRMED.error(plan.steps[0].message) if plan.steps else None
 
 
-def _failed(
-    failure: LivepatchError, plan: ClientPlan, execution: _Execution, result: dict[str, t.Any]
-) -> LivepatchError:
+def _failed(failure: LivepatchError, execution: _Execution, result: dict[str, t.Any]) -> LivepatchError:
     """Return the failure of a run, with the step that failed and the state of the host."""
-    done, total = len(execution.completed), len(plan.steps)
-    failed_step = plan.steps[done] if done < total else None
-    where = f"step {failed_step.id!r} ({failed_step.message}) failed: " if failed_step else ""
+    done, pending = len(execution.completed), execution.pending
+    where = f"step {pending[0].id!r} ({pending[0].message}) failed: " if pending else ""
     enabled = execution.after.enabled
     state = {True: "enabled", False: "not enabled", None: "in an unknown state"}[enabled]
     return LivepatchError(
         failure.id,
-        f"{where}{failure.message}. {done} of {total} steps are complete, and the client is {state}",
+        f"{where}{failure.message}. {done} of {done + len(pending)} steps are complete, and the client is {state}",
         failure.remedy,
-        **{**result, "enabled": enabled, "failed_step": failed_step.id if failed_step else None},
+        **{**result, "enabled": enabled, "failed_step": pending[0].id if pending else None},
     )

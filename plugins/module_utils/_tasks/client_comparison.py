@@ -9,9 +9,11 @@ import dataclasses
 import re
 import typing as t
 
+from .._decisions import causes
 from .._errors import LivepatchError
 from .._host.client_files import ClientSetup, channel_name
-from .._host.client_status import ClientError
+from .._host.client_status import ClientError, stale_platform
+from .._host.error_texts import find_error
 from .._host.facts import HostFacts
 from .._text import mask_credentials
 from . import client_config
@@ -41,6 +43,7 @@ class DesiredClient:
     channel: str | None = None
     via: Via = "livepatch"
     require_eligible: bool = True
+    reinstall: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,6 +114,42 @@ class ClientComparison:
         return self.facts.client.error if self.facts.client is not None else None
 
     @property
+    def is_stale(self) -> bool:
+        """True if the client refuses the host because it takes it for another release."""
+        error = self.client_error
+        return error is not None and self._is_stale_refusal(error.id, error.text)
+
+    def client_failure(self) -> LivepatchError | None:
+        """Return why the installed client does not work, by its output, its mode and its log; None if it works."""
+        error = self.client_error
+        if error is None or not self.installed:
+            return None
+        if self.is_stale:
+            return causes.PLATFORM_STALE.error(error.text)
+        if error.id != "daemon_down":
+            return causes.CLIENT_ERRORS[error.id].error(error.text)
+        if self.setup.kernel_mode == STOP:
+            return causes.MODE_ON_COMMAND_LINE.error(mode=STOP, conflict=", so its daemon does not run")
+        if self.setup.mode == STOP:
+            return causes.MODE_STOP.error()
+        return self._logged_failure() or causes.DAEMON_DOWN.error(next(reversed(self.facts.client_log), error.text))
+
+    def _logged_failure(self) -> LivepatchError | None:
+        """Return the reason for which the daemon ended, if its log has it."""
+        for line in reversed(self.facts.client_log):
+            found = find_error("client", line, status=True)
+            if found is not None and found[0].id != "daemon_down":
+                stale = self._is_stale_refusal(found[0].id, line)
+                return (causes.PLATFORM_STALE if stale else causes.CLIENT_ERRORS[found[0].id]).error(line)
+        return None
+
+    def _is_stale_refusal(self, identifier: str, text: str) -> bool:
+        """Return True if a refusal names another release, or only the one that the host has."""
+        release = self.facts.release
+        only_this = release is not None and f"only ubuntu {release}" in text.lower()
+        return identifier == "platform_unsupported" and (stale_platform(text, release) or only_this)
+
+    @property
     def enabled_with(self) -> str | None:
         """The token of the enabled client: ``given``, ``other``, ``unknown``, or None as in `ClientSnapshot`."""
         if self.enabled is False:
@@ -143,7 +182,7 @@ class ClientComparison:
 
         A stopped client that is to stay stopped cannot report its settings. They are left unchanged.
         """
-        if self.setup.mode == STOP == self.desired.mode and self.facts.config is None:
+        if self.setup.effective_mode == STOP == self.desired.mode and self.facts.config is None:
             return []
         return [key for key, text in self.desired.config.items() if not self._has_setting(key, text)]
 
@@ -165,7 +204,7 @@ class ClientComparison:
         return ClientSnapshot(
             state=enabled if self.installed else "absent",
             token=self.enabled_with,
-            mode=self.setup.mode,
+            mode=self.setup.effective_mode,
             channel=self.setup.channel if self.desired.channel else None,
             config={key: self._masked_setting(key) for key in self.desired.config} if self.installed else {},
         )

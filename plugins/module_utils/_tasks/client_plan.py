@@ -21,10 +21,12 @@ from .._server.kernel_support import HOSTED
 from . import client_config
 from .client_comparison import NO_APPLY, STOP, TOKEN, ClientComparison, ClientSnapshot, DesiredClient
 
-# Errors of a client that fails at every command, on this kernel or release.
-_REFUSALS = frozenset({"not_eligible_kernel", "platform_unsupported"})
+# Errors of a client that fails at every command.
+_REFUSALS = frozenset({"not_eligible_kernel", "platform_unsupported", "not_executable", "snapd_kernel_unsupported"})
 # Errors of a client that no command can fix.
-_FATAL_ERRORS = frozenset({"daemon_down", "apparmor", "interface_not_connected", *_REFUSALS})
+_FATAL_ERRORS = frozenset({"daemon_down", "tainted_modules", "apparmor", "interface_not_connected", *_REFUSALS})
+# Failures of a client that a new installation of its snap can end.
+_REPAIRABLE = frozenset({"platform_stale", "not_executable", "daemon_down", "unreadable_output", "timed_out"})
 _PAID_TIERS = frozenset({"stable"})
 _ENABLING_STEPS = frozenset({"enable", "pro_attach", "pro_enable"})
 _SEE_CHECKS = "see the checks in the result of kernelops.livepatch.eligibility_info, or set require_eligible: false"
@@ -68,7 +70,25 @@ def make_plan(
     """
     if facts.root is not True:
         raise causes.NOT_ROOT.error(action="a change of the client")
-    return _Planner(ClientComparison(desired, facts, setup), eligibility, snapd_minimum).plan()
+    comparison = ClientComparison(desired, facts, setup)
+    planner = _Planner(comparison, eligibility, snapd_minimum)
+    failure = comparison.client_failure()
+    if failure is None or failure.id not in _REPAIRABLE or not desired.reinstall or desired.state != "enabled":
+        return planner.plan()
+    planner = dataclasses.replace(planner, comparison=_without_client(comparison))
+    message = f"remove the snap canonical-livepatch and its data, because its client does not work ({failure.id})"
+    rest = planner.plan()
+    steps = (ClientStep("remove", message, "snap"), *rest.steps)
+    return dataclasses.replace(rest, steps=steps, before=comparison.before())
+
+
+def _without_client(comparison: ClientComparison) -> ClientComparison:
+    """Return the comparison after the snap and its data are removed."""
+    # A snapd that has installed a snap has finished its initialization.
+    snapd = dataclasses.replace(comparison.facts.snapd, seeded=True)
+    facts = dataclasses.replace(comparison.facts, client_installed=False, client=None, config=None, snapd=snapd)
+    setup = dataclasses.replace(comparison.setup, registered=False, restart_due=False, fingerprints={}, channel=None)
+    return ClientComparison(comparison.desired, facts, setup)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -155,7 +175,8 @@ class _Planner:
 
         A mode that withholds patches is set first. A mode that allows patches or stops the daemon is set last.
         """
-        actual, desired = self.comparison.setup.mode, self.desired.mode
+        self._require_free_mode(needs_daemon=needs_daemon)
+        actual, desired = self.comparison.setup.effective_mode, self.desired.mode
         first: list[ClientStep] = []
         if actual == STOP and needs_daemon:
             if desired is None or desired == STOP:
@@ -164,7 +185,8 @@ class _Planner:
             actual = NO_APPLY
         if desired is None or desired == actual:
             if self.comparison.setup.restart_due and not first:
-                first.append(_mode_change(actual or DEFAULT_MODE, "the daemon has not been restarted since the change"))
+                mode = self.comparison.setup.mode or DEFAULT_MODE
+                first.append(_mode_change(mode, "the daemon has not been restarted since the change"))
             return first, []
         step = _mode_change(desired, f"it is {actual}" if actual else "the current mode could not be read")
         return (first, [step]) if desired in (DEFAULT_MODE, STOP) else ([*first, step], [])
@@ -257,14 +279,28 @@ class _Planner:
             raise causes.SNAPD_DOWN.error()
 
     def _require_usable_client(self, steps: c.Sequence[ClientStep]) -> None:
-        """Raise if the client cannot execute the first step that needs it, unless its daemon is restarted before."""
-        error = self.comparison.client_error
-        first = next((step for step in steps if step.tool == "client"), None)
-        if error is None or first is None or first.id == "mode" or error.id not in _FATAL_ERRORS:
+        """Raise if the client cannot execute the first step that needs it, unless its daemon is restarted before.
+
+        A client that is enabled must also work if no step needs it, unless it is to stay stopped.
+        """
+        error, failure = self.comparison.client_error, self.comparison.client_failure()
+        if error is None or failure is None:
             return
-        if error.id == "daemon_down" and self.comparison.setup.mode == STOP:
-            raise causes.MODE_STOP.error()
-        raise causes.CLIENT_ERRORS[error.id].error(error.text)
+        first = next((step for step in steps if step.tool == "client" or step.id in _ENABLING_STEPS), None)
+        if first is not None and first.id != "mode" and error.id in _FATAL_ERRORS:
+            raise failure
+        stopped = self.desired.mode == STOP == self.comparison.setup.effective_mode
+        changes = any(step.tool != "file" for step in steps)
+        if self.desired.state == "enabled" and not changes and not stopped:
+            raise failure
+
+    def _require_free_mode(self, *, needs_daemon: bool) -> None:
+        """Raise if the kernel command line sets another mode than the task, or stops a daemon that must run."""
+        fixed, desired = self.comparison.setup.kernel_mode, self.desired.mode
+        if fixed is not None and desired not in (None, fixed):
+            raise causes.MODE_ON_COMMAND_LINE.error(mode=fixed, conflict=f", but the task requests {desired}")
+        if fixed == STOP and needs_daemon:
+            raise causes.MODE_ON_COMMAND_LINE.error(mode=fixed, conflict=", so its daemon does not run")
 
     def _require_token(self, reason: str) -> None:
         if self.desired.token is None:

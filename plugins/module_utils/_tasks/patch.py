@@ -33,6 +33,9 @@ _PARTS = ("probe", "patch")
 _PAUSES = (1.0, 2.0, 4.0, 8.0)
 """Seconds between the first round trips of a wait. The later ones are `LONGEST_PAUSE` apart."""
 
+_REPEATED_SECONDS = 120
+"""Seconds in which a refresh is repeated that the daemon or the server refuses temporarily."""
+
 _NOT_REFRESHED = "Only a refresh shows if the server has a newer patch. The result contains what the host knows."
 
 
@@ -60,7 +63,7 @@ class PatchObservation:
 
 
 class _Waited(t.NamedTuple):
-    """The result of a wait, and its number of round trips."""
+    """The result of a refresh and of the wait, and the number of round trips after the first refresh."""
 
     observation: PatchObservation
     progress: PatchProgress
@@ -80,7 +83,9 @@ def apply_patch(options: PatchOptions) -> Task[dict[str, t.Any]]:
     removed_locks = after.refresh.removed_locks
     waited = _Waited(after, _judge(options, after), 0)
     if options.wait:
-        waited = yield from _wait(options, after, deadline)
+        refreshed = yield from _repeat_refresh(options, after, deadline)
+        waited = yield from _wait(options, refreshed.observation, deadline)
+        waited = waited._replace(round_trips=refreshed.round_trips + waited.round_trips)
     return (yield from _outcome(options, before, waited, removed_locks))
 
 
@@ -153,6 +158,20 @@ def _wait(options: PatchOptions, last: PatchObservation, deadline: float) -> Tas
         round_trips += 1
     progress = at_deadline(_judge(options, last), last.refresh.blocking_tasks, options.timeout)
     return _Waited(last, progress, round_trips)
+
+
+def _repeat_refresh(options: PatchOptions, last: PatchObservation, deadline: float) -> Task[_Waited]:
+    """Refresh again while the daemon or the server refuses it temporarily."""
+    deadline = min(deadline, (yield from read_clock()).monotonic + _REPEATED_SECONDS)
+    round_trips = 0
+    for pause in itertools.chain(_PAUSES, itertools.repeat(LONGEST_PAUSE)):
+        left = deadline - (yield from read_clock()).monotonic
+        if last.refresh.failure is None or not last.refresh.failure.temporary or left <= 0:
+            break
+        yield from sleep(min(pause, left))
+        last = yield from _observe(options, refresh=options.timeout)
+        round_trips += 1
+    return _Waited(last, _judge(options, last), round_trips)
 
 
 # --- results ---

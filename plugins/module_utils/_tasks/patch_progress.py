@@ -16,6 +16,7 @@ from .._decisions import causes, next_steps
 from .._decisions.policy import Policy
 from .._errors import LivepatchError
 from .._host.client_status import ClientStatus
+from .._host.error_texts import TEMPORARY
 from .._host.facts import HostFacts
 from .._host.loaded_patches import SysfsPatch
 from .._host.refresh import BlockingTask, RefreshOutput
@@ -165,8 +166,8 @@ def _client_problem(facts: HostFacts, policy: Policy) -> PatchProgress | None:
     if client is None:
         return None
     if client.error is not None:
-        # The client does not answer while it applies a patch.
-        phase: Phase = "pending" if client.error.id == "timed_out" else "failed"
+        # The client does not answer while it applies a patch, and not while its daemon or snapd restarts.
+        phase: Phase = "pending" if client.error.id in (*TEMPORARY, "timed_out") else "failed"
         return _progress(phase, causes.CLIENT_ERRORS[client.error.id].reason(client.error.text))
     if client.enabled is False:
         return _progress("failed", causes.NOT_ENABLED.reason(step=next_steps.enable_step(facts, policy)))

@@ -33,6 +33,21 @@ print_mode() {
     printf '%.32s\n' "$lp_line"
 }
 
+# print_kernel_mode: prints the parameters for the mode of the daemon on the kernel command line, and no other parameter.
+# Words after -- are arguments of init.
+print_kernel_mode() {
+    lp_line=
+    IFS= read -r lp_line </proc/cmdline
+    set -f
+    for lp_word in $lp_line; do
+        case $lp_word in
+            --) break ;;
+            canonical_livepatch_mode=*) printf '%.64s\n' "$lp_word" ;;
+        esac
+    done
+    set +f
+}
+
 # print_socket_tools: prints the tools that support Unix sockets: curl since 7.40, unless this was disabled when it was
 # built, and the OpenBSD version of nc.
 print_socket_tools() {
@@ -61,6 +76,9 @@ client_read() {
     else
         check_access "$lp_mode_file"
         empty_section client_mode "$lp_access"
+    fi
+    if [ -r /proc/cmdline ]; then
+        section client_kernel_mode print_kernel_mode
     fi
     if [ -e "$lp_state_folder/restart" ] || [ -e "$lp_shared_folder/restart" ]; then
         section client_restart printf 'due\n'

@@ -19,7 +19,11 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.cau
 PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
 TABLE_FILE = PLUGINS / "module_utils" / "_decisions" / "causes.py"
 NAMED = {name: value for name, value in vars(causes).items() if isinstance(value, Cause)}
-TABLE = {**{f"failure {cause.id}": cause for cause in causes.CLIENT_FAILURES.values()}, **NAMED}
+TABLE = {
+    **{f"failure {cause.id}": cause for cause in causes.CLIENT_FAILURES.values()},
+    **{f"refusal {cause.id}": cause for cause in causes.PRO_REFUSALS.values()},
+    **NAMED,
+}
 EXAMPLE = Cause("disk_full", "the disk {disk} is full", "delete files on {disk}")
 PARTS_OF_A_CAUSE = 20
 """Characters of a part of a text that make it recognisable. Shorter parts, such as commands, may occur elsewhere."""
@@ -147,3 +151,11 @@ def test_every_cause_is_used() -> None:
     by_id = {*causes.CLIENT_ERRORS.values(), *causes.CLIENT_FAILURES.values()}
     used = {use.name for use in uses()}
     assert {name for name, cause in NAMED.items() if name not in used and cause not in by_id} == set()
+
+
+def test_a_refused_token_has_the_remedy_of_its_source() -> None:
+    own, pro = (causes.command_failure("bad_token", tool) for tool in ("client", "pro"))
+    assert own.id == pro.id
+    assert "set `token`" in str(own.remedy)
+    assert "pro refresh" in str(pro.remedy)
+    assert causes.command_failure("pro_busy", "pro") is causes.CLIENT_FAILURES["pro_busy"]

@@ -53,6 +53,25 @@ def test_the_mode_is_read_from_its_file(section: Section, mode: str | None) -> N
     assert read(client_mode=section).mode == mode
 
 
+@pytest.mark.parametrize(
+    ("parameters", "mode"),
+    [
+        ("canonical_livepatch_mode=stop\n", "stop"),
+        ("canonical_livepatch_mode=stop\ncanonical_livepatch_mode=no-refresh\n", "no-refresh"),
+        ('canonical_livepatch_mode="no-apply"\n', "no-apply"),
+        ("canonical_livepatch_mode=\n", None),
+        ("canonical_livepatch_mode=sometimes\n", None),
+        ("", None),
+    ],
+)
+def test_the_mode_of_the_command_line_is_read(parameters: str, mode: str | None) -> None:
+    setup = read(
+        client_mode=Section("client_mode", "ok", "no-apply\n", exit_code=0),
+        client_kernel_mode=Section("client_kernel_mode", "ok", parameters, exit_code=0),
+    )
+    assert (setup.kernel_mode, setup.mode, setup.effective_mode) == (mode, "no-apply", mode or "no-apply")
+
+
 def test_a_fingerprint_matches_only_its_secret() -> None:
     fingerprint = fingerprint_of(TOKEN, SALT)
     (name, found), *rest = read(client_fingerprints=f"token {fingerprint}\n").fingerprints.items()

@@ -40,13 +40,14 @@ ENABLED = ClientHost(fingerprints=KNOWN)
 def options(
     config: dict[str, t.Any] | None = None, check_mode: bool = False, diff: bool = False, **desired: t.Any
 ) -> ClientOptions:
-    wait_seeded = desired.pop("wait_seeded", 300)
+    wait_seeded, retry_timeout = desired.pop("wait_seeded", 300), desired.pop("retry_timeout", 120)
     return ClientOptions(
         check=CHECK,
         desired=DesiredClient(**{"token": TOKEN, **desired}),
         config=config or {},
         make_salt=lambda: SALT,
         wait_seeded=wait_seeded,
+        retry_timeout=retry_timeout,
         check_mode=check_mode,
         diff=diff,
     )
@@ -268,7 +269,7 @@ class FailingHost:
 )
 def test_a_failed_step_ends_the_run(ended: Section | None, complete: bool, cause: str) -> None:
     failing = FailingHost(WITHOUT_CLIENT.change(), 2, ended, complete)
-    result = failure(failing.script, options(diff=True))
+    result = failure(failing.script, options(diff=True, retry_timeout=0))
     assert (result["error_id"], result["failed_step"], ids(result)) == (cause, "enable", ["install"])
     assert (result["changed"], result["enabled"], result["round_trips"]) == (True, False, 2)
     assert result["before"]["state"] == "absent"
@@ -280,7 +281,7 @@ def test_a_failed_step_ends_the_run(ended: Section | None, complete: bool, cause
 
 def test_a_first_step_that_fails_changes_nothing() -> None:
     failing = FailingHost(ENABLED.change(), 1, section("step 1", "", 1, "daemon shutting down"))
-    result = failure(failing.script, options({"log-level": "debug"}))
+    result = failure(failing.script, options({"log-level": "debug"}, retry_timeout=0))
     assert (result["error_id"], result["changed"], result["steps"]) == ("daemon_shutting_down", False, [])
     assert result["after"] == result["before"]
     assert "diff" not in result
@@ -346,6 +347,193 @@ def test_the_deadline_covers_the_steps() -> None:
     installing = run(WITHOUT_CLIENT.change(), options(wait_seeded=50))[1].scripts[1]
     assert installing.variables["steps"] == "install enable"
     assert installing.seconds == 180 + 50 + 660 + 360
+
+
+# --- temporary failures ---
+
+TEMPORARY = {
+    "server_error": ("enable", "bad server status 503 (URL: https://livepatch.example.com/api/machine-tokens): sorry"),
+    "daemon_shutting_down": ("enable", "livepatchd error: daemon shutting down"),
+    "store_error": ("install", "got unexpected HTTP status code 503 via POST to https://api.snapcraft.io/v2/snaps/x"),
+    "snap_busy": ("install", 'error: snap "canonical-livepatch" has "auto-refresh" change in progress'),
+    "not_seeded": ("install", "error: too early for operation, device not yet seeded"),
+}
+TEMPORARY_WITH_PRO = {
+    "pro_busy": ("pro_attach", "Unable to perform: pro attach. Operation in progress: pro refresh (pid:7)"),
+    "contract_server_error": ("pro_attach", "Error connecting to https://contracts.canonical.com/v1/x: 503 sorry"),
+    "apt_locked": ("pro_attach", "APT install failed. Another process is running APT."),
+}
+
+
+@pytest.mark.parametrize("cause", [*TEMPORARY, *TEMPORARY_WITH_PRO])
+def test_a_temporary_failure_is_repeated(cause: str) -> None:
+    step, text = {**TEMPORARY, **TEMPORARY_WITH_PRO}[cause]
+    wanted = options(token=PRO_TOKEN, via="pro") if cause in TEMPORARY_WITH_PRO else options()
+    host = WITHOUT_CLIENT.change(faults={step: [text, text]})
+    result, replay = run(host, wanted)
+    assert host.performed.count(step) == 3
+    assert (ids(result), replay.sleeps) == (
+        ["install", "pro_attach" if wanted.desired.via == "pro" else "enable"],
+        [2, 4],
+    )
+    assert (result["enabled"], result["round_trips"], len(replay.scripts)) == (True, 4, 4)
+    assert result["before"]["state"] == "absent"
+
+
+@pytest.mark.parametrize("cause", [*TEMPORARY, *TEMPORARY_WITH_PRO])
+def test_a_temporary_failure_ends_at_the_deadline(cause: str) -> None:
+    step, text = {**TEMPORARY, **TEMPORARY_WITH_PRO}[cause]
+    pro = {"token": PRO_TOKEN, "via": "pro"} if cause in TEMPORARY_WITH_PRO else {}
+    for seconds, attempts in ((30, 6), (0, 1)):
+        host = WITHOUT_CLIENT.change(faults={step: [text] * 99})
+        replay = Replay(host.script)
+        with pytest.raises(LivepatchError) as caught:
+            replay.run(set_up_client(options(retry_timeout=seconds, **pro)))
+        assert (caught.value.id, caught.value.details["failed_step"]) == (cause, step)
+        assert (sum(replay.sleeps), host.performed.count(step)) == (seconds, attempts)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("Could not retrieve client information.: unauthorized", "bad_token"),
+        ("bad server status 403", "server_refused"),
+        ("x509: certificate signed by unknown authority", "tls_untrusted"),
+        ("dial tcp 192.0.2.1:443: connect: connection refused", "server_unreachable"),
+        ("something new", "client_failed"),
+    ],
+)
+def test_a_refusal_is_not_repeated(text: str, cause: str) -> None:
+    host = DISABLED.change(faults={"enable": [text]})
+    replay = Replay(host.script)
+    with pytest.raises(LivepatchError) as caught:
+        replay.run(set_up_client(options()))
+    assert (caught.value.id, replay.sleeps, host.performed) == (cause, [], ["enable"])
+    assert text in caught.value.message
+
+
+def test_an_attempt_does_only_the_remaining_steps() -> None:
+    host = ENABLED.change(faults={"enable": ["status 503"]})
+    result, replay = run(host, options({"check-interval": 120}, token=OTHER))
+    assert [script.variables.get("steps") for script in replay.scripts] == [None, "disable config enable", "enable"]
+    assert (ids(result), host.token) == (["disable", "config", "enable"], OTHER)
+
+
+def test_a_refused_pro_token_has_the_remedy_of_pro() -> None:
+    text = "Unable to enable Livepatch: Message: Could not retrieve client information.: unauthorized"
+    host = DISABLED.change(attached=True, faults={"pro_enable": [text]})
+    result = failure(host.script, options(token=PRO_TOKEN, via="pro"))
+    assert (result["error_id"], "pro refresh" in result["remedy"]) == ("bad_token", True)
+    host = DISABLED.change(faults={"enable": [text]})
+    assert "https://ubuntu.com/livepatch" in failure(host.script, options())["remedy"]
+
+
+def test_a_busy_machine_that_was_attached_meanwhile_is_enabled() -> None:
+    host = DISABLED.change(faults={"pro_attach": ["Operation in progress: pro attach (pid:7)"]})
+    first = host.script
+
+    def script(command: RunScript) -> Sections:
+        answer = first(command)
+        if "pro_attach" in host.performed and not host.attached:
+            # The other operation ends during the pause.
+            host.attached = True
+            host.faults = {"pro_attach": ["This machine is already attached to 'fleet'"]}
+        return answer
+
+    replay = Replay(script)
+    result = replay.run(set_up_client(options(token=PRO_TOKEN, via="pro")))
+    assert (ids(result), host.enabled) == (["pro_enable", "adopt"], True)
+
+
+# --- clients that do not work ---
+
+STALE_TEXT = "livepatchd error: The platform Ubuntu 15.10 is not supported."
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_stale_client_fails_until_it_is_installed_again(enabled: bool) -> None:
+    host = ENABLED.change(errors=STALE_TEXT, enabled=enabled)
+    for _run in range(2):
+        result = failure(host.script, options())
+        assert (result["error_id"], host.performed) == ("platform_stale", [])
+        assert "reinstall: true" in result["remedy"]
+        assert "kernel_supported" not in str(
+            [check for check in result["eligibility"]["checks"] if check["status"] == "fail"]
+        )
+    repaired, _replay = run(host, options(reinstall=True))
+    assert (ids(repaired), repaired["enabled"]) == (["remove", "install", "enable"], True)
+    again, replay = run(host, options(reinstall=True))
+    assert (again["changed"], len(replay.scripts)) == (False, 1)
+
+
+def test_a_new_snap_that_does_not_work_either_fails() -> None:
+    host = ENABLED.change(errors=STALE_TEXT)
+
+    def script(command: RunScript) -> Sections:
+        done = host.execute(command.variables)
+        host.errors = STALE_TEXT
+        return host.answer(*done)
+
+    result = failure(script, options(reinstall=True))
+    assert (result["error_id"], host.performed) == ("platform_stale", ["remove", "install", "enable"])
+
+
+def test_a_client_that_dies_when_it_is_enabled_fails() -> None:
+    host = DISABLED.change()
+
+    def script(command: RunScript) -> Sections:
+        done = host.execute(command.variables)
+        if done:
+            host.errors = "Connection to the daemon failed: dial unix x"
+        return host.answer(*done)
+
+    result = failure(script, options())
+    assert (result["error_id"], result["failed_step"], ids(result)) == ("daemon_down", None, ["enable"])
+
+
+def test_a_client_that_applies_its_first_patch_is_awaited() -> None:
+    host, calls = DISABLED.change(), itertools.count(1)
+
+    def script(command: RunScript) -> Sections:
+        answer = host.script(command)
+        hanging = Section("status json", "timeout", exit_code=124)
+        busy = next(calls) in (2, 3, 4)
+        return Sections([*answer.values(), *([hanging] if busy else [])], complete=True)
+
+    replay = Replay(script)
+    result = replay.run(set_up_client(options()))
+    assert (result["enabled"], ids(result), len(replay.scripts)) == (True, ["enable"], 5)
+    assert sum(replay.sleeps) < 10
+
+
+def test_a_client_that_hangs_is_no_success() -> None:
+    host = ENABLED.change()
+
+    def script(command: RunScript) -> Sections:
+        hanging = Section("status json", "timeout", exit_code=124)
+        return Sections([*host.script(command).values(), hanging], complete=True)
+
+    assert failure(script, options())["error_id"] == "timed_out"
+
+
+def test_a_daemon_that_is_stopping_is_awaited() -> None:
+    host, calls = ENABLED.change(), itertools.count(1)
+
+    def script(command: RunScript) -> Sections:
+        host.errors = "livepatchd error: daemon shutting down" if next(calls) < 3 else ""
+        return host.script(command)
+
+    replay = Replay(script)
+    assert replay.run(set_up_client(options()))["changed"] is False
+    assert len(replay.scripts) == 3
+
+
+def test_a_mode_of_the_kernel_command_line_is_reported() -> None:
+    host = ENABLED.change(kernel_mode="canonical_livepatch_mode=no-apply")
+    result, _replay = run(host, options())
+    assert (result["changed"], result["before"]["mode"]) == (False, "no-apply")
+    result = failure(host.script, options(mode="normal"))
+    assert (result["error_id"], host.performed) == ("mode_on_command_line", [])
 
 
 # --- secrets ---

@@ -118,7 +118,6 @@ ABSENT = without_client(snapd=seeded())
         (DesiredClient(state="disabled"), a_host(), a_setup(), ["disable"]),
         (DesiredClient(state="absent"), a_host(), a_setup(), ["disable", "remove"]),
         # the client reports no status: its machine-token shows if it is enabled
-        (DesiredClient(token=TOKEN), a_host(client=UNANSWERED), a_setup(), []),
         (DesiredClient(token=TOKEN), a_host(client=UNANSWERED), bare(), ["enable"]),
         (DesiredClient(token=TOKEN), a_host(client=UNANSWERED), a_setup(registered=None), ["disable", "enable"]),
         (DesiredClient(state="absent"), a_host(client=UNANSWERED), a_setup(registered=None), ["disable", "remove"]),
@@ -225,6 +224,99 @@ def test_modes_never_let_a_patch_through(present: str | None, wanted: str, expec
     assert steps(task, facts, bare(mode=present)) == expected
 
 
+STALE = ClientStatus(error=ClientError("platform_unsupported", "The platform Ubuntu 15.10 is not supported."))
+BROKEN = {
+    "timed_out": UNANSWERED,
+    "daemon_down": DOWN,
+    "platform_stale": STALE,
+    "not_executable": ClientStatus(error=ClientError("not_executable", "cannot find installed snap")),
+    "unreadable_output": ClientStatus(error=ClientError("unreadable_output", "?")),
+}
+OTHERWISE_BROKEN = {
+    "not_eligible_kernel": ClientStatus(error=ClientError("not_eligible_kernel", "unsupported kernel")),
+    "interface_not_connected": ClientStatus(error=ClientError("interface_not_connected", "")),
+    "tainted_modules": ClientStatus(error=ClientError("tainted_modules", "")),
+}
+
+
+@pytest.mark.parametrize("via", ["livepatch", "pro"])
+@pytest.mark.parametrize("cause", [*BROKEN, *OTHERWISE_BROKEN])
+def test_an_enabled_client_must_work(cause: str, via: t.Any) -> None:
+    """The machine-token shows a registration, and not a client that works."""
+    facts = a_host(client={**BROKEN, **OTHERWISE_BROKEN}[cause])
+    for desired in (DesiredClient(via=via), DesiredClient(via=via, config={"check-interval": "60"})):
+        assert refusal(desired, facts, a_setup(pro=attached())).id == cause
+    assert steps(DesiredClient(state="present"), facts, a_setup()) == []
+
+
+@pytest.mark.parametrize("cause", BROKEN)
+def test_a_broken_client_is_installed_again_on_request(cause: str) -> None:
+    # The refusal of a stale client is no part of the facts for the eligibility: see test_client.py.
+    desired = DesiredClient(
+        token=TOKEN, reinstall=True, mode="no-apply", config={"check-interval": "90"}, require_eligible=False
+    )
+    facts, setup = a_host(client=BROKEN[cause]), a_setup()
+    assert steps(desired, facts, setup) == ["remove", "install", "mode no-apply", "config check-interval", "enable"]
+    found = plan(desired, facts, setup)
+    assert (found.before.state, found.after.state, found.after.token) == ("enabled", "enabled", "given")
+    assert cause in found.steps[0].message
+    pro = dataclasses.replace(desired, via="pro", token=None, config={}, mode=None)
+    assert steps(pro, facts, a_setup(pro=attached())) == ["remove", "install", "pro_enable"]
+    assert refusal(dataclasses.replace(desired, token=None), facts, setup).id == "token_missing"
+
+
+def test_a_client_that_works_is_not_installed_again() -> None:
+    assert steps(DesiredClient(token=TOKEN, reinstall=True), a_host(), a_setup()) == []
+    assert steps(DesiredClient(state="absent", reinstall=True), a_host(client=STALE), a_setup()) == ["remove"]
+    for cause, client in OTHERWISE_BROKEN.items():
+        assert refusal(DesiredClient(token=TOKEN, reinstall=True), a_host(client=client), a_setup()).id == cause
+
+
+def test_the_log_shows_why_the_daemon_ended() -> None:
+    log = ("Starting", "Only Ubuntu 16.04 LTS is supported, exiting.")
+    error = refusal(DesiredClient(), a_host(client=DOWN, client_log=log), a_setup())
+    assert (error.id, log[-1] in error.message) == ("platform_stale", True)
+    log = ("Snappy kernel-module-control interface not connected!", "exiting")
+    assert refusal(DesiredClient(), a_host(client=DOWN, client_log=log), a_setup()).id == "interface_not_connected"
+    error = refusal(DesiredClient(), a_host(client=DOWN, client_log=("something new",)), a_setup())
+    assert (error.id, "something new" in error.message) == ("daemon_down", True)
+
+
+def test_a_refused_release_that_is_the_hosts_is_not_stale() -> None:
+    text = "The platform Ubuntu 16.04 is not supported."
+    facts = a_host(client=ClientStatus(error=ClientError("platform_unsupported", text)))
+    assert refusal(DesiredClient(reinstall=True), facts, a_setup()).id == "platform_unsupported"
+
+
+@pytest.mark.parametrize(
+    ("fixed", "desired", "cause"),
+    [
+        ("stop", DesiredClient(), "mode_on_command_line"),
+        ("stop", DesiredClient(mode="normal"), "mode_on_command_line"),
+        ("stop", DesiredClient(state="disabled"), "mode_on_command_line"),
+        ("no-apply", DesiredClient(mode="normal"), "mode_on_command_line"),
+        ("no-refresh", DesiredClient(state="present", mode="no-apply"), "mode_on_command_line"),
+        ("normal", DesiredClient(mode="stop"), "mode_on_command_line"),
+        ("stop", DesiredClient(mode="stop"), None),
+        ("no-apply", DesiredClient(mode="no-apply"), None),
+        ("no-apply", DesiredClient(), None),
+        ("normal", DesiredClient(mode="normal"), None),
+        ("no-refresh", DesiredClient(state="absent", mode="normal"), None),
+    ],
+)
+def test_a_mode_of_the_kernel_command_line_counts(fixed: str, desired: DesiredClient, cause: str | None) -> None:
+    facts = a_host(client=DOWN, config=None) if fixed == "stop" else a_host()
+    setup = a_setup(kernel_mode=fixed)
+    if cause is not None:
+        error = refusal(desired, facts, setup)
+        assert (error.id, fixed in error.message) == (cause, True)
+        assert "/etc/default/grub" in str(error.remedy)
+        return
+    found = plan(desired, facts, setup)
+    assert found.before.mode == fixed
+    assert [step.id for step in found.steps] == (["disable", "remove"] if desired.state == "absent" else [])
+
+
 def test_a_client_that_stays_stopped_is_unchanged() -> None:
     desired = DesiredClient(token=TOKEN, mode="stop", config={"check-interval": "90"})
     assert steps(desired, a_host(client=UNANSWERED, config=None), a_setup(mode="stop")) == []
@@ -240,6 +332,7 @@ def test_a_stopped_client_cannot_be_changed() -> None:
         == "mode_stop"
     )
     assert refusal(DesiredClient(token=TOKEN), facts, bare(mode="stop")).id == "mode_stop"
+    assert refusal(DesiredClient(token=TOKEN), a_host(client=DOWN), a_setup(mode="stop")).id == "mode_stop"
     assert refusal(DesiredClient(state="disabled"), a_host(client=DOWN), a_setup(mode="stop")).id == "mode_stop"
 
 

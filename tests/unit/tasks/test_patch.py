@@ -225,6 +225,39 @@ def test_half_an_answer_to_the_refresh_fails() -> None:
     assert (result["error_id"], result["changed"]) == ("unreadable_output", False)
 
 
+# --- temporary failures of the refresh ---
+
+STOPPING = section("refresh", "", 1, "livepatchd error: daemon shutting down")
+REFUSED = section("refresh", "", 1, "your kernel is not eligible for livepatch updates")
+
+
+def test_a_refresh_that_is_refused_temporarily_is_repeated() -> None:
+    played = replay(BEFORE.answer(), BEFORE.answer(STOPPING), BEFORE.answer(STOPPING), refreshed(APPLIED))
+    result = played.run(apply_patch(options()))
+    assert (result["version"], result["round_trips"], played.sleeps) == ("113.1", 4, [1, 2])
+    assert [command.variables["refresh"] for command in played.scripts] == ["", "300", "300", "300"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "waited"), [({"timeout": 10}, 10), ({"timeout": 900}, 120), ({"timeout": 900, "wait": False}, 0)]
+)
+def test_a_refresh_is_repeated_until_a_deadline(wanted: dict[str, t.Any], waited: float) -> None:
+    played = replay(BEFORE.answer(), BEFORE.answer(STOPPING))
+    assert failure(played, options(**wanted))["error_id"] == "daemon_shutting_down"
+    assert sum(played.sleeps) == waited
+
+
+def test_a_refused_refresh_is_not_repeated() -> None:
+    played = replay(BEFORE.answer(), BEFORE.answer(REFUSED))
+    assert failure(played, options())["error_id"] == "not_eligible_kernel"
+    assert played.sleeps == []
+
+
+def test_a_daemon_that_is_stopping_is_no_obstacle() -> None:
+    stopping = BEFORE.change(errors="livepatchd error: daemon shutting down")
+    assert replay(stopping.answer(), refreshed(APPLIED)).run(apply_patch(options()))["version"] == "113.1"
+
+
 # --- check mode, options and obstacles ---
 
 
