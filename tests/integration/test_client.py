@@ -356,7 +356,7 @@ def test_obstacles_are_named(start: Start) -> None:
     operator = start(*OBSTACLES)
     lab, hosts = operator.fleet, tuple(OBSTACLES)
     trusted = {host: settings(lab) if host in ("enable-9.3", "enable-9.5") else {} for host in hosts}
-    usual = {"token": TOKEN, "network": False, "require_eligible": False}
+    usual = {"token": TOKEN, "network": False, "require_eligible": False, "retry_timeout": 0}
     cases = {host: {**usual, "config": trusted[host], **OBSTACLES[host][1]} for host in hosts}
     (results,) = operator.run(hosts, EachHost(cases))
     assert {host: results[host].get("error_id") for host in hosts} == {host: OBSTACLES[host][0] for host in hosts}
@@ -384,7 +384,7 @@ def test_a_server_fault_fails_only_one_run(start: Start) -> None:
     once = {"method": "POST", "count": 1}
     rules = [{**once, "path": path, **fault} for path, (_cause, fault) in zip(paths, FAULTS, strict=True)]
     lab.set_faults(*rules)
-    wanted = {"token": TOKEN, "config": settings(lab)}
+    wanted = {"token": TOKEN, "config": settings(lab), "retry_timeout": 0}
     failed, again = operator.run(hosts, wanted, wanted)
     for host, (cause, _fault) in zip(hosts, FAULTS, strict=True):
         result = failed[host]
@@ -393,6 +393,79 @@ def test_a_server_fault_fails_only_one_run(start: Start) -> None:
         assert (result["before"]["state"], result["after"]["state"]) == ("absent", "disabled")
         assert steps(again[host]) == ["enable"]
         assert seat(lab, host) == TOKEN
+
+
+def test_a_server_in_trouble_is_asked_again(start: Start) -> None:
+    operator, hosts = start("enable-11"), ("enable-11",)
+    lab, (host,) = operator.fleet, hosts
+    lab.set_faults({"method": "POST", "path": f"/v1/client/{machine_id(host)}", "status": 502, "count": 1})
+    (results,) = operator.run(hosts, {"token": TOKEN, "config": settings(lab)})
+    assert (results[host]["kind"], results[host]["round_trips"]) == ("ok", 3), results
+    assert steps(results[host]) == ["config", "config", "enable"]
+    assert seat(lab, host) == TOKEN
+
+
+def refusing(text: str) -> t.Callable[[t.Any], t.Any]:
+    """Return a change of a host: its client prints this text at every command."""
+
+    def update(host: t.Any) -> t.Any:
+        client = dataclasses.replace(host.client, refuses_kernel=True)
+        files = {**host.files, "/usr/lib/livepatch-lab/client/refusal": f"{text}\n"}
+        return dataclasses.replace(host, client=client, files=files)
+
+    return update
+
+
+def stopped(parameters: str) -> t.Callable[[t.Any], t.Any]:
+    """Return a change of a host: its daemon does not run, and the kernel command line has these parameters."""
+
+    def update(host: t.Any) -> t.Any:
+        client = dataclasses.replace(host.client, running=False)
+        return dataclasses.replace(host, client=client, files={**host.files, "/proc/cmdline": f"ro {parameters}\n"})
+
+    return update
+
+
+BROKEN = {
+    "platform_stale": refusing("livepatchd error: The platform Ubuntu 15.10 is not supported."),
+    "not_executable": refusing("cannot find installed snap canonical-livepatch at revision 95"),
+    "not_eligible_kernel": refusing(
+        'cannot use livepatch: your kernel "4.4.0-9" is not eligible for livepatch updates'
+    ),
+    "daemon_down": stopped("quiet"),
+    "mode_on_command_line": stopped("quiet canonical_livepatch_mode=stop"),
+}
+REPAIRED = ("platform_stale", "not_executable", "daemon_down")
+
+
+def test_a_registered_client_that_is_broken_fails(start: Start) -> None:
+    operator = start(copies=len(BROKEN), of="already-enabled")
+    lab, hosts = operator.fleet, tuple(operator.fleet.hosts)
+    causes = dict(zip(hosts, BROKEN, strict=True))
+    for host, cause in causes.items():
+        lab.change(host, BROKEN[cause])
+    before = {host: snapshot(lab.root(host)) for host in hosts}
+    wanted = {"token": TOKEN, "config": settings(lab), "network": False, "require_eligible": False}
+    first, second, check = operator.run(hosts, wanted, wanted, {**wanted, "check_mode": True})
+    for host, cause in causes.items():
+        assert is_enabled(lab, host)
+        for results in (first, second, check):
+            assert (results[host]["kind"], results[host]["error_id"]) == ("ignored", cause), results[host]["msg"]
+            assert snapshot(lab.root(host)) == before[host]
+    predictions, repaired, again = operator.run(
+        hosts,
+        {**wanted, "reinstall": True, "check_mode": True, "diff": True},
+        {**wanted, "reinstall": True, "diff": True},
+        {**wanted, "reinstall": True},
+    )
+    for host, cause in causes.items():
+        if cause in REPAIRED:
+            assert_predicted({host: predictions[host]}, {host: repaired[host]})
+            assert steps(repaired[host]) == ["remove", "install", "config", "config", "enable"]
+            assert (again[host]["changed"], seat(lab, host)) == (False, TOKEN)
+        else:
+            assert {results[host]["error_id"] for results in (predictions, repaired, again)} == {cause}
+    assert first[hosts[0]]["eligibility"]["verdict"] == "eligible"
 
 
 def test_an_unreachable_server_keeps_the_registration(start: Start) -> None:
@@ -574,6 +647,45 @@ def test_locks_and_old_snapd_are_handled(start: Start) -> None:
         "snap remove canonical-livepatch",
     ]
     assert done.count("sleep 2") == 3
+
+
+BUSY = {
+    "pro": """
+case "$* $(grep -c 'pro enable' /tmp/stubs.log)" in
+    "enable livepatch --assume-yes 1")
+        echo "Unable to perform: pro enable." >&2
+        echo "Operation in progress: pro refresh (pid:4321)" >&2
+        exit 1
+        ;;
+    "enable livepatch --assume-yes "*)
+        /usr/bin/pro "$@" >&2
+        echo "Livepatch is already enabled - nothing to do." >&2
+        exit 1
+        ;;
+    *) exec /usr/bin/pro "$@" ;;
+esac
+""",
+    "sleep": "",
+}
+
+
+def test_an_operation_of_ubuntu_pro_is_awaited(start: Start) -> None:
+    """Another process uses Ubuntu Pro, and enables Livepatch before this task can."""
+    operator, hosts = start("pro-with-client"), ("pro-with-client",)
+    lab, (host,) = operator.fleet, hosts
+    wanted = {"via": "pro", "token": PRO_TOKEN, "config": settings(lab)}
+    operator.run(hosts, wanted, {"via": "pro", "state": "disabled"})
+    folder = lab.root(host).parent / "tmp" / "stubs"
+    folder.mkdir()
+    for name, script in BUSY.items():
+        stub = folder / name
+        stub.write_text(f'#!/bin/sh\necho "{name} $*" >>/tmp/stubs.log\n{script}', encoding="utf-8")
+        stub.chmod(0o755)
+    change_session(lab, host, binds={}, path="/tmp/stubs")  # noqa: S108  (a folder of the host)
+    enabled, again = operator.run(hosts, wanted, wanted)
+    assert (enabled[host]["kind"], steps(enabled[host])) == ("ok", ["pro_enable"]), enabled
+    assert enabled[host]["round_trips"] == 3
+    assert (again[host]["changed"], is_enabled(lab, host)) == (False, True)
 
 
 # --- killed runs ---

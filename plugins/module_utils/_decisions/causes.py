@@ -994,6 +994,11 @@ _PRO_CAUSES = (
         f" {UPGRADE_INSTEAD}",
     ),
     Cause(
+        "pro_reboot_required",
+        "Ubuntu Pro enables Livepatch only after a reboot of this host, for example after an upgrade of Ubuntu",
+        f"reboot the host, {_RUN_AGAIN}",
+    ),
+    Cause(
         "pro_refused",
         "Ubuntu Pro refuses to enable Livepatch on this host",
         f"{_READ_OUTPUT}; kernelops.livepatch.eligibility_info lists the requirements",

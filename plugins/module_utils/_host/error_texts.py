@@ -179,7 +179,8 @@ _UNREACHABLE = (
     r"network is (?:unreachable|down)|no route to host|host is (?:down|unreachable)|network error",
     r"i/o timeout|deadline exceeded|timeout exceeded|handshake timeout|client\.timeout|timeout awaiting|timed out",
     r"cannot send request|couldn't send req|server communication failed|request cancell?ed",
-    r"unexpected eof|: eof\b|malformed http|first record does not look like a tls handshake",
+    r"unexpected eof|: eof\b|malformed http|first record does not look like a tls handshake|tls: handshake failure",
+    r"server gave http response to https client",
     r"cannot assign requested address",
 )
 _DIAL = r"dial unix (?![^ ]{0,100}/snapd(?:-snap)?\.socket)[^ ]{1,200} (?:connect: )?"
@@ -212,7 +213,11 @@ _DAEMON_ROWS = (
     _row(
         "daemon_down",
         "client",
-        [r"(?:connection|connect) to the daemon failed", rf"{_DIAL}(?:no such file or directory|connection refused)"],
+        [
+            r"(?:connection|connect) to the daemon failed|cannot connect to the daemon",
+            rf"{_DIAL}(?:no such file or directory|connection refused)",
+            r"/livepatchd(?:-priv)?\.sock: .{0,40}(?:reset|refused|broken pipe|eof\b)",
+        ],
         (
             "client",
             (
@@ -304,7 +309,11 @@ _SNAPD_ROWS = (
     _row(
         "snapd_kernel_unsupported",
         "snapd snap_run apt",
-        [r"reboot into an? [0-9.]{1,8} kernel", r"cannot perform readlinkat\(\) on the mount namespace"],
+        [
+            r"reboot into an? [0-9.]{1,8} kernel",
+            r"cannot perform readlinkat\(\) on the mount namespace",
+            r"does not fully support snapd|squashfs .{0,60}(?:unknown filesystem|not supported)",
+        ],
         ("snap", "error: you need to reboot into a 4.4 kernel to start using snapd", "canonical/ubuntu-pro-client#30"),
         (
             "client",
@@ -338,7 +347,7 @@ _SNAPD_ROWS = (
         "snapd_down",
         "snapd snap_run pro",
         [
-            r"cannot communicate with server|could not reach the snapd api",
+            r"cannot communicate with server|could not reach the snapd api|exceeded while waiting for response",
             r"dial unix [^ ]{0,100}/snapd(?:-snap)?\.socket",
         ],
         (
@@ -360,7 +369,8 @@ _SNAPD_ROWS = (
             r"cannot find (?:installed snap|current revision)|cannot locate base snap|cannot snap-exec",
             r'snap "?[^ ]{1,60} is not installed|(?<!no )\bsnap run\b',
             r"internal error, please report: running",
-            r"mount namespace|user[- ]data directory|is not a snap cgroup",
+            r"mount namespace|user[- ]data directory|is not a snap cgroup|dropping privs did not work",
+            r"cannot open path of the current working directory|home directories outside of /home|/run/snapd/lock",
             r"canonical-livepatch[^ ]{0,2}: (?:command )?(?:not found|no such file|permission denied|cannot execute)",
             r"canonical-livepatch[^ ]{0,2}: input/output error|failed to run command .{0,40}canonical-livepatch",
             r"error while loading shared libraries|exec format error",
@@ -731,6 +741,12 @@ _PRO_ROWS = (
         "pro",
         [r"not available (?:for|on) (?:ubuntu|series|release|this (?:ubuntu|series|release))|non-lts release"],
         ("pro", "Livepatch is not available for Ubuntu 25.04 (Plucky Puffin).", _PRO),
+    ),
+    _row(
+        "pro_reboot_required",
+        "pro",
+        [r"requires? a (?:system )?reboot|reboot (?:is )?required"],
+        ("pro", "Livepatch coverage requires a system reboot across LTS upgrade.", _PRO),
     ),
     _row(
         "pro_refused",

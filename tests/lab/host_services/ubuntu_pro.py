@@ -75,7 +75,9 @@ class ProService:
         if conflict is not None:
             raise ProError(conflict)
         if host.client is not None and host.client.enabled:
-            raise ProError("Livepatch is already enabled.\nSee: sudo pro status")
+            raise ProError(
+                "Livepatch is already enabled - nothing to do.\nSee: sudo pro status\nCould not enable Livepatch."
+            )
         try:
             if host.client is None:
                 self._snapd.install("")

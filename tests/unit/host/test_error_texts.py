@@ -92,6 +92,16 @@ THROUGH_PRO = "Unable to install Livepatch client: Failed running command '/usr/
         ("snap_failed", "snap", 'error: run hook "configure": snap-confine: error while loading shared libraries'),
         ("snapd_kernel_unsupported", "snap", "error: cannot perform readlinkat() on the mount namespace file"),
         ("snapd_restarting", "snap", "error: snapd is about to reboot the system"),
+        ("snapd_kernel_unsupported", "snap", "error: system does not fully support snapd: cannot mount squashfs image"),
+        ("snapd_down", "snap", "error: timeout exceeded while waiting for response"),
+        (
+            "daemon_down",
+            "client",
+            "error executing status: cannot connect to the daemon: Get http://127.0.0.1/status: EOF",
+        ),
+        ("daemon_down", "client", "read unix @->/var/snap/x/current/livepatchd.sock: read: connection reset by peer"),
+        ("not_executable", "client", "permanently dropping privs did not work: File exists"),
+        ("server_unreachable", "client", f"{LIVEPATCH}: remote error: tls: handshake failure"),
         ("disk_full", "snap", "error: cannot write state file: no space left on device"),
     ],
 )
