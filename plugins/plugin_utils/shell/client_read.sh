@@ -13,6 +13,7 @@
 lp_shared_folder=/var/lib/kernelops-livepatch
 lp_state_folder=$lp_shared_folder/client
 lp_mode_file=/var/local/canonical_livepatch_mode
+lp_kernel_parameters=/proc/cmdline
 lp_socket=/var/snap/canonical-livepatch/current/livepatchd-priv.sock
 
 # print_fingerprints: prints a line for each secret, with name, salt and digest.
@@ -37,7 +38,7 @@ print_mode() {
 # Words after -- are arguments of init.
 print_kernel_mode() {
     lp_line=
-    IFS= read -r lp_line </proc/cmdline
+    IFS= read -r lp_line <"$lp_kernel_parameters"
     set -f
     for lp_word in $lp_line; do
         case $lp_word in
@@ -77,7 +78,7 @@ client_read() {
         check_access "$lp_mode_file"
         empty_section client_mode "$lp_access"
     fi
-    if [ -r /proc/cmdline ]; then
+    if [ -r "$lp_kernel_parameters" ]; then
         section client_kernel_mode print_kernel_mode
     fi
     if [ -e "$lp_state_folder/restart" ] || [ -e "$lp_shared_folder/restart" ]; then

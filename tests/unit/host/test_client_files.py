@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +23,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections
 
 SALT = "0123456789abcdef" * 2
 TOKEN = "made-up-token-of-a-test"
+CLIENT_READ = Path(__file__).resolve().parents[3] / "plugins" / "plugin_utils" / "shell" / "client_read.sh"
 HEADER = "Name                 Version   Rev    Tracking       Publisher   Notes\n"
 
 
@@ -51,6 +55,29 @@ def test_the_machine_token_shows_an_enabled_client(access: str, registered: bool
 )
 def test_the_mode_is_read_from_its_file(section: Section, mode: str | None) -> None:
     assert read(client_mode=section).mode == mode
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "mksh", "busybox sh"])
+@pytest.mark.parametrize(
+    ("line", "printed"),
+    [
+        ("ro quiet canonical_livepatch_mode=stop splash", "canonical_livepatch_mode=stop\n"),
+        (
+            "canonical_livepatch_mode=stop * canonical_livepatch_mode=normal",
+            "canonical_livepatch_mode=stop\ncanonical_livepatch_mode=normal\n",
+        ),
+        ("password=secret x_canonical_livepatch_mode=stop -- canonical_livepatch_mode=stop", ""),
+    ],
+)
+def test_only_the_mode_is_printed_from_the_command_line(shell: str, line: str, printed: str, tmp_path: Path) -> None:
+    if shutil.which(shell.partition(" ")[0]) is None:
+        pytest.skip(f"{shell} is not installed on this machine")
+    (tmp_path / "cmdline").write_text(f"{line}\n", encoding="ascii")
+    program = f". '{CLIENT_READ}'; lp_kernel_parameters='{tmp_path}/cmdline'; print_kernel_mode; echo *"
+    output = subprocess.run(
+        [*shell.split(), "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    assert output == f"{printed}cmdline\n", "the patterns of the shell must work afterwards"
 
 
 @pytest.mark.parametrize(
