@@ -21,7 +21,7 @@ description:
   - The steps run in a fixed order and stop at the first failure. Completed steps are not undone. The next run performs
     the remaining steps.
   - A step that fails for a temporary cause, such as a lock, another operation of snapd or Ubuntu Pro, or a server that
-    reports an error of its own, is repeated for up to O(retry_timeout) seconds.
+    reports an internal error, is repeated for up to O(retry_timeout) seconds.
   - With O(state=enabled), success means that the client works. A client that is registered but whose daemon is down,
     that refuses every command or that hangs is a failure with its cause.
 author:

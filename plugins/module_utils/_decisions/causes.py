@@ -853,7 +853,7 @@ _COMMAND_FAILURES = (
         "check the address, the user name and the password of the proxy: https-proxy in the client's config, `snap get"
         " system proxy`, or https_proxy in `pro config show`",
     ),
-    Cause("server_error", "the server is reachable, but reports an error of its own", _WAIT_FOR_SERVER),
+    Cause("server_error", "the server is reachable, but reports an internal error", _WAIT_FOR_SERVER),
     Cause(
         "server_refused",
         "the server refused the request",
@@ -916,7 +916,7 @@ _COMMAND_FAILURES = (
         f"{_SET_CLOCK}; {_SYSTEM_AUTHORITIES}, and add the authority of a proxy that inspects TLS: `snap set system"
         " store-certs.proxy=CERTIFICATE`",
     ),
-    Cause("store_error", "the snap store is reachable, but reports an error of its own", _WAIT_FOR_SERVER),
+    Cause("store_error", "the snap store is reachable, but reports an internal error", _WAIT_FOR_SERVER),
     Cause(
         "store_refused",
         "the snap store refused the request",
@@ -1011,7 +1011,7 @@ _PRO_CAUSES = (
     ),
     Cause(
         "contract_server_error",
-        "the contract server of Ubuntu Pro is reachable, but reports an error of its own",
+        "the contract server of Ubuntu Pro is reachable, but reports an internal error",
         _WAIT_FOR_SERVER,
     ),
     Cause(
