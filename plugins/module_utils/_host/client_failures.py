@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from .apt import LOCK_TEXTS
+from .apt import LOCK_TEXTS, reports_lock
 from .client_status import STATUS_ERRORS, plain_text
 
 _TEXT_LIMIT = 300
@@ -35,7 +35,7 @@ def recognise(tool: str, output: str, *, timed_out: bool = False) -> ClientFailu
     text = plain_text(output)
     for cause, pattern in (*_CAUSES, *STATUS_ERRORS, *_BROAD_CAUSES):
         found = pattern.search(text)
-        if found:
+        if found and (cause != "apt_locked" or reports_lock(output)):
             return ClientFailure(cause, text[0 if found.end() <= _TEXT_LIMIT else found.start() :][:_TEXT_LIMIT])
     return ClientFailure("timed_out" if timed_out else f"{tool}_failed", text[:_TEXT_LIMIT])
 
