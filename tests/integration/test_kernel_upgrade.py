@@ -24,12 +24,17 @@ from .upgrading import LIKE, NEW, OLD, Hosts
 MODULE = "kernelops.livepatch.kernel_upgrade"
 # The calls of doubles that change nothing.
 READING = ("apt-cache ", "apt-get -s ", "dpkg --", "systemd-detect-virt", "snap version", "canonical-livepatch ")
+WAS_LOCKED = (
+    "dpkg: error: dpkg frontend lock was locked by another process with pid 4602\n"
+    "Note: removing the lock file is always wrong, can damage the locked area"
+)
+"""The text of dpkg since Ubuntu 22.04."""
 RUN = "run/kernelops-livepatch/kernel_upgrade"
 
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory, lab_processes: Fleet) -> Iterator[Hosts]:
-    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 34, LIKE) as fleet:
+    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 44, LIKE) as fleet:
         yield Hosts(fleet, iter(fleet.hosts))
 
 
@@ -111,6 +116,16 @@ def test_hosts_that_cannot_be_upgraded_are_named(hosts: Hosts, ansible: Ansible)
         hosts.take(fault="dpkg"): ({}, "dpkg_failed", "returned an error code"),
         hosts.take(locked_for="1h"): ({"lock_timeout": 0}, "apt_locked", "Could not get lock"),
         hosts.take(kernels=("4.4.0-262.296-lowlatency",), leads={}): ({}, "no_newer_kernel", "flavour generic"),
+        hosts.take(fault="boot-full"): ({}, "disk_full", "/boot is full"),
+        hosts.take(fault="contradiction"): ({}, "impossible_request", "linux-headers-generic (= 4.4.0.261.267)"),
+        hosts.take(fault="unmet"): ({"repair": False}, "apt_broken", "apt-get -f install"),
+        hosts.take(fault="credentials"): ({}, "pro_credentials", "pro refresh"),
+        hosts.take(fault="module"): ({}, "module_build_failed", "wireguard/1.0"),
+        hosts.take(locked_for="1h", interrupted=True, lock_text=WAS_LOCKED): (
+            {"lock_timeout": 0},
+            "apt_locked",
+            "pid 4602",
+        ),
     }
     results = ansible.cases(MODULE, {host: options for host, (options, *_rest) in cases.items()})
     for host, (_options, error_id, text) in cases.items():
@@ -131,7 +146,10 @@ def test_special_hosts_are_upgraded(hosts: Hosts, ansible: Ansible) -> None:
     bare = hosts.take(installed={f"linux-headers-{OLD}": "4.4.0-261.295"})
     interrupted = hosts.take(interrupted=True)
     locked = hosts.take(locked_for="1s")
-    results = ansible.cases(MODULE, {host: {} for host in (supported, bare, interrupted, locked)})
+    # unattended-upgrades leaves the same traces as an interrupted run.
+    working = hosts.take(locked_for="1s", interrupted=True, lock_text=WAS_LOCKED)
+    broken = hosts.take(fault="unmet")
+    results = ansible.cases(MODULE, {host: {} for host in (supported, bare, interrupted, locked, working, broken)})
     assert {result["kind"] for result in results.values()} == {"ok"}, results
 
     assert (results[supported]["changed"], results[supported]["reboot_needed"]) == (False, False)
@@ -143,11 +161,19 @@ def test_special_hosts_are_upgraded(hosts: Hosts, ansible: Ansible) -> None:
     order = [command.split()[0] for command in hosts.commands(interrupted, "dpkg --force", "apt-get -y")]
     assert order == ["dpkg", "apt-get"]
     assert len(hosts.commands(locked, "apt-get -q update")) == 2
-    assert hosts.kernels(locked) == [OLD, NEW]
+    assert hosts.kernels(locked) == hosts.kernels(working) == hosts.kernels(broken) == [OLD, NEW]
+    assert results[broken]["repaired"] is True
+    assert [command.rpartition(" -o ")[2].split(" ", 1)[1] for command in hosts.commands(broken, "apt-get -y")][
+        1:2
+    ] == ["-f install"]
 
 
 def test_a_kernel_must_be_bootable(hosts: Hosts, ansible: Ansible) -> None:
-    expected = {hosts.take(fault="initrd"): "kernel_incomplete", hosts.take(fault="grub"): "no_boot_entry"}
+    expected = {
+        hosts.take(fault="initrd"): "kernel_incomplete",
+        hosts.take(fault="empty"): "kernel_incomplete",
+        hosts.take(fault="grub"): "no_boot_entry",
+    }
     for host in expected:
         # The link of the kernel package would also refer to the kernel.
         hosts.change(host, files={"/vmlinuz-is-no-link": ""})

@@ -15,9 +15,11 @@ DPKG_ENDED = "\nE: Sub-process /usr/bin/dpkg returned an error code (1)"
 TEXTS = {
     "apt_locked": [
         "E: Could not get lock /var/lib/dpkg/lock - open (11: Resource temporarily unavailable)",
-        "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 1234 (unattended-upgr)\n"
-        "N: Be aware that removing the lock file is not a solution and may break your system.\n"
-        "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), is another process using it?",
+        (
+            "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 1234 (unattended-upgr)\n"
+            "N: Be aware that removing the lock file is not a solution and may break your system.\n"
+            "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), is another process using it?"
+        ),
         "E: Unable to lock directory /var/lib/apt/lists/",
         "dpkg: error: dpkg status database is locked by another process",
         "dpkg: error: dpkg frontend lock was locked by another process with pid 4602\n"
@@ -40,30 +42,43 @@ TEXTS = {
         "E: Failed to fetch http://archive.example.com/x  Error writing to file - write (28: No space left on device)",
     ],
     "apt_broken": [
-        "You might want to run 'apt-get -f install' to correct these:\nThe following packages have unmet dependencies:\n"
-        " linux-generic : Depends: linux-headers-generic (= 1) but 2 is to be installed\n"
-        "E: Unmet dependencies. Try 'apt-get -f install' with no packages (or specify a solution).",
+        (
+            "You might want to run 'apt-get -f install' to correct these:\n"
+            "The following packages have unmet dependencies:\n"
+            " linux-generic : Depends: linux-headers-generic (= 1) but 2 is to be installed\n"
+            "E: Unmet dependencies. Try 'apt-get -f install' with no packages (or specify a solution)."
+        ),
         "E: Unmet dependencies. Try 'apt --fix-broken install' with no packages (or specify a solution).",
         "You might want to run 'apt --fix-broken install' to correct these.",
         "E: The package linux-image-1 needs to be reinstalled, but I can't find an archive for it.",
     ],
     "impossible_request": [
-        "The following packages have unmet dependencies:\n linux-generic : Depends: linux-headers-generic (= 3.19.0.20.19)"
-        " but 3.19.0.22.21 is to be installed\nE: Unable to correct problems, you have held broken packages.",
+        (
+            "The following packages have unmet dependencies:\n"
+            " linux-generic : Depends: linux-headers-generic (= 3.19.0.20.19)"
+            " but 3.19.0.22.21 is to be installed\nE: Unable to correct problems, you have held broken packages."
+        ),
         "E: Error, pkgProblemResolver::Resolve generated breaks, this may be caused by held packages.",
-        "Some packages could not be installed. This may mean that you have\nrequested an impossible situation\n"
-        "The following packages have unmet dependencies:\n a : Depends: b but it is not installable\nE: Broken packages",
+        (
+            "Some packages could not be installed. This may mean that you have\nrequested an impossible situation\n"
+            "The following packages have unmet dependencies:\n a : Depends: b but it is not installable\n"
+            "E: Broken packages"
+        ),
         "E: Unable to satisfy dependencies. Reached two conflicting assignments:\n   1. linux-generic is selected",
     ],
     "packages_held": ["E: Held packages were changed and -y was used without --allow-change-held-packages."],
     "would_remove": ["E: Packages need to be removed but remove is disabled."],
     "pro_credentials": [
-        "E: Failed to fetch https://esm.ubuntu.com/infra/ubuntu/pool/main/l/linux.deb  401  Unauthorized [IP: 192.0.2.4]"
-        "\nE: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?",
+        (
+            "E: Failed to fetch https://esm.ubuntu.com/infra/ubuntu/pool/l/linux.deb  401  Unauthorized [IP: 192.0.2.4]"
+            "\nE: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?"
+        ),
         "E: Failed to fetch https://esm.ubuntu.com/ubuntu/pool/main/l/linux/linux.deb  HttpError401",
         "E: Failed to fetch https://esm.ubuntu.com/ubuntu/dists/trusty/main/binary-amd64/Packages  HttpError403",
-        "Err:7 https://esm.ubuntu.com/fips/ubuntu xenial InRelease\n  403  Forbidden [IP: 192.0.2.4 443]\n"
-        "E: The repository 'https://esm.ubuntu.com/fips/ubuntu xenial InRelease' is not signed.",
+        (
+            "Err:7 https://esm.ubuntu.com/fips/ubuntu xenial InRelease\n  403  Forbidden [IP: 192.0.2.4 443]\n"
+            "E: The repository 'https://esm.ubuntu.com/fips/ubuntu xenial InRelease' is not signed."
+        ),
         "W: 403 Forbidden while fetching from esm.ubuntu.com, does the machine have a valid contract?",
     ],
     "archive_unreachable": [
@@ -82,13 +97,14 @@ TEXTS = {
         "Building module:\nERROR (dkms apport): kernel package linux-headers-5.4.0-216-generic is not supported\n"
         "Error! Bad return status for module build on kernel: 5.4.0-216-generic (x86_64)\n"
         "Consult /var/lib/dkms/nvidia/470.82.00/build/make.log for more information." + DPKG_ENDED,
-        "dkms autoinstall on 6.8.0-60-generic/x86_64 failed for nvidia(10)\nError! One or more modules failed to install"
-        "\nrun-parts: /etc/kernel/postinst.d/dkms exited with return code 11" + DPKG_ENDED,
+        "dkms autoinstall on 6.8.0-60-generic/x86_64 failed for nvidia(10)\n"
+        "Error! One or more modules failed\nrun-parts: /etc/kernel/postinst.d/dkms exited with return code 11"
+        + DPKG_ENDED,
     ],
     "dpkg_failed": [
         DPKG_ENDED,
-        "dpkg: error processing package linux-image-x (--configure):\n installed linux-image-x package post-installation"
-        " script subprocess returned error exit status 1" + DPKG_ENDED,
+        "dpkg: error processing package linux-image-x (--configure):\n installed linux-image-x package"
+        " post-installation script subprocess returned error exit status 1" + DPKG_ENDED,
     ],
     "apt_failed": ["something else", "", "E: Invalid operation"],
 }

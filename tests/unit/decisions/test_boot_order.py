@@ -16,8 +16,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host import k
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt import Package
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.boot_loader import BootChoice, choose_entry
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
+from tests.lab.hosts.grub import UUID, grub_configuration
 from tests.samples.facts import a_host
-from tests.samples.grub import UUID, grub_configuration
 
 OLD, NEW, MAINLINE = "5.4.0-42-generic", "5.4.0-216-generic", "5.7.7-050707-generic"
 FIPS, HWE, CUSTOM = "5.4.0-1021-fips", "5.15.0-46-generic", "5.4.0-999-generic"

@@ -31,7 +31,8 @@ PACKAGES = [
         "linux-headers-generic 4.4.0.210.216 deinstall ok config-files\n"
         "linux-image  unknown ok not-installed\n"
         "linux-image-virtual 4.4.0.210.216 install ok installed\n"
-        "linux-image-oem 4.4.0.210.216 install ok installed linux-meta Ubuntu Kernel Team <kernel-team@lists.ubuntu.com>\n"
+        "linux-image-oem 4.4.0.210.216 install ok installed linux-meta"
+        " Ubuntu Kernel Team <kernel-team@lists.ubuntu.com>\n"
         "$(reboot) 1 install ok installed\n",
     ),
     ok("available", "linux-image-4.4.0-215-generic\n\n; rm -rf /\nnot a name\n"),
@@ -174,7 +175,7 @@ def test_content_that_was_not_read_is_damaged() -> None:
 
 def test_packages_of_each_installed_image() -> None:
     listed = (
-        "linux-image-unsigned-5.7.7-050707-generic 5.7.7-050707.202007010943 install ok installed linux K <k@ubuntu.com>\n"
+        "linux-image-unsigned-5.7.7-050707-generic 5.7.7-050707.202007010943 install ok installed linux K <k@u.com>\n"
         "linux-modules-5.7.7-050707-generic 5.7.7-050707.202007010943 install ok installed linux K <k@ubuntu.com>\n"
         "linux-image-5.4.0-1-generic 5.4.0-1.1 deinstall ok config-files linux-signed K <k@ubuntu.com>\n"
     )
@@ -214,12 +215,16 @@ LOCKED = [
     "dpkg: error: dpkg status database is locked by another process",
     "dpkg: error: dpkg frontend is locked by another process",
     "dpkg: error: dpkg database lock was locked by another process with pid 77",
-    "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 812 (packagekitd)\n"
-    "E: Unable to lock directory /var/lib/apt/lists/",
+    (
+        "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 812 (packagekitd)\n"
+        "E: Unable to lock directory /var/lib/apt/lists/"
+    ),
     "E: Unable to lock directory /var/cache/apt/archives/",
     "E: Unable to lock the download directory",
-    'debconf: DbDriver "config": /var/cache/debconf/config.dat is locked by another process: Resource temporarily'
-    " unavailable",
+    (
+        'debconf: DbDriver "config": /var/cache/debconf/config.dat is locked by another process: Resource temporarily'
+        " unavailable"
+    ),
     "dpkg: error: unable to access the dpkg database lock: Resource temporarily unavailable",
     "dpkg: error: dpkg frontend lock was locked by another process with pid 4602\nNote: removing the lock file …",
 ]
@@ -227,8 +232,10 @@ NOT_LOCKED = [
     "",
     "Reading package lists...",
     "Waiting for cache lock: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 812 (apt)\nE: other",
-    "E: Could not open lock file /var/lib/apt/lists/lock - open (13: Permission denied)\n"
-    "E: Unable to lock directory /var/lib/apt/lists/",
+    (
+        "E: Could not open lock file /var/lib/apt/lists/lock - open (13: Permission denied)\n"
+        "E: Unable to lock directory /var/lib/apt/lists/"
+    ),
     "E: Could not open lock file /var/lib/dpkg/lock - open (30: Read-only file system)",
     "E: Failed to fork - fork (11: Cannot allocate memory)",
     "E: Unable to lock the administration directory (/var/lib/dpkg/), are you root?",

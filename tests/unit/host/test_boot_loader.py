@@ -16,8 +16,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.boot_loa
     read_boot_choice,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section
+from tests.lab.hosts.grub import UUID, grub_configuration
 from tests.samples.answers import answer, ok
-from tests.samples.grub import UUID, grub_configuration
 
 OLD, NEW, MAINLINE = "5.4.0-42-generic", "5.4.0-216-generic", "5.7.7-050707-generic"
 ADVANCED = f"gnulinux-advanced-{UUID}"
@@ -89,7 +89,8 @@ def test_a_later_assignment_replaces_the_header() -> None:
 def test_older_and_other_configurations() -> None:
     """No submenu, no identifiers, a signed image, /boot on its own file system, Xen, quotes in titles."""
     config = (
-        "set default=\"2\"\nmenuentry 'Joe'\\''s \"own\" > entry' --class ubuntu {\n\tlinux\t/vmlinuz-4.4.0-9-generic ro\n}\n"
+        "set default=\"2\"\nmenuentry 'Joe'\\''s \"own\" > entry' --class ubuntu {\n"
+        "\tlinux\t/vmlinuz-4.4.0-9-generic ro\n}\n"
         "menuentry 'Memory test' {\n\tlinux16\t/memtest86+.bin\n}\n"
         'menuentry "Xen" --id xen {\n\tmultiboot\t/xen.gz\n\tmodule\t/vmlinuz-4.4.0-8-generic placeholder\n}\n'
         "menuentry 'EFI' --id=efi {\n\tlinuxefi\t/@/boot/vmlinuz-4.4.0-7-generic.efi.signed root=/dev/sda1\n}\n"

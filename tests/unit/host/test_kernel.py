@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._kernel_name import parse_release
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import (
     KernelIdentity,
     identify,
     newest_release,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._kernel_name import parse_release
 
 BUILT = "#61-Ubuntu SMP Tue Nov 8 20:09:34 UTC 2016"
 

@@ -14,9 +14,9 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.kernel_reboot import RebootOptions, reboot_host
+from tests.lab.hosts.grub import UUID, grub_configuration
 from tests.samples.answers import APPLYING, CLOCK, NEW, OLD, PROTECTED, answer, ok, probe
 from tests.samples.facts import shipped
-from tests.samples.grub import UUID, grub_configuration
 from tests.samples.replay import NOW, Answer, ConnectionLost, Replay
 
 POLICY = shipped("current")
