@@ -78,13 +78,22 @@ def refuse_foreign_kernel(intended: str, facts: HostFacts, images: Images | None
 
 
 def check_boot_order(
-    choice: BootChoice, intended: str, facts: HostFacts, images: Images | None, *, select: bool
+    choice: BootChoice,
+    intended: str,
+    facts: HostFacts,
+    images: Images | None,
+    *,
+    select: bool = False,
+    planned: bool = False,
 ) -> BootOrder:
     """Return what to do before the reboot. Raises `LivepatchError` if another kernel would start (``boot_order``).
 
-    With `select`, the entry of the intended kernel is selected for the next boot instead, if there is one.
+    With `select`, the entry of the intended kernel is selected for the next boot instead, if there is one. A `planned`
+    kernel is not installed yet (check mode): its installation adds it to the menu, sorted by version.
     """
     entry = choice.menu.get(intended)
+    if planned and entry is None and (select or _will_be_first(choice, intended)):
+        return BootOrder()
     if choice.release == intended and choice.problem is None:
         return BootOrder()
     if select and entry is not None:
@@ -92,6 +101,16 @@ def check_boot_order(
     if choice.problem is not None:
         return BootOrder(warning=_unknown_order(choice.problem, intended, facts, images))
     raise _other_kernel(choice, intended, facts, images)
+
+
+def _will_be_first(choice: BootChoice, intended: str) -> bool:
+    """Return True if a kernel will start once it is installed."""
+    if choice.cause == "link" or choice.problem is not None:
+        return True
+    starts, target = parse_release(choice.release or ""), parse_release(intended)
+    if choice.cause != "order" or starts is None or target is None:
+        return False
+    return starts.age < target.age
 
 
 def _unknown_order(problem: str, intended: str, facts: HostFacts, images: Images | None) -> str:

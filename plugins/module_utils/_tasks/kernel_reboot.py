@@ -114,7 +114,9 @@ class _Reboot:
     ) -> None:
         select = self._options.boot_entry == "set"
         choice = read_boot_choice(sections)
-        order = boot_order.check_boot_order(choice, intended, facts, images, select=select)
+        order = boot_order.check_boot_order(
+            choice, intended, facts, images, select=select, planned=self._options.check_mode
+        )
         self._boot_entry = order.entry or ""
         if order.warning is not None:
             self.result["warnings"] = [order.warning]

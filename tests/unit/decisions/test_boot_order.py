@@ -133,6 +133,14 @@ def test_the_entry_can_be_selected_for_one_boot() -> None:
         assert check(grub(starts, NEW), select=True) == BootOrder(entry=ENTRY)
 
 
+def test_check_mode_predicts_the_order() -> None:
+    for choice in (grub(OLD), BootChoice(OLD, cause="link"), UNKNOWN):
+        assert boot_order.check_boot_order(choice, NEW, host(), installed(OLD), planned=True) == BootOrder()
+    for choice in (grub(MAINLINE, OLD), grub(HWE, OLD), grub(OLD, default="1>0")):
+        with pytest.raises(LivepatchError, match="instead of"):
+            boot_order.check_boot_order(choice, NEW, host(), IMAGES, planned=True)
+
+
 def test_a_link_leads_to_another_kernel() -> None:
     error = failure(check, BootChoice(OLD, cause="link"))
     assert "the link /vmlinuz leads to it" in error.message
