@@ -15,9 +15,9 @@ description:
   - Reboots a host into its newest installed kernel, or into the kernel in O(kernel), and waits until the host is back.
     A host that already runs this kernel is not rebooted.
   - The module first determines which kernel the boot loader will start, from the GRUB configuration and environment
-    block, or from the link C(/vmlinuz). If this is another kernel, the task fails with RV(error_id=boot_order) and names
-    that kernel, and nothing is stopped. A kernel that Ubuntu did not build is never booted. If the choice of the boot
-    loader cannot be determined, the module warns, and it fails if a kernel is installed that Ubuntu did not build.
+    block, or from the link C(/vmlinuz). If this is another kernel, the task fails with RV(error_id=boot_order), names
+    that kernel, and stops nothing. A kernel that Ubuntu did not build is never booted. If the choice of the boot loader
+    cannot be determined, the module warns, and it fails if a kernel is installed that Ubuntu did not build.
   - Before the reboot, the module runs O(pre_commands), stores a list of the running Docker, Podman and LXD containers
     on the host, and stops them. After the reboot, it starts these containers again, verifies that they run, and runs
     O(post_commands).
@@ -61,8 +61,9 @@ options:
     version_added: 2.0.0
   window:
     description:
-      - Daily maintenance window in which the host may be drained and rebooted, for example V(22:00-04:00 Europe/Berlin).
-        By default, the times are in the time zone of the controller. An empty window is always open.
+      - Daily maintenance window in which the host may be drained and rebooted, for example
+        V(22:00-04:00 Europe/Berlin). By default, the times are in the time zone of the controller. An empty window is
+        always open.
       - The window is checked before containers are stopped, and again before the reboot. If it has closed in the
         meantime, the containers are started again, and the task fails. Check mode ignores the window.
     type: str

@@ -62,8 +62,8 @@ options:
     type: str
   flavour:
     description:
-      - Flavour of the new kernel, for example V(lowlatency). By default, the running flavour, or the flavour to which the
-        installed metapackages lead if there is no metapackage for the running one.
+      - Flavour of the new kernel, for example V(lowlatency). By default, the running flavour, or the flavour to which
+        the installed metapackages lead if there is no metapackage for the running one.
     type: str
   repair:
     description:

@@ -16,7 +16,7 @@ from . import causes
 
 _LIMIT = 400
 _PRO_HOSTS = r"(?:esm\.ubuntu\.com|private-ppa\.launchpad(?:content)?\.net)"
-_REFUSED = r"(?:\b40[137]\b|HttpError40[137]|Unauthorized|Forbidden|authentication (?:required|failed)|valid contract)"
+_REFUSED = r"(?:\b40[13]\b|HttpError40[13]|Unauthorized|Forbidden|(?<!proxy )authentication (?:required|failed)|valid contract)"
 
 
 def _pattern(*texts: str) -> re.Pattern[str]:
@@ -25,16 +25,15 @@ def _pattern(*texts: str) -> re.Pattern[str]:
 
 _PRO_CREDENTIALS = _pattern(
     # An apt-get update has the address and the status on two lines.
-    rf"{_PRO_HOSTS}[^\n]*(?:\n[ \t]+[^\n]*)?{_REFUSED}",
-    rf"{_REFUSED}[^\n]*{_PRO_HOSTS}",
+    rf"{_PRO_HOSTS}[^\n]{{0,300}}(?:\n[ \t]+[^\n]{{0,300}})?{_REFUSED}",
+    rf"{_REFUSED}[^\n]{{0,300}}{_PRO_HOSTS}",
     r"does the machine have a valid contract",
-    r"(?:contract|subscription)[^\n]{0,40}\bexpired",
 )
 _BOOT_WRITER = _pattern(
     # The compressor has ended, so that cpio writes into a closed pipe (128 + SIGPIPE).
     r"mkinitramfs failure",
     r"Write error *: *cannot write",
-    r"(?:lz4|lzop|gzip|pigz|zstd|xz|lzma|bzip2|cpio|find): [^\n]*(?:write error|No space left on device)",
+    r"(?:lz4|lzop|gzip|pigz|zstd|xz|lzma|bzip2|cpio|find): [^\n]{0,300}(?:write error|No space left on device)",
     r"/boot[^\n]{0,200}(?:No space left on device|disk full|enough (?:free |disk )?space)",
     r"(?:No space left on device|disk full|enough (?:free |disk )?space)[^\n]{0,200}/boot",
 )
@@ -46,11 +45,12 @@ _DISK_FULL = _pattern(
     r"\bdisk (?:is )?full\b",
 )
 _INITRAMFS = re.compile(r"update-initramfs: (?:Generating|failed)|/boot/initrd", re.IGNORECASE)
+_ELSEWHERE = re.compile(r"""(?:^|[\s'"(])/(?:var|tmp|usr|lib|root|home|run)/""")
 _INTERRUPTED = _pattern(
     r"dpkg was interrupted", r"must manually run [^\n]{0,20}dpkg --configure", r"run [^\n]{0,20}dpkg --configure -a"
 )
 _BROKEN = _pattern(
-    r"^E: Unmet dependencies",
+    r"^(?:E|Error): Unmet dependencies",
     r"--fix-broken",
     r"apt(?:-get)? (?:-f install|install -f)\b",
     r"is in a very bad inconsistent state",
@@ -61,20 +61,22 @@ _IMPOSSIBLE = _pattern(
     r"held broken packages",
     r"may be caused by held packages",
     r"requested an impossible situation",
-    r"^E: Broken packages",
+    r"^(?:E|Error): Broken packages",
     r"Unable to (?:correct problems|satisfy dependencies)",
     r"Reached two conflicting (?:assignments|decisions)",
 )
-_WOULD_REMOVE = _pattern(r"need to be removed", r"remove is disabled")
+_WOULD_REMOVE = _pattern(r"need to be removed", r"remove is disabled", r"Essential packages were removed")
 _MODULE_BUILD = _pattern(
     r"Bad return status for module build",
     r"dkms autoinstall on [^\n]{0,100} failed",
     r"/dkms exited with (?:return|exit) code",
-    r"dkms: [^\n]{0,100}\bfailed",
+    r"dkms: [^\n]{0,100}\bfail",
+    r"Error! One or more modules failed",
     r"Error! [^\n]{0,100}(?:kernel headers|build of|module build|make\.log)",
     r"Error! Build of [^\n]{0,100} failed",
 )
 _MODULES = (
+    re.compile(r"Consult /var/lib/dkms/(?P<name>[^/\s]{1,64}/[^/\s]{1,64})"),
     re.compile(r"/var/lib/dkms/(?P<name>[^/\s]{1,64}/[^/\s]{1,64})"),
     re.compile(r"dkms autoinstall on [^\n]{0,100} failed for (?P<name>[\w.+/-]{1,128})"),
     re.compile(r"Build of (?P<name>[\w.+-]{1,64})\.ko"),
@@ -90,22 +92,28 @@ _ARCHIVE = _pattern(
     r"(?:Could not|Unable to|cannot initiate the) connect(?:ion)? to",
     r"Some index files failed to download",
     r"does not have a Release file",
+    r"is (?:not|no longer) signed",
+    r"is not valid yet",
+    r"unauthenticated packages",
     r"File has unexpected size",
     r"Version '[^'\n]{1,100}' for '[^'\n]{1,100}' was not found",
 )
-_DPKG = _pattern(r"\bdpkg: error", r"returned an error code", r"Errors were encountered while processing")
-_DEPENDS = re.compile(r"(?:Depends|PreDepends|Recommends|Conflicts|Breaks): |but [^\n]* (?:is|be) (?:to be )?installed")
+_DPKG = _pattern(
+    r"\bdpkg: (?:unrecoverable )?(?:fatal )?error",
+    r"returned an error code",
+    r"Errors were encountered while processing",
+)
+_DEPENDS = re.compile(
+    r"(?:Depends|PreDepends|Recommends|Conflicts|Breaks): |but [^\n]{0,300} (?:is|be) (?:to be )?installed"
+)
 
 
 def apt_failure(log: str, exit_code: int | None, *, held: c.Sequence[str] = ()) -> LivepatchError:
     """Return the error for a failed apt-get or dpkg. `held` has the packages that are held on the host."""
     if _PRO_CREDENTIALS.search(log):
         return causes.PRO_CREDENTIALS.error(_lines_with(_PRO_CREDENTIALS, log) or last_errors(log))
-    if _BOOT_WRITER.search(log):
-        return causes.BOOT_DISK_FULL.error(_lines_with(_BOOT_WRITER, log) or last_errors(log))
-    if _DISK_FULL.search(log):
-        full = causes.BOOT_DISK_FULL if _INITRAMFS.search(log) else causes.DISK_FULL
-        return full.error(_lines_with(_DISK_FULL, log) or last_errors(log))
+    if _BOOT_WRITER.search(log) or _DISK_FULL.search(log):
+        return _disk_failure(log)
     if _MODULE_BUILD.search(log):
         return causes.MODULE_BUILD_FAILED.error(last_errors(log), module=_module(log))
     if _IMPOSSIBLE.search(log) and not _BROKEN.search(log):
@@ -122,6 +130,15 @@ def apt_failure(log: str, exit_code: int | None, *, held: c.Sequence[str] = ()) 
     return causes.APT_FAILED.error(f"exit code {exit_code}: {last_errors(log)}")
 
 
+def _disk_failure(log: str) -> LivepatchError:
+    """Return the error for a full disk: /boot, where an initial ramdisk is written, or another file system."""
+    lines = [line for line in log.splitlines() if _DISK_FULL.search(line)]
+    elsewhere = any(_ELSEWHERE.search(line) for line in lines) and not any("/boot" in line for line in lines)
+    boot = not elsewhere and (_BOOT_WRITER.search(log) or _INITRAMFS.search(log))
+    cause = causes.BOOT_DISK_FULL if boot else causes.DISK_FULL
+    return cause.error(_lines_with(_DISK_FULL, log) or _lines_with(_BOOT_WRITER, log) or last_errors(log))
+
+
 _SIMPLE = (
     (_HELD, causes.PACKAGES_HELD),
     (_WOULD_REMOVE, causes.WOULD_REMOVE),
@@ -134,7 +151,7 @@ _SIMPLE = (
 def last_errors(log: str) -> str:
     """Return the last error messages of a log, or its last lines if there are none."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith(("E:", "dpkg: error"))]
+    errors = [line for line in lines if line.startswith(("E:", "Error:", "dpkg: error"))]
     return " / ".join((errors or lines)[-3:])[-_LIMIT:] or "no output"
 
 

@@ -179,14 +179,7 @@ class _Reboot:
         """Reboot, and wait for another boot. Raises `LivepatchError`."""
         options = self._options
         try:
-            # The drain may have taken longer than the window was open.
-            yield from self._refuse_closed_window()
-            variables = {**self._variables("reboot"), "boot_id": boot_id, "boot_entry": self._boot_entry}
-            # A host that goes down at once does not answer. The boot id shows if it has rebooted.
-            sections = yield from try_script(_PARTS, variables)
-            failure = reboot_plan.boot_entry_failure(sections, intended)
-            if failure is not None:
-                raise failure
+            yield from self._order_reboot(intended, boot_id)
         except LivepatchError:
             yield from self._try_restore()
             raise
@@ -216,6 +209,17 @@ class _Reboot:
             yield from self._try_restore()
             raise causes.REBOOT_DID_NOT_HAPPEN.error(seconds=options.reboot_timeout)
         raise causes.HOST_DID_NOT_RETURN.error(seconds=options.reboot_timeout)
+
+    def _order_reboot(self, intended: str, boot_id: str) -> Task[None]:
+        """Raises `LivepatchError` if the window has closed, or the entry for the next boot could not be selected."""
+        # The drain may have taken longer than the window was open.
+        yield from self._refuse_closed_window()
+        variables = {**self._variables("reboot"), "boot_id": boot_id, "boot_entry": self._boot_entry}
+        # A host that goes down at once does not answer. The boot id shows if it has rebooted.
+        sections = yield from try_script(_PARTS, variables)
+        failure = reboot_plan.boot_entry_failure(sections, intended)
+        if failure is not None:
+            raise failure
 
     def _restore(self) -> Task[None]:
         """Start the saved containers, then run the commands after the reboot. Raises `LivepatchError`."""

@@ -217,7 +217,7 @@ if [ -n "$lp_repair" ]; then
 fi
 install_packages install "$@"
 lp_code=$?
-if [ "$lp_code" != 0 ] && step_reports -e '^E: Unmet dependencies' -e 'fix-broken install' -e 'apt-get -f install'; then
+if [ "$lp_code" != 0 ] && step_reports -e '^E: Unmet dependencies' -e '^Error: Unmet dependencies' -e 'fix-broken install' -e 'apt-get -f install'; then
     install_packages -f install || finish_run "$?"
     install_packages install "$@"
     lp_code=$?

@@ -38,6 +38,8 @@ TEXTS = {
         " './boot/vmlinuz-5.4.0-216-generic' to '/boot/vmlinuz-5.4.0-216-generic.dpkg-new': failed to write"
         " (No space left on device)" + DPKG_ENDED,
         "depmod: ERROR: fopen '/lib/modules/x/modules.dep': No space left on device" + DPKG_ENDED,
+        "update-initramfs: Generating /boot/initrd.img-6.8.0-60-generic\n"
+        "cp: error writing '/var/tmp/mkinitramfs_xQ2/usr/lib/firmware/a.bin': No space left on device" + DPKG_ENDED,
         "E: You don't have enough free space in /var/cache/apt/archives/.",
         "E: Failed to fetch http://archive.example.com/x  Error writing to file - write (28: No space left on device)",
     ],
@@ -50,6 +52,7 @@ TEXTS = {
         ),
         "E: Unmet dependencies. Try 'apt --fix-broken install' with no packages (or specify a solution).",
         "You might want to run 'apt --fix-broken install' to correct these.",
+        "Error: Unmet dependencies. Try 'apt --fix-broken install' with no packages (or specify a solution).",
         "E: The package linux-image-1 needs to be reinstalled, but I can't find an archive for it.",
     ],
     "impossible_request": [
@@ -86,7 +89,10 @@ TEXTS = {
         "E: Failed to fetch http://archive.example.com/x  404  Not Found [IP: 192.0.2.1 80]",
         "E: Failed to fetch http://proxy.example.com/x  403  Forbidden",
         "E: Unable to locate package linux-image-x",
+        "E: There were unauthenticated packages and -y was used without --allow-unauthenticated",
+        "Error: Failed to fetch http://archive.example.com/x  503  Service Unavailable",
         "E: Package 'linux-image-x' has no installation candidate",
+        "E: Failed to fetch https://esm.ubuntu.com/x  407  Proxy Authentication Required",
         "E: Failed to fetch https://esm.ubuntu.com/x  Could not connect to esm.ubuntu.com:443",
     ],
     "dpkg_interrupted": [
@@ -102,6 +108,8 @@ TEXTS = {
         + DPKG_ENDED,
     ],
     "dpkg_failed": [
+        "dpkg: unrecoverable fatal error, aborting:\n files list file for package 'x' is missing final newline",
+        "Your Ubuntu Pro subscription has expired\ndpkg: error processing package x (--configure):" + DPKG_ENDED,
         DPKG_ENDED,
         "dpkg: error processing package linux-image-x (--configure):\n installed linux-image-x package"
         " post-installation script subprocess returned error exit status 1" + DPKG_ENDED,
