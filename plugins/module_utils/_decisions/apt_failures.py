@@ -16,7 +16,10 @@ from . import causes
 
 _LIMIT = 400
 _PRO_HOSTS = r"(?:esm\.ubuntu\.com|private-ppa\.launchpad(?:content)?\.net)"
-_REFUSED = r"(?:\b40[13]\b|HttpError40[13]|Unauthorized|Forbidden|(?<!proxy )authentication (?:required|failed)|valid contract)"
+_REFUSED = (
+    r"(?:\b40[13]\b|HttpError40[13]|Unauthorized|Forbidden|(?<!proxy )authentication (?:required|failed)"
+    r"|valid contract)"
+)
 
 
 def _pattern(*texts: str) -> re.Pattern[str]:

@@ -163,8 +163,12 @@ def _foreign_runs(facts: HostFacts, found: KernelPackages) -> bool:
 
 def _named_after(metapackage: str, flavour: str | None) -> bool:
     """Return True for a metapackage such as ``linux-image-lowlatency-hwe-24.04`` of a flavour."""
-    suffix = metapackage.removeprefix("linux-signed-image-").removeprefix("linux-image-")
-    return flavour is not None and f"{suffix}-".startswith(f"{flavour}-")
+    return flavour is not None and f"{_suffix(metapackage)}-".startswith(f"{flavour}-")
+
+
+def _suffix(metapackage: str) -> str:
+    """Return the line that a metapackage names: ``generic-hwe-20.04`` of ``linux-image-generic-hwe-20.04``."""
+    return metapackage.removeprefix("linux-").removeprefix("signed-").removeprefix("image-")
 
 
 def _releases(packages: c.Iterable[str], series: str | None) -> list[str]:
@@ -184,7 +188,7 @@ def _older(release: str, other: str) -> bool:
 def _metapackages_of(found: KernelPackages, target: str) -> tuple[str, ...]:
     """Return the installed metapackages that depend on the target, and those that are upgraded together with them."""
     dependent = [name for name, images in found.metapackages.items() if target in map(image_release, images)]
-    suffixes = {name.removeprefix("linux-signed-image-").removeprefix("linux-image-") for name in dependent}
+    suffixes = set(map(_suffix, dependent))
     kinds = ("image", "headers", "modules-extra", "signed-image", "signed", "tools", "cloud-tools")
     family = {f"linux-{kind}-{suffix}" for suffix in suffixes for kind in kinds}
     family |= {f"linux-{suffix}" for suffix in suffixes}

@@ -39,13 +39,16 @@ retry_while_locked() {
     return "$lp_code"
 }
 
-# list_metapackages: prints the installed metapackages for kernels. Their names do not contain a version.
+# list_metapackages: prints the installed packages that can be metapackages for kernels (linux-generic, linux-image-aws,
+# linux-fips). Their names do not contain a version.
 list_metapackages() {
     # shellcheck disable=SC2016 # these are dpkg's variables
-    dpkg-query -W -f '${Package} ${Status}\n' 'linux-image-*' 'linux-signed-image-*' |
+    dpkg-query -W -f '${Package} ${Status}\n' 'linux-*' |
         while read -r lp_package _ _ lp_status; do
             case $lp_package:$lp_status in
                 *-[0-9]*.[0-9]*-[0-9]*:* | *-dbg:* | *-extra-*:*) ;;
+                linux-headers-* | linux-modules-* | linux-tools-* | linux-cloud-tools-* | linux-firmware* | linux-libc-dev* | \
+                    linux-base* | linux-source* | linux-doc*) ;;
                 *:installed) printf '%s\n' "$lp_package" ;;
             esac
         done

@@ -322,6 +322,8 @@ def test_a_fips_kernel_that_was_left_behind() -> None:
             "linux-image-6.8.0-60-lowlatency",
             "6.17.0-9-generic",
         ),
+        # A metapackage that depends on the image itself.
+        ("4.4.0-1002-fips", {"linux-fips": "linux-image-4.4.0-1090-fips"}, "", "4.4.0-1090-fips"),
         # The series of another flavour has ended.
         ("6.0.0-1021-oem", {"linux-image-generic-hwe-22.04": "linux-image-6.8.0-90-generic"}, "", "6.8.0-90-generic"),
         # A flavour with its own newer kernel is kept.
