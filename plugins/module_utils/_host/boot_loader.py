@@ -70,19 +70,24 @@ class BootChoice:
 
 def read_boot_choice(sections: Sections) -> BootChoice:
     """Parse the sections ``boot_loader``, ``grub_cfg`` and ``grub_env``."""
-    places = [line.split(maxsplit=2) for line in (sections.output("boot_loader") or "").splitlines()]
+    places = [line.split(maxsplit=2) for line in _text(sections, "boot_loader").splitlines()]
     links = [words[2] for words in places if len(words) == 3 and words[0] == "link"]
     linked = next(filter(None, map(_release_of, links)), None)
     config = sections.get("grub_cfg")
     if ["ok", "/boot/grub/grub.cfg"] in places and config is not None:
         if config.cut or config.status != "ok":
             return BootChoice(None, problem="/boot/grub/grub.cfg could not be read completely")
-        return choose_entry(config.output, sections.output("grub_env") or "", linked)
+        return choose_entry(config.output, _text(sections, "grub_env"), linked)
     if ["denied", "/boot/grub/grub.cfg"] in places:
         return BootChoice(None, problem="/boot/grub/grub.cfg could not be read")
     if linked is not None:
         return BootChoice(linked, cause="link")
     return BootChoice(None, problem="there is neither /boot/grub/grub.cfg nor a link /vmlinuz")
+
+
+def _text(sections: Sections, name: str) -> str:
+    section = sections.get(name)
+    return section.output if section is not None else ""
 
 
 def choose_entry(config: str, environment: str, linked: str | None = None) -> BootChoice:

@@ -293,7 +293,9 @@ grub_configuration() {
 boot_loader_places() {
     print_access /boot/grub/grub.cfg
     for lp_path in /vmlinuz /boot/vmlinuz; do
-        lp_output=$(readlink "$lp_path") && printf 'link %s %s\n' "$lp_path" "$lp_output"
+        if [ -L "$lp_path" ]; then
+            printf 'link %s %s\n' "$lp_path" "$(readlink "$lp_path")"
+        fi
     done
 }
 
