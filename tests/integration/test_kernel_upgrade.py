@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing as t
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,7 +34,7 @@ RUN = "run/kernelops-livepatch/kernel_upgrade"
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory, lab_processes: Fleet) -> Iterator[Hosts]:
-    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 44, LIKE) as fleet:
+    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 47, LIKE) as fleet:
         yield Hosts(fleet, iter(fleet.hosts))
 
 
@@ -105,6 +105,48 @@ def test_check_mode_shows_the_selected_kernel(hosts: Hosts, ansible: Ansible) ->
         assert results[host]["to"] == (target or OLD), options
         assert hosts.commands(host, "apt-get -q update", "apt-get -y") == []
     assert "refreshes the lists first" in results[without_newer]["warnings"][-1]
+
+
+def with_kernel(**fields: t.Any) -> Callable[[Description], Description]:
+    """Return a change of the kernel of a host, whose client does not report support."""
+
+    def changed(host: Description) -> Description:
+        assert host.client is not None
+        client = dataclasses.replace(host.client, version="8.0.2", patch_state="nothing-to-apply", supported=None)
+        return dataclasses.replace(host, kernel=dataclasses.replace(host.kernel, **fields), client=client)
+
+    return changed
+
+
+def test_the_installed_metapackage_defines_the_target(hosts: Hosts, ansible: Ansible) -> None:
+    hwe = "linux-image-generic-hwe-16.04"
+    rolled = {
+        "kernels": ("4.15.0-142.146~16.04.1-generic",),
+        "leads": {hwe: "4.15.0-142.146~16.04.1-generic"},
+        "installed": {hwe: "4.13.0.37.56"},
+    }
+    mainline = "4.4.23-040423-generic"
+    rolling = hosts.take(with_kernel(full="4.13.0-37.42~16.04.1-generic", upstream="4.13.13"), **rolled)
+    same_series = hosts.take(
+        lambda host: dataclasses.replace(host, kernel=dataclasses.replace(host.kernel, also_installed=(mainline,))),
+        kernels=("4.4.0-262.296-generic", "4.4.23-040423.202002281329-generic"),
+    )
+    foreign = hosts.take(
+        with_kernel(
+            full=None,
+            release="4.19.0-041900-generic",
+            version="#202207312230 SMP Sun Jul 31 22:34:11 UTC 2022",
+            also_installed=("4.15.0-142-generic",),
+        ),
+        **{**rolled, "installed": {hwe: "4.15.0.142.137"}},
+    )
+    results = ansible.cases(MODULE, {rolling: {}, same_series: {}, foreign: {"force": True}})
+    assert [reason["id"] for reason in results[rolling]["reasons"]] == ["series_ended"], results[rolling]
+    assert (results[rolling]["kind"], results[rolling]["to"]) == ("ok", "4.15.0-142-generic")
+    assert (results[same_series]["kind"], results[same_series]["to"]) == ("ok", NEW), results[same_series]
+    assert NEW in hosts.kernels(same_series)
+    assert (results[foreign]["kind"], results[foreign]["to"]) == ("ok", "4.15.0-142-generic"), results[foreign]
+    assert (results[foreign]["changed"], results[foreign]["reboot_needed"]) == (False, True)
 
 
 def test_hosts_that_cannot_be_upgraded_are_named(hosts: Hosts, ansible: Ansible) -> None:
