@@ -60,11 +60,28 @@ def based_on_ubuntu(facts: HostFacts) -> bool:
     return "ubuntu" in (facts.distribution, *(facts.os_release.get("ID_LIKE") or "").split())
 
 
+def packages_show_origin(facts: HostFacts, running: c.Iterable[Package]) -> bool:
+    """Return True if versions and maintainers of packages show who built a kernel on this host.
+
+    They do not if ``/proc/version_signature`` proves that Ubuntu built the running kernel, and `running`, its packages,
+    do not look like those of Ubuntu.
+    """
+    proven = facts.kernel.origin == "ubuntu" and any(package.foreign(ubuntu=True) for package in running)
+    return based_on_ubuntu(facts) and not proven
+
+
+def _shows_origin(facts: HostFacts, images: Images | None) -> bool:
+    running = (images or {}).get(facts.kernel.release or "", ())
+    return packages_show_origin(
+        facts, (package for package in running if _is_image(package, facts.kernel.release or ""))
+    )
+
+
 def newest_own_kernel(facts: HostFacts, images: Images | None) -> str | None:
     """Return the newest installed kernel of the running flavour that the distribution built."""
     if images is None:
         return facts.newest_installed
-    ubuntu = based_on_ubuntu(facts)
+    ubuntu = _shows_origin(facts, images)
     own = [release for release in images if not is_foreign(release, images, ubuntu=ubuntu)]
     return kernel.newest_release(own, facts.kernel.flavour)
 
@@ -73,7 +90,7 @@ def refuse_foreign_kernel(intended: str, facts: HostFacts, images: Images | None
     """Raise `LivepatchError` (``foreign_kernel``) for a kernel that is installed and that Ubuntu did not build."""
     name = parse_release(intended)
     known = name is not None and name.foreign
-    if known or (intended in (images or {}) and is_foreign(intended, images, ubuntu=based_on_ubuntu(facts))):
+    if known or (intended in (images or {}) and is_foreign(intended, images, ubuntu=_shows_origin(facts, images))):
         raise causes.FOREIGN_KERNEL.error(release=intended)
 
 
@@ -114,7 +131,7 @@ def _will_be_first(choice: BootChoice, intended: str) -> bool:
 
 
 def _unknown_order(problem: str, intended: str, facts: HostFacts, images: Images | None) -> str:
-    ubuntu = based_on_ubuntu(facts)
+    ubuntu = _shows_origin(facts, images)
     present = dict.fromkeys((*(images or ()), *(facts.installed_kernels or ())))
     foreign = [release for release in present if is_foreign(release, images, ubuntu=ubuntu)]
     if foreign:
@@ -132,7 +149,7 @@ def _other_kernel(choice: BootChoice, intended: str, facts: HostFacts, images: I
         return causes.OTHER_ENTRY_FIRST.error(entry=entry, intended=intended, cause=cause, selection=selection)
     name, target = parse_release(starts), parse_release(intended)
     kind = causes.OTHER_KERNEL_FIRST
-    if is_foreign(starts, images, ubuntu=based_on_ubuntu(facts)):
+    if is_foreign(starts, images, ubuntu=_shows_origin(facts, images)):
         kind = causes.FOREIGN_KERNEL_FIRST
     elif name is not None and name.fips and not (target is not None and target.fips):
         kind = causes.FIPS_KERNEL_FIRST

@@ -17,7 +17,7 @@ from .._kernel_name import KernelName, parse_release, series_of
 from .._record import Reason
 from . import causes
 from .apt_failures import apt_failure, last_errors
-from .boot_order import based_on_ubuntu
+from .boot_order import packages_show_origin
 from .host_state import end_of_life_reasons, upgrade_required_reasons
 from .next_steps import free_boot_step, upgrade_step
 
@@ -145,7 +145,8 @@ def plan_upgrade(facts: HostFacts, found: KernelPackages, *, series: str | None,
 
 def _own_images(facts: HostFacts, found: KernelPackages) -> set[str]:
     """Return the installed kernels that the distribution built."""
-    ubuntu = based_on_ubuntu(facts)
+    running = (package for name, package in found.packages.items() if image_release(name) == facts.kernel.release)
+    ubuntu = packages_show_origin(facts, running)
     return {
         release
         for release, package in ((image_release(name), package) for name, package in found.packages.items())

@@ -183,6 +183,15 @@ def test_a_foreign_kernel_is_no_target() -> None:
         boot_order.refuse_foreign_kernel(release, host(), IMAGES)
 
 
+def test_a_proven_kernel_shows_that_packages_prove_nothing() -> None:
+    """A host with Ubuntu's kernels in the packages of somebody else."""
+    repacked = installed(OLD, NEW, maintainer="Vendor <kernels@example.com>")
+    assert boot_order.newest_own_kernel(host(), repacked) == NEW
+    assert boot_order.newest_own_kernel(host(), {**repacked, **installed(MAINLINE)}) == NEW
+    boot_order.refuse_foreign_kernel(NEW, host(), repacked)
+    assert boot_order.newest_own_kernel(host(running="5.4.0-9-generic"), repacked) is None
+
+
 def test_other_distributions_build_their_own_kernels() -> None:
     debian = host(os_release={"ID": "debian"})
     mint = host(os_release={"ID": "linuxmint", "ID_LIKE": "ubuntu debian"})
