@@ -86,11 +86,18 @@ def newest_own_kernel(facts: HostFacts, images: Images | None) -> str | None:
     return kernel.newest_release(own, facts.kernel.flavour)
 
 
-def refuse_foreign_kernel(intended: str, facts: HostFacts, images: Images | None) -> None:
-    """Raise `LivepatchError` (``foreign_kernel``) for a kernel that is installed and that Ubuntu did not build."""
+def refuse_foreign_kernel(
+    intended: str, facts: HostFacts, images: Images | None, *, running: str | None = None
+) -> None:
+    """Raise `LivepatchError` (``foreign_kernel``) for a kernel that is installed and that Ubuntu did not build.
+
+    A kernel that is neither installed nor `running` can be one that will be installed (check mode).
+    """
     name = parse_release(intended)
     known = name is not None and name.foreign
-    if known or (intended in (images or {}) and is_foreign(intended, images, ubuntu=_shows_origin(facts, images))):
+    if known or (
+        intended in (running, *(images or ())) and is_foreign(intended, images, ubuntu=_shows_origin(facts, images))
+    ):
         raise causes.FOREIGN_KERNEL.error(release=intended)
 
 

@@ -562,7 +562,7 @@ HOST_STOPPED_ANSWERING = Cause(
 FOREIGN_KERNEL = Cause(
     "foreign_kernel",
     "{release} is not a kernel that Ubuntu built, and this module never boots into one",
-    "set `kernel` to a kernel of Ubuntu, or omit it",
+    "install a kernel of Ubuntu with kernelops.livepatch.kernel_upgrade (force: true), and set `kernel` to it",
 )
 FOREIGN_KERNEL_FIRST = Cause(
     "boot_order",
@@ -578,7 +578,8 @@ FIPS_KERNEL_FIRST = Cause(
 OTHER_KERNEL_FIRST = Cause(
     "boot_order",
     "the boot loader would start {starts} instead of {intended} ({cause})",
-    "make GRUB start {intended}: {selection}; or remove {starts} if it is not used: {removal}",
+    "make GRUB start {intended}: {selection}; or remove {starts} if it is not used: {removal}; or upgrade this host to"
+    " {starts} with its series and flavour",
 )
 OTHER_ENTRY_FIRST = Cause(
     "boot_order",

@@ -61,6 +61,7 @@ def plan_reboot(
     if saved is not None and saved.boot_id not in (None, boot_id):
         return RebootPlan("finish", intended, rebooted_before=True)
     if force or running != intended:
+        refuse_foreign_kernel(intended, facts, images, running=running)
         return RebootPlan("reboot", intended)
     return RebootPlan("nothing" if saved is None else "finish", intended)
 
