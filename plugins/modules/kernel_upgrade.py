@@ -63,7 +63,7 @@ options:
   flavour:
     description:
       - Flavour of the new kernel, for example V(lowlatency). By default, the running flavour, or the flavour to which
-        the installed metapackages lead if there is no metapackage for the running one.
+        the installed metapackages lead if none of them is for the running one.
     type: str
   repair:
     description:

@@ -2,8 +2,8 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """Decide before a reboot whether the boot loader will start the intended kernel.
 
-GRUB starts the newest kernel, whoever built it. A kernel that Ubuntu did not build has no live patches, and with Secure
-Boot it may not start at all. Therefore nothing is rebooted while such a kernel would start.
+GRUB starts the newest kernel, also if Ubuntu did not build it. Such a kernel has no live patches, and with Secure Boot
+it may not start at all. Therefore nothing is rebooted while another kernel than the intended one would start.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ GRUB executes ``grub.cfg``, which ``grub-mkconfig`` writes: a header that sets `
 the index, the identifier or the title of an entry, and ``>`` separates a submenu from its entry (GRUB manual,
 "default"). The header takes it from the environment block ``grubenv``, where ``grub-reboot`` stores ``next_entry`` for
 one boot, and ``grub-set-default`` stores ``saved_entry``. Without a known entry, GRUB starts the first one.
-`grub-mkconfig` sorts kernels by version, so that this is the newest kernel, whoever built it.
+`grub-mkconfig` sorts kernels by version, so that this is the newest kernel, of any builder.
 
 Without ``grub.cfg``, the link ``/vmlinuz`` counts, which other boot loaders use. The functions never raise.
 """
@@ -229,7 +229,7 @@ def _release_of(path: str) -> str | None:
 
 
 def _find(entries: list[MenuEntry], reference: str, depth: int = 0) -> MenuEntry | None:
-    """Return the entry that a reference names; None if there is no such entry."""
+    """Return the entry that a reference names; None if the menu does not have it."""
     own, separator, rest = re.sub(">>", "\0", reference).partition(">")
     own = own.replace("\0", ">")
     if _INDEX.fullmatch(own):
