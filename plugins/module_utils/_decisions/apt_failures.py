@@ -45,7 +45,8 @@ _DISK_FULL = _pattern(
     r"\bENOSPC\b",
     r"disk quota exceeded",
     r"(?:enough|insufficient|out of) (?:free |disk )*space",
-    r"\bdisk (?:is )?full\b",
+    r"\bno (?:free |disk )*space (?:left|available)",
+    r"\b(?:disk|file ?system|device) (?:is )?full\b",
 )
 _INITRAMFS = re.compile(r"update-initramfs: (?:Generating|failed)|/boot/initrd", re.IGNORECASE)
 _ELSEWHERE = re.compile(r"""(?:^|[\s'"(])/(?:var|tmp|usr|lib|root|home|run)/""")
@@ -56,6 +57,8 @@ _BROKEN = _pattern(
     r"^(?:E|Error): Unmet dependencies",
     r"--fix-broken",
     r"apt(?:-get)? (?:-f install|install -f)\b",
+    r"Correcting dependencies\.\.\. ?failed",
+    r"Unable to correct dependencies",
     r"is in a very bad inconsistent state",
     r"needs to be reinstalled, but I can't find an archive",
 )
@@ -75,6 +78,9 @@ _MODULE_BUILD = _pattern(
     r"/dkms exited with (?:return|exit) code",
     r"dkms: [^\n]{0,100}\bfail",
     r"Error! One or more modules failed",
+    r"kernel headers for kernel [^\n]{1,80} cannot be found",
+    r"ERROR \(dkms apport\)",
+    r"\bmodule build failed",
     r"Error! [^\n]{0,100}(?:kernel headers|build of|module build|make\.log)",
     r"Error! Build of [^\n]{0,100} failed",
 )
@@ -97,12 +103,15 @@ _ARCHIVE = _pattern(
     r"does not have a Release file",
     r"is (?:not|no longer) signed",
     r"is not valid yet",
+    r"method driver [^\n]{1,100} could not be found",
+    r"certificate verification failed",
     r"unauthenticated packages",
     r"File has unexpected size",
     r"Version '[^'\n]{1,100}' for '[^'\n]{1,100}' was not found",
 )
 _DPKG = _pattern(
     r"\bdpkg: (?:unrecoverable )?(?:fatal )?error",
+    r"Sub-process /usr/bin/dpkg",
     r"returned an error code",
     r"Errors were encountered while processing",
 )

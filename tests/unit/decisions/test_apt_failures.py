@@ -40,6 +40,7 @@ TEXTS = {
         "depmod: ERROR: fopen '/lib/modules/x/modules.dep': No space left on device" + DPKG_ENDED,
         "update-initramfs: Generating /boot/initrd.img-6.8.0-60-generic\n"
         "cp: error writing '/var/tmp/mkinitramfs_xQ2/usr/lib/firmware/a.bin': No space left on device" + DPKG_ENDED,
+        "cat: write error: file system full" + DPKG_ENDED,
         "E: You don't have enough free space in /var/cache/apt/archives/.",
         "E: Failed to fetch http://archive.example.com/x  Error writing to file - write (28: No space left on device)",
     ],
@@ -53,6 +54,7 @@ TEXTS = {
         "E: Unmet dependencies. Try 'apt --fix-broken install' with no packages (or specify a solution).",
         "You might want to run 'apt --fix-broken install' to correct these.",
         "Error: Unmet dependencies. Try 'apt --fix-broken install' with no packages (or specify a solution).",
+        "Correcting dependencies... failed.\nE: Unable to correct dependencies",
         "E: The package linux-image-1 needs to be reinstalled, but I can't find an archive for it.",
     ],
     "impossible_request": [
@@ -108,6 +110,7 @@ TEXTS = {
         + DPKG_ENDED,
     ],
     "dpkg_failed": [
+        "E: Sub-process /usr/bin/dpkg exited unexpectedly",
         "dpkg: unrecoverable fatal error, aborting:\n files list file for package 'x' is missing final newline",
         "Your Ubuntu Pro subscription has expired\ndpkg: error processing package x (--configure):" + DPKG_ENDED,
         DPKG_ENDED,
