@@ -15,6 +15,7 @@ from .._host.apt import reports_lock
 from . import causes
 
 _LIMIT = 400
+_FREE_BOOT = "remove the images of kernels that are neither running nor the newest with `dpkg --purge`"
 _PRO_HOSTS = r"(?:esm\.ubuntu\.com|private-ppa\.launchpad(?:content)?\.net)"
 _REFUSED = (
     r"(?:\b40[13]\b|HttpError40[13]|Unauthorized|Forbidden|(?<!proxy )authentication (?:required|failed)"
@@ -120,12 +121,17 @@ _DEPENDS = re.compile(
 )
 
 
-def apt_failure(log: str, exit_code: int | None, *, held: c.Sequence[str] = ()) -> LivepatchError:
-    """Return the error for a failed apt-get or dpkg. `held` has the packages that are held on the host."""
+def apt_failure(
+    log: str, exit_code: int | None, *, held: c.Sequence[str] = (), free_boot: str = _FREE_BOOT
+) -> LivepatchError:
+    """Return the error for a failed apt-get or dpkg.
+
+    `held` has the packages that are held on the host. `free_boot` is the step for a full /boot.
+    """
     if _PRO_CREDENTIALS.search(log):
         return causes.PRO_CREDENTIALS.error(_lines_with(_PRO_CREDENTIALS, log) or last_errors(log))
     if _BOOT_WRITER.search(log) or _DISK_FULL.search(log):
-        return _disk_failure(log)
+        return _disk_failure(log, free_boot)
     if _MODULE_BUILD.search(log):
         return causes.MODULE_BUILD_FAILED.error(last_errors(log), module=_module(log))
     if _IMPOSSIBLE.search(log) and not _BROKEN.search(log):
@@ -142,13 +148,13 @@ def apt_failure(log: str, exit_code: int | None, *, held: c.Sequence[str] = ()) 
     return causes.APT_FAILED.error(f"exit code {exit_code}: {last_errors(log)}")
 
 
-def _disk_failure(log: str) -> LivepatchError:
+def _disk_failure(log: str, free_boot: str) -> LivepatchError:
     """Return the error for a full disk: /boot, where an initial ramdisk is written, or another file system."""
     lines = [line for line in log.splitlines() if _DISK_FULL.search(line)]
     elsewhere = any(_ELSEWHERE.search(line) for line in lines) and not any("/boot" in line for line in lines)
     boot = not elsewhere and (_BOOT_WRITER.search(log) or _INITRAMFS.search(log))
-    cause = causes.BOOT_DISK_FULL if boot else causes.DISK_FULL
-    return cause.error(_lines_with(_DISK_FULL, log) or _lines_with(_BOOT_WRITER, log) or last_errors(log))
+    detail = _lines_with(_DISK_FULL, log) or _lines_with(_BOOT_WRITER, log) or last_errors(log)
+    return causes.BOOT_DISK_FULL.error(detail, step=free_boot) if boot else causes.DISK_FULL.error(detail)
 
 
 _SIMPLE = (

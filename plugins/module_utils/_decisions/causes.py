@@ -422,8 +422,8 @@ APT_BROKEN_STILL = Cause(
 IMPOSSIBLE_REQUEST = Cause(
     "impossible_request",
     "the package sources of this host contradict each other; no package is held back",
-    "compare the versions that its sources have, and update or remove the source that is behind:"
-    " apt-get update; apt-cache policy linux-generic linux-image-generic linux-headers-generic",
+    "compare the versions of these packages on the host (apt-get update; apt-cache policy), and update or remove the"
+    " package source that is behind",
 )
 PRO_CREDENTIALS = Cause(
     "pro_credentials",
@@ -460,9 +460,7 @@ DISK_FULL = Cause("disk_full", "the host's disk is full", f"free disk space, the
 BOOT_DISK_FULL = Cause(
     "disk_full",
     "/boot is full",
-    "remove kernels that are not used, also where apt-get autoremove fails: list them with"
-    " `dpkg -l 'linux-image-[0-9]*'`, and run `dpkg --purge` for each image except the running and the newest one;"
-    f" then {_RUN_AGAIN_TO_COMPLETE}",
+    f"{_STEP}; then {_RUN_AGAIN_TO_COMPLETE}",
 )
 ARCHIVE_UNREACHABLE = Cause(
     "archive_unreachable",
@@ -566,24 +564,24 @@ FOREIGN_KERNEL = Cause(
 )
 FOREIGN_KERNEL_FIRST = Cause(
     "boot_order",
-    "the boot loader would start {starts}, which Ubuntu did not build and Livepatch cannot patch, instead of {intended}"
+    "the next boot would start {starts}, which Ubuntu did not build and Livepatch cannot patch, instead of {intended}"
     " ({cause})",
     "remove {starts}: {removal}; or make GRUB start {intended}: {selection}",
 )
 FIPS_KERNEL_FIRST = Cause(
     "boot_order",
-    "the boot loader would start the FIPS kernel {starts} instead of {intended} ({cause})",
+    "the next boot would start the FIPS kernel {starts} instead of {intended} ({cause})",
     "if the host no longer uses FIPS, remove {starts}: {removal}; or make GRUB start {intended}: {selection}",
 )
 OTHER_KERNEL_FIRST = Cause(
     "boot_order",
-    "the boot loader would start {starts} instead of {intended} ({cause})",
+    "the next boot would start {starts} instead of {intended} ({cause})",
     "make GRUB start {intended}: {selection}; or remove {starts} if it is not used: {removal}; or upgrade this host to"
     " {starts} with its series and flavour",
 )
 OTHER_ENTRY_FIRST = Cause(
     "boot_order",
-    "the boot loader would start the entry {entry} instead of {intended} ({cause})",
+    "the next boot would start the entry {entry} instead of {intended} ({cause})",
     "make GRUB start {intended}: {selection}",
 )
 BOOT_ORDER_UNKNOWN = Cause(

@@ -227,20 +227,31 @@ def held_packages(plan: UpgradePlan, found: KernelPackages) -> list[str]:
     return [name for name in plan.packages if name in found.packages and found.packages[name].held]
 
 
-def check_run(run: InstallRun, *, held: c.Sequence[str] = (), repaired: bool = False) -> None:
+def check_run(
+    run: InstallRun, found: KernelPackages | None = None, running: str | None = None, *, repaired: bool = False
+) -> None:
     """Raise `LivepatchError` with the output of apt-get and dpkg if the run failed.
 
-    `held` has the packages that are held on the host. `repaired` is true for a run that tried to install missing
-    dependencies.
+    `found` has the packages before the run. `repaired` is true for a run that tried to install missing dependencies.
     """
     if run.state != "ended":
         raise causes.RUN_LOST.error()
     if run.exit_code == 0:
         return
-    failure = apt_failure(run.log, run.exit_code, held=held)
+    failure = run_failure(run, found, running)
     if repaired and failure.id in (causes.APT_BROKEN.id, causes.WOULD_REMOVE.id):
         raise causes.APT_BROKEN_STILL.error(last_errors(run.log))
     raise failure
+
+
+def run_failure(run: InstallRun, found: KernelPackages | None, running: str | None) -> LivepatchError:
+    """Return the error of a run, or of its simulation, that failed. `found` is None if the packages are not known."""
+    if found is None:
+        return apt_failure(run.log, run.exit_code)
+    held = [package.name for package in found.packages.values() if package.held]
+    # A failed run leaves packages that are not configured, so that only dpkg removes others.
+    free_boot = free_boot_step(dataclasses.replace(found, interrupted=("this run",)), running)
+    return apt_failure(run.log, run.exit_code, held=held, free_boot=free_boot)
 
 
 def can_be_repaired(error: LivepatchError) -> bool:

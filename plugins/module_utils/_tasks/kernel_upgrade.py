@@ -136,10 +136,10 @@ class _Upgrade:
     def _install(self, plan: upgrade_plan.UpgradePlan, found: apt.KernelPackages) -> Task[None]:
         """Start apt-get, wait for its end, and verify the kernel; in check mode, only simulate it."""
         options = self._options
-        held = [package.name for package in found.packages.values() if package.held]
+        running = self.result["from"]
         repair = "1" if found.interrupted else ""
         simulation = yield from self._start(plan, repair)
-        failure = _simulation_failure(simulation, held)
+        failure = _simulation_failure(simulation, found, running)
         # The run completes what was interrupted. This can remove the cause of a failed simulation.
         if failure is not None and not repair:
             if not (options.repair and upgrade_plan.can_be_repaired(failure)):
@@ -155,7 +155,7 @@ class _Upgrade:
         if options.check_mode:
             return
         sections = yield from self._wait_for_run(plan.target)
-        upgrade_plan.check_run(apt.read_run(sections), held=held, repaired=bool(repair))
+        upgrade_plan.check_run(apt.read_run(sections), found, running, repaired=bool(repair))
         upgrade_plan.check_kernel_on_disk(apt.read_kernel_on_disk(sections), plan.target)
 
     def _start(self, plan: upgrade_plan.UpgradePlan, repair: str) -> Task[Section]:
@@ -214,10 +214,11 @@ class _Upgrade:
         return f"{running} is the newest kernel to which this host's packages lead"
 
 
-def _simulation_failure(simulation: Section, held: list[str]) -> LivepatchError | None:
+def _simulation_failure(simulation: Section, found: apt.KernelPackages, running: str | None) -> LivepatchError | None:
     if simulation.exit_code in (0, None):
         return None
-    return apt_failure(simulation.output + simulation.errors, simulation.exit_code, held=held)
+    run = apt.InstallRun("ended", simulation.exit_code, simulation.output + simulation.errors)
+    return upgrade_plan.run_failure(run, found, running)
 
 
 def _require_complete(sections: Sections) -> Sections:

@@ -405,20 +405,26 @@ def test_a_held_metapackage_is_named() -> None:
 
 
 def test_a_failed_run_has_its_cause() -> None:
-    upgrade_plan.check_run(InstallRun("ended", 0, "E: Unmet dependencies."))
+    packages = found("linux-image-4.4.0-21-generic linux-image-4.4.0-99-generic linux-image-4.4.0-210-generic")
+    old = ("4.4.0-21-generic",)
+    upgrade_plan.check_run(InstallRun("ended", 0, "E: Unmet dependencies."), packages, *old)
     run = InstallRun("ended", 100, "E: Unmet dependencies. Try 'apt --fix-broken install' with no packages")
-    error = failure(upgrade_plan.check_run, run)
+    error = failure(upgrade_plan.check_run, run, packages, *old)
     assert (error.id, upgrade_plan.can_be_repaired(error)) == ("apt_broken", True)
-    still = failure(upgrade_plan.check_run, run, repaired=True)
+    still = failure(upgrade_plan.check_run, run, packages, *old, repaired=True)
     assert (still.id, "did not repair" in still.message) == ("apt_broken", True)
     removing = InstallRun("ended", 100, "E: Packages need to be removed but remove is disabled.")
-    assert failure(upgrade_plan.check_run, removing).id == "would_remove"
-    assert failure(upgrade_plan.check_run, removing, repaired=True).id == "apt_broken"
+    assert failure(upgrade_plan.check_run, removing, packages, *old).id == "would_remove"
+    assert failure(upgrade_plan.check_run, removing, packages, *old, repaired=True).id == "apt_broken"
+    full = InstallRun("ended", 100, "E: mkinitramfs failure cpio 141 lz4 -9 -l 24")
+    assert "dpkg --purge linux-image-4.4.0-99-generic" in str(
+        failure(upgrade_plan.check_run, full, packages, *old).remedy
+    )
 
 
 @pytest.mark.parametrize("state", ["lost", "starting", "absent"])
 def test_a_run_without_a_result_is_lost(state: t.Any) -> None:
-    assert failure(upgrade_plan.check_run, InstallRun(state)).id == "run_lost"
+    assert failure(upgrade_plan.check_run, InstallRun(state), found(), None).id == "run_lost"
 
 
 def test_an_installed_kernel_must_be_bootable() -> None:
