@@ -154,6 +154,14 @@ def _own_images(facts: HostFacts, found: KernelPackages) -> set[str]:
     }
 
 
+def sorted_before(target: str, facts: HostFacts, found: KernelPackages) -> list[str]:
+    """Return the installed kernels that GRUB sorts before the target although Ubuntu did not build them."""
+    own = _own_images(facts, found)
+    installed = (image_release(name) for name, package in found.packages.items() if package.installed)
+    foreign = dict.fromkeys(release for release in installed if release is not None and release not in own)
+    return [release for release in foreign if _older(target, release)]
+
+
 def _foreign_runs(facts: HostFacts, found: KernelPackages) -> bool:
     """Return True if the distribution did not build the running kernel."""
     if facts.kernel.origin == "mainline":
@@ -248,10 +256,10 @@ def run_failure(run: InstallRun, found: KernelPackages | None, running: str | No
     """Return the error of a run, or of its simulation, that failed. `found` is None if the packages are not known."""
     if found is None:
         return apt_failure(run.log, run.exit_code)
-    held = [package.name for package in found.packages.values() if package.held]
+    held = dict.fromkeys((*found.held, *(package.name for package in found.packages.values() if package.held)))
     # A failed run leaves packages that are not configured, so that only dpkg removes others.
     free_boot = free_boot_step(dataclasses.replace(found, interrupted=("this run",)), running)
-    return apt_failure(run.log, run.exit_code, held=held, free_boot=free_boot)
+    return apt_failure(run.log, run.exit_code, held=tuple(held), free_boot=free_boot)
 
 
 def can_be_repaired(error: LivepatchError) -> bool:

@@ -121,8 +121,8 @@ class KernelPackages:
     """The kernel packages of a host and its archive.
 
     `metapackages` has the installed metapackages, each with the images on which its newest version depends.
-    `interrupted` has what dpkg reports about an interrupted run. `boot_free` and the values of `boot_used`, by kernel
-    release, are kibibytes.
+    `interrupted` has what dpkg reports about an interrupted run. `held` has all held packages. `boot_free` and the
+    values of `boot_used`, by kernel release, are kibibytes.
     """
 
     packages: c.Mapping[str, Package]
@@ -131,6 +131,7 @@ class KernelPackages:
     interrupted: tuple[str, ...]
     boot_free: int | None
     boot_used: c.Mapping[str, int]
+    held: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -199,6 +200,7 @@ def read_kernel_packages(sections: Sections) -> KernelPackages | None:
         interrupted=tuple(line[:200] for line in _lines(sections, "interrupted")[:10]),
         boot_free=_free(_lines(sections, "boot_space")),
         boot_used=_used(_lines(sections, "boot_sizes")),
+        held=tuple(line for line in _lines(sections, "held")[:100] if PACKAGE.fullmatch(line)),
     )
 
 

@@ -73,8 +73,8 @@ class _Upgrade:
         result["unfinished"] = "ok " in (sections.output("unfinished") or "")
         upgrade_plan.refuse_hosts_without_kernel(facts)
         result["reasons"] = upgrade_plan.reasons_to_upgrade(facts, within_days=options.within_days, force=options.force)
-        before = apt.read_kernel_packages(sections)
-        ended = upgrade_plan.series_ended_reason(facts, before) if before is not None else None
+        known = apt.read_kernel_packages(sections)
+        ended = upgrade_plan.series_ended_reason(facts, known) if known is not None else None
         if ended is not None and not upgrade_plan.is_needed(result["reasons"]):
             result["reasons"] = [ended]
         result["needed"] = bool(result["reasons"])
@@ -92,6 +92,10 @@ class _Upgrade:
         elif upgrade_plan.is_needed(result["reasons"]):
             return self._without_newer_kernel(facts)
         result["reboot_needed"] = plan.target != running
+        before = upgrade_plan.sorted_before(plan.target, facts, found)
+        if result["reboot_needed"] and before:
+            warning = f"GRUB sorts {', '.join(before)} before {plan.target}, and Ubuntu did not build this kernel."
+            self._warn(f"{warning} The module kernel_reboot refuses the host if GRUB would start it.")
         return {**result, "msg": self._summary(plan)}
 
     def _without_newer_kernel(self, facts: HostFacts) -> dict[str, t.Any]:
@@ -107,6 +111,9 @@ class _Upgrade:
         warning = f"the package lists on the host have {kernel}. A run without check mode refreshes the lists first."
         message = f"{running.release} needs an upgrade, but the new kernel is not known yet"
         return {**self.result, "warnings": [warning], "msg": message}
+
+    def _warn(self, warning: str) -> None:
+        self.result.setdefault("warnings", []).append(warning)
 
     def _collect(self) -> Task[Sections]:
         """Collect facts of the host, after the end of a run of apt-get that an earlier task started."""
@@ -127,7 +134,7 @@ class _Upgrade:
                 failure = apt_failure(refresh.output, refresh.exit_code)
                 self._refresh_failure = failure if failure.id != causes.APT_FAILED.id else None
                 output = " ".join(refresh.output.split())[-300:]
-                self.result["warnings"] = [f"The package lists could not be refreshed. The old ones are used: {output}"]
+                self._warn(f"The package lists could not be refreshed. The old ones are used: {output}")
         found = apt.read_kernel_packages(sections)
         if found is None:
             raise causes.NO_APT.error()

@@ -87,6 +87,12 @@ list_interrupted() {
     bounded 60 dpkg --audit
 }
 
+# list_held: prints the packages that apt must not change (apt-mark hold), also those that have nothing to do with kernels.
+list_held() {
+    # shellcheck disable=SC2016 # these are dpkg's variables
+    dpkg-query -W -f '${Status} ${Package}\n' | sed -n 's/^hold [a-z]* [a-z-]* //p'
+}
+
 boot_sizes() {
     du -k /boot/vmlinuz-* /boot/initrd.img-* /boot/System.map-* /boot/config-*
 }
@@ -98,6 +104,7 @@ apt_state() {
     fi
     # shellcheck disable=SC2016 # these are dpkg's variables
     section packages dpkg-query -W -f '${Package} ${Version} ${Status} ${source:Package} ${Maintainer}\n' 'linux-*'
+    section held list_held
     section available list_available
     section metapackages list_metapackage_targets
     section interrupted list_interrupted

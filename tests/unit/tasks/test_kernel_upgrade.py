@@ -417,6 +417,14 @@ def test_unmet_dependencies_fail_without_repair() -> None:
     assert (failure["error_id"], "apt-get -f install" in failure["remedy"]) == ("apt_broken", True)
 
 
+def test_a_foreign_kernel_beside_the_new_one_is_a_warning() -> None:
+    host = Host()
+    host.installed += "linux-image-unsigned-4.8.7-040807-generic 4.8.7-040807.201611100339 install ok installed\n"
+    host.installed += "linux-image-unsigned-3.8.7-030807-generic 3.8.7-030807.201611100339 install ok installed\n"
+    (warning,) = host.upgrade()["warnings"]
+    assert f"GRUB sorts 4.8.7-040807-generic before {NEW}" in warning
+
+
 def test_nothing_held_is_an_impossible_request() -> None:
     refused = answer(
         ok("simulation", " a : Depends: b but it is not installable", 100, "E: you have held broken packages.")
@@ -426,6 +434,9 @@ def test_nothing_held_is_an_impossible_request() -> None:
     host.installed += "linux-tools-generic 1 hold ok installed\n"
     failure = host.failure()
     assert (failure["error_id"], "linux-tools-generic" in failure["msg"]) == ("packages_held", True)
+    other = Host(start=refused)
+    other.answers["refresh"] = answer(ok("refresh"), *other.packages(), ok("held", "initramfs-tools\n$(x)\n"))
+    assert "held packages prevent the installation: initramfs-tools: " in other.failure()["msg"].lower()
 
 
 def test_a_refused_archive_explains_a_missing_kernel() -> None:
