@@ -20,6 +20,8 @@ class ActionModule(LivepatchAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         "kernel": {"type": "str"},
         "force": {"type": "bool", "default": False},
+        "boot_entry": {"type": "str", "choices": ["keep", "set"], "default": "keep"},
+        "window": {"type": "str", "default": ""},
         "pre_commands": {"type": "list", "elements": "str", "default": []},
         "post_commands": {"type": "list", "elements": "str", "default": []},
         "docker": {"type": "str", "choices": ["stop", "wait", "ignore"], "default": "stop"},

@@ -31,7 +31,9 @@ options:
     type: str
     default: livepatch_upgrade_look
   canaries:
-    description: Number of hosts to upgrade first, in a separate wave, or a list of their names.
+    description:
+      - Number of hosts to upgrade first, in a separate wave, or their names, as a list or separated by commas.
+      - A name that is not in the inventory is an error.
     type: raw
     default: 1
   serial:
@@ -66,6 +68,9 @@ _value:
       description: Number of hosts in each wave. Use it as the value of the keyword C(serial).
       type: list
       elements: int
+    kernels:
+      description: Running and new kernel of each host in the waves, and the reasons for its upgrade.
+      type: dict
     left_out:
       description: Reasons why hosts are left out, by host name.
       type: dict
@@ -80,6 +85,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves i
     Candidate,
     WavesError,
     plan_waves,
+    read_canaries,
 )
 
 
@@ -103,13 +109,24 @@ def upgrade_waves(
             candidates.append(
                 Candidate(str(name), None if group is None else str(group), unfinished=bool(seen.get("unfinished")))
             )
-    first = [str(name) for name in canaries] if isinstance(canaries, (list, tuple)) else canaries
     try:
-        number = int(first) if not isinstance(first, list) else first
-        waves = plan_waves(candidates, canaries=number, serial=serial, groups_down=groups_down)
-    except (WavesError, ValueError) as error:
+        first = read_canaries(canaries, hostvars)
+        waves = plan_waves(candidates, canaries=first, serial=serial, groups_down=groups_down)
+    except WavesError as error:
         raise AnsibleFilterError(f"upgrade_waves: {error}") from error
-    return {"order": list(waves.order), "sizes": list(waves.sizes), "left_out": dict(waves.left_out)}
+    kernels = {name: _kernels(hostvars[name].get(look) or {}) for name in waves.order}
+    return {
+        "order": list(waves.order),
+        "sizes": list(waves.sizes),
+        "kernels": kernels,
+        "left_out": dict(waves.left_out),
+    }
+
+
+def _kernels(seen: Mapping[str, t.Any]) -> str:
+    """Return the kernels of a host before and after its upgrade, and why it needs one."""
+    reasons = ", ".join(str(reason.get("id")) for reason in seen.get("reasons") or ())
+    return f"{seen.get('from')} to {seen.get('to')}: {reasons or 'an unfinished reboot'}"
 
 
 class FilterModule:

@@ -31,6 +31,8 @@ _PATCH_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _PATCH_VERSION_LIMIT = 32
 _NOT_IN_IDENTIFIERS = re.compile(r"[^0-9A-Za-z]")
 _MAINLINE_ABI_DIGITS = 6
+_UBUNTU_ABI_DIGITS = 4
+"""Digits of the longest ABI of Ubuntu's own kernels, those of clouds and boards (``5.15.0-1080-aws``)."""
 
 Age: t.TypeAlias = "tuple[list[int], int, bool, list[int]]"
 
@@ -83,6 +85,14 @@ class KernelName:
         """Return True if the ABI repeats the version with two digits a part (``4.4.0-040400-generic``)."""
         repeated = "".join(part.zfill(2) for part in self.version.split("."))
         return len(repeated) >= _MAINLINE_ABI_DIGITS and self.abi.startswith(repeated)
+
+    @property
+    def foreign(self) -> bool:
+        """Return True if the name shows that Ubuntu did not build the kernel.
+
+        Other distributions with Ubuntu's names have longer ABIs: ``6.2.6-76060206-generic`` of Pop!_OS.
+        """
+        return self.mainline or len(self.abi) > _UBUNTU_ABI_DIGITS
 
     @property
     def fips(self) -> bool:

@@ -14,6 +14,10 @@ version_added: 1.0.0
 description:
   - Reboots a host into its newest installed kernel, or into the kernel in O(kernel), and waits until the host is back.
     A host that already runs this kernel is not rebooted.
+  - The module first determines which kernel the boot loader will start, from the GRUB configuration and environment
+    block, or from the link C(/vmlinuz). If this is another kernel, the task fails with RV(error_id=boot_order), names
+    that kernel, and stops nothing. A kernel that Ubuntu did not build is never booted. If the choice of the boot loader
+    cannot be determined, the module warns, and it fails if a kernel is installed that Ubuntu did not build.
   - Before the reboot, the module runs O(pre_commands), stores a list of the running Docker, Podman and LXD containers
     on the host, and stops them. After the reboot, it starts these containers again, verifies that they run, and runs
     O(post_commands).
@@ -40,12 +44,31 @@ options:
   kernel:
     description:
       - Release of the kernel that must run, as printed by C(uname -r).
-      - By default, this is the newest installed kernel of the running flavour.
+      - By default, this is the newest installed kernel of the running flavour that Ubuntu built.
     type: str
   force:
     description: Reboot even if the intended kernel is already running.
     type: bool
     default: false
+  boot_entry:
+    description:
+      - How to handle a host whose boot loader would start another kernel.
+      - V(keep) changes nothing. The task fails.
+      - V(set) selects the kernel with C(grub-reboot), for the next boot only.
+    type: str
+    choices: [keep, set]
+    default: keep
+    version_added: 2.0.0
+  window:
+    description:
+      - Daily maintenance window in which the host may be drained and rebooted, for example
+        V(22:00-04:00 Europe/Berlin). By default, the times are in the time zone of the controller. An empty window is
+        always open.
+      - The window is checked before containers are stopped, and again before the reboot. If it has closed in the
+        meantime, the containers are started again, and the task fails. Check mode ignores the window.
+    type: str
+    default: ""
+    version_added: 2.0.0
   pre_commands:
     description:
       - Shell commands to run on the host as root before containers are stopped, in this order. If a command fails, the

@@ -16,14 +16,20 @@ description:
   - A host needs a newer kernel if the livepatch service has ended its support for the running kernel, if the client
     reports that the kernel must be upgraded, if the date until which the kernel gets patches has passed, or if the
     applied patch has a known bug.
-  - The new kernel is the newest one of the running series and flavour. If a metapackage for it is installed, this
-    metapackage and its companion packages are upgraded. Otherwise, the kernel image is installed, together with the
-    headers and extra modules if they are installed for the running kernel.
+    A host also needs one if the client is enabled but does not report whether it supports the kernel, and the
+    installed metapackages have moved to a newer series.
+  - The new kernel is the one to which the installed metapackages lead, for example C(linux-image-generic-hwe-22.04) or
+    C(linux-image-aws). It can be of another series than the running kernel. The metapackage and its companion packages
+    are upgraded. Without a metapackage, the newest image of the running series and flavour is installed, together with
+    the headers and extra modules if they are installed for the running kernel.
+  - A kernel that Ubuntu did not build, such as a mainline build, is never chosen. The name, the version, the source and
+    the maintainer of its package show this.
   - C(apt-get) runs detached from the connection and is never interrupted. It continues if the connection drops or the
     controller is stopped, and the next run of the module waits for it to finish. It does not ask questions, keeps
     modified configuration files, and never removes packages.
-  - After the installation, the module verifies that the kernel image, the initial ramdisk and the modules are present,
-    and that the GRUB configuration or the link C(/vmlinuz) refers to the new kernel.
+  - After the installation, the module verifies that the kernel image, the initial ramdisk and the modules are present
+    and not empty, that image and ramdisk have a valid format, that the image has the checksum of its package, and that
+    the GRUB configuration or the link C(/vmlinuz) refers to the new kernel.
   - The host is not rebooted. See M(kernelops.livepatch.kernel_reboot).
 author:
   - The kernelops.livepatch contributors (@kernelops)
@@ -51,14 +57,19 @@ options:
     type: int
     default: 0
   series:
-    description: Series of the new kernel, for example V(4.15). By default, the running series.
+    description:
+      - Series of the new kernel, for example V(4.15). By default, the series to which the installed metapackages lead.
     type: str
   flavour:
-    description: Flavour of the new kernel, for example V(lowlatency). By default, the running flavour.
+    description:
+      - Flavour of the new kernel, for example V(lowlatency). By default, the running flavour, or the flavour to which
+        the installed metapackages lead if none of them is for the running one.
     type: str
   repair:
     description:
-      - Complete an interrupted run of dpkg (C(dpkg --configure -a)) before the new kernel is installed.
+      - Complete an interrupted run of dpkg (C(dpkg --configure -a)) before the new kernel is installed, and install
+        missing dependencies (C(apt-get -f install)) if C(apt-get) refuses to install anything else. Packages are never
+        removed for this.
       - With V(false), the task fails on such a host.
     type: bool
     default: true
@@ -144,7 +155,7 @@ packages:
       old: null
       new: 4.4.0-210.242
 repaired:
-  description: Whether an interrupted run of dpkg was completed first.
+  description: Whether an interrupted run of dpkg was completed, or missing dependencies were installed.
   returned: when packages are installed
   type: bool
   sample: false

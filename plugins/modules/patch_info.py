@@ -173,7 +173,8 @@ record:
               type: str
               sample: "2026-01-14T07:31:02Z"
             newest_installed:
-              description: Release of the newest installed kernel of the same flavour.
+              description: Release of the newest installed kernel of the same flavour. Kernels whose name shows that
+                Ubuntu did not build them do not count.
               type: str
               sample: 4.4.0-168-generic
     eligibility:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.fleet import Fleet
-from tests.lab.hosts.description import Workload
+from tests.lab.hosts.description import Description, Grub, Workload
 
 from .conftest import Ansible
 from .shells import SHELLS
@@ -41,7 +41,7 @@ UNREACHABLE = {**OPTIONS, "reboot_timeout": 6}
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory, lab_processes: Fleet) -> Iterator[Hosts]:
-    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 28, LIKE) as fleet:
+    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 31, LIKE) as fleet:
         yield Hosts(fleet, iter(fleet.hosts))
 
 
@@ -111,6 +111,32 @@ def test_containers_are_handled_as_selected(hosts: Hosts, ansible: Ansible) -> N
     ]
     assert results[ignored]["containers"] == results[awaited]["containers"] == []
     assert hosts.commands(ignored, "docker stop") == []
+
+
+def test_a_mainline_kernel_is_never_booted(hosts: Hosts, ansible: Ansible) -> None:
+    mainline = "4.8.7-040807-generic"
+
+    def beside(host: Description) -> Description:
+        return dataclasses.replace(host, kernel=dataclasses.replace(host.kernel, also_installed=(NEW, mainline)))
+
+    def with_saved_entry(host: Description) -> Description:
+        grub = Grub("${saved_entry}", saved_entry=f"Advanced options for Ubuntu>Ubuntu, with Linux {OLD}")
+        return dataclasses.replace(with_new_kernel(host), grub=grub)
+
+    kernels = ("4.4.0-262.296-generic", "4.8.7-040807.201611100339-generic")
+    refused = hosts.take(beside, workloads=ALL, kernels=kernels)
+    selected = hosts.take(beside, kernels=kernels)
+    pinned = hosts.take(with_saved_entry)
+    results = ansible.cases(MODULE, {refused: OPTIONS, selected: {**OPTIONS, "boot_entry": "set"}, pinned: OPTIONS})
+    assert results[refused]["error_id"] == "boot_order", results[refused]
+    assert f"would start {mainline}, which Ubuntu did not build" in results[refused]["msg"]
+    assert f"apt-get purge linux-image-{mainline}" in results[refused]["remedy"]
+    assert (hosts.reboots(refused), hosts.running(refused)) == (0, RUNNING)
+    assert (results[selected]["kind"], results[selected]["to"]) == ("ok", NEW), results[selected]
+    assert hosts.fleet.boots(selected) == [NEW]
+    assert results[pinned]["error_id"] == "boot_order"
+    assert "saved_entry" in results[pinned]["msg"]
+    assert hosts.reboots(pinned) == 0
 
 
 def test_commands_run_before_and_after_the_reboot(hosts: Hosts, ansible: Ansible) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing as t
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,12 +24,17 @@ from .upgrading import LIKE, NEW, OLD, Hosts
 MODULE = "kernelops.livepatch.kernel_upgrade"
 # The calls of doubles that change nothing.
 READING = ("apt-cache ", "apt-get -s ", "dpkg --", "systemd-detect-virt", "snap version", "canonical-livepatch ")
+WAS_LOCKED = (
+    "dpkg: error: dpkg frontend lock was locked by another process with pid 4602\n"
+    "Note: removing the lock file is always wrong, can damage the locked area"
+)
+"""The text of dpkg since Ubuntu 22.04."""
 RUN = "run/kernelops-livepatch/kernel_upgrade"
 
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory, lab_processes: Fleet) -> Iterator[Hosts]:
-    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 34, LIKE) as fleet:
+    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 47, LIKE) as fleet:
         yield Hosts(fleet, iter(fleet.hosts))
 
 
@@ -102,6 +107,48 @@ def test_check_mode_shows_the_selected_kernel(hosts: Hosts, ansible: Ansible) ->
     assert "refreshes the lists first" in results[without_newer]["warnings"][-1]
 
 
+def with_kernel(**fields: t.Any) -> Callable[[Description], Description]:
+    """Return a change of the kernel of a host, whose client does not report support."""
+
+    def changed(host: Description) -> Description:
+        assert host.client is not None
+        client = dataclasses.replace(host.client, version="8.0.2", patch_state="nothing-to-apply", supported=None)
+        return dataclasses.replace(host, kernel=dataclasses.replace(host.kernel, **fields), client=client)
+
+    return changed
+
+
+def test_the_installed_metapackage_defines_the_target(hosts: Hosts, ansible: Ansible) -> None:
+    hwe = "linux-image-generic-hwe-16.04"
+    rolled = {
+        "kernels": ("4.15.0-142.146~16.04.1-generic",),
+        "leads": {hwe: "4.15.0-142.146~16.04.1-generic"},
+        "installed": {hwe: "4.13.0.37.56"},
+    }
+    mainline = "4.4.23-040423-generic"
+    rolling = hosts.take(with_kernel(full="4.13.0-37.42~16.04.1-generic", upstream="4.13.13"), **rolled)
+    same_series = hosts.take(
+        lambda host: dataclasses.replace(host, kernel=dataclasses.replace(host.kernel, also_installed=(mainline,))),
+        kernels=("4.4.0-262.296-generic", "4.4.23-040423.202002281329-generic"),
+    )
+    foreign = hosts.take(
+        with_kernel(
+            full=None,
+            release="4.19.0-041900-generic",
+            version="#202207312230 SMP Sun Jul 31 22:34:11 UTC 2022",
+            also_installed=("4.15.0-142-generic",),
+        ),
+        **{**rolled, "installed": {hwe: "4.15.0.142.137"}},
+    )
+    results = ansible.cases(MODULE, {rolling: {}, same_series: {}, foreign: {"force": True}})
+    assert [reason["id"] for reason in results[rolling]["reasons"]] == ["series_ended"], results[rolling]
+    assert (results[rolling]["kind"], results[rolling]["to"]) == ("ok", "4.15.0-142-generic")
+    assert (results[same_series]["kind"], results[same_series]["to"]) == ("ok", NEW), results[same_series]
+    assert NEW in hosts.kernels(same_series)
+    assert (results[foreign]["kind"], results[foreign]["to"]) == ("ok", "4.15.0-142-generic"), results[foreign]
+    assert (results[foreign]["changed"], results[foreign]["reboot_needed"]) == (False, True)
+
+
 def test_hosts_that_cannot_be_upgraded_are_named(hosts: Hosts, ansible: Ansible) -> None:
     cases: dict[str, tuple[dict[str, t.Any], str, str]] = {
         hosts.take(held=("linux-image-generic",)): ({}, "packages_held", "linux-image-generic"),
@@ -111,6 +158,16 @@ def test_hosts_that_cannot_be_upgraded_are_named(hosts: Hosts, ansible: Ansible)
         hosts.take(fault="dpkg"): ({}, "dpkg_failed", "returned an error code"),
         hosts.take(locked_for="1h"): ({"lock_timeout": 0}, "apt_locked", "Could not get lock"),
         hosts.take(kernels=("4.4.0-262.296-lowlatency",), leads={}): ({}, "no_newer_kernel", "flavour generic"),
+        hosts.take(fault="boot-full"): ({}, "disk_full", "/boot is full"),
+        hosts.take(fault="contradiction"): ({}, "impossible_request", "linux-headers-generic (= 4.4.0.261.267)"),
+        hosts.take(fault="unmet"): ({"repair": False}, "apt_broken", "apt-get -f install"),
+        hosts.take(fault="credentials"): ({}, "pro_credentials", "pro refresh"),
+        hosts.take(fault="module"): ({}, "module_build_failed", "wireguard/1.0"),
+        hosts.take(locked_for="1h", interrupted=True, lock_text=WAS_LOCKED): (
+            {"lock_timeout": 0},
+            "apt_locked",
+            "pid 4602",
+        ),
     }
     results = ansible.cases(MODULE, {host: options for host, (options, *_rest) in cases.items()})
     for host, (_options, error_id, text) in cases.items():
@@ -131,7 +188,10 @@ def test_special_hosts_are_upgraded(hosts: Hosts, ansible: Ansible) -> None:
     bare = hosts.take(installed={f"linux-headers-{OLD}": "4.4.0-261.295"})
     interrupted = hosts.take(interrupted=True)
     locked = hosts.take(locked_for="1s")
-    results = ansible.cases(MODULE, {host: {} for host in (supported, bare, interrupted, locked)})
+    # unattended-upgrades leaves the same traces as an interrupted run.
+    working = hosts.take(locked_for="1s", interrupted=True, lock_text=WAS_LOCKED)
+    broken = hosts.take(fault="unmet")
+    results = ansible.cases(MODULE, {host: {} for host in (supported, bare, interrupted, locked, working, broken)})
     assert {result["kind"] for result in results.values()} == {"ok"}, results
 
     assert (results[supported]["changed"], results[supported]["reboot_needed"]) == (False, False)
@@ -143,11 +203,19 @@ def test_special_hosts_are_upgraded(hosts: Hosts, ansible: Ansible) -> None:
     order = [command.split()[0] for command in hosts.commands(interrupted, "dpkg --force", "apt-get -y")]
     assert order == ["dpkg", "apt-get"]
     assert len(hosts.commands(locked, "apt-get -q update")) == 2
-    assert hosts.kernels(locked) == [OLD, NEW]
+    assert hosts.kernels(locked) == hosts.kernels(working) == hosts.kernels(broken) == [OLD, NEW]
+    assert results[broken]["repaired"] is True
+    assert [command.rpartition(" -o ")[2].split(" ", 1)[1] for command in hosts.commands(broken, "apt-get -y")][
+        1:2
+    ] == ["-f install"]
 
 
 def test_a_kernel_must_be_bootable(hosts: Hosts, ansible: Ansible) -> None:
-    expected = {hosts.take(fault="initrd"): "kernel_incomplete", hosts.take(fault="grub"): "no_boot_entry"}
+    expected = {
+        hosts.take(fault="initrd"): "kernel_incomplete",
+        hosts.take(fault="empty"): "kernel_incomplete",
+        hosts.take(fault="grub"): "no_boot_entry",
+    }
     for host in expected:
         # The link of the kernel package would also refer to the kernel.
         hosts.change(host, files={"/vmlinuz-is-no-link": ""})

@@ -126,6 +126,21 @@ def test_mainline_repeats_its_version(text: str, mainline: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "foreign"),
+    [
+        ("5.7.7-050707-generic", True),
+        ("6.2.6-76060206-generic", True),
+        ("5.15.0-051500rc7-lowlatency", True),
+        ("5.4.0-216-generic", False),
+        ("5.15.0-1080-aws", False),
+        ("4.15.0-1011.12-fips", False),
+    ],
+)
+def test_names_show_who_built_a_kernel(text: str, foreign: bool) -> None:
+    assert parsed(text).foreign is foreign
+
+
+@pytest.mark.parametrize(
     ("text", "fips"),
     [
         ("4.4.0-1019-fips", True),

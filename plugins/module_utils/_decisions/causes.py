@@ -402,6 +402,12 @@ UPGRADE_DUE_SOON = Cause("upgrade_due_soon", "patches for this kernel end on {da
 
 # --- the upgrade of a kernel ---
 
+SERIES_ENDED = Cause(
+    "series_ended",
+    "the installed metapackages lead to {target}, the client does not report whether {series} is supported, and series"
+    " {series} gets no more kernels",
+    _STEP,
+)
 UPGRADE_FORCED = Cause("forced", "the task requests the newest kernel (force)")
 KERNEL_RELEASE_UNUSUAL = Cause(
     "kernel_unknown",
@@ -434,6 +440,34 @@ BOOT_FULL = Cause(
     "/boot has {free} MiB of free space, and a kernel needs about {needed} MiB",
     _STEP,
 )
+APT_BROKEN = Cause(
+    "apt_broken",
+    "packages on this host have unmet dependencies, so that apt-get installs nothing",
+    "run `apt-get -f install` on the host, or set repair: true",
+)
+APT_BROKEN_STILL = Cause(
+    "apt_broken",
+    "packages on this host have unmet dependencies, and `apt-get -f install` did not repair them",
+    "run `apt-get -f install` on the host, which can also remove packages, then run the task again",
+)
+IMPOSSIBLE_REQUEST = Cause(
+    "impossible_request",
+    "the package sources of this host contradict each other; no package is held back",
+    "compare the versions of these packages on the host (apt-get update; apt-cache policy), and update or remove the"
+    " package source that is behind",
+)
+PRO_CREDENTIALS = Cause(
+    "pro_credentials",
+    "the archive of Ubuntu Pro refused the host's credentials: its subscription is missing or has expired",
+    "check the subscription on the host with `pro status`, then run `pro refresh`; if that fails, `pro detach` and"
+    " `pro attach` with a valid token",
+)
+MODULE_BUILD_FAILED = Cause(
+    "module_build_failed",
+    "the third-party kernel module {module} could not be built for the new kernel",
+    "update the module or remove it (dkms status; apt-get purge of its package), then run `dpkg --configure -a` on the"
+    " host",
+)
 RUN_LOST = Cause(
     "run_lost",
     "apt-get on the host did not start, or ended without a result, for example because the machine stopped",
@@ -454,6 +488,11 @@ WOULD_REMOVE = Cause(
     "run `apt-get -s install` on the host to list the packages",
 )
 DISK_FULL = Cause("disk_full", "the host's disk is full", f"free disk space, then {_RUN_AGAIN_TO_COMPLETE}")
+BOOT_DISK_FULL = Cause(
+    "disk_full",
+    "/boot is full",
+    f"{_STEP}; then {_RUN_AGAIN_TO_COMPLETE}",
+)
 ARCHIVE_UNREACHABLE = Cause(
     "archive_unreachable",
     "the packages could not be downloaded from the archive",
@@ -469,10 +508,21 @@ UPGRADE_TIMED_OUT = Cause(
     "apt-get did not finish within {timeout} s; {state}",
     "run the task again; it waits for the end of apt-get",
 )
+DPKG_INTERRUPTED_AGAIN = Cause(
+    "dpkg_interrupted",
+    "dpkg was interrupted, and apt-get installs nothing before its run is completed",
+    "run `dpkg --configure -a` on the host, or set repair: true",
+)
 KERNEL_INCOMPLETE = Cause(
     "kernel_incomplete",
     "{release} is installed, but {files} is missing",
     "run `dpkg-reconfigure linux-image-{release}` on the host; do not reboot before that",
+)
+KERNEL_DAMAGED = Cause(
+    "kernel_incomplete",
+    "{release} is installed, but {files} is empty or damaged",
+    "free space in /boot if it is full, then run `apt-get install --reinstall linux-image-{release}` and"
+    " `update-initramfs -u -k {release}` on the host; do not reboot before that",
 )
 NO_BOOT_ENTRY = Cause(
     "no_boot_entry",
@@ -538,6 +588,49 @@ HOST_DID_NOT_RETURN = Cause(
 HOST_STOPPED_ANSWERING = Cause(
     "host_did_not_return", "the host no longer answers", "check its console, then run the task again"
 )
+FOREIGN_KERNEL = Cause(
+    "foreign_kernel",
+    "{release} is not a kernel that Ubuntu built, and this module never boots into one",
+    "install a kernel of Ubuntu with kernelops.livepatch.kernel_upgrade (force: true), and set `kernel` to it",
+)
+FOREIGN_KERNEL_FIRST = Cause(
+    "boot_order",
+    "the next boot would start {starts}, which Ubuntu did not build and Livepatch cannot patch, instead of {intended}"
+    " ({cause})",
+    "remove {starts}: {removal}; or make GRUB start {intended}: {selection}",
+)
+FIPS_KERNEL_FIRST = Cause(
+    "boot_order",
+    "the next boot would start the FIPS kernel {starts} instead of {intended} ({cause})",
+    "if the host no longer uses FIPS, remove {starts}: {removal}; or make GRUB start {intended}: {selection}",
+)
+OTHER_KERNEL_FIRST = Cause(
+    "boot_order",
+    "the next boot would start {starts} instead of {intended} ({cause})",
+    "make GRUB start {intended}: {selection}; or remove {starts} if it is not used: {removal}; or upgrade this host to"
+    " {starts} with its series and flavour",
+)
+OTHER_ENTRY_FIRST = Cause(
+    "boot_order",
+    "the next boot would start the entry {entry} instead of {intended} ({cause})",
+    "make GRUB start {intended}: {selection}",
+)
+BOOT_ORDER_UNKNOWN = Cause(
+    "boot_order",
+    "it is not known which kernel the boot loader would start ({problem}), and Ubuntu did not build {foreign}",
+    "remove {foreign}: {removal}; then check which kernel the boot loader starts",
+)
+BOOT_ENTRY_NOT_SET = Cause(
+    "boot_entry_not_set",
+    "grub-reboot could not select the entry of {intended} for the next boot",
+    "check on the host whether GRUB can write /boot/grub/grubenv: grub-editenv list; the host was not rebooted",
+)
+WINDOW_CLOSED = Cause(
+    "window_closed",
+    "the maintenance window {window} is closed",
+    "run the task again when the window is open; the host was not rebooted",
+)
+WINDOW_UNUSABLE = Cause("window_unusable", "the maintenance window cannot be used", "correct the option `window`")
 OLD_KERNEL = Cause(
     "old_kernel",
     "the host booted {booted} instead of {intended}",

@@ -209,7 +209,7 @@ def _sorts_above(release: str, series: str, flavour: str) -> bool:
     """
     name = parse_release(release)
     key, target = _series_key(release), series_number(series)
-    return key > target or (key == target and (name is None or name.mainline or name.flavour != flavour))
+    return key > target or (key == target and (name is None or name.foreign or name.flavour != flavour))
 
 
 def _start(facts: HostFacts, target: str) -> str:
@@ -292,7 +292,7 @@ def _installed_target(facts: HostFacts, policy: Policy) -> str | None:
         release
         for release in _installed(facts)
         if (name := parse_release(release)) is not None
-        and not name.mainline
+        and not name.foreign
         and name.flavour == flavour
         and _covers(rows, name.series, flavour)
         and release != running
@@ -318,7 +318,7 @@ def _installed_above(facts: HostFacts, release: str | None) -> list[str]:
 
 def _is_foreign(release: str) -> bool:
     name = parse_release(release)
-    return name is None or name.mainline
+    return name is None or name.foreign
 
 
 def _series_key(release: str) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from .._host.facts import HostFacts
 from .._host.sections import Sections
 from .._record import Assessment, Eligibility
 from . import causes
+from .boot_order import Images, newest_own_kernel, refuse_foreign_kernel
 from .host_state import assess
 from .patch_verification import verified_patches
 from .policy import Policy
@@ -37,19 +38,30 @@ class RebootPlan:
 
 
 def plan_reboot(
-    facts: HostFacts, boot_id: str | None, saved: SavedContainers | None, *, kernel: str | None, force: bool
+    facts: HostFacts,
+    boot_id: str | None,
+    saved: SavedContainers | None,
+    images: Images | None = None,
+    *,
+    kernel: str | None,
+    force: bool,
 ) -> RebootPlan:
-    """Decide what to do. Raises `LivepatchError` (``boot_unknown``).
+    """Decide what to do. Raises `LivepatchError` (``boot_unknown``, ``foreign_kernel``).
+
+    Without `kernel`, the newest of the installed `images` that the distribution built is intended.
 
     A host that an interrupted run has rebooted is not rebooted again, even with `force`. The boot id shows this.
     """
     running = facts.kernel.release
     if running is None or boot_id is None:
         raise causes.BOOT_UNKNOWN.error()
-    intended = kernel or facts.newest_installed or running
+    if kernel is not None:
+        refuse_foreign_kernel(kernel, facts, images)
+    intended = kernel or newest_own_kernel(facts, images) or running
     if saved is not None and saved.boot_id not in (None, boot_id):
         return RebootPlan("finish", intended, rebooted_before=True)
     if force or running != intended:
+        refuse_foreign_kernel(intended, facts, images, running=running)
         return RebootPlan("reboot", intended)
     return RebootPlan("nothing" if saved is None else "finish", intended)
 
@@ -66,6 +78,14 @@ def refuse_undrainable(facts: HostFacts, runtimes: c.Mapping[str, Runtime], poli
         if policy == "stop" and runtime.auto_removed:
             names = ", ".join(runtime.auto_removed)
             raise causes.CONTAINERS_WOULD_VANISH.error(runtime=name, containers=names)
+
+
+def boot_entry_failure(sections: Sections | None, intended: str) -> LivepatchError | None:
+    """Return the error of a reboot that was not ordered because its entry could not be selected."""
+    section = sections.get("boot_entry") if sections is not None else None
+    if section is None or section.exit_code == 0:
+        return None
+    return causes.BOOT_ENTRY_NOT_SET.error(shortened(section.output, section.errors), intended=intended)
 
 
 def drain_failure(sections: Sections | None) -> LivepatchError | None:

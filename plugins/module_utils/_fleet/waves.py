@@ -65,6 +65,23 @@ def plan_waves(
     return Waves(order, tuple(len(wave) for wave in waves), left_out)
 
 
+def read_canaries(value: object, known: c.Container[str]) -> int | list[str]:
+    """Return the number of canaries, or their names, from an option: a number, a list, or a text with commas.
+
+    `known` has the hosts of the inventory. Raises `WavesError` for another name: no other host takes its place.
+    """
+    if isinstance(value, int):
+        return int(value)
+    items = value if isinstance(value, (list, tuple)) else str(value).split(",")
+    names = [name for name in (str(item).strip() for item in items) if name]
+    if len(names) == 1 and names[0].isdecimal() and names[0] not in known and not isinstance(value, (list, tuple)):
+        return int(names[0])
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise WavesError(f"the canary {', '.join(unknown)} is not a host of the inventory")
+    return names
+
+
 def _canaries(hosts: c.Sequence[Candidate], canaries: int | c.Sequence[str]) -> list[Candidate]:
     if isinstance(canaries, int):
         if canaries < 0:

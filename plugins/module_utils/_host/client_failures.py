@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from .apt import without_waits
 from .client_status import plain_text
 from .error_texts import TEMPORARY, find_error
 
@@ -33,7 +34,7 @@ def recognise(tool: str, output: str, *, timed_out: bool = False) -> ClientFailu
 
     Without a known text, the id is ``timed_out`` or names the tool.
     """
-    text = plain_text(output)
+    text = plain_text(without_waits(output))
     error = find_error(tool, text)
     if error is not None:
         row, found = error

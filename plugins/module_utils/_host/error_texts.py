@@ -18,7 +18,7 @@ import dataclasses
 import re
 import typing as t
 
-from .apt import LOCK_TEXTS
+from .apt import LOCK_EXCEPTIONS, LOCK_TEXTS
 
 Speaker = t.Literal["client", "livepatch_server", "snap_run", "snapd", "store", "pro", "contract_server", "apt", "file"]
 """``snap_run`` is snapd where it prints an error instead of the client that it should start."""
@@ -36,7 +36,8 @@ class Example(t.NamedTuple):
 class ErrorText:
     """A row: texts of some speakers with the same cause `id`.
 
-    `is_status` is True if the client, or ``snap run`` instead of it, prints the text in place of a status.
+    A text that matches `unless` too is another one. `is_status` is True if the client, or ``snap run`` instead of it,
+    prints the text in place of a status.
     """
 
     id: str
@@ -44,6 +45,7 @@ class ErrorText:
     pattern: re.Pattern[str]
     examples: tuple[Example, ...]
     is_status: bool = False
+    unless: re.Pattern[str] | None = None
 
 
 TEMPORARY = frozenset(
@@ -84,7 +86,7 @@ def find_error(tool: str, text: str, *, status: bool = False) -> tuple[ErrorText
     for row in ERROR_TEXTS:
         if row.speakers & possible and (row.is_status or not status):
             found = row.pattern.search(text)
-            if found:
+            if found and not (row.unless and row.unless.search(text)):
                 return row, found
     return None
 
@@ -95,6 +97,7 @@ def _row(
     alternatives: c.Sequence[str],
     *examples: tuple[str, str, str],
     is_status: bool = False,
+    unless: c.Sequence[str] = (),
 ) -> ErrorText:
     """Build a row. `speaking` lists the speakers; `alternatives` are joined, and compared without case."""
     return ErrorText(
@@ -103,6 +106,7 @@ def _row(
         re.compile("|".join(alternatives), re.IGNORECASE),
         tuple(Example(*example) for example in examples),
         is_status,
+        re.compile("|".join(unless), re.IGNORECASE) if unless else None,
     )
 
 
@@ -582,6 +586,7 @@ _APT_ROWS = (
         ("apt", "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 1234 (apt-get)", "apt"),
         ("apt", "dpkg: error: dpkg frontend lock was locked by another process with pid 1234", "dpkg"),
         ("pro", "APT install failed. Another process is running APT.", _PRO),
+        unless=[*map(re.escape, LOCK_EXCEPTIONS)],
     ),
     _row(
         "snapd_not_in_archive",

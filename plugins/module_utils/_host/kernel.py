@@ -100,10 +100,11 @@ def identify(
 def newest_release(releases: Iterable[str], flavour: str | None) -> str | None:
     """Return the newest release of a flavour. The releases are those of ``/boot/vmlinuz-<release>``.
 
-    Return ``None`` if there is none, or if the flavour is unknown: kernels of different flavours have no order.
+    A kernel whose name shows that Ubuntu did not build it never counts. Return ``None`` if there is none, or if the
+    flavour is unknown: kernels of different flavours have no order.
     """
     names = (parse_release(release) for release in releases if len(release) <= _UTS_FIELD)
-    same = [name for name in names if name and name.flavour == flavour]
+    same = [name for name in names if name and name.flavour == flavour and not name.foreign]
     return str(max(same, key=lambda name: name.age)) if same else None
 
 

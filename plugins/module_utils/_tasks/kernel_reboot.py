@@ -9,11 +9,13 @@ import contextlib
 import dataclasses
 import typing as t
 
-from .._decisions import causes, reboot_plan
+from .._decisions import boot_order, causes, reboot_plan
 from .._decisions.policy import Policy
 from .._decisions.upgrade_plan import refuse_hosts_without_kernel
 from .._errors import LivepatchError
-from .._host import containers
+from .._fleet.waves import WavesError, window_open
+from .._host import apt, containers
+from .._host.boot_loader import read_boot_choice
 from .._host.facts import HostFacts, read_facts
 from .._host.sections import Sections
 from .commands import ROUND_TRIP, Task, poll, read_clock, reset_connection, run_script, sleep, try_script
@@ -29,7 +31,8 @@ _PAUSE = 5.0
 class RebootOptions:
     """Options of the module `kernel_reboot`. `kernel` is None for the newest installed one of the running flavour.
 
-    `policy` supplies the time limits by which the state of the host is assessed. All times are in seconds.
+    `policy` supplies the time limits by which the state of the host is assessed. `boot_entry` is ``keep``, or ``set``
+    to select the kernel for the next boot. `window` is a maintenance window, empty for none. All times are in seconds.
     """
 
     policy: Policy
@@ -37,6 +40,8 @@ class RebootOptions:
     diff_mode: bool = False
     kernel: str | None = None
     force: bool = False
+    boot_entry: str = "keep"
+    window: str = ""
     pre_commands: c.Sequence[str] = ()
     post_commands: c.Sequence[str] = ()
     docker: str = "stop"
@@ -73,6 +78,7 @@ class _Reboot:
 
     def __init__(self, options: RebootOptions) -> None:
         self._options = options
+        self._boot_entry = ""
         self.result: dict[str, t.Any] = {"rebooted": False, "containers": []}
 
     def run(self) -> Task[dict[str, t.Any]]:
@@ -84,12 +90,14 @@ class _Reboot:
         refuse_hosts_without_kernel(facts)
         boot_id = containers.read_boot_id(sections)
         saved = containers.read_saved_containers(sections)
-        plan = reboot_plan.plan_reboot(facts, boot_id, saved, kernel=options.kernel, force=options.force)
+        images = apt.read_images(sections)
+        plan = reboot_plan.plan_reboot(facts, boot_id, saved, images, kernel=options.kernel, force=options.force)
         result |= {"from": facts.kernel.release, "to": plan.intended, "boot_id": boot_id}
         if plan.step == "nothing":
             return {**result, "msg": f"{plan.intended} is already running"}
         runtimes = containers.read_runtimes(sections)
         if plan.step == "reboot":
+            self._check_boot_order(sections, plan.intended, facts, images)
             reboot_plan.refuse_undrainable(facts, runtimes, options.runtimes)
         result["containers"] = self._affected_containers(runtimes, saved)
         result["changed"] = True
@@ -100,6 +108,29 @@ class _Reboot:
         if plan.step == "reboot":
             return {**result, "msg": f"would reboot into {plan.intended}"}
         return {**result, "msg": "would complete an interrupted run: start containers, run post_commands"}
+
+    def _check_boot_order(
+        self, sections: Sections, intended: str, facts: HostFacts, images: boot_order.Images | None
+    ) -> None:
+        select = self._options.boot_entry == "set"
+        choice = read_boot_choice(sections)
+        order = boot_order.check_boot_order(
+            choice, intended, facts, images, select=select, planned=self._options.check_mode
+        )
+        self._boot_entry = order.entry or ""
+        if order.warning is not None:
+            self.result["warnings"] = [order.warning]
+
+    def _refuse_closed_window(self) -> Task[None]:
+        """Raise `LivepatchError` (``window_closed``, ``window_unusable``). The default zone is the controller's."""
+        window = self._options.window
+        now = (yield from read_clock()).utc.astimezone()
+        try:
+            closed = bool(window) and not window_open(window, now)
+        except WavesError as error:
+            raise causes.WINDOW_UNUSABLE.error(str(error)) from error
+        if closed:
+            raise causes.WINDOW_CLOSED.error(window=window)
 
     def _affected_containers(
         self, runtimes: c.Mapping[str, containers.Runtime], saved: containers.SavedContainers | None
@@ -117,8 +148,9 @@ class _Reboot:
     def _carry_out(self, plan: reboot_plan.RebootPlan, facts: HostFacts, boot_id: str) -> Task[dict[str, t.Any]]:
         begun = (yield from read_clock()).monotonic
         if plan.step == "reboot":
+            yield from self._refuse_closed_window()
             yield from self._drain()
-            yield from self._reboot(boot_id)
+            yield from self._reboot(plan.intended, boot_id)
             self.result["rebooted"] = True
             self.result["elapsed"] = round((yield from read_clock()).monotonic - begun)
         yield from self._restore()
@@ -143,11 +175,14 @@ class _Reboot:
             yield from self._try_restore()
             raise failure
 
-    def _reboot(self, boot_id: str) -> Task[None]:
+    def _reboot(self, intended: str, boot_id: str) -> Task[None]:
         """Reboot, and wait for another boot. Raises `LivepatchError`."""
         options = self._options
-        # A host that goes down at once does not answer. The boot id shows if it has rebooted.
-        yield from try_script(_PARTS, {**self._variables("reboot"), "boot_id": boot_id})
+        try:
+            yield from self._order_reboot(intended, boot_id)
+        except LivepatchError:
+            yield from self._try_restore()
+            raise
         yield from sleep(options.delay)
         # On a connection to a machine that went down abruptly, a command would wait for minutes.
         yield from reset_connection()
@@ -174,6 +209,17 @@ class _Reboot:
             yield from self._try_restore()
             raise causes.REBOOT_DID_NOT_HAPPEN.error(seconds=options.reboot_timeout)
         raise causes.HOST_DID_NOT_RETURN.error(seconds=options.reboot_timeout)
+
+    def _order_reboot(self, intended: str, boot_id: str) -> Task[None]:
+        """Raises `LivepatchError` if the window has closed, or the entry for the next boot could not be selected."""
+        # The drain may have taken longer than the window was open.
+        yield from self._refuse_closed_window()
+        variables = {**self._variables("reboot"), "boot_id": boot_id, "boot_entry": self._boot_entry}
+        # A host that goes down at once does not answer. The boot id shows if it has rebooted.
+        sections = yield from try_script(_PARTS, variables)
+        failure = reboot_plan.boot_entry_failure(sections, intended)
+        if failure is not None:
+            raise failure
 
     def _restore(self) -> Task[None]:
         """Start the saved containers, then run the commands after the reboot. Raises `LivepatchError`."""
@@ -228,4 +274,4 @@ class _Reboot:
             for number, command in enumerate(listed, start=1)
         }
         texts = {"message": options.message, "delay": str(options.delay), "within": str(within)}
-        return {"task": task, "server": "", "network": "", **texts, **options.runtimes, **commands}
+        return {"task": task, "server": "", "network": "", "boot_entry": "", **texts, **options.runtimes, **commands}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Install the newest kernel of a series and flavour on a host that needs it (module `kernel_upgrade`)."""
+"""Install the kernel to which the metapackages of a host lead, if the host needs it (module `kernel_upgrade`)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import dataclasses
 import typing as t
 
 from .._decisions import causes, upgrade_plan
+from .._decisions.apt_failures import apt_failure
 from .._errors import LivepatchError
 from .._host import apt
 from .._host.facts import HostFacts, read_facts
@@ -26,7 +27,7 @@ _NO_SIMULATION = Section("simulation", "lost")
 
 @dataclasses.dataclass(frozen=True)
 class UpgradeOptions:
-    """Options of the module `kernel_upgrade`. `series` and `flavour` are None for the running ones.
+    """Options of the module `kernel_upgrade`. `series` and `flavour` are None for those of the installed metapackages.
 
     `timeout` is the number of seconds for the whole task, `lock_timeout` for one wait for the lock of apt or dpkg.
     `host` is the name in the inventory.
@@ -60,6 +61,7 @@ class _Upgrade:
     def __init__(self, options: UpgradeOptions, deadline: float) -> None:
         self._options = options
         self._deadline = deadline
+        self._refresh_failure: LivepatchError | None = None
         self.result: dict[str, t.Any] = {"needed": False, "reasons": [], "packages": [], "unfinished": False}
 
     def run(self) -> Task[dict[str, t.Any]]:
@@ -71,6 +73,10 @@ class _Upgrade:
         result["unfinished"] = "ok " in (sections.output("unfinished") or "")
         upgrade_plan.refuse_hosts_without_kernel(facts)
         result["reasons"] = upgrade_plan.reasons_to_upgrade(facts, within_days=options.within_days, force=options.force)
+        known = apt.read_kernel_packages(sections)
+        ended = upgrade_plan.series_ended_reason(facts, known) if known is not None else None
+        if ended is not None and not upgrade_plan.is_needed(result["reasons"]):
+            result["reasons"] = [ended]
         result["needed"] = bool(result["reasons"])
         if not result["needed"]:
             return {**result, "msg": f"{running} does not need an upgrade"}
@@ -79,13 +85,17 @@ class _Upgrade:
         result["to"] = plan.target
         upgrade_plan.check_plan(plan, found, repair=options.repair, running=running)
         if plan.packages:
-            yield from self._install(plan, repair=bool(found.interrupted))
+            yield from self._install(plan, found)
         elif plan.target != running:
             sections = yield from self._ask("wait", release=plan.target)
             upgrade_plan.check_kernel_on_disk(apt.read_kernel_on_disk(sections), plan.target)
-        elif any(reason["id"] != "forced" for reason in result["reasons"]):
+        elif upgrade_plan.is_needed(result["reasons"]):
             return self._without_newer_kernel(facts)
         result["reboot_needed"] = plan.target != running
+        before = upgrade_plan.sorted_before(plan.target, facts, found)
+        if result["reboot_needed"] and before:
+            warning = f"GRUB sorts {', '.join(before)} before {plan.target}, and Ubuntu did not build this kernel."
+            self._warn(f"{warning} The module kernel_reboot refuses the host if GRUB would start it.")
         return {**result, "msg": self._summary(plan)}
 
     def _without_newer_kernel(self, facts: HostFacts) -> dict[str, t.Any]:
@@ -97,10 +107,13 @@ class _Upgrade:
         series, flavour = self._options.series or running.series, self._options.flavour or running.flavour
         kernel = f"no kernel of series {series} and flavour {flavour} that is newer than {running.release}"
         if not self._options.check_mode:
-            raise causes.NO_NEWER_KERNEL.error(kernel=kernel)
+            raise self._refresh_failure or causes.NO_NEWER_KERNEL.error(kernel=kernel)
         warning = f"the package lists on the host have {kernel}. A run without check mode refreshes the lists first."
         message = f"{running.release} needs an upgrade, but the new kernel is not known yet"
         return {**self.result, "warnings": [warning], "msg": message}
+
+    def _warn(self, warning: str) -> None:
+        self.result.setdefault("warnings", []).append(warning)
 
     def _collect(self) -> Task[Sections]:
         """Collect facts of the host, after the end of a run of apt-get that an earlier task started."""
@@ -118,39 +131,49 @@ class _Upgrade:
             sections = yield from self._ask("refresh")
             refresh = sections.get("refresh")
             if refresh is not None and refresh.exit_code != 0:
+                failure = apt_failure(refresh.output, refresh.exit_code)
+                self._refresh_failure = failure if failure.id != causes.APT_FAILED.id else None
                 output = " ".join(refresh.output.split())[-300:]
-                self.result["warnings"] = [f"The package lists could not be refreshed. The old ones are used: {output}"]
+                self._warn(f"The package lists could not be refreshed. The old ones are used: {output}")
         found = apt.read_kernel_packages(sections)
         if found is None:
             raise causes.NO_APT.error()
         return found
 
-    def _install(self, plan: upgrade_plan.UpgradePlan, *, repair: bool) -> Task[None]:
+    def _install(self, plan: upgrade_plan.UpgradePlan, found: apt.KernelPackages) -> Task[None]:
         """Start apt-get, wait for its end, and verify the kernel; in check mode, only simulate it."""
         options = self._options
-        variables = self._variables(
-            "simulate" if options.check_mode else "start",
-            packages=" ".join(plan.packages),
-            repair="1" if repair else "",
-        )
-        sections = yield from run_script(_PARTS, variables, seconds=self._limit)
-        # If the answer is incomplete, apt-get may have been started. Its result shows this.
-        if options.check_mode:
-            _require_complete(sections)
-        simulation = sections.get("simulation", _NO_SIMULATION)
-        if not repair and simulation.exit_code not in (0, None):
-            log = simulation.output + simulation.errors
-            upgrade_plan.check_run(apt.InstallRun("ended", simulation.exit_code, log))
+        running = self.result["from"]
+        repair = "1" if found.interrupted else ""
+        simulation = yield from self._start(plan, repair)
+        failure = _simulation_failure(simulation, found, running)
+        # The run completes what was interrupted. This can remove the cause of a failed simulation.
+        if failure is not None and not repair:
+            if not (options.repair and upgrade_plan.can_be_repaired(failure)):
+                raise failure
+            repair = "1"
+            if not options.check_mode:
+                simulation = yield from self._start(plan, repair)
         changes = apt.read_changes(simulation.output)
         self.result["packages"] = [dataclasses.asdict(change) for change in changes]
-        self.result |= {"changed": True, "repaired": repair}
+        self.result |= {"changed": True, "repaired": bool(repair)}
         if options.diff_mode:
             self.result["diff"] = _diff(changes)
         if options.check_mode:
             return
         sections = yield from self._wait_for_run(plan.target)
-        upgrade_plan.check_run(apt.read_run(sections))
+        upgrade_plan.check_run(apt.read_run(sections), found, running, repaired=bool(repair))
         upgrade_plan.check_kernel_on_disk(apt.read_kernel_on_disk(sections), plan.target)
+
+    def _start(self, plan: upgrade_plan.UpgradePlan, repair: str) -> Task[Section]:
+        """Simulate the installation and start it; in check mode, only simulate it. Return the simulation."""
+        task = "simulate" if self._options.check_mode else "start"
+        variables = self._variables(task, packages=" ".join(plan.packages), repair=repair)
+        sections = yield from run_script(_PARTS, variables, seconds=self._limit)
+        # If the answer is incomplete, apt-get may have been started. Its result shows this.
+        if self._options.check_mode:
+            _require_complete(sections)
+        return sections.get("simulation", _NO_SIMULATION)
 
     def _wait_for_run(self, release: str) -> Task[Sections]:
         """Wait for the end of apt-get. Lost connections are tolerated until the deadline; apt-get is never stopped."""
@@ -195,7 +218,14 @@ class _Upgrade:
             return f"{plan.target} {verb}; {running} runs until a reboot"
         if self.result["reboot_needed"]:
             return f"{plan.target} is already installed; {running} runs until a reboot"
-        return f"{running} is the newest available kernel"
+        return f"{running} is the newest kernel to which this host's packages lead"
+
+
+def _simulation_failure(simulation: Section, found: apt.KernelPackages, running: str | None) -> LivepatchError | None:
+    if simulation.exit_code in (0, None):
+        return None
+    run = apt.InstallRun("ended", simulation.exit_code, simulation.output + simulation.errors)
+    return upgrade_plan.run_failure(run, found, running)
 
 
 def _require_complete(sections: Sections) -> Sections:

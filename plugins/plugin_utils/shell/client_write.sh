@@ -109,7 +109,7 @@ run_apt() {
 # run_apt_when_unlocked ARGUMENT...: repeats apt-get while its lock is held. Before 1.9.11, apt does not wait for the
 # lock.
 run_apt_when_unlocked() {
-    while run_apt "$@" && [ "$lp_exit" != 0 ] && emit "$lp_output" | reports_lock; do
+    while run_apt "$@" && [ "$lp_exit" != 0 ] && reports_lock "$lp_output"; do
         sleep 2
         time_remains || return 124
     done

@@ -6,9 +6,11 @@
 # A reboot, and the containers that must run again after it. Follows probe.sh.
 #
 # Variables from the controller: lp_task, which is one of
-#   look      print the probe, the boot ID, the running containers, and the state of an unfinished reboot
+#   look      print the probe, the boot ID, the running containers, the state of an unfinished reboot, and what shows
+#             which kernel will start: the packages of kernels, and the configuration of the boot loader
 #   drain     run the commands lp_pre_1, lp_pre_2, …, then save the list of running containers and stop them
-#   reboot    send lp_message to the users and reboot after lp_delay seconds, unless the boot ID differs from lp_boot_id
+#   reboot    send lp_message to the users and reboot after lp_delay seconds, unless the boot ID differs from lp_boot_id.
+#             With lp_boot_entry, an entry of GRUB's menu is selected for this boot
 #   alive     print the boot ID and the kernel release
 #   restore   start the saved containers, then run the commands lp_post_1, lp_post_2, …
 # lp_docker, lp_podman and lp_lxd are the policies for containers: stop, wait (until they end by themselves) or ignore.
@@ -281,6 +283,39 @@ restore() {
     rm -rf "$lp_state_folder"
 }
 
+# grub_configuration: prints the lines of the configuration of GRUB that define its menu and its default entry. GRUB reads
+# custom.cfg at the end of grub.cfg.
+grub_configuration() {
+    grep -h -s -E -e '^[[:space:]]*(menuentry|submenu|linux|module|set[[:space:]]+default=|default=|if|fi|})' \
+        -e '[{][[:space:]]*$' /boot/grub/grub.cfg /boot/grub/custom.cfg | cut -b 1-1024
+}
+
+boot_loader_places() {
+    print_access /boot/grub/grub.cfg
+    for lp_path in /vmlinuz /boot/vmlinuz; do
+        if [ -L "$lp_path" ]; then
+            printf 'link %s %s\n' "$lp_path" "$(readlink "$lp_path")"
+        fi
+    done
+}
+
+boot_loader() {
+    if command -v dpkg-query >/dev/null; then
+        # shellcheck disable=SC2016 # these are dpkg's variables
+        section packages dpkg-query -W -f '${Package} ${Version} ${Status} ${source:Package} ${Maintainer}\n' 'linux-*'
+    fi
+    section boot_loader boot_loader_places
+    section grub_cfg grub_configuration
+    if [ -r /boot/grub/grubenv ]; then
+        section grub_env head -c 4096 /boot/grub/grubenv
+    fi
+}
+
+# select_boot_entry: makes GRUB start lp_boot_entry in the next boot, and proves it.
+select_boot_entry() {
+    grub-reboot "$lp_boot_entry" && grep -a -q -F -x -e "next_entry=$lp_boot_entry" /boot/grub/grubenv
+}
+
 # order_reboot: starts the reboot in the background. Each method is tried if the one before it failed. The last method
 # does not need an external program. A machine that has been rebooted in the meantime, for example by a second
 # controller, is not rebooted again.
@@ -322,9 +357,18 @@ main() {
             section saved_boot_id cat "$lp_state_folder/boot_id"
             section saved cat "$lp_state_folder/containers"
             running_containers
+            boot_loader
             ;;
         drain) drain ;;
-        reboot) section down order_reboot ;;
+        reboot)
+            lp_exit=0
+            if [ -n "$lp_boot_entry" ]; then
+                section boot_entry select_boot_entry
+            fi
+            if [ "$lp_exit" = 0 ]; then
+                section down order_reboot
+            fi
+            ;;
         alive)
             boot_id_section
             section release cat /proc/sys/kernel/osrelease

@@ -84,14 +84,26 @@ check_access() {
     fi
 }
 
-# Parts of the messages of apt and dpkg while another process holds their lock, as in LOCK_TEXTS of _host/apt.py.
+# Parts of the messages of apt and dpkg while another process holds their lock, and parts of those for which waiting does
+# not help, as in LOCK_TEXTS and LOCK_EXCEPTIONS of _host/apt.py.
 lp_lock_texts='could not get lock
+unable to lock directory
+unable to lock the download directory
 is another process using it
-locked by another process'
+locked by another
+held by process
+open (11: resource temporarily unavailable
+lock: resource temporarily unavailable
+another process is using the packaging system'
+lp_lock_exceptions='are you root
+permission denied
+read-only file system'
 
-# reports_lock: succeeds if standard input contains one of these texts.
+# reports_lock TEXT: succeeds if the output of a command contains one of the first texts and none of the others. Since
+# 1.9.11, apt reports its wait for a lock ("Waiting for cache lock: …"), and then continues.
 reports_lock() {
-    grep -q -i -F -e "$lp_lock_texts"
+    emit "$1" | grep -v '^Waiting for' | grep -q -i -F -e "$lp_lock_texts" &&
+        ! emit "$1" | grep -q -i -F -e "$lp_lock_exceptions"
 }
 
 # limit_sections BYTES FILE_BYTES: copies each section up to the first limit, and a section with a file (base64) up to

@@ -14,6 +14,21 @@ from ..hosts.kernel_names import identify
 
 _ARCHIVE = "Ubuntu:16.04/xenial-updates [amd64]"
 _HEAD = "Reading package lists...\nBuilding dependency tree...\nReading state information...\n"
+_DPKG_ENDED = "E: Sub-process /usr/bin/dpkg returned an error code (1)"
+_FAULTS = {
+    "fetch": "Failed to fetch http://archive.lab.test/pool/linux.deb  Could not resolve 'archive.lab.test'\n"
+    "E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?",
+    "credentials": "Failed to fetch https://esm.ubuntu.com/infra/pool/linux.deb  401  Unauthorized [IP: 192.0.2.9 443]",
+    "contradiction": "Unable to correct problems, you have held broken packages.\n"
+    " linux-generic : Depends: linux-headers-generic (= 4.4.0.261.267) but 4.4.0.262.268 is to be installed",
+    "unmet": "Unmet dependencies. Try 'apt-get -f install' with no packages (or specify a solution).",
+    "boot-full": "mkinitramfs failure cpio 141 lz4 -9 -l 24\nError 24 : Write error : cannot write compressed block\n"
+    f"{_DPKG_ENDED}",
+    "module": "run-parts: /etc/kernel/postinst.d/dkms exited with return code 11\nError! Bad return status for module"
+    f" build on kernel: 4.4.0-262-generic (x86_64)\nConsult /var/lib/dkms/wireguard/1.0/build/make.log\n{_DPKG_ENDED}",
+}
+"""What apt-get prints after "E: " for these faults. Two of them are found without downloading anything."""
+_FOUND_BY_SIMULATION = ("contradiction", "unmet")
 INTERRUPTED = "dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem."
 
 
@@ -92,6 +107,7 @@ class PackageManager:
     def simulate(self, names: str) -> str:
         """Return the output of ``apt-get -s install``."""
         host = self._current.describe()
+        _fail(host, _FOUND_BY_SIMULATION)
         changes = _resolve(host, names.split())
         if not changes:
             return _HEAD + "0 upgraded, 0 newly installed, 0 to remove and 0 not upgraded.\n"
@@ -113,17 +129,19 @@ class PackageManager:
         held = [name for name in changes if name in apt.held]
         if held:
             raise AptError("Held packages were changed and -y was used without --allow-change-held-packages.")
-        if changes and apt.fault == "fetch":
-            raise AptError(
-                "Failed to fetch http://archive.lab.test/pool/linux.deb  Could not resolve 'archive.lab.test'\n"
-                "E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?"
-            )
+        if changes:
+            _fail(host, tuple(_FAULTS))
         if changes and apt.fault == "dpkg":
             self._current.change(lambda host: with_apt(host, interrupted=True))
             raise AptError("Sub-process /usr/bin/dpkg returned an error code (1)")
         self._current.change(lambda host: _changed(host, changes))
         output = "".join(f"Setting up {name} ({version}) ...\n" for name, version in changes.items())
         return _HEAD + output + "Generating grub configuration file ...\ndone\n" * bool(changes)
+
+    def fix(self, _body: str) -> str:
+        """Run ``apt-get -f install``."""
+        self._current.change(lambda host: with_apt(host, fault=None))
+        return _HEAD
 
     def configure(self, _body: str) -> str:
         """Run ``dpkg --configure -a``."""
@@ -134,6 +152,11 @@ class PackageManager:
         """Leave dpkg as after a killed run of apt-get."""
         self._current.change(lambda host: with_apt(host, interrupted=True))
         return ""
+
+
+def _fail(host: Description, faults: tuple[str, ...]) -> None:
+    if host.apt is not None and host.apt.fault in faults:
+        raise AptError(_FAULTS[host.apt.fault])
 
 
 def with_apt(host: Description, **changes: t.Any) -> Description:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import threading
 import time
@@ -34,6 +35,13 @@ class Reboots:
         """Shut down now. The boot follows in the background."""
         if not self._current.describe().reboot.ignored:
             threading.Thread(target=self._down_and_up, daemon=True).start()
+        return ""
+
+    def select(self, entry: str) -> str:
+        """Run ``grub-reboot``: select the entry of the next boot."""
+        self._current.change(
+            lambda host: dataclasses.replace(host, grub=dataclasses.replace(host.grub, next_entry=entry.strip()))
+        )
         return ""
 
     def _down_and_up(self) -> None:
@@ -73,7 +81,8 @@ def booted(host: Description) -> Description:
     running = identify(host.kernel).release
     fulls = {release_of(full): full for full in apt.kernels}
     releases = [release for release in kernel_releases(host) if release in fulls or release == running]
-    chosen = newest(releases) if host.reboot.into == "newest" else running
+    chosen = _selected(host, releases) if host.reboot.into == "newest" else running
+    host = dataclasses.replace(host, grub=dataclasses.replace(host.grub, next_entry=""))
     kernel = dataclasses.replace(host.kernel, booted="0s")
     if chosen != running and apt.fault != "grub":
         others = tuple(release for release in kernel_releases(host) if release != chosen)
@@ -86,6 +95,14 @@ def booted(host: Description) -> Description:
         dataclasses.replace(workload, running=workload.running and workload.restarts) for workload in host.workloads
     )
     return dataclasses.replace(host, kernel=kernel, module=None, workloads=workloads)
+
+
+def _selected(host: Description, releases: list[str]) -> str:
+    """Return the kernel of the entry that GRUB starts. An entry of a kernel contains its release."""
+    default = host.grub.saved_entry if host.grub.default == "${saved_entry}" else host.grub.default
+    entry = host.grub.next_entry or default
+    named = [release for release in releases if re.search(rf"(?:^|[- ]){re.escape(release)}(?:$|[- ])", entry)]
+    return named[0] if named else newest(releases)
 
 
 def _client_on_new_kernel(host: Description) -> Client:

@@ -250,6 +250,8 @@ class LabHandler(_Handler):
             ("PUT", "/apt/depends"): lambda _query, body: packages.depends(body),
             ("PUT", "/apt/simulate"): lambda _query, body: packages.simulate(body),
             ("PUT", "/apt/install"): lambda _query, body: packages.install(body),
+            ("PUT", "/apt/fix"): lambda _query, body: packages.fix(body),
+            ("PUT", "/grub/reboot"): lambda _query, body: self.host.reboots.select(body),
             ("PUT", "/dpkg/configure"): lambda _query, body: packages.configure(body),
             ("PUT", "/dpkg/interrupt"): lambda _query, body: packages.interrupt(body),
             ("PUT", "/livepatchd/enable"): lambda _query, body: daemon.enable(body),

@@ -23,8 +23,21 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 TROUBLES = ("apparmor", "interface", "shutting-down")
 """A nested container forbids the snap; the daemon may not load modules, and exits; the daemon is shutting down."""
 
-APT_FAULTS = ("fetch", "dpkg", "initrd", "grub")
-"""The archive is unreachable; a package's script fails; the new kernel gets no initial ramdisk; or no boot entry."""
+APT_FAULTS = (
+    "fetch",
+    "dpkg",
+    "initrd",
+    "grub",
+    "empty",
+    "boot-full",
+    "unmet",
+    "contradiction",
+    "credentials",
+    "module",
+)
+"""The archive is unreachable; a package's script fails; the new kernel gets no initial ramdisk; no boot entry; or files
+without content; /boot is full; dependencies are missing; the sources contradict each other; the archive refuses the
+credentials; a third-party module cannot be built."""
 
 
 class DescriptionError(ValueError):
@@ -206,7 +219,8 @@ class Apt:
     `kernels` are full names (``4.4.0-262.296-generic``). The metapackages of the running series depend on the newest
     kernel of each flavour; `leads` adds others, by name. `installed` holds versions by name. `locked_for` is the time
     for which another process holds the locks, from the first attempt to lock; `takes` is the time of an installation.
-    `fault` is one of `APT_FAULTS`. `boot_free` is in MiB.
+    `fault` is one of `APT_FAULTS`. `boot_free` is in MiB. `lock_text` is what apt and dpkg print while locked; by
+    default, the text of apt of 18.04.
     """
 
     kernels: tuple[str, ...] = ()
@@ -214,10 +228,20 @@ class Apt:
     installed: dict[str, str] = dataclasses.field(default_factory=dict)
     held: tuple[str, ...] = ()
     locked_for: str = "0s"
+    lock_text: str | None = None
     interrupted: bool = False
     boot_free: int = 200
     takes: str = "0s"
     fault: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Grub:
+    """The boot loader: GRUB_DEFAULT, and variables of its environment block. The newest kernel is the first entry."""
+
+    default: str = "0"
+    saved_entry: str = ""
+    next_entry: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -306,6 +330,7 @@ class Description:
     member: str | None = None
     apt: Apt | None = None
     reboot: Reboot = Reboot()
+    grub: Grub = Grub()
     login: str = "root"
     network: bool = True
     desktop: bool = False

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ..livepatch_client.output import Machine, texts
 from .description import Client, Description, Module, Pro, seconds
+from .grub import grub_configuration
 from .kernel_names import KernelIdentity, identify, lock_name, module_name
 
 LAB = "usr/lib/livepatch-lab"
@@ -32,6 +33,9 @@ PRIVATE_FILES = {
     "proc/sys/kernel/random/boot_id": "boot_id",
     "proc/uptime": "uptime",
 }
+_IMAGE = b"MZ" + b"\0" * 508 + b"\x55\xaa\xebfHdrS" + b"\0" * 64
+"""The first bytes of a kernel for x86."""
+_INITRD = b"\x1f\x8b\x08" + b"\0" * 2045
 CLIENT = "snap/bin/canonical-livepatch"
 COMMON = "var/snap/canonical-livepatch/common"
 MODE = "var/local/canonical_livepatch_mode"
@@ -323,9 +327,9 @@ def _kernel(tree: Tree, host: Description, kernel: KernelIdentity) -> None:
         for release in kernel_releases(host):
             tree.text(f"boot/config-{release}", *configuration)
     for release in kernel_releases(host):
-        tree.files[f"boot/vmlinuz-{release}"] = b"\0" * 512
+        tree.files[f"boot/vmlinuz-{release}"] = _IMAGE
         tree.text(f"usr/lib/modules/{release}/modules.builtin")
-        tree.text(f"usr/lib/modules/{release}/modules.dep")
+        tree.text(f"usr/lib/modules/{release}/modules.dep", "kernel/fs/ext4/ext4.ko:")
     _boot_loader(tree, host)
     if host.kernel.livepatch:
         tree.folders.add("sys/kernel/livepatch")
@@ -340,9 +344,15 @@ def _boot_loader(tree: Tree, host: Description) -> None:
     fresh = releases[0] if releases[0] != identify(host.kernel).release else None
     for release in releases:
         if not (fault == "initrd" and release == fresh):
-            tree.files[f"boot/initrd.img-{release}"] = b"\0" * 2048
+            tree.files[f"boot/initrd.img-{release}"] = _INITRD
+    if fault == "empty" and fresh is not None:
+        paths = (f"boot/vmlinuz-{fresh}", f"boot/initrd.img-{fresh}", f"usr/lib/modules/{fresh}/modules.dep")
+        tree.files |= dict.fromkeys(paths, b"")
     entries = [release for release in releases if not (fault == "grub" and release == fresh)]
-    tree.text("boot/grub/grub.cfg", *(f"linux /boot/vmlinuz-{release} root=/dev/vda1 ro" for release in entries))
+    tree.text("boot/grub/grub.cfg", grub_configuration(entries, default=host.grub.default).rstrip("\n"))
+    variables = (("saved_entry", host.grub.saved_entry), ("next_entry", host.grub.next_entry))
+    block = "# GRUB Environment Block\n" + "".join(f"{name}={value}\n" for name, value in variables if value)
+    tree.files["boot/grub/grubenv"] = block.encode().ljust(1024, b"#")
     tree.links["vmlinuz"] = f"boot/vmlinuz-{entries[0]}"
 
 
@@ -549,6 +559,7 @@ def _facts_for_doubles(tree: Tree, host: Description, kernel: KernelIdentity) ->
     if host.apt is not None:
         facts |= {"apt_locked_for": str(seconds(host.apt.locked_for)), "apt_takes": str(seconds(host.apt.takes))}
         facts["apt_fault"] = host.apt.fault or ""
+        facts["apt_lock_text"] = host.apt.lock_text or ""
     if snapd is not None:
         major, minor = (int(part) for part in snapd.version.split(".")[:2])
         facts |= {

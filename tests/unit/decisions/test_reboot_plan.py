@@ -13,6 +13,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions imp
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.reboot_plan import RebootPlan
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import kernel
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt import Package
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.containers import Runtime, SavedContainers
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section
@@ -65,6 +66,22 @@ def test_plans(
     found = None if saved is None else SavedContainers(saved or None, ())
     settings = {"kernel": None, "force": False, **options}
     assert reboot_plan.plan_reboot(host(running, newest), THIS, found, **settings) == expected
+
+
+def test_a_foreign_kernel_is_not_rebooted_into() -> None:
+    mainline = "5.19.0-051900-generic"
+    package = Package(f"linux-image-{OLD}", f"{OLD[:8]}.1", True, False)
+    for facts, images in (
+        (host(mainline, None), None),
+        (host(mainline, None), {}),
+        # An own build, beside a kernel of another flavour.
+        (host("5.4.0-9-own", None), {OLD: (package,)}),
+    ):
+        error = failure(reboot_plan.plan_reboot, facts, THIS, None, images, kernel=None, force=True)
+        assert error.id == "foreign_kernel"
+    # Without a reboot, such a host is left alone.
+    plan = reboot_plan.plan_reboot(host(mainline, None), THIS, None, None, kernel=None, force=False)
+    assert plan.step == "nothing"
 
 
 @pytest.mark.parametrize(("running", "boot_id"), [(None, THIS), (OLD, None)])

@@ -22,15 +22,18 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt impo
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientStatus
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._kernel_name import parse_release
 from tests.samples.facts import a_host
 
 TODAY = dt.datetime(2026, 1, 10, 6, tzinfo=dt.timezone.utc)
 IMAGES = "linux-image-4.4.0-21-generic linux-image-4.4.0-210-generic linux-image-4.4.0-99-generic"
 
 
-def running(release: str | None, **changes: t.Any) -> HostFacts:
-    """A host that runs a kernel."""
-    identity = kernel.identify(release, None, None, signature_absent=True, in_container=False)
+def running(release: str | None, *, ubuntu: bool = True, upload: str = "1", **changes: t.Any) -> HostFacts:
+    """A host that runs a kernel, which Ubuntu built or not."""
+    parts = (release or "").rsplit("-", 1)
+    signature = f"Ubuntu {parts[0]}.{upload}-{parts[1]} 4.4" if ubuntu and len(parts) == 2 else None
+    identity = kernel.identify(release, None, signature, signature_absent=True, in_container=False)
     return dataclasses.replace(a_host(), kernel=identity, now=TODAY, **changes)
 
 
@@ -39,12 +42,18 @@ def found(
 ) -> KernelPackages:
     """The packages of a host; names are separated by spaces, and a metapackage depends on one image."""
     packages = {
-        name: Package(name, "1", installed=True, held=name in held.split())
+        name: Package(name, _version(name), installed=True, held=name in held.split())
         for name in (*installed.split(), *held.split())
     }
     fields = {"interrupted": (), "boot_free": None, "boot_used": {}, **more}
     images = {name: (image,) for name, image in (metapackages or {}).items()}
     return KernelPackages(packages, tuple(available.split()), images, **fields)
+
+
+def _version(name: str) -> str:
+    """The version of a package of Ubuntu, by its name."""
+    release = parse_release(apt.image_release(name) or "")
+    return f"{release.package_version}.1" if release is not None else "1"
 
 
 def plan(facts: HostFacts, packages: KernelPackages, **options: t.Any) -> UpgradePlan:
@@ -108,6 +117,7 @@ def test_reasons_for_an_upgrade(client: dict[str, t.Any] | None, within: int, fo
 # --- the kernel that is chosen
 
 
+GA = {"linux-image-generic": "linux-image-4.4.0-210-generic"}
 HWE = {"linux-image-generic-hwe-16.04": "linux-image-4.15.0-142-generic"}
 
 
@@ -129,11 +139,32 @@ HWE = {"linux-image-generic-hwe-16.04": "linux-image-4.15.0-142-generic"}
             "4.4.0-99-generic",
             "linux-generic linux-headers-generic linux-image-generic",
         ),
-        # A metapackage of another series does not count, unless this series is selected.
+        # A metapackage leads to another series. If there are several, one of the running series is preferred.
+        (
+            "4.13.0-37-generic",
+            found("linux-image-generic-hwe-16.04", IMAGES, HWE),
+            {},
+            "4.15.0-142-generic",
+            "linux-image-generic-hwe-16.04",
+        ),
+        (
+            "4.13.0-37-generic",
+            found("linux-image-generic linux-image-generic-hwe-16.04", IMAGES, {**GA, **HWE}),
+            {},
+            "4.15.0-142-generic",
+            "linux-image-generic-hwe-16.04",
+        ),
+        (
+            "4.4.0-21-generic",
+            found("linux-image-generic linux-image-generic-hwe-16.04", IMAGES, {**GA, **HWE}),
+            {},
+            "4.4.0-210-generic",
+            "linux-image-generic",
+        ),
         (
             "4.4.0-21-generic",
             found("linux-image-generic-hwe-16.04", IMAGES, HWE),
-            {},
+            {"series": "4.4"},
             "4.4.0-210-generic",
             "linux-image-4.4.0-210-generic",
         ),
@@ -201,6 +232,138 @@ def test_series_and_flavour_may_be_unknown(release: str | None) -> None:
     assert failure(plan, running(release), found(available=IMAGES)).id == "kernel_unknown"
 
 
+# --- the line of a host
+
+
+def image(release: str, version: str = "", **more: t.Any) -> Package:
+    name = f"linux-image-{release}"
+    return Package(name, version or _version(name), installed=True, held=False, **more)
+
+
+def with_images(packages: KernelPackages, *images: Package) -> KernelPackages:
+    return dataclasses.replace(packages, packages={**packages.packages, **{each.name: each for each in images}})
+
+
+def test_a_mainline_kernel_is_no_target() -> None:
+    packages = found(
+        "linux-image-generic linux-image-unsigned-5.4.23-050423-generic linux-image-5.4.0-42-generic",
+        "linux-image-5.4.0-216-generic linux-image-unsigned-5.4.23-050423-generic",
+        {"linux-image-generic": "linux-image-5.4.0-216-generic"},
+    )
+    assert plan(running("5.4.0-42-generic"), packages) == UpgradePlan("5.4.0-216-generic", ("linux-image-generic",))
+    without_metapackage = dataclasses.replace(packages, metapackages={})
+    assert plan(running("5.4.0-42-generic"), without_metapackage).target == "5.4.0-216-generic"
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        image("5.3.0-7629-generic", "5.3.0-7629.31~1581628854~19.10~e9b46b8"),
+        image("5.3.0-99-generic", "5.3.0-99-1", source="linux-upstream"),
+        image("5.3.0-99-generic", "5.3.0-99.1", source="linux-5.3.0"),
+        image("5.3.0-99-generic", "1"),
+        image("5.3.0-99-generic", maintainer="Somebody <kernels@example.com>"),
+        image("5.3.0-99-generic", maintainer="Somebody <kernels@notubuntu.com>"),
+    ],
+)
+def test_the_package_shows_who_built_a_kernel(foreign: Package) -> None:
+    packages = with_images(found(available=f"{foreign.name} linux-image-5.3.0-50-generic"), foreign)
+    assert plan(running("5.3.0-40-generic"), packages).target == "5.3.0-50-generic"
+
+
+def test_packages_of_ubuntu_count() -> None:
+    team = "Canonical Kernel Team <kernel-team@lists.canonical.com>"
+    for own in (
+        image("5.3.0-99-generic", "5.3.0-99.1~18.04.1", source="linux-signed-hwe", maintainer=team),
+        image("5.3.0-99-generic", "5.3.0-99.1+fips2", maintainer="Ubuntu Kernel Team <kernel-team@lists.ubuntu.com>"),
+    ):
+        packages = with_images(found(available="linux-image-5.3.0-50-generic"), own)
+        assert plan(running("5.3.0-40-generic"), packages) == UpgradePlan("5.3.0-99-generic", ())
+
+
+def test_a_foreign_kernel_leads_back_to_the_metapackage() -> None:
+    leads = {"linux-image-generic-hwe-20.04": "linux-image-5.15.0-46-generic"}
+    packages = found("linux-image-generic-hwe-20.04 linux-image-5.15.0-46-generic", metapackages=leads)
+    for release in ("5.19.0-051900-generic", "5.19.0-50-generic", "5.15.90-mine", "6.1.0-xanmod1"):
+        assert plan(running(release, ubuntu=False), packages) == UpgradePlan("5.15.0-46-generic", ()), release
+
+
+def test_a_fips_kernel_that_was_left_behind() -> None:
+    leads = {"linux-image-generic": "linux-image-4.15.0-212-generic"}
+    packages = found(
+        "linux-image-generic linux-image-4.15.0-212-generic linux-image-4.15.0-1011-fips",
+        "linux-image-4.15.0-1011-fips linux-image-4.15.0-212-generic",
+        leads,
+    )
+    host = running("4.15.0-1011-fips")
+    assert plan(host, packages) == UpgradePlan("4.15.0-212-generic", ())
+    with_fips = dataclasses.replace(
+        packages, metapackages={**packages.metapackages, "linux-image-fips": ("linux-image-4.15.0-1099-fips",)}
+    )
+    assert plan(host, with_fips).target == "4.15.0-1099-fips"
+
+
+@pytest.mark.parametrize(
+    ("release", "metapackages", "available", "target"),
+    [
+        # A cloud's kernels roll to another series.
+        ("5.15.0-1080-aws", {"linux-image-aws": "linux-image-6.8.0-1020-aws"}, "", "6.8.0-1020-aws"),
+        ("6.5.0-14-generic", {"linux-image-generic-hwe-22.04": "linux-image-6.8.0-90-generic"}, "", "6.8.0-90-generic"),
+        (
+            "6.5.0-14-generic",
+            {"linux-image-generic-hwe-22.04-edge": "linux-image-6.8.0-90-generic"},
+            "linux-image-6.5.0-44-generic",
+            "6.8.0-90-generic",
+        ),
+        # The metapackage of a flavour leads to another flavour.
+        (
+            "6.8.0-50-lowlatency",
+            {"linux-image-lowlatency-hwe-24.04": "linux-image-6.17.0-9-generic"},
+            "linux-image-6.8.0-60-lowlatency",
+            "6.17.0-9-generic",
+        ),
+        # A metapackage that depends on the image itself.
+        ("4.4.0-1002-fips", {"linux-fips": "linux-image-4.4.0-1090-fips"}, "", "4.4.0-1090-fips"),
+        # The series of another flavour has ended.
+        ("6.0.0-1021-oem", {"linux-image-generic-hwe-22.04": "linux-image-6.8.0-90-generic"}, "", "6.8.0-90-generic"),
+        # A flavour with its own newer kernel is kept.
+        (
+            "5.15.0-1050-aws",
+            {"linux-image-virtual": "linux-image-5.15.0-100-generic"},
+            "linux-image-5.15.0-1080-aws",
+            "5.15.0-1080-aws",
+        ),
+        ("5.15.0-1050-aws", {"linux-image-virtual": "linux-image-5.15.0-100-generic"}, "", "5.15.0-1050-aws"),
+        # From HWE back to GA.
+        ("6.8.0-50-generic", {"linux-image-generic": "linux-image-5.15.0-160-generic"}, "", "5.15.0-160-generic"),
+        # A newer kernel of the same series, for example from proposed.
+        ("5.15.0-161-generic", {"linux-image-generic": "linux-image-5.15.0-160-generic"}, "", "5.15.0-161-generic"),
+    ],
+)
+def test_the_installed_metapackage_defines_the_target(
+    release: str, metapackages: dict[str, str], available: str, target: str
+) -> None:
+    assert plan(running(release), found(" ".join(metapackages), available, metapackages)).target == target
+
+
+@pytest.mark.parametrize(
+    ("client", "release", "expected"),
+    [
+        ({}, "4.13.0-37-generic", ["series_ended"]),
+        ({"supported": "unknown"}, "4.13.0-37-generic", ["series_ended"]),
+        ({"supported": "supported"}, "4.13.0-37-generic", []),
+        ({"enabled": False}, "4.13.0-37-generic", []),
+        ({}, "4.15.0-20-generic", []),
+        ({}, "4.18.0-20-generic", []),
+    ],
+)
+def test_a_series_that_has_ended(client: dict[str, t.Any], release: str, expected: list[str]) -> None:
+    status = ClientStatus(**{"enabled": True, "patch_state": "nothing-to-apply", **client})
+    packages = found("linux-image-generic-hwe-16.04", "", HWE)
+    reason = upgrade_plan.series_ended_reason(running(release, client=status), packages)
+    assert [reason["id"] for reason in (reason,) if reason] == expected
+
+
 # --- what prevents an installation
 
 
@@ -241,42 +404,33 @@ def test_a_held_metapackage_is_named() -> None:
 # --- what a run resulted in
 
 
-@pytest.mark.parametrize(
-    ("code", "log", "expected"),
-    [
-        *((100, f"E: {text.capitalize()}", "apt_locked") for text in apt.LOCK_TEXTS),
-        (100, "E: Held packages were changed and -y was used", "packages_held"),
-        (100, "E: Packages need to be removed but remove is disabled.", "would_remove"),
-        (
-            100,
-            "cp: error writing '/boot/x': No space left on device\nE: Sub-process returned an error code",
-            "disk_full",
-        ),
-        (100, "dpkg: error processing: No space left on device", "disk_full"),
-        (100, "E: Failed to fetch http://archive.example.com/x", "archive_unreachable"),
-        (100, "E: Sub-process /usr/bin/dpkg returned an error code (1)", "dpkg_failed"),
-        (100, "something else", "apt_failed"),
-        (1, "", "apt_failed"),
-    ],
-)
-def test_causes_of_a_failed_run(code: int, log: str, expected: str) -> None:
-    assert failure(upgrade_plan.check_run, InstallRun("ended", code, log)).id == expected
-    upgrade_plan.check_run(InstallRun("ended", 0, log))
+def test_a_failed_run_has_its_cause() -> None:
+    packages = found("linux-image-4.4.0-21-generic linux-image-4.4.0-99-generic linux-image-4.4.0-210-generic")
+    old = ("4.4.0-21-generic",)
+    upgrade_plan.check_run(InstallRun("ended", 0, "E: Unmet dependencies."), packages, *old)
+    run = InstallRun("ended", 100, "E: Unmet dependencies. Try 'apt --fix-broken install' with no packages")
+    error = failure(upgrade_plan.check_run, run, packages, *old)
+    assert (error.id, upgrade_plan.can_be_repaired(error)) == ("apt_broken", True)
+    still = failure(upgrade_plan.check_run, run, packages, *old, repaired=True)
+    assert (still.id, "did not repair" in still.message) == ("apt_broken", True)
+    removing = InstallRun("ended", 100, "E: Packages need to be removed but remove is disabled.")
+    assert failure(upgrade_plan.check_run, removing, packages, *old).id == "would_remove"
+    assert failure(upgrade_plan.check_run, removing, packages, *old, repaired=True).id == "apt_broken"
+    full = InstallRun("ended", 100, "E: mkinitramfs failure cpio 141 lz4 -9 -l 24")
+    assert "dpkg --purge linux-image-4.4.0-99-generic" in str(
+        failure(upgrade_plan.check_run, full, packages, *old).remedy
+    )
 
 
 @pytest.mark.parametrize("state", ["lost", "starting", "absent"])
 def test_a_run_without_a_result_is_lost(state: t.Any) -> None:
-    assert failure(upgrade_plan.check_run, InstallRun(state)).id == "run_lost"
-
-
-def test_the_last_errors_are_in_the_message() -> None:
-    run = InstallRun("ended", 100, "Reading\nE: one\n\nDone\nE: two\nE: three\nE: four\nbye")
-    assert failure(upgrade_plan.check_run, run).message.endswith("exit code 100: E: two / E: three / E: four")
-    assert failure(upgrade_plan.check_run, InstallRun("ended", 1, " \n")).message.endswith("exit code 1: no output")
+    assert failure(upgrade_plan.check_run, InstallRun(state), found(), None).id == "run_lost"
 
 
 def test_an_installed_kernel_must_be_bootable() -> None:
     upgrade_plan.check_kernel_on_disk(KernelOnDisk((), ("/vmlinuz",)), "r")
     incomplete = KernelOnDisk(("/boot/initrd.img-r",), ("/vmlinuz",))
     assert failure(upgrade_plan.check_kernel_on_disk, incomplete, "r").id == "kernel_incomplete"
+    damaged = failure(upgrade_plan.check_kernel_on_disk, KernelOnDisk((), ("/vmlinuz",), ("/boot/vmlinuz-r",)), "r")
+    assert (damaged.id, "/boot/vmlinuz-r is empty or damaged" in damaged.message) == ("kernel_incomplete", True)
     assert failure(upgrade_plan.check_kernel_on_disk, KernelOnDisk((), ()), "r").id == "no_boot_entry"

@@ -14,6 +14,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves i
     Candidate,
     WavesError,
     plan_waves,
+    read_canaries,
     window_open,
 )
 
@@ -71,6 +72,31 @@ def test_a_group_with_a_lost_host_is_skipped() -> None:
 def test_an_invalid_size_is_refused(serial: object) -> None:
     with pytest.raises(WavesError, match="size of a wave"):
         waves_of(plain("abc"), 0, serial)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1, 1),
+        (0, 0),
+        ("2", 2),
+        ("a", ["a"]),
+        ("a, b", ["a", "b"]),
+        (["a", "b"], ["a", "b"]),
+        ([], []),
+        ("", []),
+        (["a", "misspelt"], None),
+        ("misspelt", None),
+        (["7"], None),
+        ("-1", None),
+    ],
+)
+def test_canaries_are_a_number_or_names(value: object, expected: object) -> None:
+    if expected is None:
+        with pytest.raises(WavesError, match="not a host of the inventory"):
+            read_canaries(value, {"a": {}, "b": {}, "web": {}})
+    else:
+        assert read_canaries(value, {"a": {}, "b": {}, "web": {}}) == expected
 
 
 def test_a_negative_number_of_canaries_is_refused() -> None:

@@ -30,6 +30,9 @@ PACKAGES = [
         "linux-image-generic 4.4.0.210.216 hold ok installed\n"
         "linux-headers-generic 4.4.0.210.216 deinstall ok config-files\n"
         "linux-image  unknown ok not-installed\n"
+        "linux-image-virtual 4.4.0.210.216 install ok installed\n"
+        "linux-image-oem 4.4.0.210.216 install ok installed linux-meta"
+        " Ubuntu Kernel Team <kernel-team@lists.ubuntu.com>\n"
         "$(reboot) 1 install ok installed\n",
     ),
     ok("available", "linux-image-4.4.0-215-generic\n\n; rm -rf /\nnot a name\n"),
@@ -37,7 +40,9 @@ PACKAGES = [
         "metapackages",
         "linux-image-generic\n  Depends: linux-image-4.4.0-215-generic\n"
         " |Depends: linux-image-4.4.0-216-generic\n  Depends: linux-firmware\n |Depends: crda\n"
-        "  Recommends: linux-image-9\nlinux-image-virtual\n  Depends: linux-image-4.4.0-99-generic\n",
+        "  Recommends: linux-image-9\nlinux-image-virtual\n  Depends: linux-image-4.4.0-99-generic\n"
+        "linux-image-oem\n  Depends: linux-image-generic-hwe-16.04\nlinux-image-generic-hwe-16.04\n"
+        "  Depends: linux-image-4.15.0-142-generic\n  Depends: linux-image-oem\n",
     ),
     ok("interrupted", "/var/lib/dpkg/updates/0000\n"),
     ok(
@@ -54,7 +59,9 @@ PACKAGES = [
 def test_kernel_packages_are_read() -> None:
     found = apt.read_kernel_packages(answer(*PACKAGES))
     assert found is not None
-    assert list(found.packages) == ["linux-image-4.4.0-210-generic", "linux-image-generic", "linux-headers-generic"]
+    assert list(found.packages)[:3] == ["linux-image-4.4.0-210-generic", "linux-image-generic", "linux-headers-generic"]
+    assert found.packages["linux-image-oem"].source == "linux-meta"
+    assert found.packages["linux-image-oem"].maintainer == "Ubuntu Kernel Team <kernel-team@lists.ubuntu.com>"
     assert found.packages["linux-image-generic"] == Package("linux-image-generic", "4.4.0.210.216", True, True)
     assert not found.packages["linux-image-4.4.0-210-generic"].held
     assert not found.packages["linux-headers-generic"].installed
@@ -62,6 +69,8 @@ def test_kernel_packages_are_read() -> None:
     assert found.metapackages == {
         "linux-image-generic": ("linux-image-4.4.0-215-generic", "linux-image-4.4.0-216-generic"),
         "linux-image-virtual": ("linux-image-4.4.0-99-generic",),
+        # It has been replaced by a metapackage that is not installed.
+        "linux-image-oem": ("linux-image-4.15.0-142-generic",),
     }
     assert found.interrupted == ("/var/lib/dpkg/updates/0000",)
     assert (found.boot_free, found.boot_used) == (216544, {"4.4.0-21-generic": 43704})
@@ -116,14 +125,70 @@ def test_changes_of_a_simulation() -> None:
     ]
 
 
+BZIMAGE = "content /boot/vmlinuz-r 8388608 x4d5aea0700c00789 x55aaeb6648647253"
+INITRD = "content /boot/initrd.img-r 30000000 x3037303730313030303030303030 x00"
+MODULES = "content /lib/modules/r/modules.dep 500000 x6b65726e656c2f x"
+PRESENT = "ok /boot/vmlinuz-r\nok /boot/initrd.img-r\nok /lib/modules/r/modules.dep\nentry /vmlinuz\n"
+
+
 def test_files_of_a_kernel() -> None:
     output = (
-        "ok /boot/vmlinuz-r\nabsent /boot/initrd.img-r\nok /lib/modules/r/modules.dep\n"
-        "absent /boot/grub/grub.cfg\nentry /vmlinuz\n"
+        "ok /boot/vmlinuz-r\nabsent /boot/initrd.img-r\ndenied /lib/modules/r/modules.dep\n"
+        f"absent /boot/grub/grub.cfg\n{BZIMAGE}\nentry /vmlinuz\n"
     )
     assert apt.read_kernel_on_disk(answer(ok("kernel_files", output))) == KernelOnDisk(
-        ("/boot/initrd.img-r",), ("/vmlinuz",)
+        ("/boot/initrd.img-r", "/lib/modules/r/modules.dep"), ("/vmlinuz",)
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "damaged"),
+    [
+        (BZIMAGE, None),
+        ("content /boot/vmlinuz-r 9000 x1f8b0800 x", None),
+        ("content /boot/vmlinuz-r 9000 x7f454c46 x", None),
+        ("content /boot/vmlinuz-r 9000 x000a0000000000000200001860000050 x", None),
+        ("content /boot/vmlinuz-r 9000 xfc31c08ed8 x55aaeb6648647253", None),
+        ("content /boot/vmlinuz-r 0 x x", "/boot/vmlinuz-r"),
+        ("content /boot/vmlinuz-r 9000 x0000000000000000 x0000000000000000", "/boot/vmlinuz-r"),
+        ("content /boot/vmlinuz-r 9000 x3c68746d6c3e x", "/boot/vmlinuz-r"),
+        (f"{BZIMAGE}\nchecksum /boot/vmlinuz-r aa bb", "/boot/vmlinuz-r"),
+        (f"{BZIMAGE}\nchecksum /boot/vmlinuz-r aa aa", None),
+        *((f"content /boot/initrd.img-r 900 x{start}0000 x", None) for start in ("1f8b", "02214c18", "28b52ffd")),
+        ("content /boot/initrd.img-r 900 xfd377a585a00 x", None),
+        ("content /boot/initrd.img-r 0 x x", "/boot/initrd.img-r"),
+        ("content /boot/initrd.img-r 2048 x000000000000 x", "/boot/initrd.img-r"),
+        ("content /lib/modules/r/modules.dep 0 x x", "/lib/modules/r/modules.dep"),
+    ],
+)
+def test_the_content_of_kernel_files(line: str, damaged: str | None) -> None:
+    path = line.split()[1]
+    others = [other for other in (BZIMAGE, INITRD, MODULES) if other.split()[1] != path]
+    disk = apt.read_kernel_on_disk(answer(ok("kernel_files", PRESENT + "\n".join([*others, line]))))
+    assert (disk.missing, disk.damaged) == ((), (damaged,) if damaged else ())
+
+
+def test_content_that_was_not_read_is_damaged() -> None:
+    disk = apt.read_kernel_on_disk(answer(ok("kernel_files", f"{PRESENT}{BZIMAGE}\n{MODULES}\n")))
+    assert disk.damaged == ("/boot/initrd.img-r",)
+
+
+def test_packages_of_each_installed_image() -> None:
+    listed = (
+        "linux-image-unsigned-5.7.7-050707-generic 5.7.7-050707.202007010943 install ok installed linux K <k@u.com>\n"
+        "linux-modules-5.7.7-050707-generic 5.7.7-050707.202007010943 install ok installed linux K <k@ubuntu.com>\n"
+        "linux-image-5.4.0-1-generic 5.4.0-1.1 deinstall ok config-files linux-signed K <k@ubuntu.com>\n"
+    )
+    images = apt.read_images(answer(ok("packages", listed)))
+    assert images is not None
+    assert {release: [each.name for each in packages] for release, packages in images.items()} == {
+        "5.7.7-050707-generic": [
+            "linux-image-unsigned-5.7.7-050707-generic",
+            "linux-modules-5.7.7-050707-generic",
+        ]
+    }
+    for unknown in (ok("packages", "", 127), Section("packages", "absent"), Section("packages", "lost", listed)):
+        assert apt.read_images(answer(unknown)) is None
 
 
 @pytest.mark.parametrize(
@@ -149,11 +214,30 @@ LOCKED = [
     "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), is another process using it?",
     "dpkg: error: dpkg status database is locked by another process",
     "dpkg: error: dpkg frontend is locked by another process",
+    "dpkg: error: dpkg database lock was locked by another process with pid 77",
+    (
+        "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 812 (packagekitd)\n"
+        "E: Unable to lock directory /var/lib/apt/lists/"
+    ),
+    "E: Unable to lock directory /var/cache/apt/archives/",
+    "E: Unable to lock the download directory",
+    (
+        'debconf: DbDriver "config": /var/cache/debconf/config.dat is locked by another process: Resource temporarily'
+        " unavailable"
+    ),
+    "dpkg: error: unable to access the dpkg database lock: Resource temporarily unavailable",
     "dpkg: error: dpkg frontend lock was locked by another process with pid 4602\nNote: removing the lock file …",
 ]
 NOT_LOCKED = [
     "",
     "Reading package lists...",
+    "Waiting for cache lock: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 812 (apt)\nE: other",
+    (
+        "E: Could not open lock file /var/lib/apt/lists/lock - open (13: Permission denied)\n"
+        "E: Unable to lock directory /var/lib/apt/lists/"
+    ),
+    "E: Could not open lock file /var/lib/dpkg/lock - open (30: Read-only file system)",
+    "E: Failed to fork - fork (11: Cannot allocate memory)",
     "E: Unable to lock the administration directory (/var/lib/dpkg/), are you root?",
     "E: Could not open lock file /var/lib/dpkg/lock - open (13: Permission denied)",
     "E: Sub-process /usr/bin/dpkg returned an error code (1)",
@@ -162,8 +246,8 @@ NOT_LOCKED = [
 
 def shell_reports_lock(output: str) -> bool:
     """Call the function of the shell parts."""
-    script = f"lp_nonce=0\n{(SHELL / 'sections.sh').read_text('utf-8')}\nreports_lock"
-    return subprocess.run(["/bin/sh", "-c", script], input=output.encode(), check=False).returncode == 0
+    script = f'lp_nonce=0\n{(SHELL / "sections.sh").read_text("utf-8")}\nreports_lock "$1"'
+    return subprocess.run(["/bin/sh", "-c", script, "sh", output], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -176,8 +260,9 @@ def test_locks_are_recognised_alike_everywhere(output: str, expected: bool) -> N
 
 
 def test_the_shell_has_the_same_lock_texts() -> None:
-    assignments = {
-        path.name: re.findall(r"^lp_lock_texts='([^']*)'$", path.read_text("utf-8"), re.MULTILINE)
-        for path in SHELL.glob("*.sh")
-    }
-    assert {name: texts for name, texts in assignments.items() if texts} == {"sections.sh": ["\n".join(apt.LOCK_TEXTS)]}
+    for name, texts in (("lp_lock_texts", apt.LOCK_TEXTS), ("lp_lock_exceptions", apt.LOCK_EXCEPTIONS)):
+        assignments = {
+            path.name: re.findall(rf"^{name}='([^']*)'$", path.read_text("utf-8"), re.MULTILINE)
+            for path in SHELL.glob("*.sh")
+        }
+        assert {file: found for file, found in assignments.items() if found} == {"sections.sh": ["\n".join(texts)]}

@@ -17,6 +17,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel i
     identify,
     newest_release,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._kernel_name import parse_release
 
 BUILT = "#61-Ubuntu SMP Tue Nov 8 20:09:34 UTC 2016"
 
@@ -214,8 +215,18 @@ def test_releases_are_ordered_by_their_numbers() -> None:
 
 def test_a_release_candidate_is_older() -> None:
     candidates = ["5.15.0-051500rc10-generic", "5.15.0-051500rc9-generic"]
-    assert newest_release(candidates, "generic") == "5.15.0-051500rc10-generic"
-    assert newest_release([*candidates, "5.15.0-051500-generic"], "generic") == "5.15.0-051500-generic"
+    names = filter(None, map(parse_release, (*candidates, "5.15.0-051500-generic")))
+    assert [str(name) for name in sorted(names, key=lambda name: name.age)] == [
+        "5.15.0-051500rc9-generic",
+        "5.15.0-051500rc10-generic",
+        "5.15.0-051500-generic",
+    ]
+
+
+def test_foreign_kernels_are_never_the_newest() -> None:
+    foreign = ["5.15.0-051500rc10-generic", "5.4.23-050423-generic", "6.2.6-76060206-generic", "6.17.0-061700-generic"]
+    assert newest_release(foreign, "generic") is None
+    assert newest_release([*foreign, "5.4.0-216-generic"], "generic") == "5.4.0-216-generic"
 
 
 @pytest.mark.parametrize("flavour", ["aws", None])

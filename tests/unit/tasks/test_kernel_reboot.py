@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import typing as t
 
@@ -13,9 +14,10 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.kernel_reboot import RebootOptions, reboot_host
+from tests.lab.hosts.grub import UUID, grub_configuration
 from tests.samples.answers import APPLYING, CLOCK, NEW, OLD, PROTECTED, answer, ok, probe
 from tests.samples.facts import shipped
-from tests.samples.replay import Answer, ConnectionLost, Replay
+from tests.samples.replay import NOW, Answer, ConnectionLost, Replay
 
 POLICY = shipped("current")
 FIRST, SECOND = "0c5a3d2e-1111-2222-3333-444455556666", "9c5a3d2e-1111-2222-3333-444455556666"
@@ -38,6 +40,8 @@ class Host:
         self.answers = {task: given if isinstance(given, list) else [given] for task, given in answers.items()}
         self.kernel, self.newest, self.boots_into = OLD, NEW, NEW
         self.boot_id = FIRST
+        self.foreign, self.environment = "", ""
+        self.menu = [NEW, OLD]
         self.running = CONTAINERS
         self.saved: tuple[str, str] | None = None
         self.livepatch: dict[str, str] | None = PROTECTED
@@ -100,7 +104,18 @@ class Host:
             ok("running docker", docker),
             ok("auto_removed docker"),
             ok("running lxd", lxd),
+            *self.boot_loader(),
         )
+
+    def boot_loader(self) -> list[Section]:
+        """The packages of the kernels, and a menu that starts the newest one."""
+        listed = "".join(f"linux-image-{release} {release[:9]}.1 install ok installed\n" for release in (OLD, NEW))
+        return [
+            ok("packages", listed + self.foreign),
+            ok("boot_loader", "ok /boot/grub/grub.cfg\n"),
+            ok("grub_cfg", grub_configuration(self.menu) if self.menu else ""),
+            ok("grub_env", self.environment),
+        ]
 
     def answer_drain(self, _variables: t.Mapping[str, str]) -> Answer:
         self.saved, self.running = self.saved or (self.boot_id, self.running), ""
@@ -108,6 +123,8 @@ class Host:
 
     def answer_reboot(self, variables: t.Mapping[str, str]) -> Answer:
         assert variables["boot_id"] == self.boot_id
+        if variables["boot_entry"]:
+            self.boots_into = variables["boot_entry"].rpartition(">gnulinux-")[2].removesuffix(f"-advanced-{UUID}")
         if self.goes_down:
             self.goes_down_at = self.replay.elapsed + float(variables["delay"])
         return answer(ok("down"))
@@ -209,6 +226,97 @@ def test_an_evacuated_container_is_one_of_lxd() -> None:
     running = ok("running lxd", "member node-1 node-1\nevacuated db db\n")
     host.answers["look"] = [answer(*probe(OLD, PROTECTED, installed=(NEW,)), ok("boot_id", FIRST), running)]
     assert host.reboot()["containers"] == [{"runtime": "lxd", "name": "db"}]
+
+
+# --- the boot loader and the window
+
+MAINLINE = "5.7.7-050707-generic"
+MAINLINE_PACKAGE = f"linux-image-unsigned-{MAINLINE} 5.7.7-050707.202007010943 install ok installed\n"
+
+
+def test_a_foreign_kernel_that_would_start_is_refused() -> None:
+    for check_mode in (True, False):
+        host = Host()
+        host.menu, host.foreign = [MAINLINE, NEW, OLD], MAINLINE_PACKAGE
+        failure = host.failure(check_mode=check_mode)
+        assert (failure["error_id"], host.tasks) == ("boot_order", ["look"])
+        assert f"would start {MAINLINE}, which Ubuntu did not build" in failure["msg"]
+        assert f"apt-get purge linux-image-unsigned-{MAINLINE}" in failure["remedy"]
+        assert host.running == CONTAINERS
+
+
+def test_a_foreign_kernel_is_never_intended() -> None:
+    host = Host()
+    host.newest, host.foreign = MAINLINE, MAINLINE_PACKAGE
+    assert host.reboot()["to"] == NEW
+    refused = Host()
+    assert refused.failure(kernel=MAINLINE)["error_id"] == "foreign_kernel"
+    assert refused.tasks == ["look"]
+
+
+def test_the_kernel_can_be_selected_for_one_boot() -> None:
+    host = Host()
+    host.menu, host.foreign = [MAINLINE, NEW, OLD], MAINLINE_PACKAGE
+    result = host.reboot(boot_entry="set")
+    assert (result["to"], result["rebooted"]) == (NEW, True)
+    assert host.script("reboot")["boot_entry"] == f"gnulinux-advanced-{UUID}>gnulinux-{NEW}-advanced-{UUID}"
+    # What GRUB starts anyway is not selected.
+    host = Host()
+    host.reboot(boot_entry="set")
+    assert host.script("reboot")["boot_entry"] == ""
+
+
+def test_an_entry_that_was_not_selected_prevents_the_reboot() -> None:
+    host = Host(reboot=answer(ok("boot_entry", "", 1, "grub-reboot: error: environment block too small")))
+    host.menu = [MAINLINE, NEW, OLD]
+    failure = host.failure(boot_entry="set")
+    assert (failure["error_id"], "too small" in failure["msg"]) == ("boot_entry_not_set", True)
+    assert host.tasks == ["look", "drain", "reboot", "restore"]
+    assert host.running == CONTAINERS
+
+
+def test_an_unknown_boot_order_is_a_warning() -> None:
+    host = Host()
+    host.menu = []
+    assert "has no menu" in host.reboot()["warnings"][0]
+    host = Host()
+    host.menu, host.foreign = [], MAINLINE_PACKAGE
+    assert host.failure()["error_id"] == "boot_order"
+
+
+def window(begin: int, end: int) -> str:
+    """A window from one to another number of seconds after the start of the clock, in whole minutes."""
+    times = [NOW + dt.timedelta(seconds=seconds) for seconds in (begin, end)]
+    return "-".join(f"{time:%H:%M}" for time in times) + " UTC"
+
+
+def test_a_closed_window_prevents_the_drain() -> None:
+    host = Host()
+    failure = host.failure(window=window(3600, 7200))
+    assert (failure["error_id"], host.tasks, host.running) == ("window_closed", ["look"], CONTAINERS)
+    assert Host().reboot(window=window(-3600, 3600))["rebooted"] is True
+    assert Host().reboot(window=window(3600, 7200), check_mode=True)["changed"] is True
+
+
+def test_a_window_that_closes_while_draining_prevents_the_reboot() -> None:
+    host = Host()
+
+    def respond(command: commands.RunScript) -> Answer:
+        given = Host.respond(host, command)
+        if command.variables["task"] == "drain":
+            host.replay.elapsed += 3600
+        return given
+
+    host.replay.script = respond
+    failure = host.failure(window=window(-1800, 1800))
+    assert failure["error_id"] == "window_closed"
+    assert host.tasks == ["look", "drain", "restore"]
+    assert (host.running, host.saved) == (CONTAINERS, None)
+
+
+@pytest.mark.parametrize("text", ["always", "25:00-26:00", "22:00-04:00 Nowhere/Atlantis"])
+def test_a_window_must_be_valid(text: str) -> None:
+    assert Host().failure(window=text)["error_id"] == "window_unusable"
 
 
 # --- the wait for the reboot

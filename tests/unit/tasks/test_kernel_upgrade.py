@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import typing as t
 
@@ -25,7 +26,10 @@ CHANGES = [
     {"name": IMAGE, "old": None, "new": "4.4.0-215.248"},
     {"name": "linux-image-generic", "old": "1", "new": "2"},
 ]
-FILES = f"ok /boot/vmlinuz-{NEW}\nok /boot/initrd.img-{NEW}\nentry /vmlinuz\n"
+FILES = (
+    f"ok /boot/vmlinuz-{NEW}\ncontent /boot/vmlinuz-{NEW} 7000000 x4d5a x55aaeb6648647253\n"
+    f"ok /boot/initrd.img-{NEW}\ncontent /boot/initrd.img-{NEW} 40000000 x1f8b0800 x00\nentry /vmlinuz\n"
+)
 
 
 class Host:
@@ -38,7 +42,9 @@ class Host:
     def __init__(self, **answers: Answer) -> None:
         self.livepatch: dict[str, str] | None = UPGRADE_REQUIRED
         self.answers = answers
-        self.installed = f"linux-image-{OLD} 1 install ok installed\nlinux-image-generic 1 install ok installed\n"
+        self.installed = (
+            f"linux-image-{OLD} 4.4.0-210.242 install ok installed\nlinux-image-generic 1 install ok installed\n"
+        )
         self.available = f"{IMAGE}\n"
         self.interrupted = ""
         self.apt_takes = 5.0
@@ -159,7 +165,7 @@ def test_check_mode_only_simulates() -> None:
 
 def test_an_installed_kernel_is_only_verified() -> None:
     host = Host()
-    host.installed += f"{IMAGE} 2 install ok installed\n"
+    host.installed += f"{IMAGE} 4.4.0-215.248 install ok installed\n"
     result = host.upgrade()
     assert host.tasks == ["look", "refresh", "wait"]
     assert host.waits == ["0"]
@@ -287,7 +293,7 @@ def test_the_next_run_completes_an_interrupted_one() -> None:
     host = Host()
     host.apt_takes = 100
     assert host.failure(timeout=20)["error_id"] == "upgrade_timed_out"
-    host.installed += f"{IMAGE} 2 install ok installed\n"
+    host.installed += f"{IMAGE} 4.4.0-215.248 install ok installed\n"
     result = host.upgrade()
     assert host.tasks[4:] == ["look", "wait", "wait", "wait", "wait", "look", "refresh", "wait"]
     assert host.tasks.count("start") == 1
@@ -383,8 +389,86 @@ def test_a_failed_installation_is_reported_with_its_log() -> None:
 
 def test_an_installed_kernel_must_be_bootable() -> None:
     host = Host()
-    host.files = f"ok /boot/vmlinuz-{NEW}\n"
+    host.files = FILES.replace("entry", "link")
     assert host.failure()["error_id"] == "no_boot_entry"
+    for damaged in (FILES.replace("7000000", "0"), FILES.replace("x1f8b0800", "x00000000")):
+        broken = Host()
+        broken.files = damaged
+        assert broken.failure()["error_id"] == "kernel_incomplete"
+
+
+# --- repairs and their causes
+
+UNMET = answer(ok("simulation", "", 100, "E: Unmet dependencies. Try 'apt --fix-broken install' with no packages"))
+
+
+def test_unmet_dependencies_are_repaired() -> None:
+    host = Host(start=UNMET)
+    result = host.upgrade()
+    assert host.tasks == ["look", "refresh", "start", "start", "wait"]
+    assert [command.variables["repair"] for command in host.replay.scripts[2:4]] == ["", "1"]
+    assert (result["repaired"], result["packages"], result["reboot_needed"]) == (True, CHANGES, True)
+    checked = Host(simulate=UNMET).upgrade(check_mode=True)
+    assert (checked["changed"], checked["repaired"]) == (True, True)
+
+
+def test_unmet_dependencies_fail_without_repair() -> None:
+    failure = Host(start=UNMET).failure(repair=False)
+    assert (failure["error_id"], "apt-get -f install" in failure["remedy"]) == ("apt_broken", True)
+
+
+def test_a_foreign_kernel_beside_the_new_one_is_a_warning() -> None:
+    host = Host()
+    host.installed += "linux-image-unsigned-4.8.7-040807-generic 4.8.7-040807.201611100339 install ok installed\n"
+    host.installed += "linux-image-unsigned-3.8.7-030807-generic 3.8.7-030807.201611100339 install ok installed\n"
+    (warning,) = host.upgrade()["warnings"]
+    assert f"GRUB sorts 4.8.7-040807-generic before {NEW}" in warning
+
+
+def test_nothing_held_is_an_impossible_request() -> None:
+    refused = answer(
+        ok("simulation", " a : Depends: b but it is not installable", 100, "E: you have held broken packages.")
+    )
+    assert Host(start=refused).failure()["error_id"] == "impossible_request"
+    host = Host(start=refused)
+    host.installed += "linux-tools-generic 1 hold ok installed\n"
+    failure = host.failure()
+    assert (failure["error_id"], "linux-tools-generic" in failure["msg"]) == ("packages_held", True)
+    other = Host(start=refused)
+    other.answers["refresh"] = answer(ok("refresh"), *other.packages(), ok("held", "initramfs-tools\n$(x)\n"))
+    assert "held packages prevent the installation: initramfs-tools: " in other.failure()["msg"].lower()
+
+
+def test_a_refused_archive_explains_a_missing_kernel() -> None:
+    refused = ok("refresh", "Err:1 https://esm.ubuntu.com/infra/ubuntu focal InRelease\n  401  Unauthorized", 100)
+    host = Host()
+    host.available = ""
+    host.answers["refresh"] = answer(refused, *host.packages())
+    failure = host.failure()
+    assert (failure["error_id"], "pro refresh" in failure["remedy"]) == ("pro_credentials", True)
+
+
+def test_a_series_that_has_ended_needs_an_upgrade() -> None:
+    host = Host()
+    host.livepatch = PROTECTED
+    target = "4.15.0-142-generic"
+    metapackages = ok("metapackages", f"linux-image-generic\n  Depends: linux-image-{target}\n")
+    files = ok("kernel_files", FILES.replace(NEW, target))
+    packages = [ok("packages", host.installed), metapackages]
+    without_support = [
+        dataclasses.replace(
+            section, output=section.output.replace('"Supported": "supported"', '"Supported": "unknown"')
+        )
+        for section in probe(OLD, PROTECTED)
+    ]
+    host.answers |= {
+        "look": answer(*without_support, Section("run", "absent"), *packages),
+        "refresh": answer(ok("refresh"), *packages),
+        "wait": answer(ok("run", "ended 0"), ok("log"), files),
+    }
+    result = host.upgrade()
+    assert ([reason["id"] for reason in result["reasons"]], result["to"]) == (["series_ended"], target)
+    assert result["reboot_needed"] is True
 
 
 def test_a_failed_refresh_is_a_warning() -> None:
@@ -417,5 +501,5 @@ def test_the_newest_kernel_may_be_forced() -> None:
     assert host.upgrade(force=True)["to"] == NEW
     host.available = f"linux-image-{OLD}\n"
     result = host.upgrade(force=True)
-    assert result["msg"] == f"{OLD} is the newest available kernel"
+    assert result["msg"] == f"{OLD} is the newest kernel to which this host's packages lead"
     assert (result["needed"], result["to"]) == (True, OLD)
