@@ -100,6 +100,12 @@ class TrustAnchors:
         """The key identifiers (SHA-1, hex) of the trusted certificates."""
         return frozenset(certificate.key_id for certificate in self._certificates)
 
+    @property
+    def digest(self) -> str:
+        """A SHA-256 of all trusted certificates and pins: the same for the same trust."""
+        certificates = sorted([each.spki_sha256, *sorted(map(repr, each.signer_ids))] for each in self._certificates)
+        return hashlib.sha256(repr((certificates, sorted(self._pins))).encode()).hexdigest()
+
     def with_offered(self, certificate: Certificate) -> TrustAnchors:
         """Return the same trust anchors with one more certificate, from any source, that a pin may name."""
         return TrustAnchors(self._certificates, self._pins, [certificate])
