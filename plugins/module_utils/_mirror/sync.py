@@ -29,7 +29,7 @@ from .._verify.patch_file import FILE_LIMIT, PatchFile, examine
 from .._verify.trust import TrustAnchors
 from .folder import Folder, open_folder
 from .index import Index, MirroredPatch, read_index, write_index
-from .listing import ListedPatch, Selection
+from .listing import ListedPatch, PatchList, Selection
 from .plan import MirrorPlan, Retention, make_plan
 from .quarantine import ArchiveFault, Quarantine
 from .source import PatchSource
@@ -67,6 +67,7 @@ class MirrorTask:
     allow_downgrade: bool
     parallel: int
     now: dt.datetime
+    max_list_age: dt.timedelta | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ class Outcome:
     """The result of a run, or its prediction: names of archives, sorted.
 
     Archives that are `quarantined` were received, or found in the mirror, and must not be served. Those that `failed`
-    could not be copied. For both, the mirror may still serve the content that it had before.
+    could not be copied. For both, the mirror may still serve the content that it had before. `list_age` is ``None`` if
+    the source gives no time for its list.
     """
 
     changed: bool
@@ -85,6 +87,7 @@ class Outcome:
     pruned: list[str]
     quarantined: list[ArchiveFault]
     failed: list[ArchiveFault]
+    list_age: dt.timedelta | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,8 +109,8 @@ def run_mirror(task: MirrorTask) -> Outcome:
     """Copy the archives of the source into the mirror.
 
     Raises `LivepatchError` (`MirrorBusyError`, `MirrorIndexError`, `UnsafeFolderError`, `DowngradeError`, and
-    `PatchListError` and `ServerError` for the list), and `OSError` for the mirror's own folders. Faults of single
-    archives are in the outcome.
+    `OldListError`, `PatchListError` and `ServerError` for the list), and `OSError` for the mirror's own folders. Faults
+    of single archives are in the outcome.
     """
     with open_folder(task.folder, create=True) as folder, _locked(folder):
         folder.remove_temporary_files()
@@ -117,7 +120,8 @@ def run_mirror(task: MirrorTask) -> Outcome:
         verifier = Verifier(folder, task.anchors, task.now)
         with concurrent.futures.ThreadPoolExecutor(task.parallel) as pool:
             files = dict(zip(before.patches, pool.map(verifier.check, before.patches.values()), strict=True))
-        listed = task.source.patches()
+        listing = _read_list(task)
+        listed = listing.patches
         plan = _plan(task, listed, _verified(files))
         with folder.subfolder(UNFINISHED) as unfinished:
             archives = ArchiveSync(task, folder, unfinished, files, quarantine)
@@ -136,7 +140,8 @@ def run_mirror(task: MirrorTask) -> Outcome:
             verifier.remember(after)
             _remove_unfinished(unfinished, plan)
         folder.remove_subfolder(UNFINISHED)
-    return _outcome(before, after, results, pruned, changed=bool(surplus))
+    outcome = _outcome(before, after, results, pruned, changed=bool(surplus))
+    return dataclasses.replace(outcome, list_age=listing.age(task.now))
 
 
 def predict_mirror(task: MirrorTask) -> Outcome:
@@ -147,7 +152,8 @@ def predict_mirror(task: MirrorTask) -> Outcome:
         verifier = Verifier(folder, task.anchors, task.now)
         with concurrent.futures.ThreadPoolExecutor(task.parallel) as pool:
             files = dict(zip(before.patches, pool.map(verifier.check, before.patches.values()), strict=True))
-        listed = task.source.patches()
+        listing = _read_list(task)
+        listed = listing.patches
         plan = _plan(task, listed, _verified(files))
         surplus, unknown = _unexpected(folder, plan, before, listed)
     results = [_predicted(patch, files.get(patch.filename)) for patch in plan.wanted]
@@ -159,10 +165,17 @@ def predict_mirror(task: MirrorTask) -> Outcome:
     ]
     results += [SyncedArchive(quarantined=unknown_archive(name), newly_quarantined=True) for name in unknown]
     after = Index({result.patch.filename: result.patch for result in results if result.patch})
-    return _outcome(before, after, results, plan.pruned, changed=bool(surplus))
+    outcome = _outcome(before, after, results, plan.pruned, changed=bool(surplus))
+    return dataclasses.replace(outcome, list_age=listing.age(task.now))
 
 
-def _plan(task: MirrorTask, listed: list[ListedPatch], index: Index) -> MirrorPlan:
+def _read_list(task: MirrorTask) -> PatchList:
+    listing = task.source.read()
+    listing.check_age(task.now, task.max_list_age)
+    return listing
+
+
+def _plan(task: MirrorTask, listed: c.Iterable[ListedPatch], index: Index) -> MirrorPlan:
     return make_plan(listed, index, task.selection, task.retention, now=task.now, allow_downgrade=task.allow_downgrade)
 
 
