@@ -72,8 +72,8 @@ def mask_credentials(text: str, mask: str = "***@") -> str:
     """Replace the user and the password of every URL in a text by a mask, also where the URL has no scheme.
 
     All of a word up to its last ``@`` counts as credentials, because a password can hold any other sign. So a name
-    before an ``@`` that is not part of a URL, as of a mail address, is masked too. A password with blanks is masked where
-    it follows a user in a URL with a scheme.
+    before an ``@`` that is not part of a URL, as of a mail address, is masked too. A password with blanks is masked
+    where it follows a user in a URL with a scheme.
     """
     if "@" not in text:
         return text
@@ -89,7 +89,7 @@ def user_and_password(url: str) -> str:
 
 
 def mask_url(url: str, mask: str = "***@") -> str:
-    """Replace the user and the password in a text that is a single URL, with or without a scheme, and can hold blanks."""
+    """Replace the user and the password in a text that is a single URL, and can hold blanks."""
     scheme = _SCHEME.match(url)
     start = scheme[0] if scheme else ""
     return f"{start}{mask}{url.rpartition('@')[2]}" if "@" in url else url
