@@ -29,6 +29,13 @@ def visible(text: str) -> str:
     )
 
 
+def visible_lines(text: str) -> str:
+    """Escape the same characters as `visible`, except line ends and tabs."""
+    if text.isprintable() and text.isascii():
+        return text
+    return "\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n"))
+
+
 def width(text: str) -> int:
     """Count the terminal columns of visible text (Unicode Standard Annex 11: wide and fullwidth take two)."""
     if text.isascii():

@@ -17,6 +17,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._text import (
     shorten,
     user_and_password,
     visible,
+    visible_lines,
     width,
 )
 
@@ -38,6 +39,13 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))
 )
 def test_invisible_characters_are_named(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+@given(ANY_TEXT)
+def test_only_line_ends_and_tabs_stay_invisible(text: str) -> None:
+    shown = visible_lines(text)
+    assert shown.replace("\n", "").replace("\t", "").isprintable()
+    assert (shown.count("\n"), shown.count("\t")) == (text.count("\n"), text.count("\t"))
 
 
 @given(ANY_TEXT)
