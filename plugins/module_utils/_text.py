@@ -90,9 +90,8 @@ def mask_credentials(text: str, mask: str = "***@") -> str:
 
 
 def user_and_password(url: str) -> str:
-    """Return the user and the password of a URL, as they are written there; an empty text without them."""
-    head = url.rpartition("@")[0]
-    return head.partition("://")[2] or head
+    """Return the user and the password of a URL, as they are written there. The text is empty without them."""
+    return url.rpartition("@")[0].partition("://")[2]
 
 
 def mask_url(url: str, mask: str = "***@") -> str:

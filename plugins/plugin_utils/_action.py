@@ -44,7 +44,7 @@ class LivepatchAction(ActionBase):
     _supports_async = False
 
     host: str
-    """The name of the host in the inventory, also of a host that a task is delegated from."""
+    """The name of the host that the task asks: that of the play, or the one that the task is delegated to."""
 
     @property
     def check_mode(self) -> bool:
@@ -61,7 +61,8 @@ class LivepatchAction(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Called by Ansible, once for each host and task."""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        self.host = str((task_vars or {}).get("inventory_hostname", ""))
+        # A record of another host's facts would show them as those of this host.
+        self.host = str(self._task.delegate_to or (task_vars or {}).get("inventory_hostname", ""))
         validation = ArgumentSpecValidator(self.ARGUMENT_SPEC).validate(copy.deepcopy(self._task.args))
         result.update(changed=False)
         result.update(self._perform(validation))

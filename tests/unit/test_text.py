@@ -131,8 +131,8 @@ def test_a_single_url_is_masked_with_its_blanks(url: str, masked: str) -> None:
     ("url", "secret"),
     [
         ("http://me:se@cr/et@proxy:3128/a", "me:se@cr/et"),
-        ("me:secret@proxy", "me:secret"),
         ("https://example.com/list", ""),
+        ("/srv/me@there/list", ""),
         ("/srv/list", ""),
     ],
 )
