@@ -97,9 +97,9 @@ options:
     elements: str
   max_list_age:
     description:
-      - Maximum age of the list in hours. An attacker who controls the way to the source can serve an old list forever,
-        so that new patches do not arrive. With an older list, or if the age of the list is unknown, the module fails
-        with V(list_too_old) and does not change anything.
+      - Maximum age of the list in hours. An attacker who controls the connection to the source can serve an old list
+        forever, so that new patches do not arrive. With an older list, or if the age of the list is unknown, the module
+        fails with V(list_too_old) and does not change anything.
       - The age counts from the C(Last-Modified) header of a URL, or from the time of a file. These times are not
         signed.
       - The C(index.json) of a mirror has the time of its last change, not of its last check.
