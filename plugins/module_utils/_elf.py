@@ -32,8 +32,8 @@ ByteOrder = t.Literal["<", ">"]
 class _Layout(t.NamedTuple):
     """The layout of a file of 32 or 64 bits.
 
-    `header` gives type, offset of the section headers, size and number of these, and the index of the one with the
-    names; `section` name, type, offset and size.
+    `header` gives type, machine, offset of the section headers, size and number of these, and the index of the one with
+    the names; `section` name, type, offset and size.
     """
 
     bits: int
@@ -41,7 +41,7 @@ class _Layout(t.NamedTuple):
     section: str
 
 
-_LAYOUTS = {1: _Layout(32, "16xH14xI10xHHH", "II8xII16x"), 2: _Layout(64, "16xH22xQ10xHHH", "II16xQQ24x")}
+_LAYOUTS = {1: _Layout(32, "16xHH12xI10xHHH", "II8xII16x"), 2: _Layout(64, "16xHH20xQ10xHHH", "II16xQQ24x")}
 _BYTE_ORDERS: dict[int, ByteOrder] = {1: "<", 2: ">"}
 
 
@@ -56,9 +56,13 @@ class ElfError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ElfFile:
-    """A relocatable file: the wanted sections by name, and its size in bytes by its headers (`extent`)."""
+    """A relocatable file: the wanted sections by name, and its size in bytes by its headers (`extent`).
+
+    `machine` is the number of its architecture (``e_machine``).
+    """
 
     bits: int
+    machine: int
     byte_order: ByteOrder
     sections: c.Mapping[str, memoryview]
     extent: int
@@ -78,7 +82,7 @@ def read_elf(content: bytes | memoryview, wanted: c.Collection[str]) -> ElfFile:
     layout, order = _LAYOUTS.get(_byte(data, 4)), _BYTE_ORDERS.get(_byte(data, 5))
     if layout is None or order is None:
         raise ElfError("malformed", "the ELF header is of an unknown kind")
-    headers, names_index, extent = _read_headers(data, layout, order)
+    headers, names_index, machine, extent = _read_headers(data, layout, order)
     _name, type_, start, size = headers[names_index]
     if type_ != _STRINGS:
         raise ElfError("malformed", "the sections have no names")
@@ -89,15 +93,15 @@ def read_elf(content: bytes | memoryview, wanted: c.Collection[str]) -> ElfFile:
         for name, text in encoded.items():
             if type_ != _NO_BITS and names[at : at + len(text)] == text:
                 sections.setdefault(name, data[start : start + size])
-    return ElfFile(layout.bits, order, sections, extent)
+    return ElfFile(layout.bits, machine, order, sections, extent)
 
 
-def _read_headers(data: memoryview, layout: _Layout, order: ByteOrder) -> tuple[list[tuple[int, ...]], int, int]:
-    """Return the section headers, the index of the one with the names, and where the file ends by its headers."""
+def _read_headers(data: memoryview, layout: _Layout, order: ByteOrder) -> tuple[list[tuple[int, ...]], int, int, int]:
+    """Return the section headers, the index of the one with the names, the machine, and where the file ends."""
     header, entry = struct.Struct(order + layout.header), struct.Struct(order + layout.section)
     if len(data) < header.size:
         raise ElfError("truncated", "the file ends within its header")
-    kind, offset, entry_size, count, names_index = header.unpack_from(data)
+    kind, machine, offset, entry_size, count, names_index = header.unpack_from(data)
     if kind != _RELOCATABLE or entry_size != entry.size or not names_index < count < _SECTION_LIMIT:
         raise ElfError("malformed", "the ELF header names no sections of a relocatable file")
     extent = offset + count * entry_size
@@ -108,7 +112,7 @@ def _read_headers(data: memoryview, layout: _Layout, order: ByteOrder) -> tuple[
     extent = max(extent, header.size, *ends)
     if extent > len(data):
         raise ElfError("truncated", "the file ends before its last section")
-    return headers, names_index, extent
+    return headers, names_index, machine, extent
 
 
 def _byte(data: memoryview, at: int) -> int:

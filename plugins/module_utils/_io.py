@@ -82,18 +82,31 @@ TEMPORARY_PREFIX = "."
 _BUFFER = 256 * 1024  # bytes: a large report is written in few calls
 
 
-def write_atomically(path: Path, chunks: t.Iterable[str]) -> None:
+def make_folder(path: Path) -> None:
+    """Create a folder, and missing ones above it, with access for their owner only. Raises `OSError`."""
+    if not path.parent.exists():
+        make_folder(path.parent)
+    path.mkdir(0o700, exist_ok=True)
+
+
+def write_atomically(path: Path, chunks: t.Iterable[str], *, durable: bool = False) -> None:
     """Write the chunks as UTF-8 to a temporary file in the same folder, then rename it to `path`.
 
-    The mode is 0644 less the umask. Parent folders are created. Raises `OSError`; the file is then unchanged.
+    The file is private, or as readable as its folder, less the umask: who may read the folder may read the file.
+    Missing folders are created with access for their owner only. A `durable` file is complete also after a power
+    failure. Raises `OSError`; the file is then unchanged.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
+    mode = 0o600 | path.parent.stat().st_mode & 0o044
     unfinished = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp"
     # O_EXCL: never follow a link that another user created in a shared folder.
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "w", _BUFFER, encoding="utf-8", newline="\n") as file:
             file.writelines(chunks)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
@@ -114,6 +127,17 @@ def has_content(path: Path, chunks: t.Iterable[str], *, ignore: int | None = Non
 
 
 _LOCK_PAUSE_SECONDS = 0.1
+
+
+def open_lock(path: Path) -> t.BinaryIO:
+    """Open a lock file, which only users can lock who may write to its folder. Raises `OSError`."""
+    file = open_at(None, str(path), os.O_RDWR | os.O_CREAT, 0o600)
+    status = os.fstat(file.fileno())
+    writers = path.parent.stat().st_mode & 0o022
+    mode = 0o600 | writers | writers << 1
+    if stat.S_IMODE(status.st_mode) != mode and status.st_uid == os.geteuid():
+        os.fchmod(file.fileno(), mode)
+    return file
 
 
 def lock_within(

@@ -10,6 +10,8 @@ import unicodedata
 ELLIPSIS = "…"
 
 _WORD_WITH_USER = re.compile(r"\S+@\S*")
+_FIRST_WORD = re.compile(r"[^\s:/]+:[^\s]+(?=\s)")
+_ANY_SCHEME = re.compile(r"([A-Za-z][0-9A-Za-z+.-]{0,31}://)")
 _SCHEME = re.compile(r"((?:^|(?<=[,;|=\"'()\[\]{}<>]))[A-Za-z][0-9A-Za-z+.-]{0,31}://)")
 
 
@@ -25,6 +27,13 @@ def visible(text: str) -> str:
         character if _stands_alone(character) else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
+
+
+def visible_lines(text: str) -> str:
+    """Escape the same characters as `visible`, except line ends and tabs."""
+    if text.isprintable() and text.isascii():
+        return text
+    return "\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n"))
 
 
 def width(text: str) -> int:
@@ -70,9 +79,35 @@ def mask_credentials(text: str, mask: str = "***@") -> str:
     """Replace the user and the password of every URL in a text by a mask, also where the URL has no scheme.
 
     All of a word up to its last ``@`` counts as credentials, because a password can hold any other sign. So a name
-    before an ``@`` that is not part of a URL, as of a mail address, is masked too.
+    before an ``@`` that is not part of a URL, as of a mail address, is masked too. A password with blanks is masked
+    where it follows a user in a URL with a scheme.
     """
-    return _WORD_WITH_USER.sub(lambda word: _mask_word(word[0], mask), text) if "@" in text else text
+    if "@" not in text:
+        return text
+    before, *urls = _ANY_SCHEME.split(text)
+    text = before + "".join(_mask_blanks(part, mask) for part in urls)
+    return _WORD_WITH_USER.sub(lambda word: _mask_word(word[0], mask), text)
+
+
+def user_and_password(url: str) -> str:
+    """Return the user and the password of a URL, as they are written there. The text is empty without them."""
+    return url.rpartition("@")[0].partition("://")[2]
+
+
+def mask_url(url: str, mask: str = "***@") -> str:
+    """Replace the user and the password in a text that is a single URL, and can hold blanks."""
+    scheme = _SCHEME.match(url)
+    start = scheme[0] if scheme else ""
+    return f"{start}{mask}{url.rpartition('@')[2]}" if "@" in url else url
+
+
+def _mask_blanks(part: str, mask: str) -> str:
+    """Mask a user and a password with blanks at the beginning of a part, which follows a scheme."""
+    first = _FIRST_WORD.match(part)
+    # A word with an "@" is a URL without blanks.
+    if first is None or "@" in first[0] or "@" not in part:
+        return part
+    return f"{mask}{part.rpartition('@')[2]}"
 
 
 def _mask_word(word: str, mask: str) -> str:

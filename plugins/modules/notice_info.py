@@ -202,7 +202,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._server.downlo
     Downloader,
     DownloadOptions,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._text import mask_credentials
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import mask_credentials, user_and_password
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_cache import cached_notices
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_files import read_notices
@@ -307,6 +307,8 @@ def run(options: dict[str, t.Any]) -> dict[str, t.Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    # This option is shown with -vvv. Its credentials are masked there, and in the result.
+    module.no_log_values.update(filter(None, [user_and_password(str(module.params["source"]))]))
     try:
         result = run(module.params)
     except LivepatchError as error:

@@ -15,7 +15,8 @@ description:
   - Copies archives of live patches into a folder. The source is an on-premises server, a web server that has a list of
     archives, or another folder, for example on a portable disk.
   - Each archive is verified. It must have the SHA-256 from the list, contain exactly one kernel module and no path
-    outside of the archive, be signed by a trusted key, and match the kernel and the version in its file name.
+    outside of the archive, be signed by a trusted key, be a live patch, and match the kernel, the major version and the
+    architecture in its file name.
   - An archive gets its final name after it has been verified, and C(index.json) is written last. If a run is
     interrupted at any point, no unverified file has the name of an archive, and the next run resumes the work.
   - Files that fail the verification are moved to O(quarantine_dir), together with the reason. The module then processes
@@ -94,9 +95,22 @@ options:
       - Only mirror patches that have one of these tiers in the list. Entries without a tier are then skipped.
     type: list
     elements: str
+  max_list_age:
+    description:
+      - Maximum age of the list in hours. An attacker who controls the connection to the source can serve an old list
+        forever, so that new patches do not arrive. With an older list, or if the age of the list is unknown, the module
+        fails with V(list_too_old) and does not change anything.
+      - The age counts from the C(Last-Modified) header of a URL, or from the time of a file. These times are not
+        signed.
+      - The C(index.json) of a mirror has the time of its last change, not of its last check.
+      - By default, lists of any age are used.
+    type: int
+    version_added: 2.0.0
   keep_versions:
     description:
-      - Number of patches to keep for each kernel and architecture. Older patches are removed and not mirrored.
+      - Number of major versions to keep for each kernel and architecture. Patches of older major versions are removed
+        and not mirrored. All minor versions of a major version that is kept remain, because the minor version is not
+        signed.
       - By default, all patches are kept.
     type: int
   keep_days:
@@ -109,6 +123,7 @@ options:
     description:
       - Follow the source even if its newest patch for a kernel is older than the newest one in the mirror. The newer
         patches are then removed from the mirror.
+      - Also accept an archive that has the name of one in the mirror, but contains another module.
       - An old list reopens vulnerabilities that newer patches fix. By default, the module fails in this case and does
         not change anything.
     type: bool
@@ -138,8 +153,9 @@ options:
     default: 30
 notes:
   - Only one run can use a mirror at a time. A second run fails immediately.
-  - An archive that has been verified is not verified again while it has the SHA-256 in the index. To verify all
-    archives again, for example after the trusted keys have changed, remove C(index.json).
+  - An archive in the mirror is verified again if the trusted keys, the archive or its entry in the index have changed
+    since its last verification. If it fails, for example because its key is not trusted any more, it is moved to
+    O(quarantine_dir). The private file C(.verified.json) stores what has been verified. It can be removed at any time.
 seealso:
   - module: kernelops.livepatch.patch_file_info
 """
@@ -204,6 +220,8 @@ quarantined:
         - V(wrong_hash) if the archive does not have the SHA-256 from the list.
         - V(unknown) if the archive is in neither the index nor the list.
         - V(changed) if the archive in the mirror differs from the one that was verified.
+        - V(other_build) if its module is also in the mirror under an older version, or if the mirror has another module
+          under its name. Such an archive can be an old patch under a new name.
       type: str
       returned: always
       sample: unsigned
@@ -235,6 +253,11 @@ failed_patches:
       returned: always
       sample: the server answered 404
   sample: []
+list_age_hours:
+  description: Age of the list in hours, or V(null) if the source gives no time for it.
+  returned: success, or failure of single archives
+  type: float
+  sample: 4.5
 index:
   description: Path of the index.
   returned: success, or failure of single archives
@@ -275,6 +298,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._server.downlo
     Downloader,
     DownloadOptions,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import user_and_password
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
 
 _MOST_PARALLEL = 32
@@ -291,6 +315,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "flavours": {"type": "list", "elements": "str"},
     "architectures": {"type": "list", "elements": "str"},
     "tiers": {"type": "list", "elements": "str"},
+    "max_list_age": {"type": "int"},
     "keep_versions": {"type": "int"},
     "keep_days": {"type": "int"},
     "allow_downgrade": {"type": "bool", "default": False},
@@ -307,7 +332,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 
 def check_options(options: dict[str, t.Any]) -> None:
     """Check the values of the options. Raises `LivepatchError` (``bad_option``)."""
-    minimums = {"keep_versions": 1, "keep_days": 0, "parallel": 1, "retries": 0, "timeout": 1}
+    minimums = {"max_list_age": 1, "keep_versions": 1, "keep_days": 0, "parallel": 1, "retries": 0, "timeout": 1}
     for name, minimum in minimums.items():
         if options[name] is not None and options[name] < minimum:
             raise bad_option(f"the option {name} is {options[name]}, but must be {minimum} or more")
@@ -315,6 +340,8 @@ def check_options(options: dict[str, t.Any]) -> None:
         raise bad_option(f"the option parallel is {options['parallel']}, but must be {_MOST_PARALLEL} or less")
     if options["server"] is not None and not options["server"].startswith(("https://", "http://")):
         raise bad_option("the option server must begin with https:// or http://")
+    if options["max_list_age"] is not None and options["list"] is None:
+        raise bad_option("the option max_list_age requires the option list")
 
 
 def bad_option(message: str) -> LivepatchError:
@@ -354,6 +381,7 @@ def make_task(options: dict[str, t.Any]) -> MirrorTask:
         allow_downgrade=options["allow_downgrade"],
         parallel=options["parallel"],
         now=dt.datetime.now(dt.timezone.utc),
+        max_list_age=None if options["max_list_age"] is None else dt.timedelta(hours=options["max_list_age"]),
     )
 
 
@@ -366,6 +394,7 @@ def as_result(outcome: Outcome, folder: Path) -> dict[str, t.Any]:
         "pruned": outcome.pruned,
         "quarantined": [dataclasses.asdict(fault) for fault in outcome.quarantined],
         "failed_patches": [dataclasses.asdict(fault) for fault in outcome.failed],
+        "list_age_hours": None if outcome.list_age is None else round(outcome.list_age / dt.timedelta(hours=1), 1),
         "index": str(folder / INDEX),
         "diff": {
             "before": outcome.before.lines(),
@@ -413,6 +442,9 @@ def main() -> None:
         mutually_exclusive=[("server", "folder")],
         required_one_of=[("list", "folder")],
     )
+    # These options are shown with -vvv. Their credentials are masked there, and in the result.
+    urls = (module.params["list"], module.params["server"])
+    module.no_log_values.update(filter(None, (user_and_password(url) for url in urls if url)))
     try:
         result = run(module.params, check_mode=module.check_mode)
     except LivepatchError as error:

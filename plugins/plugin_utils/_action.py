@@ -12,7 +12,7 @@ import pathlib
 import traceback
 import typing as t
 
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
@@ -24,7 +24,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Reason
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
-from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible, visible_lines
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._driver import Driver
 
@@ -44,7 +44,7 @@ class LivepatchAction(ActionBase):
     _supports_async = False
 
     host: str
-    """The name of the host in the inventory, also of a host that a task is delegated from."""
+    """The name of the host that the task asks: that of the play, or the one that the task is delegated to."""
 
     @property
     def check_mode(self) -> bool:
@@ -61,18 +61,23 @@ class LivepatchAction(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Called by Ansible, once for each host and task."""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        self.host = str((task_vars or {}).get("inventory_hostname", ""))
+        # A record of another host's facts would show them as those of this host.
+        self.host = str(self._task.delegate_to or (task_vars or {}).get("inventory_hostname", ""))
         validation = ArgumentSpecValidator(self.ARGUMENT_SPEC).validate(copy.deepcopy(self._task.args))
         result.update(changed=False)
         result.update(self._perform(validation))
-        if isinstance(result.get("msg"), str):
-            # It is printed as it is, and can quote a host.
-            result["msg"] = visible(result["msg"])
         if validation._no_log_values:
             result = remove_values(result, validation._no_log_values)
         return t.cast("dict[str, t.Any]", wrap_var(result))
 
     def _perform(self, validation: t.Any) -> dict[str, t.Any]:
+        """Run the task. Any text of the result can quote a host, and Ansible, roles and playbooks print it as it is."""
+        result: dict[str, t.Any] = _visible_values(self._run_task(validation))
+        if isinstance(result.get("msg"), str):
+            result["msg"] = visible(result["msg"])
+        return result
+
+    def _run_task(self, validation: t.Any) -> dict[str, t.Any]:
         """Run the task. Every `LivepatchError`, and every unexpected exception, becomes a failed result here only."""
         try:
             if validation.error_messages:
@@ -84,7 +89,7 @@ class LivepatchAction(ActionBase):
         except AnsibleError as error:
             remedy = f"check the connection: ansible {self.host} -m ansible.builtin.raw -a 'echo ok'"
             self._record_attempt(Reason(id="connection_failed", message=str(error), remedy=remedy))
-            raise
+            raise _visible_error(error) from None
         except Exception as error:
             self._show_traceback(error)
             return self._failed(causes.INTERNAL_ERROR.error(place=_place_of(error)))
@@ -132,6 +137,24 @@ class LivepatchAction(ActionBase):
         if isinstance(errors[0], UnsupportedError):
             return f"Unsupported parameters for ({self._task.action}) module: {errors.msg}"
         return str(errors.msg)
+
+
+def _visible_values(value: t.Any) -> t.Any:
+    """Escape invisible characters in all texts of a result, except line ends and tabs."""
+    if isinstance(value, str):
+        return visible_lines(value)
+    if isinstance(value, dict):
+        return {_visible_values(key): _visible_values(each) for key, each in value.items()}
+    return [_visible_values(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def _visible_error(error: AnsibleError) -> AnsibleError:
+    """Return the error, or one of the same kind without invisible characters: its text can quote a host."""
+    text = " ".join(str(error).split())
+    if visible(text) == text:
+        return error
+    kind = AnsibleConnectionFailure if isinstance(error, AnsibleConnectionFailure) else AnsibleError
+    return t.cast("AnsibleError", kind(visible(text)))
 
 
 def _place_of(error: Exception) -> str:

@@ -13,6 +13,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
 from ansible.playbook.play_context import PlayContext
 from ansible.plugins.connection import ConnectionBase
 from ansible.plugins.loader import connection_loader
@@ -148,6 +149,38 @@ def test_an_unstored_attempt_is_a_warning(tmp_path: Path) -> None:
     action = _Action(tmp_path / "file", _ending(LivepatchError("policy_unusable", "it is not")))
     assert action.perform()["error_id"] == "policy_unusable"
     assert "outdated record of web1" in action.lines[0]
+
+
+# --- text of hosts ---
+
+
+ESCAPES = "\x1b]0;a\x07\x9b2J\u202eb"
+
+
+@pytest.mark.parametrize("kind", [AnsibleConnectionFailure, AnsibleError, AnsibleAuthenticationFailure])
+def test_errors_of_connections_have_no_escapes(kind: type[AnsibleError], tmp_path: Path) -> None:
+    with pytest.raises(AnsibleError) as caught:
+        _Action(tmp_path, _ending(kind(f"no route: {ESCAPES}"))).perform()
+    assert str(caught.value).endswith(r"no route: \x1b]0;a\x07\x9b2J\u202eb")
+    assert isinstance(caught.value, AnsibleConnectionFailure) == issubclass(kind, AnsibleConnectionFailure)
+    assert _cause(tmp_path) == "connection_failed"
+
+
+def test_usual_errors_of_connections_are_unchanged(tmp_path: Path) -> None:
+    error = AnsibleConnectionFailure("no route\r\nto host")
+    with pytest.raises(AnsibleConnectionFailure) as caught:
+        _Action(tmp_path, _ending(error)).perform()
+    assert caught.value is error
+
+
+def test_results_have_no_escapes(tmp_path: Path) -> None:
+    def body() -> Task[dict[str, t.Any]]:
+        yield commands.ReadClock()
+        return {"msg": f"a\n{ESCAPES}", "checks": [{ESCAPES: ESCAPES}], "diff": f"a\n\tb{ESCAPES}", "number": 1}
+
+    result = _Action(tmp_path, body).perform()
+    shown = r"\x1b]0;a\x07\x9b2J\u202eb"
+    assert result == {"msg": rf"a\n{shown}", "checks": [{shown: shown}], "diff": f"a\n\tb{shown}", "number": 1}
 
 
 # --- the deadline of a round trip ---

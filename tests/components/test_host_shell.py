@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import types
 import typing as t
+from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
@@ -16,9 +18,13 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import run_script
 from tests.integration.conftest import Ansible, Run
+from tests.integration.shells import SHELLS, each_shell
+from tests.lab.process_trace import executions, recording
 
 pytestmark = pytest.mark.matrix
 
+NONCE = "0123456789abcdef0123456789abcdef"
+SHELL_SCRIPTS = Path(__file__).parents[2] / "plugins" / "plugin_utils" / "shell"
 PASSWORD = "made up: $x 'y'"
 # Does what sudo does with these options. Tests that use it need not run as root.
 SUDO = """\
@@ -214,3 +220,40 @@ def test_other_connection_failures_are_raised(error: AnsibleError) -> None:
     with pytest.raises(type(error)) as failure:
         look(Action(error, has_pipelining=True))
     assert failure.value is error
+
+
+# --- what other users of the host can see and change
+
+
+def script_with(main: str, start: str = "") -> str:
+    """Return a script with this function `main`, as a connection passes it to a shell."""
+    library = (SHELL_SCRIPTS / "sections.sh").read_text(encoding="utf-8")
+    return f"lp_nonce={NONCE}\n{start}\n{library}\nmain() {{\n{main}\n}}\nrun 100000 100000\n"
+
+
+@each_shell
+def test_the_boundary_is_no_argument_of_a_process(shell: str, tmp_path: Path) -> None:
+    """Every user of the host can read the arguments of all processes."""
+    trace = tmp_path / "trace"
+    script = script_with("section one echo content; empty_section two absent")
+    done = subprocess.run(
+        [*recording(trace), *SHELLS[shell].split(), "-s"], input=script, capture_output=True, text=True, check=True
+    )
+    assert f"@{NONCE} section one\ncontent\n" in done.stdout
+    started = executions(trace)
+    assert any(each.argv[0] == "awk" for each in started)
+    assert [each.argv for each in started if any(NONCE in word for word in each.argv)] == []
+
+
+@each_shell
+@pytest.mark.parametrize("path", ["", ":", "/usr/bin:", ":/usr/bin", "/usr/bin::/bin"])
+def test_programs_of_the_current_folder_are_not_run(shell: str, path: str, tmp_path: Path) -> None:
+    for name in ("awk", "timeout", "planted"):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\necho planted >{tmp_path}/ran\n", encoding="utf-8")
+        program.chmod(0o755)
+    script = script_with("section one planted", f"PATH={path}")
+    command = [str(shutil.which(SHELLS[shell].split()[0])), *SHELLS[shell].split()[1:], "-s"]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert f"@{NONCE} end one ok 127" in done.stdout
+    assert not (tmp_path / "ran").exists()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 import typing as t
 from collections.abc import Iterator
@@ -128,7 +129,13 @@ def assert_complete(mirror: Mirror, archives: dict[str, bytes]) -> None:
     assert {name: entry["sha256"] for name, entry in mirror.index().items()} == {
         name: sha256(content) for name, content in archives.items()
     }
-    assert {path.name for path in mirror.dest.iterdir()} <= {*archives, "index.json", ".lock", ".quarantine"}
+    assert {path.name for path in mirror.dest.iterdir()} <= {
+        *archives,
+        "index.json",
+        ".lock",
+        ".verified.json",
+        ".quarantine",
+    }
 
 
 # --- from a server
@@ -253,6 +260,8 @@ def test_a_malformed_list_is_refused(mirror: Mirror, text: str, message: str) ->
         ({"folder": "."}, None, "mutually exclusive"),
         ({"parallel": 0}, "bad_option", "parallel is 0"),
         ({"keep_versions": 0}, "bad_option", "keep_versions is 0"),
+        ({"max_list_age": 0}, "bad_option", "max_list_age is 0"),
+        ({"max_list_age": 1, "list": None, "server": None, "folder": "."}, "bad_option", "requires the option list"),
         ({"server": "livepatch.example.com"}, "bad_option", "server must begin with"),
         ({"trusted_certificates": ["/nonexistent/pem"]}, "files", "/nonexistent/pem"),
         ({"trusted_spki_sha256": ["12"]}, "bad_option", "is not the SHA-256 of a public key"),
@@ -380,7 +389,7 @@ def test_a_downgrade_needs_permission(mirror: Mirror) -> None:
 
 
 def test_old_versions_are_removed_after_new_ones_arrived(mirror: Mirror) -> None:
-    versions = {version: signing.patch_for(KERNELS[0], version, VENDOR) for version in ("9.1", "65.1", "66.1", "66.2")}
+    versions = {version: signing.patch_for(KERNELS[0], version, VENDOR) for version in ("9.1", "65.1", "66.1", "67.1")}
     old = dict([versions["9.1"], versions["65.1"]])
     mirror.publish(old)
     mirror.run()
@@ -393,8 +402,30 @@ def test_old_versions_are_removed_after_new_ones_arrived(mirror: Mirror) -> None
     predicted = mirror.run(check=True, keep_versions=2)
     result = mirror.run(keep_versions=2)
     assert result["pruned"] == predicted["pruned"] == sorted(old)
-    assert_complete(mirror, dict([versions["66.1"], versions["66.2"]]))
+    assert_complete(mirror, dict([versions["66.1"], versions["67.1"]]))
     assert mirror.run(keep_versions=2)["changed"] is False
+
+
+def test_an_old_list_is_refused(mirror: Mirror) -> None:
+    assert 0 <= mirror.run(max_list_age=1)["list_age_hours"] < 1
+    hours_ago = time.time() - 50 * 3600
+    os.utime(mirror.list, (hours_ago, hours_ago))
+    for check in (False, True):
+        refused = mirror.run(check=check, max_list_age=48)
+        assert (refused["kind"], refused["error_id"]) == ("failed", "list_too_old")
+        assert "50.0 hours old" in refused["msg"]
+    assert mirror.run(max_list_age=51)["list_age_hours"] == 50.0
+    assert mirror.run()["list_age_hours"] == 50.0
+
+
+def test_a_revoked_key_empties_the_mirror(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.run()
+    (tmp_path / "stranger.pem").write_bytes(STRANGER.pem)
+    result = mirror.run(trusted_certificates=[str(tmp_path / "stranger.pem")])
+    assert (result["kind"], result["error_id"], mirror.served()) == ("failed", "incomplete", {})
+    assert {fault["verdict"] for fault in result["quarantined"]} == {"wrong_signer"}
+    assert mirror.run()["fetched"] == NAMES
+    assert_complete(mirror, PATCHES)
 
 
 def test_removed_patches_are_kept_for_their_age(mirror: Mirror) -> None:
@@ -533,6 +564,14 @@ def test_the_password_of_a_proxy_stays_secret(mirror: Mirror) -> None:
     assert "requires a user and a password" in run.result("localhost")["msg"]
     assert "made-up" not in run.output
     assert "made-up" not in json.dumps(run.results)
+
+
+def test_the_password_of_a_list_stays_secret(mirror: Mirror) -> None:
+    place = "http://reader:made-up-77@127.0.0.1:9/list.json"
+    run = mirror.play("-vvv", list=place, server=None, retries=0)
+    assert "***@127.0.0.1:9/list.json" in run.result("localhost")["msg"]
+    assert "made-up-77" not in run.output
+    assert "made-up-77" not in json.dumps(run.results)
 
 
 def test_a_server_with_an_unknown_authority_is_refused(mirror: Mirror) -> None:

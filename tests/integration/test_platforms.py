@@ -129,8 +129,18 @@ def test_the_rulebook_handles_alerts_that_name_hosts() -> None:
     assert set(action["extra_vars"]) <= set(re.findall(r"\blivepatch_\w+", playbook.read_text(encoding="utf-8")))
 
 
-def alert(name: str, host: str, status: str = "firing") -> dict[str, t.Any]:
-    return {"status": status, "labels": {"alertname": name, "host": host, "severity": "warning"}, "annotations": {}}
+SECRET = "Bearer made-up-5d1c"
+
+
+def alert(name: str, host: str, status: str = "firing", authorization: str | None = SECRET) -> dict[str, t.Any]:
+    """Return an alert. The event source of the tests takes the header from it."""
+    header = {} if authorization is None else {"authorization": authorization}
+    return {
+        **header,
+        "status": status,
+        "labels": {"alertname": name, "host": host, "severity": "warning"},
+        "annotations": {},
+    }
 
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="the engine of ansible-rulebook runs on Java")
@@ -152,10 +162,15 @@ def test_an_alert_patches_its_host_and_no_other(tmp_path: Path) -> None:
         "name": "Note",
         "ansible.builtin.shell": f"echo {{{{ inventory_hostname }}}} {{{{ livepatch_record_dir }}}} >> {log}",
     }
-    play = {"name": "Patch", "hosts": "all", "connection": "local", "gather_facts": False, "tasks": [task]}
+    shipped = yaml.safe_load((ROOT / "playbooks" / "patch.yml").read_text(encoding="utf-8"))[0]["tasks"]
+    [guard] = [each for each in shipped if each["name"] == "Leave out hosts that the event does not name"]
+    play = {"name": "Patch", "hosts": "all", "connection": "local", "gather_facts": False, "tasks": [guard, task]}
     (patch / "playbooks" / "patch.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
     inventory = tmp_path / "inventory.yml"
-    inventory.write_text(yaml.safe_dump({"all": {"hosts": {f"web{number}": None for number in range(9)}}}))
+    groups = {"web": {"hosts": {"web5": None, "web6": None}}}
+    inventory.write_text(
+        yaml.safe_dump({"all": {"hosts": {f"web{number}": None for number in range(9)}, "children": groups}})
+    )
     sent = tmp_path / "alerts.json"
     mischief = ["all", "*", "web*", "web1:web2", "!web1", "~web", "@/etc/passwd", "web1,web2", "{{ 1 }}", "", "-e"]
     received = [
@@ -165,10 +180,18 @@ def test_an_alert_patches_its_host_and_no_other(tmp_path: Path) -> None:
         alert("LivepatchFailed", "web2", "resolved"),
         alert("LivepatchTampered", "web3"),
         *(alert("LivepatchFailed", host) for host in mischief),
+        alert("LivepatchFailed", "web"),
+        *(
+            alert("LivepatchFailed", "web7", authorization=each)
+            for each in (None, "", "Bearer", "Bearer made-up-other")
+        ),
     ]
     sent.write_text(json.dumps({"alerts": received}), encoding="utf-8")
     variables = tmp_path / "livepatch.yml"
-    variables.write_text("livepatch_record_dir: /srv/records\n", encoding="utf-8")
+    variables.write_text(
+        yaml.safe_dump({"livepatch_record_dir": "/srv/records", "livepatch_webhook_authorization": SECRET}),
+        encoding="utf-8",
+    )
     patched = ["web1", "/srv/records", "web4", "/srv/records"]
     command = ["--rulebook", "kernelops.livepatch.livepatch_alerts", "-i", str(inventory), "--vars", str(variables)]
     ended = run(

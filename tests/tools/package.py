@@ -35,6 +35,7 @@ ALLOWED = WANTED | {
     "CONTRIBUTING.md",
     "LICENSES",
     "REUSE.toml",
+    "SECURITY.md",
     "bindep.txt",
     "extensions",
     "playbooks",

@@ -15,6 +15,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._io import (
     has_content,
     lock_within,
     open_for_writing,
+    open_lock,
     open_regular,
     read_bounded,
     write_atomically,
@@ -47,15 +48,56 @@ def test_other_kinds_of_files_are_errors(tmp_path: Path) -> None:
         read_bounded(str(tmp_path / "absent"), MEBIBYTE)
 
 
-def test_a_written_file_has_its_parents_and_mode(tmp_path: Path) -> None:
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_written_file_and_its_folders_are_private(tmp_path: Path, durable: bool) -> None:
     path = tmp_path / "a" / "b" / "file"
-    mask = os.umask(0o027)
+    mask = os.umask(0)
     try:
-        write_atomically(path, ["one\n", "zwei Ä\n"])
+        write_atomically(path, ["one\n", "zwei Ä\n"], durable=durable)
     finally:
         os.umask(mask)
     assert path.read_bytes() == "one\nzwei Ä\n".encode()
-    assert path.stat().st_mode & 0o777 == 0o640
+    assert [each.stat().st_mode & 0o777 for each in (path.parent.parent, path.parent, path)] == [0o700, 0o700, 0o600]
+
+
+@pytest.mark.parametrize(
+    ("folder", "mask", "mode"),
+    [(0o755, 0, 0o644), (0o750, 0, 0o640), (0o2775, 0, 0o644), (0o755, 0o077, 0o600), (0o711, 0, 0o600)],
+)
+def test_a_file_is_as_readable_as_its_folder(tmp_path: Path, folder: int, mask: int, mode: int) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder").chmod(folder)
+    previous = os.umask(mask)
+    try:
+        write_atomically(tmp_path / "folder" / "file", ["content"])
+    finally:
+        os.umask(previous)
+    assert (tmp_path / "folder" / "file").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_only_a_durable_file_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_size))
+    write_atomically(tmp_path / "file", ["content"], durable=durable)
+    assert flushed == ([len("content")] if durable else [])
+
+
+@pytest.mark.parametrize(
+    ("folder", "mode"), [(0o755, 0o600), (0o700, 0o600), (0o2770, 0o660), (0o777, 0o666), (0o775, 0o660)]
+)
+def test_only_writers_of_the_folder_can_lock(tmp_path: Path, folder: int, mode: int) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder").chmod(folder)
+    path = tmp_path / "folder" / "lock"
+    for _time in range(2):
+        open_lock(path).close()
+        assert path.stat().st_mode & 0o777 == mode
+        path.chmod(0o644)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="not a regular file"):
+        open_lock(path)
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -121,8 +121,8 @@ def test_surveys_have_the_api_format(tasks: list[tuple[str, dict[str, t.Any]]]) 
 def test_survey_choices_match_the_role(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
     specification = (ROOT / "roles" / "client" / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
     options = yaml.safe_load(specification)["argument_specs"]["main"]["options"]
-    [enable] = [each for each in of_kind(tasks, "job_template") if "survey_spec" in each]
-    questions = {question["variable"]: question for question in enable["survey_spec"]["spec"]}
+    surveys = [each["survey_spec"]["spec"] for each in of_kind(tasks, "job_template") if "survey_spec" in each]
+    questions = {question["variable"]: question for survey in surveys for question in survey}
     assert questions["livepatch_via"]["choices"] == options["client_via"]["choices"]
     policies = sorted(path.stem for path in (ROOT / "plugins" / "plugin_utils" / "policies").glob("*.yml"))
     assert sorted(questions["livepatch_policy"]["choices"]) == policies
@@ -145,6 +145,13 @@ def test_seat_jobs_never_run_concurrently(tasks: list[tuple[str, dict[str, t.Any
         if template["playbook"] == "enable.yml":
             assert template["allow_simultaneous"] is False
             assert template.get("job_slice_count", 1) == 1
+
+
+def test_no_template_accepts_any_variable(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:
+    """Users who may launch a job could set the options of the connection, which run commands on the controller."""
+    for template in of_kind(tasks, "job_template"):
+        assert not template.get("ask_variables_on_launch"), template["name"]
+        assert template.get("survey_enabled", False) == ("survey_spec" in template)
 
 
 def test_records_persist_between_jobs(tasks: list[tuple[str, dict[str, t.Any]]]) -> None:

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import (
     mask_credentials,
+    mask_url,
     pad,
     shorten,
+    user_and_password,
     visible,
+    visible_lines,
     width,
 )
 
@@ -36,6 +39,13 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))
 )
 def test_invisible_characters_are_named(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+@given(ANY_TEXT)
+def test_only_line_ends_and_tabs_stay_invisible(text: str) -> None:
+    shown = visible_lines(text)
+    assert shown.replace("\n", "").replace("\t", "").isprintable()
+    assert (shown.count("\n"), shown.count("\t")) == (text.count("\n"), text.count("\t"))
 
 
 @given(ANY_TEXT)
@@ -86,6 +96,10 @@ def test_padded_text_fills_its_columns(text: str, columns: int) -> None:
         ("cannot connect to http://a:b@c: refused", "cannot connect to http://***@c: refused"),
         ("https://example.com:8443/a?b=c#d", "https://example.com:8443/a?b=c#d"),
         ("http://@proxy", "http://***@proxy"),
+        ("http://me:se cr et@proxy:3128", "http://***@proxy:3128"),
+        ("proxy http://me:12 se@cr et@proxy: refused", "proxy http://***@proxy: refused"),
+        ("http://a:b c@d, https://e:f g@h/", "http://***@d, https://***@h/"),
+        ("GET https://host/ by me:secret@proxy", "GET https://host/ by ***@proxy"),
         ("no URL at all", "no URL at all"),
         ("", ""),
     ],
@@ -97,6 +111,33 @@ def test_credentials_are_masked(text: str, masked: str) -> None:
 
 def test_credentials_can_be_removed() -> None:
     assert mask_credentials("http://me:secret@proxy:3128", mask="") == "http://proxy:3128"
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("http://me:se cret@proxy:3128", "http://***@proxy:3128"),
+        ("http://my name:se@cr://e t@proxy", "http://***@proxy"),
+        ("my name:se cret@proxy", "***@proxy"),
+        ("http://proxy:3128", "http://proxy:3128"),
+        ("", ""),
+    ],
+)
+def test_a_single_url_is_masked_with_its_blanks(url: str, masked: str) -> None:
+    assert mask_url(url) == mask_url(masked) == masked
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"),
+    [
+        ("http://me:se@cr/et@proxy:3128/a", "me:se@cr/et"),
+        ("https://example.com/list", ""),
+        ("/srv/me@there/list", ""),
+        ("/srv/list", ""),
+    ],
+)
+def test_credentials_of_a_url_are_found(url: str, secret: str) -> None:
+    assert user_and_password(url) == secret
 
 
 # Spaces end a URL, and "://" after a comma or a bracket begins another one.

@@ -78,6 +78,25 @@ class Folder:
             raise OSError(errno.EFBIG, f"the file is larger than {limit >> 20} MiB", str(self.path / name))
         return data
 
+    def read_private(self, name: str, limit: int) -> bytes | None:
+        """Return the content of a file that only root or this user can have written, ``None`` without one."""
+        if self._descriptor is None:
+            return None
+        with contextlib.suppress(OSError), self._open(name, os.O_RDONLY) as file:
+            status = os.fstat(file.fileno())
+            if status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o077:
+                data = file.read(limit + 1)
+                return data if len(data) <= limit else None
+        return None
+
+    def identity(self, name: str) -> tuple[int, int, int] | None:
+        """Return inode, size and time of the last change (in nanoseconds) of an entry, ``None`` without one."""
+        try:
+            status = os.lstat(name, dir_fd=self._descriptor)
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_size, status.st_ctime_ns
+
     def open_unfinished(self, name: str) -> t.BinaryIO:
         """Open a file for reading and writing. It is created if it does not exist."""
         return self._open(name, os.O_RDWR | os.O_CREAT, 0o644)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections.abc as c
 import dataclasses
+import datetime as dt
 import fnmatch
 import hashlib
 import json
@@ -25,6 +26,10 @@ from .._verify.patch_file import FILE_LIMIT
 
 LIST_LIMIT = 8 << 20
 """Bytes of a list: about 50,000 patches."""
+
+_HOUR = dt.timedelta(hours=1)
+_CLOCK_SKEW = dt.timedelta(minutes=5)
+"""Difference of two clocks that is not a fault."""
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _TIER = re.compile("[a-z][a-z0-9_-]{0,31}")
@@ -55,6 +60,46 @@ class ListedPatch:
     def version_key(self) -> tuple[int, ...]:
         """A key by which patches of one target sort by version."""
         return patch_version_key(self.name.version)
+
+
+class OldListError(LivepatchError):
+    """A list of patches is older than allowed, or its age is unknown. `age` is ``None`` then."""
+
+    def __init__(self, age: dt.timedelta | None, limit: dt.timedelta) -> None:
+        hours = limit / _HOUR
+        found = (
+            "its age is unknown, because its source gives no time for it, or one in the future"
+            if age is None
+            else f"it is {age / _HOUR:.1f} hours old"
+        )
+        super().__init__(
+            "list_too_old",
+            f"the list of patches cannot be used: {found}, and max_list_age is {hours:.0f} hours. Nothing was changed",
+            "find out why the source does not renew its list, or increase max_list_age",
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PatchList:
+    """The archives of a source. `modified` is the (aware) time of its list, ``None`` if it is unknown.
+
+    Only the source gives this time, and it is not signed.
+    """
+
+    patches: c.Sequence[ListedPatch]
+    modified: dt.datetime | None
+
+    def age(self, now: dt.datetime) -> dt.timedelta | None:
+        """Return the age of the list; ``None`` if it is unknown, also for a time in the future."""
+        if self.modified is None or self.modified > now + _CLOCK_SKEW:
+            return None
+        return max(now - self.modified, dt.timedelta())
+
+    def check_age(self, now: dt.datetime, limit: dt.timedelta | None) -> None:
+        """Raise `OldListError` if the list is older than the limit, or its age is unknown."""
+        age = self.age(now)
+        if limit is not None and (age is None or age > limit):
+            raise OldListError(age, limit)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ class DowngradeError(LivepatchError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Retention:
-    """Which archives are pruned: of each kernel and architecture all but the newest `versions`; and archives that the
+    """Which archives are pruned: of each kernel and architecture all but
+    those of the newest `versions` major versions; and archives that the
     source no longer has, `days` after they were copied. ``None`` prunes none."""
 
     versions: int | None = None
@@ -101,14 +102,15 @@ def _expired(patch: MirroredPatch, retention: Retention, now: dt.datetime) -> bo
 
 
 def _surplus(patches: c.Iterable[ListedPatch], versions: int | None) -> list[ListedPatch]:
-    """Return the patches of each target behind its newest `versions`."""
+    """Return the patches of each target behind its newest `versions` major versions.
+
+    Only the major version is signed. So a patch is never surplus because another one claims a newer minor version.
+    """
     if versions is None:
         return []
-    by_target: dict[tuple[str, str], list[ListedPatch]] = {}
+    patches = list(patches)
+    majors: dict[tuple[str, str], set[int]] = {}
     for patch in patches:
-        by_target.setdefault(patch.target, []).append(patch)
-    return [
-        patch
-        for group in by_target.values()
-        for patch in sorted(group, key=lambda patch: (patch.version_key, patch.filename), reverse=True)[versions:]
-    ]
+        majors.setdefault(patch.target, set()).add(patch.version_key[0])
+    kept = {target: set(sorted(found)[-versions:]) for target, found in majors.items()}
+    return [patch for patch in patches if patch.version_key[0] not in kept[patch.target]]

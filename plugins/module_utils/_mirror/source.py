@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import email.utils
 import shutil
 import typing as t
 import urllib.parse
@@ -13,13 +15,13 @@ from .._io import open_regular, read_bounded
 from .._server.download import Downloader
 from .._text import mask_credentials
 from .._verify.patch_file import FILE_LIMIT
-from .listing import LIST_LIMIT, ListedPatch, PatchListError, list_folder, read_list
+from .listing import LIST_LIMIT, ListedPatch, PatchList, PatchListError, list_folder, read_list
 
 
 class PatchSource(t.Protocol):
     """A source of archives. Methods raise `LivepatchError` and `OSError`."""
 
-    def patches(self) -> list[ListedPatch]:
+    def read(self) -> PatchList:
         """Return the archives of the source."""
 
     def copy(self, patch: ListedPatch, file: t.BinaryIO) -> None:
@@ -34,7 +36,7 @@ class WebSource:
         self._list_at = list_at
         self._archives_at = archives_at
 
-    def patches(self) -> list[ListedPatch]:
+    def read(self) -> PatchList:
         """Return the archives that the list names."""
         return _read_list_at(self._list_at, self._downloader)
 
@@ -51,10 +53,10 @@ class FolderSource:
         self._list_at = list_at
         self._downloader = downloader
 
-    def patches(self) -> list[ListedPatch]:
+    def read(self) -> PatchList:
         """Return the archives that the list names, or those of the folder with their hashes."""
         if self._list_at is None:
-            return list_folder(self._folder)
+            return PatchList(list_folder(self._folder), None)
         return _read_list_at(self._list_at, self._downloader)
 
     def copy(self, patch: ListedPatch, file: t.BinaryIO) -> None:
@@ -91,10 +93,24 @@ def make_source(server: str | None, list_at: str | None, folder: str | None, dow
     return FolderSource(Path(list_at).parent, list_at, downloader)
 
 
-def _read_list_at(place: str, downloader: Downloader) -> list[ListedPatch]:
-    data = downloader.read(place, LIST_LIMIT) if is_url(place) else read_bounded(place, LIST_LIMIT)
+def _read_list_at(place: str, downloader: Downloader) -> PatchList:
+    if is_url(place):
+        data, modified = downloader.read_dated(place, LIST_LIMIT)
+        time = _parse_http_date(modified)
+    else:
+        data = read_bounded(place, LIST_LIMIT)
+        time = dt.datetime.fromtimestamp(Path(place).stat().st_mtime, dt.timezone.utc)
     try:
-        return read_list(data)
+        return PatchList(read_list(data), time)
     except PatchListError as error:
         shown = mask_credentials(place) if is_url(place) else place
         raise PatchListError(f"cannot use the list {shown}: {error}") from None
+
+
+def _parse_http_date(text: str | None) -> dt.datetime | None:
+    """Parse ``Last-Modified`` (RFC 9110, section 5.6.7); ``None`` for any other text."""
+    try:
+        moment = email.utils.parsedate_to_datetime(text or "")
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)

@@ -25,14 +25,15 @@ from .._errors import LivepatchError
 from .._server.download import FatalServerError, ServerError, UnreachableServerError
 from .._time import format_time
 from .._verify.archive import parse_archive_name
-from .._verify.patch_file import FILE_LIMIT, examine
+from .._verify.patch_file import FILE_LIMIT, PatchFile, examine
 from .._verify.trust import TrustAnchors
 from .folder import Folder, open_folder
 from .index import Index, MirroredPatch, read_index, write_index
-from .listing import ListedPatch, Selection
+from .listing import ListedPatch, PatchList, Selection
 from .plan import MirrorPlan, Retention, make_plan
 from .quarantine import ArchiveFault, Quarantine
 from .source import PatchSource
+from .verification import MirroredFile, Verifier, with_facts
 
 _LOCK = ".lock"
 
@@ -66,6 +67,7 @@ class MirrorTask:
     allow_downgrade: bool
     parallel: int
     now: dt.datetime
+    max_list_age: dt.timedelta | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ class Outcome:
     """The result of a run, or its prediction: names of archives, sorted.
 
     Archives that are `quarantined` were received, or found in the mirror, and must not be served. Those that `failed`
-    could not be copied. For both, the mirror may still serve the content that it had before.
+    could not be copied. For both, the mirror may still serve the content that it had before. `list_age` is ``None`` if
+    the source gives no time for its list.
     """
 
     changed: bool
@@ -84,6 +87,7 @@ class Outcome:
     pruned: list[str]
     quarantined: list[ArchiveFault]
     failed: list[ArchiveFault]
+    list_age: dt.timedelta | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -105,18 +109,22 @@ def run_mirror(task: MirrorTask) -> Outcome:
     """Copy the archives of the source into the mirror.
 
     Raises `LivepatchError` (`MirrorBusyError`, `MirrorIndexError`, `UnsafeFolderError`, `DowngradeError`, and
-    `PatchListError` and `ServerError` for the list), and `OSError` for the mirror's own folders. Faults of single
-    archives are in the outcome.
+    `OldListError`, `PatchListError` and `ServerError` for the list), and `OSError` for the mirror's own folders. Faults
+    of single archives are in the outcome.
     """
     with open_folder(task.folder, create=True) as folder, _locked(folder):
         folder.remove_temporary_files()
         quarantine = Quarantine(task.quarantine)
         quarantine.check()
         before = read_index(folder)
-        listed = task.source.patches()
-        plan = _plan(task, listed, before)
+        verifier = Verifier(folder, task.anchors, task.now)
+        with concurrent.futures.ThreadPoolExecutor(task.parallel) as pool:
+            files = dict(zip(before.patches, pool.map(verifier.check, before.patches.values()), strict=True))
+        listing = _read_list(task)
+        listed = listing.patches
+        plan = _plan(task, listed, _verified(files))
         with folder.subfolder(UNFINISHED) as unfinished:
-            archives = ArchiveSync(folder, unfinished, before, task.source, task.anchors, quarantine, task.now)
+            archives = ArchiveSync(task, folder, unfinished, files, quarantine)
             # First these, because they are served until they are removed.
             surplus, unknown = _unexpected(folder, plan, before, listed)
             for name in surplus:
@@ -124,12 +132,16 @@ def run_mirror(task: MirrorTask) -> Outcome:
             results = [archives.quarantine_unknown(name) for name in unknown]
             with concurrent.futures.ThreadPoolExecutor(task.parallel) as pool:
                 results += pool.map(archives.sync_wanted, plan.wanted)
-                results += pool.map(archives.check_kept, [*plan.kept, *_not_replaced(plan, before, results)])
+                kept = [patch.filename for patch in (*plan.kept, *_not_replaced(plan, before, results))]
+                results += pool.map(archives.check_kept, [*kept, *_unproven(files, plan)])
+            results = archives.refuse_renamed(results)
             after = Index({result.patch.filename: result.patch for result in results if result.patch})
             pruned = _commit(folder, plan, before, after)
+            verifier.remember(after)
             _remove_unfinished(unfinished, plan)
         folder.remove_subfolder(UNFINISHED)
-    return _outcome(before, after, results, pruned, changed=bool(surplus))
+    outcome = _outcome(before, after, results, pruned, changed=bool(surplus))
+    return dataclasses.replace(outcome, list_age=listing.age(task.now))
 
 
 def predict_mirror(task: MirrorTask) -> Outcome:
@@ -137,32 +149,69 @@ def predict_mirror(task: MirrorTask) -> Outcome:
     with open_folder(task.folder) as folder:
         Quarantine(task.quarantine).check()
         before = read_index(folder)
-        listed = task.source.patches()
-        plan = _plan(task, listed, before)
+        verifier = Verifier(folder, task.anchors, task.now)
         with concurrent.futures.ThreadPoolExecutor(task.parallel) as pool:
-            present = list(pool.map(lambda patch: _is_present(folder, before, patch), plan.wanted))
+            files = dict(zip(before.patches, pool.map(verifier.check, before.patches.values()), strict=True))
+        listing = _read_list(task)
+        listed = listing.patches
+        plan = _plan(task, listed, _verified(files))
         surplus, unknown = _unexpected(folder, plan, before, listed)
-    results = [
-        SyncedArchive(dataclasses.replace(before.patches[patch.filename], tier=patch.tier))
-        if is_present
-        else SyncedArchive(_expected(patch), fetched=True)
-        for patch, is_present in zip(plan.wanted, present, strict=True)
-    ]
+    results = [_predicted(patch, files.get(patch.filename)) for patch in plan.wanted]
     results += [SyncedArchive(patch) for patch in plan.kept]
+    results += [
+        SyncedArchive(quarantined=fault, newly_quarantined=True) if fault else SyncedArchive(failed=_missing(name))
+        for name in _unproven(files, plan)
+        for fault in [_fault(files[name])]
+    ]
     results += [SyncedArchive(quarantined=unknown_archive(name), newly_quarantined=True) for name in unknown]
     after = Index({result.patch.filename: result.patch for result in results if result.patch})
-    return _outcome(before, after, results, plan.pruned, changed=bool(surplus))
+    outcome = _outcome(before, after, results, plan.pruned, changed=bool(surplus))
+    return dataclasses.replace(outcome, list_age=listing.age(task.now))
 
 
-def _plan(task: MirrorTask, listed: list[ListedPatch], index: Index) -> MirrorPlan:
+def _read_list(task: MirrorTask) -> PatchList:
+    listing = task.source.read()
+    listing.check_age(task.now, task.max_list_age)
+    return listing
+
+
+def _plan(task: MirrorTask, listed: c.Iterable[ListedPatch], index: Index) -> MirrorPlan:
     return make_plan(listed, index, task.selection, task.retention, now=task.now, allow_downgrade=task.allow_downgrade)
 
 
-def _is_present(folder: Folder, index: Index, patch: ListedPatch) -> bool:
-    """Return True if the mirror has the archive, and it was verified."""
-    mirrored = index.patches.get(patch.filename)
-    data = folder.read(patch.filename, FILE_LIMIT)
-    return mirrored is not None and data is not None and mirrored.sha256 == patch.sha256 == _sha256(data)
+def _verified(files: c.Mapping[str, MirroredFile]) -> Index:
+    """Return the index of the archives that are verified: only these decide what is pruned or is a downgrade."""
+    return Index({name: file.patch for name, file in files.items() if file.verified})
+
+
+def _unproven(files: c.Mapping[str, MirroredFile], plan: MirrorPlan) -> list[str]:
+    """Return the archives of the index that are not verified, and that the source does not replace."""
+    wanted = {patch.filename for patch in plan.wanted}
+    return [name for name, file in files.items() if not file.verified and name not in wanted]
+
+
+def _fault(file: MirroredFile) -> ArchiveFault | None:
+    """Return the reason to quarantine the file of an entry that is not verified, ``None`` without a file."""
+    if file.fault is not None or file.sha256 is None:
+        return file.fault
+    name = file.patch.filename
+    return _changed(name)
+
+
+def _changed(filename: str) -> ArchiveFault:
+    # Under another name, so that a file that is fetched to replace it does not replace it in quarantine too.
+    reason = f"{filename} in the mirror is not the file that was verified"
+    return ArchiveFault(f"{filename}{CHANGED}", "changed", reason)
+
+
+def _missing(filename: str) -> ArchiveFault:
+    return ArchiveFault(filename, "missing", "it is missing in the mirror, and the source no longer has it")
+
+
+def _predicted(patch: ListedPatch, file: MirroredFile | None) -> SyncedArchive:
+    if file is not None and file.verified and file.sha256 == patch.sha256:
+        return SyncedArchive(dataclasses.replace(file.patch, tier=patch.tier))
+    return SyncedArchive(_expected(patch), fetched=True)
 
 
 def _expected(patch: ListedPatch) -> MirroredPatch:
@@ -247,61 +296,79 @@ class ArchiveSync:
 
     def __init__(
         self,
+        task: MirrorTask,
         folder: Folder,
         unfinished: Folder,
-        index: Index,
-        source: PatchSource,
-        anchors: TrustAnchors,
+        files: c.Mapping[str, MirroredFile],
         quarantine: Quarantine,
-        now: dt.datetime,
     ) -> None:
+        self._task = task
         self._folder = folder
         self._unfinished = unfinished
-        self._index = index
-        self._source = source
-        self._anchors = anchors
+        self._files = files
         self._quarantine = quarantine
-        self._now = now
         self._breaker = _CircuitBreaker()
 
     def sync_wanted(self, patch: ListedPatch) -> SyncedArchive:
         """Make sure that an archive of the source is in the mirror."""
-        mirrored = self._index.patches.get(patch.filename)
+        file = self._files.get(patch.filename)
+        if file is not None and file.verified:
+            if file.sha256 == patch.sha256:
+                return SyncedArchive(dataclasses.replace(file.patch, tier=patch.tier))
+            result = self._fetch(patch, replaces=file.patch)
+            # Until the new content is good, the old one is served.
+            return result if result.patch else dataclasses.replace(result, patch=file.patch)
         data = self._folder.read(patch.filename, FILE_LIMIT)
         if data is None:
             return self._fetch(patch)
-        actual = _sha256(data)
-        verified = mirrored is not None and mirrored.sha256 == actual
-        if mirrored is not None and verified and actual == patch.sha256:
-            return SyncedArchive(dataclasses.replace(mirrored, tier=patch.tier))
-        if actual == patch.sha256:
+        if _sha256(data) == patch.sha256:
             # A run that was killed has received it, or an operator has put it there.
             return self._admit(patch, self._folder, patch.filename, data)
-        if verified:
-            result = self._fetch(patch)
-            # Until the new content is good, the old one is served.
-            return result if result.patch else dataclasses.replace(result, patch=mirrored)
-        changed = self._quarantine_changed(patch.filename)
+        changed = self._quarantine_changed(patch.filename, file.fault if file else None)
         result = self._fetch(patch)
         if result.quarantined:
             return result
         return dataclasses.replace(result, quarantined=changed.quarantined, newly_quarantined=True)
 
-    def check_kept(self, mirrored: MirroredPatch) -> SyncedArchive:
-        """Check that an archive which the source does not have is still the one that was verified."""
-        data = self._folder.read(mirrored.filename, FILE_LIMIT)
-        if data is None:
-            reason = "it is missing in the mirror, and the source no longer has it"
-            return SyncedArchive(failed=ArchiveFault(mirrored.filename, "missing", reason))
-        if _sha256(data) != mirrored.sha256:
-            return self._quarantine_changed(mirrored.filename)
-        return SyncedArchive(mirrored)
+    def check_kept(self, filename: str) -> SyncedArchive:
+        """Keep an archive which the source does not have if it is verified. Otherwise, quarantine it."""
+        file = self._files[filename]
+        if file.verified:
+            return SyncedArchive(file.patch)
+        fault = _fault(file)
+        if fault is None:
+            return SyncedArchive(failed=_missing(filename))
+        return self._quarantine_file(self._folder, filename, fault)
+
+    def refuse_renamed(self, results: c.Iterable[SyncedArchive]) -> list[SyncedArchive]:
+        """Quarantine archives whose module is also in the mirror under an older version: they are old under a new name.
+
+        Otherwise, a client would replace a newer patch of the same major version by it.
+        """
+        results = list(results)
+        oldest: dict[tuple[str, str, str | None], MirroredPatch] = {}
+        for patch in sorted((each.patch for each in results if each.patch), key=lambda each: each.listed.version_key):
+            oldest.setdefault((patch.kernel, patch.architecture, patch.build_id), patch)
+        return [self._refuse(result, oldest) for result in results]
+
+    def _refuse(
+        self, result: SyncedArchive, oldest: c.Mapping[tuple[str, str, str | None], MirroredPatch]
+    ) -> SyncedArchive:
+        patch = result.patch
+        if patch is None or patch.build_id is None:
+            return result
+        older = oldest[patch.kernel, patch.architecture, patch.build_id]
+        if older.listed.version_key == patch.listed.version_key:
+            return result
+        reason = f"its module has the build ID of {older.filename}, so it is an older patch under a new name"
+        fault = ArchiveFault(patch.filename, "other_build", reason)
+        return self._quarantine_file(self._folder, patch.filename, fault, patch.sha256)
 
     def quarantine_unknown(self, filename: str) -> SyncedArchive:
         """Quarantine an archive that neither the index nor the source names."""
         return self._quarantine_file(self._folder, filename, unknown_archive(filename))
 
-    def _fetch(self, patch: ListedPatch) -> SyncedArchive:
+    def _fetch(self, patch: ListedPatch, *, replaces: MirroredPatch | None = None) -> SyncedArchive:
         part = unfinished_name(patch)
         suspect = self._quarantine.find(patch.filename, patch.sha256)
         actual = None
@@ -316,7 +383,7 @@ class ArchiveSync:
                 return SyncedArchive(failed=ArchiveFault(patch.filename, "not_fetched", reason))
             actual = _sha256(data)
             if actual == patch.sha256:
-                return self._admit(patch, self._unfinished, part, data)
+                return self._admit(patch, self._unfinished, part, data, replaces)
             if not last:
                 self._unfinished.remove(part)
         reason = f"its SHA-256 is {actual} and must be {patch.sha256}"
@@ -337,46 +404,52 @@ class ArchiveSync:
     def _copy(self, patch: ListedPatch, file: t.BinaryIO) -> None:
         self._breaker.check()
         try:
-            self._source.copy(patch, file)
+            self._task.source.copy(patch, file)
         except ServerError as error:
             self._breaker.record_failure(error)
             raise
         self._breaker.record_success()
 
-    def _admit(self, patch: ListedPatch, folder: Folder, name: str, data: bytes) -> SyncedArchive:
+    def _admit(
+        self, patch: ListedPatch, folder: Folder, name: str, data: bytes, replaces: MirroredPatch | None = None
+    ) -> SyncedArchive:
         """Verify a file with the right hash and this content, and move it to its place."""
-        found = examine(data, patch.filename, self._anchors, now=self._now, kernel=None)
-        if not found.valid:
-            fault = ArchiveFault(patch.filename, found.verdict, found.reason)
+        found = examine(data, patch.filename, self._task.anchors, now=self._task.now, kernel=None)
+        fault = None if found.valid else ArchiveFault(patch.filename, found.verdict, found.reason)
+        if fault is None and replaces is not None and not self._task.allow_downgrade:
+            fault = _other_build(found, replaces)
+        if fault is not None:
             return self._quarantine_file(folder, name, fault, patch.sha256)
         folder.move(name, self._folder, patch.filename)
         self._quarantine.remove(patch.filename)
-        entry = MirroredPatch(
-            filename=patch.filename,
-            kernel=patch.name.kernel,
-            version=patch.name.version,
-            architecture=patch.name.architecture,
-            tier=patch.tier,
-            sha256=patch.sha256,
-            size=len(data),
-            build_id=found.build_id,
-            srcversion=found.srcversion,
-            signer=found.signer,
-            key_id=found.key_id,
-            fetched_at=format_time(self._now),
-        )
-        return SyncedArchive(entry, fetched=True)
+        entry = dataclasses.replace(_expected(patch), fetched_at=format_time(self._task.now))
+        return SyncedArchive(with_facts(entry, found, len(data)), fetched=True)
 
-    def _quarantine_changed(self, filename: str) -> SyncedArchive:
-        # Under another name, so that a file that is fetched to replace it does not replace it in quarantine too.
-        reason = f"{filename} in the mirror is not the file that was verified"
-        return self._quarantine_file(self._folder, filename, ArchiveFault(f"{filename}{CHANGED}", "changed", reason))
+    def _quarantine_changed(self, filename: str, fault: ArchiveFault | None) -> SyncedArchive:
+        changed = _changed(filename)
+        if fault is not None:
+            changed = dataclasses.replace(fault, filename=changed.filename)
+        return self._quarantine_file(self._folder, filename, changed)
 
     def _quarantine_file(
         self, folder: Folder, name: str, fault: ArchiveFault, listed_sha256: str | None = None
     ) -> SyncedArchive:
         is_new = self._quarantine.add(folder, name, fault, listed_sha256)
         return SyncedArchive(quarantined=fault, newly_quarantined=is_new)
+
+
+def _other_build(found: PatchFile, replaces: MirroredPatch) -> ArchiveFault | None:
+    """Return the fault of an archive that has the name of one in the mirror, and another module.
+
+    A signature proves the major version only. So the module can be an older one of the same major version.
+    """
+    if found.build_id is not None and found.build_id == replaces.build_id:
+        return None
+    reason = (
+        f"the mirror has another module under this name (build ID {replaces.build_id}), and this one (build ID "
+        f"{found.build_id}) can be older; if this is intended, set allow_downgrade"
+    )
+    return ArchiveFault(replaces.filename, "other_build", reason)
 
 
 def unfinished_name(patch: ListedPatch) -> str:

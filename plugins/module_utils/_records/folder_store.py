@@ -141,7 +141,7 @@ def _write(path: Path, document: t.Mapping[str, object], what: str) -> None:
     # One line for each section: readable, comparable, and quick to parse.
     sections = ",\n".join(f"  {section.decode('ascii')}" for section in sections_of(document))
     try:
-        write_atomically(path, ["{\n", sections, "\n}\n"])
+        write_atomically(path, ["{\n", sections, "\n}\n"], durable=True)
     except OSError as error:
         raise _unusable(f"Cannot write {what} to {path}", error) from error
 

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
-import os
 import typing as t
 from pathlib import Path
 
 from .._decisions import causes
 from .._errors import LivepatchError
 from .._fleet.seats import KnownHost, known_from_record
-from .._io import write_atomically
+from .._io import lock_within, open_lock, read_bounded, write_atomically
 from .._record import Reason
 from .._time import parse_time, sort_key
 from . import folder_store
@@ -28,6 +26,11 @@ from .document import Document, FailedAttempt, Problem
 from .spool import as_line
 
 _FILE = "seats.granted"  # not .json, which is the suffix of records
+_LOCK = "seats.lock"
+_LOCK_SECONDS = 60.0
+_LIMIT = 256 << 20
+"""Bytes of the file: a million hosts."""
+
 _SCHEMA = "kernelops.livepatch/grants/1"
 
 
@@ -39,22 +42,34 @@ class SeatGrantsError(LivepatchError):
 
 
 @contextlib.contextmanager
-def lock_grants(record_dir: Path) -> t.Iterator[None]:
-    """Let other plans on these records wait, so that two plans at the same time never grant the same seat."""
+def lock_grants(record_dir: Path, seconds: float = _LOCK_SECONDS) -> t.Iterator[None]:
+    """Let other plans on these records wait, so that two plans at the same time never grant the same seat.
+
+    The lock is a file of its own: every user who can read the folder could lock the folder itself.
+    """
     try:
-        descriptor = os.open(record_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        lock = open_lock(record_dir / _LOCK)
     except OSError as error:
         raise SeatGrantsError(
             f"the record folder {record_dir} cannot be opened: {error.strerror}",
-            "name the folder in which kernelops.livepatch.patch_info stores records, or run the check playbook first",
+            "name the folder in which kernelops.livepatch.patch_info stores records, or run the check playbook first; "
+            "the user who runs Ansible needs write access to it",
         ) from error
-    try:
-        # Some network file systems have no locks. There, as with two controllers, only the server limits the seats.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with lock:
+        if not _is_locked(lock, seconds):
+            raise SeatGrantsError(
+                f"another process has held the lock {record_dir / _LOCK} for {seconds:g} seconds",
+                f"wait until other runs that grant seats have finished; to find them: fuser {record_dir / _LOCK}",
+            )
         yield
-    finally:
-        os.close(descriptor)
+
+
+def _is_locked(lock: t.BinaryIO, seconds: float) -> bool:
+    try:
+        return lock_within(lock.fileno(), seconds)
+    except OSError:
+        # Some network file systems have no locks. There, as with two controllers, only the server limits the seats.
+        return True
 
 
 @dataclasses.dataclass
@@ -73,7 +88,7 @@ class SeatGrants:
             return
         lines = ",\n".join(f"  {as_line(host)}: {as_line(time)}" for host, time in grants.items())
         try:
-            write_atomically(path, [f'{{"schema": {as_line(_SCHEMA)}, "granted": {{\n{lines}\n}}}}\n'])
+            write_atomically(path, [f'{{"schema": {as_line(_SCHEMA)}, "granted": {{\n{lines}\n}}}}\n'], durable=True)
         except OSError as error:
             raise SeatGrantsError(
                 f"the granted seats cannot be written to {path}: {error.strerror}; without this file, an interrupted "
@@ -148,7 +163,7 @@ def _unusable(problem: Problem) -> Reason:
 
 def _read_grants(path: Path) -> dict[str, str]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_bounded(str(path), _LIMIT))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -13,11 +13,13 @@ import collections.abc as c
 import contextlib
 import itertools
 import json
+import os
 import sqlite3
 import typing as t
 from pathlib import Path
 
 from .._errors import LivepatchError
+from .._io import make_folder, open_regular
 from .._record import FORMER_STATES
 from .spans import Kind, Sighting, Span, with_sighting
 
@@ -56,7 +58,11 @@ def add_sightings(path: Path, sightings: c.Iterable[Sighting], forget_before: in
     Raises `HistoryError`.
     """
     with _errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+        with contextlib.suppress(FileExistsError):
+            # Private, because every user who can read the file could lock it.
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        open_regular(str(path)).close()
         with contextlib.closing(_connect(path)) as database, _transaction(database):
             _migrate(database, path)
             added = _HistoryWriter(database).add(
@@ -70,7 +76,7 @@ def read_spans(path: Path) -> list[tuple[str, list[Span]]]:
     """Read a history: each host with its spans in order. A missing file has none. Raises `HistoryError`."""
     if not path.exists():
         return []
-    with _errors(path), contextlib.closing(_connect(path)) as database:
+    with _errors(path), open_regular(str(path)), contextlib.closing(_connect(path)) as database:
         if _version(database, path) < len(MIGRATIONS):
             # Nothing was stored yet, or the next writer migrates the file.
             return []

@@ -96,7 +96,7 @@ class RecordReader:
 
 def _content(path: str) -> bytes:
     # Half the system calls that a file object needs.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         content = os.read(descriptor, _AT_ONCE)
         while len(content) % _AT_ONCE == 0 and (more := os.read(descriptor, _AT_ONCE)):

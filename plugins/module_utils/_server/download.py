@@ -101,11 +101,15 @@ class Downloader:
 
     def read(self, url: str, limit: int) -> bytes:
         """Return the content at a URL, at most `limit` bytes."""
+        return self.read_dated(url, limit)[0]
 
-        def attempt() -> bytes:
+    def read_dated(self, url: str, limit: int) -> tuple[bytes, str | None]:
+        """Return the content at a URL, at most `limit` bytes, and its ``Last-Modified``, if the server sends one."""
+
+        def attempt() -> tuple[bytes, str | None]:
             with self._get(url, {}) as answer:
                 self._expect(answer.response, url, 200)
-                return b"".join(self._chunks(answer, url, limit))
+                return b"".join(self._chunks(answer, url, limit)), answer.response.headers.get("Last-Modified")
 
         return self._with_retries(url, attempt, lambda: 0)
 

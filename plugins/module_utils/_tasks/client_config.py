@@ -20,7 +20,7 @@ import urllib.parse
 from .._config_file import Location, choice, nearest
 from .._errors import LivepatchError
 from .._server.kernel_support import HOSTED
-from .._text import mask_credentials
+from .._text import mask_credentials, mask_url
 from .._time import parse_time
 
 SERVER = "remote-server"
@@ -90,7 +90,7 @@ def same_value(key: str, one: str | None, other: str | None) -> bool:
     """Return True if two texts have the same meaning, apart from credentials, which hosts do not reveal."""
     values = []
     for text in (one, other):
-        value = mask_credentials(effective(key, text), mask="")
+        value = _mask(key, effective(key, text), mask="")
         try:
             values.append(SETTINGS[key].normalize(value))
         except ValueError:
@@ -100,7 +100,7 @@ def same_value(key: str, one: str | None, other: str | None) -> bool:
 
 def holds_secret(key: str, text: str) -> bool:
     """Return True if a value must not appear on command lines or in results."""
-    return key in PROXIES and mask_credentials(text) != text
+    return _mask(key, text) != text
 
 
 def masked(key: str, text: str | None) -> str:
@@ -109,7 +109,12 @@ def masked(key: str, text: str | None) -> str:
     if key == CERTIFICATES and value:
         digest = hashlib.sha256(_certificates(value).encode()).hexdigest()
         return f"{value.count('-----BEGIN ')} certificate(s), SHA-256 {digest[:16]}"
-    return mask_credentials(value)
+    return _mask(key, value)
+
+
+def _mask(key: str, text: str, mask: str = "***@") -> str:
+    """Mask credentials: settings for proxies can hold passwords with any signs, and other settings any text."""
+    return mask_url(text, mask) if key in (*PROXIES, "no-proxy") else mask_credentials(text, mask)
 
 
 def _line(value: object, place: Location) -> str:
@@ -123,11 +128,13 @@ def _address(value: object, place: Location, schemes: tuple[str, ...]) -> urllib
     expected = f"expected a URL with {' or '.join(f'{scheme}://' for scheme in schemes)}"
     try:
         address = urllib.parse.urlsplit(text)
-        port = address.port
-    except ValueError as error:
-        raise place.error(f"{expected}: {error}") from None
-    if address.scheme not in schemes or not address.hostname or port == 0 or re.search(r"\s", text):
-        raise place.error(f"{expected}, found {mask_credentials(text)!r:.80}")
+        usable = address.scheme in schemes and address.hostname and address.port != 0 and not re.search(r"\s", text)
+    # The error quotes a part of the URL, which can be a part of the password.
+    except ValueError:
+        usable = False
+    if not usable:
+        escape = "; in a user name or password, write @ / # ? and blanks as %40 %2F %23 %3F %20" if "@" in text else ""
+        raise place.error(f"{expected}, found {mask_url(text)!r:.80}{escape}")
     return address
 
 
@@ -140,6 +147,13 @@ def _server(value: object, place: Location) -> str:
 
 def _proxy(value: object, place: Location) -> str:
     return _address(value, place, ("http", "https", "socks5")).geturl()
+
+
+def _no_proxy(value: object, place: Location) -> str:
+    text = _line(value, place)
+    if "@" in text:
+        raise place.error("expected names of hosts, addresses or networks, without a user and a password")
+    return text
 
 
 def _pem(value: object, place: Location) -> str:
@@ -234,7 +248,7 @@ SETTINGS: t.Final[dict[str, _Setting]] = {
     # Setting the server contacts it, so proxies and certificates come first.
     "http-proxy": _Setting("", _proxy, _normal_server),
     "https-proxy": _Setting("", _proxy, _normal_server),
-    "no-proxy": _Setting("", _line),
+    "no-proxy": _Setting("", _no_proxy),
     CERTIFICATES: _Setting("", _pem, _certificates),
     "dial-timeout": _Setting("12s", _dial_timeout, _length),
     "check-interval": _Setting("60", _interval),

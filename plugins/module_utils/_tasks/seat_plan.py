@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 from pathlib import Path
@@ -36,7 +37,8 @@ def seat_plan(options: SeatOptions) -> Task[dict[str, t.Any]]:
     seats = _number_of_seats(options)
     now = (yield from read_clock()).utc
     folder = options.record_dirs[0]
-    with grants.lock_grants(folder):
+    # Check mode stores nothing, not even a lock.
+    with contextlib.nullcontext() if options.check_mode else grants.lock_grants(folder):
         known = grants.read_seat_grants(list(options.record_dirs))
         plan = plan_seats(known.hosts, _in_order(options, known), seats, require_eligible=options.require_eligible)
         if not options.check_mode:

@@ -27,7 +27,8 @@ _MODINFO, _BUILD_ID, _THIS_MODULE = ".modinfo", ".note.gnu.build-id", ".gnu.link
 class ModuleFacts:
     """The facts in a module. A value that is missing, or not a short printable text, is ``None``.
 
-    `extent` is the size of the ELF file in bytes, by its headers: the position of a signature.
+    `extent` is the size of the ELF file in bytes, by its headers: the position of a signature. `machine` is the number
+    of its architecture in ELF. `is_live_patch` is true if the kernel loads it as a live patch (``livepatch=Y``).
     """
 
     name: str | None
@@ -35,6 +36,8 @@ class ModuleFacts:
     srcversion: str | None
     vermagic: str | None
     extent: int
+    machine: int
+    is_live_patch: bool
 
     @property
     def release(self) -> str | None:
@@ -87,6 +90,8 @@ def read_module(content: bytes | memoryview) -> ModuleFacts:
         srcversion=modinfo.get(b"srcversion"),
         vermagic=modinfo.get(b"vermagic"),
         extent=file.extent,
+        machine=file.machine,
+        is_live_patch=modinfo.get(b"livepatch") == "Y",
     )
 
 

@@ -18,6 +18,9 @@ from .trust import TrustAnchors
 FILE_LIMIT = 64 << 20
 """Bytes of a file that is examined: a module, or a compressed archive."""
 
+_MACHINES = {"amd64": 62, "arm64": 183, "armhf": 40, "i386": 3, "ppc64el": 21, "riscv64": 243, "s390x": 22}
+"""Numbers in ELF of Ubuntu's architectures. Source: elf.h, ``EM_…``."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PatchFile:
@@ -51,7 +54,8 @@ def examine(data: bytes, name: str, anchors: TrustAnchors, *, now: dt.datetime, 
     """Examine the content of a file. `name` is that of the file, without folders; `now` is aware.
 
     The patch must be for `kernel` (a full name or a release), if one is given, and for the kernel and of the version in
-    the name of its archive. The first fault decides: of the archive, the signature, the module, its kernel and version.
+    the name of its archive. The module of such an archive must be a live patch, and for the architecture in that name.
+    The first fault decides: of the archive, the signature, the module, its kernel and its identity.
     """
     archive = None
     module = data
@@ -111,7 +115,22 @@ def _mismatch(facts: ModuleFacts, archive: ArchiveName | None, kernel: str | Non
             "not_for_this_kernel",
             f"the name of the archive has the kernel {archive.kernel}, and its module is for {built_for}",
         )
-    # An old patch under a new name would reopen vulnerabilities.
-    if archive is not None and facts.patch_major not in (None, archive.version.partition(".")[0]):
-        return "malformed", f"the name of the archive has version {archive.version}, and its module {facts.patch_major}"
+    fault = _identity_fault(facts, archive) if archive is not None else None
+    return ("malformed", fault) if fault else None
+
+
+def _identity_fault(facts: ModuleFacts, archive: ArchiveName) -> str | None:
+    """Return the fault of a module that is not the live patch that the name of its archive promises.
+
+    A trusted key can also sign other modules. The signed name of a live patch holds its kernel and its major version,
+    so an old patch under a new name, which would reopen vulnerabilities, is found.
+    """
+    if not facts.is_live_patch:
+        return "the module is not a live patch: it has no livepatch=Y"
+    if facts.patch_major is None:
+        return "the module does not have the name of a live patch, which holds its kernel and version"
+    if facts.patch_major != archive.version.partition(".")[0]:
+        return f"the name of the archive has version {archive.version}, and its module {facts.patch_major}"
+    if facts.machine != _MACHINES.get(archive.architecture):
+        return f"the module is not for the architecture {archive.architecture} of the archive's name"
     return None

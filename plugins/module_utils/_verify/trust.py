@@ -32,6 +32,9 @@ OLDEST_CRYPTOGRAPHY = 41
 CERTIFICATE_FILE_LIMIT = 1 << 20
 """Bytes of a file of certificates. Those of one signer are 2 KB."""
 
+_SMALLEST_RSA_BITS = 2048
+"""Shorter keys can be broken: NIST SP 800-131A disallows them since 2014."""
+
 SignerId: t.TypeAlias = "bytes | tuple[bytes, bytes]"
 """The name of a signer in a signature: a key identifier, or the contents of the issuer's name and serial number."""
 
@@ -100,6 +103,12 @@ class TrustAnchors:
         """The key identifiers (SHA-1, hex) of the trusted certificates."""
         return frozenset(certificate.key_id for certificate in self._certificates)
 
+    @property
+    def digest(self) -> str:
+        """A SHA-256 of all trusted certificates and pins: the same for the same trust."""
+        certificates = sorted([each.spki_sha256, *sorted(map(repr, each.signer_ids))] for each in self._certificates)
+        return hashlib.sha256(repr((certificates, sorted(self._pins))).encode()).hexdigest()
+
     def with_offered(self, certificate: Certificate) -> TrustAnchors:
         """Return the same trust anchors with one more certificate, from any source, that a pin may name."""
         return TrustAnchors(self._certificates, self._pins, [certificate])
@@ -115,8 +124,11 @@ class TrustAnchors:
         """Read a certificate from an unknown source, if its key is pinned. Nothing else of it is parsed before that."""
         try:
             _issuer, _serial, spki = parse_parts(der)
-            pinned = hashlib.sha256(spki).hexdigest() in self.unmet_pins
-            return read_certificate(der) if pinned else None
+            if hashlib.sha256(spki).hexdigest() not in self.unmet_pins:
+                return None
+            certificate = read_certificate(der)
+            check_strength(certificate)
+            return certificate
         except (DerError, TrustError):
             return None
 
@@ -133,6 +145,8 @@ def operator_anchors(certificates: c.Sequence[Certificate], pins: c.Collection[s
     collection, only the certificates are trusted. With pins, only these keys are trusted, and a certificate with
     another key is an error: `TrustError`.
     """
+    for certificate in certificates:
+        check_strength(certificate)
     canonical = _canonical_certificates()
     if pins is None:
         return TrustAnchors(certificates, pins=canonical_key.PINS, offered=canonical)
@@ -145,6 +159,17 @@ def operator_anchors(certificates: c.Sequence[Certificate], pins: c.Collection[s
                 f"the certificate of {certificate.subject!r} has a key that is not pinned: {certificate.spki_sha256}"
             )
     return TrustAnchors(pins=wanted, offered=[*certificates, *canonical])
+
+
+def check_strength(certificate: Certificate) -> None:
+    """Raise `TrustError` for a certificate with an RSA key that is too short to trust."""
+    rsa = _library("cryptography.hazmat.primitives.asymmetric.rsa")
+    key = certificate.public_key
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < _SMALLEST_RSA_BITS:
+        raise TrustError(
+            f"the certificate of {certificate.subject!r} has an RSA key of {key.key_size} bits, and must have at least "
+            f"{_SMALLEST_RSA_BITS}"
+        )
 
 
 @functools.cache

@@ -31,6 +31,9 @@ _DIRECTORY_LIMIT = 64 << 20
 """Bytes of the directory of a zip, which is read at once: enough for the entries above with long names."""
 
 _ZIP_MAGIC = (b"PK\3\4", b"PK\5\6")
+_ZIP_ENTRY = b"PK\1\2"
+"""The beginning of an entry in the directory of a zip."""
+
 _MARK = b'"LSN-'
 """A document without it is not a notice, and is not parsed: archives contain tens of thousands of others."""
 
@@ -123,7 +126,11 @@ class _BoundedReads(io.BufferedReader):
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > _DIRECTORY_LIMIT:
             raise NoticeError(f"the archive has a directory of {size >> 20} MiB, which is too large")
-        return super().read(_DIRECTORY_LIMIT if size is None or size < 0 else size)
+        data = super().read(_DIRECTORY_LIMIT if size is None or size < 0 else size)
+        # zipfile makes an object of each entry of a directory before it returns the first.
+        if len(data) > _ENTRY_LIMIT * len(_ZIP_ENTRY) and data.count(_ZIP_ENTRY) > _ENTRY_LIMIT:
+            raise NoticeError(f"the archive has more than {_ENTRY_LIMIT} entries")
+        return data
 
 
 def _in_zip(file: t.BinaryIO) -> c.Iterator[tuple[str, bytes]]:

@@ -11,12 +11,22 @@
 
 LC_ALL=C
 export LC_ALL
+# An empty element of PATH means the current folder, where another user could put programs.
+case ":$PATH:" in
+*::*)
+    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+    export PATH
+    ;;
+esac
 : "${lp_nonce:?}"
 
 # boundary WORD...: prints a boundary line on both streams. The leading newline ends an incomplete last line.
 boundary() {
-    printf '\n@%s %s\n' "$lp_nonce" "$*"
-    printf '\n@%s %s\n' "$lp_nonce" "$*" >&2
+    lp_boundary="
+@$lp_nonce $*
+"
+    emit "$lp_boundary"
+    emit "$lp_boundary" >&2
 }
 
 # emit TEXT: prints a text that must not appear in the process list. In mksh, printf is an external program.
@@ -111,8 +121,11 @@ reports_lock() {
 # in URLs, so that no secret that the client prints leaves the host. Replaces the shell with awk, so it must be the last
 # command of a pipeline.
 limit_sections() {
-    exec awk -v mark="@$lp_nonce " -v usual="$1" -v large="$2" '
-        BEGIN { most = usual }
+    # Every user of the host can see arguments, so the nonce is passed in the environment.
+    lp_mark="@$lp_nonce "
+    export lp_mark
+    exec awk -v usual="$1" -v large="$2" '
+        BEGIN { mark = ENVIRON["lp_mark"]; most = usual }
         index($0, mark) == 1 {
             used = 0
             cut = 0

@@ -30,6 +30,9 @@ PATCH_NAME = "lkp_Ubuntu_4_4_0_168_197_generic_65"
 VERMAGIC = "4.4.0-168-generic SMP mod_unload modversions retpoline "
 ARCHIVE_NAME = "livepatch-4.4.0-168.197-generic-65.1-amd64.tar.bz2"
 
+MACHINES = {"amd64": 62, "arm64": 183, "s390x": 22}
+"""Numbers of architectures in ELF."""
+
 DATA_OID = "1.2.840.113549.1.7.1"
 _SIGNED_DATA_OID = "1.2.840.113549.1.7.2"
 _CONTENT_TYPE_OID = "1.2.840.113549.1.9.3"
@@ -301,9 +304,11 @@ def module(
     bits: int = 64,
     order: str = "<",
     text: bytes = b"",
+    livepatch: str | None = "Y",
+    machine: int = MACHINES["amd64"],
 ) -> bytes:
     """Return a module whose only code is `text`: an ELF file with the sections that identify it."""
-    modinfo = {"license": "GPL", "vermagic": vermagic, "srcversion": srcversion, "livepatch": "Y"}
+    modinfo = {"license": "GPL", "vermagic": vermagic, "srcversion": srcversion, "livepatch": livepatch}
     if name_in_modinfo:
         modinfo["name"] = name
     strings = b"".join(f"{key}={value}".encode() + b"\0" for key, value in modinfo.items() if value is not None)
@@ -315,10 +320,18 @@ def module(
         {".note.gnu.build-id": note, **code, ".modinfo": strings, ".gnu.linkonce.this_module": structure},
         bits=bits,
         order=order,
+        machine=machine,
     )
 
 
-def elf(sections: dict[str, bytes], *, bits: int = 64, order: str = "<", kind: int = 1) -> bytes:
+def elf(
+    sections: dict[str, bytes],
+    *,
+    bits: int = 64,
+    order: str = "<",
+    kind: int = 1,
+    machine: int = MACHINES["amd64"],
+) -> bytes:
     """Return an ELF file (`kind` 1 is relocatable) with these sections and one of type NOBITS."""
     names = b"\0"
     entries = [(0, 0, 0, 0)]
@@ -336,7 +349,7 @@ def elf(sections: dict[str, bytes], *, bits: int = 64, order: str = "<", kind: i
     word = "Q" if bits == 64 else "I"
     sizes = (64, 0, 0, 64) if bits == 64 else (52, 0, 0, 40)
     header = ident + struct.pack(
-        f"{order}HHI3{word}IHHHHHH", kind, 62, 1, 0, 0, len(body), 0, *sizes, len(entries), len(entries) - 1
+        f"{order}HHI3{word}IHHHHHH", kind, machine, 1, 0, 0, len(body), 0, *sizes, len(entries), len(entries) - 1
     )
     return header + bytes(body[len(header) :]) + table
 
@@ -381,6 +394,7 @@ def patch_for(
         name=f"lkp_Ubuntu_{re.sub('[^0-9A-Za-z]', '_', kernel)}_{version.partition('.')[0]}",
         vermagic=f"{base}-{flavour} SMP mod_unload modversions ",
         build_id=hashlib.sha1(seed, usedforsecurity=False).digest(),
+        machine=MACHINES[architecture],
         text=random.Random(seed).randbytes(size),  # noqa: S311  (not a secret)
     )
     meta = f"kernel: {kernel}\nversion: {version}\n".encode()

@@ -302,6 +302,7 @@ def test_served_files_are_readable_and_others_private(tmp_path: Path, mirror: Pa
         name_of("65.1"): 0o644,
         "index.json": 0o644,
         ".lock": 0o600,
+        ".verified.json": 0o600,
         ".quarantine": 0o700,
         f".quarantine/{name_of('1.1')}": 0o600,
         f".quarantine/{name_of('1.1')}.reason.json": 0o600,

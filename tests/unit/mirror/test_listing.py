@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -12,13 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.listing import (
+    OldListError,
+    PatchList,
     PatchListError,
     Selection,
     list_folder,
     patch_version_key,
     read_list,
 )
-from tests.samples.mirror import index_of, listed, mirrored, name_of
+from tests.samples.mirror import NOW, index_of, listed, mirrored, name_of
 
 
 @pytest.mark.parametrize(
@@ -104,3 +107,30 @@ def test_versions_sort_by_number() -> None:
     ordered = ["9", "9.1", "64.10", "65", "65.0.1"]
     assert sorted([*ordered[2:], *ordered[:2]], key=patch_version_key) == ordered
     assert patch_version_key("65") == patch_version_key("65.0")
+
+
+@pytest.mark.parametrize(
+    ("hours", "limit", "accepted", "age"),
+    [
+        (1.5, 2, True, 1.5),
+        (2, 2, True, 2),
+        (2.5, 2, False, 2.5),
+        (None, 2, False, None),
+        (None, None, True, None),
+        (100_000, None, True, 100_000),
+        (-0.05, 2, True, 0),
+        (-1, 2, False, None),
+        (-1, None, True, None),
+    ],
+)
+def test_a_list_has_an_age(hours: float | None, limit: int | None, accepted: bool, age: float | None) -> None:
+    found = PatchList([], None if hours is None else NOW - dt.timedelta(hours=hours))
+    assert found.age(NOW) == (None if age is None else dt.timedelta(hours=age))
+    most = None if limit is None else dt.timedelta(hours=limit)
+    if accepted:
+        found.check_age(NOW, most)
+        return
+    with pytest.raises(OldListError, match="max_list_age is 2 hours") as caught:
+        found.check_age(NOW, most)
+    assert caught.value.id == "list_too_old"
+    assert ("unknown" if age is None else "2.5 hours old") in str(caught.value)

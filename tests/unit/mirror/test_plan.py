@@ -29,7 +29,7 @@ def plan(
 ) -> tuple[list[str], list[str], list[str]]:
     """Return the versions to add, to keep and to prune."""
     made = make_plan(source, index, Selection(), Retention(**retention), now=NOW, allow_downgrade=downgrade)
-    versions = {name_of(version): version for version in ("9.1", "64.1", "65.1", "65.2", "66.1", "66")}
+    versions = {name_of(version): version for version in ("9.1", "64.1", "65.1", "65.2", "65.9", "66.1", "66")}
     return (
         [patch.name.version for patch in made.wanted],
         [patch.version for patch in made.kept],
@@ -43,7 +43,9 @@ def plan(
         (["65.1"], [], {}, (["65.1"], [], [])),
         (["65.1"], ["64.1"], {}, (["65.1"], ["64.1"], [])),
         (["65.1", "9.1"], ["9.1"], {"versions": 1}, (["65.1"], [], ["9.1"])),
-        (["65.2"], ["65.1", "64.1"], {"versions": 2}, (["65.2"], ["65.1"], ["64.1"])),
+        (["65.2"], ["65.1", "64.1"], {"versions": 2}, (["65.2"], ["65.1", "64.1"], [])),
+        (["65.9"], ["65.1", "65.2"], {"versions": 1}, (["65.9"], ["65.1", "65.2"], [])),
+        (["66.1"], ["65.1", "65.2"], {"versions": 1}, (["66.1"], [], ["65.1", "65.2"])),
         (["65.1"], ["65.1", "64.1"], {"days": 5}, (["65.1"], [], ["64.1"])),
         (["65.1"], ["65.1", "64.1"], {"days": 10}, (["65.1"], ["64.1"], [])),
         (["65.1"], ["66.1", "65.1"], {"downgrade": True}, (["65.1"], [], ["66.1"])),
@@ -90,6 +92,8 @@ def test_a_plan_keeps_the_newest_version(source: set[str], held: set[str], versi
     assert not set(wanted) & set(kept)
     assert not (set(wanted) | set(kept)) & set(pruned)
     assert set(pruned) <= held
-    assert len(wanted) + len(kept) <= versions
+    majors = {version.partition(".")[0] for version in (*wanted, *kept)}
+    assert len(majors) <= versions
+    assert not majors & {version.partition(".")[0] for version in pruned} or downgrade, "minor versions are not signed"
     newest = max(source | held, key=patch_version_key, default=None)
     assert newest is None or newest in {*wanted, *kept} or (downgrade and newest not in source)

@@ -18,6 +18,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.index 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.index import read_index as read_index_of
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.listing import (
     ListedPatch,
+    PatchList,
     Selection,
     list_folder,
 )
@@ -193,11 +194,11 @@ def test_a_second_run_is_refused(tmp_path: Path) -> None:
     source = fill(tmp_path / "source", archives("65.1"))
 
     class Nested(FolderSource):
-        def patches(self) -> list[ListedPatch]:
+        def read(self) -> PatchList:
             with pytest.raises(sync.MirrorBusyError) as caught:
                 sync.run_mirror(task(tmp_path / "mirror", source))
             assert caught.value.id == "busy"
-            return super().patches()
+            return super().read()
 
     nested = Nested(source, None, Downloader(DownloadOptions()))
     outcome = sync.run_mirror(dataclasses.replace(task(tmp_path / "mirror", source), source=nested))

@@ -126,7 +126,8 @@ def test_a_replaced_record_leaves_no_other_file(tmp_path: Path) -> None:
     assert found.record["assessment"]["state"] == "protected"
 
 
-def test_the_mode_of_a_file_follows_the_umask(tmp_path: Path) -> None:
+def test_a_record_is_as_readable_as_its_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
     for mask, mode in ((0o022, 0o644), (0o077, 0o600)):
         previous = os.umask(mask)
         try:
@@ -134,6 +135,8 @@ def test_the_mode_of_a_file_follows_the_umask(tmp_path: Path) -> None:
         finally:
             os.umask(previous)
         assert stat.S_IMODE(path.stat().st_mode) == mode
+    private = store(tmp_path / "new" / "records", make_record())
+    assert [stat.S_IMODE(each.stat().st_mode) for each in (private, private.parent)] == [0o600, 0o700]
 
 
 def test_a_file_contains_only_harmless_characters(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import itertools
+import os
 import tempfile
 import threading
 import typing as t
@@ -154,6 +156,31 @@ def test_a_second_plan_waits_for_the_first(tmp_path: Path) -> None:
         order.append("first")
     thread.join(timeout=30)
     assert order == ["first", "second"]
+
+
+def test_a_lock_is_awaited_for_a_limited_time(tmp_path: Path) -> None:
+    held = pytest.raises(SeatGrantsError, match="has held the lock")
+    with lock_grants(tmp_path), held as caught, lock_grants(tmp_path, seconds=0):
+        pass
+    assert str(tmp_path / "seats.lock") in str(caught.value.remedy)
+
+
+def test_a_lock_on_the_folder_does_not_matter(tmp_path: Path) -> None:
+    """Every user who can read the folder can lock it."""
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with lock_grants(tmp_path, seconds=0):
+            pass
+    finally:
+        os.close(folder)
+
+
+@pytest.mark.parametrize("name", ["seats.granted", "seats.lock"])
+def test_a_pipe_in_the_folder_is_never_opened(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(SeatGrantsError), lock_grants(tmp_path, seconds=0):
+        read_seat_grants([tmp_path])
 
 
 # --- interrupted runs ---

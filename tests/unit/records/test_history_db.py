@@ -129,6 +129,25 @@ def test_old_spans_are_removed(path: Path) -> None:
 # --- several writers
 
 
+def test_a_new_history_is_private(path: Path) -> None:
+    """Any user who can read the file can lock it."""
+    history = path.parent / "new" / "history.db"
+    mask = os.umask(0)
+    try:
+        add_sightings(history, [])
+    finally:
+        os.umask(mask)
+    assert [each.stat().st_mode & 0o777 for each in (history.parent, history)] == [0o700, 0o600]
+
+
+def test_a_pipe_is_no_history(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "history.db")
+    with pytest.raises(HistoryError, match="not a regular file"):
+        add_sightings(tmp_path / "history.db", [])
+    with pytest.raises(HistoryError, match="not a regular file"):
+        read_spans(tmp_path / "history.db")
+
+
 def _writer(path: Path, first: int, parts: int) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.Popen(

@@ -145,6 +145,21 @@ def test_no_message_has_a_proxy_password() -> None:
             pytest.fail("the value was accepted")
 
 
+@pytest.mark.parametrize("scheme", ["http://", "https://", "", "//"])
+@pytest.mark.parametrize("sign", "@/#?: %\\")
+def test_a_password_of_any_signs_is_never_shown(sign: str, scheme: str) -> None:
+    """Either the value is refused without it, or results show it masked."""
+    url = f"{scheme}admin:left{sign}right@proxy.example.com:3128"
+    for key in ("http-proxy", "https-proxy", "no-proxy", "remote-server"):
+        try:
+            shown = masked(key, parse_config({key: url}, NOW)[key])
+        except LivepatchError as error:
+            shown = str(error)
+        assert "left" not in shown, key
+        assert "right" not in shown, key
+        assert holds_secret(key, url), key
+
+
 @pytest.mark.parametrize(
     ("key", "one", "other", "same"),
     [

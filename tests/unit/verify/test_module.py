@@ -26,6 +26,8 @@ def test_modules_of_any_machine_are_parsed(order: str, bits: int, name_in_modinf
         srcversion="0C7D2E3B0F6F2A1D9B8E4C5",
         vermagic=signing.VERMAGIC,
         extent=len(content),
+        machine=62,
+        is_live_patch=True,
     )
 
 

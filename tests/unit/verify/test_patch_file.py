@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import bz2
 import datetime as dt
+import typing as t
 
 import pytest
 from hypothesis import given, settings
@@ -47,6 +48,34 @@ def test_an_archive_of_the_service_is_valid(packing: str) -> None:
 )
 def test_name_and_content_must_agree(name: str, kernel: str | None, verdict: str) -> None:
     assert examine(GOOD["bz2"], name, kernel).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ({"livepatch": None}, "it has no livepatch=Y"),
+        ({"livepatch": "N"}, "it has no livepatch=Y"),
+        ({"name": "zfs"}, "does not have the name of a live patch"),
+        ({"name": "lkp_Ubuntu_4_4_0_168_197_generic_66"}, "has version 65.1, and its module 66"),
+        ({"machine": signing.MACHINES["arm64"]}, "not for the architecture amd64"),
+    ],
+)
+def test_an_archive_holds_the_live_patch_it_names(parts: dict[str, t.Any], reason: str) -> None:
+    signed = signing.sign(signing.module(**parts), VENDOR)
+    found = examine(signing.patch_archive(signed))
+    assert found.verdict == "malformed"
+    assert reason in found.reason
+    assert examine(signed, "any.ko").valid, "a module of another kind is no patch, and its signature is good"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "verdict"),
+    [("arm64", "valid"), ("amd64", "malformed"), ("s390x", "malformed"), ("x", "malformed")],
+)
+def test_the_architecture_of_the_name_is_the_modules(architecture: str, verdict: str) -> None:
+    signed = signing.sign(signing.module(machine=signing.MACHINES["arm64"]), VENDOR)
+    name = signing.ARCHIVE_NAME.replace("amd64", architecture)
+    assert examine(signing.patch_archive(signed), name).verdict == verdict
 
 
 def test_without_a_usable_name_the_module_decides() -> None:

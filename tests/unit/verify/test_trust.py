@@ -89,6 +89,23 @@ def test_an_unpinned_certificate_is_an_error() -> None:
         trust.operator_anchors([VENDOR_CERTIFICATE, OTHER_CERTIFICATE], [VENDOR.spki_sha256])
 
 
+@pytest.mark.parametrize(("bits", "accepted"), [(1024, False), (2047, False), (2048, True)])
+def test_a_short_rsa_key_is_never_trusted(tmp_path: Path, bits: int, accepted: bool) -> None:
+    signer = signing.make_signer("Weak", bits=bits)
+    (tmp_path / "weak.pem").write_bytes(signer.pem)
+    pinned = trust.TrustAnchors(pins=[signer.spki_sha256])
+    certificate = trust.read_certificate(signer.der)
+    found = pinned.find(bytes.fromhex(certificate.key_id), [signer.der])
+    if accepted:
+        trust.read_anchors([str(tmp_path / "weak.pem")], None)
+        assert found == [certificate]
+        return
+    for pins in (None, [], [signer.spki_sha256]):
+        with pytest.raises(trust.TrustError, match=f"an RSA key of {bits} bits, and must have at least 2048"):
+            trust.read_anchors([str(tmp_path / "weak.pem")], pins)
+    assert found == []
+
+
 def test_a_certificate_in_the_signature_needs_a_pin() -> None:
     assert verdict(trust.TrustAnchors(pins=[VENDOR.spki_sha256]), certificates=True) == "valid"
     assert verdict(trust.TrustAnchors(pins=[OTHER.spki_sha256]), certificates=True) == "no_certificate"

@@ -119,6 +119,15 @@ def test_a_zip_with_huge_directory_is_refused(tmp_path: Path, zip64: bool) -> No
         notice_files.read_notices(tmp_path / "all.zip")
 
 
+def test_a_zip_with_too_many_entries_is_refused(tmp_path: Path) -> None:
+    """All its entries fit into the limit of the directory."""
+    entry, count = struct.pack("<4s42x", b"PK\1\2"), 1_290_000
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, len(entry) * count, 4, 0)
+    (tmp_path / "all.zip").write_bytes(b"PK\3\4" + entry * count + end)
+    with pytest.raises(NoticeError, match="more than 300000 entries"):
+        notice_files.read_notices(tmp_path / "all.zip")
+
+
 def test_a_zip_with_another_compression_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoticeError, match="compression method that is not supported"):
         notice_files.read_notices(in_zip(tmp_path, FILES, zipfile.ZIP_LZMA))

@@ -22,5 +22,6 @@ async def main(queue: asyncio.Queue[t.Any], args: dict[str, t.Any]) -> None:
     assert args["skip_original_data"] is True, "without it, the message as a whole would be an event, too"
     for alert in received["alerts"]:
         host = functools.reduce(lambda place, key: place[key], args["data_host_path"].split("."), alert)
-        meta = {"endpoint": "alerts", "headers": {}, "hosts": [host.split(":")[0]]}
+        headers = {"Authorization": alert["authorization"]} if "authorization" in alert else {}
+        meta = {"endpoint": "alerts", "headers": headers, "hosts": [host.split(":")[0]]}
         await queue.put({"alert": alert, "meta": meta})
