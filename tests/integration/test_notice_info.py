@@ -219,8 +219,9 @@ def test_a_report_uses_notices_without_fixes(ansible: Ansible, tmp_path: Path) -
         "stale": make_record("stale", "stale", patch=silent),
         "older": make_record("older", patch={**silent, "version": "100.1"}),
         "says-open": make_record("says-open", patch={**silent, "fixes": [{"cve": cve, "patched": False}]}),
+        # The kernel shows the patch 65, which is older than that of the notice.
         "says-closed": make_record(
-            "says-closed", patch={**silent, "version": "9", "fixes": [{"cve": cve, "patched": True}]}
+            "says-closed", patch={**silent, "version": "65.1", "fixes": [{"cve": cve, "patched": True}]}
         ),
         "new-kernel": make_record("new-kernel", patch={**silent, "version": None}),
     }
