@@ -82,15 +82,15 @@ TEMPORARY_PREFIX = "."
 _BUFFER = 256 * 1024  # bytes: a large report is written in few calls
 
 
-def write_atomically(path: Path, chunks: t.Iterable[str]) -> None:
+def write_atomically(path: Path, chunks: t.Iterable[str], *, mode: int = 0o644) -> None:
     """Write the chunks as UTF-8 to a temporary file in the same folder, then rename it to `path`.
 
-    The mode is 0644 less the umask. Parent folders are created. Raises `OSError`; the file is then unchanged.
+    The umask limits the mode. Parent folders are created. Raises `OSError`; the file is then unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp"
     # O_EXCL: never follow a link that another user created in a shared folder.
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "w", _BUFFER, encoding="utf-8", newline="\n") as file:
             file.writelines(chunks)
