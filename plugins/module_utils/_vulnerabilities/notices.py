@@ -71,12 +71,17 @@ class NoticeModule:
             self.names(kernel.module_name(self.version, flavour)) for flavour in _ANY_FLAVOUR
         )
 
-    def contains_fix(self, kernel: UbuntuKernel) -> bool:
-        """Return True if the kernel itself has the fixes. Versions are compared within one source package only."""
-        if self.fixed is None or (kernel.source is not None and kernel.source != self.package):
-            return False
+    def fix_for(self, kernel: UbuntuKernel) -> str | None:
+        """Return `fixed` if it is a version of the source package of the kernel: others cannot be compared."""
+        if kernel.source is not None:
+            return self.fixed if kernel.source == self.package else None
         own = self.names(kernel.module_name(self.version)) or kernel.first_source_in(self.ecosystem) == self.package
-        return own and version_key(kernel.name.package_version) >= version_key(self.fixed)
+        return self.fixed if own else None
+
+    def contains_fix(self, kernel: UbuntuKernel) -> bool:
+        """Return True if the kernel itself is known to have the fixes."""
+        fixed = self.fix_for(kernel)
+        return fixed is not None and version_key(kernel.name.package_version) >= version_key(fixed)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ class UbuntuKernel:
         return cls(kernel, release)
 
     def module_name(self, version: str, flavour: str | None = None) -> str:
-        """Name a module of the patch for this kernel, by the major number of its version. `flavour` replaces its own."""
+        """Name a module of the patch for this kernel, or for `flavour`, by the major number of its version."""
         return _module_name(self.name, flavour or self.name.flavour, version)
 
     def sources_in(self, ecosystem: str) -> frozenset[str]:
