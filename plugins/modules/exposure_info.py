@@ -14,8 +14,8 @@ version_added: 2.0.0
 description:
   - Evaluates vulnerabilities for each host, from stored records and published vulnerability data. No host is contacted.
   - On a host, a vulnerability is V(not_affected), V(fixed) in the running kernel, V(live_patched), V(open) or
-    V(unknown). It is V(live_patched) only if kernel and client confirm that the patch runs, and the last record of the host has the
-    state V(protected) or V(exposed).
+    V(unknown). It is V(live_patched) only if kernel and client confirm that the patch runs, and the last record of the
+    host has the state V(protected) or V(exposed).
   - The list of fixes that the client reports for the running kernel has precedence over package data, and package data
     has precedence over notices. Where all of them are silent, the status is V(unknown).
 author:

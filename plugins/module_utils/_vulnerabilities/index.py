@@ -57,11 +57,6 @@ class PackageIndex:
         column, position = self.sources.get(source), self.positions.get(cve)
         return None if column is None or position is None else column.values[column.column[position]]
 
-    def vulnerability(self, cve: str) -> Vulnerability | None:
-        """Return a vulnerability; ``None`` if the data does not have it."""
-        position = self.positions.get(cve)
-        return None if position is None else self.vulnerabilities[position]
-
 
 @dataclasses.dataclass(frozen=True)
 class VulnerabilityIndex:
