@@ -252,7 +252,7 @@ lines:
   returned: success
   type: list
   elements: str
-  sample: ["3 hosts, 1 vulnerabilities: 1 open, 1 unknown, 1 live_patched."]
+  sample: ["3 hosts, 1 vulnerability: 1 open, 1 unknown, 1 live_patched."]
 oldest_record:
   description: Time of the oldest record that was evaluated (RFC 3339, UTC). Null if there is none.
   returned: success

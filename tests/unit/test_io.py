@@ -58,6 +58,11 @@ def test_a_written_file_has_its_parents_and_mode(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o640
 
 
+def test_a_file_can_be_for_its_owner_only(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "file", ["secret"], mode=0o600)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+
+
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomically(path, ["old"])

@@ -113,7 +113,8 @@ class FleetExposure:
     def lines(self, entries: c.Sequence[dict[str, t.Any]]) -> list[str]:
         """Return a summary for people, at most `_LINES` lines."""
         counts = ", ".join(f"{count} {status}" for status, count in self.hosts_by_status.items() if count)
-        lines = [f"{self.hosts} hosts, {self.evaluated} vulnerabilities: {counts or 'no host'}."]
+        sizes = f"{_plural(self.hosts, 'host', 'hosts')}, {_plural(self.evaluated, 'vulnerability', 'vulnerabilities')}"
+        lines = [f"{sizes}: {counts or 'no host'}."]
         for entry in entries:
             counts = ", ".join(f"{count} {status}" for status, count in entry["counts"].items() if count)
             details = ", ".join(filter(None, (entry["priority"] or "no priority", entry["published"])))
@@ -279,6 +280,10 @@ def _line(group: c.Mapping[str, t.Any]) -> str:
     status = f"{group['status']} ({group['message']})" if group["message"] else group["status"]
     step = f"; {group['next_step']}" if group["next_step"] else ""
     return f"  {group['count']} {status}{': ' + named if named else ''}{step}"
+
+
+def _plural(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def _cve_key(cve: str) -> tuple[int, ...]:

@@ -62,7 +62,7 @@ class Web(Downloader):
     def download_if_changed(self, url: str, path: Path, limit: int, etag: str | None) -> tuple[bool, str | None]:
         name = url.rpartition("/")[2]
         self.asked.append(name)
-        if name not in self.files:
+        if name not in self.files or len(self.files[name]) > limit:
             raise ServerError(f"cannot download {url}: the server answered 404")
         current = f'"{len(self.files[name])}"'
         if current == etag:

@@ -157,8 +157,8 @@ def test_the_highest_priority_counts() -> None:
     severity = [{"type": "Ubuntu", "score": score} for score in ("low", "critical", "untriaged", "medium")]
     row = osv_row("Ubuntu:24.04:LTS", "linux", None)
     packages: dict[tuple[str, str], Packages] = {}
-    for given, expected in ((severity, "critical"), ([], None), (None, None), ([{"type": "Ubuntu"}], None)):
-        assert add_osv(osv_cve("CVE-2031-1001", row, severity=given), "CVE-2031-1001", packages) == Vulnerability(
+    for entries, expected in ((severity, "critical"), ([], None), (None, None), ([{"type": "Ubuntu"}], None)):
+        assert add_osv(osv_cve("CVE-2031-1001", row, severity=entries), "CVE-2031-1001", packages) == Vulnerability(
             expected, "2031-01-02"
         )
 
