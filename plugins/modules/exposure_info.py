@@ -356,7 +356,6 @@ remedy:
   sample: Name Canonical's data of a release, or OSV documents in a folder or an archive.
 """
 
-import dataclasses
 import datetime
 import typing as t
 from pathlib import Path
@@ -369,6 +368,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._io import (
     has_content,
     write_atomically,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import limit_text
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import load
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.newest import NewestRecords, newest_records
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.fleet_exposure import (
@@ -466,7 +466,9 @@ def run(options: dict[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
         "lines": exposure.lines(entries),
         "oldest_record": records.oldest,
         "sources": data.sources,
-        "unreadable": [dataclasses.asdict(each) for each in unreadable[:_MOST_PROBLEMS]],
+        "unreadable": [
+            {"name": limit_text(each.name), "reason": limit_text(each.reason)} for each in unreadable[:_MOST_PROBLEMS]
+        ],
         "problems": [problem.as_dict() for problem in records.problems[:_MOST_PROBLEMS]],
         "fetched": data.downloaded,
     }

@@ -184,14 +184,18 @@ def test_the_data_of_a_release_is_downloaded_once(
 def test_the_playbook_fails_on_statuses(
     ansible: Ansible, records: Path, data: Path, fail_on: list[str], code: int
 ) -> None:
+    """Paths are relative to the folder of the user, who is not in the folder of the playbook."""
     run = ansible.playbook(
         "kernelops.livepatch.exposure",
         cve=CVE,
-        livepatch_record_dir=str(records),
-        livepatch_vulnerability_data=str(data),
+        livepatch_record_dir=records.name,
+        livepatch_vulnerability_data=[data.name],
+        livepatch_notices=data.name,
+        livepatch_exposure_file="exposure.json",
         livepatch_exposure_fail_on=fail_on,
     )
     assert run.code == code, run.output
     assert f"{CVE} (high, 2031-01-02): 1 open, 2 unknown, 1 live_patched, 1 fixed" in run.output
     assert "1 open: web-02; apply live patch 113 or newer: ansible-playbook kernelops.livepatch.patch" in run.output
+    assert (ansible.folder / "exposure.json").is_file()
     assert ("1 of 5 hosts have the status open" in run.output) == ("open" in fail_on)

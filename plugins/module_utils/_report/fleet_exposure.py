@@ -12,7 +12,7 @@ import typing as t
 
 from .._record import Reason
 from .._records.newest import NewestRecords
-from .._text import visible
+from .._text import shorten, visible
 from .._vulnerabilities.exposure import (
     STATUSES,
     Evaluator,
@@ -25,7 +25,7 @@ from .._vulnerabilities.exposure import (
 from .._vulnerabilities.index import VulnerabilityIndex
 from .._vulnerabilities.package_data import PRIORITIES, Vulnerability
 
-RESULT_LIMIT = 400_000
+RESULT_LIMIT = 300_000
 """Bytes of the entries of a result as JSON. AWX removes a result that is larger than 700,000 bytes."""
 
 _NAMED_HOSTS = (100, 20, 5, 1, 0)
@@ -33,6 +33,7 @@ _NAMED_HOSTS = (100, 20, 5, 1, 0)
 
 _LINES = 200
 _HOSTS_OF_A_LINE = 5
+_HOST_COLUMNS = 64
 _CVES_OF_A_RESULT = 200
 _KEPT_HOSTS = 1000
 _NO_RECORD = Reason(
@@ -149,7 +150,7 @@ class FleetExposure:
             kernel = _kernel(evaluator, kind)
             enabled = kind.evidence is not None and kind.evidence.enabled
             for each, verdict in zip(shown, _verdicts(evaluator, kind), strict=True):
-                key = (*verdict.key, kernel, enabled)
+                key = (*verdict.key, kernel, enabled if verdict.fix == "patch" else None)
                 group = found[each.cve].get(key)
                 if group is None:
                     group = found[each.cve][key] = _Group(_described(verdict, kernel, kind.evidence))
@@ -276,7 +277,9 @@ def _entry(exposure: CveExposure, groups: c.Sequence[_Group] | None, most: int) 
 def _line(group: c.Mapping[str, t.Any]) -> str:
     hosts = group["hosts"][:_HOSTS_OF_A_LINE]
     more = group["count"] - len(hosts)
-    named = ", ".join(map(visible, hosts)) + (f" and {more} more" if more and hosts else "")
+    named = ", ".join(shorten(visible(host), _HOST_COLUMNS) for host in hosts) + (
+        f" and {more} more" if more and hosts else ""
+    )
     status = f"{group['status']} ({group['message']})" if group["message"] else group["status"]
     step = f"; {group['next_step']}" if group["next_step"] else ""
     return f"  {group['count']} {status}{': ' + named if named else ''}{step}"

@@ -9,6 +9,7 @@ may compile the same data at the same time: the result is equal, and it is renam
 from __future__ import annotations
 
 import collections.abc as c
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -35,6 +36,7 @@ _RELEASE_FILE = re.compile(
 )
 _RELEASE_DATA_LIMIT = 1 << 30
 _INDEX_LIMIT = 256 << 20
+_KEPT_INDEXES = 64
 _PIECE = 1 << 20
 _CVE_MARK, _KERNEL_MARK = b'"UBUNTU-CVE-', b'"linux'
 _FIPS_REALMS = ("fips-updates_", "fips_")
@@ -119,7 +121,18 @@ class DataFiles:
             index = _compile(name, path)
         self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(stored, [dump_index(index, digest)], mode=0o600)
+        _remove_old(self._cache)
         return index, digest
+
+
+def _remove_old(cache: Path) -> None:
+    """Remove the oldest compiled data beyond `_KEPT_INDEXES`. Data that is needed again is compiled again."""
+    found = []
+    for path in cache.glob("index-*.json"):
+        with contextlib.suppress(OSError):  # another run has removed it
+            found.append((path.stat().st_mtime_ns, path))
+    for _time, path in sorted(found)[:-_KEPT_INDEXES]:
+        path.unlink(missing_ok=True)
 
 
 def _compile(name: str, path: Path) -> VulnerabilityIndex:

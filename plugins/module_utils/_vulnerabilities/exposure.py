@@ -98,12 +98,13 @@ class Verdict(t.NamedTuple):
 class KernelEvidence(t.NamedTuple):
     """What a record shows about kernel and live patch. Equal evidence has equal verdicts.
 
-    `source` is the source package that the host reports. `patch` is the version of the running patch, and `confirmed`
+    `ubuntu` is True if Ubuntu built the kernel, ``None`` if it is not known. `source` is the source package that the
+    host reports. `patch` is the version of the running patch, and `confirmed`
     is True where kernel and state of the host confirm it. `fixes` is the list of the client: CVE, and True if patched.
     `patchable` is False where a live patch cannot help. `enabled` is True if the client is enabled.
     """
 
-    ubuntu: bool
+    ubuntu: bool | None
     release: str | None
     kernel: str | None
     source: str | None
@@ -121,7 +122,7 @@ def kernel_evidence(record: Record) -> KernelEvidence:
     ran = patch["state"] in _PATCH_RAN and patch["version"] is not None
     reported = t.cast("dict[str, t.Any]", system["kernel"]).get("source_package")
     return KernelEvidence(
-        ubuntu=system["distribution"] == "Ubuntu" and system["kernel"]["origin"] == "ubuntu",
+        ubuntu=_is_of_ubuntu(record),
         release=system["release"],
         kernel=kernel,
         source=normalised_source(reported) if isinstance(reported, str) else None,
@@ -131,6 +132,13 @@ def kernel_evidence(record: Record) -> KernelEvidence:
         patchable=assessment["state"] not in _NO_PATCHES_STATES and record["eligibility"]["verdict"] != "ineligible",
         enabled=record["client"]["enabled"] is True,
     )
+
+
+def _is_of_ubuntu(record: Record) -> bool | None:
+    distribution, origin = record["system"]["distribution"], record["system"]["kernel"]["origin"]
+    if distribution is None or origin == "unknown":
+        return None
+    return distribution == "Ubuntu" and origin == "ubuntu"
 
 
 def _kernel_of(record: Record) -> str | None:
@@ -206,7 +214,7 @@ class Evaluator:
         self._base = functools.cache(self._by_packages)
         self._merged = functools.cache(self._merge)
         self._by_notice = functools.cache(self._of_notices)
-        self._newest = [self._listed_until(cve) for cve in self.cves]
+        self._listed = [self._listed_since(cve) for cve in self.cves]
 
     def verdicts(self, evidence: KernelEvidence) -> list[Verdict]:
         """Return one verdict for each vulnerability, in their order."""
@@ -227,7 +235,7 @@ class Evaluator:
     def identify(self, evidence: KernelEvidence) -> IdentifiedKernel | Reason:
         """Return the kernel with its source package, or the reason why it cannot be evaluated."""
         name = parse_kernel_name(evidence.kernel or "")
-        if evidence.kernel is None or evidence.release is None:
+        if evidence.kernel is None or evidence.release is None or evidence.ubuntu is None:
             return NOT_IDENTIFIED
         if not evidence.ubuntu or name is None or name.mainline:
             return OTHER_KERNEL
@@ -246,10 +254,17 @@ class Evaluator:
         realm = "fips" if fips else ""
         return [index for index in self._packages if (index.release, index.realm) == (release, realm)]
 
-    def _listed_until(self, cve: str) -> str | None:
-        """Return the date of the oldest data by release that lists a vulnerability."""
-        dates = [index.published for index in self._packages if index.published and cve in index.positions]
-        return min(dates, default=None)
+    def _listed_since(self, cve: str) -> str | None:
+        """Return the date of the oldest data by release that lists a vulnerability.
+
+        ``None`` for one that was published on that day: the data of another release may not have it yet.
+        """
+        for index in sorted(self._packages, key=lambda index: index.published or ""):
+            position = index.positions.get(cve)
+            if position is not None and index.published is not None:
+                published = index.vulnerabilities[position].published
+                return index.published if published is not None and published < index.published else None
+        return None
 
     def _by_packages(self, kernel: IdentifiedKernel) -> list[Verdict]:
         """Evaluate package data for a kernel."""
@@ -268,7 +283,7 @@ class Evaluator:
         not_affected, missing = Verdict("not_affected", evidence="package_data"), Verdict("unknown", reason=NO_CVE)
         values: dict[Advice, int] = {}
         column = []
-        for cve, listed in zip(self.cves, self._newest, strict=True):
+        for cve, listed in zip(self.cves, self._listed, strict=True):
             advice = next((found for layer in layers if (found := layer.advice(source, cve))), None)
             if advice is not None:
                 column.append(2 + values.setdefault(advice, len(values)))

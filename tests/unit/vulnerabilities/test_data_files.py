@@ -162,6 +162,17 @@ def test_changed_data_is_compiled_again(tmp_path: Path) -> None:
     assert changed.advice("linux", "CVE-2031-1001") == Advice("fixed", "4.4.0-201.233")
 
 
+def test_the_cache_does_not_grow_without_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_files, "_KEPT_INDEXES", 2)
+    for number in range(5):
+        path = tmp_path / NAME
+        path.write_bytes(DATA.replace(b"4.4.0-200.232", f"4.4.0-20{number}.233".encode()))
+        opened(tmp_path, path)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    monkeypatch.setattr(data_files, "_compile", lambda _name, _path: pytest.fail("the newest was removed"))
+    opened(tmp_path, path)
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[" * 100_000])
 def test_a_damaged_cache_is_replaced(tmp_path: Path, content: bytes) -> None:
     path = folder(tmp_path / "data")

@@ -144,6 +144,10 @@ def test_an_unlisted_vulnerability_needs_newer_data() -> None:
     old = packages({"linux": ADVICE}, {"linux": {"4.4.0-168.197"}}, published="2031-05-31")
     assert status(ELSEWHERE, host(), old, NOBLE) == ("unknown", "cve_not_in_data")
     assert status(ELSEWHERE, host(), XENIAL) == ("unknown", "cve_not_in_data")
+    new = packages(
+        {"linux": {ELSEWHERE: Advice("vulnerable")}}, {"linux": set()}, release="24.04", published="2031-01-02"
+    )
+    assert status(ELSEWHERE, host(), XENIAL, new) == ("unknown", "cve_not_in_data"), "published on the same day"
 
 
 @pytest.mark.parametrize(
@@ -159,6 +163,7 @@ def test_an_unlisted_vulnerability_needs_newer_data() -> None:
         (host(kernel="6.1.0-custom"), "kernel_without_data"),
         (host()._replace(kernel=None), "kernel_not_identified"),
         (host()._replace(release=None), "kernel_not_identified"),
+        (host(ubuntu=None), "kernel_not_identified"),
     ],
 )
 def test_a_kernel_without_data_is_unknown(evidence: KernelEvidence, expected: str) -> None:
@@ -337,6 +342,21 @@ def test_a_patch_that_is_not_confirmed_is_unknown() -> None:
 def test_a_record_confirms_a_patch() -> None:
     found = kernel_evidence(make_record())
     assert found == host(patch="65.1", confirmed=True, fixes=(("CVE-2019-14895", True),))
+
+
+@pytest.mark.parametrize(
+    ("distribution", "origin", "expected"),
+    [
+        ("Ubuntu", "ubuntu", True),
+        ("Debian", "ubuntu", False),
+        ("Ubuntu", "mainline", False),
+        ("Ubuntu", "unknown", None),
+        (None, "ubuntu", None),
+    ],
+)
+def test_a_record_shows_who_built_the_kernel(distribution: str | None, origin: str, expected: bool | None) -> None:
+    record = make_record(system__distribution=distribution, system__kernel__origin=origin)
+    assert kernel_evidence(record).ubuntu is expected
 
 
 @pytest.mark.parametrize("state", sorted(set(STATES) - {"protected", "exposed"}))
