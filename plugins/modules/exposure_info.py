@@ -144,6 +144,41 @@ hosts_by_status:
   returned: success
   type: dict
   sample: {open: 1, unknown: 1, live_patched: 1, fixed: 0, not_affected: 0}
+without_data:
+  description:
+    - Hosts that package data cannot be applied to, by reason. A vulnerability is V(unknown) on them, unless notices or
+      the list of the client show more.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    reason:
+      description: ID of the reason.
+      type: str
+      returned: always
+      sample: no_current_record
+    message:
+      description: The reason in one sentence.
+      type: str
+      returned: always
+      sample: "the host has no usable record: it gave no answer, or was never checked"
+    next_step:
+      description: What to do next.
+      type: str
+      returned: always
+      sample: "see the report for the reason, then check the host: ansible-playbook kernelops.livepatch.check --become"
+    count:
+      description: Number of hosts.
+      type: int
+      returned: always
+      sample: 1
+    hosts:
+      description: Names of the first 20 hosts.
+      type: list
+      elements: str
+      returned: always
+      sample: [db-02]
+  sample: []
 evaluated:
   description: Number of vulnerabilities that were evaluated.
   returned: success
@@ -252,7 +287,7 @@ lines:
   returned: success
   type: list
   elements: str
-  sample: ["3 hosts, 1 vulnerability: 1 open, 1 unknown, 1 live_patched."]
+  sample: ["3 hosts, 1 vulnerability: 1 open, 1 unknown, 1 live_patched. Oldest package data: 2031-06-01."]
 oldest_record:
   description: Time of the oldest record that was evaluated (RFC 3339, UTC). Null if there is none.
   returned: success
@@ -460,6 +495,7 @@ def run(options: dict[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
         "changed": changed,
         "hosts": exposure.hosts,
         "hosts_by_status": exposure.hosts_by_status,
+        "without_data": exposure.without_data,
         "evaluated": exposure.evaluated,
         "cves": entries,
         "left_out": left_out,

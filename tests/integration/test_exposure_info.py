@@ -99,6 +99,7 @@ def test_every_host_has_a_status(
         ("live_patched", ["web-01"], None, None),
         ("fixed", ["db-01"], None, None),
     ]
+    assert [(each["reason"], each["hosts"]) for each in result["without_data"]] == [("no_current_record", ["db-02"])]
     assert (result["left_out"], result["unreadable"], result["problems"], result["fetched"]) == (0, [], [], False)
     assert result["oldest_record"] == "2026-01-10T06:00:00Z"
     assert [each["name"] for each in result["sources"]] == ["com.ubuntu.xenial.pkg.json.xz", "data"]

@@ -34,6 +34,7 @@ _NAMED_HOSTS = (100, 20, 5, 1, 0)
 _LINES = 200
 _HOSTS_OF_A_LINE = 5
 _HOST_COLUMNS = 64
+_HOSTS_OF_A_REASON = 20
 _CVES_OF_A_RESULT = 200
 _KEPT_HOSTS = 1000
 _NO_RECORD = Reason(
@@ -86,10 +87,12 @@ class FleetExposure:
     """The vulnerabilities of a fleet that are open or were asked for, oldest first.
 
     `hosts_by_status` counts each host once, by its first status in the order of `STATUSES`; the sum is `hosts`.
+    `without_data` has the hosts that package data cannot be applied to, by reason.
     """
 
     hosts: int
     hosts_by_status: dict[str, int]
+    without_data: list[dict[str, t.Any]]
     evaluated: int
     cves: list[CveExposure]
     kinds: list[_Kind]
@@ -115,7 +118,10 @@ class FleetExposure:
         """Return a summary for people, at most `_LINES` lines."""
         counts = ", ".join(f"{count} {status}" for status, count in self.hosts_by_status.items() if count)
         sizes = f"{_plural(self.hosts, 'host', 'hosts')}, {_plural(self.evaluated, 'vulnerability', 'vulnerabilities')}"
-        lines = [f"{sizes}: {counts or 'no host'}."]
+        dates = [each.published for index in self.indexes for each in index.packages if each.published]
+        dated = f" Oldest package data: {min(dates)}." if dates else ""
+        lines = [f"{sizes}: {counts or 'no host'}.{dated}"]
+        lines += [_line({"status": "without data", **group}) for group in self.without_data]
         for entry in entries:
             counts = ", ".join(f"{count} {status}" for status, count in entry["counts"].items() if count)
             details = ", ".join(filter(None, (entry["priority"] or "no priority", entry["published"])))
@@ -126,21 +132,21 @@ class FleetExposure:
         return lines
 
     def document(self) -> c.Iterator[str]:
-        """Yield the complete result as JSON: the vulnerabilities, then groups of hosts with equal evaluations."""
+        """Yield the complete result as JSON.
+
+        It has the vulnerabilities, groups of hosts with equal evidence, and evaluations. A group has the position of an
+        evaluation for each vulnerability, because most evaluations are the same.
+        """
         cves = [_entry(each, None, 0) for each in self.cves]
         yield json.dumps({"hosts": self.hosts, "hosts_by_status": self.hosts_by_status, "cves": cves})[:-1]
         yield ', "groups": ['
         evaluator = Evaluator(self.indexes, [each.cve for each in self.cves])
+        evaluations: dict[str, int] = {}
         for number, kind in enumerate(self.kinds):
-            verdicts = _verdicts(evaluator, kind)
-            kernel = _kernel(evaluator, kind)
-            found = {
-                each.cve: _described(verdict, kernel, kind.evidence)
-                for each, verdict in zip(self.cves, verdicts, strict=True)
-            }
             name = kind.evidence.kernel if kind.evidence else None
+            found = dict(zip(evaluator.cves, _positions(evaluator, kind, evaluations), strict=True))
             yield ("\n" if number == 0 else ",\n") + json.dumps({"hosts": kind.hosts, "kernel": name, "cves": found})
-        yield "\n]}\n"
+        yield '\n], "evaluations": [\n' + ",\n".join(evaluations) + "\n]}\n"
 
     def _groups(self, shown: c.Sequence[CveExposure]) -> dict[str, list[_Group]]:
         """Return the hosts of each vulnerability by status and next step, the most urgent first."""
@@ -185,7 +191,8 @@ def evaluate_fleet(
         if cves is not None
         else [cve for cve, one in known.items() if one.priority is None or PRIORITIES.index(one.priority) >= least]
     )
-    counts, worst = _counted(Evaluator(indexes, chosen), kinds)
+    evaluator = Evaluator(indexes, chosen)
+    counts, worst = _counted(evaluator, kinds)
     unknown = Vulnerability(None, None)
     found = [
         CveExposure(cve, known.get(cve, unknown), {status: each[rank] for rank, status in enumerate(STATUSES)})
@@ -195,7 +202,7 @@ def evaluate_fleet(
         found = [each for each in found if each.counts["open"]]
         found.sort(key=lambda each: (each.details.published or _FIRST_DAY, _cve_key(each.cve)))
     hosts = sum(len(kind.hosts) for kind in kinds)
-    return FleetExposure(hosts, worst, len(chosen), found, kinds, indexes)
+    return FleetExposure(hosts, worst, _without_data(evaluator, kinds), len(chosen), found, kinds, indexes)
 
 
 def _counted(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> tuple[list[list[int]], dict[str, int]]:
@@ -209,10 +216,27 @@ def _counted(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> tuple[list[list[
         for position, status in enumerate(statuses):
             by_status[status][position] += number
         present = set(statuses)
-        # Without any vulnerability, a host with a record is affected by none of them.
-        fallback: VulnerabilityStatus = "not_affected" if kind.evidence is not None else "unknown"
+        # Where the data has no vulnerability of the priority, none of them affects a kernel that it has.
+        fallback: VulnerabilityStatus = "not_affected" if _reason(evaluator, kind) is None else "unknown"
         worst[next((status for status in STATUSES if status in present), fallback)] += number
     return counts, worst
+
+
+def _without_data(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> list[dict[str, t.Any]]:
+    groups: dict[str, _Group] = {}
+    for kind in kinds:
+        reason = _reason(evaluator, kind)
+        if reason is not None:
+            described = {"reason": reason["id"], "message": reason["message"], "next_step": reason["remedy"]}
+            groups.setdefault(reason["id"], _Group(described)).add(kind.hosts)
+    ordered = sorted(groups.values(), key=lambda group: -group.count)
+    return [{**group.description, "count": group.count, "hosts": group.hosts(_HOSTS_OF_A_REASON)} for group in ordered]
+
+
+def _reason(evaluator: Evaluator, kind: _Kind) -> Reason | None:
+    """Return the reason why package data cannot be applied to hosts; ``None`` if it can."""
+    kernel = evaluator.identify(kind.evidence) if kind.evidence is not None else _NO_RECORD
+    return None if isinstance(kernel, IdentifiedKernel) else kernel
 
 
 def _verdicts(evaluator: Evaluator, kind: _Kind) -> list[Verdict]:
@@ -225,6 +249,18 @@ def _kernel(evaluator: Evaluator, kind: _Kind) -> tuple[str | None, bool]:
     """Return the source package of a kind of hosts, and True if it is derived."""
     kernel = evaluator.identify(kind.evidence) if kind.evidence is not None else None
     return (kernel.source, kernel.derived) if isinstance(kernel, IdentifiedKernel) else (None, False)
+
+
+def _positions(evaluator: Evaluator, kind: _Kind, evaluations: dict[str, int]) -> c.Iterator[int]:
+    """Yield the position of the evaluation of each vulnerability in `evaluations`, to which new ones are added."""
+    kernel = _kernel(evaluator, kind)
+    known: dict[tuple[t.Any, ...], int] = {}
+    for verdict in _verdicts(evaluator, kind):
+        position = known.get(verdict.key)
+        if position is None:
+            text = json.dumps(_described(verdict, kernel, kind.evidence))
+            position = known[verdict.key] = evaluations.setdefault(text, len(evaluations))
+        yield position
 
 
 def _described(verdict: Verdict, kernel: tuple[str | None, bool], evidence: KernelEvidence | None) -> dict[str, t.Any]:

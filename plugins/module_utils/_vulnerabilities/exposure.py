@@ -29,7 +29,7 @@ _CONFIRMED_STATES = ("protected", "exposed")
 """States of a host in which every witness confirms the live patch. In any other state, a patch proves nothing."""
 
 _CACHED_VERSIONS = 1 << 16
-_NO_PATCHES_STATES = ("end_of_life", "upgrade_required", "ineligible")
+_NO_PATCHES_STATES = ("tampered", "end_of_life", "upgrade_required", "ineligible")
 _PATCH_RAN = ("applied", "applied-with-bug")
 
 NOT_IDENTIFIED = Reason(
@@ -245,10 +245,10 @@ class Evaluator:
         layers = self._layers(evidence.release, fips=name.fips)
         if not layers:
             return NO_RELEASE
-        if evidence.source is not None:
-            return IdentifiedKernel(name, evidence.release, evidence.source, derived=False)
-        source = _derived_source(evidence.release, name, layers)
-        return NO_SOURCE if source is None else IdentifiedKernel(name, evidence.release, source, derived=True)
+        source = evidence.source or _derived_source(evidence.release, name, layers)
+        if source is None or all(source not in layer.sources for layer in layers):
+            return NO_SOURCE
+        return IdentifiedKernel(name, evidence.release, source, derived=evidence.source is None)
 
     def _layers(self, release: str, *, fips: bool) -> list[PackageIndex]:
         realm = "fips" if fips else ""
@@ -268,18 +268,13 @@ class Evaluator:
 
     def _by_packages(self, kernel: IdentifiedKernel) -> list[Verdict]:
         """Evaluate package data for a kernel."""
-        merged = self._merged(kernel.release, kernel.name.fips, kernel.source)
-        if merged is None:
-            return [Verdict("unknown", reason=NO_SOURCE)] * len(self.cves)
-        values, column = merged
+        values, column = self._merged(kernel.release, kernel.name.fips, kernel.source)
         judged = [value if isinstance(value, Verdict) else _by_advice(kernel.name, value) for value in values]
         return [judged[position] for position in column]
 
-    def _merge(self, release: str, fips: bool, source: str) -> tuple[list[Advice | Verdict], list[int]] | None:
+    def _merge(self, release: str, fips: bool, source: str) -> tuple[list[Advice | Verdict], list[int]]:
         """Return what all data has on a source package: distinct values, and the position of that for each CVE."""
         layers = [layer for layer in self._layers(release, fips=fips) if source in layer.sources]
-        if not layers:
-            return None
         not_affected, missing = Verdict("not_affected", evidence="package_data"), Verdict("unknown", reason=NO_CVE)
         values: dict[Advice, int] = {}
         column = []
@@ -353,20 +348,20 @@ def _patched(evidence: KernelEvidence, fixed_in: str | None, patch: int, source:
 
 def _derived_source(release: str, name: KernelName, layers: c.Sequence[PackageIndex]) -> str | None:
     """Return the source package of a kernel: the candidate that was published in its version, else in its series."""
-    versions: dict[str, set[str]] = {}
-    for candidate in source_candidates(release, name):
-        found = [layer.sources[candidate].versions for layer in layers if candidate in layer.sources]
-        if found:
-            versions[candidate] = set().union(*found)
-    own = name.package_version
-    for candidate, published in versions.items():
+    columns = {
+        candidate: [layer.sources[candidate] for layer in layers if candidate in layer.sources]
+        for candidate in source_candidates(release, name)
+    }
+    own, prefix = name.package_version, f"{name.series}."
+    for candidate, found in columns.items():
+        published = {version for column in found for version in column.versions}
         if own in published or (name.upload is None and any(each.startswith(f"{own}.") for each in published)):
             return candidate
-    prefix = f"{name.series}."
-    return next(
-        (candidate for candidate, published in versions.items() if any(each.startswith(prefix) for each in published)),
-        None,
-    )
+    for candidate, found in columns.items():
+        # The list of published versions can be incomplete. Those with a fix were published too.
+        if any(version.startswith(prefix) for column in found for version in column.all_versions()):
+            return candidate
+    return None
 
 
 def _is_newer(layer: PackageIndex, listed: str | None) -> bool:

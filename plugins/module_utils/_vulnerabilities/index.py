@@ -35,6 +35,11 @@ class SourceColumn:
     column: list[int]
     versions: frozenset[str]
 
+    def all_versions(self) -> c.Iterator[str]:
+        """Yield the published versions, and those with a fix."""
+        yield from self.versions
+        yield from (value.fixed for value in self.values if value is not None and value.fixed is not None)
+
 
 @dataclasses.dataclass(frozen=True)
 class PackageIndex:

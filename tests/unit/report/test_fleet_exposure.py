@@ -149,10 +149,34 @@ def test_a_vulnerability_that_nobody_knows_is_unknown() -> None:
     assert found.entries()[0][0]["priority"] is None
 
 
+def test_hosts_without_data_have_a_reason() -> None:
+    found = evaluated({**FLEET, "web-8": host(release="24.04")}, {"web-7", "web-9"}, minimum="critical")
+    assert [(each["reason"], each["count"], each["hosts"]) for each in found.without_data] == [
+        ("no_current_record", 2, ["web-7", "web-9"]),
+        ("kernel_without_data", 1, ["web-5"]),
+        ("release_not_in_data", 1, ["web-8"]),
+    ]
+    assert all(each["message"] and each["next_step"] for each in found.without_data)
+    assert "2 without data (the host has no usable record" in found.lines([])[1]
+
+
+def test_a_host_without_data_is_never_good() -> None:
+    """Even if there is no vulnerability to evaluate."""
+    hosts = {"web-2": host(), "web-8": host(release="24.04")}
+    records = NewestRecords(hosts, {"web-7"}, [], None)
+    none = evaluate_fleet(records, [], None, "high")
+    assert none.hosts_by_status == {"open": 0, "unknown": 3, "live_patched": 0, "fixed": 0, "not_affected": 0}
+    rated = Packages("16.04", "", None, {LOW: DETAILS[LOW]}, PACKAGES.versions, {"linux": {LOW: FIXED}})
+    data = [VulnerabilityIndex([index_packages(rated)])]
+    some = evaluate_fleet(records, data, None, "high")
+    assert some.evaluated == 0
+    assert some.hosts_by_status == {"open": 0, "unknown": 2, "live_patched": 0, "fixed": 0, "not_affected": 1}
+
+
 def test_lines_summarise_the_fleet() -> None:
     exposure = evaluated({name: FLEET[name] for name in ("web-1", "web-2")}, cves=[EARLY])
     assert exposure.lines(exposure.entries()[0]) == [
-        "2 hosts, 1 vulnerability: 1 open, 1 live_patched.",
+        "2 hosts, 1 vulnerability: 1 open, 1 live_patched. Oldest package data: 2031-06-01.",
         f"{EARLY} (critical, 2031-01-01): 1 open, 1 live_patched",
         "  1 open: web-2; apply live patch 101 or newer: ansible-playbook kernelops.livepatch.patch",
         "  1 live_patched: web-1",
@@ -196,8 +220,10 @@ def test_the_document_has_every_host() -> None:
     assert sorted(name for group in document["groups"] for name in group["hosts"]) == [*FLEET, "web-7"]
     first = document["groups"][0]
     assert (first["hosts"], first["kernel"]) == (["web-1"], "4.4.0-168.197-generic")
-    assert first["cves"][EARLY]["status"] == "live_patched"
-    assert first["cves"][LATE]["next_step"].startswith("upgrade linux")
+    evaluations = document["evaluations"]
+    assert evaluations[first["cves"][EARLY]]["status"] == "live_patched"
+    assert evaluations[first["cves"][LATE]]["next_step"].startswith("upgrade linux")
+    assert len({json.dumps(each) for each in evaluations}) == len(evaluations)
 
 
 _HOSTS = st.dictionaries(

@@ -198,6 +198,14 @@ def test_published_versions_choose_among_candidates() -> None:
     assert source("5.15.0-88.98", **both) == "linux"
     assert source("5.15.0-99.1", **both) == "linux-lowlatency", "of the same series"
     assert source("5.15.0-99.1", linux={"6.8.0-1.1"}) is None
+    assert source("4.4.0-300.1", linux=set()) is None, "4.4 is not a series of 22.04"
+
+
+def test_versions_with_a_fix_were_published_too() -> None:
+    data = packages({"linux": ADVICE}, {})
+    found = Evaluator([data], ALL).identify(host("4.4.0-201.233-generic"))
+    assert isinstance(found, IdentifiedKernel)
+    assert status(FIXED_LATER, host("4.4.0-201.233-generic"), data) == ("fixed", None)
 
 
 # --- FIPS
@@ -410,7 +418,7 @@ def test_a_record_can_have_the_source_package() -> None:
     assert kernel_evidence(record).source == "linux-hwe"
 
 
-@pytest.mark.parametrize("state", ["end_of_life", "upgrade_required", "ineligible"])
+@pytest.mark.parametrize("state", ["tampered", "end_of_life", "upgrade_required", "ineligible"])
 def test_some_states_get_no_patches(state: t.Any) -> None:
     assert not kernel_evidence(make_record(state=state)).patchable
 
