@@ -31,9 +31,7 @@ from .notice_cache import cached_notices
 from .notice_files import NoticeCollector, NoticeFiles, Unreadable
 from .package_data import DataError, Packages, Vulnerability, add_osv, osv_vulnerability, read_release
 
-_RELEASE_FILE = re.compile(
-    r"com\.ubuntu\.(?P<realm>fips(?:-[a-z]+)?[_-])?(?P<codename>[a-z]+)\.pkg\.json(?:\.(?:xz|bz2|gz))?"
-)
+_RELEASE_FILE = re.compile(r"com\.ubuntu\.(?P<realm>fips(?:-[a-z]+)?[_-])?(?P<codename>[a-z]+)\.pkg\.json(?:\..*)?")
 _RELEASE_DATA_LIMIT = 1 << 30
 _INDEX_LIMIT = 256 << 20
 _KEPT_INDEXES = 64
@@ -142,8 +140,6 @@ def _compile(name: str, path: Path) -> VulnerabilityIndex:
     packages = Packages(*release)
     with open_regular(str(path)) as file:
         read_release(TarStream(file, unpacked=_RELEASE_DATA_LIMIT).rest(), packages)
-    if not packages.advice:
-        raise DataError("it has no kernel packages")
     return VulnerabilityIndex([index_packages(packages)])
 
 

@@ -227,7 +227,6 @@ def test_the_releases_of_the_hosts_are_downloaded(tmp_path: Path) -> None:
     [
         (NAME, b"{}"),
         (NAME, DATA[:-40]),
-        (NAME, json.dumps(release_data({"bash": package({})})).encode()),
         (f"{NAME}.xz", lzma.compress(DATA)[:-40]),
         (f"{NAME}.xz", b"\xfd7zXZ\0 damaged"),
         ("all.zip", b"PK\3\4 damaged"),
@@ -239,6 +238,17 @@ def test_damaged_data_is_an_error(tmp_path: Path, name: str, content: bytes) -> 
         opened(tmp_path, tmp_path / name)
     assert caught.value.id == "vulnerability_data_unusable"
     assert not (tmp_path / "cache").exists()
+
+
+def test_names_can_have_any_suffix(tmp_path: Path) -> None:
+    (tmp_path / f"{NAME}.2031-06-01.copy").write_bytes(gzip.compress(DATA))
+    assert opened(tmp_path, tmp_path / f"{NAME}.2031-06-01.copy").indexes[0].packages[0].release == "16.04"
+
+
+def test_data_without_kernels_has_no_source(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(json.dumps(release_data({"bash": package({"CVE-2031-1001": None})})).encode())
+    (packages,) = opened(tmp_path, tmp_path / NAME).indexes[0].packages
+    assert (packages.sources, packages.cves) == ({}, [])
 
 
 def test_a_folder_without_data_is_an_error(tmp_path: Path) -> None:
