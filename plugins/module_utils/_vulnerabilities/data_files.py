@@ -165,6 +165,8 @@ def _compile_documents(path: Path) -> VulnerabilityIndex:
         # A document covers all releases: where it does not name a package, the package is not affected.
         each.vulnerabilities.update(known)
     found = notices.result()
+    if not (path.is_dir() or packages or found.notices or found.unreadable or unreadable):
+        raise DataError("it has neither a vulnerability of a kernel nor a notice")
     indexes = [index_packages(each) for _place, each in sorted(packages.items())]
     return VulnerabilityIndex(indexes, NoticeFiles(found.notices, [*found.unreadable, *unreadable]))
 

@@ -230,6 +230,8 @@ def test_the_releases_of_the_hosts_are_downloaded(tmp_path: Path) -> None:
         (f"{NAME}.xz", lzma.compress(DATA)[:-40]),
         (f"{NAME}.xz", b"\xfd7zXZ\0 damaged"),
         ("all.zip", b"PK\3\4 damaged"),
+        ("index.html", b"<!DOCTYPE html>"),
+        ("UBUNTU-CVE-2031-1003.json", json.dumps(DOCUMENTS["osv/cve/2031/UBUNTU-CVE-2031-1003.json"]).encode()),
     ],
 )
 def test_damaged_data_is_an_error(tmp_path: Path, name: str, content: bytes) -> None:
