@@ -99,6 +99,7 @@ _DECOMPRESSORS: dict[bytes, c.Callable[[], _Decompressor]] = {
 }
 
 _MAGIC_SIZE = max(map(len, _DECOMPRESSORS))
+_TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 
 
 def is_compressed(data: bytes) -> bool:
@@ -106,16 +107,42 @@ def is_compressed(data: bytes) -> bool:
     return data.startswith(tuple(_DECOMPRESSORS))
 
 
+def is_plain_tar(data: bytes) -> bool:
+    """Return True if the data begins like an archive that is not compressed. It needs the first 512 bytes."""
+    return data.startswith(_TAR_MAGIC, _TAR_MAGIC_AT)
+
+
+class _Stored:
+    """The interface of a decompressor for data that is not compressed. The end of the data is unknown to it."""
+
+    eof = False
+    unused_data = b""
+
+    def __init__(self) -> None:
+        self._left = b""
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._left
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        data = self._left + data
+        self._left = data[max_length:]
+        return data[:max_length]
+
+
 class TarStream:
-    """A reader of a compressed archive. Every method raises `TarError`, with ``truncated`` or ``malformed``."""
+    """A reader of an archive. Every method raises `TarError`, with ``truncated`` or ``malformed``."""
 
     def __init__(self, source: t.BinaryIO, *, entries: int = _ENTRY_LIMIT, unpacked: int = UNPACKED_LIMIT) -> None:
-        """`source` must begin as `is_compressed` requires. `entries` and `unpacked` (bytes) are limits."""
+        """A `source` that does not begin as `is_compressed` requires is not compressed. `entries` and `unpacked`
+        (bytes) are limits.
+        """
         self._source = source
         self._entries, self._most = entries, unpacked
         magic = source.read(_MAGIC_SIZE)
         source.seek(-len(magic), io.SEEK_CUR)
-        self._new = next(new for start, new in _DECOMPRESSORS.items() if magic.startswith(start))
+        self._new = next((new for start, new in _DECOMPRESSORS.items() if magic.startswith(start)), _Stored)
         self._decompressor = self._new()
         self._streams = 1
         self._unpacked = 0
@@ -164,6 +191,12 @@ class TarStream:
             size -= len(pieces[-1])
         return b"".join(pieces)
 
+    def rest(self) -> c.Iterator[bytes]:
+        """Yield all bytes to the end, in pieces: for a file that is no archive."""
+        yield self._chunk.tobytes()
+        while piece := self._unpack():
+            yield piece
+
     def skip(self, size: int) -> None:
         """Skip this many bytes."""
         while size:
@@ -200,6 +233,8 @@ class TarStream:
             else:
                 packed = self._source.read(_CHUNK) if self._decompressor.needs_input else b""
                 if not packed and self._decompressor.needs_input:
+                    if isinstance(self._decompressor, _Stored):
+                        return b""
                     raise TarError("truncated", "the compressed data ends too early")
             try:
                 unpacked = self._decompressor.decompress(packed, _CHUNK)

@@ -27,6 +27,7 @@ from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import 
 from tests.bench.mirror import Job, publish  # noqa: E402  (path above)
 from tests.bench.records import write_records  # noqa: E402  (path above)
 from tests.bench.signature import signature_lines  # noqa: E402  (path above)
+from tests.bench.vulnerabilities import vulnerability_lines  # noqa: E402  (path above)
 from tests.lab.fleet import Fleet, running_fleet  # noqa: E402  (path above)
 from tests.lab.live_patches import module_files  # noqa: E402  (path above)
 
@@ -71,7 +72,16 @@ def main() -> int:
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     results = []
-    for measure in (compare_with_raw, compare_with_modules, memory_growth, reports, script_alone, mirrors, signatures):
+    for measure in (
+        compare_with_raw,
+        compare_with_modules,
+        memory_growth,
+        reports,
+        script_alone,
+        mirrors,
+        signatures,
+        vulnerabilities,
+    ):
         for result in measure(options):
             print(show(result), flush=True)
             results.append(result)
@@ -230,6 +240,12 @@ def mirrors(options: argparse.Namespace) -> t.Iterator[Measurement]:
 def signatures(_options: argparse.Namespace) -> t.Iterator[Measurement]:
     """Compare the verification of a signature with the RSA operation alone."""
     for values in signature_lines():
+        yield Measurement(*values)
+
+
+def vulnerabilities(_options: argparse.Namespace) -> t.Iterator[Measurement]:
+    """Measure vulnerability data of full size."""
+    for values in vulnerability_lines(WORK):
         yield Measurement(*values)
 
 

@@ -20,6 +20,7 @@ PLAYBOOKS = ROOT / "playbooks"
 GUIDES = {
     "check": "check.md",
     "enable": "enable.md",
+    "exposure": "exposure.md",
     "patch": "patch.md",
     "report": "check.md",
     "upgrade": "upgrade.md",
@@ -30,6 +31,7 @@ LINKS = {
     "livepatch_closed_cves": "rules.md",
     "livepatch_config": "enable.md#proxies-private-cas-on-premises-servers",
     "livepatch_docker": "upgrade.md#containers",
+    "livepatch_exposure_file": "exposure.md#the-complete-result",
     "livepatch_fail_on": "ci.md",
     "livepatch_history": "history.md",
     "livepatch_lxd": "upgrade.md#containers",
@@ -44,6 +46,7 @@ LINKS = {
     "livepatch_trusted_certificates": "verify.md#trusted-keys",
     "livepatch_trusted_spki_sha256": "verify.md#trusted-keys",
     "livepatch_verify": "verify.md",
+    "livepatch_vulnerability_data": "exposure.md#data",
     "livepatch_window": "upgrade.md#maintenance-window",
 }
 """Guide page with the details of a variable."""

@@ -22,6 +22,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._tar import (
     TarError,
     TarStream,
     is_compressed,
+    is_plain_tar,
 )
 
 COMPRESSIONS: dict[str, t.Callable[[bytes], bytes]] = {
@@ -120,6 +121,24 @@ def test_long_names_are_read(form: int) -> None:
 def test_an_archive_of_several_streams_is_complete(compression: str) -> None:
     unpacked, pack = bz2.decompress(packed("bz2")), COMPRESSIONS[compression]
     assert files_of(pack(unpacked[:700]) + pack(unpacked[700:])) == files_of(packed("bz2"))
+
+
+def test_an_archive_need_not_be_compressed() -> None:
+    plain = bz2.decompress(archive({"a": CONTENT, "b": b""}))
+    assert is_plain_tar(plain[:512])
+    assert not is_plain_tar(CONTENT[:512])
+    stream = TarStream(io.BytesIO(plain))
+    assert [(name, stream.read(size)) for name, size in stream.entries()] == [("a", CONTENT), ("b", b"")]
+    cut = TarStream(io.BytesIO(plain[:1000]))
+    with pytest.raises(TarError, match="ends too early"):
+        [cut.read(size) for _name, size in cut.entries()]
+
+
+@pytest.mark.parametrize("pack", [bytes, *COMPRESSIONS.values()])
+def test_a_file_is_unpacked_in_pieces(pack: t.Callable[[bytes], bytes]) -> None:
+    assert b"".join(TarStream(io.BytesIO(pack(CONTENT))).rest()) == CONTENT
+    with pytest.raises(TarError, match="unpacks to more than"):
+        list(TarStream(io.BytesIO(pack(CONTENT)), unpacked=len(CONTENT) - 1).rest())
 
 
 def test_limits_are_kept() -> None:

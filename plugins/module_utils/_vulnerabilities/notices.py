@@ -11,18 +11,24 @@ from __future__ import annotations
 import collections.abc as c
 import dataclasses
 import datetime as dt
+import functools
 import re
 import typing as t
 
 from .._kernel_name import KERNEL_NAME_LIMIT, KernelName, module_name, parse_kernel_name
 from .._package_version import VERSION_LIMIT, version_key
 from .._time import parse_time
+from .kernel_source import any_flavour_sources, source_candidates
 from .name_pattern import PatternError, compile_pattern, name_matches
 
 _ID = re.compile(r"LSN-[0-9A-Za-z-]{1,32}")
 _CVE = re.compile(r"(?:UBUNTU-)?(CVE-[0-9]{4}-[0-9]{4,19})")
 _TEXT = re.compile(r"[\x21-\x7e]{1,128}")
 _MAJOR = re.compile(r"[0-9]{1,9}")
+_RELEASE = re.compile(r"[0-9]{2}\.[0-9]{2}")
+_ANY_FLAVOUR = ("linux", "hwe")
+"""What the names of modules have in notices for all flavours of a source package. Modules have their flavour."""
+
 _AFFECTED_LIMIT = 10_000
 _CVE_LIMIT = 10_000
 
@@ -41,6 +47,7 @@ class NoticeModule:
     `ecosystem` is the release as OSV names it (``Ubuntu:Pro:16.04:LTS``), `package` the source package. `regex`
     describes the names of the modules; only `names` may use it. `version` is the major number of the patch that fixes
     the vulnerabilities. Kernels of the version `fixed` and later need no patch; it is ``None`` where it is not known.
+    No patch exists for kernels before `oldest`, a version without upload number (``4.4.0-243``).
     """
 
     ecosystem: str
@@ -48,17 +55,41 @@ class NoticeModule:
     regex: str
     version: str
     fixed: str | None
+    oldest: str | None = None
 
     def names(self, module: str) -> bool:
         """Return True if the notice names a module of this name."""
         return name_matches(self.regex, module)
+
+    def is_for(self, kernel: UbuntuKernel) -> bool:
+        """Return True if the notice is for this kernel: by its flavour, or by its source package for all flavours."""
+        if not kernel.may_be_of(self.ecosystem) or kernel.is_before(self.oldest):
+            return False
+        if self.names(kernel.module_name(self.version)):
+            return kernel.source is None or self.package in any_flavour_sources([kernel.source])
+        return self.package in kernel.sources_in(self.ecosystem) and any(
+            self.names(kernel.module_name(self.version, flavour)) for flavour in _ANY_FLAVOUR
+        )
+
+    def fix_for(self, kernel: UbuntuKernel) -> str | None:
+        """Return `fixed` if it is a version of the source package of the kernel: others cannot be compared."""
+        if kernel.source is not None:
+            return self.fixed if kernel.source == self.package else None
+        own = self.names(kernel.module_name(self.version)) or kernel.first_source_in(self.ecosystem) == self.package
+        return self.fixed if own else None
+
+    def contains_fix(self, kernel: UbuntuKernel) -> bool:
+        """Return True if the kernel itself is known to have the fixes."""
+        fixed = self.fix_for(kernel)
+        return fixed is not None and version_key(kernel.name.package_version) >= version_key(fixed)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Notice:
     """A notice. Both times are aware; `cves` are sorted, in the form ``CVE-2024-50047``.
 
-    `unreadable` describes affected packages with invalid data.
+    `unreadable` describes affected packages with invalid data. `raw` is True for the raw form, which has no fixes in
+    kernels.
     """
 
     id: str
@@ -67,14 +98,11 @@ class Notice:
     cves: tuple[str, ...]
     modules: tuple[NoticeModule, ...]
     unreadable: tuple[str, ...] = ()
+    raw: bool = False
 
     def modules_for(self, kernel: UbuntuKernel) -> list[NoticeModule]:
         """Return the modules for this kernel: none, or one for each release that it may be of."""
-        found = [
-            module
-            for module in self.modules
-            if module.names(kernel.module_name(module.version)) and kernel.may_be_of(module.ecosystem)
-        ]
+        found = [module for module in self.modules if module.is_for(kernel)]
         same_release = [module for module in found if kernel.is_of(module.ecosystem)]
         return same_release or found
 
@@ -89,10 +117,14 @@ class Notice:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UbuntuKernel:
-    """A kernel by its full name or its release, and its Ubuntu release (``16.04``) where that is known."""
+    """A kernel by its full name or its release, and its Ubuntu release (``16.04``) where that is known.
+
+    `source` is its source package where the host reports it.
+    """
 
     name: KernelName
     release: str | None = None
+    source: str | None = None
 
     @classmethod
     def parse(cls, name: str, release: str | None = None) -> UbuntuKernel:
@@ -104,9 +136,26 @@ class UbuntuKernel:
             )
         return cls(kernel, release)
 
-    def module_name(self, version: str) -> str:
-        """Name a module of the patch for this kernel, by the major number of its version."""
-        return module_name(str(self.name), version)
+    def module_name(self, version: str, flavour: str | None = None) -> str:
+        """Name a module of the patch for this kernel, or for `flavour`, by the major number of its version."""
+        return _module_name(self.name, flavour or self.name.flavour, version)
+
+    def sources_in(self, ecosystem: str) -> frozenset[str]:
+        """Return the source packages, as notices name them, that the kernel can be of in a release."""
+        if self.source is not None:
+            return any_flavour_sources([self.source])
+        return any_flavour_sources(source_candidates(_release_of(ecosystem), self.name))
+
+    def first_source_in(self, ecosystem: str) -> str | None:
+        """Return the most probable source package of the kernel in a release."""
+        return self.source or next(iter(source_candidates(_release_of(ecosystem), self.name)), None)
+
+    def is_before(self, oldest: str | None) -> bool:
+        """Return True if the kernel is older than a version without upload number."""
+        if oldest is None:
+            return False
+        own = f"{self.name.version}-{self.name.abi}"
+        return version_key(own) < version_key(oldest)
 
     def may_be_of(self, ecosystem: str) -> bool:
         """Return True unless the kernel is known to be of another release."""
@@ -118,11 +167,25 @@ class UbuntuKernel:
         return release is not None and release in ecosystem.split(":")
 
 
+@functools.lru_cache(maxsize=4096)
+def _module_name(name: KernelName, flavour: str, version: str) -> str:
+    return module_name(str(dataclasses.replace(name, flavour=flavour)), version)
+
+
+def _release_of(ecosystem: str) -> str:
+    return next((part for part in ecosystem.split(":") if _RELEASE.fullmatch(part)), "")
+
+
 def _status_for(module: NoticeModule, kernel: UbuntuKernel, patch_version: str | None) -> NoticeStatus:
-    if module.fixed is not None and version_key(kernel.name.package_version) >= version_key(module.fixed):
+    if module.contains_fix(kernel):
         return "in_kernel"
+    return "patched" if patch_major(patch_version) >= int(module.version) else "open"
+
+
+def patch_major(patch_version: str | None) -> int:
+    """Return the major number of a patch (``121.4``), -1 without a patch or for another text."""
     major = (patch_version or "").partition(".")[0]
-    return "patched" if _MAJOR.fullmatch(major) and int(major) >= int(module.version) else "open"
+    return int(major) if _MAJOR.fullmatch(major) else -1
 
 
 def patched_cves(notices: c.Iterable[Notice], kernel: UbuntuKernel, patch_version: str | None) -> list[str]:
@@ -148,35 +211,68 @@ def parse_notice(document: object) -> Notice | None:
     """Parse an OSV document; ``None`` if it is not a Livepatch notice, or was withdrawn. Raises `NoticeError`."""
     if not isinstance(document, dict):
         return None
-    identifier = document.get("id")
-    if not isinstance(identifier, str) or not identifier.startswith("LSN-") or document.get("withdrawn") is not None:
+    identifier = notice_id(document.get("id"))
+    if identifier is None or document.get("withdrawn") is not None:
         return None
-    if not _ID.fullmatch(identifier):
-        raise NoticeError(f"{identifier[:64]!r} is not the number of a notice")
     published = _time(document.get("published") or document.get("modified"), identifier)
     modules, unreadable = _modules(_list(document, "affected", identifier, _AFFECTED_LIMIT))
     return Notice(
         id=identifier,
         published=published,
         modified=_time(document.get("modified") or document.get("published"), identifier),
-        cves=_cves(document, identifier),
+        cves=notice_cves(document, identifier, ("upstream", "aliases"), ("related",)),
         modules=modules,
         unreadable=unreadable,
     )
 
 
+def notice_id(identifier: object) -> str | None:
+    """Return the id of a notice; ``None`` if it is not one. Raises `NoticeError` if it is malformed."""
+    if not isinstance(identifier, str) or not identifier.startswith("LSN-"):
+        return None
+    if not _ID.fullmatch(identifier):
+        raise NoticeError(f"{identifier[:64]!r} is not the number of a notice")
+    return identifier
+
+
 def newest_of_each(notices: c.Iterable[Notice]) -> list[Notice]:
-    """Return the last revision of each notice, ordered by publication."""
-    newest: dict[str, Notice] = {}
+    """Return the last revision of each notice, ordered by publication.
+
+    A notice in both forms has the rows of the OSV form, completed by what only the raw form has.
+    """
+    newest: dict[tuple[str, bool], Notice] = {}
     for notice in notices:
-        if notice.id not in newest or newest[notice.id].modified < notice.modified:
-            newest[notice.id] = notice
-    return sorted(newest.values(), key=lambda notice: (notice.published, notice.id))
+        key = _number(notice.id), notice.raw
+        if key not in newest or newest[key].modified < notice.modified:
+            newest[key] = notice
+    merged = [
+        _completed(notice, newest.get((number, True))) if not raw else notice
+        for (number, raw), notice in newest.items()
+        if not raw or (number, False) not in newest
+    ]
+    return sorted(merged, key=lambda notice: (notice.published, notice.id))
 
 
-def _cves(document: c.Mapping[str, t.Any], identifier: str) -> tuple[str, ...]:
+def _number(identifier: str) -> str:
+    """Return the id without leading zeros: the published ids are not uniform (``LSN-120-1``, ``LSN-0121-1``)."""
+    return re.sub(r"-0+(?=[0-9])", "-", identifier)
+
+
+def _completed(notice: Notice, raw: Notice | None) -> Notice:
+    if raw is None:
+        return notice
+    rows = {(_release_of(module.ecosystem), module.regex): module for module in raw.modules}
+    modules = []
+    for module in notice.modules:
+        row = rows.pop((_release_of(module.ecosystem), module.regex), None)
+        modules.append(module if row is None else dataclasses.replace(module, oldest=row.oldest))
+    return dataclasses.replace(notice, modules=(*modules, *rows.values()))
+
+
+def notice_cves(document: c.Mapping[str, t.Any], identifier: str, *groups: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the vulnerabilities in the first group of fields that has any, sorted. Raises `NoticeError`."""
     # `related` had them before OSV 1.7 added `upstream`.
-    for keys in (("upstream", "aliases"), ("related",)):
+    for keys in groups:
         values = [value for key in keys for value in _list(document, key, identifier, _CVE_LIMIT)]
         found = {match[1] for value in values if isinstance(value, str) and (match := _CVE.fullmatch(value))}
         if found:
@@ -199,8 +295,15 @@ def _module(entry: object) -> NoticeModule:
     package = _mapping(entry, "package")
     where = f"{_word(package, 'ecosystem')} {_word(package, 'name')}"
     specific = _mapping(entry, "ecosystem_specific")
-    version = str(specific.get("module_version"))
-    regex = specific.get("module_name_regex")
+    regex, version = module_pattern(specific.get("module_name_regex"), specific.get("module_version"), where)
+    return NoticeModule(
+        package["ecosystem"], package["name"], regex, version, _fixed(t.cast("dict[str, t.Any]", entry))
+    )
+
+
+def module_pattern(regex: object, number: object, where: str) -> tuple[str, str]:
+    """Return the pattern for modules and their version, both checked. Raises `NoticeError`, which names `where`."""
+    version = str(number)
     if not _MAJOR.fullmatch(version):
         raise NoticeError(f"{where}: {version[:32]!r} is not the version of a module")
     if not isinstance(regex, str):
@@ -209,9 +312,7 @@ def _module(entry: object) -> NoticeModule:
         compile_pattern(regex)
     except PatternError as error:
         raise NoticeError(f"{where}: {error}") from error
-    return NoticeModule(
-        package["ecosystem"], package["name"], regex, version, _fixed(t.cast("dict[str, t.Any]", entry))
-    )
+    return regex, version
 
 
 def _fixed(entry: c.Mapping[str, t.Any]) -> str | None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities import notice_files
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities import documents, notice_files
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notices import NoticeError
 from tests.samples.notices import affected, notice
 
@@ -134,7 +134,7 @@ def test_a_zip_with_another_compression_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_huge_document_is_skipped(tmp_path: Path) -> None:
-    huge = b" " * (notice_files.DOCUMENT_LIMIT + 1)
+    huge = b" " * (documents.DOCUMENT_LIMIT + 1)
     for path in (in_zip(tmp_path, {**FILES, "huge.json": huge}), in_tar(tmp_path, {**FILES, "huge.json": huge}, "gz")):
         assert len(notice_files.read_notices(path).notices) == 2
 

@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Vulnerabilities over a fleet: how many hosts have each status, which hosts, and the next step for them."""
+
+from __future__ import annotations
+
+import collections
+import collections.abc as c
+import dataclasses
+import json
+import typing as t
+
+from .._record import Reason
+from .._records.newest import NewestRecords
+from .._text import shorten, visible
+from .._vulnerabilities.exposure import (
+    STATUSES,
+    Evaluator,
+    IdentifiedKernel,
+    KernelEvidence,
+    Verdict,
+    VulnerabilityStatus,
+    known_vulnerabilities,
+)
+from .._vulnerabilities.index import VulnerabilityIndex
+from .._vulnerabilities.package_data import PRIORITIES, Vulnerability
+
+RESULT_LIMIT = 300_000
+"""Bytes of the entries of a result as JSON. AWX removes a result that is larger than 700,000 bytes."""
+
+_NAMED_HOSTS = (100, 20, 5, 1, 0)
+"""Hosts of a group that a result names: as many as its limit allows."""
+
+_LINES = 200
+_HOSTS_OF_A_LINE = 5
+_HOST_COLUMNS = 64
+_HOSTS_OF_A_REASON = 20
+_CVES_OF_A_RESULT = 200
+_KEPT_HOSTS = 1000
+_NO_RECORD = Reason(
+    id="no_current_record",
+    message="the host has no usable record: it gave no answer, or was never checked",
+    remedy="see the report for the reason, then check the host: ansible-playbook kernelops.livepatch.check --become",
+)
+_FIRST_DAY = "0000"  # a vulnerability without a date is shown first
+
+
+class _Kind(t.NamedTuple):
+    """Hosts with equal evidence; without evidence those that have no usable record."""
+
+    evidence: KernelEvidence | None
+    hosts: list[str]
+
+
+@dataclasses.dataclass
+class _Group:
+    """Hosts with the same status and next step: what is common to them, their number, and the first names."""
+
+    description: dict[str, t.Any]
+    count: int = 0
+    _hosts: list[str] = dataclasses.field(default_factory=list)
+
+    def add(self, hosts: list[str]) -> None:
+        """Add hosts, which must be sorted."""
+        self.count += len(hosts)
+        self._hosts += hosts[: _NAMED_HOSTS[0]]
+        if len(self._hosts) > _KEPT_HOSTS:
+            self._hosts = self.hosts(_NAMED_HOSTS[0])
+
+    def hosts(self, most: int) -> list[str]:
+        """Return the first names."""
+        self._hosts.sort()
+        return self._hosts[:most]
+
+
+@dataclasses.dataclass(frozen=True)
+class CveExposure:
+    """One vulnerability: the number of hosts with each status. The sum of `counts` is the number of all hosts."""
+
+    cve: str
+    details: Vulnerability
+    counts: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class FleetExposure:
+    """The vulnerabilities of a fleet that are open or were asked for, oldest first.
+
+    `hosts_by_status` counts each host once, by its first status in the order of `STATUSES`; the sum is `hosts`.
+    `without_data` has the hosts that package data cannot be applied to, by reason.
+    """
+
+    hosts: int
+    hosts_by_status: dict[str, int]
+    without_data: list[dict[str, t.Any]]
+    evaluated: int
+    cves: list[CveExposure]
+    kinds: list[_Kind]
+    indexes: c.Sequence[VulnerabilityIndex]
+
+    def entries(self) -> tuple[list[dict[str, t.Any]], int]:
+        """Return entries for a result within `RESULT_LIMIT`, and the number of vulnerabilities that are left out."""
+        shown = self.cves[:_CVES_OF_A_RESULT]
+        groups = self._groups(shown)
+        for most in _NAMED_HOSTS:
+            entries = [_entry(each, groups[each.cve], most) for each in shown]
+            if len(json.dumps(entries)) <= RESULT_LIMIT:
+                return entries, len(self.cves) - len(entries)
+        size, kept = 0, 0
+        for entry in entries:
+            size += len(json.dumps(entry)) + 2
+            if size > RESULT_LIMIT:
+                break
+            kept += 1
+        return entries[:kept], len(self.cves) - kept
+
+    def lines(self, entries: c.Sequence[dict[str, t.Any]]) -> list[str]:
+        """Return a summary for people, at most `_LINES` lines."""
+        counts = ", ".join(f"{count} {status}" for status, count in self.hosts_by_status.items() if count)
+        sizes = f"{_plural(self.hosts, 'host', 'hosts')}, {_plural(self.evaluated, 'vulnerability', 'vulnerabilities')}"
+        dates = [each.published for index in self.indexes for each in index.packages if each.published]
+        dated = f" Oldest package data: {min(dates)}." if dates else ""
+        lines = [f"{sizes}: {counts or 'no host'}.{dated}"]
+        lines += [_line({"status": "without data", **group}) for group in self.without_data]
+        for entry in entries:
+            counts = ", ".join(f"{count} {status}" for status, count in entry["counts"].items() if count)
+            details = ", ".join(filter(None, (entry["priority"] or "no priority", entry["published"])))
+            lines.append(f"{entry['cve']} ({details}): {counts or 'no host'}")
+            lines += [_line(group) for group in entry["groups"]]
+        if len(lines) > _LINES:
+            lines = [*lines[: _LINES - 1], "The result has further vulnerabilities and hosts."]
+        return lines
+
+    def document(self) -> c.Iterator[str]:
+        """Yield the complete result as JSON.
+
+        It has the vulnerabilities, groups of hosts with equal evidence, and evaluations. A group has the position of an
+        evaluation for each vulnerability, because most evaluations are the same.
+        """
+        cves = [_entry(each, None, 0) for each in self.cves]
+        yield json.dumps({"hosts": self.hosts, "hosts_by_status": self.hosts_by_status, "cves": cves})[:-1]
+        yield ', "groups": ['
+        evaluator = Evaluator(self.indexes, [each.cve for each in self.cves])
+        evaluations: dict[str, int] = {}
+        for number, kind in enumerate(self.kinds):
+            name = kind.evidence.kernel if kind.evidence else None
+            found = dict(zip(evaluator.cves, _positions(evaluator, kind, evaluations), strict=True))
+            yield ("\n" if number == 0 else ",\n") + json.dumps({"hosts": kind.hosts, "kernel": name, "cves": found})
+        yield '\n], "evaluations": [\n' + ",\n".join(evaluations) + "\n]}\n"
+
+    def _groups(self, shown: c.Sequence[CveExposure]) -> dict[str, list[_Group]]:
+        """Return the hosts of each vulnerability by status and next step, the most urgent first."""
+        found: dict[str, dict[tuple[t.Any, ...], _Group]] = {each.cve: {} for each in shown}
+        evaluator = Evaluator(self.indexes, [each.cve for each in shown])
+        for kind in self.kinds:
+            kernel = _kernel(evaluator, kind)
+            enabled = kind.evidence is not None and kind.evidence.enabled
+            for each, verdict in zip(shown, _verdicts(evaluator, kind), strict=True):
+                key = (*verdict.key, kernel, enabled if verdict.fix == "patch" else None)
+                group = found[each.cve].get(key)
+                if group is None:
+                    group = found[each.cve][key] = _Group(_described(verdict, kernel, kind.evidence))
+                group.add(kind.hosts)
+        order = {status: rank for rank, status in enumerate(STATUSES)}
+        return {
+            cve: sorted(groups.values(), key=lambda group: (order[group.description["status"]], -group.count))
+            for cve, groups in found.items()
+        }
+
+
+def evaluate_fleet(
+    records: NewestRecords[KernelEvidence],
+    indexes: c.Sequence[VulnerabilityIndex],
+    cves: c.Sequence[str] | None,
+    minimum_priority: str,
+) -> FleetExposure:
+    """Evaluate these vulnerabilities, or all of a priority. Of the latter, those are kept that are open on a host.
+
+    A vulnerability without a priority counts as of the highest.
+    """
+    by_evidence: dict[KernelEvidence, list[str]] = collections.defaultdict(list)
+    for host, evidence in records.records.items():
+        by_evidence[evidence].append(host)
+    kinds = [_Kind(evidence, sorted(hosts)) for evidence, hosts in by_evidence.items()]
+    if records.missing:
+        kinds.append(_Kind(None, sorted(records.missing)))
+    known = known_vulnerabilities(indexes)
+    least = PRIORITIES.index(minimum_priority)
+    chosen = (
+        list(dict.fromkeys(cves))
+        if cves is not None
+        else [cve for cve, one in known.items() if one.priority is None or PRIORITIES.index(one.priority) >= least]
+    )
+    evaluator = Evaluator(indexes, chosen)
+    counts, worst = _counted(evaluator, kinds)
+    unknown = Vulnerability(None, None)
+    found = [
+        CveExposure(cve, known.get(cve, unknown), {status: each[rank] for rank, status in enumerate(STATUSES)})
+        for cve, each in zip(chosen, zip(*counts, strict=True), strict=True)
+    ]
+    if cves is None:
+        found = [each for each in found if each.counts["open"]]
+        found.sort(key=lambda each: (each.details.published or _FIRST_DAY, _cve_key(each.cve)))
+    hosts = sum(len(kind.hosts) for kind in kinds)
+    return FleetExposure(hosts, worst, _without_data(evaluator, kinds), len(chosen), found, kinds, indexes)
+
+
+def _counted(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> tuple[list[list[int]], dict[str, int]]:
+    """Return the hosts with each status, by status and vulnerability, and each host once by its most urgent status."""
+    counts = [[0] * len(evaluator.cves) for _status in STATUSES]
+    worst: dict[str, int] = dict.fromkeys(STATUSES, 0)
+    by_status = dict(zip(STATUSES, counts, strict=True))
+    for kind in kinds:
+        number = len(kind.hosts)
+        statuses = [verdict[0] for verdict in _verdicts(evaluator, kind)]
+        for position, status in enumerate(statuses):
+            by_status[status][position] += number
+        present = set(statuses)
+        # Where the data has no vulnerability of the priority, none of them affects a kernel that it has.
+        fallback: VulnerabilityStatus = "not_affected" if _reason(evaluator, kind) is None else "unknown"
+        worst[next((status for status in STATUSES if status in present), fallback)] += number
+    return counts, worst
+
+
+def _without_data(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> list[dict[str, t.Any]]:
+    groups: dict[str, _Group] = {}
+    for kind in kinds:
+        reason = _reason(evaluator, kind)
+        if reason is not None:
+            described = {"reason": reason["id"], "message": reason["message"], "next_step": reason["remedy"]}
+            groups.setdefault(reason["id"], _Group(described)).add(kind.hosts)
+    ordered = sorted(groups.values(), key=lambda group: -group.count)
+    return [{**group.description, "count": group.count, "hosts": group.hosts(_HOSTS_OF_A_REASON)} for group in ordered]
+
+
+def _reason(evaluator: Evaluator, kind: _Kind) -> Reason | None:
+    """Return the reason why package data cannot be applied to hosts; ``None`` if it can."""
+    kernel = evaluator.identify(kind.evidence) if kind.evidence is not None else _NO_RECORD
+    return None if isinstance(kernel, IdentifiedKernel) else kernel
+
+
+def _verdicts(evaluator: Evaluator, kind: _Kind) -> list[Verdict]:
+    if kind.evidence is None:
+        return [Verdict("unknown", reason=_NO_RECORD)] * len(evaluator.cves)
+    return evaluator.verdicts(kind.evidence)
+
+
+def _kernel(evaluator: Evaluator, kind: _Kind) -> tuple[str | None, bool]:
+    """Return the source package of a kind of hosts, and True if it is derived."""
+    kernel = evaluator.identify(kind.evidence) if kind.evidence is not None else None
+    return (kernel.source, kernel.derived) if isinstance(kernel, IdentifiedKernel) else (None, False)
+
+
+def _positions(evaluator: Evaluator, kind: _Kind, evaluations: dict[str, int]) -> c.Iterator[int]:
+    """Yield the position of the evaluation of each vulnerability in `evaluations`, to which new ones are added."""
+    kernel = _kernel(evaluator, kind)
+    known: dict[tuple[t.Any, ...], int] = {}
+    for verdict in _verdicts(evaluator, kind):
+        position = known.get(verdict.key)
+        if position is None:
+            text = json.dumps(_described(verdict, kernel, kind.evidence))
+            position = known[verdict.key] = evaluations.setdefault(text, len(evaluations))
+        yield position
+
+
+def _described(verdict: Verdict, kernel: tuple[str | None, bool], evidence: KernelEvidence | None) -> dict[str, t.Any]:
+    source, derived = kernel
+    return {
+        "status": verdict.status,
+        "fix": verdict.fix,
+        "source_package": source,
+        "source_derived": derived,
+        "fixed_in": verdict.fixed_in,
+        "patch": None if verdict.patch is None else str(verdict.patch),
+        "evidence": verdict.evidence,
+        "reason": verdict.reason["id"] if verdict.reason else None,
+        "message": verdict.reason["message"] if verdict.reason else None,
+        "next_step": _next_step(verdict, source, enabled=evidence is not None and evidence.enabled),
+    }
+
+
+def _next_step(verdict: Verdict, source: str | None, *, enabled: bool) -> str | None:
+    if verdict.reason is not None:
+        return verdict.reason["remedy"]
+    if verdict.fix == "patch":
+        if enabled:
+            return f"apply live patch {verdict.patch} or newer: ansible-playbook kernelops.livepatch.patch"
+        return (
+            f"enable the client, which applies live patch {verdict.patch}: ansible-playbook kernelops.livepatch.enable"
+        )
+    if verdict.fix == "kernel":
+        package = source or "the kernel"
+        return (
+            f"upgrade {package} to {verdict.fixed_in} or newer and reboot: ansible-playbook kernelops.livepatch.upgrade"
+        )
+    if verdict.fix == "none":
+        return "wait: no fix is published for this kernel; evaluate again with newer vulnerability data"
+    return None
+
+
+def _entry(exposure: CveExposure, groups: c.Sequence[_Group] | None, most: int) -> dict[str, t.Any]:
+    entry: dict[str, t.Any] = {
+        "cve": exposure.cve,
+        "priority": exposure.details.priority,
+        "published": exposure.details.published,
+        "counts": exposure.counts,
+    }
+    if groups is not None:
+        entry["groups"] = [{**group.description, "count": group.count, "hosts": group.hosts(most)} for group in groups]
+    return entry
+
+
+def _line(group: c.Mapping[str, t.Any]) -> str:
+    hosts = group["hosts"][:_HOSTS_OF_A_LINE]
+    more = group["count"] - len(hosts)
+    named = ", ".join(shorten(visible(host), _HOST_COLUMNS) for host in hosts) + (
+        f" and {more} more" if more and hosts else ""
+    )
+    status = f"{group['status']} ({group['message']})" if group["message"] else group["status"]
+    step = f"; {group['next_step']}" if group["next_step"] else ""
+    return f"  {group['count']} {status}{': ' + named if named else ''}{step}"
+
+
+def _plural(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
+
+
+def _cve_key(cve: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in cve.split("-")[1:])

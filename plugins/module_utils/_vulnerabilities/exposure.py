@@ -1,0 +1,426 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Evaluate vulnerabilities for the running kernel and the live patch of a host.
+
+The sources are used in this order: the list of the client for the running kernel, package data, notices. A good status
+needs evidence: where a source is silent, the status is unknown. Hosts with equal evidence are evaluated once.
+"""
+
+from __future__ import annotations
+
+import collections.abc as c
+import dataclasses
+import functools
+import typing as t
+
+from .._kernel_name import KernelName, module_name, parse_kernel_name, parse_module_name
+from .._package_version import version_key
+from .._record import Reason, Record
+from .index import PackageIndex, VulnerabilityIndex
+from .kernel_source import normalised_source, source_candidates
+from .notices import Notice, UbuntuKernel, newest_of_each, patch_major
+from .package_data import FIXED, NOT_AFFECTED, VULNERABLE, Advice, Vulnerability
+
+VulnerabilityStatus = t.Literal["open", "unknown", "live_patched", "fixed", "not_affected"]
+STATUSES: tuple[VulnerabilityStatus, ...] = t.get_args(VulnerabilityStatus)
+"""The statuses of a vulnerability on a host, in the order in which reports show them."""
+
+_CONFIRMED_STATES = ("protected", "exposed")
+"""States of a host in which every witness confirms the live patch. In any other state, a patch proves nothing."""
+
+_CACHED_VERSIONS = 1 << 16
+_NO_PATCHES_STATES = ("tampered", "end_of_life", "upgrade_required", "ineligible")
+_PATCH_RAN = ("applied", "applied-with-bug")
+
+NOT_IDENTIFIED = Reason(
+    id="kernel_not_identified",
+    message="the record does not show the running kernel or its Ubuntu release",
+    remedy="collect a new record as root: ansible-playbook kernelops.livepatch.check --become",
+)
+OTHER_KERNEL = Reason(
+    id="kernel_without_data",
+    message="Ubuntu did not build the running kernel, so its data does not apply to it",
+    remedy="boot a kernel from the Ubuntu archive",
+)
+NO_SOURCE = Reason(
+    id="source_package_unknown",
+    message="the data has no source package for the running kernel",
+    remedy="add the package data of this release to vulnerability_data",
+)
+NO_RELEASE = Reason(
+    id="release_not_in_data",
+    message="there is no package data for the Ubuntu release of the host",
+    remedy="add the package data of this release to vulnerability_data",
+)
+NO_CVE = Reason(
+    id="cve_not_in_data",
+    message="the data of this release does not have the vulnerability",
+    remedy="check the number of the vulnerability, or use newer vulnerability data",
+)
+UNDECIDED = Reason(
+    id="cve_undecided",
+    message="the data does not show whether the kernel is affected",
+    remedy="use newer vulnerability data, or see the vulnerability on https://ubuntu.com/security/cves",
+)
+NO_UPLOAD = Reason(
+    id="kernel_version_incomplete",
+    message="the record does not have the upload number of the kernel, which decides here",
+    remedy="collect a new record as root: ansible-playbook kernelops.livepatch.check --become",
+)
+NOT_CONFIRMED = Reason(
+    id="patch_not_confirmed",
+    message="the client reports a live patch with the fix, and the state of the host does not confirm that it runs",
+    remedy="solve the problem that the report shows for the host, then check it again",
+)
+
+
+class Verdict(t.NamedTuple):
+    """A vulnerability on a host.
+
+    `fix` is ``patch``, ``kernel`` or ``none`` where it is open. `fixed_in` is the version of the source package with
+    the fix, `patch` the major number of the live patch with the fix. `evidence` is ``client``, ``package_data`` or
+    ``notice``. `reason` explains an unknown status.
+    """
+
+    status: VulnerabilityStatus
+    fix: str | None = None
+    fixed_in: str | None = None
+    patch: int | None = None
+    evidence: str | None = None
+    reason: Reason | None = None
+
+    @property
+    def key(self) -> tuple[t.Any, ...]:
+        """Equal for verdicts that are shown together."""
+        return (*self[:5], self.reason["id"] if self.reason else None)
+
+
+class KernelEvidence(t.NamedTuple):
+    """What a record shows about kernel and live patch. Equal evidence has equal verdicts.
+
+    `ubuntu` is True if Ubuntu built the kernel, ``None`` if it is not known. `source` is the source package that the
+    host reports. `patch` is the version of the running patch, and `confirmed`
+    is True where kernel and state of the host confirm it. `fixes` is the list of the client: CVE, and True if patched.
+    `patchable` is False where a live patch cannot help. `enabled` is True if the client is enabled.
+    """
+
+    ubuntu: bool | None
+    release: str | None
+    kernel: str | None
+    source: str | None
+    patch: str | None
+    confirmed: bool
+    fixes: tuple[tuple[str, bool], ...]
+    patchable: bool
+    enabled: bool
+
+
+def kernel_evidence(record: Record) -> KernelEvidence:
+    """Return the evidence in a record."""
+    system, patch, assessment = record["system"], record["patch"], record["assessment"]
+    kernel = _kernel_of(record)
+    ran = patch["state"] in _PATCH_RAN and patch["version"] is not None
+    reported = t.cast("dict[str, t.Any]", system["kernel"]).get("source_package")
+    return KernelEvidence(
+        ubuntu=_is_of_ubuntu(record),
+        release=system["release"],
+        kernel=kernel,
+        source=normalised_source(reported) if isinstance(reported, str) else None,
+        patch=patch["version"] if ran else None,
+        confirmed=ran and kernel is not None and _is_confirmed(record, kernel),
+        fixes=tuple((fix["cve"], fix["patched"]) for fix in patch["fixes"]) if ran else (),
+        patchable=assessment["state"] not in _NO_PATCHES_STATES and record["eligibility"]["verdict"] != "ineligible",
+        enabled=record["client"]["enabled"] is True,
+    )
+
+
+def _is_of_ubuntu(record: Record) -> bool | None:
+    distribution, origin = record["system"]["distribution"], record["system"]["kernel"]["origin"]
+    if distribution is None or origin == "unknown":
+        return None
+    return distribution == "Ubuntu" and origin == "ubuntu"
+
+
+def _kernel_of(record: Record) -> str | None:
+    """Return the full name of the kernel. A loaded patch has it too; otherwise the release is returned."""
+    kernel = record["system"]["kernel"]
+    release = parse_kernel_name(kernel["release"] or "")
+    if kernel["full"] is not None or release is None:
+        return kernel["full"] or kernel["release"]
+    for patch in record["kernel_patches"]:
+        module = parse_module_name(patch["module"])
+        found = module.kernel_of_release(release) if module is not None and patch["enabled"] else None
+        if found is not None:
+            return str(found)
+    return kernel["release"]
+
+
+def _is_confirmed(record: Record, kernel: str) -> bool:
+    """Return True if the kernel runs the patch that the client reports, and nothing is known against it."""
+    patch = record["patch"]
+    module = module_name(kernel, patch["version"] or "")
+    return (
+        record["assessment"]["state"] in _CONFIRMED_STATES
+        and patch["state"] == "applied"
+        and any(
+            loaded["module"] == module
+            and loaded["enabled"] is True
+            and loaded["transition"] is not True
+            and loaded["verification"]["result"] in ("verified", "not_checked")
+            for loaded in record["kernel_patches"]
+        )
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class IdentifiedKernel:
+    """A kernel with its source package. `derived` is True where the host does not report it."""
+
+    name: KernelName
+    release: str
+    source: str
+    derived: bool
+
+
+class _NoticeAdvice(t.NamedTuple):
+    """What the notices for a kernel show about a vulnerability: the patch that is needed, -1 if none is.
+
+    `fixed` is the version with the fix. Without it, it is not known whether the kernel has the fix. `version` is the
+    patch of the notice.
+    """
+
+    version: int
+    needed: int
+    fixed: str | None
+
+    def joined(self, other: _NoticeAdvice) -> _NoticeAdvice:
+        """Return the advice of two notices: the one that needs most counts, unless it knows no version."""
+        if (self.fixed is None) != (other.fixed is None):
+            known, silent = (self, other) if other.fixed is None else (other, self)
+            if known.needed < 0:
+                return known if known.version >= silent.version else silent
+            return known._replace(needed=max(known.needed, silent.needed))
+        return max(self, other, key=lambda advice: advice.needed)
+
+
+class Evaluator:
+    """Evaluates a list of vulnerabilities for the evidence of hosts."""
+
+    def __init__(self, indexes: c.Sequence[VulnerabilityIndex], cves: c.Iterable[str]) -> None:
+        self.cves = tuple(cves)
+        self._positions = {cve: position for position, cve in enumerate(self.cves)}
+        self._packages = [package for index in indexes for package in index.packages]
+        self._notices = newest_of_each(notice for index in indexes for notice in index.notices.notices)
+        self._base = functools.cache(self._by_packages)
+        self._merged = functools.cache(self._merge)
+        self._by_notice = functools.cache(self._of_notices)
+        self._listed = [self._listed_since(cve) for cve in self.cves]
+
+    def verdicts(self, evidence: KernelEvidence) -> list[Verdict]:
+        """Return one verdict for each vulnerability, in their order."""
+        kernel = self.identify(evidence)
+        name = parse_kernel_name(evidence.kernel or "")
+        if not isinstance(kernel, IdentifiedKernel) and kernel["id"] not in (NO_SOURCE["id"], NO_RELEASE["id"]):
+            return [Verdict("unknown", reason=kernel)] * len(self.cves)
+        if isinstance(kernel, IdentifiedKernel):
+            verdicts = list(self._base(kernel))
+        else:
+            verdicts = [Verdict("unknown", reason=kernel)] * len(self.cves)
+        if name is not None and evidence.release is not None:
+            notices = self._by_notice(UbuntuKernel(name, evidence.release, evidence.source))
+            self._add_notices(verdicts, evidence, notices)
+            self._add_client(verdicts, evidence, notices)
+        return verdicts
+
+    def identify(self, evidence: KernelEvidence) -> IdentifiedKernel | Reason:
+        """Return the kernel with its source package, or the reason why it cannot be evaluated."""
+        name = parse_kernel_name(evidence.kernel or "")
+        if evidence.kernel is None or evidence.release is None or evidence.ubuntu is None:
+            return NOT_IDENTIFIED
+        if not evidence.ubuntu or name is None or name.mainline:
+            return OTHER_KERNEL
+        if name.ubuntu_release not in (None, evidence.release):
+            # A container shows the kernel of its host, and its own release.
+            return NOT_IDENTIFIED
+        layers = self._layers(evidence.release, fips=name.fips)
+        if not layers:
+            return NO_RELEASE
+        source = evidence.source or _derived_source(evidence.release, name, layers)
+        if source is None or all(source not in layer.sources for layer in layers):
+            return NO_SOURCE
+        return IdentifiedKernel(name, evidence.release, source, derived=evidence.source is None)
+
+    def _layers(self, release: str, *, fips: bool) -> list[PackageIndex]:
+        realm = "fips" if fips else ""
+        return [index for index in self._packages if (index.release, index.realm) == (release, realm)]
+
+    def _listed_since(self, cve: str) -> str | None:
+        """Return the date of the oldest data by release that lists a vulnerability.
+
+        ``None`` for one that was published on that day: the data of another release may not have it yet.
+        """
+        for index in sorted(self._packages, key=lambda index: index.published or ""):
+            position = index.positions.get(cve)
+            if position is not None and index.published is not None:
+                published = index.vulnerabilities[position].published
+                return index.published if published is not None and published < index.published else None
+        return None
+
+    def _by_packages(self, kernel: IdentifiedKernel) -> list[Verdict]:
+        """Evaluate package data for a kernel."""
+        values, column = self._merged(kernel.release, kernel.name.fips, kernel.source)
+        judged = [value if isinstance(value, Verdict) else _by_advice(kernel.name, value) for value in values]
+        return [judged[position] for position in column]
+
+    def _merge(self, release: str, fips: bool, source: str) -> tuple[list[Advice | Verdict], list[int]]:
+        """Return what all data has on a source package: distinct values, and the position of that for each CVE."""
+        layers = [layer for layer in self._layers(release, fips=fips) if source in layer.sources]
+        not_affected, missing = Verdict("not_affected", evidence="package_data"), Verdict("unknown", reason=NO_CVE)
+        values: dict[Advice, int] = {}
+        column = []
+        for cve, listed in zip(self.cves, self._listed, strict=True):
+            advice = next((found for layer in layers if (found := layer.advice(source, cve))), None)
+            if advice is not None:
+                column.append(2 + values.setdefault(advice, len(values)))
+            else:
+                column.append(0 if any(cve in one.positions or _is_newer(one, listed) for one in layers) else 1)
+        return [not_affected, missing, *values], column
+
+    def _of_notices(self, kernel: UbuntuKernel) -> dict[str, _NoticeAdvice]:
+        """Return what the notices for a kernel show."""
+        found: dict[str, _NoticeAdvice] = {}
+        for notice in self._notices:
+            advice = _of_notice(notice, kernel)
+            if advice is None:
+                continue
+            for cve in notice.cves:
+                if cve in self._positions:
+                    found[cve] = found.get(cve, advice).joined(advice)
+        return found
+
+    def _add_notices(
+        self, verdicts: list[Verdict], evidence: KernelEvidence, notices: dict[str, _NoticeAdvice]
+    ) -> None:
+        """Let notices decide what package data leaves open: which patch has the fix, and whether it runs."""
+        running = patch_major(evidence.patch)
+        for cve, (_version, needed, fixed) in notices.items():
+            position = self._positions[cve]
+            verdict = verdicts[position]
+            if verdict.status not in ("open", "unknown"):
+                continue
+            if needed < 0:
+                if verdict.status == "unknown":
+                    verdicts[position] = Verdict("fixed", fixed_in=fixed, evidence="notice")
+            elif running >= needed:
+                if not evidence.fixes:
+                    verdicts[position] = _patched(evidence, verdict.fixed_in, needed, "notice")
+            elif verdict.status == "unknown" and fixed is None:
+                continue
+            elif evidence.patchable:
+                shown = verdict.evidence or "notice"
+                verdicts[position] = Verdict("open", "patch", verdict.fixed_in or fixed, needed, shown)
+            elif verdict.status == "unknown":
+                verdicts[position] = Verdict("open", "kernel", fixed, None, "notice")
+
+    def _add_client(self, verdicts: list[Verdict], evidence: KernelEvidence, notices: dict[str, _NoticeAdvice]) -> None:
+        """Let the list of the client decide: it is for exactly this kernel."""
+        running = patch_major(evidence.patch)
+        for cve, patched in evidence.fixes:
+            position = self._positions.get(cve)
+            if position is None:
+                continue
+            verdict = verdicts[position]
+            if patched:
+                if evidence.confirmed or verdict.status in ("open", "unknown"):
+                    verdicts[position] = _patched(evidence, verdict.fixed_in, running, "client")
+                continue
+            needed = notices[cve].needed if cve in notices else -1
+            fixed = verdict.fixed_in if verdict.status == "open" else None
+            fix = "patch" if needed > running and evidence.patchable else "kernel" if fixed else "none"
+            verdicts[position] = Verdict("open", fix, fixed, needed if fix == "patch" else None, "client")
+
+
+def _patched(evidence: KernelEvidence, fixed_in: str | None, patch: int, source: str) -> Verdict:
+    if evidence.confirmed:
+        return Verdict("live_patched", fixed_in=fixed_in, patch=patch, evidence=source)
+    return Verdict("unknown", fixed_in=fixed_in, patch=patch, evidence=source, reason=NOT_CONFIRMED)
+
+
+def _derived_source(release: str, name: KernelName, layers: c.Sequence[PackageIndex]) -> str | None:
+    """Return the source package of a kernel: the candidate that was published in its version, else in its series."""
+    columns = {
+        candidate: [layer.sources[candidate] for layer in layers if candidate in layer.sources]
+        for candidate in source_candidates(release, name)
+    }
+    own, prefix = name.package_version, f"{name.series}."
+    for candidate, found in columns.items():
+        published = {version for column in found for version in column.versions}
+        if own in published or (name.upload is None and any(each.startswith(f"{own}.") for each in published)):
+            return candidate
+    for candidate, found in columns.items():
+        # The list of published versions can be incomplete. Those with a fix were published too.
+        if any(version.startswith(prefix) for column in found for version in column.all_versions()):
+            return candidate
+    return None
+
+
+def _is_newer(layer: PackageIndex, listed: str | None) -> bool:
+    """Return True if the data is as new as other data that lists a vulnerability: it would list it too."""
+    return listed is not None and layer.published is not None and layer.published >= listed
+
+
+def _by_advice(kernel: KernelName, advice: Advice) -> Verdict:
+    if advice.status == NOT_AFFECTED:
+        return Verdict("not_affected", evidence="package_data")
+    if advice.status == FIXED and advice.fixed is not None:
+        has_fix = _has_fix(kernel, advice.fixed)
+        if has_fix is None:
+            return Verdict("unknown", fixed_in=advice.fixed, evidence="package_data", reason=NO_UPLOAD)
+        if has_fix:
+            return Verdict("fixed", fixed_in=advice.fixed, evidence="package_data")
+        return Verdict("open", "kernel", advice.fixed, None, "package_data")
+    if advice.status == VULNERABLE:
+        return Verdict("open", "none", None, None, "package_data")
+    return Verdict("unknown", evidence="package_data", reason=UNDECIDED)
+
+
+def _has_fix(kernel: KernelName, fixed: str) -> bool | None:
+    """Compare versions of one source package; ``None`` if the upload number would decide, and is unknown."""
+    own = kernel.package_version
+    if kernel.upload is None and (fixed == own or fixed.startswith(f"{own}.")):
+        return None
+    return _version_key(own) >= _version_key(fixed)
+
+
+_version_key = functools.lru_cache(_CACHED_VERSIONS)(version_key)
+
+
+def _of_notice(notice: Notice, kernel: UbuntuKernel) -> _NoticeAdvice | None:
+    rows = notice.modules_for(kernel)
+    if not rows:
+        return None
+    found = []
+    for row in rows:
+        version = int(row.version)
+        found.append(_NoticeAdvice(version, -1 if row.contains_fix(kernel) else version, row.fix_for(kernel)))
+    return functools.reduce(_NoticeAdvice.joined, found)
+
+
+def known_vulnerabilities(indexes: c.Iterable[VulnerabilityIndex]) -> dict[str, Vulnerability]:
+    """Return all vulnerabilities in the data. Of several priorities the highest counts, of several dates the first."""
+    found: dict[str, Vulnerability] = {}
+    for index in indexes:
+        for package in index.packages:
+            for cve, details in zip(package.cves, package.vulnerabilities, strict=True):
+                known = found.get(cve)
+                found[cve] = details if known is None or known == details else known.merged(details)
+        for notice in index.notices.notices:
+            for cve in notice.cves:
+                found.setdefault(cve, Vulnerability(None, None))
+    return found
+
+
+def release_and_realm(evidence: KernelEvidence) -> tuple[str, str] | None:
+    """Return release and realm of the data that a kernel needs, as in `Packages`; ``None`` if they are not known."""
+    name = parse_kernel_name(evidence.kernel or "")
+    return None if name is None or evidence.release is None else (evidence.release, "fips" if name.fips else "")

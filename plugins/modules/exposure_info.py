@@ -1,0 +1,523 @@
+#!/usr/bin/python
+# Copyright: (c) The kernelops.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Ordinary module: it runs on the host that has the records, usually the controller, which needs Python."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: exposure_info
+short_description: Find out which kernel vulnerabilities are open on the hosts of a fleet
+version_added: 2.0.0
+description:
+  - Evaluates vulnerabilities for each host, from stored records and published vulnerability data. No host is contacted.
+  - On a host, a vulnerability is V(not_affected), V(fixed) in the running kernel, V(live_patched), V(open) or
+    V(unknown). It is V(live_patched) only if kernel and client confirm that the patch runs, and the last record of the
+    host has the state V(protected) or V(exposed).
+  - The list of fixes that the client reports for the running kernel has precedence over package data, and package data
+    has precedence over notices. Where all of them are silent, the status is V(unknown).
+author:
+  - The kernelops.livepatch contributors (@kernelops)
+requirements:
+  - requests (for a URL)
+extends_documentation_fragment:
+  - kernelops.livepatch.attributes
+  - kernelops.livepatch.attributes.action_group
+  - kernelops.livepatch.web
+attributes:
+  check_mode:
+    support: full
+    details:
+      - In check mode, O(output_file) is not written. Everything else is the same.
+  diff_mode:
+    support: N/A
+    details:
+      - This module does not change anything on a host.
+  platform:
+    support: full
+    platforms: posix
+    details:
+      - Requires Python 3.10 or later on the host where it runs. Usually, this is the controller, with C(delegate_to).
+options:
+  record_dir:
+    description: Folders with the records that M(kernelops.livepatch.patch_info) stored.
+    type: list
+    elements: path
+    required: true
+  hosts:
+    description:
+      - Inventory names of the hosts to evaluate. A host without a usable record is V(unknown).
+      - By default, all hosts that have a record.
+    type: list
+    elements: str
+  vulnerability_data:
+    description:
+      - Published vulnerability data, as paths or as URLs that start with C(https://) or C(http://).
+      - A file or a URL is Canonical's data of a release (C(com.ubuntu.xenial.pkg.json), also with C(.xz), C(.bz2) or
+        C(.gz)), an archive (tar or zip) of OSV documents, or one OSV document.
+      - A folder can have the data of several releases, OSV documents of vulnerabilities (C(UBUNTU-CVE-2024-1086.json))
+        and Livepatch Security Notices, also in subfolders.
+      - A URL that ends with C(/) is the address of Canonical's data by release. The files for the releases of the hosts
+        are downloaded, for example C(com.ubuntu.xenial.pkg.json.xz).
+    type: list
+    elements: str
+    required: true
+  notices:
+    description:
+      - Livepatch Security Notices in OSV or raw form, as paths or URLs of folders, archives or files. They can also be
+        part of O(vulnerability_data).
+      - Without notices, it is unknown which live patch fixes a vulnerability that is open.
+    type: list
+    elements: str
+    default: []
+  cve:
+    description:
+      - Vulnerabilities to evaluate, for example V(CVE-2024-1086).
+      - By default, all vulnerabilities of O(minimum_priority) that are open on at least one host, the oldest first.
+    type: list
+    elements: str
+  minimum_priority:
+    description:
+      - Lowest priority, as Ubuntu assigns it, of the vulnerabilities to evaluate. A vulnerability without a priority is
+        always evaluated.
+      - It is ignored if O(cve) is set.
+    type: str
+    choices: [negligible, low, medium, high, critical]
+    default: high
+  output_file:
+    description: File for the complete result as JSON. The returned lists are limited.
+    type: path
+  cache_dir:
+    description:
+      - Folder to cache downloads and compiled data in. A URL is downloaded again if the server reports that the content
+        has changed (ETag).
+    type: path
+    default: ~/.cache/kernelops.livepatch
+  timeout:
+    description: Maximum time in seconds to wait for data from the server.
+    type: int
+    default: 30
+notes:
+  - Canonical's vulnerability data is licensed under CC BY-SA 4.0. It is not part of this collection.
+seealso:
+  - module: kernelops.livepatch.notice_info
+  - module: kernelops.livepatch.fleet_report
+"""
+
+EXAMPLES = r"""
+- name: Find the hosts on which a vulnerability is open
+  kernelops.livepatch.exposure_info:
+    record_dir: livepatch-records
+    vulnerability_data: https://security-metadata.canonical.com/oval/
+    notices: /srv/notices
+    cve: CVE-2024-1086
+  delegate_to: localhost
+  run_once: true
+  register: exposure
+
+- name: Fail if a host is exposed, or if its exposure is unknown
+  ansible.builtin.assert:
+    that: exposure.hosts_by_status.open + exposure.hosts_by_status.unknown == 0
+    fail_msg: "{{ exposure.lines | join('\n') }}"
+
+- name: List all open vulnerabilities of priority high and critical without internet access
+  kernelops.livepatch.exposure_info:
+    record_dir: livepatch-records
+    vulnerability_data: /srv/vulnerability-data
+    output_file: livepatch-report/exposure.json
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+hosts:
+  description: Number of hosts.
+  returned: success
+  type: int
+  sample: 3
+hosts_by_status:
+  description:
+    - Number of hosts by their most urgent status. The order is V(open), V(unknown), V(live_patched), V(fixed),
+      V(not_affected). The sum is RV(hosts).
+  returned: success
+  type: dict
+  sample: {open: 1, unknown: 1, live_patched: 1, fixed: 0, not_affected: 0}
+without_data:
+  description:
+    - Hosts that package data cannot be applied to, by reason. A vulnerability is V(unknown) on them, unless notices or
+      the list of the client show more.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    reason:
+      description: ID of the reason.
+      type: str
+      returned: always
+      sample: no_current_record
+    message:
+      description: The reason in one sentence.
+      type: str
+      returned: always
+      sample: "the host has no usable record: it gave no answer, or was never checked"
+    next_step:
+      description: What to do next.
+      type: str
+      returned: always
+      sample: "see the report for the reason, then check the host: ansible-playbook kernelops.livepatch.check --become"
+    count:
+      description: Number of hosts.
+      type: int
+      returned: always
+      sample: 1
+    hosts:
+      description: Names of the first 20 hosts.
+      type: list
+      elements: str
+      returned: always
+      sample: [db-02]
+  sample: []
+evaluated:
+  description: Number of vulnerabilities that were evaluated.
+  returned: success
+  type: int
+  sample: 1
+cves:
+  description: Vulnerabilities in O(cve), or those that are open on a host, the oldest first.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    cve:
+      description: Number of the vulnerability.
+      type: str
+      returned: always
+      sample: CVE-2024-1086
+    priority:
+      description: Priority that Ubuntu assigned. Null if it is not known.
+      type: str
+      returned: always
+      sample: high
+    published:
+      description: Date of publication. Null if it is not known.
+      type: str
+      returned: always
+      sample: "2024-01-31"
+    counts:
+      description: Number of hosts with each status. The sum is RV(hosts).
+      type: dict
+      returned: always
+      sample: {open: 1, unknown: 1, live_patched: 1, fixed: 0, not_affected: 0}
+    groups:
+      description: Hosts with the same status and next step.
+      type: list
+      elements: dict
+      returned: always
+      contains:
+        status:
+          description: Status of the vulnerability on these hosts.
+          type: str
+          returned: always
+          sample: open
+        fix:
+          description: What fixes an open vulnerability, V(patch), V(kernel) or V(none). Null for another status.
+          type: str
+          returned: always
+          sample: kernel
+        source_package:
+          description: Source package of the running kernel. Null if it is not known.
+          type: str
+          returned: always
+          sample: linux
+        source_derived:
+          description: Whether the source package was derived from the name of the kernel, because the record lacks it.
+          type: bool
+          returned: always
+          sample: true
+        fixed_in:
+          description: Version of the source package with the fix. Null if none is known.
+          type: str
+          returned: always
+          sample: 4.4.0-251.285
+        patch:
+          description: Major version of the live patch with the fix. Null if none is known.
+          type: str
+          returned: always
+          sample: "113"
+        evidence:
+          description: Source of the status, V(client), V(package_data) or V(notice). Null if there is none.
+          type: str
+          returned: always
+          sample: package_data
+        reason:
+          description: ID of the reason for the status V(unknown). Null for another status.
+          type: str
+          returned: always
+          sample: null
+        message:
+          description: The reason in one sentence. Null for another status than V(unknown).
+          type: str
+          returned: always
+          sample: null
+        next_step:
+          description: What to do next. Null if nothing is to be done.
+          type: str
+          returned: always
+          sample: "upgrade linux to 4.4.0-251.285 or newer and reboot: ansible-playbook kernelops.livepatch.upgrade"
+        count:
+          description: Number of hosts.
+          type: int
+          returned: always
+          sample: 1
+        hosts:
+          description: Names of the hosts. In large fleets, only the first ones.
+          type: list
+          elements: str
+          returned: always
+          sample: [db-01]
+left_out:
+  description: Number of vulnerabilities that are missing from RV(cves), because the result would be too large.
+  returned: success
+  type: int
+  sample: 0
+lines:
+  description: Summary for people, at most 200 lines.
+  returned: success
+  type: list
+  elements: str
+  sample: ["3 hosts, 1 vulnerability: 1 open, 1 unknown, 1 live_patched. Oldest package data: 2031-06-01."]
+oldest_record:
+  description: Time of the oldest record that was evaluated (RFC 3339, UTC). Null if there is none.
+  returned: success
+  type: str
+  sample: "2026-01-10T06:00:00Z"
+sources:
+  description: The vulnerability data that was used.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the file or folder.
+      type: str
+      returned: always
+      sample: com.ubuntu.xenial.pkg.json.xz
+    sha256:
+      description: Digest of name and content.
+      type: str
+      returned: always
+      sample: 0d5f0cbd6ac0b9d1a9d2b9e8a4e7b5d0c1f2a3b4c5d6e7f8091a2b3c4d5e6f70
+    releases:
+      description: Ubuntu releases with package data.
+      type: list
+      elements: str
+      returned: always
+      sample: ["16.04"]
+    published:
+      description: Date of the package data. Null if it is not known.
+      type: str
+      returned: always
+      sample: "2026-01-09"
+    cves:
+      description: Number of kernel vulnerabilities.
+      type: int
+      returned: always
+      sample: 6012
+    notices:
+      description: Number of Livepatch Security Notices.
+      type: int
+      returned: always
+      sample: 0
+unreadable:
+  description: Documents, or parts of them, that cannot be parsed. At most 100 are returned.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the file, relative to its source.
+      type: str
+      returned: always
+      sample: osv/lsn/LSN-0113-1.json
+    reason:
+      description: Description of the problem.
+      type: str
+      returned: always
+      sample: invalid JSON
+  sample: []
+problems:
+  description: Record files that cannot be used. Their hosts are V(unknown). At most 100 are returned.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: V(file_unreadable), V(invalid_json), V(malformed_record), V(newer_schema) or V(folder_unreadable).
+      type: str
+      returned: always
+      sample: invalid_json
+    path:
+      description: Path of the file.
+      type: str
+      returned: always
+      sample: /srv/livepatch/livepatch-records/web-07.json
+    message:
+      description: Description of the problem.
+      type: str
+      returned: always
+      sample: "this file is truncated or not JSON"
+    host:
+      description: Name of the host that the file belongs to. Null if it is not known.
+      type: str
+      returned: always
+      sample: web-07
+  sample: []
+fetched:
+  description: Whether data was downloaded in this run. V(false) if the cache is up to date, and for paths.
+  returned: success
+  type: bool
+  sample: false
+error_id:
+  description: Identifier of the error.
+  returned: failure
+  type: str
+  sample: vulnerability_data_unusable
+remedy:
+  description: How to fix the problem.
+  returned: failure
+  type: str
+  sample: Name Canonical's data of a release, or OSV documents in a folder or an archive.
+"""
+
+import datetime
+import typing as t
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import (
+    file_error,
+    has_content,
+    write_atomically,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import limit_text
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import load
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.newest import NewestRecords, newest_records
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.fleet_exposure import (
+    FleetExposure,
+    evaluate_fleet,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Downloader, DownloadOptions
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.data_files import DataFiles
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.exposure import (
+    KernelEvidence,
+    kernel_evidence,
+    release_and_realm,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.package_data import CVE, PRIORITIES
+
+_MOST_PROBLEMS = 100
+
+ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
+    "record_dir": {"type": "list", "elements": "path", "required": True},
+    "hosts": {"type": "list", "elements": "str"},
+    "vulnerability_data": {"type": "list", "elements": "str", "required": True},
+    "notices": {"type": "list", "elements": "str", "default": []},
+    "cve": {"type": "list", "elements": "str"},
+    "minimum_priority": {"type": "str", "choices": list(PRIORITIES), "default": "high"},
+    "output_file": {"type": "path"},
+    "cache_dir": {"type": "path", "default": "~/.cache/kernelops.livepatch"},
+    "proxy": {"type": "str", "no_log": True},
+    "ca_path": {"type": "path"},
+    "timeout": {"type": "int", "default": 30},
+}
+
+
+def chosen_cves(given: list[str] | None) -> list[str] | None:
+    """Return the vulnerabilities that the option names. Raises `LivepatchError`."""
+    if given is None:
+        return None
+    cves = [cve.strip().upper() for cve in given]
+    wrong = next((cve for cve in cves if not CVE.fullmatch(cve)), None)
+    if wrong is not None or not cves:
+        shown = "an empty list" if wrong is None else repr(wrong[:64])
+        message = f"the option cve contains {shown}, which is not the number of a vulnerability"
+        raise LivepatchError("bad_option", message, "use numbers such as CVE-2024-1086, or omit the option")
+    return cves
+
+
+def read_records(options: dict[str, t.Any]) -> NewestRecords[KernelEvidence]:
+    """Return the evidence of each host. Raises `LivepatchError` without any host, and if a folder cannot be read."""
+    folders = [Path(folder) for folder in options["record_dir"]]
+    now = datetime.datetime.now(datetime.timezone.utc)
+    records = newest_records(load(folders), options["hosts"], now, kernel_evidence)
+    hidden = next((problem for problem in records.problems if problem.host is None), None)
+    if hidden is not None or not (records.records or records.missing):
+        why = f"{hidden.path}: {hidden.message}" if hidden else f"no record in {', '.join(map(str, folders))}"
+        raise LivepatchError(
+            "nothing_to_report",
+            f"there is no host to evaluate: {why}",
+            "name the folder in which kernelops.livepatch.patch_info stores records, or run the check playbook first",
+        )
+    return records
+
+
+def write_result(exposure: FleetExposure, path: Path | None, *, check_mode: bool) -> bool:
+    """Write the complete result if it differs, and return True if it does. Raises `OSError`."""
+    if path is None or has_content(path, exposure.document()):
+        return False
+    if not check_mode:
+        write_atomically(path, exposure.document())
+    return True
+
+
+def run(options: dict[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
+    """Return the result of the module. Raises `LivepatchError`."""
+    cves = chosen_cves(options["cve"])
+    records = read_records(options)
+    downloader = Downloader(DownloadOptions(options["ca_path"], options["proxy"], options["timeout"]))
+    files = DataFiles(Path(options["cache_dir"]), downloader)
+    releases = {place for each in records.records.values() if (place := release_and_realm(each)) is not None}
+    try:
+        data = files.open([*options["vulnerability_data"], *options["notices"]], releases)
+        exposure = evaluate_fleet(records, data.indexes, cves, options["minimum_priority"])
+        output = Path(options["output_file"]) if options["output_file"] else None
+        changed = write_result(exposure, output, check_mode=check_mode)
+    except OSError as error:
+        remedy = "check that the data exists and is readable, and that cache_dir and output_file are writable"
+        raise file_error(error, options["output_file"] or options["cache_dir"], remedy) from error
+    entries, left_out = exposure.entries()
+    unreadable = [each for index in data.indexes for each in index.notices.unreadable]
+    return {
+        "changed": changed,
+        "hosts": exposure.hosts,
+        "hosts_by_status": exposure.hosts_by_status,
+        "without_data": exposure.without_data,
+        "evaluated": exposure.evaluated,
+        "cves": entries,
+        "left_out": left_out,
+        "lines": exposure.lines(entries),
+        "oldest_record": records.oldest,
+        "sources": data.sources,
+        "unreadable": [
+            {"name": limit_text(each.name), "reason": limit_text(each.reason)} for each in unreadable[:_MOST_PROBLEMS]
+        ],
+        "problems": [problem.as_dict() for problem in records.problems[:_MOST_PROBLEMS]],
+        "fetched": data.downloaded,
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    try:
+        result = run(module.params, check_mode=module.check_mode)
+    except LivepatchError as error:
+        module.fail_json(**error.as_result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Vulnerabilities over a fleet: counts, groups of hosts with their next step, and the limits of a result."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.newest import NewestRecords
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.fleet_exposure import (
+    RESULT_LIMIT,
+    FleetExposure,
+    evaluate_fleet,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.exposure import (
+    STATUSES,
+    KernelEvidence,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.index import (
+    VulnerabilityIndex,
+    index_packages,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_files import NoticeFiles
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notices import parse_notice
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.package_data import (
+    Advice,
+    Packages,
+    Vulnerability,
+)
+from tests.samples.notices import affected, notice
+
+LATE, EARLY, LOW, UNRATED = "CVE-2031-1002", "CVE-2031-1001", "CVE-2031-1003", "CVE-2031-1004"
+FIXED = Advice("fixed", "4.4.0-200.232")
+DETAILS = {
+    LATE: Vulnerability("high", "2031-03-01"),
+    EARLY: Vulnerability("critical", "2031-01-01"),
+    LOW: Vulnerability("low", "2030-01-01"),
+    UNRATED: Vulnerability(None, None),
+}
+PACKAGES = Packages(
+    "16.04", "", "2031-06-01", DETAILS, {"linux": {"4.4.0-168.197"}}, {"linux": dict.fromkeys(DETAILS, FIXED)}
+)
+
+
+def index() -> VulnerabilityIndex:
+    found = parse_notice(notice("0101-1", affected(), upstream=[EARLY]))
+    assert found is not None
+    return VulnerabilityIndex([index_packages(PACKAGES)], NoticeFiles([found], []))
+
+
+def host(kernel: str = "4.4.0-168.197-generic", **changes: t.Any) -> KernelEvidence:
+    plain = KernelEvidence(
+        ubuntu=True,
+        release="16.04",
+        kernel=kernel,
+        source=None,
+        patch=None,
+        confirmed=False,
+        fixes=(),
+        patchable=True,
+        enabled=True,
+    )
+    return plain._replace(**changes)
+
+
+FLEET = {
+    "web-1": host(patch="101.1", confirmed=True),
+    "web-2": host(),
+    "web-3": host(enabled=False),
+    "web-4": host("4.4.0-200.232-generic"),
+    "web-5": host(ubuntu=False),
+    "web-6": host(),
+}
+
+
+def evaluated(
+    hosts: dict[str, KernelEvidence] | None = None,
+    missing: set[str] | None = None,
+    cves: list[str] | None = None,
+    minimum: str = "high",
+) -> FleetExposure:
+    records = NewestRecords(FLEET if hosts is None else hosts, missing or set(), [], None)
+    return evaluate_fleet(records, [index()], cves, minimum)
+
+
+def test_open_vulnerabilities_are_listed_oldest_first() -> None:
+    assert [each.cve for each in evaluated().cves] == [UNRATED, EARLY, LATE]
+    assert [each.cve for each in evaluated(minimum="low").cves] == [UNRATED, LOW, EARLY, LATE]
+    assert [each.cve for each in evaluated(minimum="critical").cves] == [UNRATED, EARLY]
+    assert evaluated({"web-4": FLEET["web-4"]}).cves == [], "everything is fixed"
+
+
+def test_every_host_has_one_status() -> None:
+    found = evaluated(missing={"web-7"}, cves=[EARLY])
+    assert found.cves[0].counts == {"open": 3, "unknown": 2, "live_patched": 1, "fixed": 1, "not_affected": 0}
+    assert found.hosts == 7
+    assert found.hosts_by_status == found.cves[0].counts
+
+
+def test_a_host_counts_by_its_most_urgent_status() -> None:
+    assert evaluated().hosts_by_status == {"open": 4, "unknown": 1, "live_patched": 0, "fixed": 1, "not_affected": 0}
+
+
+def test_groups_have_the_next_step() -> None:
+    entries, left_out = evaluated(missing={"web-7"}, cves=[EARLY]).entries()
+    assert left_out == 0
+    assert (entries[0]["priority"], entries[0]["published"]) == ("critical", "2031-01-01")
+    found = [(each["status"], each["hosts"], each["reason"], each["next_step"]) for each in entries[0]["groups"]]
+    patch, enable = "kernelops.livepatch.patch", "kernelops.livepatch.enable"
+    assert found == [
+        ("open", ["web-2", "web-6"], None, f"apply live patch 101 or newer: ansible-playbook {patch}"),
+        ("open", ["web-3"], None, f"enable the client, which applies live patch 101: ansible-playbook {enable}"),
+        ("unknown", ["web-5"], "kernel_without_data", "boot a kernel from the Ubuntu archive"),
+        ("unknown", ["web-7"], "no_current_record", found[3][3]),
+        ("live_patched", ["web-1"], None, None),
+        ("fixed", ["web-4"], None, None),
+    ]
+    assert entries[0]["groups"][0] == {
+        "status": "open",
+        "fix": "patch",
+        "source_package": "linux",
+        "source_derived": True,
+        "fixed_in": "4.4.0-200.232",
+        "patch": "101",
+        "evidence": "package_data",
+        "reason": None,
+        "message": None,
+        "next_step": found[0][3],
+        "count": 2,
+        "hosts": ["web-2", "web-6"],
+    }
+
+
+def test_a_kernel_upgrade_names_package_and_version() -> None:
+    entries, _left_out = evaluated({"web-2": host()}, cves=[LATE]).entries()
+    assert entries[0]["groups"][0]["next_step"] == (
+        "upgrade linux to 4.4.0-200.232 or newer and reboot: ansible-playbook kernelops.livepatch.upgrade"
+    )
+
+
+def test_a_vulnerability_that_nobody_knows_is_unknown() -> None:
+    found = evaluated({"web-2": host()}, cves=["CVE-2031-9999"])
+    assert found.cves[0].counts["unknown"] == 1
+    assert found.entries()[0][0]["priority"] is None
+
+
+def test_hosts_without_data_have_a_reason() -> None:
+    found = evaluated({**FLEET, "web-8": host(release="24.04")}, {"web-7", "web-9"}, minimum="critical")
+    assert [(each["reason"], each["count"], each["hosts"]) for each in found.without_data] == [
+        ("no_current_record", 2, ["web-7", "web-9"]),
+        ("kernel_without_data", 1, ["web-5"]),
+        ("release_not_in_data", 1, ["web-8"]),
+    ]
+    assert all(each["message"] and each["next_step"] for each in found.without_data)
+    assert "2 without data (the host has no usable record" in found.lines([])[1]
+
+
+def test_a_host_without_data_is_never_good() -> None:
+    """Even if there is no vulnerability to evaluate."""
+    hosts = {"web-2": host(), "web-8": host(release="24.04")}
+    records = NewestRecords(hosts, {"web-7"}, [], None)
+    none = evaluate_fleet(records, [], None, "high")
+    assert none.hosts_by_status == {"open": 0, "unknown": 3, "live_patched": 0, "fixed": 0, "not_affected": 0}
+    rated = Packages("16.04", "", None, {LOW: DETAILS[LOW]}, PACKAGES.versions, {"linux": {LOW: FIXED}})
+    data = [VulnerabilityIndex([index_packages(rated)])]
+    some = evaluate_fleet(records, data, None, "high")
+    assert some.evaluated == 0
+    assert some.hosts_by_status == {"open": 0, "unknown": 2, "live_patched": 0, "fixed": 0, "not_affected": 1}
+
+
+def test_lines_summarise_the_fleet() -> None:
+    exposure = evaluated({name: FLEET[name] for name in ("web-1", "web-2")}, cves=[EARLY])
+    assert exposure.lines(exposure.entries()[0]) == [
+        "2 hosts, 1 vulnerability: 1 open, 1 live_patched. Oldest package data: 2031-06-01.",
+        f"{EARLY} (critical, 2031-01-01): 1 open, 1 live_patched",
+        "  1 open: web-2; apply live patch 101 or newer: ansible-playbook kernelops.livepatch.patch",
+        "  1 live_patched: web-1",
+    ]
+
+
+def test_lines_are_limited() -> None:
+    exposure = evaluated({"web\x1b": host()}, cves=[f"CVE-2031-{number}" for number in range(2000, 2199)])
+    lines = exposure.lines(exposure.entries()[0])
+    assert len(lines) == 200
+    assert "\x1b" not in "".join(lines)
+
+
+def test_a_result_of_a_large_fleet_is_limited() -> None:
+    hosts = {
+        f"host-{number:06}.{'long-' * 20}example.com": host(f"4.4.0-{1 + number % 90}.1-generic")
+        for number in range(20_000)
+    }
+    cves = [f"CVE-2031-{number}" for number in range(1001, 1301)]
+    entries, left_out = evaluated(hosts, cves=cves).entries()
+    assert len(json.dumps(entries)) <= RESULT_LIMIT
+    assert left_out + len(entries) == 300
+    assert all(sum(group["count"] for group in entry["groups"]) == 20_000 for entry in entries)
+    assert all(len(group["hosts"]) <= 100 for entry in entries for group in entry["groups"])
+
+
+def test_a_result_keeps_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ansible_collections.kernelops.livepatch.plugins.module_utils._report import fleet_exposure
+
+    monkeypatch.setattr(fleet_exposure, "RESULT_LIMIT", 2000)
+    entries, left_out = evaluated(minimum="low").entries()
+    assert 0 < len(entries) < 4
+    assert len(entries) + left_out == 4
+    assert len(json.dumps(entries)) <= 2000
+
+
+def test_the_document_has_every_host() -> None:
+    document = json.loads("".join(evaluated(missing={"web-7"}).document()))
+    assert document["hosts"] == 7
+    assert [each["cve"] for each in document["cves"]] == [UNRATED, EARLY, LATE]
+    assert sorted(name for group in document["groups"] for name in group["hosts"]) == [*FLEET, "web-7"]
+    first = document["groups"][0]
+    assert (first["hosts"], first["kernel"]) == (["web-1"], "4.4.0-168.197-generic")
+    evaluations = document["evaluations"]
+    assert evaluations[first["cves"][EARLY]]["status"] == "live_patched"
+    assert evaluations[first["cves"][LATE]]["next_step"].startswith("upgrade linux")
+    assert len({json.dumps(each) for each in evaluations}) == len(evaluations)
+
+
+_HOSTS = st.dictionaries(
+    st.text("abc", min_size=1, max_size=3),
+    st.builds(
+        host,
+        st.sampled_from(["4.4.0-168.197-generic", "4.4.0-200.232-generic", "6.8.0-31.31-generic"]),
+        patch=st.sampled_from([None, "100.1", "101.1"]),
+        confirmed=st.booleans(),
+        ubuntu=st.booleans(),
+        patchable=st.booleans(),
+        fixes=st.sampled_from([(), ((EARLY, True),), ((EARLY, False), (LATE, True))]),
+        release=st.sampled_from(["16.04", "24.04", None]),
+    ),
+    max_size=12,
+)
+
+
+@given(_HOSTS, st.sets(st.text("xyz", min_size=1, max_size=2), max_size=3))
+def test_the_sum_of_statuses_is_the_number_of_hosts(hosts: dict[str, KernelEvidence], missing: set[str]) -> None:
+    found = evaluated(hosts, missing, [EARLY, LATE, LOW, "CVE-2031-9999"])
+    assert found.hosts == len(hosts) + len(missing) == sum(found.hosts_by_status.values())
+    entries, _left_out = found.entries()
+    for each, entry in zip(found.cves, entries, strict=True):
+        assert tuple(each.counts) == STATUSES
+        assert sum(each.counts.values()) == found.hosts
+        assert sorted(name for group in entry["groups"] for name in group["hosts"]) == sorted([*hosts, *missing])
+        assert sum(group["count"] for group in entry["groups"] if group["status"] == "unknown") >= len(missing)

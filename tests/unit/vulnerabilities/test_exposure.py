@@ -1,0 +1,503 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The status of a vulnerability on a host: by package data, notices and the list of the client."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities import exposure
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.exposure import (
+    Evaluator,
+    IdentifiedKernel,
+    KernelEvidence,
+    Verdict,
+    kernel_evidence,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.index import (
+    VulnerabilityIndex,
+    index_packages,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_files import NoticeFiles
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notices import parse_notice
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.package_data import (
+    Advice,
+    Packages,
+    Vulnerability,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.raw_notices import parse_raw_notice
+from tests.samples.notices import affected, notice
+from tests.samples.records import make_record
+from tests.samples.vulnerabilities import raw_notice, raw_row
+
+KERNEL = "4.4.0-168.197-generic"
+FIXED_LATER, FIXED, OPEN, NOT_AFFECTED, TRIAGE = (f"CVE-2031-100{number}" for number in range(1, 6))
+ELSEWHERE, UNKNOWN = "CVE-2031-1006", "CVE-2031-9999"
+ALL = (FIXED_LATER, FIXED, OPEN, NOT_AFFECTED, TRIAGE, ELSEWHERE, UNKNOWN)
+ADVICE = {
+    FIXED_LATER: Advice("fixed", "4.4.0-200.232"),
+    FIXED: Advice("fixed", "4.4.0-168.197"),
+    OPEN: Advice("vulnerable"),
+    NOT_AFFECTED: Advice("not-vulnerable"),
+    TRIAGE: Advice("in-triage"),
+}
+
+
+def packages(
+    advice: dict[str, dict[str, Advice]],
+    versions: dict[str, set[str]],
+    *,
+    release: str = "16.04",
+    realm: str = "",
+    published: str | None = "2031-06-01",
+) -> VulnerabilityIndex:
+    known = {cve: Vulnerability("high", "2031-01-02") for each in advice.values() for cve in each}
+    return VulnerabilityIndex([index_packages(Packages(release, realm, published, known, versions, advice))])
+
+
+XENIAL = packages(
+    {"linux": ADVICE, "linux-aws-hwe": {FIXED_LATER: Advice("fixed", "4.15.0-1192.205~16.04.1")}},
+    {"linux": {"4.4.0-168.197"}, "linux-aws-hwe": {"4.15.0-1191.204~16.04.1"}},
+)
+NOBLE = packages({"linux": {ELSEWHERE: Advice("vulnerable")}}, {"linux": {"6.8.0-31.31"}}, release="24.04")
+
+
+def noticed(*documents: dict[str, t.Any]) -> VulnerabilityIndex:
+    found = [parse_raw_notice(each) if "releases" in each else parse_notice(each) for each in documents]
+    return VulnerabilityIndex([], NoticeFiles([each for each in found if each is not None], []))
+
+
+def host(kernel: str = KERNEL, release: str = "16.04", **changes: t.Any) -> KernelEvidence:
+    plain = KernelEvidence(
+        ubuntu=True,
+        release=release,
+        kernel=kernel,
+        source=None,
+        patch=None,
+        confirmed=False,
+        fixes=(),
+        patchable=True,
+        enabled=True,
+    )
+    return plain._replace(**changes)
+
+
+def patched(version: str = "101.2", **changes: t.Any) -> KernelEvidence:
+    return host(patch=version, confirmed=True, **changes)
+
+
+def verdict(cve: str, evidence: KernelEvidence, *indexes: VulnerabilityIndex) -> Verdict:
+    (found,) = Evaluator(indexes, [cve]).verdicts(evidence)
+    return found
+
+
+def status(cve: str, evidence: KernelEvidence, *indexes: VulnerabilityIndex) -> tuple[str, str | None]:
+    """Return the status with the fix, or with the reason why it is unknown."""
+    found = verdict(cve, evidence, *indexes)
+    return found.status, found.reason["id"] if found.reason else found.fix
+
+
+# --- package data
+
+
+@pytest.mark.parametrize(
+    ("cve", "expected"),
+    [
+        (FIXED_LATER, ("open", "kernel")),
+        (FIXED, ("fixed", None)),
+        (OPEN, ("open", "none")),
+        (NOT_AFFECTED, ("not_affected", None)),
+        (TRIAGE, ("unknown", "cve_undecided")),
+        (UNKNOWN, ("unknown", "cve_not_in_data")),
+    ],
+)
+def test_package_data_decides_without_a_patch(cve: str, expected: tuple[str, str | None]) -> None:
+    assert status(cve, host(), XENIAL) == expected
+    assert verdict(FIXED_LATER, host(), XENIAL).fixed_in == "4.4.0-200.232"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "expected"),
+    [
+        ("4.15.0-1192.205~16.04.1-aws", ("fixed", None)),
+        ("4.15.0-1193.206~16.04.1-aws", ("fixed", None)),
+        ("4.15.0-1191.204~16.04.1-aws", ("open", "kernel")),
+    ],
+)
+def test_versions_are_compared_within_one_source(kernel: str, expected: tuple[str, str | None]) -> None:
+    assert status(FIXED_LATER, host(kernel), XENIAL) == expected
+
+
+def test_every_vulnerability_has_its_own_version() -> None:
+    late = noticed(notice("0109-1", affected(version="109", fixed="4.4.0-208.240"), upstream=[f"UBUNTU-{FIXED}"]))
+    assert status(FIXED, host(), XENIAL, late) == ("fixed", None), "the version of the notice is that of its newest CVE"
+
+
+def test_an_unlisted_vulnerability_needs_newer_data() -> None:
+    """Data that is as new as other data which lists the vulnerability would list it too."""
+    assert status(ELSEWHERE, host(), XENIAL, NOBLE) == ("not_affected", None)
+    old = packages({"linux": ADVICE}, {"linux": {"4.4.0-168.197"}}, published="2031-05-31")
+    assert status(ELSEWHERE, host(), old, NOBLE) == ("unknown", "cve_not_in_data")
+    assert status(ELSEWHERE, host(), XENIAL) == ("unknown", "cve_not_in_data")
+    new = packages(
+        {"linux": {ELSEWHERE: Advice("vulnerable")}}, {"linux": set()}, release="24.04", published="2031-01-02"
+    )
+    assert status(ELSEWHERE, host(), XENIAL, new) == ("unknown", "cve_not_in_data"), "published on the same day"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        (host(release="18.04"), "release_not_in_data"),
+        (host("4.4.0-1100.1-aws"), "source_package_unknown"),
+        (host(source="linux-oem"), "source_package_unknown"),
+        (host("4.13.0-16.19~16.04.3-generic"), "source_package_unknown"),
+        (host("4.15.0-30.32~18.04.1-generic"), "kernel_not_identified"),
+        (host(kernel="4.4.0-040400-generic"), "kernel_without_data"),
+        (host(ubuntu=False), "kernel_without_data"),
+        (host(kernel="6.1.0-custom"), "kernel_without_data"),
+        (host()._replace(kernel=None), "kernel_not_identified"),
+        (host()._replace(release=None), "kernel_not_identified"),
+        (host(ubuntu=None), "kernel_not_identified"),
+    ],
+)
+def test_a_kernel_without_data_is_unknown(evidence: KernelEvidence, expected: str) -> None:
+    for cve in ALL:
+        assert status(cve, evidence, XENIAL) == ("unknown", expected)
+
+
+def test_the_upload_number_can_decide() -> None:
+    assert status(FIXED, host("4.4.0-168-generic"), XENIAL) == ("unknown", "kernel_version_incomplete")
+    assert status(FIXED_LATER, host("4.4.0-168-generic"), XENIAL) == ("open", "kernel")
+    assert status(FIXED_LATER, host("4.4.0-201-generic"), XENIAL) == ("fixed", None)
+
+
+def test_a_reported_source_is_used_as_it_is() -> None:
+    found = Evaluator([XENIAL], ALL).identify(host(source="linux-aws-hwe"))
+    assert isinstance(found, IdentifiedKernel)
+    assert (found.source, found.derived) == ("linux-aws-hwe", False)
+    derived = Evaluator([XENIAL], ALL).identify(host())
+    assert isinstance(derived, IdentifiedKernel)
+    assert (derived.source, derived.derived) == ("linux", True)
+
+
+def test_published_versions_choose_among_candidates() -> None:
+    def source(version: str, **published: set[str]) -> str | None:
+        names = {name.replace("_", "-"): versions for name, versions in published.items()}
+        data = packages(dict.fromkeys(names, ADVICE), names, release="22.04")
+        found = Evaluator([data], ALL).identify(host(f"{version}-lowlatency", "22.04"))
+        return found.source if isinstance(found, IdentifiedKernel) else None
+
+    both = {"linux": {"5.15.0-88.98"}, "linux_lowlatency": {"5.15.0-88.97"}}
+    assert source("5.15.0-88.97", **both) == "linux-lowlatency"
+    assert source("5.15.0-88.98", **both) == "linux"
+    assert source("5.15.0-99.1", **both) == "linux-lowlatency", "of the same series"
+    assert source("5.15.0-99.1", linux={"6.8.0-1.1"}) is None
+    assert source("4.4.0-300.1", linux=set()) is None, "4.4 is not a series of 22.04"
+
+
+def test_versions_with_a_fix_were_published_too() -> None:
+    data = packages({"linux": ADVICE}, {})
+    found = Evaluator([data], ALL).identify(host("4.4.0-201.233-generic"))
+    assert isinstance(found, IdentifiedKernel)
+    assert status(FIXED_LATER, host("4.4.0-201.233-generic"), data) == ("fixed", None)
+
+
+# --- FIPS
+
+
+@pytest.mark.parametrize("kernel", ["4.4.0-1017.22~recert1-fips", "4.15.0-1021.21+fips2-fips"])
+def test_fips_kernels_need_fips_data(kernel: str) -> None:
+    versions = {"linux-fips": {kernel.removesuffix("-fips")}}
+    advice = {"linux-fips": {FIXED: Advice("fixed", "4.4.0-1000.1")}}
+    assert status(FIXED, host(kernel), packages(advice, versions)) == ("unknown", "release_not_in_data")
+    assert status(FIXED, host(kernel), packages(advice, versions, realm="fips")) == ("fixed", None)
+
+
+def test_other_kernels_use_no_fips_data() -> None:
+    fips = packages({"linux": {FIXED_LATER: Advice("fixed", "4.4.0-1.1")}}, {"linux": {"4.4.0-168.197"}}, realm="fips")
+    assert status(FIXED_LATER, host(), fips) == ("unknown", "release_not_in_data")
+    assert status(FIXED_LATER, host(), fips, XENIAL) == ("open", "kernel")
+
+
+# --- notices
+
+NOTICE = notice("0101-1", upstream=[f"UBUNTU-{FIXED_LATER}", f"UBUNTU-{OPEN}"])
+NOTICES = noticed(NOTICE)
+
+
+def test_a_notice_covers_kernel_and_patch() -> None:
+    assert status(FIXED_LATER, patched(), XENIAL, NOTICES) == ("live_patched", None)
+    assert status(FIXED_LATER, patched("113.1"), XENIAL, NOTICES) == ("live_patched", None)
+    assert status(FIXED_LATER, patched("100.9"), XENIAL, NOTICES) == ("open", "patch")
+    assert status(FIXED_LATER, host(), XENIAL, NOTICES) == ("open", "patch")
+    assert verdict(FIXED_LATER, host(), XENIAL, NOTICES).patch == 101
+    assert status(OPEN, host(), XENIAL, NOTICES) == ("open", "patch")
+
+
+def test_a_patch_helps_only_where_patches_are_applied() -> None:
+    assert status(FIXED_LATER, host(patchable=False), XENIAL, NOTICES) == ("open", "kernel")
+    assert status(OPEN, host(patchable=False), XENIAL, NOTICES) == ("open", "none")
+    assert status(FIXED_LATER, host(patchable=False), NOTICES) == ("open", "kernel")
+
+
+def test_all_notices_of_a_vulnerability_must_be_covered() -> None:
+    later = noticed(NOTICE, notice("0105-1", affected(version="105"), upstream=[f"UBUNTU-{FIXED_LATER}"]))
+    assert status(FIXED_LATER, patched("104.1"), XENIAL, later) == ("open", "patch")
+    assert status(FIXED_LATER, patched("105.1"), XENIAL, later) == ("live_patched", None)
+
+
+def test_package_data_precedes_notices() -> None:
+    named = noticed(notice("0101-1", upstream=[f"UBUNTU-{NOT_AFFECTED}", f"UBUNTU-{FIXED}"]))
+    assert status(NOT_AFFECTED, host(), XENIAL, named) == ("not_affected", None)
+    assert status(FIXED, host(), XENIAL, named) == ("fixed", None)
+
+
+def test_notices_decide_without_package_data() -> None:
+    assert status(FIXED_LATER, host(), NOTICES) == ("open", "patch")
+    assert status(FIXED_LATER, patched(), NOTICES) == ("live_patched", None)
+    assert status(FIXED_LATER, host("4.4.0-200.232-generic"), NOTICES) == ("fixed", None)
+    assert status(UNKNOWN, patched(), NOTICES) == ("unknown", "release_not_in_data")
+
+
+def test_only_a_newer_kernel_helps_below_the_oldest() -> None:
+    row = raw_row(r"lkp_Ubuntu_4_4_0[_|\d]+_generic_(\d+)", "4.4.0-169")
+    raw = raw_notice("101-1", {"xenial": {"generic-4.4": row}}, cves=[FIXED_LATER])
+    assert status(FIXED_LATER, host(), XENIAL, noticed(raw)) == ("open", "kernel")
+    row["oldest"] = "4.4.0-168"
+    raw = raw_notice("101-1", {"xenial": {"generic-4.4": row}}, cves=[FIXED_LATER])
+    assert status(FIXED_LATER, host(), XENIAL, noticed(raw)) == ("open", "patch")
+
+
+def test_a_raw_notice_does_not_show_what_a_kernel_contains() -> None:
+    row = raw_row(r"lkp_Ubuntu_4_4_0[_|\d]+_generic_(\d+)", "4.4.0-1")
+    raw = raw_notice("101-1", {"xenial": {"generic-4.4": row}}, cves=[FIXED_LATER])
+    assert status(FIXED_LATER, host(), noticed(raw)) == ("unknown", "release_not_in_data")
+    assert status(FIXED_LATER, patched(), noticed(raw)) == ("live_patched", None)
+    newer = notice("0102-1", affected(version="102", fixed="4.4.0-168.197"), upstream=[FIXED_LATER])
+    assert status(FIXED_LATER, host(), noticed(raw, newer)) == ("fixed", None)
+    older = notice("0100-1", affected(version="100", fixed="4.4.0-168.197"), upstream=[FIXED_LATER])
+    assert status(FIXED_LATER, host(), noticed(raw, older)) == ("unknown", "release_not_in_data")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "release", "package", "regex", "expected"),
+    [
+        ("6.8.0-107.107-generic", "24.04", "linux", r"lkp_Ubuntu_6_8_0[_|\d]+_linux_(\d+)", "live_patched"),
+        ("6.8.0-107.107-lowlatency", "24.04", "linux", r"lkp_Ubuntu_6_8_0[_|\d]+_linux_(\d+)", "live_patched"),
+        ("6.8.0-40.40~22.04.3-generic", "22.04", "linux-hwe-6.8", r"lkp_Ubuntu_6_8_0[_|\d]+_hwe_(\d+)", "live_patched"),
+        ("6.8.0-1047.50-aws", "24.04", "linux", r"lkp_Ubuntu_6_8_0[_|\d]+_linux_(\d+)", "unknown"),
+        ("6.8.0-107.107-generic", "22.04", "linux", r"lkp_Ubuntu_6_8_0[_|\d]+_linux_(\d+)", "unknown"),
+        ("6.11.0-9.9-generic", "24.04", "linux", r"lkp_Ubuntu_6_8_0[_|\d]+_linux_(\d+)", "unknown"),
+    ],
+)
+def test_any_flavour_of_a_source_is_matched(kernel: str, release: str, package: str, regex: str, expected: str) -> None:
+    row = affected(regex, "121", ecosystem=f"Ubuntu:Pro:{release}:LTS", package=package, fixed="6.8.0-136.136")
+    evidence = patched("121.4", kernel=kernel, release=release)
+    assert verdict(FIXED, evidence, noticed(notice("0121-1", row, upstream=[FIXED]))).status == expected
+
+
+def test_versions_of_another_source_are_not_compared() -> None:
+    row = affected(
+        r"lkp_Ubuntu_5_15_0[_|\d]+_linux_(\d+)", "121", ecosystem="Ubuntu:Pro:22.04:LTS", fixed="5.15.0-80.90"
+    )
+    notices = noticed(notice("0121-1", row, upstream=[FIXED]))
+    assert status(FIXED, host("5.15.0-88.98-generic", "22.04"), notices) == ("fixed", None)
+    assert status(FIXED, host("5.15.0-88.98-lowlatency", "22.04"), notices) == ("unknown", "release_not_in_data")
+
+
+# --- the client
+
+
+def test_the_list_of_the_client_precedes_notices() -> None:
+    """As real clients do: the list has vulnerabilities that no notice has, and lacks some of a notice."""
+    listed = patched(fixes=((UNKNOWN, True), (FIXED_LATER, False)))
+    assert verdict(UNKNOWN, listed, XENIAL, NOTICES) == Verdict("live_patched", patch=101, evidence="client")
+    assert status(FIXED_LATER, listed, XENIAL, NOTICES) == ("open", "kernel")
+    assert status(OPEN, listed, XENIAL, NOTICES) == ("open", "none"), "the notice has it, and the client does not"
+
+
+def test_an_empty_list_of_the_client_is_unknown() -> None:
+    assert status(OPEN, patched(fixes=()), XENIAL, NOTICES) == ("live_patched", None)
+    assert status(UNKNOWN, patched(fixes=()), XENIAL, NOTICES) == ("unknown", "cve_not_in_data")
+
+
+def test_an_unpatched_vulnerability_is_open() -> None:
+    listed = patched("100.1", fixes=((FIXED_LATER, False), (FIXED, False), (UNKNOWN, False)))
+    assert status(FIXED_LATER, listed, XENIAL, NOTICES) == ("open", "patch")
+    assert status(FIXED, listed, XENIAL) == ("open", "none")
+    assert status(UNKNOWN, listed, XENIAL) == ("open", "none")
+
+
+def test_a_patch_that_is_not_confirmed_is_unknown() -> None:
+    claimed = patched(fixes=((FIXED_LATER, True),))._replace(confirmed=False)
+    assert status(FIXED_LATER, claimed, XENIAL) == ("unknown", "patch_not_confirmed")
+    assert status(FIXED_LATER, patched()._replace(confirmed=False), XENIAL, NOTICES) == (
+        "unknown",
+        "patch_not_confirmed",
+    )
+    assert status(FIXED, claimed, XENIAL) == ("fixed", None)
+
+
+# --- records
+
+
+def test_a_record_confirms_a_patch() -> None:
+    found = kernel_evidence(make_record())
+    assert found == host(patch="65.1", confirmed=True, fixes=(("CVE-2019-14895", True),))
+
+
+@pytest.mark.parametrize(
+    ("distribution", "origin", "expected"),
+    [
+        ("Ubuntu", "ubuntu", True),
+        ("Debian", "ubuntu", False),
+        ("Ubuntu", "mainline", False),
+        ("Ubuntu", "unknown", None),
+        (None, "ubuntu", None),
+    ],
+)
+def test_a_record_shows_who_built_the_kernel(distribution: str | None, origin: str, expected: bool | None) -> None:
+    record = make_record(system__distribution=distribution, system__kernel__origin=origin)
+    assert kernel_evidence(record).ubuntu is expected
+
+
+@pytest.mark.parametrize("state", sorted(set(STATES) - {"protected", "exposed"}))
+def test_no_other_state_confirms_a_patch(state: t.Any) -> None:
+    assert not kernel_evidence(make_record(state=state)).confirmed
+
+
+def _loaded(**changes: t.Any) -> list[dict[str, t.Any]]:
+    (plain,) = make_record()["kernel_patches"]
+    return [{**plain, **changes}]
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"kernel_patches": []},
+        {"kernel_patches": _loaded(enabled=False)},
+        {"kernel_patches": _loaded(enabled=None)},
+        {"kernel_patches": _loaded(transition=True)},
+        {"kernel_patches": _loaded(module="lkp_Ubuntu_4_4_0_167_196_generic_65")},
+        {"kernel_patches": _loaded(module="lkp_Ubuntu_4_4_0_168_197_generic_64")},
+        {
+            "kernel_patches": _loaded(
+                verification={**make_record()["kernel_patches"][0]["verification"], "result": "failed"}
+            )
+        },
+        {"patch__state": "applied-with-bug"},
+        {"patch__version": None},
+        {"system__kernel__full": "4.4.0-169.198-generic"},
+    ],
+)
+def test_a_patch_needs_evidence_of_the_kernel(places: dict[str, t.Any]) -> None:
+    assert not kernel_evidence(make_record(**places)).confirmed
+
+
+@pytest.mark.parametrize("state", ["apply-failed", "applying", "unapplied", "nothing-to-apply", None])
+def test_the_list_of_a_patch_that_does_not_run_is_ignored(state: str | None) -> None:
+    found = kernel_evidence(make_record(patch__state=state))
+    assert (found.patch, found.confirmed, found.fixes) == (None, False, ())
+
+
+def test_a_loaded_patch_has_the_full_name_of_the_kernel() -> None:
+    assert kernel_evidence(make_record(system__kernel__full=None)).kernel == KERNEL
+    none_loaded = make_record(system__kernel__full=None, kernel_patches=[])
+    assert kernel_evidence(none_loaded).kernel == "4.4.0-168-generic"
+
+
+def test_a_record_can_have_the_source_package() -> None:
+    record = make_record()
+    t.cast("dict[str, t.Any]", record["system"]["kernel"])["source_package"] = "linux-signed-hwe"
+    assert kernel_evidence(record).source == "linux-hwe"
+
+
+@pytest.mark.parametrize("state", ["tampered", "end_of_life", "upgrade_required", "ineligible"])
+def test_some_states_get_no_patches(state: t.Any) -> None:
+    assert not kernel_evidence(make_record(state=state)).patchable
+
+
+def test_the_data_for_a_kernel_has_release_and_realm() -> None:
+    assert exposure.release_and_realm(host()) == ("16.04", "")
+    assert exposure.release_and_realm(host("4.15.0-1021.21+fips2-fips", "18.04")) == ("18.04", "fips")
+    assert exposure.release_and_realm(host()._replace(kernel=None)) is None
+
+
+def test_all_data_is_known() -> None:
+    low = VulnerabilityIndex([index_packages(Packages("16.04", "", None, {FIXED: Vulnerability("low", "2030-01-01")}))])
+    found = exposure.known_vulnerabilities([low, XENIAL, noticed(notice(upstream=[UNKNOWN]))])
+    assert found[FIXED] == Vulnerability("high", "2030-01-01")
+    assert found[UNKNOWN] == Vulnerability(None, None)
+
+
+_RECORDS = st.fixed_dictionaries(
+    {
+        "state": st.sampled_from(STATES),
+        "patch__state": st.sampled_from(["applied", "applied-with-bug", "applying", "apply-failed", None]),
+        "patch__version": st.sampled_from(["65.1", "64.1", "101.1", None]),
+        "patch__fixes": st.lists(
+            st.fixed_dictionaries({"cve": st.sampled_from(ALL), "patched": st.booleans()}), max_size=4
+        ),
+        "system__release": st.sampled_from(["16.04", "24.04", None]),
+        "system__distribution": st.sampled_from(["Ubuntu", "Debian", None]),
+        "system__kernel__full": st.sampled_from([KERNEL, "4.4.0-200.232-generic", None]),
+        "system__kernel__origin": st.sampled_from(["ubuntu", "mainline", "custom", "unknown"]),
+        "kernel_patches": st.lists(
+            st.sampled_from([65, 64, 101]).flatmap(
+                lambda major: st.fixed_dictionaries(
+                    {
+                        "module": st.just(f"lkp_Ubuntu_4_4_0_168_197_generic_{major}"),
+                        "enabled": st.sampled_from([True, False, None]),
+                        "transition": st.sampled_from([True, False, None]),
+                        "build_id": st.none(),
+                        "taint": st.none(),
+                        "verification": st.fixed_dictionaries(
+                            {
+                                "level": st.just("client"),
+                                "result": st.sampled_from(["verified", "failed", "not_checked"]),
+                                "signer": st.none(),
+                                "key_id": st.none(),
+                                "sha512": st.none(),
+                            }
+                        ),
+                    }
+                )
+            ),
+            max_size=2,
+        ),
+    }
+)
+
+
+def _shows_running_patch(record: Record) -> bool:
+    """Written apart from the code: everything that must be true of a record for the status live_patched."""
+    patch = record["patch"]
+    wanted = f"lkp_Ubuntu_4_4_0_168_197_generic_{(patch['version'] or '').partition('.')[0]}"
+    return (
+        record["assessment"]["state"] in ("protected", "exposed")
+        and patch["state"] == "applied"
+        and patch["version"] is not None
+        and record["system"]["kernel"]["full"] in (KERNEL, None)
+        and any(
+            one["module"] == wanted and one["enabled"] and not one["transition"]
+            for one in record["kernel_patches"]
+            if one["verification"]["result"] != "failed"
+        )
+    )
+
+
+@given(_RECORDS)
+def test_live_patched_needs_evidence_of_the_state(places: dict[str, t.Any]) -> None:
+    record = make_record("web1", places.pop("state"), **places)
+    found = Evaluator([XENIAL, NOBLE, NOTICES], ALL).verdicts(kernel_evidence(record))
+    assert len(found) == len(ALL)
+    if any(each.status == "live_patched" for each in found):
+        assert _shows_running_patch(record)
+    assert all((each.reason is not None) == (each.status == "unknown") for each in found)
+    assert all((each.fix is not None) == (each.status == "open") for each in found)
