@@ -45,20 +45,22 @@ def assess_eligibility(
     policy: Policy,
     kernel_support: KernelSupport | None = None,
     *,
+    collected_at: datetime.datetime,
     alternative: Policy | None = None,
 ) -> Eligibility:
     """Evaluate a host against a policy.
 
     `kernel_support` is the server's answer for the running kernel. Without it, the status of the client counts.
-    `alternative` is another policy, which the checks name if it covers a system that this policy refuses.
+    `collected_at` is the time by the controller's clock. Ages are computed with it, because the clock of a host can be
+    wrong. `alternative` is another policy, which the checks name if it covers a system that this policy refuses.
     """
     # A container comes first, because the other checks then describe the machine that runs it.
     checks = [
         _container(facts),
-        *_system_checks(facts, policy, kernel_support),
-        *_host_checks(facts, policy, kernel_support),
+        *_system_checks(facts, policy, kernel_support, collected_at),
+        *_host_checks(facts, policy, kernel_support, collected_at),
     ]
-    if alternative is not None and _covers_instead(checks, facts, alternative, kernel_support):
+    if alternative is not None and _covers_instead(checks, facts, alternative, kernel_support, collected_at):
         checks = _with_alternative(checks, policy, alternative)
     return Eligibility(policy=policy.name, verdict=_verdict(checks), checks=checks)
 
@@ -127,7 +129,9 @@ _FLAVOUR = _Criterion(
 )
 
 
-def _system_checks(facts: HostFacts, policy: Policy, kernel_support: KernelSupport | None) -> c.Iterator[Check]:
+def _system_checks(
+    facts: HostFacts, policy: Policy, kernel_support: KernelSupport | None, collected_at: datetime.datetime
+) -> c.Iterator[Check]:
     is_derivative = "ubuntu" in facts.os_release.get("ID_LIKE", "").split()
     is_mixed = facts.architecture == "i386" and facts.machine == "x86_64"
     criteria = (
@@ -147,7 +151,7 @@ def _system_checks(facts: HostFacts, policy: Policy, kernel_support: KernelSuppo
         # If no row covers the value, all rows are kept, so that the next check can still be evaluated.
         rows = kept or rows
     if matched:
-        yield from _age_check(facts, rows, policy)
+        yield from _age_check(facts, rows, policy, collected_at)
 
 
 def _system_check(
@@ -195,13 +199,17 @@ _OF_THE_SETUP = frozenset({*FIXED_BY_CLIENT, "secure_boot", "network"})
 
 
 def _covers_instead(
-    checks: c.Sequence[Check], facts: HostFacts, alternative: Policy, kernel_support: KernelSupport | None
+    checks: c.Sequence[Check],
+    facts: HostFacts,
+    alternative: Policy,
+    kernel_support: KernelSupport | None,
+    collected_at: datetime.datetime,
 ) -> bool:
     """Return True if the host is refused for its system only, and the alternative policy covers this system."""
     failed = {check["id"] for check in checks if check["status"] == "fail"}
     if not failed & _OF_THE_POLICY or failed - _OF_THE_POLICY - _OF_THE_SETUP:
         return False
-    by_alternative = _system_checks(facts, alternative, kernel_support)
+    by_alternative = _system_checks(facts, alternative, kernel_support, collected_at)
     return all(check["status"] == "pass" or check["id"] == "kernel_age" for check in by_alternative)
 
 
@@ -216,16 +224,18 @@ def _with_alternative(checks: c.Sequence[Check], policy: Policy, alternative: Po
     return [*named, _unmet("warn", reason, found=policy.name, required=alternative.name)]
 
 
-def _age_check(facts: HostFacts, rows: c.Sequence[AdmittedSystem], policy: Policy) -> c.Iterator[Check]:
+def _age_check(
+    facts: HostFacts, rows: c.Sequence[AdmittedSystem], policy: Policy, collected_at: datetime.datetime
+) -> c.Iterator[Check]:
     """Compare the age of the kernel with the months in the policy, after which a kernel gets no more patches.
 
     There is no such check without these months.
     """
     months = max((row.upgrade_within_months for row in rows if row.upgrade_within_months is not None), default=None)
-    built, now = facts.kernel.build_date, facts.now
-    if months is None or built is None or now is None:
+    built = facts.kernel.build_date
+    if months is None or built is None:
         return
-    age = (now - built).days * 12 // 365
+    age = (collected_at - built).days * 12 // 365
     found, required = f"{age} months", f"at most {months} months"
     if age <= months:
         yield _passed("kernel_age", f"the kernel is {age} months old", found=found, required=required)
@@ -239,7 +249,9 @@ def _age_check(facts: HostFacts, rows: c.Sequence[AdmittedSystem], policy: Polic
 # --- conditions that do not depend on the systems of the policy ---
 
 
-def _host_checks(facts: HostFacts, policy: Policy, kernel_support: KernelSupport | None) -> c.Iterator[Check]:
+def _host_checks(
+    facts: HostFacts, policy: Policy, kernel_support: KernelSupport | None, collected_at: datetime.datetime
+) -> c.Iterator[Check]:
     yield _kernel_origin(facts, policy)
     yield _kernel_livepatch(facts, policy)
     yield _kernel_conflict(facts, policy)
@@ -250,7 +262,7 @@ def _host_checks(facts: HostFacts, policy: Policy, kernel_support: KernelSupport
     yield _privileges(facts)
     yield _secure_boot(facts, policy)
     if facts.reachability is not None:
-        yield _network(facts, facts.reachability, policy)
+        yield _network(facts, facts.reachability, policy, collected_at)
     yield _desktop(facts)
 
 
@@ -403,7 +415,9 @@ def _secure_boot(facts: HostFacts, policy: Policy) -> Check:
     )
 
 
-def _network(facts: HostFacts, reachability: ServerReachability, policy: Policy) -> Check:
+def _network(
+    facts: HostFacts, reachability: ServerReachability, policy: Policy, collected_at: datetime.datetime
+) -> Check:
     server = mask_credentials(reachability.url)
     tool = f"{reachability.tool} through the proxy" if reachability.by_proxy else reachability.tool
     required = f"{server} reachable"
@@ -423,18 +437,18 @@ def _network(facts: HostFacts, reachability: ServerReachability, policy: Policy)
     else:
         found = "not reached"
         reason = causes.NETWORK_UNREACHABLE.reason(detail, server=server, tool=tool)
-    if not _client_checked_recently(facts, policy):
+    if not _client_checked_recently(facts, policy, collected_at):
         return _unmet("fail", reason, found=found, required=required)
     reason = Reason(id="network", message=f"{reason['message']}; but the client's last check succeeded", remedy=None)
     return _unmet("warn", reason, found=found, required=required)
 
 
-def _client_checked_recently(facts: HostFacts, policy: Policy) -> bool:
+def _client_checked_recently(facts: HostFacts, policy: Policy, collected_at: datetime.datetime) -> bool:
     """Return True if the client reached the server itself, which is better evidence than the attempt of a tool."""
     client = facts.client
-    if client is None or client.check_state != "checked" or client.last_check is None or facts.now is None:
+    if client is None or client.check_state != "checked" or client.last_check is None:
         return False
-    return facts.now - client.last_check <= policy.stale_after
+    return collected_at - client.last_check <= policy.stale_after
 
 
 def _desktop(facts: HostFacts) -> Check:

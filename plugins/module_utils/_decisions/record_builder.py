@@ -42,7 +42,7 @@ def make_record(
     The record is within `RECORD_LIMIT`, whatever the host has sent.
     """
     facts = dataclasses.replace(facts, inventory_name=host)
-    eligibility = assess_eligibility(facts, policy, kernel_support, alternative=alternative)
+    eligibility = assess_eligibility(facts, policy, kernel_support, collected_at=collected_at, alternative=alternative)
     verified = _verified(facts, anchors)
     evidence = Evidence(facts, policy, eligibility, verified, collected_at)
     skew = evidence.clock_skew
