@@ -239,32 +239,77 @@ def reach(outcome: t.Any, **changes: t.Any) -> ServerReachability:
     [("reached", "pass"), ("refused", "fail"), ("untrusted", "fail"), ("no_tool", "unknown"), ("unclear", "unknown")],
 )
 def test_the_server_must_be_reachable(outcome: str, status: str) -> None:
-    assert check(without_client(reachability=reach(outcome)), "network")["status"] == status
+    assert check(without_client(reachability=(reach(outcome),)), "network")["status"] == status
+
+
+HOSTED = "https://livepatch.canonical.com"
+FILES = "https://livepatch-files.canonical.com"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status", "found"),
+    [
+        ("reached", "reached", "pass", "reached"),
+        ("reached", "refused", "fail", f"{FILES} not reached"),
+        ("refused", "reached", "fail", f"{HOSTED} not reached"),
+        ("refused", "refused", "fail", "not reached"),
+        ("reached", "untrusted", "fail", "certificate not trusted"),
+        ("reached", "unclear", "unknown", None),
+        ("unclear", "refused", "fail", f"{FILES} not reached"),
+    ],
+)
+def test_both_hosted_servers_must_be_reachable(first: str, second: str, status: str, found: str | None) -> None:
+    result = check(without_client(reachability=(reach(first, url=HOSTED), reach(second, url=FILES))), "network")
+    assert (result["status"], result["found"]) == (status, found)
+    assert result["required"] == f"{HOSTED} and {FILES} reachable"
+    if "refused" in (first, second):
+        assert result["remedy"] == (
+            "open port 443 to livepatch.canonical.com and livepatch-files.canonical.com,"
+            " or set https-proxy in the client's config"
+        )
+
+
+def test_the_remedy_names_the_proxy_and_the_port() -> None:
+    servers = (reach("refused", url="http://patches.example.com:8080", by_proxy=True),)
+    remedy = check(without_client(reachability=servers), "network")["remedy"] or ""
+    assert remedy.startswith("allow the proxy to connect to patches.example.com on port 8080, ")
+    plain = (reach("refused", url="http://[::1]"),)
+    assert "open port 80 to ::1," in (check(without_client(reachability=plain), "network")["remedy"] or "")
+    odd = (reach("refused", url="https://x:port"),)
+    assert "open port 443 to x," in (check(without_client(reachability=odd), "network")["remedy"] or "")
+
+
+def test_a_client_check_does_not_prove_the_file_server() -> None:
+    result = check(a_host(reachability=(reach("reached", url=HOSTED), reach("refused", url=FILES))), "network")
+    assert result["status"] == "warn"
+    assert "livepatch-files.canonical.com" in (result["remedy"] or "")
+    whole = check(a_host(reachability=(reach("refused", url=HOSTED), reach("refused", url=FILES))), "network")
+    assert (whole["status"], whole["remedy"]) == ("warn", None)
 
 
 def test_a_client_check_outweighs_a_failed_connection() -> None:
-    assert check(a_host(reachability=reach("refused")), "network")["status"] == "warn"
+    assert check(a_host(reachability=(reach("refused"),)), "network")["status"] == "warn"
     long_ago = a_client(last_check=NOW - datetime.timedelta(days=3))
-    assert check(a_host(reachability=reach("refused"), client=long_ago), "network")["status"] == "fail"
+    assert check(a_host(reachability=(reach("refused"),), client=long_ago), "network")["status"] == "fail"
     failing = a_client(check_state="check-failed")
-    assert check(a_host(reachability=reach("refused"), client=failing), "network")["status"] == "fail"
+    assert check(a_host(reachability=(reach("refused"),), client=failing), "network")["status"] == "fail"
 
 
 def test_an_authority_in_the_client_configuration_is_trusted() -> None:
     config = {"ca-certs": "-----BEGIN CERTIFICATE-----"}
-    assert check(without_client(reachability=reach("untrusted"), config=config), "network")["status"] == "pass"
+    assert check(without_client(reachability=(reach("untrusted"),), config=config), "network")["status"] == "pass"
 
 
 def test_the_network_check_requires_an_attempt() -> None:
-    assert "network" not in checks_of(a_host(reachability=None))
+    assert "network" not in checks_of(a_host(reachability=()))
 
 
 def test_messages_hide_passwords_of_proxies_and_servers() -> None:
     secret = reach("refused", url="https://fleet:hunter2hunter2@livepatch.example.com", by_proxy=True)
     secret = dataclasses.replace(secret, detail="proxy http://joe:hunter2hunter2@proxy:3128 refused")
-    result = check(without_client(reachability=secret), "network")
+    result = check(without_client(reachability=(secret,)), "network")
     assert "hunter2" not in str(result)
-    assert "through the proxy" in result["message"]
+    assert "through its proxy" in result["message"]
 
 
 # --- the answer of the service ---
@@ -296,7 +341,7 @@ def test_the_age_limit_warns_about_old_kernels() -> None:
 
 @pytest.mark.parametrize("clock", [None, datetime.datetime(2021, 4, 17, tzinfo=datetime.timezone.utc)])
 def test_the_clock_of_the_host_does_not_matter(clock: datetime.datetime | None) -> None:
-    facts = a_host(now=clock, reachability=reach("refused"))
+    facts = a_host(now=clock, reachability=(reach("refused"),))
     assert check(facts, "kernel_age", policy=CURRENT)["found"] == "58 months"
     assert check(facts, "network")["status"] == "warn"
 
@@ -312,9 +357,40 @@ def test_kernel_age_is_counted_in_days(days: int, status: str) -> None:
     assert result["status"] == status
 
 
-def test_without_a_date_there_is_no_age() -> None:
-    undated = dataclasses.replace(a_kernel(), build_date=None)
-    assert "kernel_age" not in checks_of(a_host(kernel=undated), CURRENT)
+UNDATED = dataclasses.replace(a_kernel(), build_date=None)
+
+
+@pytest.mark.parametrize(
+    ("support", "client", "status"),
+    [
+        (None, None, "unknown"),
+        ("supported", None, "pass"),
+        (None, "supported", "pass"),
+        ("kernel-end-of-life", "supported", "warn"),
+        (None, "kernel-upgrade-required", "warn"),
+        ("unknown", None, "unknown"),
+    ],
+)
+def test_the_support_state_replaces_an_unknown_age(support: str | None, client: str | None, status: str) -> None:
+    facts = a_host(kernel=UNDATED, client=a_client(supported=client))
+    answer = KernelSupport(support) if support else None
+    result = check(facts, "kernel_age", policy=CURRENT, kernel_support=answer)
+    assert (result["status"], result["required"]) == (status, "at most 13 months")
+    assert "its build date is unknown" in result["message"]
+    assert bool(result["remedy"]) == (status != "pass")
+
+
+def test_a_date_in_the_future_is_no_age() -> None:
+    later = dataclasses.replace(a_kernel(), build_date=NOW + datetime.timedelta(days=3))
+    result = check(a_host(kernel=later, client=a_client(supported=None)), "kernel_age", policy=CURRENT)
+    assert (result["status"], result["found"]) == ("unknown", None)
+    assert "2026-03-04 is in the future" in result["message"]
+    soon = dataclasses.replace(later, build_date=NOW + datetime.timedelta(minutes=4))
+    assert check(a_host(kernel=soon), "kernel_age", policy=CURRENT)["found"] == "0 months"
+
+
+def test_without_months_the_date_does_not_matter() -> None:
+    assert "kernel_age" not in checks_of(a_host(kernel=UNDATED), LAUNCH)
 
 
 @pytest.mark.parametrize(("built", "status"), [((2021, 3, 31, 23, 59, 59), "fail"), ((2021, 4, 1, 0, 0, 0), "pass")])
@@ -344,14 +420,14 @@ def test_the_privileges_of_the_session_are_shown(root: bool | None, found: str |
     ],
 )
 def test_messages_name_the_connection_failure(outcome: str, found: str | None, words: str, remedy: str) -> None:
-    result = check(without_client(reachability=reach(outcome, detail="why")), "network")
+    result = check(without_client(reachability=(reach(outcome, detail="why"),)), "network")
     assert result["found"] == found
     assert words.format("https://livepatch.example.com") in result["message"]
     assert remedy in (result["remedy"] or "")
 
 
 def test_a_message_without_detail_has_no_colon() -> None:
-    result = check(without_client(reachability=reach("refused")), "network")
+    result = check(without_client(reachability=(reach("refused"),)), "network")
     assert result["message"] == "the host cannot reach https://livepatch.example.com (curl)"
 
 
@@ -364,7 +440,7 @@ def test_a_message_without_detail_has_no_colon() -> None:
     ],
 )
 def test_only_a_recent_client_check_outweighs_a_failure(changes: dict[str, t.Any], status: str) -> None:
-    assert check(a_host(reachability=reach("refused"), **changes), "network")["status"] == status
+    assert check(a_host(reachability=(reach("refused"),), **changes), "network")["status"] == status
 
 
 @pytest.mark.parametrize(
@@ -545,5 +621,5 @@ def test_no_other_policy_is_named_without_its_cover(facts: HostFacts) -> None:
 
 
 def test_a_host_to_be_set_up_is_covered() -> None:
-    facts = noble_host(snapd=Snapd(installed=False), reachability=reach("refused"))
+    facts = noble_host(snapd=Snapd(installed=False), reachability=(reach("refused"),))
     assert check(facts, "other_policy", alternative=CURRENT)["status"] == "warn"

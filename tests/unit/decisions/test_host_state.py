@@ -172,12 +172,12 @@ def test_a_network_failure_keeps_an_enabled_host_eligible() -> None:
     cut_off = ServerReachability(
         "https://livepatch.example.com", by_proxy=False, tool="curl", outcome="refused", detail=""
     )
-    state, _reason = judge(a_host(reachability=cut_off, **client(last_check=NOW - 3 * DAY)))
+    state, _reason = judge(a_host(reachability=(cut_off,), **client(last_check=NOW - 3 * DAY)))
     assert state == "stale"
-    record = record_of(a_host(reachability=cut_off))
+    record = record_of(a_host(reachability=(cut_off,)))
     assert record["assessment"]["state"] == "protected"
     assert [reason["id"] for reason in record["assessment"]["reasons"]] == ["applied", "network"]
-    record = record_of(without_client(reachability=cut_off))
+    record = record_of(without_client(reachability=(cut_off,)))
     assert (record["assessment"]["state"], record["eligibility"]["verdict"]) == ("disabled", "ineligible")
     assert [reason["id"] for reason in record["assessment"]["reasons"]] == ["network", "not_installed"]
 
@@ -322,7 +322,7 @@ def test_a_protected_host_has_one_reason() -> None:
     refused = ServerReachability(
         "https://livepatch.canonical.com", by_proxy=False, tool="curl", outcome="refused", detail=""
     )
-    assert list(reasons(a_host(reachability=refused))) == ["applied", "network"]
+    assert list(reasons(a_host(reachability=(refused,)))) == ["applied", "network"]
 
 
 @pytest.mark.parametrize(

@@ -456,12 +456,12 @@ def test_missing_snapd_does_not_prevent_enabling() -> None:
 
 def test_an_unreachable_server_prevents_enabling() -> None:
     lost = ServerReachability(SERVER, by_proxy=False, tool="curl", outcome="refused", detail="")
-    facts = without_client(snapd=seeded(), reachability=lost)
+    facts = without_client(snapd=seeded(), reachability=(lost,))
     assert refusal(DesiredClient(token=TOKEN), facts, bare()).id == "not_eligible"
     assert "enable" in steps(DesiredClient(token=TOKEN, config={"https-proxy": "http://proxy.test:1"}), facts, bare())
     # Without a tool for the check, enabling itself shows it.
     blind = dataclasses.replace(lost, tool="none", outcome="no_tool")
-    assert "enable" in steps(DesiredClient(token=TOKEN), dataclasses.replace(facts, reachability=blind), bare())
+    assert "enable" in steps(DesiredClient(token=TOKEN), dataclasses.replace(facts, reachability=(blind,)), bare())
 
 
 @pytest.mark.parametrize(
