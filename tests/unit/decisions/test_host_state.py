@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import (
+    BlockedPatches,
     ClientError,
     ClientStatus,
     ReportedFix,
@@ -266,6 +267,29 @@ def test_the_record_contains_the_facts() -> None:
 
 
 # --- limits ---
+
+
+def test_the_record_contains_what_withholds_patches() -> None:
+    blocked = BlockedPatches(("cutoff-date",), ("LSN-0114-1",))
+    found = record_of(
+        a_host(
+            **client(blocked=blocked),
+            config={"cutoff-date": "2026-01-01T00:00:00Z"},
+            mode=ClientMode("no-apply", "file"),
+            client_log=("status 503",),
+        )
+    )["client"]
+    assert found["mode"] == {"value": "no-apply", "source": "file"}
+    assert found["blocking"] == {
+        "options": ["cutoff-date"],
+        "excluded_notices": ["LSN-0114-1"],
+        "cutoff_date": "2026-01-01T00:00:00Z",
+    }
+    assert found["recent_log"] == ["status 503"]
+    bare = record_of(without_client())["client"]
+    assert bare["mode"] == {"value": None, "source": None}
+    assert bare["blocking"] == {"options": [], "excluded_notices": [], "cutoff_date": None}
+    assert bare["recent_log"] == []
 
 
 def reasons(facts: HostFacts) -> dict[str, str]:
