@@ -17,6 +17,7 @@ import threading
 import time
 import typing as t
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -408,6 +409,52 @@ def test_a_hanging_client_is_ended(lab: Fleet) -> None:
     assert_bounded(answer)
     assert (answer.sections["status json"].status, answer.sections["status json"].output) == ("timeout", "started\n")
     assert answer.sections["config"].status == "ok"
+
+
+def on_this_machine(tmp_path: Path, script: str, client: str) -> Answer:
+    """Run the probe with this client, and with the real uptime, which the hosts of the lab do not have."""
+    command = tmp_path / "canonical-livepatch"
+    command.write_text(f"#!/bin/sh\necho $$ >>{tmp_path}/pids\n{client}\n", encoding="utf-8")
+    command.chmod(0o755)
+    started = time.monotonic()
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(["/bin/sh", "-s"], input=script, env=environment, capture_output=True, text=True, check=False)
+    return Answer(done.stdout, done.stderr, time.monotonic() - started)
+
+
+def test_both_questions_for_the_status_share_a_limit(tmp_path: Path) -> None:
+    """The first one fails after a second of its three; the second one would take its whole limit again."""
+    client = "case $* in config) ;; *json) sleep 1; exit 1 ;; *) exec sleep 1000 ;; esac"
+    answer = on_this_machine(
+        tmp_path, probe().replace("bounded 10", "bounded 3").replace("lp_start + 10", "lp_start + 3"), client
+    )
+    assert answer.sections.complete
+    assert answer.sections["status json"].exit_code == 1
+    assert answer.sections["status plain"].status == "timeout"
+    assert 3 * 0.9 < answer.seconds < 3 + 2
+
+
+def runs(pid: str) -> bool:
+    """Return True if the process exists and is no zombie, which its new parent has not noticed yet."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path("/proc", pid, "stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def test_no_process_survives_the_probe(tmp_path: Path) -> None:
+    answer = on_this_machine(tmp_path, hurried(probe()), "trap '' TERM; while :; do sleep 0.1; done")
+    assert answer.sections["status json"].status == "timeout"
+    pids = (tmp_path / "pids").read_text(encoding="ascii").split()
+    assert len(pids) == 2, "the configuration and the status"
+    assert [pid for pid in pids if runs(pid)] == []
+
+
+def test_a_script_that_ends_early_is_incomplete(lab: Fleet) -> None:
+    script = probe().replace("    slow_questions\n", "    exit 0\n")
+    assert script != probe()
+    answer = look(lab, "xenial-generic", script)
+    assert not answer.sections.complete
+    assert "containers" in answer.sections
 
 
 # --- secrets ---
