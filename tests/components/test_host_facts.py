@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import socket
 import time
@@ -16,7 +17,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts im
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
 from tests.lab.fleet import Fleet, running_fleet
-from tests.lab.hosts.description import HOST_DESCRIPTIONS, WITNESSES, load_descriptions
+from tests.lab.hosts.description import HOST_DESCRIPTIONS, WITNESSES, Description, load_descriptions
 
 NONCE = "0f" * 16
 WITNESS_HOSTS = sorted(set(load_descriptions(HOST_DESCRIPTIONS, WITNESSES)) - set(load_descriptions()))
@@ -41,6 +42,11 @@ def facts_of(lab: Fleet, host: str, *, network: bool = False) -> HostFacts:
     sections = sections_of(lab, host, network=network)
     assert sections.complete
     return read_facts(sections)
+
+
+def with_settings(host: Description, settings: dict[str, str]) -> Description:
+    assert host.client is not None
+    return dataclasses.replace(host, client=dataclasses.replace(host.client, settings=settings))
 
 
 @pytest.mark.parametrize(
@@ -140,3 +146,15 @@ def test_a_hanging_client_costs_its_limit_only(lab: Fleet) -> None:
     assert facts.config is None
     assert "status plain" not in sections, "a client that has timed out is not asked again"
     assert seconds < MOST_SECONDS
+
+
+def test_the_file_names_the_server_of_a_client_that_hangs(lab: Fleet) -> None:
+    host = "client-hangs"
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        server = f"https://127.0.0.1:{closed.getsockname()[1]}"
+    lab.change(host, lambda now: with_settings(now, {"remote-server": server}))
+    options = {"server": "", "network": "1", "verify": "", "certificate": ""}
+    script = compose("probe", NONCE, options).replace("bounded 9", "bounded 1").replace("bounded 4", "bounded 1")
+    done = lab.run(host, "/bin/sh -s", script.encode())
+    (reached,) = read_facts(parse(done.stdout.decode(), done.stderr.decode(), NONCE)).reachability
+    assert (reached.url, reached.outcome) == (server, "refused")

@@ -427,7 +427,7 @@ def test_both_questions_for_the_status_share_a_limit(tmp_path: Path) -> None:
     """The first one fails after a second of its three; the second one would take its whole limit again."""
     client = "case $* in config) ;; *json) sleep 1; exit 1 ;; *) exec sleep 1000 ;; esac"
     answer = on_this_machine(
-        tmp_path, probe().replace("bounded 10", "bounded 3").replace("lp_start + 10", "lp_start + 3"), client
+        tmp_path, probe().replace("bounded 9", "bounded 3").replace("lp_start + 9", "lp_start + 3"), client
     )
     assert answer.sections.complete
     assert answer.sections["status json"].exit_code == 1

@@ -9,6 +9,7 @@
 # the module file; empty: neither), lp_certificate (1 or empty: the certificate in the snap of the client).
 
 lp_access=
+lp_config_file=/var/snap/canonical-livepatch/common/config
 lp_service=snap.canonical-livepatch.canonical-livepatchd.service
 
 # add_files PATH...: prints the access to each path, and adds readable files to lp_files, which files() prints.
@@ -346,12 +347,12 @@ read_uptime() {
 ask_status() {
     read_uptime
     lp_start=$lp_uptime
-    section "status json" bounded 10 "$lp_client" status --format json
+    section "status json" bounded 9 "$lp_client" status --format json
     case $lp_exit in
         0 | 124 | 137 | 143) return ;;
     esac
     read_uptime
-    lp_left=$((lp_start + 10 - lp_uptime))
+    lp_left=$((lp_start + 9 - lp_uptime))
     if [ "$lp_left" -gt 0 ]; then
         section "status plain" bounded "$lp_left" "$lp_client" status
     fi
@@ -379,9 +380,12 @@ ask_local() {
     } >&5
 }
 
-# connect URL: connects to a server with lp_tool, and replaces the shell.
+# connect URL: connects to a server with lp_tool, and replaces the shell. Before 7.87, curl waits for the resolver after
+# its time limit, so the resolver has one, too.
 # shellcheck disable=SC2016 # bash expands these, from its own arguments
 connect() {
+    RES_OPTIONS='timeout:2 attempts:2'
+    export RES_OPTIONS
     case $lp_tool in
         curl) exec curl -q -s -S -o /dev/null --max-time 8 -- "$1" ;;
         wget) exec_bounded 10 wget -q -O /dev/null -T 8 -t 1 -- "$1" ;;
@@ -478,7 +482,8 @@ find_network() {
     fi
 }
 
-# ask_questions: asks the slow questions. The configuration of the client is on standard input.
+# ask_questions: asks the slow questions. The configuration of the client is on standard input. If the client does not
+# answer, its server and its proxy are those in its file.
 ask_questions() {
     if [ -n "$lp_client" ]; then
         read_config
@@ -490,6 +495,9 @@ ask_questions() {
         boundary "end config ok"
     fi
     exec </dev/null
+    if [ -z "$lp_config" ] && [ -r "$lp_config_file" ]; then
+        read_config <"$lp_config_file"
+    fi
     if [ -z "$lp_network" ]; then
         { ask_snapd 2>/dev/null | ask_local; } 5>&1
         return
@@ -528,7 +536,7 @@ slow_questions() {
 # client_log LINES: prints the last lines of the log of the client's daemon.
 client_log() {
     if command -v journalctl >/dev/null; then
-        bounded 3 journalctl -q --no-pager -o cat -n "$1" -u "$lp_service" | cut -b 1-1024
+        bounded 2 journalctl -q --no-pager -o cat -n "$1" -u "$lp_service" | cut -b 1-1024
     else
         grep -a -s -F canonical-livepatch /var/log/syslog | tail -n "$1" | cut -b 1-1024
     fi
