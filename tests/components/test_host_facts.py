@@ -12,16 +12,20 @@ from collections.abc import Iterator
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import assess_eligibility
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import BlockedPatches
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, read_facts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Check
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
 from tests.lab.fleet import Fleet, running_fleet
 from tests.lab.hosts.description import HOST_DESCRIPTIONS, WITNESSES, Description, load_descriptions
+from tests.samples.facts import NOW, shipped
 
 NONCE = "0f" * 16
 WITNESS_HOSTS = sorted(set(load_descriptions(HOST_DESCRIPTIONS, WITNESSES)) - set(load_descriptions()))
 HOSTS = [*WITNESS_HOSTS, "trusty", "not-enabled", "xenial-generic"]
+LATER = NOW + datetime.timedelta(days=270)
 MOST_SECONDS = 20
 """The limit for a host with a client that hangs, and without a network."""
 
@@ -128,6 +132,24 @@ def test_both_hosted_servers_are_asked(lab: Fleet) -> None:
     names = ("livepatch.canonical.com", "livepatch-files.canonical.com")
     assert results["one-of-two-servers"] == dict(zip(names, ("reached", "refused"), strict=True))
     assert results["both-servers"] == dict.fromkeys(names, "reached")
+
+
+def check_of(facts: HostFacts, policy: str, identifier: str) -> Check:
+    eligibility = assess_eligibility(facts, shipped(policy), collected_at=LATER)
+    (found,) = [check for check in eligibility["checks"] if check["id"] == identifier]
+    return found
+
+
+def test_the_remedy_names_both_hosted_servers(lab: Fleet) -> None:
+    check = check_of(facts_of(lab, "one-of-two-servers", network=True), "launch", "network")
+    assert check["status"] == "fail"
+    assert (check["found"] or "").startswith("https://livepatch-files.canonical.com:")
+    assert " to livepatch.canonical.com and livepatch-files.canonical.com," in (check["remedy"] or "")
+
+
+def test_the_age_of_a_kernel_whose_text_is_cut_is_known(lab: Fleet) -> None:
+    check = check_of(facts_of(lab, "uname-cut"), "current", "kernel_age")
+    assert (check["status"], check["found"], check["required"]) == ("warn", "17 months", "at most 9 months")
 
 
 def test_a_hanging_client_costs_its_limit_only(lab: Fleet) -> None:

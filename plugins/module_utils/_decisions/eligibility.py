@@ -8,7 +8,6 @@ A check whose facts are missing is ``unknown``, never ``pass``.
 from __future__ import annotations
 
 import collections.abc as c
-import contextlib
 import dataclasses
 import datetime
 import re
@@ -486,22 +485,24 @@ def _unreachable(unreached: c.Sequence[ServerReachability], servers: c.Sequence[
     """Return the reason for servers that are not reached. The remedy has every server that the client needs."""
     first = unreached[0]
     cause = causes.NETWORK_PROXY_REFUSES if first.by_proxy else causes.NETWORK_UNREACHABLE
-    addresses = [urllib.parse.urlsplit(mask_credentials(each.url)) for each in servers]
-    ports = dict.fromkeys(_port(address) for address in addresses)
+    hosts, ports = zip(*(_address(each.url) for each in servers), strict=True)
     return cause.reason(
         mask_credentials(first.detail),
         server=_names(unreached),
         tool=first.tool,
-        port=" and ".join(ports),
-        hosts=" and ".join(dict.fromkeys(address.hostname or "the server" for address in addresses)),
+        port=" and ".join(dict.fromkeys(ports)),
+        hosts=" and ".join(dict.fromkeys(hosts)),
     )
 
 
-def _port(address: urllib.parse.SplitResult) -> str:
-    with contextlib.suppress(ValueError):
-        if address.port is not None:
-            return str(address.port)
-    return "80" if address.scheme == "http" else "443"
+def _address(url: str) -> tuple[str, str]:
+    """Return the name and the port of a URL that a host sent, which can be any text."""
+    port = "80" if url.startswith("http:") else "443"
+    try:
+        address = urllib.parse.urlsplit(url)
+        return address.hostname or "the server", port if address.port is None else str(address.port)
+    except ValueError:
+        return "the server", port
 
 
 def _names(servers: c.Sequence[ServerReachability]) -> str:

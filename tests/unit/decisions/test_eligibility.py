@@ -275,8 +275,14 @@ def test_the_remedy_names_the_proxy_and_the_port() -> None:
     assert remedy.startswith("allow the proxy to connect to patches.example.com on port 8080, ")
     plain = (reach("refused", url="http://[::1]"),)
     assert "open port 80 to ::1," in (check(without_client(reachability=plain), "network")["remedy"] or "")
-    odd = (reach("refused", url="https://x:port"),)
-    assert "open port 443 to x," in (check(without_client(reachability=odd), "network")["remedy"] or "")
+
+
+@pytest.mark.parametrize(
+    "url", ["", "https://", "https://x:port", "https://[::1", "https://x:99999", "\0", "https://\u2100/"]
+)
+def test_any_text_of_a_host_can_be_its_server(url: str) -> None:
+    result = check(without_client(reachability=(reach("refused", url=url),)), "network")
+    assert (result["remedy"] or "").startswith("open port 443 to the server,")
 
 
 def test_a_client_check_does_not_prove_the_file_server() -> None:
