@@ -13,10 +13,11 @@ from collections.abc import Iterator
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import assess_eligibility
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import BlockedPatches
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, read_facts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
-from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Check
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Check, Collector
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
 from tests.lab.fleet import Fleet, running_fleet
 from tests.lab.hosts.description import HOST_DESCRIPTIONS, WITNESSES, Description, load_descriptions
@@ -103,7 +104,7 @@ def test_the_journal_is_asked_if_the_client_fails(lab: Fleet) -> None:
 
 
 def test_withheld_patches_are_read(lab: Fleet) -> None:
-    facts = facts_of(lab, "cutoff-date")
+    facts = facts_of(lab, "cutoff-date-with-notices")
     assert facts.client is not None
     assert facts.client.blocked == BlockedPatches(("cutoff-date",), ("LSN-0108-1", "LSN-0109-1"))
     assert (facts.config or {})["cutoff-date"] == "2024-10-01T00:00:00Z"
@@ -180,3 +181,21 @@ def test_the_file_names_the_server_of_a_client_that_hangs(lab: Fleet) -> None:
     done = lab.run(host, "/bin/sh -s", script.encode())
     (reached,) = read_facts(parse(done.stdout.decode(), done.stderr.decode(), NONCE)).reachability
     assert (reached.url, reached.outcome) == (server, "refused")
+
+
+@pytest.mark.parametrize("policy", ["launch", "current"])
+def test_described_hosts_have_their_states(policy: str, lab: Fleet) -> None:
+    found, expected = {}, {}
+    # Another test has measured the client that hangs.
+    for host in sorted(set(WITNESS_HOSTS) - {"client-hangs"}):
+        each = lab.hosts[host]
+        server = lab.server if each.reaches is None else ""
+        facts = read_facts(sections_of(lab, host, network=True, server=server))
+        now = datetime.datetime.now(datetime.timezone.utc)
+        collector = Collector(collection="2.0.0", ansible_core="2.19.0")
+        record = make_record(host, facts, shipped(policy), collector=collector, collected_at=now)
+        failing = (check["id"] for check in record["eligibility"]["checks"] if check["status"] == "fail")
+        found[host] = (record["assessment"]["state"], record["eligibility"]["verdict"], tuple(sorted(failing)))
+        expectation = each.expected(policy)
+        expected[host] = (expectation.state, expectation.verdict, expectation.failing)
+    assert found == expected
