@@ -61,7 +61,7 @@ def test_without_network_the_address_is_named() -> None:
 
 
 def test_without_a_network_check_the_network_is_suggested() -> None:
-    reason = assess(a_host(client=a_client(check_state="check-failed"), reachability=None))["reasons"][0]
+    reason = assess(a_host(client=a_client(check_state="check-failed"), reachability=()))["reasons"][0]
     assert "ca-certs" in (reason["remedy"] or "")
 
 
