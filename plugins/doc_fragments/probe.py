@@ -28,8 +28,10 @@ options:
     type: str
   network:
     description:
-      - Test from the host whether the livepatch server is reachable. The test uses the proxy in the configuration of
-        the client, and the first tool that the host has of C(curl), C(wget), C(openssl) and C(bash).
+      - Test from the host whether the servers that the client needs are reachable. These are V(livepatch.canonical.com)
+        and V(livepatch-files.canonical.com) for the hosted service, and otherwise the server of the client. The test
+        uses the proxy in the configuration of the client, and the first tool that the host has of C(curl), C(wget),
+        C(openssl) and C(bash).
       - With V(false), the check C(network) is omitted.
     type: bool
     default: true

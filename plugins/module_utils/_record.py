@@ -107,7 +107,33 @@ class Eligibility(t.TypedDict):
     checks: list[Check]
 
 
-class Client(t.TypedDict):
+class RecordedMode(t.TypedDict):
+    """The mode of the client's daemon; `source` is ``file``, ``kernel_command_line`` or ``default``."""
+
+    value: str | None
+    source: str | None
+
+
+class Blocking(t.TypedDict):
+    """Settings of the client that withhold patches, and the notices (``LSN-0113-1``) that they exclude.
+
+    `cutoff_date` is the value of the setting, whether it excludes a patch or not.
+    """
+
+    options: list[str]
+    excluded_notices: list[str]
+    cutoff_date: str | None
+
+
+class AddedToClient(t.TypedDict, total=False):
+    """Keys that records of release 1.0 do not have. `recent_log` is empty unless the client failed."""
+
+    mode: RecordedMode
+    blocking: Blocking
+    recent_log: list[str]
+
+
+class Client(AddedToClient):
     """The livepatch client. `generation` is one of ``2016``, ``6``, ``9.5``, ``10``, ``11``."""
 
     installed: bool | None
@@ -231,7 +257,7 @@ RECORD_LIMIT = 65_536
 
 _ROOM = 2048  # bytes for white space, and for a reason that is added to a record that was cut
 _TEXT_LIMIT = 200  # characters
-_TEXT_LIMITS = {"message": 300, "remedy": 500}
+_TEXT_LIMITS = {"message": 300, "remedy": 500, "recent_log": 300}
 _ENCODED = 3  # bytes of JSON text for each character of the limit; a character outside the BMP has twelve
 _ENTRY_LIMIT = 1000
 _ENTRY_LIMITS = {"fixes": 5000, "reasons": 20, "evidence": 5}

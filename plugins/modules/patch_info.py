@@ -222,6 +222,24 @@ record:
           description: Time of the last check for patches (clock of the host).
           type: str
           sample: "2026-03-01T03:18:44Z"
+        mode:
+          description: Mode of the client's daemon, C(value), and its C(source), V(file), V(kernel_command_line) or
+            V(default). If both are set, the one that withholds more patches. Both keys are null if this is unknown.
+            Records of release 1.0 do not have this key.
+          type: dict
+          sample: {"value": "normal", "source": "default"}
+        blocking:
+          description: Settings of the client that withhold patches, C(options), and the notices that they exclude,
+            C(excluded_notices), as the client reports them (10.15.0 and newer). C(cutoff_date) is the value of the
+            setting. Records of release 1.0 do not have this key.
+          type: dict
+          sample: {"options": [], "excluded_notices": [], "cutoff_date": null}
+        recent_log:
+          description: Last lines of the log of the client's daemon, without tokens. Empty unless the client reports no
+            status or a failure. Records of release 1.0 do not have this key.
+          type: list
+          elements: str
+          sample: []
     patch:
       description: Status that the client reports for the running kernel.
       type: dict

@@ -24,6 +24,7 @@ MARK = "livepatch-lab-was-here"
 READING = re.compile(
     r"canonical-livepatch (status( --format json)?|config)|snap (version|wait system seed\.loaded)|uname -[rvm]"
     r"|dpkg --print-architecture|systemd-detect-virt ?|mokutil --sb-state"
+    r"|journalctl -q --no-pager -o cat -n 5 -u snap.canonical-livepatch.canonical-livepatchd.service"
 )
 
 

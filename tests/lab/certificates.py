@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 SERVER_NAME = "livepatch.lab.test"
 BEHIND_PROXY_NAME = "behind-proxy.lab.test"
 """A name of the same server that only the lab's proxy can resolve."""
-HOSTED_NAMES = ("livepatch.canonical.com", "contracts.canonical.com")
+HOSTED_NAMES = ("livepatch.canonical.com", "contracts.canonical.com", "livepatch-files.canonical.com")
 """The hosted services: for clients in their default configuration, these names lead to the same server."""
 
 

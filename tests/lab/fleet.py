@@ -25,7 +25,7 @@ from .certificates import BEHIND_PROXY_NAME, SERVER_NAME, make_authority
 from .holds import POINTS, Hold
 from .hosts.bubblewrap import PRIVATE_FOLDERS, CommandFolders, SandboxError, add_sandbox_files, command, environment
 from .hosts.current_host import CurrentHost
-from .hosts.description import HOST_DESCRIPTIONS, Description, load_descriptions, seconds
+from .hosts.description import HOST_DESCRIPTIONS, WITNESSES, Description, load_descriptions, seconds
 from .hosts.file_tree import COMMON, MODE, LabServer, host_tree, machine_id, machine_token, private_files, timed_files
 from .lab_socket import READY, send
 from .livepatch_server.faults import Fault, Faults, write_faults
@@ -348,15 +348,15 @@ def up(
 
 
 @functools.cache
-def _descriptions() -> dict[str, Description]:
-    return load_descriptions()
+def _descriptions(*further: Path) -> dict[str, Description]:
+    return load_descriptions(HOST_DESCRIPTIONS, *further)
 
 
 def _choose(
     count: int | None, replicated: str, only: Sequence[str] | None, *, writable: bool
 ) -> dict[str, Description]:
     """Return the descriptions of the hosts that `up` starts, by name. Raises `LabError` for an unknown name."""
-    descriptions = _descriptions()
+    descriptions = _descriptions() if only is None and replicated in _descriptions() else _descriptions(WITNESSES)
     for name in (replicated, *(only or ())):
         if name not in descriptions:
             raise LabError(f"no host {name} is described in {HOST_DESCRIPTIONS}")

@@ -109,8 +109,13 @@ def a_host(**changes: t.Any) -> HostFacts:
         config={"remote-server": "https://livepatch.canonical.com"},
         crash_locks=(),
         patches=(a_patch(),),
-        reachability=ServerReachability(
-            "https://livepatch.canonical.com", by_proxy=False, tool="curl", outcome="reached", detail=""
+        reachability=(
+            ServerReachability(
+                "https://livepatch.canonical.com", by_proxy=False, tool="curl", outcome="reached", detail=""
+            ),
+            ServerReachability(
+                "https://livepatch-files.canonical.com", by_proxy=False, tool="curl", outcome="reached", detail=""
+            ),
         ),
         complete=True,
     )

@@ -86,6 +86,41 @@ def test_an_unknown_key_is_accepted(steps: Steps) -> None:
     validate(document)
 
 
+ADDED: dict[str, t.Any] = {
+    "mode": {"value": "stop", "source": "file"},
+    "blocking": {"options": ["cutoff-date"], "excluded_notices": ["LSN-0113-1"], "cutoff_date": None},
+    "recent_log": ["daemon shutting down"],
+}
+
+
+def with_added(**changes: t.Any) -> dict[str, t.Any]:
+    document = t.cast(dict[str, t.Any], copy.deepcopy(make_record()))
+    document["client"] |= ADDED | changes
+    return document
+
+
+def test_records_with_and_without_added_keys_are_valid() -> None:
+    assert not set(ADDED) & set(make_record()["client"])
+    assert validate(with_added())["client"]["mode"] == {"value": "stop", "source": "file"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"mode": None}, "client.mode"),
+        ({"mode": {"value": "stop"}}, "client.mode.source"),
+        ({"mode": {"value": 1, "source": None}}, "client.mode.value"),
+        ({"blocking": {**ADDED["blocking"], "options": "cutoff-date"}}, "client.blocking.options"),
+        ({"blocking": {**ADDED["blocking"], "excluded_notices": [{}]}}, "client.blocking.excluded_notices[0]"),
+        ({"recent_log": [None]}, "client.recent_log[0]"),
+    ],
+)
+def test_added_keys_are_validated(changes: dict[str, t.Any], place: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        validate(with_added(**changes))
+    assert caught.value.path == place
+
+
 def test_a_boolean_is_not_a_number() -> None:
     with pytest.raises(RecordError) as caught:
         make_record(system__containers={"docker": True, "lxd": None, "podman": None})

@@ -808,6 +808,16 @@ KERNEL_AGE = Cause(
     "the kernel is {age} months old, and kernels receive patches for about {months} months",
     _STEP,
 )
+KERNEL_AGE_BY_STATE = Cause(
+    "kernel_age",
+    "the age of the kernel is unknown ({problem}), and the service reports its support state as {state}",
+    _STEP,
+)
+KERNEL_AGE_UNKNOWN = Cause(
+    "kernel_age",
+    "the age of the kernel could not be checked: {problem}",
+    "set ask_server: true, so that the server is asked if it supports this kernel",
+)
 
 OTHER_POLICY = Cause("other_policy", "policy '{policy}' covers this system, which this policy refuses", _STEP)
 
@@ -881,7 +891,16 @@ SECURE_BOOT_UNKNOWN = Cause(
 SECURE_BOOT_KEYS_UNKNOWN = Cause(
     "secure_boot", "Secure Boot is enabled, and the keys in the kernel could not be listed", _AS_ROOT
 )
-NETWORK_UNREACHABLE = Cause("network", "the host cannot reach {server} ({tool})", _OPEN_NETWORK)
+NETWORK_UNREACHABLE = Cause(
+    "network",
+    "the host cannot reach {server} ({tool})",
+    "open port {port} to {hosts}, or set https-proxy in the client's config",
+)
+NETWORK_PROXY_REFUSES = Cause(
+    "network",
+    "the host cannot reach {server} through its proxy ({tool})",
+    "allow the proxy to connect to {hosts} on port {port}, or correct https-proxy in the client's config",
+)
 NETWORK_UNTRUSTED = Cause("network", "the host does not trust the certificate of {server} ({tool})", _TRUST_AUTHORITY)
 NETWORK_UNKNOWN = Cause(
     "network",

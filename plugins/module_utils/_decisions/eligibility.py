@@ -12,6 +12,7 @@ import dataclasses
 import datetime
 import re
 import typing as t
+import urllib.parse
 
 from .._host import loaded_patches
 from .._host.client_status import stale_platform
@@ -26,6 +27,8 @@ FIXED_BY_CLIENT = frozenset({"snapd", "snapd_seeded"})
 
 # Kernels built since this date contain Canonical's live patch key (Ubuntu Pro documentation on Secure Boot).
 _KEY_BUILT_IN_SINCE = datetime.datetime(2021, 4, 1, tzinfo=datetime.timezone.utc)
+
+_CLOCK_TOLERANCE = datetime.timedelta(minutes=5)
 
 _VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,5}")
 _SNAP_KEY = "/snap/canonical-livepatch/current/keys/livepatch-kmod.x509"
@@ -45,20 +48,22 @@ def assess_eligibility(
     policy: Policy,
     kernel_support: KernelSupport | None = None,
     *,
+    collected_at: datetime.datetime,
     alternative: Policy | None = None,
 ) -> Eligibility:
     """Evaluate a host against a policy.
 
     `kernel_support` is the server's answer for the running kernel. Without it, the status of the client counts.
-    `alternative` is another policy, which the checks name if it covers a system that this policy refuses.
+    `collected_at` is the time by the controller's clock. Ages are computed with it, because the clock of a host can be
+    wrong. `alternative` is another policy, which the checks name if it covers a system that this policy refuses.
     """
     # A container comes first, because the other checks then describe the machine that runs it.
     checks = [
         _container(facts),
-        *_system_checks(facts, policy, kernel_support),
-        *_host_checks(facts, policy, kernel_support),
+        *_system_checks(facts, policy, kernel_support, collected_at),
+        *_host_checks(facts, policy, kernel_support, collected_at),
     ]
-    if alternative is not None and _covers_instead(checks, facts, alternative, kernel_support):
+    if alternative is not None and _covers_instead(checks, facts, alternative, kernel_support, collected_at):
         checks = _with_alternative(checks, policy, alternative)
     return Eligibility(policy=policy.name, verdict=_verdict(checks), checks=checks)
 
@@ -127,7 +132,9 @@ _FLAVOUR = _Criterion(
 )
 
 
-def _system_checks(facts: HostFacts, policy: Policy, kernel_support: KernelSupport | None) -> c.Iterator[Check]:
+def _system_checks(
+    facts: HostFacts, policy: Policy, kernel_support: KernelSupport | None, collected_at: datetime.datetime
+) -> c.Iterator[Check]:
     is_derivative = "ubuntu" in facts.os_release.get("ID_LIKE", "").split()
     is_mixed = facts.architecture == "i386" and facts.machine == "x86_64"
     criteria = (
@@ -147,7 +154,7 @@ def _system_checks(facts: HostFacts, policy: Policy, kernel_support: KernelSuppo
         # If no row covers the value, all rows are kept, so that the next check can still be evaluated.
         rows = kept or rows
     if matched:
-        yield from _age_check(facts, rows, policy)
+        yield from _age_check(facts, rows, policy, _support_state(facts, kernel_support), collected_at)
 
 
 def _system_check(
@@ -195,13 +202,17 @@ _OF_THE_SETUP = frozenset({*FIXED_BY_CLIENT, "secure_boot", "network"})
 
 
 def _covers_instead(
-    checks: c.Sequence[Check], facts: HostFacts, alternative: Policy, kernel_support: KernelSupport | None
+    checks: c.Sequence[Check],
+    facts: HostFacts,
+    alternative: Policy,
+    kernel_support: KernelSupport | None,
+    collected_at: datetime.datetime,
 ) -> bool:
     """Return True if the host is refused for its system only, and the alternative policy covers this system."""
     failed = {check["id"] for check in checks if check["status"] == "fail"}
     if not failed & _OF_THE_POLICY or failed - _OF_THE_POLICY - _OF_THE_SETUP:
         return False
-    by_alternative = _system_checks(facts, alternative, kernel_support)
+    by_alternative = _system_checks(facts, alternative, kernel_support, collected_at)
     return all(check["status"] == "pass" or check["id"] == "kernel_age" for check in by_alternative)
 
 
@@ -216,17 +227,28 @@ def _with_alternative(checks: c.Sequence[Check], policy: Policy, alternative: Po
     return [*named, _unmet("warn", reason, found=policy.name, required=alternative.name)]
 
 
-def _age_check(facts: HostFacts, rows: c.Sequence[AdmittedSystem], policy: Policy) -> c.Iterator[Check]:
+def _age_check(
+    facts: HostFacts,
+    rows: c.Sequence[AdmittedSystem],
+    policy: Policy,
+    state: str | None,
+    collected_at: datetime.datetime,
+) -> c.Iterator[Check]:
     """Compare the age of the kernel with the months in the policy, after which a kernel gets no more patches.
 
-    There is no such check without these months.
+    There is no such check without these months. If the age is unknown, the support state that the service reports is
+    better evidence.
     """
     months = max((row.upgrade_within_months for row in rows if row.upgrade_within_months is not None), default=None)
-    built, now = facts.kernel.build_date, facts.now
-    if months is None or built is None or now is None:
+    if months is None:
         return
-    age = (now - built).days * 12 // 365
-    found, required = f"{age} months", f"at most {months} months"
+    required = f"at most {months} months"
+    built = facts.kernel.build_date
+    if built is None or built > collected_at + _CLOCK_TOLERANCE:
+        yield _age_by_state(facts, policy, state, required)
+        return
+    age = max((collected_at - built).days, 0) * 12 // 365
+    found = f"{age} months"
     if age <= months:
         yield _passed("kernel_age", f"the kernel is {age} months old", found=found, required=required)
     else:
@@ -236,10 +258,26 @@ def _age_check(facts: HostFacts, rows: c.Sequence[AdmittedSystem], policy: Polic
         yield _unmet("warn", reason, found=found, required=required)
 
 
+def _age_by_state(facts: HostFacts, policy: Policy, state: str | None, required: str) -> Check:
+    """Return the check for a kernel whose age is not known, by its support state."""
+    built = facts.kernel.build_date
+    problem = "its build date is unknown" if built is None else f"its build date {built:%Y-%m-%d} is in the future"
+    if state == "supported":
+        message = f"the service supports this kernel; {problem}"
+        return _passed("kernel_age", message, found=state, required=required)
+    if state in ("kernel-upgrade-required", "kernel-end-of-life"):
+        step = next_steps.upgrade_step(facts, policy, forced=True)
+        reason = causes.KERNEL_AGE_BY_STATE.reason(problem=problem, state=state, step=step)
+        return _unmet("warn", reason, found=state, required=required)
+    return _unmet("unknown", causes.KERNEL_AGE_UNKNOWN.reason(problem=problem), required=required)
+
+
 # --- conditions that do not depend on the systems of the policy ---
 
 
-def _host_checks(facts: HostFacts, policy: Policy, kernel_support: KernelSupport | None) -> c.Iterator[Check]:
+def _host_checks(
+    facts: HostFacts, policy: Policy, kernel_support: KernelSupport | None, collected_at: datetime.datetime
+) -> c.Iterator[Check]:
     yield _kernel_origin(facts, policy)
     yield _kernel_livepatch(facts, policy)
     yield _kernel_conflict(facts, policy)
@@ -249,8 +287,8 @@ def _host_checks(facts: HostFacts, policy: Policy, kernel_support: KernelSupport
         yield _seeded(facts.snapd.seeded)
     yield _privileges(facts)
     yield _secure_boot(facts, policy)
-    if facts.reachability is not None:
-        yield _network(facts, facts.reachability, policy)
+    if facts.reachability:
+        yield _network(facts, policy, collected_at)
     yield _desktop(facts)
 
 
@@ -296,7 +334,7 @@ def _kernel_conflict(facts: HostFacts, policy: Policy) -> Check:
 def _kernel_supported(facts: HostFacts, policy: Policy, kernel_support: KernelSupport | None) -> c.Iterator[Check]:
     """Check the support state that the server reports, or else the client. Without either, there is no check."""
     required = "a kernel that the service supports"
-    state = (kernel_support.state if kernel_support is not None else None) or _support_from_client(facts)
+    state = _support_state(facts, kernel_support)
     if state is None:
         if kernel_support is not None:
             reason = causes.SUPPORT_NOT_REPORTED.reason(kernel_support.reason)
@@ -316,6 +354,11 @@ _UNSUPPORTED: dict[str, tuple[CheckStatus, causes.Cause]] = {
     "unsupported": ("fail", causes.KERNEL_UNSUPPORTED),
 }
 """Status and cause by the support state of a kernel."""
+
+
+def _support_state(facts: HostFacts, kernel_support: KernelSupport | None) -> str | None:
+    """Return the support state that the server reports, or else the client."""
+    return (kernel_support.state if kernel_support is not None else None) or _support_from_client(facts)
 
 
 def _support_from_client(facts: HostFacts) -> str | None:
@@ -403,38 +446,79 @@ def _secure_boot(facts: HostFacts, policy: Policy) -> Check:
     )
 
 
-def _network(facts: HostFacts, reachability: ServerReachability, policy: Policy) -> Check:
-    server = mask_credentials(reachability.url)
-    tool = f"{reachability.tool} through the proxy" if reachability.by_proxy else reachability.tool
-    required = f"{server} reachable"
-    if reachability.outcome == "reached":
-        return _passed("network", f"{server} answers ({tool})", found="reached", required=required)
-    if reachability.outcome in ("no_tool", "unclear"):
-        missing = "the host has none of curl, wget, openssl and bash"
-        problem = missing if reachability.outcome == "no_tool" else f"the result of {tool} is not clear"
-        return _unmet("unknown", causes.NETWORK_UNKNOWN.reason(problem=problem), required=required)
-    detail = mask_credentials(reachability.detail)
-    if reachability.outcome == "untrusted":
+def _network(facts: HostFacts, policy: Policy, collected_at: datetime.datetime) -> Check:
+    """Check that the host reaches each server that the client needs. The server with the worst result decides."""
+    trusted = bool((facts.config or {}).get("ca-certs"))
+    required = f"{_names(facts.reachability)} reachable"
+    unreached = [each for each in facts.reachability if each.outcome == "refused"]
+    untrusted = [each for each in facts.reachability if each.outcome == "untrusted"]
+    unclear = [each for each in facts.reachability if each.outcome in ("no_tool", "unclear")]
+    if unreached:
+        reason, found = _unreachable(unreached, facts.reachability), "not reached"
+        if len(unreached) < len(facts.reachability):
+            found = f"{_names(unreached)} not reached"
+    elif untrusted and not trusted:
+        detail = mask_credentials(untrusted[0].detail)
+        reason = causes.NETWORK_UNTRUSTED.reason(detail, server=_names(untrusted), tool=_tool(untrusted[0]))
         found = "certificate not trusted"
-        reason = causes.NETWORK_UNTRUSTED.reason(detail, server=server, tool=tool)
-        if (facts.config or {}).get("ca-certs"):
-            message = f"{server} answers, and the client trusts the authorities in its setting ca-certs"
-            return _passed("network", message, found=found, required=required)
+    elif unclear:
+        missing = "the host has none of curl, wget, openssl and bash"
+        unsure = f"the result of {_tool(unclear[0])} is not clear"
+        problem = missing if unclear[0].outcome == "no_tool" else unsure
+        return _unmet("unknown", causes.NETWORK_UNKNOWN.reason(problem=problem), required=required)
+    elif untrusted:
+        message = f"{_names(facts.reachability)} answers, and the client trusts the authorities in its setting ca-certs"
+        return _passed("network", message, found="certificate not trusted", required=required)
     else:
-        found = "not reached"
-        reason = causes.NETWORK_UNREACHABLE.reason(detail, server=server, tool=tool)
-    if not _client_checked_recently(facts, policy):
+        verb = "answers" if len(facts.reachability) == 1 else "answer"
+        message = f"{_names(facts.reachability)} {verb} ({_tool(facts.reachability[0])})"
+        return _passed("network", message, found="reached", required=required)
+    if not _client_checked_recently(facts, policy, collected_at):
         return _unmet("fail", reason, found=found, required=required)
-    reason = Reason(id="network", message=f"{reason['message']}; but the client's last check succeeded", remedy=None)
+    # A check proves that the first server is reachable; the patches are on the other one.
+    remedy = reason["remedy"] if facts.reachability[0] not in (*unreached, *untrusted) else None
+    reason = Reason(id="network", message=f"{reason['message']}; but the client's last check succeeded", remedy=remedy)
     return _unmet("warn", reason, found=found, required=required)
 
 
-def _client_checked_recently(facts: HostFacts, policy: Policy) -> bool:
+def _unreachable(unreached: c.Sequence[ServerReachability], servers: c.Sequence[ServerReachability]) -> Reason:
+    """Return the reason for servers that are not reached. The remedy has every server that the client needs."""
+    first = unreached[0]
+    cause = causes.NETWORK_PROXY_REFUSES if first.by_proxy else causes.NETWORK_UNREACHABLE
+    hosts, ports = zip(*(_address(each.url) for each in servers), strict=True)
+    return cause.reason(
+        mask_credentials(first.detail),
+        server=_names(unreached),
+        tool=first.tool,
+        port=" and ".join(dict.fromkeys(ports)),
+        hosts=" and ".join(dict.fromkeys(hosts)),
+    )
+
+
+def _address(url: str) -> tuple[str, str]:
+    """Return the name and the port of a URL that a host sent, which can be any text."""
+    port = "80" if url.startswith("http:") else "443"
+    try:
+        address = urllib.parse.urlsplit(url)
+        return address.hostname or "the server", port if address.port is None else str(address.port)
+    except ValueError:
+        return "the server", port
+
+
+def _names(servers: c.Sequence[ServerReachability]) -> str:
+    return " and ".join(mask_credentials(each.url) for each in servers)
+
+
+def _tool(server: ServerReachability) -> str:
+    return f"{server.tool} through the proxy" if server.by_proxy else server.tool
+
+
+def _client_checked_recently(facts: HostFacts, policy: Policy, collected_at: datetime.datetime) -> bool:
     """Return True if the client reached the server itself, which is better evidence than the attempt of a tool."""
     client = facts.client
-    if client is None or client.check_state != "checked" or client.last_check is None or facts.now is None:
+    if client is None or client.check_state != "checked" or client.last_check is None:
         return False
-    return facts.now - client.last_check <= policy.stale_after
+    return collected_at - client.last_check <= policy.stale_after
 
 
 def _desktop(facts: HostFacts) -> Check:

@@ -9,10 +9,23 @@ import contextlib
 import dataclasses
 import datetime
 
-from .._host.client_status import ClientStatus
+from .._host.client_status import CUTOFF_DATE, ClientStatus
 from .._host.facts import HostFacts
 from .._kernel_name import module_name
-from .._record import SCHEMA, Client, Collector, Containers, Fix, Kernel, Patch, Record, System, limit_record
+from .._record import (
+    SCHEMA,
+    Blocking,
+    Client,
+    Collector,
+    Containers,
+    Fix,
+    Kernel,
+    Patch,
+    Record,
+    RecordedMode,
+    System,
+    limit_record,
+)
 from .._server.kernel_support import HOSTED
 from .._time import format_time
 from .._verify import trust
@@ -42,7 +55,7 @@ def make_record(
     The record is within `RECORD_LIMIT`, whatever the host has sent.
     """
     facts = dataclasses.replace(facts, inventory_name=host)
-    eligibility = assess_eligibility(facts, policy, kernel_support, alternative=alternative)
+    eligibility = assess_eligibility(facts, policy, kernel_support, collected_at=collected_at, alternative=alternative)
     verified = _verified(facts, anchors)
     evidence = Evidence(facts, policy, eligibility, verified, collected_at)
     skew = evidence.clock_skew
@@ -117,6 +130,15 @@ def _client(facts: HostFacts) -> Client:
         server=configured or (HOSTED if facts.config is not None else None),
         check_state=client.check_state if client else None,
         last_check=_optional_timestamp(client.last_check) if client else None,
+        mode=RecordedMode(
+            value=facts.mode.value if facts.mode else None, source=facts.mode.source if facts.mode else None
+        ),
+        blocking=Blocking(
+            options=list(client.blocked.options) if client else [],
+            excluded_notices=list(client.blocked.excluded_notices) if client else [],
+            cutoff_date=(facts.config or {}).get(CUTOFF_DATE) or None,
+        ),
+        recent_log=list(facts.client_log),
     )
 
 

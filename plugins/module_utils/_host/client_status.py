@@ -40,6 +40,12 @@ _ERROR_TEXT = 300
 _FIRST_YAML_MAJOR = 6
 _MESSAGE_LIMIT = 65536
 _WORD_LIMIT = 200
+CUTOFF_DATE = "cutoff-date"
+"""The setting that excludes patches after a date."""
+
+_ENTRY_NAMES = ("name", "id", "lsn", "option")
+_BLOCKED_ENTRIES = 64
+_BLOCKED_WORD = 64
 _JSON_STARTS = 3
 _YAML_LIMIT = 65536
 _YAML_DEPTH = 16
@@ -297,7 +303,39 @@ def _from_fields(fields: Mapping[str, object], oldest: Generation) -> ClientStat
         supported=_support(entry.get("supported")),
         upgrade_required_by=_date(entry.get("upgraderequireddate")),
         tier=_word(fields.get("tier")),
+        blocked=_blocked(fields),
     )
+
+
+def _blocked(fields: Mapping[str, object]) -> BlockedPatches:
+    """Return the patches that settings withhold: ``Blocking-Options``, ``Using-Cutoff-Date`` and ``Excluded-LSNs``.
+
+    The type of the entries is not published, so texts and mappings with a name are accepted.
+    """
+    options = _entries(fields.get("blockingoptions"))
+    if not options and _is_true(fields.get("usingcutoffdate")):
+        options = (CUTOFF_DATE,)
+    return BlockedPatches(options, _entries(fields.get("excludedlsns")))
+
+
+def _entries(value: object) -> tuple[str, ...]:
+    """Return the names in a list, a mapping of names to values, or a text with commas, each once."""
+    if isinstance(value, str):
+        items: list[object] = list(value[: _BLOCKED_ENTRIES * _BLOCKED_WORD].split(","))
+    elif isinstance(value, Mapping):
+        # A name that is set to false is no entry.
+        items = [key for key, member in value.items() if member not in (False, None, "false", "")]
+    else:
+        items = value if isinstance(value, list) else []
+    names = (_word(_entry_name(item)) for item in items[: 4 * _BLOCKED_ENTRIES])
+    return tuple(dict.fromkeys(name[:_BLOCKED_WORD] for name in names if name))[:_BLOCKED_ENTRIES]
+
+
+def _entry_name(item: object) -> object:
+    if not isinstance(item, Mapping):
+        return item
+    fields = _fields(item)
+    return next((fields[key] for key in _ENTRY_NAMES if fields.get(key)), None)
 
 
 def _running_entry(status: object) -> dict[str, object]:

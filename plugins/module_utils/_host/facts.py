@@ -19,6 +19,11 @@ Access = t.Literal["ok", "denied", "absent", "unknown"]
 _CLIENT = "/snap/bin/canonical-livepatch"
 _CLIENT_DATA = "/var/snap/canonical-livepatch/common"
 _LIVEPATCH = "/sys/kernel/livepatch"
+_MODE_FILE = "/var/local/canonical_livepatch_mode"
+_MODE_PARAMETER = "canonical_livepatch_mode="
+_SERVICE = "snap.canonical-livepatch.canonical-livepatchd.service"
+_UNITS = "/etc/systemd/system"
+_REBOOT_REQUIRED = "/run/reboot-required"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "i386", "i586": "i386", "armv7l": "armhf"}
 # The names of containers in the output of systemd-detect-virt(1). All other names are virtual machines or "none".
 _CONTAINERS = frozenset(
@@ -37,6 +42,19 @@ _MACHINE_ID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 _COUNT = re.compile(r"[0-9]{1,6}")
 _SNAP_VERSION = re.compile(r"^version:\s*['\"]?([^\s'\"]{1,64})", re.MULTILINE)
 _OPENSSL_VERIFIED = re.compile(r"Verify return code: 0\b")
+_OPENSSL_RESULT = re.compile(r"Verify return code: [0-9]{1,4} \([^)\n]{1,150}\)")
+_KERNEL_TIME = re.compile(r"([0-9]{1,11}) /")
+# Archives for reproducible images can set the time of every file to a date before the first livepatch kernel.
+_FIRST_KERNEL_TIME = datetime.datetime(2010, 1, 1, tzinfo=datetime.timezone.utc)
+# "14.04.6 LTS, Trusty Tahr", or in parentheses since 14.10.
+_CODENAME = re.compile(r"[,(] ?([A-Z][a-z]{1,30}) [A-Z][a-z]{1,30}\)?$")
+_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:_-]{0,127}")
+_MODE_WORD = 32  # characters
+# The mode that withholds more counts: Canonical publishes no order of the file and the kernel command line.
+_MODES = ("stop", "no-apply", "no-refresh")
+_DEFAULT_MODE = "normal"
+_LOG_LINES, _LOG_LINE = 5, 300
+_REBOOT_PACKAGES = 64
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,10 +99,11 @@ class HostFacts:
 
     `mode` is the mode of the client's daemon. `service_enabled` and `service_active` describe the service of its
     snap. `client_log` has the last lines of the daemon's journal, oldest first, without tokens; it is empty unless the
-    client failed. `reboot_packages` are the packages that request a reboot; empty if there is no request.
-    `installed_kernels` are the releases of the kernel images in /boot. `fips_certified` is true if the host uses
-    Ubuntu Pro's archive fips, whose kernels get no updates. `inventory_name` is the name of the host in the inventory,
-    which the controller adds.
+    client failed. `reboot_packages` are the packages that request a reboot; empty if there is no request, and
+    ``unknown`` for a request that names no package. `installed_kernels` are the releases of the kernel images in /boot.
+    `reachability` has the result for each server that the client needs; it is empty if the network was not tested.
+    `fips_certified` is true if the host uses Ubuntu Pro's archive fips, whose kernels get no updates. `inventory_name`
+    is the name of the host in the inventory, which the controller adds.
 
     `certificate` is the certificate of the live patch key (DER) in the client's snap, or ``None`` if it was not
     requested.
@@ -115,7 +134,7 @@ class HostFacts:
     config: c.Mapping[str, str] | None
     crash_locks: tuple[str, ...]
     patches: tuple[loaded_patches.SysfsPatch, ...] | None
-    reachability: ServerReachability | None
+    reachability: tuple[ServerReachability, ...]
     complete: bool
     certificate: bytes | None = None
     mode: ClientMode | None = None
@@ -137,7 +156,12 @@ class HostFacts:
 
     @property
     def codename(self) -> str | None:
-        return self.os_release.get("VERSION_CODENAME") or self.os_release.get("UBUNTU_CODENAME") or None
+        named = self.os_release.get("VERSION_CODENAME") or self.os_release.get("UBUNTU_CODENAME")
+        if named or self.distribution != "ubuntu":
+            return named or None
+        # Ubuntu 14.04 names it only here.
+        match = _CODENAME.search(self.os_release.get("VERSION", ""))
+        return match[1].lower() if match else None
 
     @property
     def booted_at(self) -> datetime.datetime | None:
@@ -148,11 +172,15 @@ class HostFacts:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Files:
-    """Access to the paths that the script examines, and the content of the small files."""
+    """Access to the paths that the script examines, and the content of the small files.
+
+    `whole` is true if the list of paths is complete, `read` if the content of all files is.
+    """
 
     access_by_path: c.Mapping[str, Access]
     content: c.Mapping[str, str]
     whole: bool
+    read: bool
 
     def access(self, path: str) -> Access:
         """Return the access to a path. A path that is missing from a complete list does not exist."""
@@ -175,6 +203,8 @@ def read_facts(sections: Sections, *, inventory_name: str | None = None) -> Host
     container = _container(sections, files)
     identity = _kernel(sections, files, container)
     now = _clock(sections)
+    status = _client(sections, files)
+    installed = _installed_kernels(files)
     return HostFacts(
         root=_root(sections),
         now=now,
@@ -183,7 +213,7 @@ def read_facts(sections: Sections, *, inventory_name: str | None = None) -> Host
         architecture=_architecture(sections),
         kernel=identity,
         uptime=_uptime(files),
-        newest_installed=kernel.newest_release(files.below("/boot/vmlinuz-"), identity.flavour),
+        newest_installed=kernel.newest_release(installed or (), identity.flavour),
         virtualization=_virtualization(sections, container),
         container=container,
         container_known=_container_known(sections, container),
@@ -197,7 +227,7 @@ def read_facts(sections: Sections, *, inventory_name: str | None = None) -> Host
         fips_updates=_fips_updates(files),
         snapd=_snapd(sections),
         client_installed=_client_installed(sections, files),
-        client=_client(sections, files),
+        client=status,
         config=_config(sections),
         crash_locks=tuple(files.below(f"{_CLIENT_DATA}/locks/")),
         patches=_patches(sections, files),
@@ -206,6 +236,12 @@ def read_facts(sections: Sections, *, inventory_name: str | None = None) -> Host
         certificate=loaded_patches.decode_file(sections.output("certificate") or ""),
         fips_certified=_fips_certified(files),
         inventory_name=inventory_name,
+        mode=_mode(sections, files),
+        service_enabled=_service_enabled(files),
+        service_active=_service_active(files),
+        client_log=_client_log(sections) if status is None or status.enabled is not False else (),
+        reboot_packages=_reboot_packages(files),
+        installed_kernels=installed,
     )
 
 
@@ -223,7 +259,8 @@ def _files(sections: Sections) -> _Files:
         if colon and path in access:
             content.setdefault(path, []).append(text)
     whole = paths is not None and paths.status == "ok" and not paths.cut
-    return _Files(access, {path: "\n".join(lines) for path, lines in content.items()}, whole)
+    read = files is not None and files.status == "ok" and not files.cut
+    return _Files(access, {path: "\n".join(lines) for path, lines in content.items()}, whole, read)
 
 
 def _root(sections: Sections) -> bool | None:
@@ -309,6 +346,22 @@ def _virtualization(sections: Sections, container: str | None) -> str | None:
     return virtualization.output.strip() or None
 
 
+def _installed_kernels(files: _Files) -> tuple[str, ...] | None:
+    """Return the releases of the images in /boot. Most architectures name them vmlinuz, some vmlinux."""
+    if files.access("/boot") not in ("ok", "absent"):
+        return None
+    return tuple(dict.fromkeys([*files.below("/boot/vmlinuz-"), *files.below("/boot/vmlinux-")]))
+
+
+def _reboot_packages(files: _Files) -> tuple[str, ...] | None:
+    """Return the packages in /run/reboot-required.pkgs, each once (update-notifier)."""
+    if files.access(_REBOOT_REQUIRED) != "ok":
+        return () if files.access(_REBOOT_REQUIRED) == "absent" else None
+    lines = (files.text(f"{_REBOOT_REQUIRED}.pkgs") or "").split("\n")
+    names = dict.fromkeys(name for name in map(str.strip, lines) if _PACKAGE.fullmatch(name))
+    return tuple(names)[:_REBOOT_PACKAGES] or ("unknown",)
+
+
 def _kernel(sections: Sections, files: _Files, container: str | None) -> kernel.KernelIdentity:
     signature = "/proc/version_signature"
     return kernel.identify(
@@ -317,7 +370,23 @@ def _kernel(sections: Sections, files: _Files, container: str | None) -> kernel.
         files.text(signature),
         signature_absent=files.access(signature) == "absent",
         in_container=container is not None,
+        image_built_at=_image_built_at(sections) if container is None else None,
     )
+
+
+def _image_built_at(sections: Sections) -> datetime.datetime | None:
+    """Return the modification time of a file from the package of the running kernel.
+
+    The script lists the changelogs before the images: the client of Canonical uses the changelog, and the files of
+    packages keep the times that they had in the package.
+    """
+    section = sections.get("kernel_times")
+    for line in section.output.splitlines() if section else ():
+        match = _KERNEL_TIME.match(line)
+        built = datetime.datetime.fromtimestamp(int(match[1]), datetime.timezone.utc) if match else None
+        if built is not None and built >= _FIRST_KERNEL_TIME:
+            return built
+    return None
 
 
 def _version(sections: Sections, files: _Files) -> str | None:
@@ -442,6 +511,54 @@ def _attempt(section: Section) -> client_status.StatusOutput:
     )
 
 
+def _mode(sections: Sections, files: _Files) -> ClientMode | None:
+    """Return the mode that withholds more, from the mode file and the kernel command line."""
+    found: list[ClientMode] = []
+    word = _mode_word(files.content.get(_MODE_FILE, ""))
+    if word:
+        found.append(ClientMode(word, "file"))
+    # An empty file is not listed among the contents.
+    access = files.access(_MODE_FILE)
+    unreadable = not (access == "absent" or (access == "ok" and files.read))
+    parameters = sections.get("command_line")
+    if parameters is None or parameters.status != "ok":
+        unreadable = unreadable or files.access("/proc/cmdline") != "absent"
+    else:
+        words = (line.partition("=")[2] for line in parameters.output.splitlines() if line.startswith(_MODE_PARAMETER))
+        found += [ClientMode(word, "kernel_command_line") for word in map(_mode_word, words) if word]
+    if any(mode.value in _MODES for mode in found):
+        return min(found, key=lambda mode: _MODES.index(mode.value) if mode.value in _MODES else len(_MODES))
+    if unreadable:
+        return None
+    # A mode that is not known comes before the default one.
+    return min(found, key=lambda mode: mode.value == _DEFAULT_MODE, default=ClientMode(_DEFAULT_MODE, "default"))
+
+
+def _mode_word(text: str) -> str:
+    return client_status.plain_text(text.strip().strip("\"'"))[:_MODE_WORD].strip()
+
+
+def _service_enabled(files: _Files) -> bool | None:
+    """Return True if the unit of the daemon starts at boot: snapd links it below multi-user.target."""
+    if files.access(f"{_UNITS}/multi-user.target.wants/{_SERVICE}") == "ok":
+        return True
+    return False if files.access(f"{_UNITS}/{_SERVICE}") == "ok" else None
+
+
+def _service_active(files: _Files) -> bool | None:
+    """Return True if the unit of the daemon has a control group, which only a running unit has."""
+    if any(path.startswith("/sys/fs/cgroup/") and path.endswith(f"/{_SERVICE}") for path in files.access_by_path):
+        return True
+    known = files.access("/sys/fs/cgroup") == "ok" and files.access(f"{_UNITS}/{_SERVICE}") == "ok"
+    return False if known and files.whole else None
+
+
+def _client_log(sections: Sections) -> tuple[str, ...]:
+    section = sections.get("client_log")
+    lines = (client_status.plain_text(line) for line in (section.output.splitlines() if section else ())[-64:])
+    return tuple(line[:_LOG_LINE] for line in lines if line)[-_LOG_LINES:]
+
+
 def _snap_version(files: _Files) -> str | None:
     """Return the version in the metadata of the snap, for clients that do not report it."""
     text = files.text("/snap/canonical-livepatch/current/meta/snap.yaml") or ""
@@ -473,22 +590,29 @@ def _file(sections: Sections, name: str) -> str | None:
     return section.output if section is not None and whole else None
 
 
-def _reachability(sections: Sections) -> ServerReachability | None:
-    section = sections.get("network")
-    if section is None:
-        return None
-    lines = dict(line.split(maxsplit=1) for line in section.output.splitlines()[:3] if len(line.split()) > 1)
+def _reachability(sections: Sections) -> tuple[ServerReachability, ...]:
+    """Return the result for each server: the one of the client, and of the hosted service also the one with patches."""
+    return tuple(_attempted(sections[name]) for name in ("network", "network files") if name in sections)
+
+
+def _attempted(section: Section) -> ServerReachability:
+    head, rest = section.output.splitlines()[:3], section.output.split("\n", 3)[3:]
+    lines = dict(line.split(maxsplit=1) for line in head if len(line.split()) > 1)
     tool = lines.get("tool", "none")
+    said = "\n".join([*rest, section.errors])
+    verified = _OPENSSL_RESULT.search(said)
     return ServerReachability(
         url=lines.get("url", ""),
         by_proxy=lines.get("proxy") == "yes",
         tool=tool,
-        outcome=_reached(tool, section),
-        detail=" ".join(section.errors.split())[-200:],
+        outcome=_reached(tool, section, said),
+        detail=verified[0] if verified else " ".join(said.split())[-200:],
     )
 
 
-def _reached(tool: str, section: Section) -> t.Literal["reached", "untrusted", "refused", "no_tool", "unclear"]:
+def _reached(
+    tool: str, section: Section, said: str
+) -> t.Literal["reached", "untrusted", "refused", "no_tool", "unclear"]:
     """Interpret the exit code of a tool. The server was reached if it answered with any HTTP status."""
     code = section.exit_code
     if tool == "none":
@@ -496,16 +620,16 @@ def _reached(tool: str, section: Section) -> t.Literal["reached", "untrusted", "
     if section.status != "ok":
         return "refused" if section.status == "timeout" else "unclear"
     if code == 0:
-        untrusted = tool == "openssl" and not _OPENSSL_VERIFIED.search(section.output)
+        untrusted = tool == "openssl" and not _OPENSSL_VERIFIED.search(said)
         return "untrusted" if untrusted else "reached"
     if tool == "wget":
-        return _reached_by_wget(code, section.errors)
+        return _reached_by_wget(code, said)
     # curl(1), EXIT CODES: 60 means that the certificate could not be verified with the known authorities.
     return "untrusted" if tool == "curl" and code == 60 else "refused"
 
 
-def _reached_by_wget(code: int | None, errors: str) -> t.Literal["reached", "untrusted", "refused"]:
+def _reached_by_wget(code: int | None, said: str) -> t.Literal["reached", "untrusted", "refused"]:
     """GNU wget has exit codes (8: error from the server, 5: TLS). The wget of busybox only prints messages."""
-    if code == 8 or "server returned error" in errors:
+    if code == 8 or "server returned error" in said:
         return "reached"
     return "untrusted" if code == 5 else "refused"

@@ -27,8 +27,8 @@ ANSWER_LIMIT = 2 << 20
 
 SectionStatus = t.Literal["ok", "absent", "denied", "timeout", "lost"]
 
-# Exit codes of timeout(1) for a command that it ended with TERM and with KILL.
-_TIMEOUT_EXIT_CODES = frozenset({124, 137})
+# Exit codes of timeout(1) for a command that it ended with TERM and with KILL; 143 is that of busybox for TERM.
+_TIMEOUT_EXIT_CODES = frozenset({124, 137, 143})
 _EXIT_CODE = re.compile(r"[0-9]{1,3}")
 _LONGEST_BOUNDARY = 256
 

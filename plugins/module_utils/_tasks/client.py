@@ -120,7 +120,8 @@ class _Replan(t.Protocol):
 
 def set_up_client(options: ClientOptions) -> Task[dict[str, t.Any]]:
     """Turn the client of a host into the desired one (module `client`)."""
-    desired = _validated(options, (yield from read_clock()).utc)
+    started = (yield from read_clock()).utc
+    desired = _validated(options, started)
     check = dataclasses.replace(
         options.check, verify="off", server=options.check.server or desired.config.get(client_config.SERVER)
     )
@@ -132,7 +133,7 @@ def set_up_client(options: ClientOptions) -> Task[dict[str, t.Any]]:
     before = yield from _read_settled(variables, options)
     facts = dataclasses.replace(before.facts, inventory_name=check.host)
     support = yield from kernel_support(check, facts)
-    eligibility = assess_eligibility(facts, check.policy, support, alternative=check.alternative)
+    eligibility = assess_eligibility(facts, check.policy, support, collected_at=started, alternative=check.alternative)
 
     def plan_for(seen: ClientObservation, *, reinstall: bool) -> ClientPlan:
         wanted = dataclasses.replace(desired, reinstall=reinstall)

@@ -48,10 +48,13 @@ def check_host(options: CheckOptions) -> Task[dict[str, t.Any]]:
 
 def check_eligibility(options: CheckOptions) -> Task[dict[str, t.Any]]:
     """Evaluate the policy for the host (module `eligibility_info`)."""
+    started = (yield from read_clock()).utc
     sections = yield from run_script("probe", probe_variables(dataclasses.replace(options, verify="off")))
     facts = read_facts(sections, inventory_name=options.host)
     support = yield from kernel_support(options, facts)
-    eligibility = assess_eligibility(facts, options.policy, support, alternative=options.alternative)
+    eligibility = assess_eligibility(
+        facts, options.policy, support, collected_at=started, alternative=options.alternative
+    )
     return {
         "eligible": eligibility["verdict"] == "eligible",
         "verdict": eligibility["verdict"],

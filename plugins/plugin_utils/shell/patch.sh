@@ -59,15 +59,6 @@ kernel_log() {
     fi
 }
 
-# journal: prints the last log lines of the client daemon.
-journal() {
-    if command -v journalctl >/dev/null; then
-        bounded 10 journalctl -q --no-pager -o cat -n 20 -u snap.canonical-livepatch.canonical-livepatchd | cut -b 1-1024
-    else
-        grep -a -s -F canonical-livepatch /var/log/syslog | tail -n 20 | cut -b 1-1024
-    fi
-}
-
 main() {
     find_client
     for lp_lock in $lp_locks; do
@@ -81,5 +72,5 @@ main() {
         section tasks print_tasks
     fi
     section kernel_log kernel_log
-    section journal journal
+    section journal client_log 20
 }

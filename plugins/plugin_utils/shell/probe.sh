@@ -9,6 +9,8 @@
 # the module file; empty: neither), lp_certificate (1 or empty: the certificate in the snap of the client).
 
 lp_access=
+lp_config_file=/var/snap/canonical-livepatch/common/config
+lp_service=snap.canonical-livepatch.canonical-livepatchd.service
 
 # add_files PATH...: prints the access to each path, and adds readable files to lp_files, which files() prints.
 add_files() {
@@ -51,12 +53,27 @@ count_folders() {
     done
 }
 
+# shellcheck disable=SC2034 # lp_real is skipped
+# print_user: prints the effective user ID, as id -u does, but without starting a process if possible.
+print_user() {
+    if [ -r /proc/self/status ]; then
+        while read -r lp_key lp_real lp_effective lp_rest; do
+            if [ "$lp_key" = Uid: ]; then
+                printf '%s\n' "$lp_effective"
+                return
+            fi
+        done </proc/self/status
+    fi
+    id -u
+}
+
 paths() {
     lp_files=
     add_files /etc/os-release /usr/lib/os-release /etc/machine-id
     add_files /proc/version_signature /proc/sys/kernel/osrelease /proc/sys/kernel/version /proc/uptime
     add_files /run/systemd/container /run/container_type /sys/kernel/realtime
-    add_files /snap/canonical-livepatch/current/meta/snap.yaml
+    add_files /snap/canonical-livepatch/current/meta/snap.yaml /var/local/canonical_livepatch_mode
+    add_files /run/reboot-required /run/reboot-required.pkgs
     add_files /sys/kernel/livepatch/*/enabled /sys/kernel/livepatch/*/transition
     for lp_patch in /sys/kernel/livepatch/*; do
         lp_patch=${lp_patch##*/}
@@ -68,15 +85,65 @@ paths() {
     print_access /etc/apt/sources.list.d/ubuntu-fips-updates.list /etc/apt/sources.list.d/ubuntu-fips-updates.sources
     print_access /etc/apt/sources.list.d/ubuntu-fips.list /etc/apt/sources.list.d/ubuntu-fips.sources
     print_access /snap/bin/canonical-livepatch
+    # The unit of the daemon, the link of an enabled unit, and the control groups of a running one. These files do not
+    # need a process or the system's service manager, which may hang.
+    print_access /sys/fs/cgroup "/etc/systemd/system/$lp_service"
+    print_access "/etc/systemd/system/multi-user.target.wants/$lp_service"
+    print_access /sys/fs/cgroup/*/"$lp_service" /sys/fs/cgroup/systemd/*/"$lp_service"
     print_folder_access /var/snap/canonical-livepatch/common/locks
-    print_access /boot/vmlinuz-*
+    print_access /proc/cmdline /boot /boot/vmlinuz-* /boot/vmlinux-*
 }
 
-# files: prints all small files in one pass, each line with the name of its file. At most 64 lines of 1,024 bytes are
-# printed for each file, so that large files do not take longer.
+# files: prints all small files in one pass, each line with the name of its file. At most 64 lines are printed for each
+# file, so that large files do not take longer. limit_sections() cuts long lines.
 # shellcheck disable=SC2086 # lp_files is a list of paths without blanks, which add_files() has checked
 files() {
-    grep -a -s -m 64 '' $lp_files /dev/null | cut -b 1-1024
+    grep -a -s -m 64 '' $lp_files /dev/null
+}
+
+# command_line: prints the parameters of the kernel that set the mode of the client. Others can contain secrets.
+command_line() {
+    lp_line=
+    IFS= read -r lp_line </proc/cmdline
+    set -f
+    for lp_word in $lp_line; do
+        case $lp_word in
+            canonical_livepatch_mode=*) printf '%.64s\n' "$lp_word" ;;
+        esac
+    done
+    set +f
+}
+
+# kernel_times: prints the modification times of files from the package of the running kernel, if the text of uname -v,
+# which the kernel cuts after 64 characters, does not end in a year.
+kernel_times() {
+    lp_line=
+    lp_release=
+    if [ -r /proc/sys/kernel/version ] && [ -r /proc/sys/kernel/osrelease ]; then
+        IFS= read -r lp_line </proc/sys/kernel/version
+        IFS= read -r lp_release </proc/sys/kernel/osrelease
+    fi
+    case $lp_line in
+        *' '[0-9][0-9][0-9][0-9]) return ;;
+    esac
+    case $lp_release in
+        '' | *[!A-Za-z0-9_.+~-]*) return ;;
+    esac
+    set --
+    for lp_path in /usr/share/doc/linux-image-"$lp_release" /usr/share/doc/linux-image-unsigned-"$lp_release" \
+        /usr/share/doc/linux-modules-"$lp_release"; do
+        if [ -e "$lp_path/changelog.Debian.gz" ]; then
+            set -- "$@" "$lp_path/changelog.Debian.gz"
+        fi
+    done
+    for lp_path in /boot/vmlinuz-"$lp_release" /boot/vmlinux-"$lp_release"; do
+        if [ -e "$lp_path" ]; then
+            set -- "$@" "$lp_path"
+        fi
+    done
+    if [ $# -gt 0 ] && command -v stat >/dev/null; then
+        section kernel_times stat -L -c '%Y %n' "$@"
+    fi
 }
 
 # containers: prints the number of running containers for each runtime. The runtimes use control groups with fixed
@@ -240,38 +307,141 @@ print_keys() {
     grep -a -s -v -e "${lp_start}keyring " -e "${lp_start}user " -e "${lp_start}logon " -e "${lp_start}blacklist" /proc/keys
 }
 
-snapd() {
-    if ! command -v snap >/dev/null; then
-        empty_section snapd absent
-        return
-    fi
-    section snapd bounded 5 snap version
-    # Seeding is only relevant for a client that is not installed yet, and this command can use its full time limit.
-    if [ -z "$lp_client" ]; then
-        section seeded bounded 3 snap wait system seed.loaded
+# --- slow questions, which are asked at the same time ---
+#
+# They are the members of one pipeline. The first member is snapd. The second one prints the status of the client at
+# once. Each of the others holds its answer back, and prints it when its standard input ends, which is when the member
+# before it has printed its own. So the sections have a fixed order, and no question waits for a reader. Descriptor 5 is
+# the output of the script.
+
+# copy_lines: copies standard input without starting a process.
+copy_lines() {
+    while IFS= read -r lp_line; do
+        emit "$lp_line
+"
+    done
+}
+
+ask_snapd() {
+    if [ -n "$lp_snap" ]; then
+        exec_bounded 5 snap version
     fi
 }
 
-# client: prints the status and the configuration of the client. Clients before 9.5 do not support --format; their
-# default output is structured. The option --verbose is never used, because it shows the machine-token.
-client() {
-    lp_config=
-    if [ -z "$lp_client" ]; then
-        empty_section status absent
-        return
+# shellcheck disable=SC2034 # lp_idle is skipped
+# read_uptime: sets lp_uptime to the seconds since boot. Unlike the clock, they never jump.
+read_uptime() {
+    lp_uptime=
+    if [ -r /proc/uptime ]; then
+        read -r lp_uptime lp_idle </proc/uptime
+        lp_uptime=${lp_uptime%%.*}
     fi
-    boundary "section status json"
-    bounded 15 "$lp_client" status --format json
+    case $lp_uptime in
+        '' | *[!0-9]*) lp_uptime=0 ;;
+    esac
+}
+
+# ask_status: prints the status of the client. Clients before 9.5 do not support --format; their default output is
+# structured. The option --verbose is never used, because it shows the machine-token. Both calls share one time limit,
+# and a client that has reached it is not asked again.
+ask_status() {
+    read_uptime
+    lp_start=$lp_uptime
+    section "status json" bounded 9 "$lp_client" status --format json
+    case $lp_exit in
+        0 | 124 | 137 | 143) return ;;
+    esac
+    read_uptime
+    lp_left=$((lp_start + 9 - lp_uptime))
+    if [ "$lp_left" -gt 0 ]; then
+        section "status plain" bounded "$lp_left" "$lp_client" status
+    fi
+}
+
+# ask_local: prints the answers of the client and of snapd, whose version is on standard input.
+ask_local() {
+    {
+        if [ -n "$lp_client" ]; then
+            ask_status </dev/null
+        else
+            empty_section status absent
+        fi
+        if [ -z "$lp_snap" ]; then
+            empty_section snapd absent
+        else
+            # Seeding is only relevant for a client that is not installed yet, and this command can use its full limit.
+            if [ -z "$lp_client" ]; then
+                section seeded bounded 3 snap wait system seed.loaded </dev/null
+            fi
+            boundary "section snapd"
+            copy_lines
+            boundary "end snapd ok"
+        fi
+    } >&5
+}
+
+# connect URL: connects to a server with lp_tool, and replaces the shell. Before 7.87, curl waits for the resolver after
+# its time limit, so the resolver has one, too.
+# shellcheck disable=SC2016 # bash expands these, from its own arguments
+connect() {
+    RES_OPTIONS='timeout:2 attempts:2'
+    export RES_OPTIONS
+    case $lp_tool in
+        curl) exec curl -q -s -S -o /dev/null --max-time 8 -- "$1" ;;
+        wget) exec_bounded 10 wget -q -O /dev/null -T 8 -t 1 -- "$1" ;;
+        openssl)
+            exec_bounded 8 openssl s_client -connect "$lp_host:$lp_port" -servername "$lp_host" \
+                -verify_hostname "$lp_host"
+            ;;
+        bash) exec_bounded 8 bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "$lp_host" "$lp_port" ;;
+        *) exit 1 ;;
+    esac
+}
+
+# ask_server NAME URL: prints the section NAME with the result of a connection, when standard input ends.
+ask_server() {
+    split_url "$2"
+    lp_answer=$(connect "$2" 2>&1 </dev/null)
     lp_exit=$?
-    boundary "end status json ok $lp_exit"
-    if [ "$lp_exit" != 0 ]; then
-        section "status plain" bounded 15 "$lp_client" status
-    fi
-    boundary "section config"
-    lp_config=$(exec_bounded 10 "$lp_client" config | head -c 262144)
-    emit "$lp_config
+    while read -r lp_line; do :; done
+    {
+        boundary "section $1"
+        printf 'url %s\nproxy %s\ntool %s\n' "$2" "${lp_proxy:+yes}" "$lp_tool"
+        emit "$lp_answer"
+        boundary "end $1 ok $lp_exit"
+    } >&5
+}
+
+# split_url URL: sets lp_host, lp_port, and lp_proxy to the proxy for this URL.
+split_url() {
+    lp_proxy=$https_proxy
+    lp_port=443
+    case $1 in
+        http://*)
+            lp_proxy=$http_proxy
+            lp_port=80
+            ;;
+    esac
+    lp_host=${1#*://}
+    lp_host=${lp_host%%/*}
+    lp_host=${lp_host##*@}
+    case $lp_host in
+        *:*) lp_port=${lp_host##*:} ;;
+    esac
+    lp_host=${lp_host%:*}
+}
+
+# read_config: sets lp_config to the configuration of the client, from standard input. Reads at most 5,000 lines and
+# 256 KiB, because the shell keeps them in memory.
+read_config() {
+    lp_config=
+    lp_count=0
+    while IFS= read -r lp_line && [ "$lp_count" -lt 5000 ] && [ "${#lp_config}" -lt 262144 ]; do
+        lp_count=$((lp_count + 1))
+        lp_config="$lp_config$lp_line
 "
-    boundary "end config ok"
+    done
+    lp_config=$lp_config$lp_line
 }
 
 # read_setting KEY: sets lp_setting to the value of a key in the configuration of the client.
@@ -285,10 +455,10 @@ read_setting() {
     esac
 }
 
-# network: tests whether the server is reachable with the first tool that the host has. A proxy is passed in the
+# find_network: sets lp_tool to the first network tool of the host, and the proxies. A proxy is passed in the
 # environment, never on a command line, because its URL can contain a password. The variables are exported, because dash
 # of Ubuntu 20.04 and older does not pass assignments before a function call to commands.
-network() {
+find_network() {
     read_setting remote-server
     lp_url=${lp_server:-${lp_setting:-https://livepatch.canonical.com}}
     read_setting https-proxy
@@ -298,44 +468,96 @@ network() {
     read_setting no-proxy
     no_proxy=${lp_setting:-${no_proxy:-$NO_PROXY}}
     export https_proxy http_proxy no_proxy
-    lp_proxy=$https_proxy
-    lp_port=443
-    case $lp_url in
-        http://*)
-            lp_proxy=$http_proxy
-            lp_port=80
-            ;;
-    esac
-    lp_host=${lp_url#*://}
-    lp_host=${lp_host%%/*}
-    case $lp_host in
-        *:*) lp_port=${lp_host##*:} ;;
-    esac
-    lp_host=${lp_host%:*}
-    boundary "section network"
-    printf 'url %s\n' "$lp_url"
-    printf 'proxy %s\n' "${lp_proxy:+yes}"
+    split_url "$lp_url"
     if command -v curl >/dev/null; then
-        printf 'tool curl\n'
-        curl -q -s -S -o /dev/null --max-time 8 -w 'http %{http_code}\n' -- "$lp_url"
+        lp_tool=curl
     elif command -v wget >/dev/null; then
-        printf 'tool wget\n'
-        bounded 10 wget -q -O /dev/null -T 8 -t 1 -- "$lp_url"
-    elif [ -n "$lp_proxy" ]; then
-        printf 'tool none\n'
-        false
-    elif command -v openssl >/dev/null; then
-        printf 'tool openssl\n'
-        bounded 8 openssl s_client -connect "$lp_host:$lp_port" -servername "$lp_host" -verify_hostname "$lp_host"
-    elif command -v bash >/dev/null; then
-        printf 'tool bash\n'
-        # shellcheck disable=SC2016 # bash expands these, from its own arguments
-        bounded 8 bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "$lp_host" "$lp_port"
+        lp_tool=wget
+    elif [ -z "$lp_proxy" ] && command -v openssl >/dev/null; then
+        lp_tool=openssl
+    elif [ -z "$lp_proxy" ] && command -v bash >/dev/null; then
+        lp_tool=bash
     else
-        printf 'tool none\n'
-        false
+        lp_tool=none
     fi
-    boundary "end network ok $?"
+}
+
+# ask_questions: asks the slow questions. The configuration of the client is on standard input. If the client does not
+# answer, its server and its proxy are those in its file.
+ask_questions() {
+    if [ -n "$lp_client" ]; then
+        read_config
+        boundary "section config"
+        emit "$lp_config"
+        if [ "$lp_count" -ge 5000 ] || [ "${#lp_config}" -ge 262144 ]; then
+            boundary "cut"
+        fi
+        boundary "end config ok"
+    fi
+    exec </dev/null
+    if [ -z "$lp_config" ] && [ -r "$lp_config_file" ]; then
+        read_config <"$lp_config_file"
+    fi
+    if [ -z "$lp_network" ]; then
+        { ask_snapd 2>/dev/null | ask_local; } 5>&1
+        return
+    fi
+    find_network
+    # The hosted service has two servers: one answers clients, the other one has the patches.
+    case $lp_host in
+        livepatch.canonical.com)
+            lp_files_url=https://livepatch-files.canonical.com
+            if [ "$lp_port" != 443 ]; then
+                lp_files_url=$lp_files_url:$lp_port
+            fi
+            {
+                ask_snapd 2>/dev/null | ask_local | ask_server network "$lp_url" |
+                    ask_server "network files" "$lp_files_url"
+            } 5>&1
+            ;;
+        *) { ask_snapd 2>/dev/null | ask_local | ask_server network "$lp_url"; } 5>&1 ;;
+    esac
+}
+
+slow_questions() {
+    lp_config=
+    lp_snap=
+    if command -v snap >/dev/null; then
+        lp_snap=1
+    fi
+    if [ -n "$lp_client" ]; then
+        # The other questions depend on the configuration, so a client that does not answer gets less time here.
+        exec_bounded 4 "$lp_client" config 2>/dev/null | ask_questions
+    else
+        ask_questions
+    fi
+}
+
+# client_log LINES: prints the last lines of the log of the client's daemon.
+client_log() {
+    if command -v journalctl >/dev/null; then
+        bounded 2 journalctl -q --no-pager -o cat -n "$1" -u "$lp_service" | cut -b 1-1024
+    else
+        grep -a -s -F canonical-livepatch /var/log/syslog | tail -n "$1" | cut -b 1-1024
+    fi
+}
+
+# second_look: prints the log of the daemon if the client reports no status, or a failure. Without a machine-token and
+# with a running daemon, the client is not enabled, which is no failure.
+# shellcheck disable=SC2034,SC2317 # limit_sections() and run_parts() use these
+lp_watched='section status (json|plain)$'
+lp_alarm='check-failed|apply-failed|applied-with-bug'
+lp_sign='[Cc]lient-[Vv]ersion|fully-patched|is not enabled'
+second_look() {
+    check_access /var/snap/canonical-livepatch/common/machine-token
+    if [ "$lp_access" = absent ]; then
+        for lp_path in /sys/fs/cgroup/*/"$lp_service" /sys/fs/cgroup/systemd/*/"$lp_service"; do
+            if [ -e "$lp_path" ]; then
+                return
+            fi
+        done
+    fi
+    section client_log client_log 5
 }
 
 # architecture: prints the architecture of the userland, and of the machine if it can differ or the first one is
@@ -367,10 +589,14 @@ find_client() {
 
 probe() {
     find_client
-    section user id -u
+    section user print_user
     section clock date +%s
     section paths paths
     section files files
+    kernel_times
+    if [ -r /proc/cmdline ]; then
+        section command_line command_line
+    fi
     check_access /proc/sys/kernel/osrelease
     if [ "$lp_access" != ok ]; then
         section release uname -r
@@ -387,11 +613,7 @@ probe() {
     if [ ! -e /sys/kernel/livepatch ]; then
         section kernel_config grep -s -m 1 CONFIG_LIVEPATCH /boot/config-* /dev/null
     fi
-    snapd
-    client
-    if [ -n "$lp_network" ]; then
-        network
-    fi
+    slow_questions
 }
 
 # Another part can follow and replace main(). The last definition is used.

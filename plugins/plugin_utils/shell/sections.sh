@@ -116,26 +116,46 @@ reports_lock() {
         ! emit "$1" | grep -q -i -F -e "$lp_lock_exceptions"
 }
 
+# A part can set these to regular expressions, to continue with second_look() after main(): if a section whose boundary
+# matches lp_watched has a line that matches lp_alarm, or no line that matches lp_sign.
+lp_watched=
+lp_alarm=
+lp_sign=
+
+# Parts can replace it.
+# shellcheck disable=SC2317 # reached if lp_watched is set
+second_look() {
+    :
+}
+
 # limit_sections BYTES FILE_BYTES: copies each section up to the first limit, and a section with a file (base64) up to
-# the second one. Reports a truncated section with the boundary line "cut". Removes tokens, and user names and passwords
-# in URLs, so that no secret that the client prints leaves the host. Replaces the shell with awk, so it must be the last
-# command of a pipeline.
+# the second one. Reports a truncated section with the boundary line "cut". Cuts the lines of the section "files" after
+# 1,024 bytes, so that a long line does not displace the next file. Removes tokens, and user names and passwords in
+# URLs, so that no secret that the client prints leaves the host. Removes the boundary line "done", and exits with 1
+# without this line, and with 3 if there is a reason for second_look(). Replaces the shell with awk, so it must be the
+# last command of a pipeline.
 limit_sections() {
     # Every user of the host can see arguments, so the nonce is passed in the environment.
     lp_mark="@$lp_nonce "
     export lp_mark
-    exec awk -v usual="$1" -v large="$2" '
+    exec awk -v usual="$1" -v large="$2" -v watched="$lp_watched" -v alarm="$lp_alarm" -v sign="$lp_sign" '
         BEGIN { mark = ENVIRON["lp_mark"]; most = usual }
         index($0, mark) == 1 {
+            if ($0 == mark "done") { complete = 1; next }
             used = 0
             cut = 0
             file = index($0, mark "section file ") == 1
+            narrow = $0 == mark "section files"
             most = file ? large : usual
+            watching = watched != "" && $0 ~ watched
+            asked += watching
             print
             next
         }
         cut { next }
         {
+            if (narrow) { $0 = substr($0, 1, 1024) }
+            if (watching) { alarmed += $0 ~ alarm; signs += $0 ~ sign }
             used += length($0) + 1
             if (used > most) { cut = 1; print mark "cut"; next }
             if (file) { print; next }
@@ -147,7 +167,8 @@ limit_sections() {
                 gsub(/:\/\/[^ "]*@/, "://removed@")
             }
             print
-        }'
+        }
+        END { exit !complete ? 1 : asked && (alarmed || !signs) ? 3 : 0 }'
 }
 
 # run BYTES FILE_BYTES: calls main and prints its output on both streams. A terminal (lp_terminal) has only one stream
@@ -158,20 +179,34 @@ run() {
         lp_timeout=1
     fi
     if [ -n "$lp_terminal" ]; then
-        { lp_errors=$(run_streams "$@" 2>&1); } 4>&1
+        { lp_errors=$(run_parts "$@" 2>&1); } 4>&1
         printf '%s\n' "$lp_errors"
     else
-        run_streams "$@" 4>&1
+        run_parts "$@" 4>&1
     fi
 }
 
-# run_streams BYTES FILE_BYTES: calls main and applies the limits to its output (to descriptor 4) and, separately, to
-# its errors (to descriptor 2). Standard input is empty, so that no program can read the script from it.
+# run_parts BYTES FILE_BYTES: calls main, and second_look if there is a reason. The boundary line "done" is printed if
+# main reached its end.
+run_parts() {
+    boundary "begin 1" >&4
+    run_streams main "$@"
+    case $? in
+        0) ;;
+        3) run_streams second_look "$@" ;;
+        *) return ;;
+    esac
+    boundary "done" >&4
+}
+
+# run_streams FUNCTION BYTES FILE_BYTES: calls a function and applies the limits to its output (to descriptor 4) and,
+# separately, to its errors (to descriptor 2). Standard input is empty, so that no program can read the script from it.
 run_streams() {
+    lp_function=$1
+    shift
     {
         {
-            boundary "begin 1"
-            main
+            "$lp_function"
             boundary "done"
         } </dev/null 2>&1 1>&3 | limit_sections "$@" >&2
     } 3>&1 | limit_sections "$@" >&4

@@ -14,6 +14,7 @@ import dataclasses
 import datetime as dt
 import fcntl
 import json
+import os
 import shutil
 import typing as t
 from collections.abc import Callable, Iterator
@@ -132,6 +133,8 @@ def _move(root: Path, before: Tree, after: Tree) -> None:
     for path, content in after.files.items():
         if before.files.get(path) != content:
             _replace(root / path, content)
+    for path, moment in after.times.items():
+        os.utime(root / path, (moment, moment))
     for path, target in after.links.items():
         if before.links.get(path) != target:
             (root / path).unlink(missing_ok=True)

@@ -19,6 +19,8 @@ from pathlib import Path
 import yaml
 
 HOST_DESCRIPTIONS = Path(__file__).parents[1] / "host_descriptions"
+WITNESSES = HOST_DESCRIPTIONS / "witnesses"
+"""Hosts for tests of single facts. A fleet has them only if a test names them."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 TROUBLES = ("apparmor", "interface", "shutting-down")
 """A nested container forbids the snap; the daemon may not load modules, and exits; the daemon is shutting down."""
@@ -143,6 +145,9 @@ class Client:
     the daemon. `trouble` is one of `TROUBLES`. A patch takes `apply_takes` to apply, does not complete while a process
     named `held_by` blocks it, and fails when `apply_fails`. `machine_token` is derived from the host's name unless a
     server issued one.
+
+    A client that `hangs` answers no command. The journal of the daemon has the lines `log`. The status lists
+    `blocking_options` and `excluded_notices` for patches that a setting withholds.
     """
 
     version: str = "9.5.5"
@@ -169,6 +174,11 @@ class Client:
     apply_takes: str = "0s"
     apply_fails: bool = False
     held_by: str | None = None
+    hangs: bool = False
+    service_enabled: bool = True
+    log: tuple[str, ...] = ()
+    blocking_options: tuple[str, ...] = ()
+    excluded_notices: tuple[str, ...] = ()
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -307,7 +317,8 @@ class Description:
 
     `containers` counts running containers by runtime; `workloads` are containers that can be stopped and started, and
     count as well. `member` is the host's name in an LXD cluster. `offers` is the client that ``snap install`` installs.
-    `trusts_authority` is true if the host trusts the certificate authority of the lab's server.
+    `trusts_authority` is true if the host trusts the certificate authority of the lab's server. A host that `reaches`
+    some names uses the hosted service, and its firewall refuses connections to the other hosted names.
     """
 
     name: str
@@ -324,6 +335,7 @@ class Description:
     offers: Client = Client(version="10.8.3", enabled=False)
     pro: Pro | None = None
     trusts_authority: bool = True
+    reaches: tuple[str, ...] | None = None
     module: Module | None = None
     containers: dict[str, int] = dataclasses.field(default_factory=dict)
     workloads: tuple[Workload, ...] = ()
@@ -357,11 +369,11 @@ class Description:
         return Expectation(result["state"], result["verdict"], tuple(sorted(result["failing"])))
 
 
-def load_descriptions(directory: Path = HOST_DESCRIPTIONS) -> dict[str, Description]:
-    """Read every host in a folder of descriptions, in the order of files and lines. Raises `DescriptionError`."""
+def load_descriptions(directory: Path = HOST_DESCRIPTIONS, *further: Path) -> dict[str, Description]:
+    """Read every host in folders of descriptions, in the order of files and lines. Raises `DescriptionError`."""
     profiles: dict[str, dict[str, t.Any]] = {}
     hosts: dict[str, dict[str, t.Any]] = {}
-    for path in sorted(directory.glob("*.yml")):
+    for path in [path for folder in (directory, *further) for path in sorted(folder.glob("*.yml"))]:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         for kind, into in (("profiles", profiles), ("hosts", hosts)):
             for name, mapping in document.pop(kind, {}).items():

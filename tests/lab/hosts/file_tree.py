@@ -11,12 +11,15 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
+import os
 import re
 import shlex
 import struct
+import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..certificates import HOSTED_NAMES
 from ..livepatch_client.output import Machine, texts
 from .description import Client, Description, Module, Pro, seconds
 from .grub import grub_configuration
@@ -39,6 +42,7 @@ _INITRD = b"\x1f\x8b\x08" + b"\0" * 2045
 CLIENT = "snap/bin/canonical-livepatch"
 COMMON = "var/snap/canonical-livepatch/common"
 MODE = "var/local/canonical_livepatch_mode"
+SERVICE = "snap.canonical-livepatch.canonical-livepatchd.service"
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 LIVE_PATCH_KEYS = (
     "Canonical Ltd. Live Patch Signing: 14df34d1a87cf37625abec039ef2bf521249b969",
@@ -59,7 +63,7 @@ class Tree:
     """Files, links and folders by their path from the host's root, without the leading slash.
 
     Only root may access the `closed` paths, in a host whose session is not root's. The `noisy` files end in 50 MB of
-    noise.
+    noise. Files have the modification times in `times`.
     """
 
     files: dict[str, bytes] = dataclasses.field(default_factory=dict)
@@ -67,6 +71,7 @@ class Tree:
     folders: set[str] = dataclasses.field(default_factory=set)
     closed: set[str] = dataclasses.field(default_factory=set)
     noisy: set[str] = dataclasses.field(default_factory=set)
+    times: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def text(self, path: str, *lines: str) -> None:
         """Add a text file, each line ended by a newline."""
@@ -98,6 +103,8 @@ class Tree:
                     file.write(_NOISE)
         for path, target in self.links.items():
             (root / path).symlink_to(target)
+        for path, moment in self.times.items():
+            os.utime(root / path, (moment, moment))
 
     def close(self, root: Path) -> None:
         """Remove all permissions of the closed paths. This is the last step for a root."""
@@ -170,7 +177,7 @@ def timed_files(host: Description, lab_server: LabServer, now: dt.datetime) -> d
         machine_id=machine_id(host.name),
         machine_token=machine_token(host),
         cloud=_CLOUDS.get(host.virtualization, ""),
-        server=lab_server.address,
+        server=lab_server.address if host.reaches is None else hosted_server(lab_server),
         booted=booted,
         now=now,
     )
@@ -179,6 +186,11 @@ def timed_files(host: Description, lab_server: LabServer, now: dt.datetime) -> d
         checked = now - dt.timedelta(seconds=seconds(host.client.last_check))
         files[f"{COMMON}/last-check"] = f"{checked:%Y-%m-%dT%H:%M:%SZ}\n".encode()
     return files | {"proc/stat": stat.encode()}
+
+
+def hosted_server(lab_server: LabServer) -> str:
+    """Return the address of the hosted service at the port of the lab's server."""
+    return f"https://{HOSTED_NAMES[0]}:{urllib.parse.urlsplit(lab_server.address).port}"
 
 
 def machine_token(host: Description) -> str:
@@ -210,8 +222,12 @@ def _system(tree: Tree, host: Description) -> None:
         f"ID_LIKE={release.like}",
         f'PRETTY_NAME="{release.name} {release.title.partition(" (")[0]}"',
         f'VERSION_ID="{release.version}"',
-        f"VERSION_CODENAME={release.codename}",
-        f"UBUNTU_CODENAME={release.base or release.codename}",
+        # Ubuntu 14.04 has its codename in VERSION only.
+        *(
+            [f"VERSION_CODENAME={release.codename}", f"UBUNTU_CODENAME={release.base or release.codename}"]
+            if release.version != "14.04"
+            else []
+        ),
     )
     tree.text(
         "etc/lsb-release",
@@ -255,8 +271,9 @@ def _system(tree: Tree, host: Description) -> None:
         PRIVATE,
         "dev",
         "sys/module",
-        "proc/self",
     }
+    user = "0" if host.login == "root" else "1000"
+    tree.text("proc/self/status", "Name:\tsh", "Umask:\t0022", f"Uid:\t{user}\t{user}\t{user}\t{user}")
     tree.folders |= {"usr/bin", "usr/sbin", "usr/lib", "usr/share", "usr/local/bin", "boot", "usr/lib/modules"}
     tree.links |= {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64", "var/run": "/run"}
 
@@ -289,7 +306,10 @@ def _version_numbers(release: str) -> list[int]:
 
 
 def _network(tree: Tree, host: Description, lab_server: LabServer) -> None:
-    tree.text("etc/hosts", "127.0.0.1 localhost", "127.0.0.1 livepatch.lab.test")
+    # Nothing listens at the second address.
+    reached = host.reaches
+    hosted = [] if reached is None else [f"127.0.0.{1 if name in reached else 2} {name}" for name in HOSTED_NAMES]
+    tree.text("etc/hosts", "127.0.0.1 localhost", "127.0.0.1 livepatch.lab.test", *hosted)
     tree.files[CERTIFICATES] = lab_server.certificate_pem if host.trusts_authority else b""
     tree.text("etc/ssl/openssl.cnf")
     if lab_server.certificate_hash is not None and host.trusts_authority:
@@ -326,6 +346,11 @@ def _kernel(tree: Tree, host: Description, kernel: KernelIdentity) -> None:
         configuration = ("CONFIG_MODULE_SIG=y", "CONFIG_HAVE_LIVEPATCH=y", setting, "CONFIG_KEYS=y")
         for release in kernel_releases(host):
             tree.text(f"boot/config-{release}", *configuration)
+    if host.kernel.full is not None and not host.is_container:
+        changelog = f"usr/share/doc/linux-image-{kernel.release}/changelog.Debian.gz"
+        tree.files[changelog] = b""
+        built = dt.datetime.fromisoformat(host.kernel.built).replace(tzinfo=dt.timezone.utc).timestamp()
+        tree.times |= {changelog: built, f"boot/vmlinuz-{kernel.release}": built}
     for release in kernel_releases(host):
         tree.files[f"boot/vmlinuz-{release}"] = _IMAGE
         tree.text(f"usr/lib/modules/{release}/modules.builtin")
@@ -527,6 +552,18 @@ def _client(tree: Tree, host: Description, client: Client) -> None:
         f"snap/canonical-livepatch/{revision}/meta/snap.yaml", "name: canonical-livepatch", f"version: {client.version}"
     )
     tree.folders |= {f"var/snap/canonical-livepatch/{revision}", f"{COMMON}/locks", "snap/bin"}
+    tree.text(
+        f"etc/systemd/system/{SERVICE}",
+        "[Service]",
+        "ExecStart=/usr/bin/snap run canonical-livepatch.canonical-livepatchd",
+    )
+    if client.service_enabled:
+        tree.links[f"etc/systemd/system/multi-user.target.wants/{SERVICE}"] = f"/etc/systemd/system/{SERVICE}"
+    tree.folders.add("sys/fs/cgroup/systemd/system.slice")
+    if client.running:
+        tree.folders.add(f"sys/fs/cgroup/systemd/system.slice/{SERVICE}")
+    if client.log:
+        tree.text(f"{LAB}/journal", *client.log)
     settings = {"check-interval": "60", "log-level": "warning", **client.settings}
     tree.text(f"{COMMON}/config", *(f"{key}: {json.dumps(value)}" for key, value in settings.items()))
     if client.enabled:
@@ -578,6 +615,7 @@ def _facts_for_doubles(tree: Tree, host: Description, kernel: KernelIdentity) ->
             "client_enabled": "yes" if client.enabled else "no",
             "client_running": "yes" if client.running else "no",
             "client_trouble": client.trouble or "",
+            "client_hangs": "yes" if client.hangs else "no",
             "client_refuses_kernel": "yes" if client.refuses_kernel else "no",
             "client_exit": str(client.status_exit),
         }

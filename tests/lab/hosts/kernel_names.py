@@ -10,7 +10,10 @@ import re
 
 from .description import DescriptionError, Kernel
 
-_FULL = re.compile(r"(?P<base>\d+\.\d+\.\d+)-(?P<abi>\d+)\.(?P<upload>[0-9.~+a-z]+?\d)-(?P<flavour>[a-z].*)")
+_UTS_FIELD = 64
+"""Characters of ``uname -v``: the kernel cuts longer texts, also in /proc/version."""
+
+_FULL = re.compile(r"(?P<base>\d+\.\d+\.\d+)-(?P<abi>\d+)\.(?P<upload>\d(?:[0-9.~+a-z]*?\d)?)-(?P<flavour>[a-z].*)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +41,7 @@ def identify(kernel: Kernel) -> KernelIdentity:
         release = f"{parts['base']}-{parts['abi']}-{parts['flavour']}"
         built = dt.datetime.fromisoformat(kernel.built).strftime("%a %b %-d %H:%M:%S UTC %Y")
         preemption = f" {kernel.preemption}" if kernel.preemption else ""
-        version = f"#{parts['upload']}-Ubuntu SMP{preemption} {built}"
+        version = f"#{parts['upload']}-Ubuntu SMP{preemption} {built}"[:_UTS_FIELD]
         signature = f"Ubuntu {kernel.full} {kernel.upstream}" if kernel.shows_signature else None
         name = kernel.full
     proc_version = f"Linux version {release} ({kernel.builder}) ({kernel.compiler}) {version}"

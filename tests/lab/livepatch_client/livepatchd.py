@@ -9,6 +9,7 @@ lock, and the mode file, which it reads at its start.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import threading
@@ -123,14 +124,10 @@ class Livepatchd:
     # Start and stop.
 
     def start(self) -> bool:
-        """Start in the mode that the mode file names. Return True if the daemon runs."""
+        """Start in the mode that the kernel command line or the mode file names. Return True if the daemon runs."""
         with self._lock:
             client = self._client()
-            try:
-                content = (self._current.root / MODE).read_text(encoding="utf-8", errors="replace").strip()
-            except FileNotFoundError:
-                content = "normal"
-            mode = content if content in MODES else "normal"
+            mode = self._mode()
             if client.trouble == "interface":
                 self.log("Snappy kernel-module-control interface not connected!")
             running = mode != "stop" and client.trouble != "interface"
@@ -138,6 +135,15 @@ class Livepatchd:
             if running and client.enabled and mode != "no-refresh":
                 self._check()
             return running
+
+    def _mode(self) -> str:
+        """Return the mode on the kernel command line, or else in the mode file."""
+        root = self._current.root
+        words = [word.partition("=") for word in (root / "proc/cmdline").read_text(encoding="utf-8").split()]
+        content = next((value for key, _equals, value in words if key == "canonical_livepatch_mode"), "")
+        with contextlib.suppress(FileNotFoundError):
+            content = content or (root / MODE).read_text(encoding="utf-8", errors="replace").strip()
+        return content if content in MODES else "normal"
 
     def stop(self) -> None:
         with self._lock:

@@ -222,6 +222,12 @@ def _json_status(client: Client, machine: Machine, *, verbose: bool) -> dict[str
     }
     if newer:
         document |= {"tier": client.tier, "Cloud-Enabled": _cloud_json(machine)}
+    if client.numbers >= (10, 15) and client.blocking_options:
+        document |= {
+            "Blocking-Options": list(client.blocking_options),
+            "Using-Cutoff-Date": "cutoff-date" in client.blocking_options,
+            "Excluded-LSNs": list(client.excluded_notices),
+        }
     if client.generation == "11":
         document["Fixed-CVEs"] = {
             "Timestamp": checked,

@@ -14,6 +14,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eli
     KernelSupport,
     assess_eligibility,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import kernel
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientError, ClientStatus
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import (
@@ -31,9 +32,14 @@ CURRENT = shipped("current")
 
 def check(facts: HostFacts, identifier: str, **options: t.Any) -> Check:
     """Return the check with this id."""
-    eligibility = assess_eligibility(facts, options.pop("policy", LAUNCH), **options)
+    eligibility = assess_eligibility(facts, options.pop("policy", LAUNCH), **{"collected_at": NOW, **options})
     (found,) = [check for check in eligibility["checks"] if check["id"] == identifier]
     return found
+
+
+def checks_of(facts: HostFacts, policy: Policy = LAUNCH) -> list[str]:
+    """Return the ids of all checks."""
+    return [item["id"] for item in assess_eligibility(facts, policy, collected_at=NOW)["checks"]]
 
 
 def os_release(**values: str) -> dict[str, t.Any]:
@@ -51,7 +57,7 @@ OLD_KERNEL = a_kernel("4.4.0-168-generic", "197", "#197-Ubuntu SMP Wed Nov 6 11:
 
 
 def test_a_protected_server_passes_every_rule() -> None:
-    eligibility = assess_eligibility(a_host(), LAUNCH)
+    eligibility = assess_eligibility(a_host(), LAUNCH, collected_at=NOW)
     assert {item["status"] for item in eligibility["checks"]} == {"pass"}
     assert (eligibility["verdict"], eligibility["policy"]) == ("eligible", "launch")
     identifiers = [item["id"] for item in eligibility["checks"]]
@@ -98,7 +104,7 @@ def test_each_rule_fails_a_host(identifier: str, changes: dict[str, t.Any], foun
     assert refusal["required"]
     assert refusal["message"]
     assert refusal["remedy"]
-    assert assess_eligibility(facts, LAUNCH)["verdict"] == "ineligible"
+    assert assess_eligibility(facts, LAUNCH, collected_at=NOW)["verdict"] == "ineligible"
 
 
 @pytest.mark.parametrize(
@@ -132,16 +138,16 @@ def test_unknown_facts_never_pass(identifier: str, changes: dict[str, t.Any]) ->
 
 
 def test_a_failure_outweighs_an_unknown_check() -> None:
-    assert assess_eligibility(a_host(root=False), LAUNCH)["verdict"] == "unknown"
+    assert assess_eligibility(a_host(root=False), LAUNCH, collected_at=NOW)["verdict"] == "unknown"
     refused = a_host(root=False, **os_release(VERSION_ID="14.04"))
-    assert assess_eligibility(refused, LAUNCH)["verdict"] == "ineligible"
+    assert assess_eligibility(refused, LAUNCH, collected_at=NOW)["verdict"] == "ineligible"
 
 
 def test_a_warning_does_not_change_the_verdict() -> None:
     facts = a_host(desktop=True, snapd=Snapd(installed=True, version="2.58", answers=True, seeded=False))
     assert check(facts, "desktop")["status"] == "warn"
     assert check(facts, "snapd_seeded")["status"] == "warn"
-    assert assess_eligibility(facts, LAUNCH)["verdict"] == "eligible"
+    assert assess_eligibility(facts, LAUNCH, collected_at=NOW)["verdict"] == "eligible"
 
 
 def test_messages_name_derivatives_and_mixed_userlands() -> None:
@@ -155,7 +161,8 @@ def test_messages_name_derivatives_and_mixed_userlands() -> None:
 
 
 def test_a_container_is_the_first_reason() -> None:
-    eligibility = assess_eligibility(a_host(container="lxc", **os_release(VERSION_ID="14.04")), LAUNCH)
+    facts = a_host(container="lxc", **os_release(VERSION_ID="14.04"))
+    eligibility = assess_eligibility(facts, LAUNCH, collected_at=NOW)
     refusals = [item["id"] for item in eligibility["checks"] if item["status"] == "fail"]
     assert refusals == ["container", "release"]
 
@@ -232,33 +239,83 @@ def reach(outcome: t.Any, **changes: t.Any) -> ServerReachability:
     [("reached", "pass"), ("refused", "fail"), ("untrusted", "fail"), ("no_tool", "unknown"), ("unclear", "unknown")],
 )
 def test_the_server_must_be_reachable(outcome: str, status: str) -> None:
-    assert check(without_client(reachability=reach(outcome)), "network")["status"] == status
+    assert check(without_client(reachability=(reach(outcome),)), "network")["status"] == status
+
+
+HOSTED = "https://livepatch.canonical.com"
+FILES = "https://livepatch-files.canonical.com"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status", "found"),
+    [
+        ("reached", "reached", "pass", "reached"),
+        ("reached", "refused", "fail", f"{FILES} not reached"),
+        ("refused", "reached", "fail", f"{HOSTED} not reached"),
+        ("refused", "refused", "fail", "not reached"),
+        ("reached", "untrusted", "fail", "certificate not trusted"),
+        ("reached", "unclear", "unknown", None),
+        ("unclear", "refused", "fail", f"{FILES} not reached"),
+    ],
+)
+def test_both_hosted_servers_must_be_reachable(first: str, second: str, status: str, found: str | None) -> None:
+    result = check(without_client(reachability=(reach(first, url=HOSTED), reach(second, url=FILES))), "network")
+    assert (result["status"], result["found"]) == (status, found)
+    assert result["required"] == f"{HOSTED} and {FILES} reachable"
+    if "refused" in (first, second):
+        assert result["remedy"] == (
+            "open port 443 to livepatch.canonical.com and livepatch-files.canonical.com,"
+            " or set https-proxy in the client's config"
+        )
+
+
+def test_the_remedy_names_the_proxy_and_the_port() -> None:
+    servers = (reach("refused", url="http://patches.example.com:8080", by_proxy=True),)
+    remedy = check(without_client(reachability=servers), "network")["remedy"] or ""
+    assert remedy.startswith("allow the proxy to connect to patches.example.com on port 8080, ")
+    plain = (reach("refused", url="http://[::1]"),)
+    assert "open port 80 to ::1," in (check(without_client(reachability=plain), "network")["remedy"] or "")
+
+
+@pytest.mark.parametrize(
+    "url", ["", "https://", "https://x:port", "https://[::1", "https://x:99999", "\0", "https://\u2100/"]
+)
+def test_any_text_of_a_host_can_be_its_server(url: str) -> None:
+    result = check(without_client(reachability=(reach("refused", url=url),)), "network")
+    assert (result["remedy"] or "").startswith("open port 443 to the server,")
+
+
+def test_a_client_check_does_not_prove_the_file_server() -> None:
+    result = check(a_host(reachability=(reach("reached", url=HOSTED), reach("refused", url=FILES))), "network")
+    assert result["status"] == "warn"
+    assert "livepatch-files.canonical.com" in (result["remedy"] or "")
+    whole = check(a_host(reachability=(reach("refused", url=HOSTED), reach("refused", url=FILES))), "network")
+    assert (whole["status"], whole["remedy"]) == ("warn", None)
 
 
 def test_a_client_check_outweighs_a_failed_connection() -> None:
-    assert check(a_host(reachability=reach("refused")), "network")["status"] == "warn"
+    assert check(a_host(reachability=(reach("refused"),)), "network")["status"] == "warn"
     long_ago = a_client(last_check=NOW - datetime.timedelta(days=3))
-    assert check(a_host(reachability=reach("refused"), client=long_ago), "network")["status"] == "fail"
+    assert check(a_host(reachability=(reach("refused"),), client=long_ago), "network")["status"] == "fail"
     failing = a_client(check_state="check-failed")
-    assert check(a_host(reachability=reach("refused"), client=failing), "network")["status"] == "fail"
+    assert check(a_host(reachability=(reach("refused"),), client=failing), "network")["status"] == "fail"
 
 
 def test_an_authority_in_the_client_configuration_is_trusted() -> None:
     config = {"ca-certs": "-----BEGIN CERTIFICATE-----"}
-    assert check(without_client(reachability=reach("untrusted"), config=config), "network")["status"] == "pass"
+    assert check(without_client(reachability=(reach("untrusted"),), config=config), "network")["status"] == "pass"
 
 
 def test_the_network_check_requires_an_attempt() -> None:
-    identifiers = [item["id"] for item in assess_eligibility(a_host(reachability=None), LAUNCH)["checks"]]
-    assert "network" not in identifiers
+    assert "network" not in checks_of(a_host(reachability=()))
 
 
 def test_messages_hide_passwords_of_proxies_and_servers() -> None:
     secret = reach("refused", url="https://fleet:hunter2hunter2@livepatch.example.com", by_proxy=True)
     secret = dataclasses.replace(secret, detail="proxy http://joe:hunter2hunter2@proxy:3128 refused")
-    result = check(without_client(reachability=secret), "network")
+    result = check(without_client(reachability=(secret,)), "network")
     assert "hunter2" not in str(result)
-    assert "through the proxy" in result["message"]
+    assert "through its proxy" in result["message"]
 
 
 # --- the answer of the service ---
@@ -278,16 +335,21 @@ def test_a_service_without_an_answer_is_unknown() -> None:
 
 
 def test_without_a_question_there_is_no_check() -> None:
-    identifiers = [item["id"] for item in assess_eligibility(without_client(), LAUNCH)["checks"]]
-    assert "kernel_supported" not in identifiers
+    assert "kernel_supported" not in checks_of(without_client())
 
 
 def test_the_age_limit_warns_about_old_kernels() -> None:
-    old = a_host(now=NOW.replace(year=2024))
-    assert check(old, "kernel_age", policy=CURRENT)["status"] == "warn"
-    young = a_host(now=datetime.datetime(2021, 9, 1, tzinfo=datetime.timezone.utc))
-    assert check(young, "kernel_age", policy=CURRENT)["status"] == "pass"
-    assert "kernel_age" not in [item["id"] for item in assess_eligibility(old, LAUNCH)["checks"]]
+    assert check(a_host(), "kernel_age", policy=CURRENT, collected_at=NOW.replace(year=2024))["status"] == "warn"
+    soon = datetime.datetime(2021, 9, 1, tzinfo=datetime.timezone.utc)
+    assert check(a_host(), "kernel_age", policy=CURRENT, collected_at=soon)["status"] == "pass"
+    assert "kernel_age" not in checks_of(a_host(), LAUNCH)
+
+
+@pytest.mark.parametrize("clock", [None, datetime.datetime(2021, 4, 17, tzinfo=datetime.timezone.utc)])
+def test_the_clock_of_the_host_does_not_matter(clock: datetime.datetime | None) -> None:
+    facts = a_host(now=clock, reachability=(reach("refused"),))
+    assert check(facts, "kernel_age", policy=CURRENT)["found"] == "58 months"
+    assert check(facts, "network")["status"] == "warn"
 
 
 # --- limits ---
@@ -297,14 +359,44 @@ def test_the_age_limit_warns_about_old_kernels() -> None:
 def test_kernel_age_is_counted_in_days(days: int, status: str) -> None:
     built = a_kernel().build_date
     assert built is not None
-    result = check(a_host(now=built + datetime.timedelta(days)), "kernel_age", policy=CURRENT)
+    result = check(a_host(), "kernel_age", policy=CURRENT, collected_at=built + datetime.timedelta(days))
     assert result["status"] == status
 
 
-def test_without_a_date_there_is_no_age() -> None:
-    undated = dataclasses.replace(a_kernel(), build_date=None)
-    for facts in (a_host(now=None), a_host(kernel=undated)):
-        assert "kernel_age" not in [item["id"] for item in assess_eligibility(facts, CURRENT)["checks"]]
+UNDATED = dataclasses.replace(a_kernel(), build_date=None)
+
+
+@pytest.mark.parametrize(
+    ("support", "client", "status"),
+    [
+        (None, None, "unknown"),
+        ("supported", None, "pass"),
+        (None, "supported", "pass"),
+        ("kernel-end-of-life", "supported", "warn"),
+        (None, "kernel-upgrade-required", "warn"),
+        ("unknown", None, "unknown"),
+    ],
+)
+def test_the_support_state_replaces_an_unknown_age(support: str | None, client: str | None, status: str) -> None:
+    facts = a_host(kernel=UNDATED, client=a_client(supported=client))
+    answer = KernelSupport(support) if support else None
+    result = check(facts, "kernel_age", policy=CURRENT, kernel_support=answer)
+    assert (result["status"], result["required"]) == (status, "at most 13 months")
+    assert "its build date is unknown" in result["message"]
+    assert bool(result["remedy"]) == (status != "pass")
+
+
+def test_a_date_in_the_future_is_no_age() -> None:
+    later = dataclasses.replace(a_kernel(), build_date=NOW + datetime.timedelta(days=3))
+    result = check(a_host(kernel=later, client=a_client(supported=None)), "kernel_age", policy=CURRENT)
+    assert (result["status"], result["found"]) == ("unknown", None)
+    assert "2026-03-04 is in the future" in result["message"]
+    soon = dataclasses.replace(later, build_date=NOW + datetime.timedelta(minutes=4))
+    assert check(a_host(kernel=soon), "kernel_age", policy=CURRENT)["found"] == "0 months"
+
+
+def test_without_months_the_date_does_not_matter() -> None:
+    assert "kernel_age" not in checks_of(a_host(kernel=UNDATED), LAUNCH)
 
 
 @pytest.mark.parametrize(("built", "status"), [((2021, 3, 31, 23, 59, 59), "fail"), ((2021, 4, 1, 0, 0, 0), "pass")])
@@ -334,14 +426,14 @@ def test_the_privileges_of_the_session_are_shown(root: bool | None, found: str |
     ],
 )
 def test_messages_name_the_connection_failure(outcome: str, found: str | None, words: str, remedy: str) -> None:
-    result = check(without_client(reachability=reach(outcome, detail="why")), "network")
+    result = check(without_client(reachability=(reach(outcome, detail="why"),)), "network")
     assert result["found"] == found
     assert words.format("https://livepatch.example.com") in result["message"]
     assert remedy in (result["remedy"] or "")
 
 
 def test_a_message_without_detail_has_no_colon() -> None:
-    result = check(without_client(reachability=reach("refused")), "network")
+    result = check(without_client(reachability=(reach("refused"),)), "network")
     assert result["message"] == "the host cannot reach https://livepatch.example.com (curl)"
 
 
@@ -351,11 +443,10 @@ def test_a_message_without_detail_has_no_colon() -> None:
         ({"client": a_client(last_check=NOW - LAUNCH.stale_after)}, "warn"),
         ({"client": a_client(last_check=NOW - LAUNCH.stale_after - datetime.timedelta(seconds=1))}, "fail"),
         ({"client": a_client(last_check=None)}, "fail"),
-        ({"now": None}, "fail"),
     ],
 )
 def test_only_a_recent_client_check_outweighs_a_failure(changes: dict[str, t.Any], status: str) -> None:
-    assert check(a_host(reachability=reach("refused"), **changes), "network")["status"] == status
+    assert check(a_host(reachability=(reach("refused"),), **changes), "network")["status"] == status
 
 
 @pytest.mark.parametrize(
@@ -423,11 +514,11 @@ def newly_supported(**client: t.Any) -> HostFacts:
 
 def test_a_supported_kernel_needs_no_row() -> None:
     facts = newly_supported()
-    assert assess_eligibility(facts, CURRENT)["verdict"] == "eligible"
+    assert assess_eligibility(facts, CURRENT, collected_at=NOW)["verdict"] == "eligible"
     series = check(facts, "kernel_series", policy=CURRENT)
     assert (series["status"], series["found"]) == ("pass", "7.4")
     assert series["message"] == "7.4 is not listed in policy 'current', but the service supports the running kernel"
-    assert "kernel_age" not in [item["id"] for item in assess_eligibility(facts, CURRENT)["checks"]]
+    assert "kernel_age" not in [item["id"] for item in assess_eligibility(facts, CURRENT, collected_at=NOW)["checks"]]
 
 
 @pytest.mark.parametrize(
@@ -442,19 +533,25 @@ def test_a_supported_kernel_needs_no_row() -> None:
     ],
 )
 def test_only_a_report_about_the_running_kernel_counts(client: dict[str, t.Any]) -> None:
-    assert assess_eligibility(newly_supported(**client), CURRENT)["verdict"] == "ineligible"
+    assert assess_eligibility(newly_supported(**client), CURRENT, collected_at=NOW)["verdict"] == "ineligible"
 
 
 def test_the_server_decides_before_the_client() -> None:
     unsupported = newly_supported(supported=None)
     support = KernelSupport("supported")
-    assert assess_eligibility(unsupported, CURRENT, support)["verdict"] == "eligible"
-    assert assess_eligibility(newly_supported(), CURRENT, KernelSupport("unsupported"))["verdict"] == "ineligible"
+    assert assess_eligibility(unsupported, CURRENT, support, collected_at=NOW)["verdict"] == "eligible"
+    assert (
+        assess_eligibility(newly_supported(), CURRENT, KernelSupport("unsupported"), collected_at=NOW)["verdict"]
+        == "ineligible"
+    )
 
 
 def test_a_strict_policy_ignores_the_service() -> None:
-    assert assess_eligibility(newly_supported(), LAUNCH)["verdict"] == "ineligible"
-    assert assess_eligibility(newly_supported(), LAUNCH, KernelSupport("supported"))["verdict"] == "ineligible"
+    assert assess_eligibility(newly_supported(), LAUNCH, collected_at=NOW)["verdict"] == "ineligible"
+    assert (
+        assess_eligibility(newly_supported(), LAUNCH, KernelSupport("supported"), collected_at=NOW)["verdict"]
+        == "ineligible"
+    )
 
 
 @pytest.mark.parametrize(
@@ -463,7 +560,7 @@ def test_a_strict_policy_ignores_the_service() -> None:
 )
 def test_the_service_decides_about_kernels_only(changes: dict[str, t.Any]) -> None:
     facts = dataclasses.replace(newly_supported(), **changes)
-    assert assess_eligibility(facts, CURRENT)["verdict"] == "ineligible"
+    assert assess_eligibility(facts, CURRENT, collected_at=NOW)["verdict"] == "ineligible"
 
 
 # --- a client that reports about another system ---
@@ -480,7 +577,9 @@ def test_the_service_decides_about_kernels_only(changes: dict[str, t.Any]) -> No
 def test_a_stale_client_does_not_refuse_the_kernel(text: str, state: str | None) -> None:
     noble = a_kernel("6.8.0-31-generic", "31", "#31-Ubuntu SMP PREEMPT_DYNAMIC Sat Apr 20 00:40:06 UTC 2024")
     client = ClientStatus(error=ClientError("platform_unsupported", text))
-    checks = assess_eligibility(a_host(kernel=noble, client=client, **os_release(VERSION_ID="24.04")), CURRENT)
+    checks = assess_eligibility(
+        a_host(kernel=noble, client=client, **os_release(VERSION_ID="24.04")), CURRENT, collected_at=NOW
+    )
     found = [item["found"] for item in checks["checks"] if item["id"] == "kernel_supported"]
     assert found == ([] if state is None else [state])
     assert checks["verdict"] == ("eligible" if state is None else "ineligible")
@@ -488,7 +587,7 @@ def test_a_stale_client_does_not_refuse_the_kernel(text: str, state: str | None)
 
 def test_a_report_about_another_kernel_is_no_evidence() -> None:
     facts = a_host(client=a_client(kernel="4.4.0-209.241-generic", supported="unsupported"))
-    assert assess_eligibility(facts, LAUNCH)["verdict"] == "eligible"
+    assert assess_eligibility(facts, LAUNCH, collected_at=NOW)["verdict"] == "eligible"
 
 
 # --- another policy ---
@@ -500,7 +599,7 @@ def noble_host(**changes: t.Any) -> HostFacts:
 
 
 def test_a_refusal_names_a_policy_that_covers() -> None:
-    eligibility = assess_eligibility(noble_host(), LAUNCH, alternative=CURRENT)
+    eligibility = assess_eligibility(noble_host(), LAUNCH, alternative=CURRENT, collected_at=NOW)
     assert eligibility["verdict"] == "ineligible"
     named = "use policy 'current', which covers this system: set livepatch_policy=current"
     remedies = {item["id"]: item["remedy"] for item in eligibility["checks"] if item["status"] == "fail"}
@@ -522,11 +621,11 @@ def test_a_refusal_names_a_policy_that_covers() -> None:
     ],
 )
 def test_no_other_policy_is_named_without_its_cover(facts: HostFacts) -> None:
-    eligibility = assess_eligibility(facts, LAUNCH, alternative=CURRENT)
+    eligibility = assess_eligibility(facts, LAUNCH, alternative=CURRENT, collected_at=NOW)
     assert "other_policy" not in [item["id"] for item in eligibility["checks"]]
     assert "livepatch_policy" not in str(eligibility)
 
 
 def test_a_host_to_be_set_up_is_covered() -> None:
-    facts = noble_host(snapd=Snapd(installed=False), reachability=reach("refused"))
+    facts = noble_host(snapd=Snapd(installed=False), reachability=(reach("refused"),))
     assert check(facts, "other_policy", alternative=CURRENT)["status"] == "warn"

@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import (
+    BlockedPatches,
     ClientError,
     ClientStatus,
     ReportedFix,
@@ -172,12 +173,12 @@ def test_a_network_failure_keeps_an_enabled_host_eligible() -> None:
     cut_off = ServerReachability(
         "https://livepatch.example.com", by_proxy=False, tool="curl", outcome="refused", detail=""
     )
-    state, _reason = judge(a_host(reachability=cut_off, **client(last_check=NOW - 3 * DAY)))
+    state, _reason = judge(a_host(reachability=(cut_off,), **client(last_check=NOW - 3 * DAY)))
     assert state == "stale"
-    record = record_of(a_host(reachability=cut_off))
+    record = record_of(a_host(reachability=(cut_off,)))
     assert record["assessment"]["state"] == "protected"
     assert [reason["id"] for reason in record["assessment"]["reasons"]] == ["applied", "network"]
-    record = record_of(without_client(reachability=cut_off))
+    record = record_of(without_client(reachability=(cut_off,)))
     assert (record["assessment"]["state"], record["eligibility"]["verdict"]) == ("disabled", "ineligible")
     assert [reason["id"] for reason in record["assessment"]["reasons"]] == ["network", "not_installed"]
 
@@ -268,6 +269,29 @@ def test_the_record_contains_the_facts() -> None:
 # --- limits ---
 
 
+def test_the_record_contains_what_withholds_patches() -> None:
+    blocked = BlockedPatches(("cutoff-date",), ("LSN-0114-1",))
+    found = record_of(
+        a_host(
+            **client(blocked=blocked),
+            config={"cutoff-date": "2026-01-01T00:00:00Z"},
+            mode=ClientMode("no-apply", "file"),
+            client_log=("status 503",),
+        )
+    )["client"]
+    assert found["mode"] == {"value": "no-apply", "source": "file"}
+    assert found["blocking"] == {
+        "options": ["cutoff-date"],
+        "excluded_notices": ["LSN-0114-1"],
+        "cutoff_date": "2026-01-01T00:00:00Z",
+    }
+    assert found["recent_log"] == ["status 503"]
+    bare = record_of(without_client())["client"]
+    assert bare["mode"] == {"value": None, "source": None}
+    assert bare["blocking"] == {"options": [], "excluded_notices": [], "cutoff_date": None}
+    assert bare["recent_log"] == []
+
+
 def reasons(facts: HostFacts) -> dict[str, str]:
     """Return the messages of all reasons by id."""
     return {each["id"]: each["message"] for each in record_of(facts)["assessment"]["reasons"]}
@@ -322,7 +346,7 @@ def test_a_protected_host_has_one_reason() -> None:
     refused = ServerReachability(
         "https://livepatch.canonical.com", by_proxy=False, tool="curl", outcome="refused", detail=""
     )
-    assert list(reasons(a_host(reachability=refused))) == ["applied", "network"]
+    assert list(reasons(a_host(reachability=(refused,)))) == ["applied", "network"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_s
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import KernelIdentity, identify
 from ansible_collections.kernelops.livepatch.plugins.module_utils._kernel_name import parse_release
-from tests.samples.facts import a_host, a_kernel, shipped, without_client
+from tests.samples.facts import NOW, a_host, a_kernel, shipped, without_client
 
 LAUNCH, CURRENT = shipped("launch"), shipped("current")
 LONGEST_REMEDY = 500
@@ -219,7 +219,7 @@ def hosts_with_remedies() -> list[tuple[Policy, HostFacts, list[str]]]:
 
 def remedies(policy: Policy, facts: HostFacts) -> c.Iterator[str]:
     yield next_steps.upgrade_step(facts, policy)
-    checks = assess_eligibility(facts, policy)["checks"]
+    checks = assess_eligibility(facts, policy, collected_at=NOW)["checks"]
     yield from (check["remedy"] or "" for check in checks if check["status"] in ("fail", "warn"))
 
 

@@ -18,6 +18,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_s
     CHECK_STATES,
     PATCH_STATES,
     SUPPORT_STATES,
+    BlockedPatches,
     ClientStatus,
     ReportedFix,
     StatusOutput,
@@ -684,6 +685,51 @@ def test_a_hanging_client_is_reported(exit_code: int | None) -> None:
 @pytest.mark.parametrize("exit_code", [126, 127])
 def test_an_unusable_client_is_reported(exit_code: int) -> None:
     assert refused("sh: 1: /snap/bin/canonical-livepatch: not found", exit_code) == "not_executable"
+
+
+# --- patches that settings withhold ---
+
+
+@pytest.mark.parametrize(
+    ("fields", "options", "notices"),
+    [
+        ({}, (), ()),
+        ({"Blocking-Options": [], "Using-Cutoff-Date": False, "Excluded-LSNs": []}, (), ()),
+        ({"Blocking-Options": None, "Excluded-LSNs": None}, (), ()),
+        ({"Blocking-Options": ["cutoff-date"], "Excluded-LSNs": ["LSN-0113-1"]}, ("cutoff-date",), ("LSN-0113-1",)),
+        ({"Blocking-Options": ["patch-delay", "cutoff-date"]}, ("patch-delay", "cutoff-date"), ()),
+        ({"Using-Cutoff-Date": True}, ("cutoff-date",), ()),
+        ({"Using-Cutoff-Date": "true", "Blocking-Options": ["patch-delay"]}, ("patch-delay",), ()),
+        (
+            {"Excluded-LSNs": [{"Name": "LSN-0113-1", "CVEs": []}, {"lsn": "LSN-0114-1"}]},
+            (),
+            ("LSN-0113-1", "LSN-0114-1"),
+        ),
+        ({"Excluded-LSNs": {"LSN-0113-1": ["CVE-2024-1"]}}, (), ("LSN-0113-1",)),
+        ({"Blocking-Options": {"cutoff-date": True, "patch-delay": False}}, ("cutoff-date",), ()),
+        ({"Blocking-Options": "cutoff-date, patch-delay"}, ("cutoff-date", "patch-delay"), ()),
+        ({"Excluded-LSNs": [None, True, {}, [], "", {"Name": None}, "LSN-0113-1", "LSN-0113-1"]}, (), ("LSN-0113-1",)),
+    ],
+)
+def test_withheld_patches_are_parsed(
+    fields: dict[str, t.Any], options: tuple[str, ...], notices: tuple[str, ...]
+) -> None:
+    assert status_of(running() | fields).blocked == BlockedPatches(options, notices)
+
+
+def test_withheld_patches_are_parsed_from_yaml() -> None:
+    more = (
+        "blocking-options:\n- cutoff-date\nusing-cutoff-date: true\nexcluded-lsns:\n- LSN-0113-1\n- name: LSN-0114-1\n"
+    )
+    assert status_of(CLIENT_10 + more).blocked == BlockedPatches(("cutoff-date",), ("LSN-0113-1", "LSN-0114-1"))
+    assert status_of(CLIENT_10 + "using-cutoff-date: true\n").blocked.options == ("cutoff-date",)
+
+
+def test_withheld_patches_are_bounded() -> None:
+    notices = [f"LSN-{number:04}-1{'x' * 200}" for number in range(5000)]
+    found = status_of(running() | {"Excluded-LSNs": notices}).blocked.excluded_notices
+    assert len(found) == 64
+    assert max(map(len, found)) == 64
 
 
 SECRET = "5eC2e7" * 6

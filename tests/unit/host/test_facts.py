@@ -14,7 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, Snapd, read_facts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import (
+    ClientMode,
+    HostFacts,
+    Snapd,
+    read_facts,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
 
 OS_RELEASE = """\
@@ -281,17 +286,183 @@ def test_the_newest_kernel_of_the_flavour_is_found() -> None:
     assert facts(None, [f"ok /boot/vmlinuz-{name}" for name in names]).newest_installed == "4.4.0-210-generic"
 
 
+def test_images_of_all_architectures_are_listed() -> None:
+    paths = ["ok /boot", "denied /boot/vmlinuz-4.4.0-9-generic", "ok /boot/vmlinux-4.4.0-210-generic"]
+    host = facts(None, paths)
+    assert host.installed_kernels == ("4.4.0-9-generic", "4.4.0-210-generic")
+    assert host.newest_installed == "4.4.0-210-generic"
+    assert facts().installed_kernels == ()
+    assert facts(None, ["denied /boot"]).installed_kernels is None
+
+
+# --- the mode of the client ---
+
+MODE_FILE = "/var/local/canonical_livepatch_mode"
+
+
+def mode(file: str | None = None, parameters: str | None = "", *paths: str) -> ClientMode | None:
+    """Return the mode for the content of the mode file, and the parameters on the kernel command line."""
+    line = None if parameters is None else ok(parameters)
+    return facts({} if file is None else {MODE_FILE: file}, ["ok /proc/cmdline", *paths], command_line=line).mode
+
+
+@pytest.mark.parametrize(
+    ("file", "parameters", "expected"),
+    [
+        (None, "", ("normal", "default")),
+        ("", "", ("normal", "default")),
+        ("normal", "", ("normal", "file")),
+        ("stop", "", ("stop", "file")),
+        (" no-apply \n", "", ("no-apply", "file")),
+        (None, "canonical_livepatch_mode=stop", ("stop", "kernel_command_line")),
+        (None, 'canonical_livepatch_mode="no-refresh"', ("no-refresh", "kernel_command_line")),
+        ("normal", "canonical_livepatch_mode=no-apply", ("no-apply", "kernel_command_line")),
+        ("stop", "canonical_livepatch_mode=normal", ("stop", "file")),
+        ("no-refresh", "canonical_livepatch_mode=stop", ("stop", "kernel_command_line")),
+        (None, "canonical_livepatch_mode=normal\ncanonical_livepatch_mode=stop", ("stop", "kernel_command_line")),
+        ("paused", "canonical_livepatch_mode=normal", ("paused", "file")),
+        ("paused", "canonical_livepatch_mode=stop", ("stop", "kernel_command_line")),
+    ],
+)
+def test_the_mode_that_withholds_more_counts(file: str | None, parameters: str, expected: tuple[str, str]) -> None:
+    found = mode(file, parameters)
+    assert found is not None
+    assert (found.value, found.source) == expected
+
+
+def test_an_unreadable_mode_is_unknown() -> None:
+    assert mode(None, "", f"denied {MODE_FILE}") is None
+    assert mode(None, None) is None
+    assert mode("normal", None) is None
+    assert mode("stop", None) == ClientMode("stop", "file"), "another source cannot withhold more"
+    assert facts(None, [f"ok {MODE_FILE}"], files=None, command_line=ok("")).mode is None
+
+
+def test_the_mode_of_a_host_is_bounded() -> None:
+    found = mode("x" * 1_000_000)
+    assert found is not None
+    assert len(found.value) <= 32
+
+
+# --- the service of the client ---
+
+UNIT = "snap.canonical-livepatch.canonical-livepatchd.service"
+UNIT_FILE = f"ok /etc/systemd/system/{UNIT}"
+
+
+@pytest.mark.parametrize(
+    ("paths", "enabled", "active"),
+    [
+        ([UNIT_FILE, f"ok /etc/systemd/system/multi-user.target.wants/{UNIT}"], True, False),
+        ([UNIT_FILE], False, False),
+        ([UNIT_FILE, f"ok /sys/fs/cgroup/system.slice/{UNIT}"], False, True),
+        ([UNIT_FILE, f"ok /sys/fs/cgroup/systemd/system.slice/{UNIT}"], False, True),
+        ([], None, None),
+    ],
+)
+def test_the_service_is_known_from_files(paths: list[str], enabled: bool | None, active: bool | None) -> None:
+    host = facts(None, ["ok /sys/fs/cgroup", *paths])
+    assert (host.service_enabled, host.service_active) == (enabled, active)
+
+
+def test_without_control_groups_the_service_is_unknown() -> None:
+    assert facts(None, [UNIT_FILE]).service_active is None
+
+
+def test_the_log_of_the_daemon_is_bounded_and_clean() -> None:
+    lines = [f"line {number}" for number in range(8)]
+    assert facts(client_log=ok("\n".join(lines))).client_log == tuple(lines[-5:])
+    (line,) = facts(client_log=ok("\x1b[2J" + "x " * 5000)).client_log
+    assert len(line) == 300
+    assert line.isprintable()
+    secret = "5ec2e7" * 6
+    (masked,) = facts(client_log=ok(f"PUT /v1/machine/{secret}: refused, machine-token: {secret}")).client_log
+    assert secret not in masked
+    assert facts().client_log == ()
+
+
+def test_a_client_that_is_not_enabled_has_no_log() -> None:
+    not_enabled = ok("", 1, "Machine is not enabled. Please run 'sudo canonical-livepatch enable'")
+    host = facts(status__json=not_enabled, status__plain=not_enabled, client_log=ok("started"))
+    assert host.client_log == ()
+
+
+# --- a reboot that packages request ---
+
+
+def test_packages_that_request_a_reboot_are_listed() -> None:
+    listed = {"/run/reboot-required.pkgs": "linux-image-6.8.0-51-generic\nlinux-base\nlinux-base\n<b>\n"}
+    host = facts(listed, ["ok /run/reboot-required"])
+    assert host.reboot_packages == ("linux-image-6.8.0-51-generic", "linux-base")
+    assert facts().reboot_packages == ()
+    assert facts(None, ["ok /run/reboot-required"]).reboot_packages == ("unknown",)
+    assert facts(None, ["denied /run/reboot-required"]).reboot_packages is None
+
+
+# --- the build date of the kernel ---
+
+CUT = "#14~24.04.1-Ubuntu SMP PREEMPT_DYNAMIC Thu Jan 15 15:52:10 UTC 2"
+CHANGELOG = "/usr/share/doc/linux-image-6.17.0-14-generic/changelog.Debian.gz"
+
+
+def built(times: str, version: str = CUT) -> datetime.datetime | None:
+    return facts({"/proc/sys/kernel/version": version}, kernel_times=ok(times)).kernel.build_date
+
+
+def test_the_package_dates_a_kernel_whose_text_is_cut() -> None:
+    january = datetime.datetime(2026, 1, 15, 16, 0, tzinfo=datetime.timezone.utc)
+    later = "1780000000 /boot/vmlinuz-6.17.0-14-generic"
+    assert len(CUT) == 64
+    assert built(f"{january.timestamp():.0f} {CHANGELOG}\n{later}") == january
+    assert built(f"0 {CHANGELOG}\n{january.timestamp():.0f} /boot/vmlinuz-6.17.0-14-generic") == january
+    assert built("") is None
+    assert built("99999999999 /boot/x\n-5 /boot/x\nnone /boot/x") is not None
+    assert built(later, "#197-Ubuntu SMP Wed Nov 6 11:18:45 UTC 2019") == datetime.datetime(
+        2019, 11, 6, 11, 18, 45, tzinfo=datetime.timezone.utc
+    )
+
+
+def test_a_container_has_no_package_of_its_kernel() -> None:
+    host = facts(
+        {"/proc/sys/kernel/version": CUT}, virtualization=ok("lxc"), kernel_times=ok(f"1768492800 {CHANGELOG}")
+    )
+    assert host.kernel.build_date is None
+
+
+@pytest.mark.parametrize(
+    ("release", "codename"),
+    [
+        ('ID=ubuntu\nVERSION="14.04.6 LTS, Trusty Tahr"', "trusty"),
+        ('ID=ubuntu\nVERSION="12.04.5 LTS, Precise Pangolin"', "precise"),
+        ('ID=ubuntu\nVERSION="16.04.1 LTS (Xenial Xerus)"', "xenial"),
+        ('ID=ubuntu\nVERSION="16.04.1 LTS (Xenial Xerus)"\nVERSION_CODENAME=other', "other"),
+        ('ID=ubuntu\nVERSION="14.04.6 LTS"', None),
+        ('ID=elementary\nVERSION="0.4 (Loki Luna)"', None),
+        ("ID=ubuntu", None),
+    ],
+)
+def test_the_codename_of_old_releases_is_in_the_version(release: str, codename: str | None) -> None:
+    assert facts({"/etc/os-release": release}).codename == codename
+
+
+def test_the_hosted_service_has_two_servers() -> None:
+    second = "url https://livepatch-files.canonical.com\nproxy \ntool curl\ncurl: (7) Failed to connect"
+    first, other = facts(network=ok(NETWORK.format("", "curl")), network__files=ok(second, 7)).reachability
+    assert (first.outcome, other.outcome) == ("reached", "refused")
+    assert (other.url, other.detail) == ("https://livepatch-files.canonical.com", "curl: (7) Failed to connect")
+
+
 NETWORK = "url https://livepatch.example.com\nproxy {}\ntool {}\n"
 
 
 @pytest.mark.parametrize(
     ("tool", "code", "more", "errors", "outcome"),
     [
-        ("curl", 0, "http 404\n", "", "reached"),
-        ("curl", 6, "http 000\n", "curl: (6) Could not resolve host", "refused"),
-        ("curl", 7, "http 000\n", "curl: (7) Failed to connect", "refused"),
-        ("curl", 28, "http 000\n", "curl: (28) timed out", "refused"),
-        ("curl", 60, "http 000\n", "curl: (60) self-signed certificate", "untrusted"),
+        ("curl", 0, "", "", "reached"),
+        ("curl", 6, "", "curl: (6) Could not resolve host", "refused"),
+        ("curl", 7, "", "curl: (7) Failed to connect", "refused"),
+        ("curl", 28, "", "curl: (28) timed out", "refused"),
+        ("curl", 60, "", "curl: (60) self-signed certificate", "untrusted"),
         ("wget", 0, "", "", "reached"),
         ("wget", 8, "", "", "reached"),
         ("wget", 4, "", "", "refused"),
@@ -299,7 +470,13 @@ NETWORK = "url https://livepatch.example.com\nproxy {}\ntool {}\n"
         ("wget", 1, "", "wget: server returned error: HTTP/1.1 404 Not Found", "reached"),
         ("wget", 1, "", "wget: bad address 'livepatch.example.com'", "refused"),
         ("openssl", 0, "    Verify return code: 0 (ok)\n", "", "reached"),
-        ("openssl", 0, "    Verify return code: 20 (unable to get local issuer certificate)\n", "", "untrusted"),
+        (
+            "openssl",
+            0,
+            "    Verify return code: 20 (unable to get local issuer certificate)\n    Extended master secret: no\n",
+            "",
+            "untrusted",
+        ),
         ("openssl", 1, "", "connect: Connection refused", "refused"),
         ("bash", 0, "", "", "reached"),
         ("bash", 1, "", "bash: connect: Connection refused", "refused"),
@@ -307,22 +484,16 @@ NETWORK = "url https://livepatch.example.com\nproxy {}\ntool {}\n"
     ],
 )
 def test_the_outcome_of_each_tool_is_parsed(tool: str, code: int, more: str, errors: str, outcome: str) -> None:
-    reachability = facts(network=ok(NETWORK.format("", tool) + more, code, errors)).reachability
-    assert reachability is not None
-    assert (reachability.tool, reachability.outcome, reachability.by_proxy, reachability.detail) == (
-        tool,
-        outcome,
-        False,
-        errors,
-    )
+    (reachability,) = facts(network=ok(NETWORK.format("", tool) + more + errors, code)).reachability
+    assert (reachability.tool, reachability.outcome, reachability.by_proxy) == (tool, outcome, False)
+    assert reachability.detail == " ".join((more + errors).split()).removesuffix(" Extended master secret: no")
 
 
 def test_a_hanging_connection_is_not_reachable() -> None:
     hung = {"status": "timeout", "output": NETWORK.format("yes", "bash")}
-    reachability = facts(network=hung).reachability
-    assert reachability is not None
+    (reachability,) = facts(network=hung).reachability
     assert (reachability.outcome, reachability.by_proxy) == ("refused", True)
-    assert facts(network=None).reachability is None
+    assert facts(network=None).reachability == ()
 
 
 SECTIONS = [
@@ -350,7 +521,8 @@ SECTIONS = [
         "snapd",
         "seeded",
     ),
-    *("status json", "status plain", "config", "network"),
+    *("status json", "status plain", "config", "network", "network files"),
+    *("command_line", "kernel_times", "client_log"),
 ]
 
 

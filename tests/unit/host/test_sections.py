@@ -52,7 +52,7 @@ def test_a_forged_boundary_is_text() -> None:
     assert answer["a"].output == forged
 
 
-@pytest.mark.parametrize("code", [124, 137])
+@pytest.mark.parametrize("code", [124, 137, 143])
 def test_the_exit_codes_of_timeout_are_recognised(code: int) -> None:
     answer = parse(lines("@begin 1", "@section a", "partial", f"@end a ok {code}", "@done"), "", NONCE)
     assert (answer["a"].status, answer["a"].output) == ("timeout", "partial")

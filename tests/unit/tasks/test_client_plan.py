@@ -24,7 +24,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts im
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.client_comparison import DesiredClient
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.client_plan import ClientPlan, make_plan
-from tests.samples.facts import a_client, a_host, a_kernel, shipped, without_client
+from tests.samples.facts import NOW, a_client, a_host, a_kernel, shipped, without_client
 
 TOKEN = "d3b07384d113edec49eaa6238ad5ff00"
 OTHER = "0cc175b9c0f1b6a831c399e269772661"
@@ -56,7 +56,7 @@ def seeded(**changes: t.Any) -> Snapd:
 
 def plan(desired: DesiredClient, facts: HostFacts, setup: ClientSetup) -> ClientPlan:
     policy = shipped("launch")
-    return make_plan(desired, facts, setup, assess_eligibility(facts, policy), policy.snapd_minimum)
+    return make_plan(desired, facts, setup, assess_eligibility(facts, policy, collected_at=NOW), policy.snapd_minimum)
 
 
 def steps(desired: DesiredClient, facts: HostFacts, setup: ClientSetup) -> list[str]:
@@ -449,18 +449,19 @@ def test_eligibility_counts_only_for_enabling() -> None:
 
 def test_missing_snapd_does_not_prevent_enabling() -> None:
     facts = without_client(snapd=Snapd(installed=False))
-    assert "snapd" in [check["id"] for check in assess_eligibility(facts, shipped("launch"))["checks"]]
+    eligibility = assess_eligibility(facts, shipped("launch"), collected_at=NOW)
+    assert "snapd" in [check["id"] for check in eligibility["checks"]]
     assert steps(DesiredClient(token=TOKEN), facts, bare())[0] == "snapd"
 
 
 def test_an_unreachable_server_prevents_enabling() -> None:
     lost = ServerReachability(SERVER, by_proxy=False, tool="curl", outcome="refused", detail="")
-    facts = without_client(snapd=seeded(), reachability=lost)
+    facts = without_client(snapd=seeded(), reachability=(lost,))
     assert refusal(DesiredClient(token=TOKEN), facts, bare()).id == "not_eligible"
     assert "enable" in steps(DesiredClient(token=TOKEN, config={"https-proxy": "http://proxy.test:1"}), facts, bare())
     # Without a tool for the check, enabling itself shows it.
     blind = dataclasses.replace(lost, tool="none", outcome="no_tool")
-    assert "enable" in steps(DesiredClient(token=TOKEN), dataclasses.replace(facts, reachability=blind), bare())
+    assert "enable" in steps(DesiredClient(token=TOKEN), dataclasses.replace(facts, reachability=(blind,)), bare())
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ NOBLE = sections(
     files="/etc/os-release:ID=ubuntu\n/etc/os-release:VERSION_ID=24.04\n"
     "/proc/version_signature:Ubuntu 6.8.0-31.31-generic 6.8.1",
     release="6.8.0-31-generic",
+    version="#31-Ubuntu SMP PREEMPT_DYNAMIC Sat Apr 20 00:40:06 UTC 2024",
     machine="x86_64",
     architecture="amd64",
     virtualization="kvm",

@@ -54,14 +54,14 @@ def test_a_server_in_trouble_is_not_the_network() -> None:
 
 
 def test_without_network_the_address_is_named() -> None:
-    reason = assess(a_host(client=a_client(check_state="check-failed"), reachability=REFUSED))["reasons"][0]
+    reason = assess(a_host(client=a_client(check_state="check-failed"), reachability=(REFUSED,)))["reasons"][0]
     assert reason["id"] == "check_failed"
     assert "https://livepatch.canonical.com" in reason["message"]
     assert "443" in (reason["remedy"] or "")
 
 
 def test_without_a_network_check_the_network_is_suggested() -> None:
-    reason = assess(a_host(client=a_client(check_state="check-failed"), reachability=None))["reasons"][0]
+    reason = assess(a_host(client=a_client(check_state="check-failed"), reachability=()))["reasons"][0]
     assert "ca-certs" in (reason["remedy"] or "")
 
 
