@@ -24,7 +24,7 @@ class ActionModule(LivepatchAction):
         **PROBE_ARGUMENTS,
         "state": {"type": "str", "choices": ["present", "enabled", "disabled", "absent"], "default": "enabled"},
         "token": {"type": "str", "no_log": True},
-        "token_transport": {"type": "str", "choices": _TRANSPORTS, "default": "auto", "no_log": False},
+        "token_transport": {"type": "str", "choices": _TRANSPORTS, "default": "socket", "no_log": False},
         "config": {"type": "dict", "default": {}},
         "mode": {"type": "str", "choices": list(MODES)},
         "channel": {"type": "str"},

@@ -78,7 +78,7 @@ options:
       - This option is ignored with O(via=pro). The token is then always passed through a pipe.
     type: str
     choices: [auto, socket, cli]
-    default: auto
+    default: socket
   config:
     description:
       - Settings of the client. Settings that are not listed are not changed. An empty value restores the default.
