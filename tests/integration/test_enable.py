@@ -225,6 +225,7 @@ def test_the_token_is_in_no_output_or_file(described: Fleet, tmp_path: Path) -> 
     run = ansible.command(
         *("playbook", ENABLE, "-vvvvv", "--diff", "-e", f"@{secrets}"),
         *("-e", json.dumps({"livepatch_seats": 9, "livepatch_report_formats": ["table", "json", "html", "csv"]})),
+        *("-e", "livepatch_retry_timeout=0"),
         prefix=recording(tmp_path / "trace"),
         ANSIBLE_LOG_PATH=str(folder / "ansible.log"),
         ANSIBLE_CACHE_PLUGIN="jsonfile",

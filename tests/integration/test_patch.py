@@ -30,7 +30,7 @@ WITHOUT_KEY, WITHOUT_TRANSITION, WITH_TRANSITION = "client-9.5", "xenial-generic
 GENERATIONS = ("client-2016", "client-6", "client-9.5", "client-10", "client-11")
 READING = re.compile(
     r"canonical-livepatch (status( --format json)?|config)|snap (version|wait system seed\.loaded)|uname -[rvm]"
-    r"|dpkg --print-architecture|systemd-detect-virt ?|mokutil --sb-state"
+    r"|dpkg --print-architecture|systemd-detect-virt ?|mokutil --sb-state|journalctl .*"
 )
 
 
