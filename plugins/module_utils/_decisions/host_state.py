@@ -88,7 +88,9 @@ def _end_of_life(evidence: Evidence) -> list[Reason]:
     age = evidence.kernel_months
     if months is None or age is None or age <= months:
         return []
-    return [causes.KERNEL_TOO_OLD.reason(age=age, months=months, step=step)]
+    # The playbook skips a host whose client does not ask for an upgrade.
+    forced = next_steps.upgrade_step(evidence.facts, evidence.policy, forced=True)
+    return [causes.KERNEL_TOO_OLD.reason(age=age, months=months, step=forced)]
 
 
 def end_of_life_reasons(client: ClientStatus, today: datetime.date | None, step: str) -> list[Reason]:

@@ -196,6 +196,13 @@ def test_age_replaces_a_missing_support_status(
     assert assessment["reboot_needed"] is {"end_of_life": True, "protected": False, "unknown": None}[state]
 
 
+def test_the_upgrade_of_an_old_kernel_is_forced() -> None:
+    """The client does not ask for an upgrade, so that the playbook would skip the host."""
+    assessment = assess(a_host(kernel=OLD_KERNEL, patches=(), client=a_client(**NOTHING)), POLICIES["current"])
+    assert "kernelops.livepatch.upgrade" in (assessment["reasons"][0]["remedy"] or "")
+    assert "livepatch_force=true" in (assessment["reasons"][0]["remedy"] or "")
+
+
 def test_a_build_date_in_the_future_is_no_age() -> None:
     kernel = a_kernel(version="#242-Ubuntu SMP Fri Apr 16 09:57:56 UTC 2027")
     assert assess(a_host(kernel=kernel, patches=(), client=a_client(**NOTHING)))["state"] == "unknown"
