@@ -39,6 +39,8 @@ _OS_RELEASE_LINE = re.compile(
 _OS_RELEASE_ESCAPE = re.compile(r"\\([\\\"$`])")
 _OS_RELEASE_WIDTH = 1024  # characters; the script cuts lines there
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
+_CONTAINER_GROUP = re.compile(r"/(docker|buildkit|buildah|lxc|libpod|kubepods|crio|cri-containerd)(?=[-./_:]|\s|$)")
+"""The control group of the first process in a container whose runtime sets no other mark."""
 _COUNT = re.compile(r"[0-9]{1,6}")
 _SNAP_VERSION = re.compile(r"^version:\s*['\"]?([^\s'\"]{1,64})", re.MULTILINE)
 _OPENSSL_VERIFIED = re.compile(r"Verify return code: 0\b")
@@ -316,7 +318,10 @@ def _container(sections: Sections, files: _Files) -> str | None:
         return name.split()[0]
     if files.access("/.dockerenv") == "ok":
         return "docker"
-    return "podman" if files.access("/run/.containerenv") == "ok" else None
+    if files.access("/run/.containerenv") == "ok":
+        return "podman"
+    group = _CONTAINER_GROUP.search(files.text("/proc/1/cgroup") or "")
+    return group[1] if group else None
 
 
 def _container_known(sections: Sections, container: str | None) -> bool:

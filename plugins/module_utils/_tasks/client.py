@@ -113,9 +113,10 @@ class _Execution:
 
 
 class _Replan(t.Protocol):
-    """Plan from an observation. Without `reinstall`, a client that does not work is an error."""
+    """A function that plans from an observation."""
 
-    def __call__(self, seen: ClientObservation, *, reinstall: bool) -> ClientPlan: ...
+    def __call__(self, seen: ClientObservation, *, reinstall: bool) -> ClientPlan:
+        """Return a plan. Without `reinstall`, a client that does not work is an error."""
 
 
 def set_up_client(options: ClientOptions) -> Task[dict[str, t.Any]]:

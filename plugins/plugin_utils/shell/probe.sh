@@ -71,7 +71,7 @@ paths() {
     lp_files=
     add_files /etc/os-release /usr/lib/os-release /etc/machine-id
     add_files /proc/version_signature /proc/sys/kernel/osrelease /proc/sys/kernel/version /proc/uptime
-    add_files /run/systemd/container /run/container_type /sys/kernel/realtime
+    add_files /run/systemd/container /run/container_type /proc/1/cgroup /sys/kernel/realtime
     add_files /snap/canonical-livepatch/current/meta/snap.yaml /var/local/canonical_livepatch_mode
     add_files /run/reboot-required /run/reboot-required.pkgs
     add_files /sys/kernel/livepatch/*/enabled /sys/kernel/livepatch/*/transition
@@ -544,10 +544,13 @@ client_log() {
 
 # second_look: prints the log of the daemon if the client reports no status, or a failure. Without a machine-token and
 # with a running daemon, the client is not enabled, which is no failure.
-# shellcheck disable=SC2034,SC2317 # limit_sections() and run_parts() use these
+# shellcheck disable=SC2034 # limit_sections() uses it
 lp_watched='section status (json|plain)$'
+# shellcheck disable=SC2034 # limit_sections() uses it
 lp_alarm='check-failed|apply-failed|applied-with-bug'
+# shellcheck disable=SC2034 # limit_sections() uses it
 lp_sign='[Cc]lient-[Vv]ersion|fully-patched|is not enabled'
+# shellcheck disable=SC2317 # run_parts() calls it
 second_look() {
     check_access /var/snap/canonical-livepatch/common/machine-token
     if [ "$lp_access" = absent ]; then

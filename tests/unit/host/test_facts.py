@@ -59,11 +59,11 @@ def ok(output: str, code: int | None = 0, errors: str = "") -> dict[str, t.Any]:
 
 
 def facts(
-    files: dict[str, str] | None = None, paths: t.Sequence[str] = (), /, **sections: dict[str, t.Any] | None
+    content_of: dict[str, str] | None = None, further: t.Sequence[str] = (), /, **sections: dict[str, t.Any] | None
 ) -> HostFacts:
-    """Return facts of a healthy host; a test replaces files, paths and sections (None removes one)."""
-    content = {**FILES, **(files or {})}
-    listed = [*(f"ok {path}" for path in content), *THERE, *paths]
+    """Return facts of a healthy host; a test replaces files, adds paths, and replaces sections (None removes one)."""
+    content = {**FILES, **(content_of or {})}
+    listed = [*(f"ok {path}" for path in content), *THERE, *further]
     answers: dict[str, dict[str, t.Any] | None] = {
         "user": ok("0"),
         "clock": ok("1772337600"),
@@ -171,6 +171,25 @@ def test_container_markers_are_sufficient() -> None:
     assert facts(None, ["ok /run/.containerenv"], virtualization=None).container == "podman"
     assert facts({"/run/systemd/container": "lxc"}, virtualization=None).container == "lxc"
     assert facts(virtualization={"status": "absent"}).container_known is False
+
+
+@pytest.mark.parametrize(
+    ("group", "container"),
+    [
+        ("12:cpu:/docker/5f3a\n1:name=systemd:/docker/5f3a", "docker"),
+        ("0::/docker/buildkit/executor/x", "docker"),
+        ("4:pids:/buildkit/x1", "buildkit"),
+        ("0::/kubepods.slice/kubepods-burstable.slice/cri-containerd-5f3a.scope", "kubepods"),
+        ("0::/machine.slice/libpod-5f3a.scope", "libpod"),
+        ("9:memory:/lxc/web1", "lxc"),
+        ("0::/init.scope", None),
+        ("1:name=systemd:/init.scope\n0::/init.scope", None),
+        ("0::/", None),
+        ("0::/dockerless.slice", None),
+    ],
+)
+def test_the_control_group_shows_a_container(group: str, container: str | None) -> None:
+    assert facts({"/proc/1/cgroup": group}, virtualization=None).container == container
 
 
 def test_containers_inside_a_container_are_not_counted() -> None:

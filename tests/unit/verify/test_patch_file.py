@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import bz2
 import datetime as dt
+import gzip
+import lzma
 import typing as t
 
 import pytest
@@ -95,6 +97,14 @@ def test_without_a_usable_name_the_module_decides() -> None:
 )
 def test_a_module_is_for_one_kernel(kernel: str | None, verdict: str) -> None:
     assert examine(MODULE, "patch.ko", kernel).verdict == verdict
+
+
+@pytest.mark.parametrize("suffix", ["gz", "xz", "bz2", "zst"])
+def test_a_compressed_module_is_named(suffix: str) -> None:
+    pack = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}.get(suffix, lambda data: data)
+    found = examine(pack(MODULE), f"patch.ko.{suffix}")
+    assert (found.verdict, "is compressed" in found.reason) == ("malformed", True)
+    assert "is compressed" in examine(b"\x28\xb5\x2f\xfd" + bytes(64), "download").reason
 
 
 def test_a_module_without_kernel_is_for_none() -> None:
