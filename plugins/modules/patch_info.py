@@ -95,8 +95,8 @@ record:
       type: str
       sample: "2026-03-01T04:00:12Z"
     clock_skew_seconds:
-      description: Seconds by which the clock of the host is ahead of the controller's; negative if it is behind.
-        Null if the host did not report its time.
+      description: Seconds by which the clock of the host is ahead of the controller's; negative if it is behind. It
+        is 0 if the host's time is between those of question and answer. Null if the host did not report its time.
       type: int
       sample: 0
     collector:

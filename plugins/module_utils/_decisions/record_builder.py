@@ -44,12 +44,14 @@ def make_record(
     *,
     collector: Collector,
     collected_at: datetime.datetime,
+    answered_at: datetime.datetime | None = None,
     kernel_support: KernelSupport | None = None,
     anchors: trust.TrustAnchors | None = None,
     alternative: Policy | None = None,
 ) -> Record:
     """Assess a host and return its record.
 
+    `collected_at` is the time by the controller's clock when the host was asked, `answered_at` when it had answered.
     `kernel_support` is the server's answer for the running kernel. Without `anchors`, only the kernel's result of
     verifying a patch counts. `alternative` is a policy that the record names if it covers a host that `policy` refuses.
     The record is within `RECORD_LIMIT`, whatever the host has sent.
@@ -57,7 +59,7 @@ def make_record(
     facts = dataclasses.replace(facts, inventory_name=host)
     eligibility = assess_eligibility(facts, policy, kernel_support, collected_at=collected_at, alternative=alternative)
     verified = _verified(facts, anchors)
-    evidence = Evidence(facts, policy, eligibility, verified, collected_at)
+    evidence = Evidence(facts, policy, eligibility, verified, collected_at, answered_at)
     skew = evidence.clock_skew
     record = Record(
         schema=SCHEMA,

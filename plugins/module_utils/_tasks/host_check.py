@@ -85,12 +85,14 @@ def kernel_support(options: CheckOptions, facts: HostFacts) -> Task[KernelSuppor
 
 def build_record(options: CheckOptions, facts: HostFacts, collected_at: datetime.datetime) -> Task[Record]:
     """Return the record of facts that were collected at a time of the controller's clock."""
+    answered_at = (yield from read_clock()).utc
     return make_record(
         options.host,
         facts,
         options.policy,
         collector=options.collector,
         collected_at=collected_at,
+        answered_at=answered_at,
         kernel_support=(yield from kernel_support(options, facts)),
         anchors=options.anchors,
         alternative=options.alternative,

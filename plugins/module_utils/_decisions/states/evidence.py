@@ -27,13 +27,17 @@ _NO_CLIENT = ClientStatus(enabled=False)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything that is known about a host. `collected_at` is the time by the controller's clock."""
+    """Everything that is known about a host.
+
+    `collected_at` is the time by the controller's clock when the host was asked, `answered_at` when it had answered.
+    """
 
     facts: HostFacts
     policy: Policy
     eligibility: Eligibility
     verified: c.Sequence[VerifiedPatch]
     collected_at: datetime.datetime
+    answered_at: datetime.datetime | None = None
 
     @property
     def client(self) -> ClientStatus:
@@ -87,7 +91,12 @@ class Evidence:
     @property
     def clock_skew(self) -> datetime.timedelta | None:
         """The time by which the clock of the host is ahead of the controller's; None if the host sent no time."""
-        return None if self.facts.now is None else self.facts.now - self.collected_at
+        now, answered_at = self.facts.now, self.answered_at or self.collected_at
+        if now is None:
+            return None
+        # The host read its clock, which it reports in whole seconds, between these two times.
+        earliest = self.collected_at.replace(microsecond=0)
+        return now - min(max(now, earliest), max(answered_at, earliest))
 
     @property
     def check_age(self) -> datetime.timedelta | None:

@@ -26,6 +26,7 @@ from tests.samples import records
 from tests.samples.facts import MODULE, NOW, a_client, a_host, a_kernel, a_patch, shipped
 
 POLICIES = {name: shipped(name) for name in ("launch", "current")}
+COLLECTOR = Collector(collection="2.0.0", ansible_core="2.19.0")
 MINUTE = datetime.timedelta(minutes=1)
 DAY = datetime.timedelta(days=1)
 NEW_KERNEL = a_kernel(version="#242-Ubuntu SMP Fri Jan 16 09:57:56 UTC 2026")
@@ -34,8 +35,7 @@ UNDATED = a_kernel(version="#242~16.04.1-Ubuntu SMP PREEMPT_DYNAMIC Mon Jan 30 1
 
 
 def assess(facts: HostFacts, policy: Policy = POLICIES["launch"]) -> Assessment:
-    collector = Collector(collection="2.0.0", ansible_core="2.19.0")
-    return make_record("web-01", facts, policy, collector=collector, collected_at=NOW)["assessment"]
+    return make_record("web-01", facts, policy, collector=COLLECTOR, collected_at=NOW)["assessment"]
 
 
 # --- one defect each, applied to any host that is otherwise protected ---
@@ -209,6 +209,20 @@ def test_a_build_date_in_the_future_is_no_age() -> None:
 
 
 # --- the clock ---
+
+
+@pytest.mark.parametrize(("seconds", "skew"), [(-3, -3), (0, 0), (25, 0), (30, 0), (34, 4)])
+def test_the_time_of_a_round_trip_is_no_clock_skew(seconds: int, skew: int) -> None:
+    second = datetime.timedelta(seconds=1)
+    record = make_record(
+        "web1",
+        a_host(now=NOW + seconds * second),
+        POLICIES["launch"],
+        collector=COLLECTOR,
+        collected_at=NOW + datetime.timedelta(milliseconds=900),
+        answered_at=NOW + 30 * second,
+    )
+    assert record.get("clock_skew_seconds") == skew
 
 
 @pytest.mark.parametrize(("minutes", "words"), [(-6, "6 minutes behind"), (60 * 24 * 4, "4 days ahead of")])
