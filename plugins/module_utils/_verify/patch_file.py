@@ -16,7 +16,6 @@ from .signature import SignatureResult, digest, read_signature, split_module, ve
 from .trust import TrustAnchors
 
 _COMPRESSED_MODULE = (".ko.bz2", ".ko.gz", ".ko.xz", ".ko.zst")
-_ZSTANDARD = b"\x28\xb5\x2f\xfd"
 
 FILE_LIMIT = 64 << 20
 """Bytes of a file that is examined: a module, or a compressed archive."""
@@ -62,7 +61,7 @@ def examine(data: bytes, name: str, anchors: TrustAnchors, *, now: dt.datetime, 
     """
     archive = None
     module = data
-    if name.endswith(_COMPRESSED_MODULE) or data.startswith(_ZSTANDARD):
+    if name.endswith(_COMPRESSED_MODULE):
         return PatchFile("malformed", "the module is compressed, and the kernel loads such a file only after unpacking")
     if is_compressed(data):
         archive = parse_archive_name(name)
