@@ -21,6 +21,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
+# E402 below: the imports need this path.
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.newest import NewestRecords  # noqa: E402
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.fleet_exposure import (  # noqa: E402
     evaluate_fleet,
