@@ -18,6 +18,7 @@ Access = t.Literal["ok", "denied", "absent", "unknown"]
 
 _CLIENT = "/snap/bin/canonical-livepatch"
 _CLIENT_DATA = "/var/snap/canonical-livepatch/common"
+_DPKG_INFO = "/var/lib/dpkg/info"
 _LIVEPATCH = "/sys/kernel/livepatch"
 _MODE_FILE = "/var/local/canonical_livepatch_mode"
 _MODE_PARAMETER = "canonical_livepatch_mode="
@@ -215,7 +216,7 @@ def read_facts(sections: Sections, *, inventory_name: str | None = None) -> Host
         architecture=_architecture(sections),
         kernel=identity,
         uptime=_uptime(files),
-        newest_installed=kernel.newest_release(installed or (), identity.flavour),
+        newest_installed=kernel.newest_release(_packaged(files, installed or ()), identity.flavour),
         virtualization=_virtualization(sections, container),
         container=container,
         container_known=_container_known(sections, container),
@@ -356,6 +357,21 @@ def _installed_kernels(files: _Files) -> tuple[str, ...] | None:
     if files.access("/boot") not in ("ok", "absent"):
         return None
     return tuple(dict.fromkeys([*files.below("/boot/vmlinuz-"), *files.below("/boot/vmlinux-")]))
+
+
+def _packaged(files: _Files, releases: c.Iterable[str]) -> list[str]:
+    """Return the releases whose image belongs to a package of dpkg: a file that was left in /boot is not installed.
+
+    dpkg has a list of the files of each package. Without dpkg, all releases count.
+    """
+    if files.access(_DPKG_INFO) != "ok":
+        return list(releases)
+    names = ("linux-image-{}.list", "linux-image-unsigned-{}.list")
+    return [
+        release
+        for release in releases
+        if any(files.access(f"{_DPKG_INFO}/{name.format(release)}") == "ok" for name in names)
+    ]
 
 
 def _reboot_packages(files: _Files) -> tuple[str, ...] | None:

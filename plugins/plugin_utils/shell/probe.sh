@@ -92,6 +92,7 @@ paths() {
     print_access /sys/fs/cgroup/*/"$lp_service" /sys/fs/cgroup/systemd/*/"$lp_service"
     print_folder_access /var/snap/canonical-livepatch/common/locks
     print_access /proc/cmdline /boot /boot/vmlinuz-* /boot/vmlinux-*
+    print_access /var/lib/dpkg/info /var/lib/dpkg/info/linux-image-*.list
 }
 
 # files: prints all small files in one pass, each line with the name of its file. At most 64 lines are printed for each

@@ -173,6 +173,16 @@ def test_container_markers_are_sufficient() -> None:
     assert facts(virtualization={"status": "absent"}).container_known is False
 
 
+def test_an_image_without_a_package_is_not_installed() -> None:
+    images = [f"ok /boot/vmlinuz-4.4.0-{abi}-generic" for abi in (168, 210, 261)]
+    info = "/var/lib/dpkg/info"
+    names = ("linux-image-4.4.0-168-generic", "linux-image-unsigned-4.4.0-210-generic")
+    assert facts(None, ["ok /boot", *images]).newest_installed == "4.4.0-261-generic"
+    host = facts(None, ["ok /boot", *images, f"ok {info}", *(f"ok {info}/{name}.list" for name in names)])
+    assert host.newest_installed == "4.4.0-210-generic"
+    assert "4.4.0-261-generic" in (host.installed_kernels or ()), "the boot loader can start it"
+
+
 @pytest.mark.parametrize(
     ("group", "container"),
     [
