@@ -71,7 +71,7 @@ compose:
 #   livepatch_collected_at    time of the newest record (RFC 3339, UTC)
 #   livepatch_kernel          running kernel, for example 4.4.0-210.242-generic
 #   livepatch_patch_version   version of the live patch, for example 113.1
-#   livepatch_reboot_needed   whether the host needs a reboot
+#   livepatch_reboot_needed   whether the host needs a reboot for its kernel
 #   livepatch_record          complete record, as returned by the module kernelops.livepatch.patch_info
 """
 
