@@ -21,19 +21,18 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
-# E402 below: the imports need this path.
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.newest import NewestRecords  # noqa: E402
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.fleet_exposure import (  # noqa: E402
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.newest import NewestRecords  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.fleet_exposure import (  # noqa: E402  (path above)
     evaluate_fleet,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import (  # noqa: E402
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import (  # noqa: E402  (path above)
     Downloader,
     DownloadOptions,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.data_files import (  # noqa: E402
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.data_files import (  # noqa: E402  (path above)
     DataFiles,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.exposure import (  # noqa: E402
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.exposure import (  # noqa: E402  (path above)
     KernelEvidence,
 )
 from tests.samples.notices import affected, notice  # noqa: E402  (path above)
