@@ -18,7 +18,6 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.error_te
     ErrorText,
     Example,
     find_error,
-    speakers,
 )
 
 EXAMPLES = [(row, example) for row in ERROR_TEXTS for example in row.examples]
@@ -179,14 +178,6 @@ def test_only_status_rows_explain_a_status() -> None:
     error = find_error("client", "System contains non-livepatch tainted modules.", status=True)
     assert error is not None
     assert error[0].id == "tainted_modules"
-
-
-def test_pro_speaks_for_the_programs_that_it_quotes() -> None:
-    assert speakers("pro", "Cannot install Livepatch on a container.") == {"pro"}
-    assert {"client", "livepatch_server"} <= speakers("pro", "Unable to enable Livepatch: no")
-    assert {"snapd", "store"} <= speakers("pro", "snap install x: cannot query the store")
-    assert "contract_server" in speakers("pro", CONTRACTS)
-    assert "contract_server" not in speakers("snap", CONTRACTS)
 
 
 @pytest.mark.parametrize("tool", ["client", "snap", "pro", "apt", "file"])

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Causes of a reboot that does not take place, or that boots another kernel."""
+
+from __future__ import annotations
+
+from .cause import Cause
+
+BOOT_UNKNOWN = Cause(
+    "boot_unknown", "the running kernel or the boot id of the host cannot be read", "check /proc on the host"
+)
+RUNTIME_UNRESPONSIVE = Cause(
+    "runtime_unresponsive",
+    "{count} containers of {runtime} run on this host, but {runtime} does not answer",
+    "restart the daemon of {runtime}, or do not stop its containers ({runtime}: ignore)",
+)
+CONTAINERS_WOULD_VANISH = Cause(
+    "containers_would_vanish",
+    "{runtime} removes these containers when they stop (--rm), so they could not be started again: {containers}",
+    "wait until they end ({runtime}: wait), or accept their loss ({runtime}: ignore)",
+)
+RESTART_RUNNING = Cause(
+    "run_in_progress",
+    "another run of this module is stopping or starting containers on this host",
+    "wait until it has finished, then run the task again",
+)
+PRE_COMMAND_FAILED = Cause(
+    "pre_command_failed",
+    "command {number} of pre_commands ended with exit code {exit_code}",
+    "run the command on the host; nothing has been stopped",
+)
+POST_COMMAND_FAILED = Cause(
+    "post_command_failed",
+    "command {number} of post_commands ended with exit code {exit_code}",
+    "run the task again; it repeats the command without another reboot",
+)
+CONTAINERS_DID_NOT_END = Cause(
+    "containers_did_not_end",
+    "containers of {runtime} are still running at the end of drain_timeout: {containers}",
+    "increase drain_timeout, or stop the containers ({runtime}: stop)",
+)
+DRAIN_LOST = Cause(
+    "drain_failed",
+    "the connection was lost while containers were being stopped",
+    "run the task again; it completes the reboot",
+)
+DRAIN_FAILED = Cause(
+    "drain_failed",
+    "containers could not be stopped within drain_timeout, and were started again",
+    "find the container on the host that does not stop; the host was not rebooted",
+)
+REBOOT_DID_NOT_HAPPEN = Cause(
+    "reboot_did_not_happen",
+    "the host is still in the same boot {seconds} s after the reboot command",
+    "find the job that delays the reboot on the host: systemctl list-jobs",
+)
+HOST_DID_NOT_RETURN = Cause(
+    "host_did_not_return",
+    "the host did not come back within {seconds} s after the reboot command",
+    "check its console; when the host is back, run the task again to complete the work",
+)
+HOST_STOPPED_ANSWERING = Cause(
+    "host_did_not_return", "the host no longer answers", "check its console, then run the task again"
+)
+FOREIGN_KERNEL = Cause(
+    "foreign_kernel",
+    "{release} is not a kernel that Ubuntu built, and this module never boots into one",
+    "install a kernel of Ubuntu with kernelops.livepatch.kernel_upgrade (force: true), and set `kernel` to it",
+)
+FOREIGN_KERNEL_FIRST = Cause(
+    "boot_order",
+    "the next boot would start {starts}, which Ubuntu did not build and Livepatch cannot patch, instead of {intended}"
+    " ({cause})",
+    "remove {starts}: {removal}; or make GRUB start {intended}: {selection}",
+)
+FIPS_KERNEL_FIRST = Cause(
+    "boot_order",
+    "the next boot would start the FIPS kernel {starts} instead of {intended} ({cause})",
+    "if the host no longer uses FIPS, remove {starts}: {removal}; or make GRUB start {intended}: {selection}",
+)
+OTHER_KERNEL_FIRST = Cause(
+    "boot_order",
+    "the next boot would start {starts} instead of {intended} ({cause})",
+    "make GRUB start {intended}: {selection}; or remove {starts} if it is not used: {removal}; or upgrade this host to"
+    " {starts} with its series and flavour",
+)
+OTHER_ENTRY_FIRST = Cause(
+    "boot_order",
+    "the next boot would start the entry {entry} instead of {intended} ({cause})",
+    "make GRUB start {intended}: {selection}",
+)
+BOOT_ORDER_UNKNOWN = Cause(
+    "boot_order",
+    "it is not known which kernel the boot loader would start ({problem}), and Ubuntu did not build {foreign}",
+    "remove {foreign}: {removal}; then check which kernel the boot loader starts",
+)
+BOOT_ENTRY_NOT_SET = Cause(
+    "boot_entry_not_set",
+    "grub-reboot could not select the entry of {intended} for the next boot",
+    "check on the host whether GRUB can write /boot/grub/grubenv: grub-editenv list; the host was not rebooted",
+)
+WINDOW_CLOSED = Cause(
+    "window_closed",
+    "the maintenance window {window} is closed",
+    "run the task again when the window is open; the host was not rebooted",
+)
+WINDOW_UNUSABLE = Cause("window_unusable", "the maintenance window cannot be used", "correct the option `window`")
+OLD_KERNEL = Cause(
+    "old_kernel",
+    "the host booted {booted} instead of {intended}",
+    "check the boot loader of the host: grub-editenv list, /etc/default/grub (GRUB_DEFAULT), update-grub",
+)
+CONTAINERS_NOT_RESTORED = Cause(
+    "containers_not_restored",
+    "these containers ran before the reboot, but are not running: {containers}",
+    "start them on the host, or run the task again; it starts them without a reboot",
+)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Texts of the client about its daemon and about the host, some of them in place of a status."""
+
+from __future__ import annotations
+
+from .families import DIAL
+from .row import FORUM, row
+
+ROWS = (
+    row(
+        "interface_not_connected",
+        "client snap_run",
+        [r"kernel-module-control interface not connected"],
+        ("client", "Snappy kernel-module-control interface not connected!", f"{FORUM} 2016-10-19"),
+        is_status=True,
+    ),
+    row(
+        "permission_denied",
+        "client snapd",
+        [rf"{DIAL}permission denied", r"access denied \(try with sudo\)"],
+        (
+            "client",
+            (
+                "error executing config: cannot connect to the daemon: Put http://127.0.0.1/config: dial unix"
+                " /var/snap/canonical-livepatch/95/livepatchd-priv.sock: connect: permission denied"
+            ),
+            "in the form of the clients of 2019",
+        ),
+        ("snap", "error: access denied (try with sudo)", "snapd"),
+        is_status=True,
+    ),
+    row(
+        "daemon_down",
+        "client",
+        [
+            r"(?:connection|connect) to the daemon failed|cannot connect to the daemon",
+            rf"{DIAL}(?:no such file or directory|connection refused)",
+            r"/livepatchd(?:-priv)?\.sock: .{0,40}(?:reset|refused|broken pipe|eof\b)",
+        ],
+        (
+            "client",
+            (
+                "Connection to the daemon failed: Get http://127.0.0.1/status?verbose=false: dial unix"
+                " /var/snap/canonical-livepatch/15/livepatchd.sock: connect: no such file or directory"
+            ),
+            f"{FORUM} 2016-10-19",
+        ),
+        (
+            "client",
+            (
+                'error executing enable: cannot connect to the daemon: Put "http://127.0.0.1/enable": dial unix'
+                " /var/snap/canonical-livepatch/95/livepatchd-priv.sock: connect: connection refused"
+            ),
+            "in the form of current clients",
+        ),
+        is_status=True,
+    ),
+    row(
+        "daemon_shutting_down",
+        "client",
+        [r"daemon (?:is )?shutting down"],
+        ("client", "error executing config: livepatchd error: daemon shutting down", f"{FORUM} 57040215723"),
+        is_status=True,
+    ),
+    row(
+        "not_eligible_kernel",
+        "client livepatch_server",
+        [
+            r"not eligible for livepatch",
+            r"unsupported kernel",
+            r"\bkernel\b(?!-| module)[^:;]{0,80}?\b(?:is|are) (?:not (?:supported|covered)|unsupported)\b",
+            r"\bkernel \"?[0-9][^ ]{1,100} (?:not supported|unsupported)|not supported by livepatch",
+            r"kernel needs apparmor .{0,20}compatibility patch",
+        ],
+        (
+            "client",
+            'cannot use livepatch: your kernel "4.15.0-1010-kvm" is not eligible for livepatch updates',
+            "canonical/ubuntu-pro-client, tests/fakes.py",
+        ),
+        ("client", "error executing enable: unsupported kernel", "ERROR_MSG_MAP of canonical/ubuntu-pro-client"),
+        ("client", "your kernel 4.15.0-9-kvm is not supported", "in the form of the clients of 2018"),
+        (
+            "pro",
+            "Unable to enable Livepatch: Your running kernel is not supported by Livepatch.",
+            "ERROR_MSG_MAP of canonical/ubuntu-pro-client",
+        ),
+        ("client", "Kernel needs AppArmor 2.4 compatibility patch", f"{FORUM} 2016-10-21"),
+        is_status=True,
+    ),
+    row(
+        "platform_unsupported",
+        "client livepatch_server",
+        [
+            r"platform .{1,100}? (?:is )?(?:not supported|unsupported)",
+            r"only ubuntu .{1,60}? (?:is|are) supported",
+            r"\b(?:release|distribution|series|ubuntu [0-9.]{4,8}(?: lts)?)\b.{0,60}? is not supported",
+            r"unsupported (?:platform|release|distribution|series|ubuntu)|not supported on (?:this|ubuntu)",
+        ],
+        ("client", "livepatchd error: The platform Ubuntu 22.10 is not supported.", f"{FORUM} 2024-05-27"),
+        ("client", "Only Ubuntu 16.04 LTS is supported, exiting.", f"{FORUM} 2017-02-23"),
+        is_status=True,
+    ),
+    row(
+        "tainted_modules",
+        "client",
+        [r"tainted modules?|modules? .{0,30}\btaint(?:s|ed|ing)? the kernel"],
+        ("client", "System contains non-livepatch tainted modules.", "canonical/livepatch-docs"),
+        is_status=True,
+    ),
+    row(
+        "apparmor",
+        "client snap_run snapd",
+        [r"apparmor|aa_change_onexec"],
+        (
+            "client",
+            (
+                "cannot change apparmor hat of the support process for mount namespace capture. errmsg: Operation not"
+                " permitted"
+            ),
+            "canonical/ubuntu.com#1034",
+        ),
+        ("client", "aa_change_onexec failed with -1. errmsg: No such file or directory", "canonical/snapd#2489"),
+        is_status=True,
+    ),
+)
