@@ -95,6 +95,11 @@ class Browser:
         for kind in ("browser", "performance"):
             self.driver.get_log(kind)
         self.driver.get(address)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the page has drawn what depends on its size, which replaces the elements of the charts."""
+        self.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
 
     def media(self, *, scheme: str, kind: str = "") -> None:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -103,6 +108,7 @@ class Browser:
     def size(self, width: int, height: int) -> None:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.settle()
 
     def run(self, script: str, *arguments: t.Any) -> t.Any:
         return self.driver.execute_script(script, *arguments)

@@ -105,9 +105,12 @@ function createStateLabel(state) {
  * @param {(width: number) => SVGElement} draw
  */
 function drawToFit(container, draw) {
+  let drawn = 0;
   new ResizeObserver(() => {
     const width = Math.floor(container.clientWidth);
-    if (width > 0) container.replaceChildren(draw(width));
+    if (width === 0 || width === drawn) return; // the drawing itself changes the height
+    drawn = width;
+    container.replaceChildren(draw(width));
   }).observe(container);
 }
 
