@@ -154,14 +154,16 @@ class Fix(t.TypedDict):
     patched: bool
 
 
-class _PatchedKernel(t.TypedDict, total=False):
+class _AddedToPatch(t.TypedDict, total=False):
     kernel: str | None
+    waiting_since: str | None
 
 
-class Patch(_PatchedKernel):
+class Patch(_AddedToPatch):
     """The status that the client reports for the running kernel. `upgrade_required_by` is a date, ``YYYY-MM-DD``.
 
-    `kernel` is the kernel that the client names; records of earlier releases do not have it.
+    `kernel` is the kernel that the client names, `waiting_since` the time (RFC 3339, UTC) since which the host waits for
+    its patch, by the controller's clock. Records of earlier releases have neither.
     """
 
     state: str | None

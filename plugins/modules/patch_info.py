@@ -269,6 +269,12 @@ record:
           description: Date by which the kernel must be upgraded to continue to get patches.
           type: str
           sample: "2026-06-23"
+        waiting_since:
+          description:
+            - Time since which the host waits for its patch, in UTC by the clock of the controller. Null if it does not wait.
+            - It is kept from check to check in the records of O(record_dir), and limits the time in state V(applying).
+          type: str
+          sample: "2026-03-01T03:20:00Z"
     kernel_patches:
       description: Live patches that the kernel has loaded.
       type: list

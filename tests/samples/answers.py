@@ -40,6 +40,7 @@ def probe(
     installed: tuple[str, ...] = (),
     user: str = "0",
     clock: int = CLOCK,
+    last_check: str = "2026-03-01T03:20:00Z",
 ) -> list[Section]:
     """Return the sections of ``probe.sh`` on an Ubuntu 16.04 server. Without `livepatch`, the client is not enabled."""
     files = {
@@ -61,11 +62,11 @@ def probe(
         ok("containers", "docker 2\nlxd 0\npodman 0"),
         ok("virtualization", "kvm"),
         ok("keys"),
-        _status(kernel, livepatch),
+        _status(kernel, livepatch, last_check),
     ]
 
 
-def _status(kernel: str, livepatch: dict[str, str] | None) -> Section:
+def _status(kernel: str, livepatch: dict[str, str] | None, last_check: str) -> Section:
     if livepatch is None:
         return ok("status json", "", 1, "Machine is not enabled. Please run 'sudo canonical-livepatch enable'")
     full = _SIGNATURES[kernel].split()[1]
@@ -74,7 +75,7 @@ def _status(kernel: str, livepatch: dict[str, str] | None) -> Section:
         "Client-Version": "10.8.3",
         "Machine-Id": "9f86d081884c7d659a2feaa0c55ad015",
         "Architecture": "amd64",
-        "Last-Check": "2026-03-01T03:20:00Z",
+        "Last-Check": last_check,
         "Status": [entry],
         "tier": "updates",
     }

@@ -16,8 +16,9 @@ from .._record import Assessment, Check, Reason, State
 from . import causes, next_steps
 from .policy import DEFAULT_MONTHS
 from .states.evidence import CLOCK_TOLERANCE, Evidence
-from .states.failures import applying_reasons, check_reason, failed_reasons
+from .states.failures import check_reason, failed_reasons
 from .states.held_back import held_back_reasons
+from .states.waiting import applying_reasons, applying_too_long
 
 _SOON = datetime.timedelta(days=30)
 _UNCHANGEABLE = frozenset(
@@ -254,6 +255,7 @@ _RULES: tuple[tuple[State, c.Callable[[Evidence], list[Reason]]], ...] = (
     ("ineligible", _ineligible),
     ("held_back", held_back_reasons),
     ("failed", failed_reasons),
+    ("failed", applying_too_long),
     ("end_of_life", _end_of_life),
     ("upgrade_required", _upgrade_required),
     ("disabled", _disabled),

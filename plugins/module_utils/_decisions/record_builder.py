@@ -35,6 +35,7 @@ from .host_state import assess
 from .patch_verification import VerifiedPatch, verified_patches
 from .policy import Policy
 from .states.evidence import Evidence
+from .states.waiting import waiting_since
 
 
 def make_record(
@@ -48,18 +49,20 @@ def make_record(
     kernel_support: KernelSupport | None = None,
     anchors: trust.TrustAnchors | None = None,
     alternative: Policy | None = None,
+    earlier: Record | None = None,
 ) -> Record:
     """Assess a host and return its record.
 
     `collected_at` is the time by the controller's clock when the host was asked, `answered_at` when it had answered.
     `kernel_support` is the server's answer for the running kernel. Without `anchors`, only the kernel's result of
     verifying a patch counts. `alternative` is a policy that the record names if it covers a host that `policy` refuses.
+    `earlier` is the last record of the host, which shows since when the host waits for a patch.
     The record is within `RECORD_LIMIT`, whatever the host has sent.
     """
     facts = dataclasses.replace(facts, inventory_name=host)
     eligibility = assess_eligibility(facts, policy, kernel_support, collected_at=collected_at, alternative=alternative)
     verified = _verified(facts, anchors)
-    evidence = Evidence(facts, policy, eligibility, verified, collected_at, answered_at)
+    evidence = Evidence(facts, policy, eligibility, verified, collected_at, answered_at, earlier)
     skew = evidence.clock_skew
     record = Record(
         schema=SCHEMA,
@@ -69,7 +72,7 @@ def make_record(
         system=system_of(facts),
         eligibility=eligibility,
         client=_client(facts),
-        patch=_patch(facts.client),
+        patch=_patch(facts.client, waiting_since(evidence)),
         kernel_patches=[each.patch for each in verified],
         assessment=assess(evidence),
         clock_skew_seconds=None if skew is None else round(skew.total_seconds()),
@@ -144,9 +147,8 @@ def _client(facts: HostFacts) -> Client:
     )
 
 
-def _patch(client: ClientStatus | None) -> Patch:
-    if client is None:
-        return Patch(kernel=None, state=None, version=None, fixes=[], support=None, upgrade_required_by=None)
+def _patch(client: ClientStatus | None, waiting: datetime.datetime | None) -> Patch:
+    client = client or ClientStatus()
     due = client.upgrade_required_by
     return Patch(
         kernel=client.kernel,
@@ -155,6 +157,7 @@ def _patch(client: ClientStatus | None) -> Patch:
         fixes=[Fix(cve=fix.cve, patched=fix.patched) for fix in client.fixes],
         support=client.supported,
         upgrade_required_by=None if due is None else due.isoformat(),
+        waiting_since=_optional_timestamp(waiting),
     )
 
 

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from .._errors import LivepatchError
 from .._io import TEMPORARY_PREFIX, write_atomically
 from .._record import Reason, Record, limit_reasons
-from .document import ATTEMPT_SCHEMA, Document, Problem, cause_of
+from .document import ATTEMPT_SCHEMA, Document, Problem, Recorded, cause_of
 from .reader import NOTE_SUFFIX, RECORD_SUFFIX, RecordReader, why
 from .spool import sections_of
 
@@ -53,6 +53,12 @@ def store(record_dir: Path, record: Record) -> Path:
     except OSError as error:
         raise _unusable(f"Cannot remove the outdated note {note}", error) from error
     return path
+
+
+def last_record(record_dir: Path, host: str) -> Record | None:
+    """Return the stored record of a host; None without one that can be read."""
+    document = RecordReader().read(str(record_dir), record_name(host))
+    return document.record if isinstance(document, Recorded) and document.record["host"] == host else None
 
 
 def note_attempt(record_dir: Path, host: str, attempted_at: str, reasons: list[Reason]) -> Path:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import typing as t
+from pathlib import Path
 
 from .._decisions.eligibility import KernelSupport, assess_eligibility
 from .._decisions.policy import Policy
@@ -14,6 +16,7 @@ from .._decisions.record_builder import make_record, system_of
 from .._errors import LivepatchError
 from .._host.facts import HostFacts, read_facts
 from .._record import Collector, Record
+from .._records import folder_store
 from .._verify.trust import TrustAnchors
 from .commands import Task, ask_service, read_clock, run_script, store_record
 
@@ -86,7 +89,8 @@ def kernel_support(options: CheckOptions, facts: HostFacts) -> Task[KernelSuppor
 def build_record(options: CheckOptions, facts: HostFacts, collected_at: datetime.datetime) -> Task[Record]:
     """Return the record of facts that were collected at a time of the controller's clock."""
     answered_at = (yield from read_clock()).utc
-    return make_record(
+    make = functools.partial(
+        make_record,
         options.host,
         facts,
         options.policy,
@@ -97,6 +101,11 @@ def build_record(options: CheckOptions, facts: HostFacts, collected_at: datetime
         anchors=options.anchors,
         alternative=options.alternative,
     )
+    record = make()
+    if record["assessment"]["state"] != "applying" or not options.record_dir:
+        return record
+    # Only the last record shows since when a host waits. It is not read for the other hosts.
+    return make(earlier=folder_store.last_record(Path(options.record_dir), options.host))
 
 
 def keep_record(options: CheckOptions, facts: HostFacts, collected_at: datetime.datetime) -> Task[dict[str, t.Any]]:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import pathlib
 import typing as t
 
 import pytest
@@ -12,14 +14,16 @@ import pytest
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section, Sections
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector, Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.host_check import (
     CheckOptions,
     check_eligibility,
     check_host,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
+from tests.samples import answers
 from tests.samples.facts import shipped
-from tests.samples.replay import ConnectionLost, Replay, sections
+from tests.samples.replay import NOW, ConnectionLost, Replay, sections
 
 OPTIONS = CheckOptions(host="web1", policy=shipped("launch"), collector=Collector(collection="2", ansible_core="2.21"))
 EMPTY = sections(machine="x86_64")
@@ -122,3 +126,24 @@ def test_a_lost_connection_makes_no_record() -> None:
     with pytest.raises(ConnectionLost):
         replay.run(check_host(options(record_dir="records")))
     assert replay.stored == []
+
+
+def test_a_host_waits_since_its_first_record(tmp_path: pathlib.Path) -> None:
+    """The client checks shortly before each check of the host, and does not apply its patch."""
+    states = []
+    for hours in (0, 1, 2, 3):
+        checked = (NOW + datetime.timedelta(hours=hours, minutes=-1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        answer = answers.answer(
+            *answers.probe(livepatch=answers.APPLYING, last_check=checked, clock=answers.CLOCK + hours * 3600)
+        )
+        replay = Replay(lambda _command, answer=answer: answer, elapsed=hours * 3600)
+        record = replay.run(check_host(options(record_dir=str(tmp_path))))["record"]
+        folder_store.store(tmp_path, record)
+        states.append(record["assessment"]["state"])
+    assert states == ["applying", "failed", "failed", "failed"]
+
+
+def test_without_a_folder_each_check_is_the_first() -> None:
+    answer = answers.answer(*answers.probe(livepatch=answers.APPLYING))
+    record = Replay(lambda _command: answer).run(check_host(OPTIONS))["record"]
+    assert (record["assessment"]["state"], record["patch"]["waiting_since"]) == ("applying", "2026-03-01T03:20:00Z")

@@ -30,6 +30,7 @@ class Evidence:
     """Everything that is known about a host.
 
     `collected_at` is the time by the controller's clock when the host was asked, `answered_at` when it had answered.
+    `earlier` is the last record of the host before this answer, if it is known.
     """
 
     facts: HostFacts
@@ -38,6 +39,7 @@ class Evidence:
     verified: c.Sequence[VerifiedPatch]
     collected_at: datetime.datetime
     answered_at: datetime.datetime | None = None
+    earlier: Record | None = None
 
     @property
     def client(self) -> ClientStatus:
@@ -103,6 +105,12 @@ class Evidence:
         """The time since the last check of the client; negative if its time is in the future."""
         last = self.client.last_check
         return None if last is None else self.collected_at - last
+
+    @property
+    def booted_at(self) -> datetime.datetime | None:
+        """The time of the boot by the controller's clock; None if the uptime is unknown."""
+        uptime = self.facts.uptime
+        return None if uptime is None else self.collected_at - uptime
 
     @property
     def today(self) -> datetime.date:

@@ -14,7 +14,7 @@ from ..._host.client_status import ClientError
 from ..._kernel_name import parse_lock_name
 from ..._record import Reason
 from .. import causes, next_steps
-from .evidence import CLOCK_TOLERANCE, Evidence
+from .evidence import Evidence
 
 _PATCH_FAILURES = {"apply-failed": causes.APPLY_FAILED, "applied-with-bug": causes.APPLIED_WITH_BUG}
 _NOT_A_FAILURE = frozenset({"permission_denied", "not_eligible_kernel", "platform_unsupported", "unreadable_output"})
@@ -35,7 +35,7 @@ _EVIDENCE_LINES = 5
 
 
 def failed_reasons(evidence: Evidence) -> list[Reason]:
-    """Return why the client has failed, or why it did not apply its patch in time; an empty list if neither is so."""
+    """Return why the client, its check or its patch has failed; an empty list if none has."""
     client = evidence.client
     if evidence.stale_refusal is not None:
         return [causes.PLATFORM_STALE.reason(evidence.stale_refusal[:_QUOTED])]
@@ -43,7 +43,7 @@ def failed_reasons(evidence: Evidence) -> list[Reason]:
         reasons = _client(evidence, client.error)
     elif client.patch_state in _PATCH_FAILURES:
         step = next_steps.upgrade_step(evidence.facts, evidence.policy)
-        reasons = [_with_log(evidence, _PATCH_FAILURES[client.patch_state].reason(step=step))]
+        reasons = [with_log(evidence, _PATCH_FAILURES[client.patch_state].reason(step=step))]
     else:
         reasons = []
     reasons.extend(
@@ -51,22 +51,22 @@ def failed_reasons(evidence: Evidence) -> list[Reason]:
     )
     if not reasons and client.check_state == "check-failed" and not in_grace(evidence):
         reasons.append(check_reason(evidence))
-    return reasons or applying_too_long(evidence)
+    return reasons
 
 
 def _client(evidence: Evidence, error: ClientError) -> list[Reason]:
     if error.id == "daemon_down":
         ends = any(map(_ENDS.search, evidence.facts.client_log))
-        return [_with_log(evidence, (causes.DAEMON_ENDS if ends else causes.DAEMON_DOWN).reason())]
+        return [with_log(evidence, (causes.DAEMON_ENDS if ends else causes.DAEMON_DOWN).reason())]
     if error.id == "unreadable_output" and error.text and not _LIKE_A_STATUS.search(error.text):
         # Such as an error of `snap run`, which starts the client.
         return [causes.NO_STATUS.reason(error.text[:_QUOTED])]
     if error.id in _NOT_A_FAILURE or error.id not in causes.CLIENT_ERRORS:
         return []
-    return [_with_log(evidence, causes.CLIENT_ERRORS[error.id].reason())]
+    return [with_log(evidence, causes.CLIENT_ERRORS[error.id].reason())]
 
 
-def _with_log(evidence: Evidence, reason: Reason) -> Reason:
+def with_log(evidence: Evidence, reason: Reason) -> Reason:
     """Return a reason with the last line that the daemon wrote itself, and with its last lines as evidence."""
     log = evidence.facts.client_log
     if not log:
@@ -81,10 +81,10 @@ def check_reason(evidence: Evidence) -> Reason:
     """Return why the client could not ask its server, according to the network check of the host."""
     network = evidence.check("network")
     if network is not None and network["status"] == "pass":
-        return _with_log(evidence, causes.CHECK_REFUSED.reason())
+        return with_log(evidence, causes.CHECK_REFUSED.reason())
     if network is not None and network["status"] == "fail" and network["remedy"] is not None:
         return causes.CHECK_WITHOUT_NETWORK.reason(problem=network["message"], remedy=network["remedy"])
-    return _with_log(evidence, causes.CHECK_FAILED.reason())
+    return with_log(evidence, causes.CHECK_FAILED.reason())
 
 
 def _lock_counts(lock: str, evidence: Evidence) -> bool:
@@ -101,52 +101,3 @@ def in_grace(evidence: Evidence) -> bool:
     """Return True shortly after boot, while a failed check is normal."""
     uptime = evidence.facts.uptime
     return uptime is not None and uptime <= evidence.policy.check_grace
-
-
-# --- a patch that is not applied in time ---
-
-
-def applying_reasons(evidence: Evidence) -> list[Reason]:
-    """Return why the host waits for its patch; an empty list if it does not, or if it has waited for too long."""
-    return [] if _waits_too_long(evidence) else _waiting(evidence)
-
-
-def applying_too_long(evidence: Evidence) -> list[Reason]:
-    """Return the reason if the host has waited for its patch for longer than the limit of the policy."""
-    waiting = _waiting(evidence)
-    if not waiting or not _waits_too_long(evidence):
-        return []
-    minutes = int(evidence.policy.applying_limit.total_seconds() // 60)
-    return [_with_log(evidence, causes.APPLYING_TOO_LONG.reason(waiting[0]["message"], minutes=minutes))]
-
-
-def _waiting(evidence: Evidence) -> list[Reason]:
-    client = evidence.client
-    if not evidence.reports_status:
-        return []
-    if any(patch["enabled"] and patch["transition"] for patch in evidence.patches):
-        return [causes.IN_TRANSITION.reason()]
-    if client.patch_state in ("unapplied", "applying"):
-        return [causes.NOT_YET_APPLIED.reason(state=client.patch_state)]
-    if client.check_state == "needs-check":
-        return [causes.NEEDS_CHECK.reason()]
-    if client.check_state == "check-failed":
-        return [causes.CHECK_FAILED_AFTER_BOOT.reason()]
-    return []
-
-
-def _waits_too_long(evidence: Evidence) -> bool:
-    """Return True if the time since the client last asked for a patch, or since boot, exceeds the limit.
-
-    One round trip shows no time at which a patch began to be applied. It began at the last check or later, and after
-    boot. Where the last check is too old for any statement, the state is ``stale``.
-    """
-    limit, uptime = evidence.policy.applying_limit, evidence.facts.uptime
-    if uptime is not None and uptime <= limit:
-        return False
-    age = evidence.check_age
-    is_transition = any(patch["enabled"] and patch["transition"] for patch in evidence.patches)
-    by_check = is_transition or evidence.client.check_state not in ("needs-check", "check-failed")
-    if age is None or not by_check:
-        return True
-    return limit < age <= max(limit, evidence.policy.stale_after) or age < -CLOCK_TOLERANCE
