@@ -162,8 +162,8 @@ class _AddedToPatch(t.TypedDict, total=False):
 class Patch(_AddedToPatch):
     """The status that the client reports for the running kernel. `upgrade_required_by` is a date, ``YYYY-MM-DD``.
 
-    `kernel` is the kernel that the client names, `waiting_since` the time (RFC 3339, UTC) since which the host waits for
-    its patch, by the controller's clock. Records of earlier releases have neither.
+    `kernel` is the kernel that the client names, `waiting_since` the time (RFC 3339, UTC, by the controller's clock)
+    since which the host waits for its patch. Records of earlier releases have neither.
     """
 
     state: str | None

@@ -271,7 +271,7 @@ record:
           sample: "2026-06-23"
         waiting_since:
           description:
-            - Time since which the host waits for its patch, in UTC by the clock of the controller. Null if it does not wait.
+            - Time since which the host waits for its patch, by the clock of the controller. Null if it does not wait.
             - It is kept from check to check in the records of O(record_dir), and limits the time in state V(applying).
           type: str
           sample: "2026-03-01T03:20:00Z"

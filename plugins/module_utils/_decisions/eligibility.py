@@ -31,7 +31,6 @@ _KEY_BUILT_IN_SINCE = datetime.datetime(2021, 4, 1, tzinfo=datetime.timezone.utc
 _CLOCK_TOLERANCE = datetime.timedelta(minutes=5)
 
 _VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,5}")
-_SNAP_KEY = "/snap/canonical-livepatch/current/keys/livepatch-kmod.x509"
 _DISTRIBUTIONS = {"ubuntu": "Ubuntu"}
 
 
@@ -57,6 +56,7 @@ def assess_eligibility(
     `collected_at` is the time by the controller's clock. Ages are computed with it, because the clock of a host can be
     wrong. `alternative` is another policy, which the checks name if it covers a system that this policy refuses.
     """
+    facts = dataclasses.replace(facts, asked_at=collected_at)
     # A container comes first, because the other checks then describe the machine that runs it.
     checks = [
         _container(facts),
@@ -343,7 +343,7 @@ def _kernel_supported(facts: HostFacts, policy: Policy, kernel_support: KernelSu
         yield _passed("kernel_supported", "the service supports this kernel", found=state, required=required)
     else:
         status, cause = _UNSUPPORTED.get(state, ("unknown", causes.KERNEL_NOT_KNOWN))
-        find_step = next_steps.boot_step if status == "fail" else next_steps.upgrade_step
+        find_step = next_steps.refused_step if status == "fail" else next_steps.upgrade_step
         reason = cause.reason(step=find_step(facts, policy))
         yield _unmet(status, reason, identifier="kernel_supported", found=state, required=required)
 
@@ -440,7 +440,7 @@ def _secure_boot(facts: HostFacts, policy: Policy) -> Check:
         return _unmet("unknown", causes.SECURE_BOOT_KEYS_UNKNOWN.reason(), found="on", required=required)
     return _unmet(
         "fail",
-        causes.SECURE_BOOT.reason(step=next_steps.secure_boot_step(facts, policy, _SNAP_KEY)),
+        causes.SECURE_BOOT.reason(step=next_steps.secure_boot_step(facts, policy)),
         found="on, no key",
         required=required,
     )

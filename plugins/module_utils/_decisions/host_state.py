@@ -36,6 +36,16 @@ _UNCHANGEABLE = frozenset(
     }
 )
 """Checks that no setting of the host can change. A host that fails another one can be enabled after a step."""
+_OF_THE_KERNEL = ("kernel_series", "flavour", "kernel_livepatch", "kernel_supported")
+_SHADOWS: dict[str, tuple[str, ...]] = {
+    # The kernel of a container is that of another machine, and Livepatch covers no other distribution at all.
+    "container": tuple(_UNCHANGEABLE - {"container"}),
+    "distribution": tuple(_UNCHANGEABLE - {"container", "distribution"}),
+    "release": ("kernel_series", "flavour"),
+    "kernel_origin": _OF_THE_KERNEL,
+    "kernel_conflict": ("flavour", "kernel_supported"),
+}
+"""Checks that fail because another one fails, by the other one. They are no reasons of their own."""
 _REPORTING_SUPPORT = ("10", "11")
 """Generations of the client that report the support status of the kernel."""
 _SETTLED = ("applied", "nothing-to-apply")
@@ -66,9 +76,13 @@ def _tampered(evidence: Evidence) -> list[Reason]:
 
 
 def _ineligible(evidence: Evidence) -> list[Reason]:
-    reasons = [_reason_of(check) for check in evidence.eligibility["checks"] if _refuses_for_good(check, evidence)]
+    failed = {check["id"]: check for check in evidence.eligibility["checks"] if _refuses_for_good(check, evidence)}
+    shadows = {shadow for cause in failed for shadow in _SHADOWS.get(cause, ())}
+    reasons = [_reason_of(check) for identifier, check in failed.items() if identifier not in shadows]
     if reasons and evidence.client.enabled:
-        reasons.append(causes.ENABLED_THOUGH_INELIGIBLE.reason())
+        other = evidence.check("other_policy")
+        cause = causes.ENABLED_THOUGH_INELIGIBLE.reason()
+        reasons.append(cause if other is None else {**cause, "remedy": other["remedy"]})
     return reasons
 
 

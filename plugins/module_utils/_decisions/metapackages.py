@@ -10,6 +10,7 @@ Ubuntu on public clouds documentation).
 
 from __future__ import annotations
 
+import datetime
 import typing as t
 
 from .policy import AdmittedSystem
@@ -30,6 +31,26 @@ _LINES = {
     "22.04": KernelLines("5.15", "6.8"),
     "24.04": KernelLines("6.8", "7.0"),
     "26.04": KernelLines("7.0", None),
+}
+
+
+class ProService(t.NamedTuple):
+    """The service of Ubuntu Pro that has the kernels of a release, and the end of the support without it."""
+
+    name: str
+    since: datetime.date
+
+
+_SUPPORT_ENDS = {
+    # The ends of standard support and of ESM, after which only the Legacy add-on has kernels. Source: Ubuntu release
+    # cycle, ubuntu.com/about/release-cycle.
+    "14.04": (datetime.date(2019, 4, 25), datetime.date(2024, 4, 25)),
+    "16.04": (datetime.date(2021, 4, 30), datetime.date(2026, 4, 30)),
+    "18.04": (datetime.date(2023, 5, 31), datetime.date(2028, 4, 30)),
+    "20.04": (datetime.date(2025, 5, 31), datetime.date(2030, 4, 30)),
+    "22.04": (datetime.date(2027, 4, 30), datetime.date(2032, 4, 30)),
+    "24.04": (datetime.date(2029, 5, 31), datetime.date(2034, 4, 30)),
+    "26.04": (datetime.date(2031, 5, 31), datetime.date(2036, 4, 30)),
 }
 _CLOUDS = frozenset({"aws", "azure", "gcp", "oracle"})
 _SERVER = frozenset({"generic", "lowlatency"})
@@ -64,6 +85,14 @@ def metapackage(release: str, series: str, flavour: str) -> str | None:
     if release == "16.04":
         return _XENIAL.get((series, flavour))
     return f"linux-image-{flavour}-lts-{release}" if is_ga and lines.hwe else f"linux-image-{flavour}"
+
+
+def pro_service(release: str | None, at: datetime.datetime | None) -> ProService | None:
+    """Return the service of Ubuntu Pro without which a release gets no kernels at this time; None if it needs none."""
+    ends = _SUPPORT_ENDS.get(release or "")
+    if ends is None or at is None or at.date() <= ends[0]:
+        return None
+    return ProService("esm-infra" if at.date() <= ends[1] else "esm-infra-legacy", ends[0])
 
 
 def preferred_row(rows: t.Sequence[AdmittedSystem], running: str | None) -> AdmittedSystem:

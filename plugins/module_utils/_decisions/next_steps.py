@@ -18,7 +18,7 @@ from .._host.facts import HostFacts
 from .._kernel_name import parse_release
 from .._package_version import VERSION_LIMIT, version_key
 from .causes import CONTAINER, UPGRADE_INSTEAD, WSL
-from .metapackages import FLAVOURS, metapackage, preferred_row, series_number
+from .metapackages import FLAVOURS, metapackage, preferred_row, pro_service, series_number
 from .policy import AdmittedSystem, Policy
 
 _MOST_REMOVED = 4
@@ -33,6 +33,9 @@ _UNSIGNED_SINCE = (4, 17)
 
 _NAMED_POLICY = "current"
 """The policy of the collection that is not the default, so that a playbook needs its name."""
+
+_SNAP_KEY = "/snap/canonical-livepatch/current/keys/livepatch-kmod.x509"
+"""The live patch key in the snap of the client."""
 
 _IMAGE_PACKAGES = ("linux-image-", "linux-signed-image-", "linux-modules-extra-")
 
@@ -97,9 +100,9 @@ def upgrade_step(
         given["within_days"] = within_days
     command = f"upgrade the kernel and reboot: {playbook('upgrade', facts, policy, **given)}"
     removal = _removal(facts, [name for name in _installed_above(facts, facts.kernel.release) if _is_foreign(name)])
-    if removal is None:
-        return command
-    return f"{removal}, because the boot loader would start it after the upgrade; then {command}"
+    if removal is not None:
+        command = f"{removal}, because the boot loader would start it after the upgrade; then {command}"
+    return f"{command}{subscription(facts)}"
 
 
 def boot_step(facts: HostFacts, policy: Policy) -> str:
@@ -112,6 +115,26 @@ def boot_step(facts: HostFacts, policy: Policy) -> str:
     if facts.kernel.fips and not facts.fips_updates:
         return _without_certified_fips(facts, policy)
     return _boot(facts, policy)
+
+
+def refused_step(facts: HostFacts, policy: Policy) -> str:
+    """Return the step for a kernel that the service refuses.
+
+    Where the policy covers the kernel, the refusal can be that of an old client, which does not know a newer release,
+    or of an old kernel of the line.
+    """
+    if _kernel_of_another_machine(facts) is not None or not _is_covered(facts, policy):
+        return boot_step(facts, policy)
+    error = facts.client.error if facts.client is not None else None
+    if error is not None and error.id == "platform_unsupported":
+        return "refresh the snap of the client, which can be older than the release: snap refresh canonical-livepatch"
+    step = upgrade_step(facts, policy, forced=True)
+    rows = [row for row in _rows(facts, policy) if "generic" in row.flavours]
+    # Other flavours belong to a cloud, to FIPS or to a device.
+    if facts.kernel.flavour != "lowlatency" or not rows:
+        return step
+    package = metapackage(rows[0].release, preferred_row(rows, facts.kernel.series).series, "generic")
+    return f"{step}; if the service refuses this flavour, boot generic (apt-get install {package})" if package else step
 
 
 def release_step(facts: HostFacts, policy: Policy) -> str:
@@ -135,10 +158,12 @@ def other_policy_step(name: str) -> str:
     return f"use policy '{name}', which covers this system: set livepatch_policy={name}"
 
 
-def secure_boot_step(facts: HostFacts, policy: Policy, key: str) -> str:
-    """Return the step for a kernel without the live patch key. `key` is the file of the key in the client's snap."""
+def secure_boot_step(facts: HostFacts, policy: Policy) -> str:
+    """Return the step for a kernel without the live patch key."""
     first = "" if facts.client_installed else "snap install canonical-livepatch && "
-    return f"{upgrade_step(facts, policy, forced=True)}; or enroll the key and reboot: {first}mokutil --import {key}"
+    return (
+        f"{upgrade_step(facts, policy, forced=True)}; or enroll the key and reboot: {first}mokutil --import {_SNAP_KEY}"
+    )
 
 
 def _kernel_of_another_machine(facts: HostFacts) -> str | None:
@@ -190,16 +215,35 @@ def _install(facts: HostFacts, row: AdmittedSystem, flavour: str) -> str:
         command = f"ansible {host} --become -m kernelops.livepatch.kernel_upgrade -a {options}"
     else:
         command = f"apt-get install {package}"
+    command = f"install a covered kernel: {command}; then"
     above = [name for name in _installed(facts) if _sorts_above(name, row.series, flavour)]
     removal = _removal(facts, above)
-    if removal is not None:
-        return f"install a covered kernel: {command}; then {removal}, and reboot"
-    if above:
-        return (
-            f"install a covered kernel: {command}; then select it with GRUB_DEFAULT in /etc/default/grub, run"
-            " `update-grub`, and reboot"
-        )
-    return f"install a covered kernel: {command}; then reboot"
+    if _boots_from_outside(facts):
+        end = "let the virtual machine boot from its disk (GRUB), because the running kernel is not in /boot"
+    elif removal is not None:
+        end = f"{removal}, and reboot"
+    elif above:
+        end = "select it with GRUB_DEFAULT in /etc/default/grub, run `update-grub`, and reboot"
+    else:
+        end = "reboot"
+    return f"{command} {end}{subscription(facts)}"
+
+
+def subscription(facts: HostFacts) -> str:
+    """Return what the installation of a kernel needs on a release without standard support."""
+    service = pro_service(facts.release, facts.asked_at) if facts.distribution == "ubuntu" else None
+    if service is None:
+        return ""
+    return (
+        f"; since {service.since}, Ubuntu {facts.release} gets kernels only from Ubuntu Pro: first run `pro attach` and"
+        f" `pro enable {service.name}`, unless `pro status` shows it as enabled"
+    )
+
+
+def _boots_from_outside(facts: HostFacts) -> bool:
+    """Return True if the running kernel is not in /boot: the platform of the virtual machine provides it."""
+    installed = facts.installed_kernels
+    return facts.kernel.origin == "custom" and installed is not None and facts.kernel.release not in installed
 
 
 def _sorts_above(release: str, series: str, flavour: str) -> bool:
@@ -214,6 +258,11 @@ def _sorts_above(release: str, series: str, flavour: str) -> bool:
 
 def _start(facts: HostFacts, target: str) -> str:
     """Return how the boot loader comes to start an installed kernel: GRUB starts the one with the highest version."""
+    if _boots_from_outside(facts):
+        return (
+            f"let the virtual machine boot from its disk (GRUB), which has the covered kernel {target}, because its"
+            " kernel is not in /boot"
+        )
     above = _installed_above(facts, target)
     if not above:
         return f"reboot: the covered kernel {target} is installed"

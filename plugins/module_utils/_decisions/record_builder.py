@@ -59,7 +59,7 @@ def make_record(
     `earlier` is the last record of the host, which shows since when the host waits for a patch.
     The record is within `RECORD_LIMIT`, whatever the host has sent.
     """
-    facts = dataclasses.replace(facts, inventory_name=host)
+    facts = dataclasses.replace(facts, inventory_name=host, asked_at=collected_at)
     eligibility = assess_eligibility(facts, policy, kernel_support, collected_at=collected_at, alternative=alternative)
     verified = _verified(facts, anchors)
     evidence = Evidence(facts, policy, eligibility, verified, collected_at, answered_at, earlier)

@@ -106,7 +106,8 @@ class HostFacts:
     ``unknown`` for a request that names no package. `installed_kernels` are the releases of the kernel images in /boot.
     `reachability` has the result for each server that the client needs; it is empty if the network was not tested.
     `fips_certified` is true if the host uses Ubuntu Pro's archive fips, whose kernels get no updates. `inventory_name`
-    is the name of the host in the inventory, which the controller adds.
+    is the name of the host in the inventory, and `asked_at` the time by the clock of the controller. The controller
+    adds both.
 
     `certificate` is the certificate of the live patch key (DER) in the client's snap, or ``None`` if it was not
     requested.
@@ -148,6 +149,7 @@ class HostFacts:
     installed_kernels: tuple[str, ...] | None = None
     fips_certified: bool | None = None
     inventory_name: str | None = None
+    asked_at: datetime.datetime | None = None
 
     @property
     def distribution(self) -> str | None:

@@ -9,6 +9,7 @@ import typing as t
 
 from .._decisions import causes, upgrade_plan
 from .._decisions.apt_failures import apt_failure
+from .._decisions.next_steps import subscription
 from .._errors import LivepatchError
 from .._host import apt
 from .._host.facts import HostFacts, read_facts
@@ -68,6 +69,7 @@ class _Upgrade:
         options, result = self._options, self.result
         sections = yield from self._collect()
         facts = read_facts(sections, inventory_name=options.host)
+        facts = dataclasses.replace(facts, asked_at=(yield from read_clock()).utc)
         running = facts.kernel.release
         result |= {"from": running, "to": running, "reboot_needed": False}
         result["unfinished"] = "ok " in (sections.output("unfinished") or "")
@@ -107,7 +109,8 @@ class _Upgrade:
         series, flavour = self._options.series or running.series, self._options.flavour or running.flavour
         kernel = f"no kernel of series {series} and flavour {flavour} that is newer than {running.release}"
         if not self._options.check_mode:
-            raise self._refresh_failure or causes.NO_NEWER_KERNEL.error(kernel=kernel)
+            missing = causes.NO_NEWER_KERNEL.error(kernel=kernel, subscription=subscription(facts))
+            raise self._refresh_failure or missing
         warning = f"the package lists on the host have {kernel}. A run without check mode refreshes the lists first."
         message = f"{running.release} needs an upgrade, but the new kernel is not known yet"
         return {**self.result, "warnings": [warning], "msg": message}

@@ -476,7 +476,9 @@ def test_only_a_recent_client_check_outweighs_a_failure(changes: dict[str, t.Any
             "kernel series 4.15 is not covered by policy 'launch' for this host",
             (
                 "install a covered kernel: apt-get install linux-image-generic; then run `apt-get purge"
-                " linux-image-4.15.0-30-generic` on the host, and reboot"
+                " linux-image-4.15.0-30-generic` on the host, and reboot; since 2021-04-30, Ubuntu 16.04 gets kernels"
+                " only from Ubuntu Pro: first run `pro attach` and `pro enable esm-infra`, unless `pro status` shows it"
+                " as enabled"
             ),
         ),
         (

@@ -23,6 +23,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts im
     ServerReachability,
     Snapd,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import identify
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Collector, Record, validate
 from tests.samples.facts import MODULE, NOW, a_client, a_host, a_kernel, a_patch, shipped, without_client
 
@@ -167,6 +168,37 @@ def test_an_enabled_host_can_be_ineligible() -> None:
     assert "enabled_though_ineligible" in [reason["id"] for reason in reasons]
     reasons = record_of(without_client(os_release={"ID": "ubuntu", "VERSION_ID": "14.04"}))["assessment"]["reasons"]
     assert "enabled_though_ineligible" not in [reason["id"] for reason in reasons]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"container": "lxc", "os_release": {"ID": "debian", "VERSION_ID": "12"}}, ["container"]),
+        ({"os_release": {"ID": "linuxmint", "ID_LIKE": "ubuntu", "VERSION_ID": "21.2"}}, ["distribution"]),
+        ({"os_release": {"ID": "debian", "VERSION_ID": "12"}, "architecture": "arm64"}, ["distribution"]),
+        ({"os_release": {"ID": "ubuntu", "VERSION_ID": "25.10"}, "kernel": a_kernel("6.17.0-8-generic")}, ["release"]),
+        (
+            {"kernel": identify("6.1.55-acme", "#1 SMP", None, True, False), "livepatch_in_kernel": False},
+            ["kernel_origin"],
+        ),
+        ({"kernel": a_kernel("5.15.0-1085-realtime", "88")}, ["kernel_series", "kernel_conflict"]),
+    ],
+)
+def test_a_refusal_has_no_shadows(changes: dict[str, t.Any], expected: list[str]) -> None:
+    assert [reason["id"] for reason in record_of(without_client(**changes))["assessment"]["reasons"]] == expected
+
+
+def test_no_step_contradicts_the_other_policy() -> None:
+    """A host that another policy covers does not have to disable its client."""
+    noble = a_kernel("6.8.0-51-generic", "52")
+    facts = a_host(os_release={"ID": "ubuntu", "VERSION_ID": "24.04"}, kernel=noble)
+    collector = Collector(collection="2", ansible_core="2.19.0")
+    record = make_record(
+        "web-01", facts, LAUNCH, collector=collector, collected_at=COLLECTED_AT, alternative=shipped("current")
+    )
+    remedies = {reason["id"]: str(reason["remedy"]) for reason in record["assessment"]["reasons"]}
+    assert list(remedies) == ["release", "enabled_though_ineligible"]
+    assert all(remedy.endswith("livepatch_policy=current") for remedy in remedies.values())
 
 
 def test_a_network_failure_keeps_an_enabled_host_eligible() -> None:

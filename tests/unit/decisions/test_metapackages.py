@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import datetime
+
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.metapackages import (
     metapackage,
     preferred_row,
+    pro_service,
 )
 from tests.samples.facts import shipped
 
@@ -67,3 +70,27 @@ def test_metapackages_by_release_series_and_flavour(
 def test_the_series_needs_no_removal_if_possible(release: str, flavour: str, running: str | None, series: str) -> None:
     rows = [row for row in CURRENT.systems if row.release == release and flavour in row.flavours]
     assert preferred_row(rows, running).series == series
+
+
+@pytest.mark.parametrize(
+    ("release", "day", "service"),
+    [
+        ("14.04", "2019-04-26", "esm-infra"),
+        ("14.04", "2026-11-26", "esm-infra-legacy"),
+        ("16.04", "2026-04-30", "esm-infra"),
+        ("16.04", "2026-05-01", "esm-infra-legacy"),
+        ("18.04", "2023-05-31", None),
+        ("18.04", "2023-06-01", "esm-infra"),
+        ("20.04", "2025-06-01", "esm-infra"),
+        ("22.04", "2027-04-30", None),
+        ("22.04", "2027-05-01", "esm-infra"),
+        ("24.04", "2027-05-01", None),
+        ("26.04", "2027-05-01", None),
+        ("25.10", "2030-01-01", None),
+        (None, "2030-01-01", None),
+    ],
+)
+def test_kernels_after_standard_support_need_pro(release: str | None, day: str, service: str | None) -> None:
+    found = pro_service(release, datetime.datetime.fromisoformat(f"{day}T12:00:00+00:00"))
+    assert (found.name if found else None) == service
+    assert pro_service(release, None) is None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import collections.abc as c
 import dataclasses
+import datetime
 import functools
 import itertools
 import re
@@ -19,7 +20,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions imp
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import assess_eligibility
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import AdmittedSystem, Policy
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt import KernelPackages, Package
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientStatus
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientError, ClientStatus
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import KernelIdentity, identify
 from ansible_collections.kernelops.livepatch.plugins.module_utils._kernel_name import parse_release
@@ -382,13 +383,13 @@ def test_a_limit_selects_exactly_one_host(host: str) -> None:
 
 def test_secure_boot_has_two_ways() -> None:
     facts = a_host(inventory_name="web-1", client_installed=False)
-    assert next_steps.secure_boot_step(facts, LAUNCH, "/snap/key") == (
+    assert next_steps.secure_boot_step(facts, LAUNCH) == (
         "upgrade the kernel and reboot: ansible-playbook kernelops.livepatch.upgrade --limit web-1 -e"
         " livepatch_force=true; or enroll the key and reboot: snap install canonical-livepatch && mokutil --import"
-        " /snap/key"
+        " /snap/canonical-livepatch/current/keys/livepatch-kmod.x509"
     )
     with_client = dataclasses.replace(facts, client_installed=True)
-    assert "snap install" not in next_steps.secure_boot_step(with_client, LAUNCH, "/snap/key")
+    assert "snap install" not in next_steps.secure_boot_step(with_client, LAUNCH)
 
 
 # --- /boot ---
@@ -441,3 +442,65 @@ def test_a_full_boot_without_removable_kernels() -> None:
     two = packages("linux-image-5.4.0-110-generic", "linux-image-5.4.0-146-generic")
     assert "purge" not in next_steps.free_boot_step(two, "5.4.0-110-generic")
     assert "purge" not in next_steps.free_boot_step(packages(*IMAGES), None)
+
+
+# --- releases without standard support ---
+
+
+@pytest.mark.parametrize(("days", "needed"), [(-2000, False), (0, True)])
+def test_an_upgrade_without_standard_support_needs_pro(days: int, needed: bool) -> None:
+    at = NOW + datetime.timedelta(days=days)
+    facts = on("18.04", a_kernel("4.15.0-50-generic", "54"), asked_at=at)
+    install = on("18.04", a_kernel("5.3.0-76-generic", "72"), asked_at=at)
+    for step in (
+        next_steps.upgrade_step(facts, CURRENT),
+        next_steps.secure_boot_step(facts, CURRENT),
+        next_steps.boot_step(install, CURRENT),
+    ):
+        assert all((word in step) is needed for word in ("pro attach", "pro enable esm-infra", "since 2023-05-31"))
+
+
+def test_a_kernel_that_is_installed_needs_no_subscription() -> None:
+    facts = on("20.04", a_kernel("5.8.0-63-generic", "71~20.04.1"), "5.15.0-100-generic", asked_at=NOW)
+    assert next_steps.boot_step(facts, CURRENT) == "reboot: the covered kernel 5.15.0-100-generic is installed"
+
+
+# --- a kernel that the service refuses ---
+
+
+def refused(release: str, kernel: KernelIdentity, identifier: str = "not_eligible_kernel") -> str:
+    client = ClientStatus(error=ClientError(identifier, "refused"))
+    return next_steps.refused_step(on(release, kernel, client=client, client_installed=True), CURRENT)
+
+
+def test_a_refused_flavour_can_be_replaced_by_generic() -> None:
+    step = refused("24.04", a_kernel("6.8.0-47-lowlatency", "47"))
+    assert "kernelops.livepatch.upgrade --limit web-1 -e livepatch_force=true" in step
+    assert step.endswith("if the service refuses this flavour, boot generic (apt-get install linux-image-generic)")
+
+
+@pytest.mark.parametrize("kernel", ["6.8.0-47-generic", "6.8.0-1010-aws"])
+def test_a_refused_kernel_is_upgraded(kernel: str) -> None:
+    step = refused("24.04", a_kernel(kernel, "47"))
+    assert step.startswith("upgrade the kernel and reboot")
+    assert "linux-image" not in step
+
+
+def test_an_old_client_that_refuses_a_release_is_refreshed() -> None:
+    step = refused("24.04", a_kernel("6.8.0-47-generic", "47"), "platform_unsupported")
+    assert step.endswith("snap refresh canonical-livepatch")
+
+
+def test_a_refused_kernel_outside_the_policy_is_replaced() -> None:
+    assert refused("18.04", a_kernel("5.3.0-76-generic", "72")) == (
+        "install a covered kernel: apt-get install linux-image-generic-hwe-18.04; then reboot"
+    )
+
+
+# --- a kernel that the platform of a virtual machine provides ---
+
+
+@pytest.mark.parametrize("installed", [(), ("4.4.0-210-generic",)])
+def test_a_kernel_from_outside_needs_another_boot_loader(installed: tuple[str, ...]) -> None:
+    facts = on("16.04", foreign("4.8.1-x86_64-linode71"), installed_kernels=installed)
+    assert "let the virtual machine boot from its disk (GRUB)" in next_steps.boot_step(facts, CURRENT)

@@ -32,6 +32,12 @@ APPLY_FAILED = Cause(
     f"{READ_JOURNAL}, then refresh the client: canonical-livepatch refresh",
 )
 APPLIED_WITH_BUG = Cause("applied_with_bug", "the applied patch has a known bug", STEP)
+KEY_MISSING = Cause(
+    "secure_boot",
+    "the client could not apply its patch, because the kernel only accepts modules of keys that it knows, and does not"
+    " contain the live patch key",
+    STEP,
+)
 CRASH_LOCK = Cause(
     "crash_lock",
     "the client refuses a patch because the kernel may have crashed with it before",
@@ -44,6 +50,17 @@ CHECK_REFUSED = Cause(
     " trouble, or refuses this machine",
     f"{READ_JOURNAL}, wait some minutes, and refresh the client: canonical-livepatch refresh; if the check still"
     " fails, disable the client and enable it again with kernelops.livepatch.client",
+)
+CHECK_BEFORE_NETWORK = Cause(
+    "check_failed",
+    "the client could not ask the server for the newest patch, although the host can reach the server now: its network"
+    " or name service was not available to the client",
+    f"refresh the client: canonical-livepatch refresh; if this fails, {READ_JOURNAL}",
+)
+CHECK_NOT_ACCEPTED = Cause(
+    "check_failed",
+    "the client could not ask the server for the newest patch: the server does not accept its registration any more",
+    "disable the client on the host (canonical-livepatch disable), then {step}",
 )
 CHECK_WITHOUT_NETWORK = Cause(
     "check_failed",

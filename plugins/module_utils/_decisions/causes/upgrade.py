@@ -39,7 +39,7 @@ KERNEL_RELEASE_UNUSUAL = Cause(
 NO_NEWER_KERNEL = Cause(
     "no_newer_kernel",
     "the archive has {kernel}",
-    "check the package sources of the host, or select another series (series)",
+    "check the package sources of the host, or select another series (series){subscription}",
 )
 NO_APT = Cause("no_apt", "this host has no apt-get", "upgrade its kernel with its own tools")
 INSTALLATION_RUNNING = Cause(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections.abc as c
 import dataclasses
 import datetime
+import re
 
 from ..._host.client_status import ClientStatus, stale_platform
 from ..._host.facts import HostFacts
@@ -23,6 +24,7 @@ CLOCK_TOLERANCE = datetime.timedelta(minutes=5)
 """The clocks of host and controller may differ by this much. It includes the time that an answer takes."""
 
 _NO_CLIENT = ClientStatus(enabled=False)
+_REFUSAL = re.compile(r"\b(?:is|not) supported\b|\bunsupported\b", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -150,9 +152,16 @@ class Evidence:
 
     @property
     def stale_refusal(self) -> str | None:
-        """The text by which the client refuses a release of Ubuntu that the host no longer runs; None without one."""
+        """The text by which the client refuses a release of Ubuntu that the host no longer runs; None without one.
+
+        The text is the answer of the client, or a line in the journal of a daemon that does not answer.
+        """
         error = self.client.error
-        return error.text if error is not None and stale_platform(error.text, self.facts.release) else None
+        if error is None:
+            return None
+        lines = self.facts.client_log if error.id == "daemon_down" else ()
+        texts = (error.text, *(line for line in lines if _REFUSAL.search(line)))
+        return next((text for text in texts if stale_platform(text, self.facts.release)), None)
 
 
 def _signed(patch: KernelPatch) -> bool:

@@ -11,14 +11,20 @@ from __future__ import annotations
 import re
 
 from ..._host.client_status import ClientError
+from ..._host.error_texts import find_error
 from ..._kernel_name import parse_lock_name
 from ..._record import Reason
-from .. import causes, next_steps
+from .. import causes
+from ..next_steps import enable_step, secure_boot_step, upgrade_step
 from .evidence import Evidence
 
-_PATCH_FAILURES = {"apply-failed": causes.APPLY_FAILED, "applied-with-bug": causes.APPLIED_WITH_BUG}
 _NOT_A_FAILURE = frozenset({"permission_denied", "not_eligible_kernel", "platform_unsupported", "unreadable_output"})
 """Errors of the client that do not show that it has failed. The eligibility checks judge its refusals of a host."""
+_REGISTRATION_REFUSED = frozenset({"bad_token", "machine_token_invalid"})
+_CONNECTION_REFUSED = frozenset({"clock_wrong", "proxy_failed", "tls_untrusted", "tls_wrong_name"})
+"""Errors in the journal with which a check fails, although the host itself can reach the server."""
+_KEY_MISSING = re.compile(r"required key not available|key was rejected by service", re.IGNORECASE)
+"""The errors with which a kernel refuses a module whose key it does not have: ENOKEY and EKEYREJECTED."""
 
 _LIKE_A_STATUS = re.compile(r"[{}]|client-version|last-check|patchstate|fully-patched", re.IGNORECASE)
 _ENDS = re.compile(
@@ -39,19 +45,25 @@ def failed_reasons(evidence: Evidence) -> list[Reason]:
     client = evidence.client
     if evidence.stale_refusal is not None:
         return [causes.PLATFORM_STALE.reason(evidence.stale_refusal[:_QUOTED])]
-    if client.error is not None:
-        reasons = _client(evidence, client.error)
-    elif client.patch_state in _PATCH_FAILURES:
-        step = next_steps.upgrade_step(evidence.facts, evidence.policy)
-        reasons = [with_log(evidence, _PATCH_FAILURES[client.patch_state].reason(step=step))]
-    else:
-        reasons = []
-    reasons.extend(
-        causes.CRASH_LOCK.reason(f"lock {lock}") for lock in evidence.facts.crash_locks if _lock_counts(lock, evidence)
-    )
+    locks = [lock for lock in evidence.facts.crash_locks if _lock_counts(lock, evidence)]
+    reasons = _patch(evidence, locked=bool(locks)) if client.error is None else _client(evidence, client.error)
+    reasons.extend(causes.CRASH_LOCK.reason(f"lock {lock}") for lock in locks)
     if not reasons and client.check_state == "check-failed" and not in_grace(evidence):
         reasons.append(check_reason(evidence))
     return reasons
+
+
+def _patch(evidence: Evidence, *, locked: bool) -> list[Reason]:
+    """Return why the patch failed. A client that refuses a locked patch reports it as failed."""
+    facts, state = evidence.facts, evidence.client.patch_state
+    if state == "applied-with-bug":
+        return [with_log(evidence, causes.APPLIED_WITH_BUG.reason(step=upgrade_step(facts, evidence.policy)))]
+    if state != "apply-failed":
+        return []
+    check = evidence.check("secure_boot")
+    if (check is not None and check["status"] == "fail") or any(map(_KEY_MISSING.search, facts.client_log)):
+        return [with_log(evidence, causes.KEY_MISSING.reason(step=secure_boot_step(facts, evidence.policy)))]
+    return [] if locked else [with_log(evidence, causes.APPLY_FAILED.reason())]
 
 
 def _client(evidence: Evidence, error: ClientError) -> list[Reason]:
@@ -78,13 +90,34 @@ def with_log(evidence: Evidence, reason: Reason) -> Reason:
 
 
 def check_reason(evidence: Evidence) -> Reason:
-    """Return why the client could not ask its server, according to the network check of the host."""
+    """Return why the client could not ask its server, by the network check of the host and the client's journal."""
     network = evidence.check("network")
-    if network is not None and network["status"] == "pass":
-        return with_log(evidence, causes.CHECK_REFUSED.reason())
     if network is not None and network["status"] == "fail" and network["remedy"] is not None:
         return causes.CHECK_WITHOUT_NETWORK.reason(problem=network["message"], remedy=network["remedy"])
-    return with_log(evidence, causes.CHECK_FAILED.reason())
+    last = _last_error(evidence)
+    if last in _REGISTRATION_REFUSED:
+        step = enable_step(evidence.facts, evidence.policy)
+        return with_log(evidence, causes.CHECK_NOT_ACCEPTED.reason(step=step))
+    if last in _CONNECTION_REFUSED:
+        cause = causes.CLIENT_FAILURES[last].reason()
+        problem = causes.CHECK_WITHOUT_NETWORK.reason(problem=cause["message"], remedy=cause["remedy"])
+        return with_log(evidence, problem)
+    if network is None or network["status"] != "pass":
+        return with_log(evidence, causes.CHECK_FAILED.reason())
+    if last == "server_unreachable" or (last is None and _not_checked_since_boot(evidence)):
+        return with_log(evidence, causes.CHECK_BEFORE_NETWORK.reason())
+    return with_log(evidence, causes.CHECK_REFUSED.reason())
+
+
+def _last_error(evidence: Evidence) -> str | None:
+    """Return the id of the last known error in the journal of the client."""
+    found = (find_error("client", line) for line in reversed(evidence.facts.client_log))
+    return next((error[0].id for error in found if error is not None), None)
+
+
+def _not_checked_since_boot(evidence: Evidence) -> bool:
+    last, boot = evidence.client.last_check, evidence.booted_at
+    return last is not None and boot is not None and last < boot
 
 
 def _lock_counts(lock: str, evidence: Evidence) -> bool:

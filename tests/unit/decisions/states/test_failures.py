@@ -14,7 +14,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rec
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientError, ClientStatus
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, ServerReachability
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Assessment, Collector
-from tests.samples.facts import NOW, a_client, a_host, a_patch, shipped
+from tests.samples.facts import NOW, a_client, a_host, a_kernel, shipped
 
 LAUNCH = shipped("launch")
 MINUTE = datetime.timedelta(minutes=1)
@@ -80,13 +80,61 @@ def test_a_stale_check_uses_the_network_check() -> None:
                 "client": a_client(check_state="check-failed", patch_state="apply-failed"),
                 "crash_locks": ("livepatch_Ubuntu_4_4_0_210_242_generic_113_113.1",),
             },
-            ["apply_failed", "crash_lock"],
+            ["crash_lock"],
         ),
         ({"client": a_client(check_state="check-failed", patch_state="applied-with-bug")}, ["applied_with_bug"]),
     ],
 )
 def test_a_failed_patch_explains_a_failed_check(changes: dict[str, t.Any], reasons: list[str]) -> None:
     assert ids(a_host(patches=(), **changes)) == reasons
+
+
+def test_a_missing_key_explains_a_failed_patch() -> None:
+    failed = a_client(patch_state="apply-failed", check_state="check-failed")
+    lock = ("livepatch_Ubuntu_4_4_0_210_242_generic_113_113.1",)
+    unsigned = {"patches": (), "kernel_keys": (), "secure_boot": True, "kernel": a_kernel(version="#242-Ubuntu SMP")}
+    facts = a_host(client=failed, crash_locks=lock, **unsigned)
+    assert ids(facts) == ["secure_boot", "crash_lock"]
+    assert "mokutil --import" in (assess(facts)["reasons"][0]["remedy"] or "")
+
+
+@pytest.mark.parametrize("error", ["Required key not available", "Key was rejected by service"])
+def test_the_journal_shows_a_missing_key(error: str) -> None:
+    log = (f"insmod: ERROR: could not insert module livepatch.ko: {error}",)
+    reason = assess(a_host(patches=(), client=a_client(patch_state="apply-failed"), client_log=log))["reasons"][0]
+    assert reason["id"] == "secure_boot"
+    assert reason["evidence"] == list(log)
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "never"),
+    [
+        ("bad server status 401", "canonical-livepatch disable", "ca-certs"),
+        ('{"error": "Invalid Machine Token"}', "kernelops.livepatch.enable --limit web-01", "wait"),
+        ("x509: certificate signed by unknown authority", "ca-certs", "disable"),
+        ("proxyconnect tcp: dial tcp 192.0.2.7:3128: connect: connection refused", "https-proxy", "disable"),
+        ("x509: certificate has expired or is not yet valid", "timedatectl", "disable"),
+        ("dial tcp: lookup livepatch.canonical.com: no such host", "canonical-livepatch refresh", "disable"),
+        ("server check-in failed: status 503", "wait", "ca-certs"),
+        ("something else", "journalctl", "ca-certs"),
+    ],
+)
+def test_the_journal_explains_a_failed_check(line: str, words: str, never: str) -> None:
+    log = ("canonical-livepatch[811]: status 200", f"canonical-livepatch[811]: livepatch check failed: {line}")
+    assessment = assess(a_host(client=a_client(check_state="check-failed"), client_log=log))
+    reason = assessment["reasons"][0]
+    assert (assessment["state"], reason["id"]) == ("failed", "check_failed")
+    assert words in (reason["remedy"] or "")
+    assert never not in (reason["remedy"] or "")
+    assert line[:40] in reason["message"]
+
+
+def test_a_check_before_the_network_is_repeated() -> None:
+    """The client last asked before the boot, and the host can reach the server now."""
+    status = a_client(check_state="check-failed", last_check=NOW - 60 * MINUTE)
+    reason = assess(a_host(client=status, uptime=18 * MINUTE))["reasons"][0]
+    assert "name service" in reason["message"]
+    assert (reason["remedy"] or "").startswith("refresh the client: canonical-livepatch refresh")
 
 
 # --- a client without a status ---
@@ -99,6 +147,16 @@ def test_a_client_of_another_release_is_stale() -> None:
     assert (assessment["state"], assessment["reasons"][0]["id"]) == ("failed", "platform_stale")
     assert "22.10" in assessment["reasons"][0]["message"]
     assert "snap remove --purge canonical-livepatch" in (assessment["reasons"][0]["remedy"] or "")
+
+
+def test_a_journal_shows_a_stale_client() -> None:
+    log = ("livepatchd error: The platform Ubuntu 22.10 is not supported.",)
+    assessment = assess(broken("daemon_down", client_log=log))
+    assert (assessment["state"], assessment["reasons"][0]["id"]) == ("failed", "platform_stale")
+    assert "22.10" in assessment["reasons"][0]["message"]
+    assert (
+        assess(broken("daemon_down", client_log=("upgraded from Ubuntu 22.10",)))["reasons"][0]["id"] == "daemon_down"
+    )
 
 
 def test_a_refusal_of_the_own_release_counts() -> None:
@@ -117,7 +175,6 @@ def test_the_last_words_of_a_daemon_are_shown() -> None:
     ("log", "shown"),
     [
         (("Only Ubuntu 16.04 LTS is supported, exiting.",), "Only Ubuntu 16.04 LTS"),
-        (("livepatchd error: The platform Ubuntu 22.10 is not supported.",), "22.10"),
         (("canonical-livepatchd[9]: panic: boom", "systemd[1]: x: Scheduled restart job, counter 9."), "panic: boom"),
         (("systemd[1]: x: Start request repeated too quickly.",), "Start request repeated"),
     ],
