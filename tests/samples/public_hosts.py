@@ -97,7 +97,9 @@ def describe(
     status: Text | None = None,
     *,
     built: str | None = "Mon May 04 10:00:00 UTC 2026",
+    package_time: int | None = None,
     installed: t.Sequence[str] = (),
+    own_image: bool = True,
     loaded: str | None = None,
     signature: bool = True,
     os_release: t.Mapping[str, str] | None = None,
@@ -119,10 +121,11 @@ def describe(
     """Return the facts of a host.
 
     `kernel` is the full name of an Ubuntu kernel, or without `signature` the release of another one. `status` is what
-    its client prints, None for a host without one. `built` is None if ``uname -v`` was cut. `installed` are the other
-    kernels in /boot, `loaded` is the version of a live patch that the kernel shows, and `livepatch` is false for a
-    kernel that supports none. `keys` is false for a kernel without the live patch key. `ahead` is the time by which the
-    clock of the host is ahead. `files` have contents, and `paths` only exist.
+    its client prints, None for a host without one. `built` is the date in ``uname -v``, and None if it was cut;
+    `package_time` is that of the package of the kernel. `installed` are the other kernels in /boot, which has the
+    running kernel only with `own_image`. `loaded` is the version of a live patch that the kernel shows, and `livepatch`
+    is false for a kernel that supports none. `keys` is false for a kernel without the live patch key. `ahead` is the
+    time by which the clock of the host is ahead. `files` have contents, and `paths` only exist.
     """
     name = parse_kernel_name(kernel)
     running = name.release if name is not None and signature else kernel
@@ -136,7 +139,7 @@ def describe(
     if signature:
         content["/proc/version_signature"] = f"Ubuntu {kernel} {running.partition('-')[0]}"
     content |= _loaded(kernel, loaded) if loaded else {}
-    images = [f"/boot/vmlinuz-{each}" for each in dict.fromkeys((running, *installed))]
+    images = [f"/boot/vmlinuz-{each}" for each in dict.fromkeys((*((running,) if own_image else ()), *installed))]
     present = [*content, *images, "/boot", "/proc/cmdline", "/sys/kernel", *paths]
     present += ["/sys/kernel/livepatch"] * livepatch + [_CLIENT] * (status is not None)
     present += ["/sys/firmware/efi"] * secure_boot
@@ -152,6 +155,7 @@ def describe(
         ok("virtualization", virtualization, 1 if virtualization == "none" else 0),
         ok("keys", _KEY if keys else ""),
         *([ok("mokutil", "SecureBoot enabled")] if secure_boot else []),
+        *([ok("kernel_times", f"{package_time} /boot/vmlinuz-{running}")] if package_time else []),
         *_client(status, config, journal),
         Section("snapd", "absent", "", "") if snapd is None else ok("snapd", snapd),
         *_network(network),

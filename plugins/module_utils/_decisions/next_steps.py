@@ -128,13 +128,14 @@ def refused_step(facts: HostFacts, policy: Policy) -> str:
     error = facts.client.error if facts.client is not None else None
     if error is not None and error.id == "platform_unsupported":
         return "refresh the snap of the client, which can be older than the release: snap refresh canonical-livepatch"
-    step = upgrade_step(facts, policy, forced=True)
     rows = [row for row in _rows(facts, policy) if "generic" in row.flavours]
     # Other flavours belong to a cloud, to FIPS or to a device.
-    if facts.kernel.flavour != "lowlatency" or not rows:
-        return step
-    package = metapackage(rows[0].release, preferred_row(rows, facts.kernel.series).series, "generic")
-    return f"{step}; if the service refuses this flavour, boot generic (apt-get install {package})" if package else step
+    package = None
+    if facts.kernel.flavour == "lowlatency" and rows:
+        package = metapackage(rows[0].release, preferred_row(rows, facts.kernel.series).series, "generic")
+    if package is None:
+        return upgrade_step(facts, policy, forced=True)
+    return _with_other(facts, policy, f"if the service refuses this flavour, boot generic (apt-get install {package})")
 
 
 def release_step(facts: HostFacts, policy: Policy) -> str:
@@ -161,9 +162,13 @@ def other_policy_step(name: str) -> str:
 def secure_boot_step(facts: HostFacts, policy: Policy) -> str:
     """Return the step for a kernel without the live patch key."""
     first = "" if facts.client_installed else "snap install canonical-livepatch && "
-    return (
-        f"{upgrade_step(facts, policy, forced=True)}; or enroll the key and reboot: {first}mokutil --import {_SNAP_KEY}"
-    )
+    return _with_other(facts, policy, f"or enroll the key and reboot: {first}mokutil --import {_SNAP_KEY}")
+
+
+def _with_other(facts: HostFacts, policy: Policy, other: str) -> str:
+    """Return the step to upgrade the kernel, another step, and what the upgrade needs."""
+    needs = subscription(facts)
+    return f"{upgrade_step(facts, policy, forced=True).removesuffix(needs)}; {other}{needs}"
 
 
 def _kernel_of_another_machine(facts: HostFacts) -> str | None:

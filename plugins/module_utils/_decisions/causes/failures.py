@@ -107,6 +107,17 @@ _COMMAND_FAILURES = (
         f"free disk space on the host (`df -h`), {RUN_AGAIN}",
     ),
     Cause(
+        "file_system_read_only",
+        "a file system of the host is read-only",
+        f"find out why (`journalctl -k`, `mount`), repair it or mount it read-write, {RUN_AGAIN}",
+    ),
+    Cause(
+        "secure_boot",
+        "the kernel refuses the patch, because it does not contain the live patch key",
+        "upgrade the kernel with the playbook kernelops.livepatch.upgrade (livepatch_force=true), or enroll the key and"
+        " reboot: mokutil --import /snap/canonical-livepatch/current/keys/livepatch-kmod.x509",
+    ),
+    Cause(
         "snap_busy",
         "snapd is busy with another change of this snap",
         f"wait until it is finished (`snap changes`), {RUN_AGAIN}",

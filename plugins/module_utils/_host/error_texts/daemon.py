@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from .families import DIAL
-from .row import FORUM, row
+from .row import FORUM, PRO, row
 
 ROWS = (
     row(
@@ -17,8 +17,12 @@ ROWS = (
     ),
     row(
         "permission_denied",
-        "client snapd",
-        [rf"{DIAL}permission denied", r"access denied \(try with sudo\)"],
+        "client snapd pro",
+        [
+            rf"{DIAL}permission denied",
+            r"access denied \(try with sudo\)",
+            r"(?:must|needs? to) be (?:run as )?root\b|root (?:privileges|access) (?:is|are) required|requires root",
+        ],
         (
             "client",
             (
@@ -28,6 +32,8 @@ ROWS = (
             "in the form of the clients of 2019",
         ),
         ("snap", "error: access denied (try with sudo)", "snapd"),
+        ("pro", "This command must be run as root (try using sudo).", PRO),
+        ("client", "you need to be root to do that", "in the form of the clients of 2016"),
         is_status=True,
     ),
     row(
@@ -100,6 +106,28 @@ ROWS = (
         ("client", "livepatchd error: The platform Ubuntu 22.10 is not supported.", f"{FORUM} 2024-05-27"),
         ("client", "Only Ubuntu 16.04 LTS is supported, exiting.", f"{FORUM} 2017-02-23"),
         is_status=True,
+    ),
+    row(
+        "no_client_for_architecture",
+        "client livepatch_server",
+        [
+            r"(?:does not support|unsupported) (?:this |the )?architecture",
+            r"\barchitecture \"?[a-z0-9_]{3,8}\"? (?:is )?not supported",
+        ],
+        ("client", "livepatchd error: the architecture arm64 is not supported", "in the form of current clients"),
+    ),
+    row(
+        "secure_boot",
+        "client",
+        [r"required key not available|key was rejected by service"],
+        (
+            "client",
+            (
+                "cannot apply patches: insmod: ERROR: could not insert module livepatch.ko: Required key not available"
+            ),
+            f"{FORUM} 2019-06",
+        ),
+        ("client", "could not insert module livepatch.ko: Key was rejected by service", "kmod"),
     ),
     row(
         "tainted_modules",

@@ -52,5 +52,7 @@ UNREACHABLE = (
     r"unexpected eof|: eof\b|malformed http|first record does not look like a tls handshake|tls: handshake failure",
     r"server gave http response to https client",
     r"cannot assign requested address",
+    # An alert with which the other side ends the connection, except those about certificates.
+    r"remote error: tls: (?!(?:unknown|bad) cert|expired cert|.{0,20}certificate)",
 )
 DIAL = r"dial unix (?![^ ]{0,100}/snapd(?:-snap)?\.socket)[^ ]{1,200} (?:connect: )?"

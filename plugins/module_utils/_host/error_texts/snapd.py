@@ -142,9 +142,19 @@ SNAP_ROWS = (
         "snapd store pro",
         [
             r'snap "?[^ ]{1,60} not found|\bsnap not found|no snap found|name-not-found',
+            r"snap not available on [a-z0-9]{3,8}\b|not available on .{1,40} for this architecture",
             r"not available (?:for|on) (?:this )?(?:platform|architecture)|supported (?:platforms|architectures) are",
         ],
         ("snap", 'error: snap "canonical-livepatch" not found', "canonical/ubuntu-pro-client#93"),
+        ("snap", 'error: cannot install "canonical-livepatch": snap not available on arm64', "in the form of snapd"),
+        (
+            "snap",
+            (
+                'error: snap "canonical-livepatch" is not available on stable for this architecture (s390x) but exists'
+                " on other architectures (amd64)."
+            ),
+            "canonical/snapd",
+        ),
         ("pro", "Livepatch is not available for platform s390x. Supported platforms are: amd64.", PRO),
     ),
 )

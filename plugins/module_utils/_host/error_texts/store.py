@@ -107,6 +107,17 @@ ROWS = (
         ("file", "sh: printf: write error: No space left on device", "Linux"),
     ),
     row(
+        "file_system_read_only",
+        "snapd snap_run pro apt client",
+        [r"read-only file ?system"],
+        ("pro", "[Errno 30] Read-only file system: '/var/lib/ubuntu-advantage/lock'", "Linux"),
+        (
+            "snap",
+            "error: cannot perform the following tasks: - Mount snap (mkdir /snap/x: read-only file system)",
+            "Linux",
+        ),
+    ),
+    row(
         "store_unreachable",
         "store",
         [
