@@ -534,6 +534,22 @@ ROWS = [
         "architecture",
         "26.04",
     ),
+    Row(
+        "47f Raspberry Pi, which no release covers",
+        describe("24.04", "6.8.0-1024.28-raspi", architecture="arm64"),
+        "ineligible",
+        "architecture",
+        "patch this host with kernel upgrades and reboots",
+        "26.04",
+    ),
+    Row(
+        "47g interim release of a Raspberry Pi",
+        describe("25.10", "6.17.0-1003.3-raspi", architecture="arm64"),
+        "ineligible",
+        "release",
+        "patch this host with kernel upgrades and reboots",
+        "26.04",
+    ),
     # Several entries, and kernels that the table does not list yet.
     Row(
         "48 another entry first",

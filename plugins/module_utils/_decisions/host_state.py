@@ -42,6 +42,7 @@ _SHADOWS: dict[str, tuple[str, ...]] = {
     "container": tuple(_UNCHANGEABLE - {"container"}),
     "distribution": tuple(_UNCHANGEABLE - {"container", "distribution"}),
     "release": ("kernel_series", "flavour"),
+    "architecture": ("kernel_series", "flavour"),
     "kernel_origin": _OF_THE_KERNEL,
     "kernel_conflict": ("flavour", "kernel_supported"),
 }
@@ -79,7 +80,7 @@ def _ineligible(evidence: Evidence) -> list[Reason]:
     failed = {check["id"]: check for check in evidence.eligibility["checks"] if _refuses_for_good(check, evidence)}
     shadows = {shadow for cause in failed for shadow in _SHADOWS.get(cause, ())}
     reasons = [_reason_of(check) for identifier, check in failed.items() if identifier not in shadows]
-    if reasons and evidence.client.enabled:
+    if reasons and evidence.client.enabled and failed.keys() != {"kernel_supported"}:
         other = evidence.check("other_policy")
         cause = causes.ENABLED_THOUGH_INELIGIBLE.reason()
         reasons.append(cause if other is None else {**cause, "remedy": other["remedy"]})

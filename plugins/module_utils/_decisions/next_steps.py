@@ -140,7 +140,7 @@ def refused_step(facts: HostFacts, policy: Policy) -> str:
 
 def release_step(facts: HostFacts, policy: Policy) -> str:
     """Return the step for a release that the policy does not cover."""
-    newer = _newer_releases(facts, policy)
+    newer = _newer_releases(facts, policy, _wanted_flavour(facts))
     if facts.distribution != "ubuntu" or not newer:
         return f"use a policy that covers this system, or {UPGRADE_INSTEAD}"
     return f"upgrade to a covered Ubuntu LTS release ({newer}), or use a policy that covers this release"
@@ -148,7 +148,7 @@ def release_step(facts: HostFacts, policy: Policy) -> str:
 
 def architecture_step(facts: HostFacts, policy: Policy) -> str:
     """Return the step for an architecture that the policy does not cover on this release."""
-    newer = _newer_releases(facts, policy)
+    newer = _newer_releases(facts, policy, _wanted_flavour(facts))
     if facts.distribution != "ubuntu" or not newer:
         return UPGRADE_INSTEAD
     return f"upgrade to a release that is covered on {facts.architecture} ({newer}), or {UPGRADE_INSTEAD}"
@@ -380,14 +380,14 @@ def _series_key(release: str) -> tuple[int, ...]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def _newer_releases(facts: HostFacts, policy: Policy, flavour: str | None = None) -> str:
-    """Return the releases newer than that of the host that the policy covers on its architecture."""
+def _newer_releases(facts: HostFacts, policy: Policy, flavour: str) -> str:
+    """Return the releases newer than that of the host whose kernels of a flavour the policy covers on its machine."""
     releases = {
         row.release
         for row in policy.systems
         if _is_newer(row.release, facts.release)
         and facts.architecture in (None, row.architecture)
-        and (flavour is None or flavour in row.flavours)
+        and flavour in row.flavours
     }
     return " or ".join(sorted(releases, key=series_number))
 

@@ -188,6 +188,11 @@ def test_a_refusal_has_no_shadows(changes: dict[str, t.Any], expected: list[str]
     assert [reason["id"] for reason in record_of(without_client(**changes))["assessment"]["reasons"]] == expected
 
 
+def test_a_refusal_of_the_service_is_not_that_of_the_policy() -> None:
+    found = [reason["id"] for reason in record_of(a_host(**client(supported="unsupported")))["assessment"]["reasons"]]
+    assert found == ["kernel_supported"]
+
+
 def test_no_step_contradicts_the_other_policy() -> None:
     """A host that another policy covers does not have to disable its client."""
     noble = a_kernel("6.8.0-51-generic", "52")

@@ -88,7 +88,8 @@ CHECK_IN_FUTURE = Cause(
 CHECK_TIME_UNKNOWN = Cause(
     "check_time_unknown",
     "the client does not report when it last asked the server for a patch",
-    "install a newer client, which reports it: snap refresh canonical-livepatch",
+    "refresh the client (canonical-livepatch refresh); if it still reports no time, install a newer one: snap refresh"
+    " canonical-livepatch",
 )
 APPLYING_TOO_LONG = Cause(
     "applying_too_long",

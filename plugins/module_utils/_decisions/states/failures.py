@@ -71,6 +71,9 @@ def _client(evidence: Evidence, error: ClientError) -> list[Reason]:
         ends = any(map(_ENDS.search, evidence.facts.client_log))
         return [with_log(evidence, (causes.DAEMON_ENDS if ends else causes.DAEMON_DOWN).reason())]
     if error.id == "unreadable_output" and error.text and not _LIKE_A_STATUS.search(error.text):
+        known = find_error("client", error.text)
+        if known is not None and not known[0].is_status and known[0].id in causes.CLIENT_FAILURES:
+            return [with_log(evidence, causes.CLIENT_FAILURES[known[0].id].reason(error.text[:_QUOTED]))]
         # Such as an error of `snap run`, which starts the client.
         return [causes.NO_STATUS.reason(error.text[:_QUOTED])]
     if error.id in _NOT_A_FAILURE or error.id not in causes.CLIENT_ERRORS:

@@ -122,9 +122,7 @@ ROWS = (
         [r"required key not available|key was rejected by service"],
         (
             "client",
-            (
-                "cannot apply patches: insmod: ERROR: could not insert module livepatch.ko: Required key not available"
-            ),
+            ("cannot apply patches: insmod: ERROR: could not insert module livepatch.ko: Required key not available"),
             f"{FORUM} 2019-06",
         ),
         ("client", "could not insert module livepatch.ko: Key was rejected by service", "kmod"),

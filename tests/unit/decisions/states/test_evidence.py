@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import KernelSupport
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.states.evidence import shows_running_patch
@@ -34,8 +35,26 @@ OLD_KERNEL = a_kernel()
 UNDATED = a_kernel(version="#242~16.04.1-Ubuntu SMP PREEMPT_DYNAMIC Mon Jan 30 17:03:34 UTC 2")
 
 
-def assess(facts: HostFacts, policy: Policy = POLICIES["launch"]) -> Assessment:
-    return make_record("web-01", facts, policy, collector=COLLECTOR, collected_at=NOW)["assessment"]
+def assess(
+    facts: HostFacts, policy: Policy = POLICIES["launch"], earlier: Record | None = None, **options: t.Any
+) -> Assessment:
+    return make_record("web-01", facts, policy, collector=COLLECTOR, collected_at=NOW, earlier=earlier, **options)[
+        "assessment"
+    ]
+
+
+EARLIER = (
+    None,
+    make_record("web-01", a_host(), POLICIES["launch"], collector=COLLECTOR, collected_at=NOW - 60 * MINUTE),
+    make_record(
+        "web-01",
+        a_host(patches=(), client=a_client(patch_state="unapplied")),
+        POLICIES["launch"],
+        collector=COLLECTOR,
+        collected_at=NOW - DAY,
+    ),
+)
+"""Records that the host can have: none, one as good as it is now, and one of a host that waits for its patch."""
 
 
 # --- one defect each, applied to any host that is otherwise protected ---
@@ -43,6 +62,10 @@ def assess(facts: HostFacts, policy: Policy = POLICIES["launch"]) -> Assessment:
 
 def _client(facts: HostFacts, **changes: t.Any) -> HostFacts:
     return dataclasses.replace(facts, client=dataclasses.replace(facts.client or ClientStatus(), **changes))
+
+
+def _kernel(facts: HostFacts, **changes: t.Any) -> HostFacts:
+    return dataclasses.replace(facts, kernel=dataclasses.replace(facts.kernel, **changes))
 
 
 def _with_stranger(facts: HostFacts, **changes: t.Any) -> HostFacts:
@@ -95,6 +118,33 @@ DEFECTS: dict[str, t.Callable[[HostFacts], HostFacts]] = {
     "unknown mode": lambda facts: dataclasses.replace(facts, mode=ClientMode("half-apply", "kernel_command_line")),
     "service disabled": lambda facts: dataclasses.replace(facts, service_enabled=False),
     "incomplete answer": lambda facts: dataclasses.replace(facts, complete=False),
+    "kernel of another flavour": lambda facts: _client(facts, kernel="4.4.0-210.242-lowlatency"),
+    "check just too old": lambda facts: _client(facts, last_check=NOW - DAY - MINUTE),
+    "check never made": lambda facts: _client(facts, check_state="needs-check", last_check=None),
+    "clock just ahead": lambda facts: _at(facts, NOW + 5 * MINUTE + datetime.timedelta(seconds=1)),
+    "state unknown": lambda facts: _client(facts, patch_state="Applied!"),
+    "no patch state": lambda facts: _client(facts, patch_state=None),
+    "waits": lambda facts: _client(facts, patch_state="unapplied"),
+    "upgrade required": lambda facts: _client(facts, supported="kernel-upgrade-required"),
+    "stale client": lambda facts: dataclasses.replace(
+        facts,
+        client=ClientStatus(error=ClientError("platform_unsupported", "The platform Ubuntu 22.10 is not supported.")),
+    ),
+    "mode on the command line": lambda facts: dataclasses.replace(
+        facts, mode=ClientMode("stop", "kernel_command_line")
+    ),
+    "cutoff date beside other keys": lambda facts: dataclasses.replace(
+        facts, config={"patch-delay": "0s", "cutoff-date": "2026-02-28T00:00:00+01:00"}
+    ),
+    "container": lambda facts: dataclasses.replace(facts, container="lxc"),
+    "WSL": lambda facts: dataclasses.replace(facts, wsl=True),
+    "another distribution": lambda facts: dataclasses.replace(
+        facts, os_release={"ID": "linuxmint", "ID_LIKE": "ubuntu"}
+    ),
+    "another architecture": lambda facts: dataclasses.replace(facts, architecture="ppc64el"),
+    "another builder": lambda facts: _kernel(facts, origin="custom", full=None),
+    "realtime": lambda facts: _kernel(facts, realtime=True),
+    "no support in the kernel": lambda facts: dataclasses.replace(facts, livepatch_in_kernel=False),
 }
 DEFECTS_OF_A_PATCH: dict[str, t.Callable[[HostFacts], HostFacts]] = {
     "bug": lambda facts: _client(facts, patch_state="applied-with-bug"),
@@ -103,6 +153,14 @@ DEFECTS_OF_A_PATCH: dict[str, t.Callable[[HostFacts], HostFacts]] = {
     "in transition": lambda facts: dataclasses.replace(facts, patches=(a_patch(transition=True),)),
     "another version": lambda facts: _client(facts, patch_version="112.1"),
     "no version": lambda facts: _client(facts, patch_version=None),
+    "enabled unknown": lambda facts: dataclasses.replace(facts, patches=(a_patch(enabled=None),)),
+    "failed": lambda facts: _client(facts, patch_state="apply-failed"),
+    "older patch beside": lambda facts: dataclasses.replace(
+        facts, patches=(a_patch(), a_patch(module=f"{MODULE[:-3]}112"))
+    ),
+    "module of another kernel": lambda facts: dataclasses.replace(
+        facts, patches=(a_patch(module="lkp_Ubuntu_4_4_0_209_241_generic_113"),)
+    ),
 }
 
 
@@ -132,10 +190,14 @@ def protected_hosts(draw: st.DrawFn, *, with_patch: bool) -> HostFacts:
     )
 
 
-@given(protected_hosts(with_patch=True) | protected_hosts(with_patch=False), st.sampled_from(sorted(POLICIES)))
-def test_hosts_without_defects_are_protected(facts: HostFacts, policy: str) -> None:
+@given(
+    protected_hosts(with_patch=True) | protected_hosts(with_patch=False),
+    st.sampled_from(sorted(POLICIES)),
+    st.sampled_from(EARLIER),
+)
+def test_hosts_without_defects_are_protected(facts: HostFacts, policy: str, earlier: Record | None) -> None:
     """Otherwise the test with defects would prove nothing."""
-    assert assess(facts, POLICIES[policy])["state"] == "protected"
+    assert assess(facts, POLICIES[policy], earlier)["state"] == "protected"
 
 
 @settings(max_examples=300)
@@ -143,9 +205,14 @@ def test_hosts_without_defects_are_protected(facts: HostFacts, policy: str) -> N
 def test_a_host_with_a_defect_is_never_protected(data: st.DataObject, with_patch: bool, policy: str) -> None:
     facts = data.draw(protected_hosts(with_patch=with_patch))
     defects = {**DEFECTS, **(DEFECTS_OF_A_PATCH if with_patch else {})}
-    for name in data.draw(st.lists(st.sampled_from(sorted(defects)), min_size=1, max_size=3, unique=True)):
+    names = data.draw(st.lists(st.sampled_from(sorted(defects)), min_size=1, max_size=3, unique=True))
+    for name in names:
         facts = defects[name](facts)
-    assert assess(facts, POLICIES[policy])["state"] != "protected"
+    answers = [None, *(KernelSupport(state) for state in ("supported", "unknown", None))]
+    options = {"earlier": data.draw(st.sampled_from(EARLIER)), "kernel_support": data.draw(st.sampled_from(answers))}
+    # The answer of the server replaces the status that the client does not report.
+    if not {"no support status"} & set(names) or options["kernel_support"] != KernelSupport("supported"):
+        assert assess(facts, POLICIES[policy], **options)["state"] != "protected"
 
 
 @pytest.mark.parametrize("with_patch", [True, False])
@@ -162,6 +229,13 @@ def test_each_defect_alone_prevents_protection(name: str, with_patch: bool) -> N
 @pytest.mark.parametrize("name", sorted(DEFECTS_OF_A_PATCH))
 def test_each_defect_of_a_patch_prevents_protection(name: str) -> None:
     assert assess(DEFECTS_OF_A_PATCH[name](a_host(kernel=NEW_KERNEL)))["state"] != "protected"
+
+
+@pytest.mark.parametrize("state", ["unsupported", "kernel-upgrade-required", "kernel-end-of-life", "unknown"])
+def test_the_server_can_refuse_what_the_client_supports(state: str) -> None:
+    facts = a_host(kernel=NEW_KERNEL)
+    assert assess(facts, kernel_support=KernelSupport("supported"))["state"] == "protected"
+    assert assess(facts, kernel_support=KernelSupport(state))["state"] != "protected"
 
 
 # --- the age of the kernel where the client reports no support status ---

@@ -203,6 +203,23 @@ def test_a_text_instead_of_a_client_is_a_failure(text: str) -> None:
     assert text[:60] in assessment["reasons"][0]["message"]
 
 
+@pytest.mark.parametrize(
+    ("text", "identifier", "words"),
+    [
+        ("livepatchd error: x509: certificate signed by unknown authority", "tls_untrusted", "ca-certs"),
+        ("cannot write state: no space left on device", "disk_full", "df -h"),
+        ("mkdir /run/user/0: read-only file system", "file_system_read_only", "mount"),
+        ('{"error": "Invalid Machine Token"}'[1:-1], "machine_token_invalid", "enable"),
+    ],
+)
+def test_a_known_text_instead_of_a_status_has_its_step(text: str, identifier: str, words: str) -> None:
+    assessment = assess(broken("unreadable_output", text))
+    reason = assessment["reasons"][0]
+    assert (assessment["state"], reason["id"]) == ("failed", identifier)
+    assert words in (reason["remedy"] or "")
+    assert text in reason["message"]
+
+
 @pytest.mark.parametrize("text", ["", '{"Client-Version": "v12"', "client-version: 12 status: [", "{}"])
 def test_a_status_that_cannot_be_read_is_unknown(text: str) -> None:
     assert assess(broken("unreadable_output", text))["state"] == "unknown"
