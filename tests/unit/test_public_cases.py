@@ -247,6 +247,14 @@ ROWS = [
         "wait|client_mode",
     ),
     Row(
+        "24d mode stop on the command line of a mainframe",
+        noble(DAEMON_DOWN, command_line="canonical_livepatch_mode=stop", architecture="s390x"),
+        "held_back",
+        "mode_withholds",
+        "canonical_livepatch_mode=stop|/etc/zipl.conf",
+        "grub",
+    ),
+    Row(
         "24b mode no-refresh",
         noble(nothing(checked=5 * DAY), files={MODE_FILE: "no-refresh"}),
         "held_back",
@@ -262,7 +270,7 @@ ROWS = [
         "canonical-livepatch config patch-delay=",
     ),
     Row(
-        "24d a delay of zero",
+        "24e a delay of zero",
         noble(nothing(), config='patch-delay: "0s"\ncutoff-date: "0001-01-01T00:00:00Z"'),
         "protected",
         "nothing_to_apply",
@@ -281,7 +289,7 @@ ROWS = [
         "kernel_series",
         "linux-generic-lts-xenial|pro enable esm-infra",
         "linux-image-generic",
-        "kernel_livepatch|enabled_though_ineligible",
+        "enabled_though_ineligible",
     ),
     Row(
         "26 snapd on 3.13",
@@ -290,7 +298,6 @@ ROWS = [
         "kernel_series",
         "linux-generic-lts-xenial",
         "linux-image-generic",
-        "kernel_livepatch",
     ),
     # A check that failed.
     Row(

@@ -44,6 +44,8 @@ _SHADOWS: dict[str, tuple[str, ...]] = {
     "release": ("kernel_series", "flavour"),
     "architecture": ("kernel_series", "flavour"),
     "kernel_origin": _OF_THE_KERNEL,
+    "kernel_series": ("kernel_livepatch", "kernel_supported"),
+    "flavour": ("kernel_supported",),
     "kernel_conflict": ("flavour", "kernel_supported"),
 }
 """Checks that fail because another one fails, by the other one. They are no reasons of their own."""

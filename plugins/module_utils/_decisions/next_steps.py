@@ -37,6 +37,8 @@ _NAMED_POLICY = "current"
 _SNAP_KEY = "/snap/canonical-livepatch/current/keys/livepatch-kmod.x509"
 """The live patch key in the snap of the client."""
 
+_GRUB_DEFAULT = "GRUB_DEFAULT in /etc/default/grub, run `update-grub`"
+
 _IMAGE_PACKAGES = ("linux-image-", "linux-signed-image-", "linux-modules-extra-")
 
 
@@ -228,7 +230,8 @@ def _install(facts: HostFacts, row: AdmittedSystem, flavour: str) -> str:
     elif removal is not None:
         end = f"{removal}, and reboot"
     elif above:
-        end = "select it with GRUB_DEFAULT in /etc/default/grub, run `update-grub`, and reboot"
+        loader = "the links in /boot, run `zipl`" if facts.architecture == "s390x" else _GRUB_DEFAULT
+        end = f"select it with {loader}, and reboot"
     else:
         end = "reboot"
     return f"{command} {end}{subscription(facts)}"
@@ -274,6 +277,9 @@ def _start(facts: HostFacts, target: str) -> str:
     removal = _removal(facts, above)
     if removal is not None:
         return f"{removal}, because the boot loader starts it instead of {target}, which is installed; then reboot"
+    if facts.architecture == "s390x":
+        links = f"/boot/vmlinuz to vmlinuz-{target} and /boot/initrd.img to initrd.img-{target}"
+        return f"start {target}, which is installed: link {links}, run `zipl`, and reboot"
     entry = f'GRUB_DEFAULT="Advanced options for Ubuntu>Ubuntu, with Linux {target}"'
     return f"start {target}, which is installed: set {entry} in /etc/default/grub, run `update-grub`, and reboot"
 

@@ -504,3 +504,10 @@ def test_a_refused_kernel_outside_the_policy_is_replaced() -> None:
 def test_a_kernel_from_outside_needs_another_boot_loader(installed: tuple[str, ...]) -> None:
     facts = on("16.04", foreign("4.8.1-x86_64-linode71"), installed_kernels=installed)
     assert "let the virtual machine boot from its disk (GRUB)" in next_steps.boot_step(facts, CURRENT)
+
+
+@pytest.mark.parametrize("installed", [(), ("5.15.0-100-generic",)])
+def test_a_mainframe_has_no_grub(installed: tuple[str, ...]) -> None:
+    step = next_steps.boot_step(on("22.04", foreign("6.1.55-acme"), *installed, architecture="s390x"), CURRENT)
+    assert "zipl" in step
+    assert "grub" not in step.lower()

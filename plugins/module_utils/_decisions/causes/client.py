@@ -156,7 +156,7 @@ CLIENT_WORDS_UNKNOWN = Cause(
 ENABLED_THOUGH_INELIGIBLE = Cause(
     "enabled_though_ineligible",
     "the client is enabled on this host, although the policy refuses the host",
-    "disable the client (canonical-livepatch disable), or add this system to the policy",
+    "if the host stays as it is, disable the client (canonical-livepatch disable), or add this system to the policy",
 )
 
 # --- a setting withholds patches ---
@@ -170,8 +170,7 @@ WITHHELD_BY_MODE_FILE = Cause(
 WITHHELD_BY_COMMAND_LINE = Cause(
     "mode_withholds",
     "the client's mode is {mode}, set on the kernel command line: {effect}",
-    "remove `canonical_livepatch_mode={mode}` from GRUB_CMDLINE_LINUX and GRUB_CMDLINE_LINUX_DEFAULT in"
-    " /etc/default/grub, run `update-grub`, and reboot the host",
+    "remove `canonical_livepatch_mode={mode}` from {place}, and reboot the host",
 )
 MODE_UNKNOWN = Cause(
     "mode_unknown",

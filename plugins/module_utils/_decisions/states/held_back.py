@@ -22,6 +22,11 @@ _EFFECTS = {
     "no-apply": "it applies no new patches",
     "no-refresh": "it does not ask the server for patches",
 }
+_GRUB_PARAMETERS = (
+    "GRUB_CMDLINE_LINUX and GRUB_CMDLINE_LINUX_DEFAULT in /etc/default/grub and /etc/default/grub.d, run `update-grub`"
+)
+_ZIPL_PARAMETERS = "`parameters` in /etc/zipl.conf, run `zipl`"
+"""Where the kernel command line is set, and how to apply a change: IBM Z has no GRUB."""
 _WITHHOLDING = ("cutoff-date", "patch-delay")
 _SHOWN_NOTICES = 5
 _KEY = re.compile(r"[a-z][a-z0-9-]{0,63}")
@@ -32,7 +37,7 @@ def held_back_reasons(evidence: Evidence) -> list[Reason]:
     facts = evidence.facts
     if facts.client_installed is False:
         return []
-    reasons = [] if facts.mode is None else _mode(facts.mode)
+    reasons = [] if facts.mode is None else _mode(facts.mode, facts.architecture)
     if facts.service_enabled is False:
         reasons.append(causes.SERVICE_DISABLED.reason())
     if evidence.client.enabled:
@@ -40,12 +45,13 @@ def held_back_reasons(evidence: Evidence) -> list[Reason]:
     return reasons
 
 
-def _mode(mode: ClientMode) -> list[Reason]:
+def _mode(mode: ClientMode, architecture: str | None) -> list[Reason]:
     effect = _EFFECTS.get(mode.value)
     if effect is None:
         return []
     if mode.source == "kernel_command_line":
-        return [causes.WITHHELD_BY_COMMAND_LINE.reason(mode=mode.value, effect=effect)]
+        place = _ZIPL_PARAMETERS if architecture == "s390x" else _GRUB_PARAMETERS
+        return [causes.WITHHELD_BY_COMMAND_LINE.reason(mode=mode.value, effect=effect, place=place)]
     return [causes.WITHHELD_BY_MODE_FILE.reason(mode=mode.value, effect=effect)]
 
 
