@@ -92,6 +92,8 @@ _MODULES = (
     re.compile(r"Build of (?P<name>[\w.+-]{1,64})\.ko"),
     re.compile(r"^Building (?:initial )?module[: ]+(?P<name>[\w.+/-]{1,64})", re.MULTILINE),
 )
+_READ_ONLY = _pattern(r"Read-only file system")
+_CLOCK = _pattern(r"Release file [^\n]{0,300} is not valid yet", r"\bInRelease is not valid yet")
 _ARCHIVE = _pattern(
     r"Failed to fetch",
     r"Unable to fetch",
@@ -158,10 +160,12 @@ def _disk_failure(log: str, free_boot: str) -> LivepatchError:
 
 
 _SIMPLE = (
+    (_READ_ONLY, causes.HOST_READ_ONLY),
     (_HELD, causes.PACKAGES_HELD),
     (_WOULD_REMOVE, causes.WOULD_REMOVE),
     (_INTERRUPTED, causes.DPKG_INTERRUPTED_AGAIN),
     (_BROKEN, causes.APT_BROKEN),
+    (_CLOCK, causes.ARCHIVE_TOO_NEW),
     (_ARCHIVE, causes.ARCHIVE_UNREACHABLE),
 )
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .cause import STEP, Cause
+from .cause import SET_CLOCK, STEP, Cause
 
 _RUN_AGAIN_TO_COMPLETE = "run the task again, which completes an interrupted run of dpkg first"
 
@@ -119,6 +119,16 @@ ARCHIVE_UNREACHABLE = Cause(
     "archive_unreachable",
     "the packages could not be downloaded from the archive",
     "check the connection of the host to the archive: apt-get update",
+)
+ARCHIVE_TOO_NEW = Cause(
+    "clock_wrong",
+    "by the clock of the host, the package lists of the archive are not valid yet",
+    f"{SET_CLOCK}, and run the task again",
+)
+HOST_READ_ONLY = Cause(
+    "file_system_read_only",
+    "packages cannot be installed, because a file system of the host is read-only",
+    f"find out why (`journalctl -k`, `mount`), and mount it read-write; then {_RUN_AGAIN_TO_COMPLETE}",
 )
 DPKG_FAILED = Cause(
     "dpkg_failed",
