@@ -20,6 +20,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import (
     RecordStoreError,
+    last_record,
     load,
     note_attempt,
     store,
@@ -55,6 +56,25 @@ def test_a_stored_record_is_read_back(tmp_path: Path) -> None:
     assert isinstance(found, Recorded)
     assert found.record == record
     assert json.loads(b"{" + b",".join(found.sections) + b"}") == record
+
+
+@pytest.mark.parametrize("host", AWKWARD_HOSTS)
+def test_the_last_record_of_a_host_is_found(host: str, tmp_path: Path) -> None:
+    assert last_record(tmp_path, host) is None
+    record = {**make_record(), "host": host}
+    path = store(tmp_path, t.cast("t.Any", record))
+    note_attempt(tmp_path, host, COLLECTED_AT, [])
+    found = last_record(tmp_path, host)
+    assert found is not None
+    assert found["host"] == host
+    path.write_text("{", encoding="utf-8")
+    assert last_record(tmp_path, host) is None
+
+
+def test_the_record_of_another_host_does_not_count(tmp_path: Path) -> None:
+    store(tmp_path, make_record()).rename(tmp_path / "web2.json")
+    assert last_record(tmp_path, "web2") is None
+    assert last_record(tmp_path / "missing", "web1") is None
 
 
 def test_host_names_neither_collide_nor_escape(tmp_path: Path) -> None:

@@ -490,6 +490,8 @@ def test_a_needed_kernel_must_exist() -> None:
     failure = host.failure(series=None)
     assert failure["error_id"] == "no_newer_kernel"
     assert "series 4.4 and flavour generic" in failure["msg"]
+    # The standard support of Ubuntu 16.04 has ended.
+    assert "pro attach" in failure["remedy"]
     result = host.upgrade(check_mode=True, flavour="lowlatency")
     assert (result["needed"], result["reboot_needed"]) == (True, False)
     assert "flavour lowlatency" in result["warnings"][0]

@@ -105,7 +105,8 @@ def check_reason(evidence: Evidence) -> Reason:
         cause = causes.CLIENT_FAILURES[last].reason()
         problem = causes.CHECK_WITHOUT_NETWORK.reason(problem=cause["message"], remedy=cause["remedy"])
         return with_log(evidence, problem)
-    if network is None or network["status"] != "pass":
+    # An answer of the server also shows that the host reaches it.
+    if last != "server_error" and (network is None or network["status"] != "pass"):
         return with_log(evidence, causes.CHECK_FAILED.reason())
     if last == "server_unreachable" or (last is None and _not_checked_since_boot(evidence)):
         return with_log(evidence, causes.CHECK_BEFORE_NETWORK.reason())

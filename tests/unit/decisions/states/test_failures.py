@@ -129,6 +129,14 @@ def test_the_journal_explains_a_failed_check(line: str, words: str, never: str) 
     assert line[:40] in reason["message"]
 
 
+def test_an_answer_of_the_server_replaces_the_network_check() -> None:
+    status = a_client(check_state="check-failed")
+    unchecked = a_host(client=status, reachability=())
+    assert "https-proxy" in (assess(unchecked)["reasons"][0]["remedy"] or "")
+    answered = dataclasses.replace(unchecked, client_log=("livepatch check failed: bad server status 503",))
+    assert "https-proxy" not in (assess(answered)["reasons"][0]["remedy"] or "")
+
+
 def test_a_check_before_the_network_is_repeated() -> None:
     """The client last asked before the boot, and the host can reach the server now."""
     status = a_client(check_state="check-failed", last_check=NOW - 60 * MINUTE)
