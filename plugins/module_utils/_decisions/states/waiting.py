@@ -35,14 +35,16 @@ def applying_too_long(evidence: Evidence) -> list[Reason]:
 def waiting_since(evidence: Evidence) -> datetime.datetime | None:
     """Return the time since which the host waits, by the controller's clock; None if it does not wait.
 
-    Without an earlier record, it is the latest time at which the wait can have begun: the last check, or boot.
+    Without an earlier record, it is the latest time at which the wait can have begun: the last check, or the boot of a
+    client that has not checked since.
     """
     if not _waiting(evidence):
         return None
     now, boot = evidence.collected_at, evidence.booted_at
     known = [time for time in (_last_offer(evidence), _earlier(evidence)) if time is not None]
-    since = min(known, default=now if boot is None else boot)
-    # Nothing that happened before the boot is still going on.
+    # Nothing that happened before the boot is still going on. A client that has not checked since then waits since then.
+    earliest = now if boot is None else boot
+    since = min(known, default=now if _offers_patch(evidence) else earliest)
     return min(now, since if boot is None else max(since, boot))
 
 
@@ -110,7 +112,7 @@ def _earlier(evidence: Evidence) -> datetime.datetime | None:
         # A record of a release that did not record the time.
         recorded = record["collected_at"]
     since = None if recorded is None else parse_time(recorded)
-    if since is None or since > evidence.collected_at:
+    if since is None:
         return None
     then, now = (
         {patch["module"] for patch in patches if patch["enabled"] and not patch["transition"]}

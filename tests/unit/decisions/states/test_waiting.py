@@ -151,12 +151,27 @@ def test_a_host_that_does_not_wait_has_no_time() -> None:
     assert (done["assessment"]["state"], done["patch"]["waiting_since"]) == ("protected", None)
 
 
-def test_a_wrong_clock_does_not_move_the_start() -> None:
-    behind = NOW - 50 * MINUTE
-    first = record_of(waiting_at(behind), NOW)
-    assert first["patch"]["waiting_since"] == "2026-01-20T04:00:00Z"
-    fresh = record_of(waiting_at(behind, uptime=None), NOW)
-    assert fresh["patch"]["waiting_since"] == "2026-03-01T04:00:00Z"
+@pytest.mark.parametrize("uptime", [40 * DAY, None])
+def test_a_wrong_clock_does_not_move_the_start(uptime: datetime.timedelta | None) -> None:
+    first = record_of(waiting_at(NOW - 50 * MINUTE, uptime=uptime), NOW)
+    assert first["patch"]["waiting_since"] == "2026-03-01T04:00:00Z"
+
+
+def test_no_wait_begins_in_the_future() -> None:
+    assert record_of(waiting_at(NOW, -MINUTE))["patch"]["waiting_since"] == "2026-03-01T04:00:00Z"
+
+
+def test_the_wait_of_a_stale_host_starts_again() -> None:
+    """The client has not asked for days, so that it did not see a patch."""
+    first = record_of(waiting_at(NOW, 3 * DAY))
+    assert first["assessment"]["state"] == "stale"
+    later = NOW + 30 * MINUTE
+    assert record_of(waiting_at(later), later, first)["assessment"]["state"] == "applying"
+
+
+def test_a_client_without_a_check_waits_since_boot() -> None:
+    facts = waiting_at(NOW, 3 * DAY, uptime=30 * MINUTE, client={"check_state": "needs-check"})
+    assert record_of(facts)["patch"]["waiting_since"] == "2026-03-01T03:30:00Z"
 
 
 WAITS = (
