@@ -42,7 +42,7 @@ def waiting_since(evidence: Evidence) -> datetime.datetime | None:
         return None
     now, boot = evidence.collected_at, evidence.booted_at
     known = [time for time in (_last_offer(evidence), _earlier(evidence)) if time is not None]
-    # Nothing that happened before the boot is still going on. A client that has not checked since then waits since then.
+    # Nothing that happened before the boot is still going on. A client that has not checked since waits since the boot.
     earliest = now if boot is None else boot
     since = min(known, default=now if _offers_patch(evidence) else earliest)
     return min(now, since if boot is None else max(since, boot))
