@@ -9,6 +9,8 @@ import dataclasses
 import difflib
 import typing as t
 
+_VALUES_LIMIT = 100_000
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Location:
@@ -76,8 +78,9 @@ def nearest(word: str, known: c.Iterable[str], kind: str) -> str:
 def read_yaml(text: str, source: str, failure: c.Callable[[str], Exception]) -> tuple[object, dict[str, int]]:
     """Read YAML as plain data, with the line of each value by its path, such as ``systems[0].kernel``.
 
-    Scalars stay text: a release 16.10 must not become the number 16.1. For invalid YAML, raise the exception that
-    `failure` returns for a message with the `source` and the line.
+    Scalars stay text: a release 16.10 must not become the number 16.1. For invalid YAML, a key that occurs twice, and
+    more than `_VALUES_LIMIT` values, raise the exception that `failure` returns for a message with the `source` and the
+    line.
     """
     # Imported here because ansible-test loads every module of the core without third-party libraries.
     import yaml
@@ -85,7 +88,9 @@ def read_yaml(text: str, source: str, failure: c.Callable[[str], Exception]) -> 
     lines: dict[str, int] = {}
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        return None if root is None else _plain(root, "", lines), lines
+        if root is None:
+            return None, lines
+        return _plain(root, "", lines, lambda line, why: failure(f"{source}:{line}: {why}")), lines
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise failure(f"{source}:{line}: not valid YAML: {error.problem}") from error
@@ -93,14 +98,19 @@ def read_yaml(text: str, source: str, failure: c.Callable[[str], Exception]) -> 
         raise failure(f"{source}: not valid YAML: {error}") from error
 
 
-def _plain(node: t.Any, path: str, lines: dict[str, int]) -> object:
+def _plain(node: t.Any, path: str, lines: dict[str, int], wrong: c.Callable[[int, str], Exception]) -> object:
     lines[path] = node.start_mark.line + 1
+    # An alias stands for all values below its anchor, so that a short file can have any number of values.
+    if len(lines) > _VALUES_LIMIT:
+        raise wrong(lines[path], f"the file has more than {_VALUES_LIMIT} values")
     if node.id == "sequence":
-        return [_plain(item, f"{path}[{index}]", lines) for index, item in enumerate(node.value)]
+        return [_plain(item, f"{path}[{index}]", lines, wrong) for index, item in enumerate(node.value)]
     if node.id == "mapping":
         result: dict[object, object] = {}
         for key, value in node.value:
             name = str(key.value)
-            result[name] = _plain(value, f"{path}.{name}" if path else name, lines)
+            if name in result:
+                raise wrong(key.start_mark.line + 1, f"the key {name!r:.80} occurs twice")
+            result[name] = _plain(value, f"{path}.{name}" if path else name, lines, wrong)
         return result
     return None if node.tag == "tag:yaml.org,2002:null" else node.value

@@ -103,6 +103,16 @@ options:
     type: list
     elements: str
     default: []
+  waivers:
+    description:
+      - YAML file on the controller with waivers, findings that an owner accepts until a date.
+      - Each entry has C(reason), C(owner) and C(expires), a date such as V(2026-12-31), and at least one of C(host),
+        C(group), C(cve) and C(rule). It covers the findings for which all of these match. A group is one of the
+        inventory.
+      - A finding that a waiver covers is shown as waived in all formats except V(jsonl), which has no findings, and
+        O(fail_on) ignores it. The state of the host does not change.
+      - After the date, the findings count again. From 14 days before, the module warns.
+    type: path
   seats:
     description:
       - Number of machines that the token can enable. If more hosts are enabled, the rule C(seats_exceeded) is violated.
@@ -112,7 +122,8 @@ options:
     description:
       - Conditions that make the task fail after the report is shown and written.
       - Each item is the id of a rule, a severity, or a state. An id matches if the rule is violated. A severity matches
-        if any rule of this severity is violated. A state matches if any host is in this state.
+        if any rule of this severity is violated. A state matches if any host is in this state. Violations that
+        O(waivers) cover do not count. V(no_answer) is both a state and a rule, and a waiver of the rule covers both.
       - The states are V(no_answer), V(tampered), V(ineligible), V(held_back), V(failed), V(end_of_life),
         V(upgrade_required), V(disabled), V(stale), V(applying), V(unverified), V(protected) and V(unknown).
     type: list
@@ -184,6 +195,20 @@ EXAMPLES = r"""
         remedy: snap refresh canonical-livepatch
     closed_cves: [CVE-2024-1086]
     seats: 50
+    fail_on: [error]
+
+- name: Accept some findings until a date
+  # The file contains for example:
+  # - rule: not_protected
+  #   group: build_hosts
+  #   reason: rebuilt every night
+  #   owner: build team
+  #   expires: 2026-12-31
+  kernelops.livepatch.fleet_report:
+    record_dir: livepatch-records
+    formats: [table, junit, sarif]
+    output_dir: livepatch-report
+    waivers: livepatch-waivers.yml
     fail_on: [error]
 
 - name: Keep a history of two years and show how long vulnerabilities were open
@@ -261,6 +286,14 @@ summary:
       description: Number of ineligible hosts that another policy covers, by the name of that policy.
       type: dict
       sample: {current: 12}
+    waived:
+      description: Number of violations of rules that O(waivers) cover. They are not counted in C(rules).
+      type: int
+      sample: 1
+    waivers:
+      description: Number of entries in O(waivers) by status, V(active), V(expiring) (within 14 days) or V(expired).
+      type: dict
+      sample: {active: 1, expiring: 0, expired: 0}
     left_out:
       description: Number of hosts that have a record but are not in O(hosts).
       type: int
@@ -325,6 +358,11 @@ hosts_by_rule:
     no_answer: [web-07]
     patch_tampered: []
     cloned: [build-01, build-02]
+waived_by_rule:
+  description: Number of violations of each rule that O(waivers) cover. Contains every rule.
+  returned: success
+  type: dict
+  sample: {no_answer: 0, patch_tampered: 0, not_protected: 1}
 problems:
   description: Files and folders that could not be used.
   returned: success, or failure because there is no host to report on

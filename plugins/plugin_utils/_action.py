@@ -63,6 +63,7 @@ class LivepatchAction(ActionBase):
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         # A record of another host's facts would show them as those of this host.
         self.host = str(self._task.delegate_to or (task_vars or {}).get("inventory_hostname", ""))
+        self.groups: dict[str, list[str]] = (task_vars or {}).get("groups", {})
         validation = ArgumentSpecValidator(self.ARGUMENT_SPEC).validate(copy.deepcopy(self._task.args))
         result.update(changed=False)
         result.update(self._perform(validation))

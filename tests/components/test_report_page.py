@@ -29,7 +29,15 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from tests.integration.conftest import Ansible
 from tests.samples.records import make_record
-from tests.samples.reports import HOSTILE, a_history, a_report, a_report_with_every_state, hostile_record, recorded
+from tests.samples.reports import (
+    HOSTILE,
+    a_history,
+    a_report,
+    a_report_with_every_state,
+    a_waived_report,
+    hostile_record,
+    recorded,
+)
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = (
@@ -672,3 +680,15 @@ def test_the_page_is_rewritten_only_for_new_records(ansible: Ansible) -> None:
     folder_store.store(records, make_record("web1", "failed"))
     assert changed()
     assert page.read_text(encoding="utf-8") != written
+
+
+def test_waivers_are_a_card_and_a_section_of_the_host(browser: Browser) -> None:
+    browser.open(a_waived_report(), "#host=build1")
+    cards = [text for text in browser.texts("#charts figure") if text.startswith("Waivers")]
+    assert len(cards) == 1
+    assert "rule not_protected, group build2 findingsuntil 2026-03-01 · build team · rebuilt every night" in cards[0]
+    assert "host web20 findingsexpired: 2026-01-11" in cards[0]
+    sections = [text for text in browser.texts("#host section") if text.startswith("Waived rules")]
+    assert len(sections) == 1
+    assert "Waived until 2026-03-01 by build team: rebuilt every night" in sections[0]
+    assert not any(text.startswith("Failed rules") for text in browser.texts("#host section"))

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.rules import Finding, Rule
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waivers import Waiver, Waivers
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Reason, Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import (
     Document,
@@ -66,6 +68,32 @@ RULES = (
 def a_judged_report(findings: list[tuple[str | None, Finding]], *documents: Document) -> Report:
     """Return the report of documents with `RULES` and these findings about hosts or the fleet."""
     return dataclasses.replace(a_report(*documents), rules=RULES).with_findings(findings)
+
+
+def a_waived_report(text: str = "rebuilt every night") -> Report:
+    """Return a report with three failures of a rule, one of which is waived, and a waived finding of the fleet.
+
+    The text is the reason of the waivers. One of them has expired, and one expires in a week.
+    """
+    today = datetime.date(2026, 1, 12)
+    entries = [
+        Waiver(text, "build team", datetime.date(2026, 3, 1), rule="not_protected", group="build"),
+        Waiver("more seats are ordered", "purchasing", datetime.date(2026, 1, 19), rule="seats_exceeded"),
+        Waiver("was tested", "web team", datetime.date(2026, 1, 11), host="web2"),
+    ]
+    report = a_judged_report(
+        [
+            ("build1", ("not_protected", "it is disabled")),
+            ("build3", ("not_protected", "it is unreachable")),
+            ("web2", ("not_protected", "it is disabled")),
+            (None, ("seats_exceeded", "4 of 3 seats")),
+        ],
+        recorded(make_record("web1")),
+        recorded(make_record("web2", "disabled")),
+        recorded(make_record("build1", "disabled")),
+        FailedAttempt("build3", "2026-01-11T00:00:00Z", []),
+    )
+    return report.with_waivers(Waivers(entries, today, {"build": ["build1", "build3"]}))
 
 
 def a_report_with_every_state() -> Report:

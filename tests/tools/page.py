@@ -54,13 +54,16 @@ def write_script() -> list[str]:
     return places
 
 
-def write_sample() -> None:
-    """Write the data of a report as TypeScript, where it must have the type that the script reads."""
-    report = dataclasses.replace(reports.a_report_with_every_state(), history=reports.a_history())
-    page = "".join(html.render(report))
-    found = re.search(r'<script type="application/json" id="report-data">(.*?)</script>', page, re.DOTALL)
-    assert found, "the page has no data"
-    (FOLDER / "sample.ts").write_text(f"export const sample: ReportData = {found[1]};\n", encoding="utf-8")
+def write_samples() -> None:
+    """Write the data of reports as TypeScript, where it must have the type that the script reads."""
+    every_state = dataclasses.replace(reports.a_report_with_every_state(), history=reports.a_history())
+    lines = []
+    for name, report in (("states", every_state), ("waivers", reports.a_waived_report())):
+        page = "".join(html.render(report))
+        found = re.search(r'<script type="application/json" id="report-data">(.*?)</script>', page, re.DOTALL)
+        assert found, "the page has no data"
+        lines.append(f"export const {name}: ReportData = {found[1]};\n")
+    (FOLDER / "sample.ts").write_text("".join(lines), encoding="utf-8")
     shutil.copy2(html.PAGE / "types.d.ts", FOLDER)
 
 
@@ -91,7 +94,7 @@ def main() -> int:
     """Return 0 if neither tool reports anything."""
     install()
     places = write_script()
-    write_sample()
+    write_samples()
     complaints = [*check_types(places), *check_style(places)]
     print(*complaints, sep="\n", end="\n" if complaints else "")
     return 1 if complaints else 0

@@ -47,6 +47,7 @@ LINKS = {
     "livepatch_trusted_spki_sha256": "verify.md#trusted-keys",
     "livepatch_verify": "verify.md",
     "livepatch_vulnerability_data": "exposure.md#data",
+    "livepatch_waivers": "waivers.md",
     "livepatch_window": "upgrade.md#maintenance-window",
 }
 """Guide page with the details of a variable."""

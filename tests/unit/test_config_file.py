@@ -24,6 +24,9 @@ class FailureError(ValueError):
     """The failure of these tests."""
 
 
+MANY_VALUES = "".join(f"- &a{depth} [{', '.join([f'*a{depth - 1}'] * 10) if depth else 'x'}]\n" for depth in range(9))
+"""Short YAML with a thousand million values, by aliases of aliases."""
+
 TOP = Location("policy.yml", "", {"systems": 3, "systems[0].kernel": 5}, FailureError)
 
 
@@ -94,6 +97,8 @@ def test_yaml_is_text_with_lines() -> None:
         ("a: b\n c: d", "policy.yml:2: not valid YAML: "),
         ("\x00", "policy.yml: not valid YAML: "),
         ("[" * 100_000, "policy.yml: not valid YAML: "),
+        ("a: 1\nb: 2\na: 3\n", "policy.yml:3: the key 'a' occurs twice"),
+        (MANY_VALUES, "policy.yml:1: the file has more than 100000 values"),
     ],
 )
 def test_invalid_yaml_is_an_error(content: str, start: str) -> None:

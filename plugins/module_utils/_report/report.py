@@ -19,6 +19,7 @@ import typing as t
 from .._decisions import causes
 from .._decisions.states.evidence import shows_running_patch
 from .._fleet.rules import Finding, Rule
+from .._fleet.waivers import WAIVER_STATUSES, WaivedFinding, Waiver, Waivers
 from .._record import STATES, Containers, Fix, Reason, Record, State
 from .._records.document import ATTEMPT_SCHEMA, AttemptCause, Document, FailedAttempt, Problem, Recorded
 from .._records.folder_store import note_name, record_name
@@ -56,7 +57,7 @@ class HostLine(t.NamedTuple):
     the number of containers that share the kernel, or None if it is unknown. `cause` is that of a failed attempt.
     `patch_runs` is true if the record shows that the patch whose fixes it lists runs. For a host without a record,
     `enabled`, `machine_id_sha256` and `containers` are the last known values. `covered_by` is a policy that covers a
-    host which its own refuses.
+    host which its own refuses. `waived` are findings that a waiver covers; `findings` does not have them.
     """
 
     host: str
@@ -81,6 +82,7 @@ class HostLine(t.NamedTuple):
     covered_by: str | None = None
     cause: AttemptCause | None = None
     patch_runs: bool = False
+    waived: tuple[WaivedFinding, ...] = ()
 
     @property
     def exposes(self) -> int:
@@ -114,7 +116,8 @@ class Report:
 
     `left_out` counts hosts that have records but were not asked for. `rules` are the evaluated rules;
     each line has the findings of its host, `fleet_findings` has the findings of the fleet as a whole.
-    `history` is the history of the fleet, if one is stored.
+    Findings that a waiver covers are not among them, but in `waived` of the line, and in `fleet_waived`.
+    `history` is the history of the fleet, if one is stored. `waivers` are those that the report was made with.
     """
 
     generated_at: str
@@ -125,6 +128,8 @@ class Report:
     rules: tuple[Rule, ...] = ()
     fleet_findings: tuple[Finding, ...] = ()
     history: History | None = None
+    waivers: Waivers | None = None
+    fleet_waived: tuple[WaivedFinding, ...] = ()
 
     def states(self) -> dict[State, int]:
         """Return the number of hosts in each state, in the order of the record's schema."""
@@ -154,6 +159,22 @@ class Report:
         """Yield all findings: first of the fleet as a whole (without a line), then of the hosts, in order."""
         yield from ((None, finding) for finding in self.fleet_findings)
         yield from ((line, finding) for line in self.lines for finding in line.findings)
+
+    def waived(self) -> t.Iterator[tuple[HostLine | None, WaivedFinding]]:
+        """Yield the findings that waivers cover, in the order of `findings`."""
+        yield from ((None, waived) for waived in self.fleet_waived)
+        yield from ((line, waived) for line in self.lines for waived in line.waived)
+
+    def waived_by_rule(self) -> dict[str, int]:
+        """Return the number of waived findings of each rule, in the order of the rules."""
+        counts = collections.Counter(waived.rule for _line, waived in self.waived())
+        return {rule.id: counts[rule.id] for rule in self.rules}
+
+    def findings_by_waiver(self) -> list[tuple[Waiver, int]]:
+        """Return all waivers in the order of their file, each with the number of findings that it covers."""
+        # By identity: two entries can be equal.
+        counts = collections.Counter(id(waived.waiver) for _line, waived in self.waived())
+        return [(waiver, counts[id(waiver)]) for waiver in (self.waivers.entries if self.waivers else ())]
 
     def hosts_by_rule(self) -> dict[str, list[str]]:
         """Return the names of the hosts that break each rule, in the order of the rules."""
@@ -205,6 +226,17 @@ class Report:
         of_fleet = (*self.fleet_findings, *of_host[None])
         return dataclasses.replace(self, lines=lines, fleet_findings=of_fleet)
 
+    def with_waivers(self, waivers: Waivers) -> Report:
+        """Return a report in which the findings that waivers cover are apart. The states of hosts stay."""
+        lines = []
+        for line in self.lines:
+            kept, waived = _sorted_by(waivers, line.host, line.findings)
+            lines.append(line._replace(findings=kept, waived=waived) if waived else line)
+        of_fleet, fleet_waived = _sorted_by(waivers, None, self.fleet_findings)
+        return dataclasses.replace(
+            self, lines=lines, fleet_findings=of_fleet, fleet_waived=fleet_waived, waivers=waivers
+        )
+
     def summary(self) -> dict[str, t.Any]:
         """Return counts as plain data that is safe to show. Only reachable hosts have times, kernels and patches."""
         return self._summary
@@ -223,6 +255,10 @@ class Report:
             "newest_record": max(times, key=sort_key, default=None),
             "exposed_containers": sum(line.exposes for line in self.lines),
             "left_out": self.left_out,
+            "waived": sum(self.waived_by_rule().values()),
+            "waivers": {
+                status: len(self.waivers.with_status(status)) if self.waivers else 0 for status in WAIVER_STATUSES
+            },
             "covered_by_other_policies": self.covered_by_other_policies(),
         }
 
@@ -349,6 +385,17 @@ def _line(record: Record, place: SpoolPosition, evaluator: RuleEvaluator | None)
         covered_by=_covered_by(record),
         patch_runs=shows_running_patch(record),
     )
+
+
+def _sorted_by(
+    waivers: Waivers, host: str | None, findings: tuple[Finding, ...]
+) -> tuple[tuple[Finding, ...], tuple[WaivedFinding, ...]]:
+    """Return the findings that no waiver covers, and those that one covers."""
+    if not findings or not waivers.of_host(host):
+        return findings, ()
+    found = [(finding, waivers.find(host, rule=finding[0])) for finding in findings]
+    waived = tuple(WaivedFinding(*finding, waiver) for finding, waiver in found if waiver is not None)
+    return tuple(finding for finding, waiver in found if waiver is None), waived
 
 
 def _covered_by(record: Record) -> str | None:

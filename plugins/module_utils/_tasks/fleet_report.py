@@ -17,6 +17,7 @@ from pathlib import Path
 from .. import _io
 from .._errors import LivepatchError
 from .._fleet.rules import SEVERITIES, RuleError
+from .._fleet.waivers import Waivers, load_waivers
 from .._record import STATES
 from .._records import folder_store
 from .._records.spool import Spool, SpoolWriter
@@ -44,7 +45,10 @@ _Result = t.TypeVar("_Result")
 
 @dataclasses.dataclass(frozen=True)
 class ReportOptions:
-    """Options of the module, with absolute paths. `hosts` None means every host that has a record."""
+    """Options of the module, with absolute paths. `hosts` None means every host that has a record.
+
+    `groups` are the hosts of the groups of the inventory, for waivers.
+    """
 
     record_dirs: tuple[Path, ...]
     hosts: list[str] | None
@@ -52,6 +56,8 @@ class ReportOptions:
     output_dir: Path | None
     rules: object
     closed_cves: list[str]
+    waivers: Path | None
+    groups: c.Mapping[str, c.Iterable[str]]
     seats: int | None
     fail_on: list[str]
     history: Path | None
@@ -87,8 +93,12 @@ def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
         notices = yield from _read_notices(options)
         evaluator = yield from _load_rules(options, notices, now)
         _check_fail_on(options.fail_on, evaluator)
-        report = _assemble(options, now, evaluator)
-        report, stored = _add_history(evaluator.with_fleet(report, options.seats), options, notices, now)
+        waivers = _load_waivers(options, evaluator, now)
+        report = evaluator.with_fleet(_assemble(options, now, evaluator), options.seats)
+        if waivers is not None:
+            report = report.with_waivers(waivers)
+            yield from _warn_of_waivers(waivers)
+        report, stored = _add_history(report, options, notices, now)
         if "table" in options.formats:
             yield from _show(report, options.targets.get("table"))
         return _result(report, options, changed=_write(report, options) or stored)
@@ -122,6 +132,22 @@ def _load_rules(options: ReportOptions, notices: list[Notice] | None, now: datet
             raise
         yield from warn(f"The report is made without rules: {error}")
         return RuleEvaluator([], now)
+
+
+def _load_waivers(options: ReportOptions, evaluator: RuleEvaluator, now: datetime.datetime) -> Waivers | None:
+    if options.waivers is None:
+        return None
+    # A report without rules cannot know their names.
+    rules = [rule.id for rule in evaluator.rules] or None
+    return load_waivers(options.waivers, now.date(), groups=options.groups, rules=rules)
+
+
+def _warn_of_waivers(waivers: Waivers) -> Task[None]:
+    for sentence in table.waivers_to_renew(waivers):
+        yield from warn(sentence)
+    if waivers.unknown_groups:
+        names = visible(", ".join(waivers.unknown_groups[:_NAMED_HOSTS]))
+        yield from warn(f"Waivers name groups that the inventory does not have, and cover no host there: {names}.")
 
 
 def _check_fail_on(names: list[str], evaluator: RuleEvaluator) -> None:
@@ -241,6 +267,7 @@ def _result(report: Report, options: ReportOptions, *, changed: bool) -> dict[st
         **result,
         "hosts_by_state": report.hosts_by_state(),
         "hosts_by_rule": report.hosts_by_rule(),
+        "waived_by_rule": report.waived_by_rule(),
         "problems": _problems(report),
     }
 
@@ -250,7 +277,9 @@ def _found(report: Report, names: list[str]) -> dict[str, list[str]]:
     severities = {rule.id: rule.severity for rule in report.rules}
     hosts: dict[str, dict[str, None]] = {name: {} for name in names}
     for line in report.lines:
-        hosts.get(line.state, {})[line.host] = None
+        # A state counts whatever is waived, except where a rule has the same name: `fail_on` cannot tell them apart.
+        if all(waived.rule != line.state for waived in line.waived):
+            hosts.get(line.state, {})[line.host] = None
     for where, (rule, _message) in report.findings():
         for name in (rule, severities[rule]):
             hosts.get(name, {})[where.host if where else _FLEET] = None

@@ -36,6 +36,8 @@ def options(tmp_path: Path) -> ReportOptions:
         output_dir=tmp_path / "report",
         rules="default",
         closed_cves=[],
+        waivers=None,
+        groups={},
         seats=None,
         fail_on=[],
         history=None,
@@ -156,3 +158,49 @@ def test_parts_hold_every_file_once(monkeypatch: pytest.MonkeyPatch, files: int,
 def test_the_collector_runs_again_after_an_error(options: ReportOptions) -> None:
     error_of(options, fail_on=["x"])
     assert gc.isenabled()
+
+
+def waivers_of(folder: Path, *entries: str, expires: str) -> Path:
+    path = folder / "waivers.yml"
+    path.write_text(
+        "".join(f"- {entry}\n  reason: accepted\n  owner: a team\n  expires: {expires}\n" for entry in entries)
+    )
+    return path
+
+
+def test_fail_on_ignores_waived_findings(options: ReportOptions, tmp_path: Path) -> None:
+    path = waivers_of(tmp_path, "rule: not_protected\n  group: web", expires="2026-06-01")
+    groups = {"web": ["web1", "web2"]}
+    result, replay = report(options, waivers=path, groups=groups, fail_on=["not_protected"])
+    assert result["hosts_by_rule"]["not_protected"] == []
+    assert result["waived_by_rule"]["not_protected"] == 2, "the record of web1 is too old"
+    assert result["summary"]["states"]["failed"] == 1
+    assert replay.warnings == []
+
+
+def test_the_state_of_a_waived_host_stays(options: ReportOptions, tmp_path: Path) -> None:
+    path = waivers_of(tmp_path, "host: web2", expires="2026-06-01")
+    assert "1 failed (web2)" in error_of(options, waivers=path, fail_on=["failed"]).message
+
+
+def test_a_waiver_of_the_rule_no_answer_covers_fail_on(options: ReportOptions, tmp_path: Path) -> None:
+    path = waivers_of(tmp_path, "rule: no_answer\n  host: web3", expires="2026-06-01")
+    changes: dict[str, t.Any] = {"hosts": ["web1", "web3"], "fail_on": ["no_answer"]}
+    result, _replay = report(options, waivers=path, **changes)
+    assert result["hosts_by_state"]["no_answer"] == ["web3"]
+    assert "1 no_answer (web3)" in error_of(options, **changes).message
+
+
+def test_expired_waivers_and_unknown_groups_warn(options: ReportOptions, tmp_path: Path) -> None:
+    path = waivers_of(tmp_path, "rule: not_protected\n  group: wep", expires="2025-12-31")
+    result, replay = report(options, waivers=path, groups={"web": ["web2"]})
+    assert "web2" in result["hosts_by_rule"]["not_protected"]
+    assert ["Expired waivers" in each or "wep" in each for each in replay.warnings] == [True, True]
+
+
+def test_a_waiver_of_an_unknown_rule_is_an_error(options: ReportOptions, tmp_path: Path) -> None:
+    error = error_of(options, waivers=waivers_of(tmp_path, "rule: not_protcted", expires="2026-06-01"))
+    assert error.id == "waivers_unusable"
+    assert "waivers.yml:1: [0].rule: there is no rule 'not_protcted'; did you mean not_protected?" in error.message
+    assert options.output_dir is not None
+    assert not options.output_dir.exists()

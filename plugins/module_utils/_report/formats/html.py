@@ -23,6 +23,7 @@ import typing as t
 from pathlib import Path
 
 from ..._fleet.rules import Finding, Rule
+from ..._fleet.waivers import WaivedFinding, Waiver
 from ..._records.spool import SpoolPosition
 from ..._text import visible
 from ..report import URGENCY, HostLine, Report
@@ -121,6 +122,8 @@ def _data(report: Report) -> t.Iterator[str]:
         "problems": [problem.as_dict() for problem in report.problems],
         "rules": [_rule(rule) for rule in report.rules],
         "fleet_findings": _findings(report.fleet_findings),
+        "fleet_waived": _waived(report.fleet_waived),
+        "waivers": [_waiver(report, waiver, number) for waiver, number in report.findings_by_waiver()],
         "history": report.history.as_dict() if report.history else None,
     }
     yield f'{_json(head)[:-1]},"stream":[\n'
@@ -135,6 +138,16 @@ def _data(report: Report) -> t.Iterator[str]:
 
 def _findings(findings: t.Iterable[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"rule": rule, "message": message} for rule, message in findings]
+
+
+def _waived(findings: t.Iterable[WaivedFinding]) -> list[dict[str, str]]:
+    return [{"rule": each.rule, "message": each.message, "waiver": each.waiver.justification} for each in findings]
+
+
+def _waiver(report: Report, waiver: Waiver, findings: int) -> dict[str, t.Any]:
+    status = waiver.status(report.waivers.today) if report.waivers else None
+    dated = {"expires": waiver.expires.isoformat(), "status": status, "findings": findings}
+    return {"scope": waiver.scope, "reason": waiver.reason, "owner": waiver.owner, **dated}
 
 
 def _json(value: object) -> str:
@@ -183,14 +196,14 @@ class _Stream:
 
     def host(self, line: HostLine) -> list[str]:
         """Return the new parts of a host and then the host, each as JSON."""
-        findings = self._findings_part(line.findings) if line.findings else None
+        findings = self._findings_part(line.findings, line.waived) if line.findings or line.waived else None
         members = self._without_record(line) if line.document is None else self._recorded(line, line.document)
         row = _escape(_ENCODE([visible(line.host), self._states[line.state], findings, *members]))
         new, self._new = self._new, []
         return [*new, row]
 
-    def _findings(self, findings: tuple[Finding, ...]) -> int:
-        return self._part({"findings": _findings(findings)})
+    def _findings(self, findings: tuple[Finding, ...], waived: tuple[WaivedFinding, ...]) -> int:
+        return self._part({"findings": _findings(findings), "waived": _waived(waived)})
 
     def _without_record(self, line: HostLine) -> list[object]:
         assessment = self._part({"reasons": line.reasons, "reboot_needed": None})

@@ -9,6 +9,7 @@ import json
 import typing as t
 
 from ..._fleet.rules import Finding
+from ..._fleet.waivers import WaivedFinding, Waiver
 from ..._records.spool import as_line
 from ..._time import format_time, from_microseconds
 from ..history import Exposure
@@ -26,6 +27,8 @@ def render(report: Report) -> t.Iterator[str]:
     yield f'  "summary": {json.dumps(report.summary())},\n'
     yield from _list("problems", (as_line(problem.as_dict()) for problem in report.problems), ",")
     yield from _list("findings", (_finding(report, *found) for found in report.findings()), ",")
+    yield from _list("waivers", (_waiver(report, *found) for found in report.findings_by_waiver()), ",")
+    yield from _list("waived", (_waived(report, *found) for found in report.waived()), ",")
     yield f'  "history": {json.dumps(report.history.as_dict() if report.history else None)},\n'
     exposures = report.history.exposures if report.history else ()
     yield from _list("exposures", map(_exposure, exposures), ",")
@@ -40,6 +43,16 @@ def _finding(report: Report, line: HostLine | None, finding: Finding) -> str:
     rule, message = finding
     of_rule = f'"rule": {as_line(rule)}, "severity": {as_line(report.rule(rule).severity)}'
     return f'{{{of_rule}, "host": {as_line(line.host if line else None)}, "message": {as_line(message)}}}'
+
+
+def _waiver(report: Report, waiver: Waiver, findings: int) -> str:
+    status = waiver.status(report.waivers.today) if report.waivers else None
+    return as_line({**waiver.as_dict(), "status": status, "findings": findings})
+
+
+def _waived(report: Report, line: HostLine | None, waived: WaivedFinding) -> str:
+    found = _finding(report, line, Finding(waived.rule, waived.message))
+    return f'{found[:-1]}, "waiver": {as_line(waived.waiver.as_dict())}}}'
 
 
 def _exposure(exposure: Exposure) -> str:

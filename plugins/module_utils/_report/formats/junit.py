@@ -3,7 +3,8 @@
 """The report as JUnit XML, as Jenkins and GitLab read it: a suite for each rule, in it a case for each host.
 
 A case fails where the host breaks the rule. Where a host gave no answer, a rule that it does not break is skipped, for
-nothing is known that would pass it. A rule for the fleet has a case for each host that breaks it, or one for the fleet.
+nothing is known that would pass it. A violation that a waiver covers is skipped too. A rule for the fleet has a case
+for each host that breaks it, or one for the fleet.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import html
 import typing as t
 
 from ..._fleet.rules import Rule
+from ..._fleet.waivers import WaivedFinding
 from ..._text import visible
 from ..report import HostLine, Report
 
@@ -52,15 +54,16 @@ def _suites(report: Report) -> list[_Suite]:
     broken = report.findings_by_rule()
     gone = dict.fromkeys(broken, 0)
     without_record = 0
+    waived = report.waived_by_rule()
     for line in report.lines:
         if line.document is None:
             without_record += 1
-            for rule, _message in line.findings:
+            for rule in (*(finding[0] for finding in line.findings), *(each.rule for each in line.waived)):
                 gone[rule] += 1
     return [
-        _Suite(rule, max(1, broken[rule.id]), broken[rule.id], 0)
+        _Suite(rule, max(1, broken[rule.id] + waived[rule.id]), broken[rule.id], waived[rule.id])
         if rule.of_fleet
-        else _Suite(rule, len(report.lines), broken[rule.id], without_record - gone[rule.id])
+        else _Suite(rule, len(report.lines), broken[rule.id], waived[rule.id] + without_record - gone[rule.id])
         for rule in report.rules
     ]
 
@@ -75,6 +78,8 @@ def _host_cases(report: Report, rule: Rule, names: list[str]) -> t.Iterator[str]
         message = next((said for broken, said in line.findings if broken == rule.id), None)
         if message is not None:
             yield f"{opening}{name}>\n      {_failure(rule, message, line)}\n    </testcase>\n"
+        elif line.waived and (waived := next((each for each in line.waived if each.rule == rule.id), None)):
+            yield f"{opening}{name}>{_waived(waived)}</testcase>\n"
         elif line.document is None:
             yield f"{opening}{name}>{_SKIPPED}</testcase>\n"
         else:
@@ -87,8 +92,15 @@ def _fleet_cases(report: Report, rule: Rule) -> t.Iterator[str]:
     for line, message in found:
         name = _attribute(line.host if line else _FLEET)
         yield f"{opening}{name}>\n      {_failure(rule, message, line)}\n    </testcase>\n"
-    if not found:
+    waived = [(line, each) for line, each in report.waived() if each.rule == rule.id]
+    for line, each in waived:
+        yield f"{opening}{_attribute(line.host if line else _FLEET)}>{_waived(each)}</testcase>\n"
+    if not found and not waived:
         yield f"{opening}{_attribute(_FLEET)}/>\n"
+
+
+def _waived(finding: WaivedFinding) -> str:
+    return f"<skipped message={_attribute(f'{finding.message}. {finding.waiver.justification}')}/>"
 
 
 def _failure(rule: Rule, message: str, line: HostLine | None) -> str:

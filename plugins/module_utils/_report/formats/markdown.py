@@ -12,6 +12,7 @@ from ..report import HostLine, Report
 from .table import totals
 
 _HEADINGS = ("Host", "State", "Kernel", "Patch", "Client", "Upgrade by", "Why", "Next step")
+_WAIVED = ("Host", "Rule", "Finding", "Reason for the waiver", "Owner", "Expires")
 _ABSENT = "-"
 
 # In a table a pipe ends the cell before any other rule is applied; HTML and entities begin with < and &.
@@ -39,9 +40,21 @@ def render(report: Report) -> t.Iterator[str]:
         yield f"<details><summary>{len(protected)} protected</summary>\n\n"
         yield from _table(protected)
         yield "\n</details>\n"
+    yield from _waived(report)
     if report.problems:
         yield "\n## Problems\n\n"
         yield from (f"- {code(problem.path)} {prose(problem.message)}\n" for problem in report.problems)
+
+
+def _waived(report: Report) -> t.Iterator[str]:
+    rows = list(report.waived())
+    if rows:
+        yield "\n## Waived\n\n"
+        yield f"| {' | '.join(_WAIVED)} |\n|{' --- |' * len(_WAIVED)}\n"
+    for line, (rule, message, waiver) in rows:
+        host = code(line.host) if line else "the fleet"
+        texts = (rule, prose(message), prose(waiver.reason), prose(waiver.owner), waiver.expires.isoformat())
+        yield f"| {' | '.join((host, *texts))} |\n"
 
 
 def code(text: str | None) -> str:

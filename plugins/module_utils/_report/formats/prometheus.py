@@ -29,6 +29,8 @@ def render(report: Report) -> t.Iterator[str]:
     found = report.findings_by_rule()
     for rule in report.rules:
         yield f'livepatch_rule_findings{{rule="{rule.id}",severity="{rule.severity}"}} {found[rule.id]}\n'
+    if report.waivers is not None:
+        yield from _waived(report)
     yield _family("livepatch_problems", "Files and folders that could not be used for this report.")
     yield f"livepatch_problems {len(report.problems)}\n"
     if report.history and report.history.with_notices:
@@ -42,6 +44,18 @@ def render(report: Report) -> t.Iterator[str]:
             if sample is not None:
                 labels, number = sample
                 yield f'{name}{{host="{host}"{labels}}} {number}\n'
+
+
+def _waived(report: Report) -> t.Iterator[str]:
+    yield _family("livepatch_waived_findings", "How often a rule is broken where a waiver accepts it.")
+    waived = report.waived_by_rule()
+    for rule in report.rules:
+        yield f'livepatch_waived_findings{{rule="{rule.id}",severity="{rule.severity}"}} {waived[rule.id]}\n'
+    yield _family(
+        "livepatch_waivers", "Waivers by status: expiring ones end within 14 days, expired ones have no effect."
+    )
+    waivers = report.summary()["waivers"]
+    yield from (f'livepatch_waivers{{status="{status}"}} {number}\n' for status, number in waivers.items())
 
 
 def _over_time(history: History) -> t.Iterator[str]:

@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """The report as SARIF 2.1.0 (OASIS standard), for code scanning pages: a result for each finding of a rule.
 
-A host is a logical location. The physical one, which code scanning pages ask for, is the file of its record.
+A finding that a waiver covers is a result with an accepted suppression. A host is a logical location. The physical
+one, which code scanning pages ask for, is the file of its record.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import typing as t
 from urllib.parse import quote
 
 from ..._fleet.rules import Finding, Rule, Severity
+from ..._fleet.waivers import Waiver
 from ..._records.spool import as_line
 from ..._text import visible
 from ..report import HostLine, Report
@@ -39,7 +41,10 @@ def render(report: Report) -> t.Iterator[str]:
     places = {rule.id: place for place, rule in enumerate(report.rules)}
     before = "\n"
     for line, finding in report.findings():
-        yield before + _result(report, places[finding[0]], line, finding)
+        yield before + _result(report, places[finding[0]], line, finding, None)
+        before = ",\n"
+    for line, (rule, message, waiver) in report.waived():
+        yield before + _result(report, places[rule], line, Finding(rule, message), waiver)
         before = ",\n"
     yield "\n]}]}\n"
 
@@ -58,7 +63,7 @@ def _notification(path: str, message: str) -> dict[str, t.Any]:
     return {"level": "warning", "message": {"text": f"{visible(path)}: {visible(message)}"}}
 
 
-def _result(report: Report, place: int, line: HostLine | None, finding: Finding) -> str:
+def _result(report: Report, place: int, line: HostLine | None, finding: Finding, waiver: Waiver | None) -> str:
     # Assembled from JSON texts, which takes a third of the time of encoding the whole document.
     rule, message = finding
     host = line.host if line else ""
@@ -68,8 +73,15 @@ def _result(report: Report, place: int, line: HostLine | None, finding: Finding)
     return (
         f'{{"ruleId": "{rule}", "ruleIndex": {place}, "level": "{_LEVELS[report.rules[place].severity]}", '
         f'"message": {{"text": {said}}}, "locations": [{_location(host)}], '
-        f'"partialFingerprints": {{"ruleAndHost/v1": "{same}"}}}}'
+        f'"partialFingerprints": {{"ruleAndHost/v1": "{same}"}}{_suppression(waiver)}}}'
     )
+
+
+def _suppression(waiver: Waiver | None) -> str:
+    if waiver is None:
+        return ""
+    accepted = {"kind": "external", "status": "accepted", "justification": visible(waiver.justification)}
+    return f', "suppressions": {as_line([accepted])}'
 
 
 # Similar hosts have equal messages.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import collections
 import typing as t
 
+from ..._fleet.waivers import WARNING_DAYS, Waiver, Waivers
 from ..._record import State
 from ..._text import pad, shorten, visible, width
 from ..history import History
@@ -29,6 +30,8 @@ _NARROWEST_KERNEL = 10
 _INDENT = "    "
 _SHOWN_PROBLEMS = 20
 _SHOWN_GROUPS = 20
+_SHOWN_WAIVED = 20
+_NAMED_WAIVERS = 5
 
 # SGR parameters (ECMA-48) of the states: red is broken, yellow needs attention, cyan needs time.
 _BOLD = "1"
@@ -67,6 +70,7 @@ def render(
         yield f"{elsewhere}\n"
     yield "\n"
     yield from (f"{line}\n" for line in totals(report))
+    yield from _waived(report, columns, most, paint)
     yield from _problems(report, paint)
 
 
@@ -89,10 +93,37 @@ def totals(report: Report) -> t.Iterator[str]:
     broken = [f"{rule} ({found})" for rule, found in report.findings_by_rule().items() if found]
     if broken:
         yield f"Broken rules: {', '.join(broken)}."
+    yield from _waiver_sentences(report)
     if report.history:
         yield from _over_time(report.history)
     if report.left_out:
         yield f"Not asked for, and left out: {_count(report.left_out, 'host')} with records in these folders."
+
+
+def _waiver_sentences(report: Report) -> t.Iterator[str]:
+    """Yield how many findings are waived, and which waivers expire soon or have expired."""
+    if report.waivers is None:
+        return
+    number = report.summary()["waived"]
+    used = sum(found > 0 for _waiver, found in report.findings_by_waiver())
+    if number:
+        yield f"Waived: {_count(number, 'finding')}, by {_count(used, 'waiver')}. The states of the hosts stay."
+    yield from waivers_to_renew(report.waivers)
+
+
+def waivers_to_renew(waivers: Waivers) -> t.Iterator[str]:
+    """Yield which waivers expire soon, and which have expired."""
+    expiring, expired = waivers.with_status("expiring"), waivers.with_status("expired")
+    if expiring:
+        yield f"Waivers that expire within {WARNING_DAYS} days: {_named(expiring)}."
+    if expired:
+        yield f"Expired waivers, whose findings count again: {_named(expired)}."
+
+
+def _named(waivers: list[Waiver]) -> str:
+    more = f" and {len(waivers) - _NAMED_WAIVERS} more" if waivers[_NAMED_WAIVERS:] else ""
+    named = (f"{each.scope} ({each.expires.isoformat()}, {each.owner})" for each in waivers[:_NAMED_WAIVERS])
+    return f"{visible('; '.join(named))}{more}"
 
 
 def _over_time(history: History) -> t.Iterator[str]:
@@ -188,6 +219,20 @@ def _fit(rows: list[_HostRow], columns: int) -> dict[int, int]:
         else:
             del widths[index]
     return widths
+
+
+def _waived(report: Report, columns: int, most: int | None, paint: _Paint) -> t.Iterator[str]:
+    found = list(report.waived())
+    if not found:
+        return
+    shown = found if most is None else found[:_SHOWN_WAIVED]
+    yield "\n" + paint(f"{_count(len(found), 'finding')} waived", _BOLD) + "\n"
+    for line, (rule, message, waiver) in shown:
+        host = visible(line.host) if line else "the fleet"
+        yield shorten(f"{_GAP}{host}: {rule}: {visible(message)}", columns) + "\n"
+        yield shorten(f"{_INDENT}{visible(waiver.justification)}", columns) + "\n"
+    if found[len(shown) :]:
+        yield f"{_GAP}and {len(found) - len(shown)} more\n"
 
 
 def _problems(report: Report, paint: _Paint) -> t.Iterator[str]:

@@ -168,5 +168,6 @@ showOtherPolicies();
 showHistory();
 showCharts();
 showRules();
+showWaivers();
 showProblems();
 followAddress();

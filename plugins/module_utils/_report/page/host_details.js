@@ -56,7 +56,8 @@ function hostTitle(host) {
 function hostSections(host) {
   /** @type {Node[]} */
   const sections = [messageList(host.assessment.reasons)];
-  if (host.findings) sections.push(failedRulesSection(host.findings));
+  if (host.findings?.findings.length) sections.push(failedRulesSection(host.findings));
+  if (host.findings?.waived.length) sections.push(waivedSection(host.findings));
   if (host.lastContact) sections.push(lastContactSection(host.lastContact));
   if (host.record) {
     const { patch, patchRuns, modules, eligibility, client, system, collector } = host.record;
@@ -126,6 +127,12 @@ function failedRulesSection({ findings }) {
     return { id, message: finding.message, remedy: rule?.remedy ?? null };
   });
   return createSection("Failed rules", messageList(messages));
+}
+
+/** @param {Findings} part */
+function waivedSection({ waived }) {
+  const messages = waived.map(({ rule, message, waiver }) => ({ id: rule, message: `${message}. ${waiver}`, remedy: null }));
+  return createSection("Waived rules", messageList(messages));
 }
 
 /** @param {LastContact} lastContact */

@@ -113,6 +113,33 @@ function ruleItem(rule, failingHosts, fleetFindings) {
   );
 }
 
+const WAIVER_LABELS = { active: "until", expiring: "expires soon:", expired: "expired:" };
+
+function showWaivers() {
+  const { waivers } = report;
+  if (waivers.length === 0) return;
+  const items = waivers
+    .slice(0, MAX_PROBLEMS)
+    .map(({ scope, reason, owner, expires, status, findings }) =>
+      createElement(
+        "li",
+        status === "active" ? "info" : "warning",
+        createElement("span", "", scope),
+        createElement("span", "number", formatCount(findings, "finding")),
+        createElement("span", "muted", `${WAIVER_LABELS[status]} ${expires} · ${owner} · ${reason}`),
+      ),
+    );
+  const others = report.fleet_waived.map(({ rule, message, waiver }) =>
+    createElement("li", "", createElement("span", "", rule), createElement("span", "muted", `${message}. ${waiver}`)),
+  );
+  const list = createElement("ul", "rules", ...items, ...others);
+  if (waivers.length > MAX_PROBLEMS) {
+    list.append(createElement("li", "", `and ${formatNumber(waivers.length - MAX_PROBLEMS)} more`));
+  }
+  const card = createElement("figure", "card", createElement("figcaption", "", "Waivers"), list);
+  elementById("charts", HTMLElement).append(card);
+}
+
 function showProblems() {
   const { problems } = report;
   if (problems.length === 0) return;

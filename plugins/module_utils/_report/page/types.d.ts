@@ -34,6 +34,8 @@ interface ReportData {
   problems: Problem[];
   rules: Rule[];
   fleet_findings: Finding[];
+  fleet_waived: WaivedFinding[];
+  waivers: Waiver[];
   history: FleetHistory | null;
   /** Hosts (arrays), each after the parts (objects) that it refers to. Parts are numbered from 0 in this order. */
   stream: (Part | RecordedRow | UnreachableRow)[];
@@ -93,8 +95,26 @@ interface Finding {
   message: string;
 }
 
+/** A finding that a waiver covers. `waiver` is a sentence with reason, owner and last day. */
+interface WaivedFinding extends Finding {
+  waiver: string;
+}
+
 interface Findings {
   findings: Finding[];
+  waived: WaivedFinding[];
+}
+
+interface Waiver {
+  /** What the waiver covers: rule, CVE, host, group. */
+  scope: string;
+  reason: string;
+  owner: string;
+  /** YYYY-MM-DD */
+  expires: string;
+  status: "active" | "expiring" | "expired";
+  /** Number of findings that it covers. */
+  findings: number;
 }
 
 interface Reason {

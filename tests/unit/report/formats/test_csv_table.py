@@ -15,7 +15,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.format
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from tests.samples.records import make_record
-from tests.samples.reports import HOSTILE, a_judged_report, a_report, hostile_record, recorded
+from tests.samples.reports import HOSTILE, a_judged_report, a_report, a_waived_report, hostile_record, recorded
 
 
 def _rows(report: Report) -> list[dict[str, str]]:
@@ -41,6 +41,7 @@ def test_a_host_is_a_row() -> None:
         "message": "The client is not enabled.",
         "next_step": "Enable the client.",
         "rules": "not_protected cloned",
+        "waived": "",
         "kernel": "4.4.0-168.197-generic",
         "patch": "65.1",
         "client": "10.8.3",
@@ -89,3 +90,10 @@ def test_no_value_is_a_formula(start: str) -> None:
     for name in ("host", "kernel", "patch", "client", "support", "upgrade_required_by", "message", "next_step"):
         assert row[name].lstrip()[0] in "'\\", name
         assert row[name].removeprefix("'") == visible(text)
+
+
+def test_waived_rules_have_their_own_column() -> None:
+    rows = {row["host"]: row for row in csv.DictReader(io.StringIO("".join(csv_table.render(a_waived_report()))))}
+    justification = "Waived until 2026-03-01 by build team: rebuilt every night"
+    assert (rows["build1"]["rules"], rows["build1"]["waived"]) == ("", f"not_protected: {justification}")
+    assert (rows["web2"]["rules"], rows["web2"]["waived"]) == ("not_protected", "")

@@ -28,7 +28,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.format
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from tests.samples.records import make_record
-from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
+from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, a_waived_report, hostile_record, recorded
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
 
@@ -237,7 +237,7 @@ def test_rules_and_problems_are_in_the_page() -> None:
     keys = ("id", "severity", "description", "remedy", "of_fleet")
     assert page.data["rules"] == [{key: getattr(rule("well"), key) for key in keys}]
     assert page.data["fleet_findings"] == [{"rule": "seats", "message": "full"}]
-    assert {"findings": [{"rule": "well", "message": "it is not"}]} in page.data["stream"]
+    assert {"findings": [{"rule": "well", "message": "it is not"}], "waived": []} in page.data["stream"]
     found = {item[0]: item[2] for item in page.data["stream"] if isinstance(item, list)}
     assert found["web1"] is None
     assert isinstance(found["web2"], int)
@@ -320,3 +320,15 @@ def test_states_have_the_colours_of_the_terminal() -> None:
     of_terminal = {state: code for code, state in re.findall(r"\x1b\[(\d+)m(\w+)", coloured) if state in STATES}
     assert set(tones) == set(STATES)
     assert len({(tones[state], of_terminal[state]) for state in STATES[1:]}) == len(set(of_terminal.values())) == 6
+
+
+def test_the_page_has_waivers_and_waived_findings() -> None:
+    data = Page(a_waived_report()).data
+    assert [(each["scope"], each["status"], each["findings"]) for each in data["waivers"]] == [
+        ("rule not_protected, group build", "active", 2),
+        ("rule seats_exceeded", "expiring", 1),
+        ("host web2", "expired", 0),
+    ]
+    assert [each["rule"] for each in data["fleet_waived"]] == ["seats_exceeded"]
+    parts = [part for part in data["stream"] if isinstance(part, dict) and part.get("waived")]
+    assert [each["rule"] for part in parts for each in part["waived"]] == ["not_protected", "not_protected"]

@@ -15,7 +15,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.format
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from tests.samples.records import make_record
-from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
+from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, a_waived_report, hostile_record, recorded
 
 DISABLED, PROTECTED = make_record("web2", "disabled"), make_record("web1")
 FLEET = a_report(
@@ -75,6 +75,8 @@ def test_the_document_contains_the_whole_report() -> None:
         "summary": FLEET.summary(),
         "problems": [{"id": "invalid_json", "path": "/r/web4.json", "message": "cut off", "host": "web4"}],
         "findings": [],
+        "waivers": [],
+        "waived": [],
         "history": None,
         "exposures": [],
         "records": [DISABLED, PROTECTED],
@@ -119,3 +121,22 @@ def test_only_the_chunk_with_the_time_differs(name: str) -> None:
     different = [index for index, (one, other) in enumerate(pairs) if one != other]
     assert different == ([] if FORMATS[name].time_chunk is None else [FORMATS[name].time_chunk])
     assert all(len(one) == len(other) for one, other in pairs)
+
+
+def test_waived_findings_are_apart() -> None:
+    document = json.loads("".join(json_document.render(a_waived_report())))
+    assert [(each["rule"], each["host"]) for each in document["findings"]] == [("not_protected", "web2")]
+    waived = [(each["rule"], each["host"], each["waiver"]["owner"]) for each in document["waived"]]
+    assert waived == [
+        ("seats_exceeded", None, "purchasing"),
+        ("not_protected", "build3", "build team"),
+        ("not_protected", "build1", "build team"),
+    ]
+    assert [(each["status"], each["findings"]) for each in document["waivers"]] == [
+        ("active", 2),
+        ("expiring", 1),
+        ("expired", 0),
+    ]
+    assert document["summary"]["waived"] == 3
+    assert document["summary"]["waivers"] == {"active": 1, "expiring": 1, "expired": 1}
+    assert document["summary"]["rules"]["not_protected"] == 1

@@ -16,7 +16,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.format
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from tests.samples.records import make_record
-from tests.samples.reports import HOSTILE, RULES, a_judged_report, a_report, hostile_record, recorded
+from tests.samples.reports import HOSTILE, RULES, a_judged_report, a_report, a_waived_report, hostile_record, recorded
 
 SUITE = '<testsuite name="x" tests="1" failures="0" errors="0">'
 SCHEMA = xmlschema.XMLSchema(str(Path(__file__).with_name("junit.xsd")))
@@ -118,3 +118,20 @@ def test_texts_of_hosts_stay_text(text: str) -> None:
 
 def test_every_rule_is_a_suite() -> None:
     assert list(_outcomes(a_judged_report([], *DOCUMENTS))) == [rule.id for rule in RULES]
+
+
+def test_a_waived_finding_is_skipped_with_the_reason() -> None:
+    report = a_waived_report()
+    assert _outcomes(report) == {
+        "not_protected": {"build3": "skipped", "build1": "skipped", "web2": "failure", "web1": "passed"},
+        "upgrade_soon": {"build3": "skipped", "build1": "passed", "web2": "passed", "web1": "passed"},
+        "cloned": {"the fleet": "passed"},
+        "seats_exceeded": {"the fleet": "skipped"},
+    }
+    messages = [case.result[0].message for suite in _parsed(report) for case in suite if case.result]
+    assert "it is disabled. Waived until 2026-03-01 by build team: rebuilt every night" in messages
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_texts_of_waivers_stay_text(text: str) -> None:
+    assert _outcomes(a_waived_report(text))["not_protected"]["build1"] == "skipped"

@@ -15,7 +15,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.format
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from tests.samples.records import make_record
-from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
+from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, a_waived_report, hostile_record, recorded
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), min_size=1)
 PUNCTUATION = st.text(st.sampled_from("\\`*_[]()<>|&~!#@:/.w ax\n"), min_size=1)
@@ -143,3 +143,9 @@ def test_a_hostile_host_changes_only_its_line(text: str) -> None:
     differing = [one for one, other in zip(hostile, ordinary, strict=True) if one != other]
     assert differing == [hostile[ordinary.index(line)] for line in ordinary if line.startswith(("| `evil", "- `x`"))]
     assert differing[0].count("|") == 9, "eight cells"
+
+
+def test_waived_findings_have_a_table() -> None:
+    text = "".join(render(a_waived_report("a | b")))
+    assert "| `build1` | not_protected | it is disabled | a &#124; b | build team | 2026-03-01 |" in text
+    assert "| the fleet | seats_exceeded | 4 of 3 seats | more seats are ordered | purchasing | 2026-01-19 |" in text

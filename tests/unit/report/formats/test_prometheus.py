@@ -14,7 +14,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import prometheus
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from tests.samples.records import make_record
-from tests.samples.reports import HOSTILE, a_judged_report, a_report, hostile_record, recorded
+from tests.samples.reports import HOSTILE, a_judged_report, a_report, a_waived_report, hostile_record, recorded
 
 FINDINGS: list[t.Any] = [("web2", ("not_protected", "m")), (None, ("seats_exceeded", "m"))]
 REPORT = a_judged_report(
@@ -91,3 +91,11 @@ def test_each_host_has_its_own_series() -> None:
     samples = _samples(a_report(*(recorded(make_record(name)) for name in names)))
     assert len(samples["livepatch_host_state"]) == len(names)
     assert ('c"', "protected") in samples["livepatch_host_state"]
+
+
+def test_waivers_are_counted() -> None:
+    text = "".join(prometheus.render(a_waived_report()))
+    assert 'livepatch_rule_findings{rule="not_protected",severity="error"} 1\n' in text
+    assert 'livepatch_waived_findings{rule="not_protected",severity="error"} 2\n' in text
+    assert 'livepatch_waivers{status="expired"} 1\n' in text
+    assert "livepatch_waivers" not in "".join(prometheus.render(a_report())), "the report was made without waivers"

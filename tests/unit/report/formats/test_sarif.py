@@ -14,7 +14,16 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.format
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from tests.samples.records import make_record
-from tests.samples.reports import GENERATED_AT, HOSTILE, RULES, a_judged_report, a_report, hostile_record, recorded
+from tests.samples.reports import (
+    GENERATED_AT,
+    HOSTILE,
+    RULES,
+    a_judged_report,
+    a_report,
+    a_waived_report,
+    hostile_record,
+    recorded,
+)
 
 FINDINGS: list[t.Any] = [
     ("web2", ("not_protected", "it is disabled")),
@@ -104,3 +113,19 @@ def test_texts_of_hosts_stay_text(text: str) -> None:
     assert result["locations"][0]["logicalLocations"][0]["name"] == visible(record["host"])
     validate = pytest.importorskip("sarif_kit.validate")
     assert validate.validation_errors(json.loads(written)) == []
+
+
+def test_a_waived_finding_is_a_suppressed_result() -> None:
+    results = _run(a_waived_report())["results"]
+    found = {result["locations"][0]["logicalLocations"][0]["name"]: result.get("suppressions") for result in results}
+    justification = "Waived until 2026-03-01 by build team: rebuilt every night"
+    accepted = [{"kind": "external", "status": "accepted", "justification": justification}]
+    assert found["build1"] == found["build3"] == accepted
+    assert found["web2"] is None, "its waiver has expired"
+    assert found["the fleet"][0]["status"] == "accepted"
+
+
+def test_a_suppressed_document_is_valid() -> None:
+    # The package with the schema requires Python 3.11.
+    validate = pytest.importorskip("sarif_kit.validate")
+    assert validate.validation_errors(json.loads("".join(sarif.render(a_waived_report())))) == []

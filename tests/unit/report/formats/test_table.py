@@ -19,7 +19,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.format
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import width
 from tests.samples.records import make_record
-from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, hostile_record, recorded
+from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, a_waived_report, hostile_record, recorded
 
 SMALL = a_report(
     recorded(make_record("web1")),
@@ -184,3 +184,12 @@ def test_texts_of_hosts_stay_text(text: str) -> None:
 
 def _beside(table: str) -> bool:
     return "NEXT STEP" in table
+
+
+def test_waivers_are_shown_with_their_end() -> None:
+    text = "".join(render(a_waived_report()))
+    assert "Waived: 3 findings, by 2 waivers." in text
+    assert "Broken rules: not_protected (1)." in text
+    assert "Waivers that expire within 14 days: rule seats_exceeded (2026-01-19, purchasing)." in text
+    assert "Expired waivers, whose findings count again: host web2 (2026-01-11, web team)." in text
+    assert "  build1: not_protected: it is disabled\n    Waived until 2026-03-01 by build team: rebuilt" in text

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Waivers: which findings they cover, until when, and how wrong files are reported."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waivers import (
+    LONGEST_DAYS,
+    Waiver,
+    WaiverError,
+    Waivers,
+    load_waivers,
+)
+
+TODAY = datetime.date(2026, 11, 26)
+RULES = ("not_protected", "no_answer")
+ENTRY = """- rule: not_protected
+  group: build
+  reason: rebuilt every night
+  owner: build team
+  expires: 2026-12-31
+"""
+
+
+def load(folder: Path, content: str, **options: t.Any) -> Waivers:
+    path = folder / "waivers.yml"
+    path.write_text(content, encoding="utf-8")
+    return load_waivers(path, TODAY, **{"rules": RULES, **options})
+
+
+def waiver(days: int = 30, **selected: str) -> Waiver:
+    return Waiver("a reason", "an owner", TODAY + datetime.timedelta(days=days), **selected)
+
+
+def test_an_entry_covers_what_it_names(tmp_path: Path) -> None:
+    found = load(tmp_path, ENTRY, groups={"build": ["b1", "b2"], "web": ["w1"]})
+    covering = found.find("b1", rule="not_protected")
+    assert covering is not None
+    assert covering.scope == "rule not_protected, group build"
+    assert covering.justification == "Waived until 2026-12-31 by build team: rebuilt every night"
+    assert found.find("w1", rule="not_protected") is None
+    assert found.find("b1", rule="no_answer") is None
+    assert found.find(None, rule="not_protected") is None, "the fleet is not in a group"
+    assert found.unknown_groups == []
+
+
+@pytest.mark.parametrize(
+    ("selected", "finding", "covers"),
+    [
+        ({"host": "a"}, {"rule": "r"}, True),
+        ({"host": "a"}, {"cve": "CVE-2026-1000"}, True),
+        ({"host": "b"}, {"rule": "r"}, False),
+        ({"cve": "CVE-2026-1000"}, {"cve": "CVE-2026-1000"}, True),
+        ({"cve": "CVE-2026-1000"}, {"cve": "CVE-2026-1001"}, False),
+        ({"cve": "CVE-2026-1000"}, {"rule": "CVE-2026-1000"}, True),
+        ({"cve": "CVE-2026-1000"}, {"rule": "r"}, False),
+        ({"cve": "CVE-2026-1000", "rule": "r"}, {"rule": "r", "cve": "CVE-2026-1000"}, True),
+        ({"cve": "CVE-2026-1000", "rule": "r"}, {"cve": "CVE-2026-1000"}, False),
+        ({"rule": "r", "host": "a"}, {"rule": "r"}, True),
+        ({"group": "g"}, {"rule": "r"}, True),
+        ({"group": "g", "host": "b"}, {"rule": "r"}, False),
+        ({"group": "other"}, {"rule": "r"}, False),
+    ],
+)
+def test_all_selectors_must_match(selected: dict[str, str], finding: dict[str, str], covers: bool) -> None:
+    waivers = Waivers([waiver(**selected)], TODAY, {"g": ["a"], "other": ["b"]})
+    assert (waivers.find("a", **finding) is not None) is covers
+
+
+def test_the_last_day_still_counts() -> None:
+    last, past = waiver(0, host="a"), waiver(-1, host="b")
+    waivers = Waivers([last, past], TODAY)
+    assert waivers.find("a", rule="r") is last
+    assert waivers.find("b", rule="r") is None
+    assert waivers.with_status("expired") == [past]
+
+
+@pytest.mark.parametrize(("days", "status"), [(-1, "expired"), (0, "expiring"), (14, "expiring"), (15, "active")])
+def test_a_waiver_warns_before_it_expires(days: int, status: str) -> None:
+    assert waiver(days).status(TODAY) == status
+
+
+def test_the_longest_waiver_counts() -> None:
+    short, long = waiver(5, host="a"), waiver(50, rule="r")
+    assert Waivers([short, long], TODAY).find("a", rule="r") is long
+
+
+def test_unknown_groups_are_named(tmp_path: Path) -> None:
+    assert load(tmp_path, ENTRY, groups={"web": ["w1"]}).unknown_groups == ["build"]
+    assert load(tmp_path, ENTRY).unknown_groups == ["build"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (ENTRY.replace("owner", "ovner"), "waivers.yml:4: [0].ovner: unknown key; did you mean owner?"),
+        (ENTRY.replace("  owner: build team\n", ""), "waivers.yml:1: [0]: owner is missing"),
+        (ENTRY.replace("rebuilt every night", "''"), "waivers.yml:3: [0].reason: expected text, found ''"),
+        (ENTRY.replace("  expires: 2026-12-31\n", ""), "waivers.yml:1: [0]: expires is missing"),
+        (ENTRY.replace("2026-12-31", "31.12.2026"), "waivers.yml:5: [0].expires: expected a date such as 2026-12-31"),
+        (ENTRY.replace("2026-12-31", "2026-02-30"), "waivers.yml:5: [0].expires: expected a date such as 2026-12-31"),
+        (ENTRY.replace("2026-12-31", "2206-12-31"), "waivers.yml:5: [0].expires: 2206-12-31 is more than 731 days"),
+        (
+            ENTRY.replace("not_protected", "not_protcted"),
+            "waivers.yml:1: [0].rule: there is no rule 'not_protcted'; did",
+        ),
+        (ENTRY.replace("rule: not_protected", "cve: 2024-1086"), "waivers.yml:1: [0].cve: expected a CVE"),
+        ("- reason: a\n  owner: b\n  expires: 2026-12-31\n", "waivers.yml:1: [0]: one of host, group, cve, rule is"),
+        (ENTRY + ENTRY.replace("build team", "[a]"), "waivers.yml:9: [1].owner: expected text"),
+        (ENTRY.replace("a reason", "x"), None),
+        (ENTRY.replace("rebuilt every night", "x" * 501), "waivers.yml:3: [0].reason: the text has 501 characters"),
+        ("waivers: []\n", "waivers.yml:1: expected a list of waivers, found dict"),
+        ("- just text\n", "waivers.yml:1: [0]: expected a mapping with reason, owner, expires"),
+        ("- [\n", "not valid YAML"),
+        (ENTRY + "  owner: another\n", "waivers.yml:6: the key 'owner' occurs twice"),
+        (ENTRY * 2001, "there are 2001 waivers, and 2000 are possible"),
+        ("#" * (1 << 20) + "\n", "the file cannot be read"),
+    ],
+)
+def test_a_wrong_file_is_named_with_line_and_key(tmp_path: Path, content: str, message: str | None) -> None:
+    if message is None:
+        assert load(tmp_path, content).entries
+        return
+    with pytest.raises(WaiverError) as caught:
+        load(tmp_path, content)
+    assert message in caught.value.reason
+    assert caught.value.id == "waivers_unusable"
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(WaiverError, match="cannot be read"):
+        load_waivers(tmp_path / "none.yml", TODAY)
+
+
+@pytest.mark.parametrize("content", ["", "[]\n", "# nothing yet\n"])
+def test_an_empty_file_waives_nothing(tmp_path: Path, content: str) -> None:
+    assert load(tmp_path, content).find("a", rule="r") is None
+
+
+@given(st.dates(), st.integers(-2000, LONGEST_DAYS))
+def test_no_expired_waiver_covers_a_finding(today: datetime.date, days: int) -> None:
+    try:
+        expires = today + datetime.timedelta(days=days)
+    except OverflowError:
+        return
+    found = Waivers([Waiver("a", "b", expires, host="a")], today).find("a", rule="r")
+    assert (found is not None) is (days >= 0)
