@@ -86,6 +86,19 @@ options:
     type: str
     choices: [negligible, low, medium, high, critical]
     default: high
+  waivers:
+    description:
+      - YAML file with waivers, vulnerabilities that an owner accepts until a date. Each entry has C(reason), C(owner)
+        and C(expires), a date such as V(2026-12-31), and C(cve), C(host) or C(group), or several of these. Entries for
+        a C(rule) are ignored here.
+      - Where a waiver covers a vulnerability, its status stays V(open) or V(unknown), and the result has the waiver.
+        RV(not_waived) counts the hosts without it.
+      - After the date, the waiver has no effect. From 14 days before, the module warns.
+    type: path
+  groups:
+    description: Hosts of each group, for the groups that O(waivers) names. In a play, this is C(groups).
+    type: dict
+    default: {}
   output_file:
     description: File for the complete result as JSON. The returned lists are limited.
     type: path
@@ -122,6 +135,17 @@ EXAMPLES = r"""
     that: exposure.hosts_by_status.open + exposure.hosts_by_status.unknown == 0
     fail_msg: "{{ exposure.lines | join('\n') }}"
 
+- name: Fail if a host is exposed, except where an owner accepts it
+  kernelops.livepatch.exposure_info:
+    record_dir: livepatch-records
+    vulnerability_data: /srv/vulnerability-data
+    waivers: livepatch-waivers.yml
+    groups: "{{ groups }}"
+  delegate_to: localhost
+  run_once: true
+  register: exposure
+  failed_when: exposure.not_waived.open + exposure.not_waived.unknown > 0
+
 - name: List all open vulnerabilities of priority high and critical without internet access
   kernelops.livepatch.exposure_info:
     record_dir: livepatch-records
@@ -144,6 +168,18 @@ hosts_by_status:
   returned: success
   type: dict
   sample: {open: 1, unknown: 1, live_patched: 1, fixed: 0, not_affected: 0}
+not_waived:
+  description:
+    - As RV(hosts_by_status), without the vulnerabilities that O(waivers) cover. A host for which no vulnerability
+      remains is not counted.
+  returned: success
+  type: dict
+  sample: {open: 0, unknown: 1, live_patched: 1, fixed: 0, not_affected: 0}
+waivers:
+  description: Number of entries in O(waivers) by status, V(active), V(expiring) (within 14 days) or V(expired).
+  returned: success
+  type: dict
+  sample: {active: 1, expiring: 0, expired: 0}
 without_data:
   description:
     - Hosts that package data cannot be applied to, by reason. A vulnerability is V(unknown) on them, unless notices or
@@ -210,6 +246,11 @@ cves:
       type: dict
       returned: always
       sample: {open: 1, unknown: 1, live_patched: 1, fixed: 0, not_affected: 0}
+    waived:
+      description: Number of hosts, among those with the status V(open) or V(unknown), where a waiver covers it.
+      type: int
+      returned: always
+      sample: 1
     groups:
       description: Hosts with the same status and next step.
       type: list
@@ -266,6 +307,13 @@ cves:
           type: str
           returned: always
           sample: "upgrade linux to 4.4.0-251.285 or newer and reboot: ansible-playbook kernelops.livepatch.upgrade"
+        waived:
+          description:
+            - The waiver that covers the vulnerability on these hosts, with C(reason), C(owner), C(expires), C(cve),
+              C(host), C(group) and C(rule). Null if there is none.
+          type: dict
+          returned: always
+          sample: null
         count:
           description: Number of hosts.
           type: int
@@ -391,6 +439,7 @@ remedy:
   sample: Name Canonical's data of a release, or OSV documents in a folder or an archive.
 """
 
+import collections.abc as c
 import datetime
 import typing as t
 from pathlib import Path
@@ -398,6 +447,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waivers import Waivers, load_waivers
 from ansible_collections.kernelops.livepatch.plugins.module_utils._io import (
     file_error,
     has_content,
@@ -428,6 +478,8 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "notices": {"type": "list", "elements": "str", "default": []},
     "cve": {"type": "list", "elements": "str"},
     "minimum_priority": {"type": "str", "choices": list(PRIORITIES), "default": "high"},
+    "waivers": {"type": "path"},
+    "groups": {"type": "dict", "default": {}},
     "output_file": {"type": "path"},
     "cache_dir": {"type": "path", "default": "~/.cache/kernelops.livepatch"},
     "proxy": {"type": "str", "no_log": True},
@@ -465,6 +517,18 @@ def read_records(options: dict[str, t.Any]) -> NewestRecords[KernelEvidence]:
     return records
 
 
+def read_waivers(options: dict[str, t.Any]) -> Waivers | None:
+    """Return the waivers. Raises `LivepatchError`."""
+    if options["waivers"] is None:
+        return None
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    wrong = next((name for name, hosts in options["groups"].items() if not isinstance(hosts, list)), None)
+    if wrong is not None:
+        message = f"the option groups has no list of hosts for {wrong!r:.80}"
+        raise LivepatchError("bad_option", message, 'use the hosts of each group, in a play: "{{ groups }}"')
+    return load_waivers(Path(options["waivers"]), today, groups=options["groups"])
+
+
 def write_result(exposure: FleetExposure, path: Path | None, *, check_mode: bool) -> bool:
     """Write the complete result if it differs, and return True if it does. Raises `OSError`."""
     if path is None or has_content(path, exposure.document()):
@@ -474,16 +538,19 @@ def write_result(exposure: FleetExposure, path: Path | None, *, check_mode: bool
     return True
 
 
-def run(options: dict[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
+def run(options: dict[str, t.Any], *, check_mode: bool, warn: c.Callable[[str], object]) -> dict[str, t.Any]:
     """Return the result of the module. Raises `LivepatchError`."""
     cves = chosen_cves(options["cve"])
+    waivers = read_waivers(options)
+    for sentence in waivers.warnings() if waivers else ():
+        warn(sentence)
     records = read_records(options)
     downloader = Downloader(DownloadOptions(options["ca_path"], options["proxy"], options["timeout"]))
     files = DataFiles(Path(options["cache_dir"]), downloader)
     releases = {place for each in records.records.values() if (place := release_and_realm(each)) is not None}
     try:
         data = files.open([*options["vulnerability_data"], *options["notices"]], releases)
-        exposure = evaluate_fleet(records, data.indexes, cves, options["minimum_priority"])
+        exposure = evaluate_fleet(records, data.indexes, cves, options["minimum_priority"], waivers)
         output = Path(options["output_file"]) if options["output_file"] else None
         changed = write_result(exposure, output, check_mode=check_mode)
     except OSError as error:
@@ -495,6 +562,8 @@ def run(options: dict[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
         "changed": changed,
         "hosts": exposure.hosts,
         "hosts_by_status": exposure.hosts_by_status,
+        "not_waived": exposure.not_waived,
+        "waivers": exposure.waivers_by_status(),
         "without_data": exposure.without_data,
         "evaluated": exposure.evaluated,
         "cves": entries,
@@ -513,7 +582,7 @@ def run(options: dict[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        result = run(module.params, check_mode=module.check_mode)
+        result = run(module.params, check_mode=module.check_mode, warn=module.warn)
     except LivepatchError as error:
         module.fail_json(**error.as_result())
     module.exit_json(**result)

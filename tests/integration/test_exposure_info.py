@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import lzma
 import typing as t
@@ -200,3 +201,24 @@ def test_the_playbook_fails_on_statuses(
     assert "1 open: web-02; apply live patch 113 or newer: ansible-playbook kernelops.livepatch.patch" in run.output
     assert (ansible.folder / "exposure.json").is_file()
     assert ("1 of 5 hosts have the status open" in run.output) == ("open" in fail_on)
+
+
+@pytest.mark.matrix
+def test_the_playbook_passes_over_waivers(ansible: Ansible, records: Path, data: Path) -> None:
+    expires = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=30)).date()
+    (ansible.folder / "waivers.yml").write_text(
+        f"- {{cve: {CVE}, host: web-02, reason: no users, owner: web team, expires: {expires}}}\n"
+        f"- {{group: no_such_group, reason: no users, owner: web team, expires: {expires}}}\n"
+    )
+    run = ansible.playbook(
+        "kernelops.livepatch.exposure",
+        cve=CVE,
+        livepatch_record_dir=records.name,
+        livepatch_vulnerability_data=[data.name],
+        livepatch_notices=data.name,
+        livepatch_waivers="waivers.yml",
+        livepatch_exposure_fail_on=["open"],
+    )
+    assert run.code == 0, run.output
+    assert f"1 open: web-02; waived until {expires} by web team: no users" in run.output
+    assert "cover no host there: no_such_group" in " ".join(run.output.split())

@@ -20,6 +20,7 @@ from pathlib import Path
 from .._config_file import Location, mapping, nearest, read_yaml, text
 from .._errors import LivepatchError
 from .._io import read_bounded
+from .._text import visible
 from .._time import parse_date
 
 SELECTORS = ("host", "group", "cve", "rule")
@@ -34,6 +35,7 @@ LONGEST_DAYS = 731
 _FILE_LIMIT = 1 << 20
 _ENTRY_LIMIT = 2000
 _TEXT_LIMIT = 500
+_NAMED = 5
 _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,19}")
 
 WaiverStatus = t.Literal["active", "expiring", "expired"]
@@ -133,12 +135,34 @@ class Waivers:
         about = rule if cve is None and rule is not None and _CVE.fullmatch(rule) else cve
         return next((each for each in self.of_host(host) if each.covers(rule, about)), None)
 
+    def to_renew(self) -> c.Iterator[str]:
+        """Yield sentences about the waivers that expire soon, and about those that have expired."""
+        expiring, expired = self.with_status("expiring"), self.with_status("expired")
+        if expiring:
+            yield f"Waivers that expire within {WARNING_DAYS} days: {_named(expiring)}."
+        if expired:
+            yield f"Expired waivers, whose findings count again: {_named(expired)}."
+
+    def warnings(self) -> c.Iterator[str]:
+        """Yield sentences about waivers that need attention."""
+        yield from self.to_renew()
+        if self.unknown_groups:
+            named = visible(", ".join(self.unknown_groups[:_NAMED]))
+            more = f" and {len(self.unknown_groups) - _NAMED} more" if self.unknown_groups[_NAMED:] else ""
+            yield f"Waivers name groups that the inventory does not have, and cover no host there: {named}{more}."
+
     def _select(self, host: str | None) -> tuple[Waiver, ...]:
         return tuple(
             each
             for each in self._active
             if each.host in (None, host) and (each.group is None or host in self._members[each.group])
         )
+
+
+def _named(waivers: list[Waiver]) -> str:
+    more = f" and {len(waivers) - _NAMED} more" if waivers[_NAMED:] else ""
+    named = (f"{each.scope} ({each.expires.isoformat()}, {each.owner})" for each in waivers[:_NAMED])
+    return f"{visible('; '.join(named))}{more}"
 
 
 def load_waivers(

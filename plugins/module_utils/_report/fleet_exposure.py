@@ -10,6 +10,7 @@ import dataclasses
 import json
 import typing as t
 
+from .._fleet.waivers import WAIVER_STATUSES, Waiver, Waivers
 from .._record import Reason
 from .._records.newest import NewestRecords
 from .._text import shorten, visible
@@ -42,14 +43,22 @@ _NO_RECORD = Reason(
     message="the host has no usable record: it gave no answer, or was never checked",
     remedy="see the report for the reason, then check the host: ansible-playbook kernelops.livepatch.check --become",
 )
+_WAIVABLE = ("open", "unknown")
 _FIRST_DAY = "0000"  # a vulnerability without a date is shown first
 
 
 class _Kind(t.NamedTuple):
-    """Hosts with equal evidence; without evidence those that have no usable record."""
+    """Hosts with equal evidence and waivers; without evidence those that have no usable record."""
 
     evidence: KernelEvidence | None
     hosts: list[str]
+    waivers: tuple[Waiver, ...] = ()
+
+    def waiver(self, cve: str | None, verdict: Verdict | None = None) -> Waiver | None:
+        """Return the waiver that covers a vulnerability if it is open or unknown."""
+        if not self.waivers or (verdict is not None and verdict.status not in _WAIVABLE):
+            return None
+        return next((each for each in self.waivers if each.covers(None, cve)), None)
 
 
 @dataclasses.dataclass
@@ -75,11 +84,15 @@ class _Group:
 
 @dataclasses.dataclass(frozen=True)
 class CveExposure:
-    """One vulnerability: the number of hosts with each status. The sum of `counts` is the number of all hosts."""
+    """One vulnerability: the number of hosts with each status. The sum of `counts` is the number of all hosts.
+
+    `waived` is the number of hosts, among those with the status open or unknown, where a waiver covers it.
+    """
 
     cve: str
     details: Vulnerability
     counts: dict[str, int]
+    waived: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +100,7 @@ class FleetExposure:
     """The vulnerabilities of a fleet that are open or were asked for, oldest first.
 
     `hosts_by_status` counts each host once, by its first status in the order of `STATUSES`; the sum is `hosts`.
+    `not_waived` counts them in the same way, without what a waiver covers; a host where nothing remains is missing.
     `without_data` has the hosts that package data cannot be applied to, by reason.
     """
 
@@ -97,6 +111,12 @@ class FleetExposure:
     cves: list[CveExposure]
     kinds: list[_Kind]
     indexes: c.Sequence[VulnerabilityIndex]
+    not_waived: dict[str, int]
+    waivers: Waivers
+
+    def waivers_by_status(self) -> dict[str, int]:
+        """Return the number of waivers with each status."""
+        return {status: len(self.waivers.with_status(status)) for status in WAIVER_STATUSES}
 
     def entries(self) -> tuple[list[dict[str, t.Any]], int]:
         """Return entries for a result within `RESULT_LIMIT`, and the number of vulnerabilities that are left out."""
@@ -121,11 +141,13 @@ class FleetExposure:
         dates = [each.published for index in self.indexes for each in index.packages if each.published]
         dated = f" Oldest package data: {min(dates)}." if dates else ""
         lines = [f"{sizes}: {counts or 'no host'}.{dated}"]
+        lines += self.waivers.to_renew()
         lines += [_line({"status": "without data", **group}) for group in self.without_data]
         for entry in entries:
             counts = ", ".join(f"{count} {status}" for status, count in entry["counts"].items() if count)
             details = ", ".join(filter(None, (entry["priority"] or "no priority", entry["published"])))
-            lines.append(f"{entry['cve']} ({details}): {counts or 'no host'}")
+            waived = f"; {entry['waived']} of these waived" if entry["waived"] else ""
+            lines.append(f"{entry['cve']} ({details}): {counts or 'no host'}{waived}")
             lines += [_line(group) for group in entry["groups"]]
         if len(lines) > _LINES:
             lines = [*lines[: _LINES - 1], "The result has further vulnerabilities and hosts."]
@@ -138,7 +160,8 @@ class FleetExposure:
         evaluation for each vulnerability, because most evaluations are the same.
         """
         cves = [_entry(each, None, 0) for each in self.cves]
-        yield json.dumps({"hosts": self.hosts, "hosts_by_status": self.hosts_by_status, "cves": cves})[:-1]
+        counted = {"hosts": self.hosts, "hosts_by_status": self.hosts_by_status, "not_waived": self.not_waived}
+        yield json.dumps({**counted, "cves": cves})[:-1]
         yield ', "groups": ['
         evaluator = Evaluator(self.indexes, [each.cve for each in self.cves])
         evaluations: dict[str, int] = {}
@@ -156,10 +179,11 @@ class FleetExposure:
             kernel = _kernel(evaluator, kind)
             enabled = kind.evidence is not None and kind.evidence.enabled
             for each, verdict in zip(shown, _verdicts(evaluator, kind), strict=True):
-                key = (*verdict.key, kernel, enabled if verdict.fix == "patch" else None)
+                waiver = kind.waiver(each.cve, verdict)
+                key = (*verdict.key, kernel, enabled if verdict.fix == "patch" else None, waiver)
                 group = found[each.cve].get(key)
                 if group is None:
-                    group = found[each.cve][key] = _Group(_described(verdict, kernel, kind.evidence))
+                    group = found[each.cve][key] = _Group(_described(verdict, kernel, kind.evidence, waiver))
                 group.add(kind.hosts)
         order = {status: rank for rank, status in enumerate(STATUSES)}
         return {
@@ -173,17 +197,14 @@ def evaluate_fleet(
     indexes: c.Sequence[VulnerabilityIndex],
     cves: c.Sequence[str] | None,
     minimum_priority: str,
+    waivers: Waivers | None = None,
 ) -> FleetExposure:
     """Evaluate these vulnerabilities, or all of a priority. Of the latter, those are kept that are open on a host.
 
     A vulnerability without a priority counts as of the highest.
     """
-    by_evidence: dict[KernelEvidence, list[str]] = collections.defaultdict(list)
-    for host, evidence in records.records.items():
-        by_evidence[evidence].append(host)
-    kinds = [_Kind(evidence, sorted(hosts)) for evidence, hosts in by_evidence.items()]
-    if records.missing:
-        kinds.append(_Kind(None, sorted(records.missing)))
+    waivers = waivers or Waivers()
+    kinds = _kinds(records, waivers)
     known = known_vulnerabilities(indexes)
     least = PRIORITIES.index(minimum_priority)
     chosen = (
@@ -192,34 +213,81 @@ def evaluate_fleet(
         else [cve for cve, one in known.items() if one.priority is None or PRIORITIES.index(one.priority) >= least]
     )
     evaluator = Evaluator(indexes, chosen)
-    counts, worst = _counted(evaluator, kinds)
+    counts, worst, not_waived = _counted(evaluator, kinds)
+    accepted = _waived_hosts(evaluator, kinds)
     unknown = Vulnerability(None, None)
     found = [
-        CveExposure(cve, known.get(cve, unknown), {status: each[rank] for rank, status in enumerate(STATUSES)})
+        CveExposure(
+            cve, known.get(cve, unknown), {status: each[rank] for rank, status in enumerate(STATUSES)}, accepted[cve]
+        )
         for cve, each in zip(chosen, zip(*counts, strict=True), strict=True)
     ]
     if cves is None:
         found = [each for each in found if each.counts["open"]]
         found.sort(key=lambda each: (each.details.published or _FIRST_DAY, _cve_key(each.cve)))
     hosts = sum(len(kind.hosts) for kind in kinds)
-    return FleetExposure(hosts, worst, _without_data(evaluator, kinds), len(chosen), found, kinds, indexes)
+    without_data = _without_data(evaluator, kinds)
+    return FleetExposure(hosts, worst, without_data, len(chosen), found, kinds, indexes, not_waived, waivers)
 
 
-def _counted(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> tuple[list[list[int]], dict[str, int]]:
-    """Return the hosts with each status, by status and vulnerability, and each host once by its most urgent status."""
+def _kinds(records: NewestRecords[KernelEvidence], waivers: Waivers) -> list[_Kind]:
+    """Return the hosts in groups that are evaluated once."""
+    found: dict[tuple[KernelEvidence | None, tuple[Waiver, ...]], list[str]] = collections.defaultdict(list)
+    without_record = ((host, None) for host in records.missing)
+    for host, evidence in (*records.records.items(), *without_record):
+        found[evidence, tuple(each for each in waivers.of_host(host) if each.rule is None)].append(host)
+    return [_Kind(evidence, sorted(hosts), accepted) for (evidence, accepted), hosts in found.items()]
+
+
+def _waived_hosts(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> collections.Counter[str]:
+    """Return the number of hosts on which a waiver covers a vulnerability, by vulnerability."""
+    found: collections.Counter[str] = collections.Counter()
+    for kind in kinds:
+        if kind.waivers:
+            for cve, verdict in zip(evaluator.cves, _verdicts(evaluator, kind), strict=True):
+                if kind.waiver(cve, verdict):
+                    found[cve] += len(kind.hosts)
+    return found
+
+
+def _counted(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> tuple[list[list[int]], dict[str, int], dict[str, int]]:
+    """Return the hosts with each status, by status and vulnerability, and each host once by its most urgent status.
+
+    The latter twice: of all vulnerabilities, and without those that a waiver covers.
+    """
     counts = [[0] * len(evaluator.cves) for _status in STATUSES]
     worst: dict[str, int] = dict.fromkeys(STATUSES, 0)
+    not_waived: dict[str, int] = dict.fromkeys(STATUSES, 0)
     by_status = dict(zip(STATUSES, counts, strict=True))
     for kind in kinds:
         number = len(kind.hosts)
-        statuses = [verdict[0] for verdict in _verdicts(evaluator, kind)]
+        verdicts = _verdicts(evaluator, kind)
+        statuses = [verdict[0] for verdict in verdicts]
         for position, status in enumerate(statuses):
             by_status[status][position] += number
-        present = set(statuses)
         # Where the data has no vulnerability of the priority, none of them affects a kernel that it has.
         fallback: VulnerabilityStatus = "not_affected" if _reason(evaluator, kind) is None else "unknown"
-        worst[next((status for status in STATUSES if status in present), fallback)] += number
-    return counts, worst
+        most_urgent = _most_urgent(set(statuses) or {fallback})
+        worst[most_urgent] += number
+        if not kind.waivers:
+            not_waived[most_urgent] += number
+        elif remaining := _remaining(evaluator, kind, verdicts, fallback):
+            not_waived[_most_urgent(remaining)] += number
+    return counts, worst, not_waived
+
+
+def _most_urgent(present: set[VulnerabilityStatus]) -> VulnerabilityStatus:
+    return next(status for status in STATUSES if status in present)
+
+
+def _remaining(
+    evaluator: Evaluator, kind: _Kind, verdicts: c.Sequence[Verdict], fallback: VulnerabilityStatus
+) -> set[VulnerabilityStatus]:
+    """Return the statuses on hosts that no waiver covers. Without vulnerabilities, a waiver of all of them counts."""
+    if not verdicts:
+        return set() if fallback in _WAIVABLE and kind.waiver(None) else {fallback}
+    pairs = zip(evaluator.cves, verdicts, strict=True)
+    return {verdict.status for cve, verdict in pairs if kind.waiver(cve, verdict) is None}
 
 
 def _without_data(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> list[dict[str, t.Any]]:
@@ -255,15 +323,19 @@ def _positions(evaluator: Evaluator, kind: _Kind, evaluations: dict[str, int]) -
     """Yield the position of the evaluation of each vulnerability in `evaluations`, to which new ones are added."""
     kernel = _kernel(evaluator, kind)
     known: dict[tuple[t.Any, ...], int] = {}
-    for verdict in _verdicts(evaluator, kind):
-        position = known.get(verdict.key)
+    for cve, verdict in zip(evaluator.cves, _verdicts(evaluator, kind), strict=True):
+        waiver = kind.waiver(cve, verdict)
+        key = (verdict.key, waiver)
+        position = known.get(key)
         if position is None:
-            text = json.dumps(_described(verdict, kernel, kind.evidence))
-            position = known[verdict.key] = evaluations.setdefault(text, len(evaluations))
+            text = json.dumps(_described(verdict, kernel, kind.evidence, waiver))
+            position = known[key] = evaluations.setdefault(text, len(evaluations))
         yield position
 
 
-def _described(verdict: Verdict, kernel: tuple[str | None, bool], evidence: KernelEvidence | None) -> dict[str, t.Any]:
+def _described(
+    verdict: Verdict, kernel: tuple[str | None, bool], evidence: KernelEvidence | None, waiver: Waiver | None
+) -> dict[str, t.Any]:
     source, derived = kernel
     return {
         "status": verdict.status,
@@ -276,6 +348,7 @@ def _described(verdict: Verdict, kernel: tuple[str | None, bool], evidence: Kern
         "reason": verdict.reason["id"] if verdict.reason else None,
         "message": verdict.reason["message"] if verdict.reason else None,
         "next_step": _next_step(verdict, source, enabled=evidence is not None and evidence.enabled),
+        "waived": None if waiver is None else waiver.as_dict(),
     }
 
 
@@ -304,6 +377,7 @@ def _entry(exposure: CveExposure, groups: c.Sequence[_Group] | None, most: int) 
         "priority": exposure.details.priority,
         "published": exposure.details.published,
         "counts": exposure.counts,
+        "waived": exposure.waived,
     }
     if groups is not None:
         entry["groups"] = [{**group.description, "count": group.count, "hosts": group.hosts(most)} for group in groups]
@@ -317,7 +391,10 @@ def _line(group: c.Mapping[str, t.Any]) -> str:
         f" and {more} more" if more and hosts else ""
     )
     status = f"{group['status']} ({group['message']})" if group["message"] else group["status"]
+    waiver = group.get("waived")
     step = f"; {group['next_step']}" if group["next_step"] else ""
+    if waiver:
+        step = f"; waived until {waiver['expires']} by {visible(waiver['owner'])}: {visible(waiver['reason'])}"
     return f"  {group['count']} {status}{': ' + named if named else ''}{step}"
 
 

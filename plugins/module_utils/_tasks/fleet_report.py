@@ -97,7 +97,8 @@ def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
         report = evaluator.with_fleet(_assemble(options, now, evaluator), options.seats)
         if waivers is not None:
             report = report.with_waivers(waivers)
-            yield from _warn_of_waivers(waivers)
+            for sentence in waivers.warnings():
+                yield from warn(sentence)
         report, stored = _add_history(report, options, notices, now)
         if "table" in options.formats:
             yield from _show(report, options.targets.get("table"))
@@ -140,14 +141,6 @@ def _load_waivers(options: ReportOptions, evaluator: RuleEvaluator, now: datetim
     # A report without rules cannot know their names.
     rules = [rule.id for rule in evaluator.rules] or None
     return load_waivers(options.waivers, now.date(), groups=options.groups, rules=rules)
-
-
-def _warn_of_waivers(waivers: Waivers) -> Task[None]:
-    for sentence in table.waivers_to_renew(waivers):
-        yield from warn(sentence)
-    if waivers.unknown_groups:
-        names = visible(", ".join(waivers.unknown_groups[:_NAMED_HOSTS]))
-        yield from warn(f"Waivers name groups that the inventory does not have, and cover no host there: {names}.")
 
 
 def _check_fail_on(names: list[str], evaluator: RuleEvaluator) -> None:

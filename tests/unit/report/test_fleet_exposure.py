@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import typing as t
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waivers import Waiver, Waivers
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.newest import NewestRecords
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.fleet_exposure import (
     RESULT_LIMIT,
@@ -83,9 +85,18 @@ def evaluated(
     missing: set[str] | None = None,
     cves: list[str] | None = None,
     minimum: str = "high",
+    waivers: Waivers | None = None,
 ) -> FleetExposure:
     records = NewestRecords(FLEET if hosts is None else hosts, missing or set(), [], None)
-    return evaluate_fleet(records, [index()], cves, minimum)
+    return evaluate_fleet(records, [index()], cves, minimum, waivers)
+
+
+TODAY = datetime.date(2031, 6, 1)
+
+
+def waived(days: int = 30, groups: dict[str, list[str]] | None = None, **selected: str) -> Waivers:
+    entry = Waiver("accepted", "a team", TODAY + datetime.timedelta(days=days), **selected)
+    return Waivers([entry], TODAY, groups)
 
 
 def test_open_vulnerabilities_are_listed_oldest_first() -> None:
@@ -131,6 +142,7 @@ def test_groups_have_the_next_step() -> None:
         "reason": None,
         "message": None,
         "next_step": found[0][3],
+        "waived": None,
         "count": 2,
         "hosts": ["web-2", "web-6"],
     }
@@ -252,3 +264,57 @@ def test_the_sum_of_statuses_is_the_number_of_hosts(hosts: dict[str, KernelEvide
         assert sum(each.counts.values()) == found.hosts
         assert sorted(name for group in entry["groups"] for name in group["hosts"]) == sorted([*hosts, *missing])
         assert sum(group["count"] for group in entry["groups"] if group["status"] == "unknown") >= len(missing)
+
+
+def test_a_waived_vulnerability_keeps_its_status() -> None:
+    found = evaluated(cves=[EARLY], waivers=waived(cve=EARLY, host="web-2"))
+    assert found.cves[0].counts == evaluated(cves=[EARLY]).cves[0].counts
+    assert found.cves[0].waived == 1
+    assert found.hosts_by_status["open"] == 3
+    assert found.not_waived == {"open": 2, "unknown": 1, "live_patched": 1, "fixed": 1, "not_affected": 0}
+    entries, _left_out = found.entries()
+    groups = [(each["status"], each["hosts"], (each["waived"] or {}).get("owner")) for each in entries[0]["groups"]]
+    assert ("open", ["web-2"], "a team") in groups
+    assert ("open", ["web-6"], None) in groups
+    lines = "\n".join(found.lines(entries))
+    assert "3 open, 1 unknown, 1 live_patched, 1 fixed; 1 of these waived" in lines
+    assert "1 open: web-2; waived until 2031-07-01 by a team: accepted" in lines
+
+
+@pytest.mark.parametrize(
+    ("selected", "remaining"),
+    [
+        ({"cve": EARLY}, 3),
+        ({"group": "g"}, 0),
+        ({"host": "web-2", "rule": "open_cves"}, 3),
+        ({"host": "web-2", "cve": LOW}, 3),
+    ],
+)
+def test_a_waiver_covers_what_it_names(selected: dict[str, str], remaining: int) -> None:
+    waivers = waived(groups={"g": ["web-2", "web-3", "web-6", "web-1", "web-4"]}, **selected)
+    assert evaluated(cves=[EARLY, LATE], waivers=waivers).not_waived["open"] == remaining + bool(remaining)
+
+
+def test_an_expired_waiver_has_no_effect() -> None:
+    found = evaluated(cves=[EARLY], waivers=waived(-1, cve=EARLY))
+    assert found.not_waived == found.hosts_by_status
+    assert any("Expired waivers, whose findings count again" in line for line in found.lines([]))
+
+
+def test_a_host_without_a_record_can_be_waived() -> None:
+    found = evaluated({}, {"web-7"}, cves=[EARLY], waivers=waived(host="web-7"))
+    assert (found.hosts_by_status["unknown"], sum(found.not_waived.values())) == (1, 0)
+
+
+def test_a_good_status_is_never_waived() -> None:
+    found = evaluated({"web-1": FLEET["web-1"]}, cves=[EARLY], waivers=waived(host="web-1"))
+    assert (found.cves[0].waived, found.not_waived["live_patched"]) == (0, 1)
+    assert found.entries()[0][0]["groups"][0]["waived"] is None
+
+
+def test_the_complete_result_has_waivers() -> None:
+    document = json.loads("".join(evaluated(cves=[EARLY], waivers=waived(cve=EARLY, host="web-2")).document()))
+    of_host = {host: group["cves"][EARLY] for group in document["groups"] for host in group["hosts"]}
+    assert document["evaluations"][of_host["web-2"]]["waived"]["reason"] == "accepted"
+    assert document["evaluations"][of_host["web-6"]]["waived"] is None
+    assert document["not_waived"]["open"] == 2

@@ -7,7 +7,6 @@ from __future__ import annotations
 import collections
 import typing as t
 
-from ..._fleet.waivers import WARNING_DAYS, Waiver, Waivers
 from ..._record import State
 from ..._text import pad, shorten, visible, width
 from ..history import History
@@ -31,7 +30,6 @@ _INDENT = "    "
 _SHOWN_PROBLEMS = 20
 _SHOWN_GROUPS = 20
 _SHOWN_WAIVED = 20
-_NAMED_WAIVERS = 5
 
 # SGR parameters (ECMA-48) of the states: red is broken, yellow needs attention, cyan needs time.
 _BOLD = "1"
@@ -108,22 +106,7 @@ def _waiver_sentences(report: Report) -> t.Iterator[str]:
     used = sum(found > 0 for _waiver, found in report.findings_by_waiver())
     if number:
         yield f"Waived: {_count(number, 'finding')}, by {_count(used, 'waiver')}. The states of the hosts stay."
-    yield from waivers_to_renew(report.waivers)
-
-
-def waivers_to_renew(waivers: Waivers) -> t.Iterator[str]:
-    """Yield which waivers expire soon, and which have expired."""
-    expiring, expired = waivers.with_status("expiring"), waivers.with_status("expired")
-    if expiring:
-        yield f"Waivers that expire within {WARNING_DAYS} days: {_named(expiring)}."
-    if expired:
-        yield f"Expired waivers, whose findings count again: {_named(expired)}."
-
-
-def _named(waivers: list[Waiver]) -> str:
-    more = f" and {len(waivers) - _NAMED_WAIVERS} more" if waivers[_NAMED_WAIVERS:] else ""
-    named = (f"{each.scope} ({each.expires.isoformat()}, {each.owner})" for each in waivers[:_NAMED_WAIVERS])
-    return f"{visible('; '.join(named))}{more}"
+    yield from report.waivers.to_renew()
 
 
 def _over_time(history: History) -> t.Iterator[str]:
