@@ -102,6 +102,29 @@ options:
   output_file:
     description: File for the complete result as JSON. The returned lists are limited.
     type: path
+  openvex_dir:
+    description:
+      - Folder for OpenVEX documents, which let vulnerability scanners leave out what a live patch fixes. It is created
+        if it does not exist.
+      - There is one document for each set of hosts with the same kernel, installed packages and confirmed live patch.
+        The file C(index.json) names the document of each host.
+      - A vulnerability is V(not_affected) where the live patch fixes it, V(affected) where it is open, and
+        V(under_investigation) where its status is unknown.
+      - A document keeps its C(@id). Its C(version) increases with each change, so keep the folder between runs. If no
+        host supports a document any more, for example because it booted without the live patch, its statements become
+        V(affected).
+      - Requires records with the installed packages of the kernel, which release 1 of this collection did not collect.
+    type: path
+  openvex_author:
+    description: Author of the OpenVEX documents, for example V(Fleet security, Example Ltd.).
+    type: str
+    default: Operator of the fleet
+  scanner_csv:
+    description:
+      - File for a table (CSV) with a row for each host and vulnerability that is open, unknown or live patched, for
+        scanners that do not read OpenVEX.
+      - Values that a spreadsheet would interpret as a formula start with an apostrophe.
+    type: path
   cache_dir:
     description:
       - Folder to cache downloads and compiled data in. A URL is downloaded again if the server reports that the content
@@ -336,6 +359,33 @@ lines:
   type: list
   elements: str
   sample: ["3 hosts, 1 vulnerability: 1 open, 1 unknown, 1 live_patched. Oldest package data: 2031-06-01."]
+openvex:
+  description: Figures of the documents in O(openvex_dir). Null if O(openvex_dir) is not set.
+  returned: success
+  type: dict
+  contains:
+    documents:
+      description: Number of documents that apply to hosts.
+      type: int
+      returned: always
+      sample: 2
+    changed:
+      description: Names of the files that changed.
+      type: list
+      elements: str
+      returned: always
+      sample: [4.4.0-168.197-generic-patch-65-6f0c7d2b9a31.openvex.json, index.json]
+    withdrawn:
+      description: Names of the documents that no host supports any more, since this run.
+      type: list
+      elements: str
+      returned: always
+      sample: []
+    without_document:
+      description: Number of hosts without a document, because they have no usable record, or it lacks the packages.
+      type: int
+      returned: always
+      sample: 0
 oldest_record:
   description: Time of the oldest record that was evaluated (RFC 3339, UTC). Null if there is none.
   returned: success
@@ -460,11 +510,19 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.fleet_
     FleetExposure,
     evaluate_fleet,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanners import scanner_csv
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanners.host_proof import (
+    HostProof,
+    host_proof,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanners.openvex import vex_documents
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanners.vex_folder import (
+    plan_folder,
+    write_folder,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Downloader, DownloadOptions
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.data_files import DataFiles
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.exposure import (
-    KernelEvidence,
-    kernel_evidence,
     release_and_realm,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.package_data import CVE, PRIORITIES
@@ -481,6 +539,9 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "waivers": {"type": "path"},
     "groups": {"type": "dict", "default": {}},
     "output_file": {"type": "path"},
+    "openvex_dir": {"type": "path"},
+    "openvex_author": {"type": "str", "default": "Operator of the fleet"},
+    "scanner_csv": {"type": "path"},
     "cache_dir": {"type": "path", "default": "~/.cache/kernelops.livepatch"},
     "proxy": {"type": "str", "no_log": True},
     "ca_path": {"type": "path"},
@@ -501,11 +562,11 @@ def chosen_cves(given: list[str] | None) -> list[str] | None:
     return cves
 
 
-def read_records(options: dict[str, t.Any]) -> NewestRecords[KernelEvidence]:
+def read_records(options: dict[str, t.Any]) -> NewestRecords[HostProof]:
     """Return the evidence of each host. Raises `LivepatchError` without any host, and if a folder cannot be read."""
     folders = [Path(folder) for folder in options["record_dir"]]
     now = datetime.datetime.now(datetime.timezone.utc)
-    records = newest_records(load(folders), options["hosts"], now, kernel_evidence)
+    records = newest_records(load(folders), options["hosts"], now, host_proof)
     hidden = next((problem for problem in records.problems if problem.host is None), None)
     if hidden is not None or not (records.records or records.missing):
         why = f"{hidden.path}: {hidden.message}" if hidden else f"no record in {', '.join(map(str, folders))}"
@@ -529,13 +590,49 @@ def read_waivers(options: dict[str, t.Any]) -> Waivers | None:
     return load_waivers(Path(options["waivers"]), today, groups=options["groups"])
 
 
-def write_result(exposure: FleetExposure, path: Path | None, *, check_mode: bool) -> bool:
-    """Write the complete result if it differs, and return True if it does. Raises `OSError`."""
-    if path is None or has_content(path, exposure.document()):
+def write_file(path: str | None, render: c.Callable[[], c.Iterable[str]], *, check_mode: bool) -> bool:
+    """Write a file if it differs, and return True if it does. Raises `OSError`."""
+    if path is None or has_content(Path(path), render()):
         return False
     if not check_mode:
-        write_atomically(path, exposure.document())
+        write_atomically(Path(path), render())
     return True
+
+
+def write_openvex(
+    options: dict[str, t.Any], exposure: FleetExposure, proofs: NewestRecords[HostProof], *, check_mode: bool
+) -> dict[str, t.Any] | None:
+    """Write the OpenVEX documents that differ, and return their figures. Raises `LivepatchError` and `OSError`."""
+    if options["openvex_dir"] is None:
+        return None
+    folder = Path(options["openvex_dir"])
+    author = options["openvex_author"]
+    documents = vex_documents(proofs.records, proofs.missing, exposure.indexes, exposure.evaluated, author)
+    changes = plan_folder(folder, documents)
+    if not check_mode:
+        write_folder(folder, changes)
+    return {
+        "documents": len(documents.documents),
+        "changed": sorted(changes.files),
+        "withdrawn": changes.withdrawn,
+        "without_document": sum(map(len, documents.left_out.values())),
+    }
+
+
+def write_results(
+    options: dict[str, t.Any], exposure: FleetExposure, proofs: NewestRecords[HostProof], *, check_mode: bool
+) -> dict[str, t.Any]:
+    """Write all files that differ. Raises `LivepatchError` and `OSError`."""
+
+    def table() -> c.Iterator[str]:
+        return scanner_csv.render(
+            proofs.records, proofs.missing, exposure.indexes, exposure.evaluated, exposure.waivers
+        )
+
+    changed = write_file(options["output_file"], exposure.document, check_mode=check_mode)
+    changed |= write_file(options["scanner_csv"], table, check_mode=check_mode)
+    openvex = write_openvex(options, exposure, proofs, check_mode=check_mode)
+    return {"changed": changed or bool(openvex and openvex["changed"]), "openvex": openvex}
 
 
 def run(options: dict[str, t.Any], *, check_mode: bool, warn: c.Callable[[str], object]) -> dict[str, t.Any]:
@@ -544,28 +641,29 @@ def run(options: dict[str, t.Any], *, check_mode: bool, warn: c.Callable[[str], 
     waivers = read_waivers(options)
     for sentence in waivers.warnings() if waivers else ():
         warn(sentence)
-    records = read_records(options)
+    proofs = read_records(options)
+    evidence = {host: proof.evidence for host, proof in proofs.records.items()}
+    records = NewestRecords(evidence, proofs.missing, proofs.problems, proofs.oldest)
     downloader = Downloader(DownloadOptions(options["ca_path"], options["proxy"], options["timeout"]))
     files = DataFiles(Path(options["cache_dir"]), downloader)
     releases = {place for each in records.records.values() if (place := release_and_realm(each)) is not None}
     try:
         data = files.open([*options["vulnerability_data"], *options["notices"]], releases)
         exposure = evaluate_fleet(records, data.indexes, cves, options["minimum_priority"], waivers)
-        output = Path(options["output_file"]) if options["output_file"] else None
-        changed = write_result(exposure, output, check_mode=check_mode)
+        written = write_results(options, exposure, proofs, check_mode=check_mode)
     except OSError as error:
-        remedy = "check that the data exists and is readable, and that cache_dir and output_file are writable"
+        remedy = "check that the data exists and is readable, and that cache_dir and the files to write are writable"
         raise file_error(error, options["output_file"] or options["cache_dir"], remedy) from error
     entries, left_out = exposure.entries()
     unreadable = [each for index in data.indexes for each in index.notices.unreadable]
     return {
-        "changed": changed,
+        **written,
         "hosts": exposure.hosts,
         "hosts_by_status": exposure.hosts_by_status,
         "not_waived": exposure.not_waived,
         "waivers": exposure.waivers_by_status(),
         "without_data": exposure.without_data,
-        "evaluated": exposure.evaluated,
+        "evaluated": len(exposure.evaluated),
         "cves": entries,
         "left_out": left_out,
         "lines": exposure.lines(entries),

@@ -222,3 +222,24 @@ def test_the_playbook_passes_over_waivers(ansible: Ansible, records: Path, data:
     assert run.code == 0, run.output
     assert f"1 open: web-02; waived until {expires} by web team: no users" in run.output
     assert "cover no host there: no_such_group" in " ".join(run.output.split())
+
+
+# --- documents for scanners
+
+
+def test_documents_for_scanners_are_written_once(
+    module: ModuleRunner, ansible: Ansible, records: Path, data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "vex"
+    given = options(records, data, tmp_path, openvex_dir=str(folder), scanner_csv=str(tmp_path / "scanner.csv"))
+    checked = module.run(ansible, given, check=True)
+    assert not folder.exists()
+    first, second = (module.run(ansible, given) for _run in range(2))
+    assert (checked["changed"], first["changed"], second["changed"]) == (True, True, False)
+    assert first["openvex"]["without_document"] == 5, "the records of release 1 have no packages"
+    assert second["openvex"]["changed"] == []
+    index = json.loads((folder / "index.json").read_text())
+    assert sum(map(len, index["without_document"].values())) == 5
+    rows = (tmp_path / "scanner.csv").read_text().splitlines()
+    assert rows[0].startswith("host,cve,status,package,installed_version,fixed_version,patch,evidence,collected_at")
+    assert any(row.startswith(f"web-02,{CVE},open,linux,") for row in rows)

@@ -38,7 +38,7 @@ _HOST_COLUMNS = 64
 _HOSTS_OF_A_REASON = 20
 _CVES_OF_A_RESULT = 200
 _KEPT_HOSTS = 1000
-_NO_RECORD = Reason(
+NO_RECORD = Reason(
     id="no_current_record",
     message="the host has no usable record: it gave no answer, or was never checked",
     remedy="see the report for the reason, then check the host: ansible-playbook kernelops.livepatch.check --become",
@@ -101,13 +101,14 @@ class FleetExposure:
 
     `hosts_by_status` counts each host once, by its first status in the order of `STATUSES`; the sum is `hosts`.
     `not_waived` counts them in the same way, without what a waiver covers; a host where nothing remains is missing.
-    `without_data` has the hosts that package data cannot be applied to, by reason.
+    `evaluated` are all vulnerabilities that were evaluated. `without_data` has the hosts that package data cannot be
+    applied to, by reason.
     """
 
     hosts: int
     hosts_by_status: dict[str, int]
     without_data: list[dict[str, t.Any]]
-    evaluated: int
+    evaluated: tuple[str, ...]
     cves: list[CveExposure]
     kinds: list[_Kind]
     indexes: c.Sequence[VulnerabilityIndex]
@@ -137,7 +138,8 @@ class FleetExposure:
     def lines(self, entries: c.Sequence[dict[str, t.Any]]) -> list[str]:
         """Return a summary for people, at most `_LINES` lines."""
         counts = ", ".join(f"{count} {status}" for status, count in self.hosts_by_status.items() if count)
-        sizes = f"{_plural(self.hosts, 'host', 'hosts')}, {_plural(self.evaluated, 'vulnerability', 'vulnerabilities')}"
+        cves = _plural(len(self.evaluated), "vulnerability", "vulnerabilities")
+        sizes = f"{_plural(self.hosts, 'host', 'hosts')}, {cves}"
         dates = [each.published for index in self.indexes for each in index.packages if each.published]
         dated = f" Oldest package data: {min(dates)}." if dates else ""
         lines = [f"{sizes}: {counts or 'no host'}.{dated}"]
@@ -227,7 +229,7 @@ def evaluate_fleet(
         found.sort(key=lambda each: (each.details.published or _FIRST_DAY, _cve_key(each.cve)))
     hosts = sum(len(kind.hosts) for kind in kinds)
     without_data = _without_data(evaluator, kinds)
-    return FleetExposure(hosts, worst, without_data, len(chosen), found, kinds, indexes, not_waived, waivers)
+    return FleetExposure(hosts, worst, without_data, tuple(chosen), found, kinds, indexes, not_waived, waivers)
 
 
 def _kinds(records: NewestRecords[KernelEvidence], waivers: Waivers) -> list[_Kind]:
@@ -303,13 +305,13 @@ def _without_data(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> list[dict[s
 
 def _reason(evaluator: Evaluator, kind: _Kind) -> Reason | None:
     """Return the reason why package data cannot be applied to hosts; ``None`` if it can."""
-    kernel = evaluator.identify(kind.evidence) if kind.evidence is not None else _NO_RECORD
+    kernel = evaluator.identify(kind.evidence) if kind.evidence is not None else NO_RECORD
     return None if isinstance(kernel, IdentifiedKernel) else kernel
 
 
 def _verdicts(evaluator: Evaluator, kind: _Kind) -> list[Verdict]:
     if kind.evidence is None:
-        return [Verdict("unknown", reason=_NO_RECORD)] * len(evaluator.cves)
+        return [Verdict("unknown", reason=NO_RECORD)] * len(evaluator.cves)
     return evaluator.verdicts(kind.evidence)
 
 
@@ -347,12 +349,13 @@ def _described(
         "evidence": verdict.evidence,
         "reason": verdict.reason["id"] if verdict.reason else None,
         "message": verdict.reason["message"] if verdict.reason else None,
-        "next_step": _next_step(verdict, source, enabled=evidence is not None and evidence.enabled),
+        "next_step": next_step(verdict, source, enabled=evidence is not None and evidence.enabled),
         "waived": None if waiver is None else waiver.as_dict(),
     }
 
 
-def _next_step(verdict: Verdict, source: str | None, *, enabled: bool) -> str | None:
+def next_step(verdict: Verdict, source: str | None, *, enabled: bool) -> str | None:
+    """Return what to do about a vulnerability on a host; ``None`` if nothing is to be done."""
     if verdict.reason is not None:
         return verdict.reason["remedy"]
     if verdict.fix == "patch":

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import typing as t
 
 from ..._text import visible
@@ -36,11 +37,15 @@ _TEXT = "'"
 
 
 def render(report: Report) -> t.Iterator[str]:
-    """Yield the rows, the names of the columns first. Unknown values are empty."""
+    """Yield the rows, the names of the columns first."""
+    return csv_rows(itertools.chain([COLUMNS], map(_values, report.lines)))
+
+
+def csv_rows(rows: t.Iterable[t.Iterable[str | None]]) -> t.Iterator[str]:
+    """Yield rows of text in which a spreadsheet finds no formula. Unknown values are empty."""
     writer = csv.writer(_CsvRow())
-    yield writer.writerow(COLUMNS)
-    for line in report.lines:
-        yield writer.writerow(map(_cell, _values(line)))
+    for row in rows:
+        yield writer.writerow(map(_cell, row))
 
 
 class _CsvRow:
