@@ -57,8 +57,9 @@ options:
       - Published vulnerability data, as paths or as URLs that start with C(https://) or C(http://).
       - A file or a URL is Canonical's data of a release (C(com.ubuntu.xenial.pkg.json), also with C(.xz), C(.bz2) or
         C(.gz)), an archive (tar or zip) of OSV documents, or one OSV document.
-      - A folder can have the data of several releases, OSV documents of vulnerabilities (C(UBUNTU-CVE-2024-1086.json))
-        and Livepatch Security Notices, also in subfolders.
+      - A folder can have the data of several releases, OSV documents of vulnerabilities (C(UBUNTU-CVE-2024-1086.json)),
+        Livepatch Security Notices and archives, also in subfolders. If M(kernelops.livepatch.vulnerability_data) made
+        it, all its files must be complete and unchanged.
       - A URL that ends with C(/) is the address of Canonical's data by release. The files for the releases of the hosts
         are downloaded, for example C(com.ubuntu.xenial.pkg.json.xz).
     type: list
@@ -86,6 +87,14 @@ options:
     type: str
     choices: [negligible, low, medium, high, critical]
     default: high
+  maximum_age:
+    description:
+      - Age in days above which vulnerability data is refused, because it does not have the newest vulnerabilities.
+      - It is the time since the server confirmed the file as current, from the manifest of a folder that
+        M(kernelops.livepatch.vulnerability_data) made. Without a manifest, the date of the data counts. Data without
+        any date is refused.
+      - By default, data of any age is used. RV(data_age_days) has its age.
+    type: int
   waivers:
     description:
       - YAML file with waivers, vulnerabilities that an owner accepts until a date. Each entry has C(reason), C(owner)
@@ -428,6 +437,22 @@ sources:
       type: int
       returned: always
       sample: 0
+    newest_notice:
+      description: Time of publication of the newest notice. Null without notices.
+      type: str
+      returned: always
+      sample: null
+    checked_at:
+      description: Time at which the server confirmed the file as current. Null if it is not known.
+      type: str
+      returned: always
+      sample: "2026-01-09T05:00:00Z"
+data_age_days:
+  description:
+    - Age of the oldest data in whole days, as for O(maximum_age). Null if the age of any data is not known.
+  returned: success
+  type: int
+  sample: 1
 unreadable:
   description: Documents, or parts of them, that cannot be parsed. At most 100 are returned.
   returned: success
@@ -521,6 +546,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanne
     write_folder,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Downloader, DownloadOptions
+from ansible_collections.kernelops.livepatch.plugins.module_utils._time import parse_time
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.data_files import DataFiles
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.exposure import (
     release_and_realm,
@@ -538,6 +564,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "minimum_priority": {"type": "str", "choices": list(PRIORITIES), "default": "high"},
     "waivers": {"type": "path"},
     "groups": {"type": "dict", "default": {}},
+    "maximum_age": {"type": "int"},
     "output_file": {"type": "path"},
     "openvex_dir": {"type": "path"},
     "openvex_author": {"type": "str", "default": "Operator of the fleet"},
@@ -588,6 +615,24 @@ def read_waivers(options: dict[str, t.Any]) -> Waivers | None:
         message = f"the option groups has no list of hosts for {wrong!r:.80}"
         raise LivepatchError("bad_option", message, 'use the hosts of each group, in a play: "{{ groups }}"')
     return load_waivers(Path(options["waivers"]), today, groups=options["groups"])
+
+
+def data_age(sources: list[dict[str, t.Any]], now: datetime.datetime, limit: int | None) -> int | None:
+    """Return the age of the oldest data in days; ``None`` if it is not known. Raises `LivepatchError` for old data."""
+    ages: list[int | None] = []
+    for source in sources:
+        time = parse_time(source["checked_at"] or source["published"] or source["newest_notice"], date_only=True)
+        age = None if time is None else max(0, (now - time).days)
+        if limit is not None and (age is None or age > limit):
+            found = "its age is not known" if age is None else f"it is {age} days old"
+            raise LivepatchError(
+                "vulnerability_data_old",
+                f"the vulnerability data {source['name']} is refused: {found}, and maximum_age is {limit} days",
+                "download newer data: ansible-playbook kernelops.livepatch.vulnerability_data",
+            )
+        ages.append(age)
+    known = [age for age in ages if age is not None]
+    return max(known) if known and len(known) == len(ages) else None
 
 
 def write_file(path: str | None, render: c.Callable[[], c.Iterable[str]], *, check_mode: bool) -> bool:
@@ -645,10 +690,12 @@ def run(options: dict[str, t.Any], *, check_mode: bool, warn: c.Callable[[str], 
     evidence = {host: proof.evidence for host, proof in proofs.records.items()}
     records = NewestRecords(evidence, proofs.missing, proofs.problems, proofs.oldest)
     downloader = Downloader(DownloadOptions(options["ca_path"], options["proxy"], options["timeout"]))
-    files = DataFiles(Path(options["cache_dir"]), downloader)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    files = DataFiles(Path(options["cache_dir"]), downloader, now)
     releases = {place for each in records.records.values() if (place := release_and_realm(each)) is not None}
     try:
         data = files.open([*options["vulnerability_data"], *options["notices"]], releases)
+        age = data_age(data.sources, now, options["maximum_age"])
         exposure = evaluate_fleet(records, data.indexes, cves, options["minimum_priority"], waivers)
         written = write_results(options, exposure, proofs, check_mode=check_mode)
     except OSError as error:
@@ -666,7 +713,8 @@ def run(options: dict[str, t.Any], *, check_mode: bool, warn: c.Callable[[str], 
         "evaluated": len(exposure.evaluated),
         "cves": entries,
         "left_out": left_out,
-        "lines": exposure.lines(entries),
+        "lines": exposure.lines(entries, age),
+        "data_age_days": age,
         "oldest_record": records.oldest,
         "sources": data.sources,
         "unreadable": [

@@ -24,6 +24,7 @@ GUIDES = {
     "patch": "patch.md",
     "report": "check.md",
     "upgrade": "upgrade.md",
+    "vulnerability_data": "exposure.md#without-internet-access",
 }
 """Guide page of each playbook."""
 LINKS = {
@@ -35,6 +36,7 @@ LINKS = {
     "livepatch_fail_on": "ci.md",
     "livepatch_history": "history.md",
     "livepatch_lxd": "upgrade.md#containers",
+    "livepatch_maximum_data_age": "exposure.md#without-internet-access",
     "livepatch_notices": "notices.md",
     "livepatch_openvex_author": "scanners.md#openvex-documents",
     "livepatch_openvex_dir": "scanners.md#openvex-documents",
@@ -50,6 +52,7 @@ LINKS = {
     "livepatch_trusted_spki_sha256": "verify.md#trusted-keys",
     "livepatch_verify": "verify.md",
     "livepatch_vulnerability_data": "exposure.md#data",
+    "livepatch_vulnerability_data_dir": "exposure.md#without-internet-access",
     "livepatch_waivers": "waivers.md",
     "livepatch_window": "upgrade.md#maintenance-window",
 }

@@ -17,6 +17,7 @@ CORE = PLUGINS / "module_utils"
 SOURCES = sorted(PLUGINS.rglob("*.py"))
 
 FILES_IN_A_FOLDER = 12
+FLAT = "plugins/modules"  # Ansible looks for modules in this folder only
 LINES_OF_AN_ACTION = 60
 PACKAGE = "ansible_collections.kernelops.livepatch.plugins.module_utils"
 LIBRARIES = ("cryptography", "jmespath", "requests", "urllib3", "yaml")
@@ -124,7 +125,7 @@ def test_a_class_name_has_one_meaning() -> None:
 def test_folders_stay_small() -> None:
     counts = collections.Counter(path.parent for path in SOURCES if path.name != "__init__.py")
     large = {str(folder.relative_to(ROOT)): count for folder, count in counts.items() if count > FILES_IN_A_FOLDER}
-    assert large == {}
+    assert large.keys() <= {FLAT}
 
 
 def test_plugin_utils_imports_ansible() -> None:

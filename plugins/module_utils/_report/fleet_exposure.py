@@ -135,13 +135,15 @@ class FleetExposure:
             kept += 1
         return entries[:kept], len(self.cves) - kept
 
-    def lines(self, entries: c.Sequence[dict[str, t.Any]]) -> list[str]:
-        """Return a summary for people, at most `_LINES` lines."""
+    def lines(self, entries: c.Sequence[dict[str, t.Any]], data_age: int | None = None) -> list[str]:
+        """Return a summary for people, at most `_LINES` lines. `data_age` is that of the oldest data in days."""
         counts = ", ".join(f"{count} {status}" for status, count in self.hosts_by_status.items() if count)
         cves = _plural(len(self.evaluated), "vulnerability", "vulnerabilities")
         sizes = f"{_plural(self.hosts, 'host', 'hosts')}, {cves}"
         dates = [each.published for index in self.indexes for each in index.packages if each.published]
         dated = f" Oldest package data: {min(dates)}." if dates else ""
+        if data_age is not None:
+            dated += f" Age of the oldest data: {_plural(data_age, 'day', 'days')}."
         lines = [f"{sizes}: {counts or 'no host'}.{dated}"]
         lines += self.waivers.to_renew()
         lines += [_line({"status": "without data", **group}) for group in self.without_data]

@@ -80,6 +80,21 @@ class DownloadOptions:
     retries: int = 4
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class FileVersion:
+    """What identifies the content at a URL: the ETag, and the time of the last change as the server writes it."""
+
+    etag: str | None = None
+    modified: str | None = None
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """Return the headers with which a server sends the content only if it is another one."""
+        if self.etag:
+            return {"If-None-Match": self.etag}
+        return {"If-Modified-Since": self.modified} if self.modified else {}
+
+
 class Downloader:
     """An HTTP client for several threads. Each thread has its own connections.
 
@@ -129,6 +144,66 @@ class Downloader:
                 return True, answer.response.headers.get("ETag")
 
         return self._with_retries(url, attempt, lambda: 0)
+
+    def has_changed(self, url: str, known: FileVersion) -> bool:
+        """Return True unless the content at a URL is still this version. The content is not read."""
+
+        def attempt() -> bool:
+            with self._get(url, known.conditions) as answer:
+                if answer.response.status_code == 304 and known.conditions:
+                    return False
+                self._expect(answer.response, url, 200)
+                return True
+
+        return self._with_retries(url, attempt, lambda: 0)
+
+    def download_newer(
+        self,
+        url: str,
+        file: t.BinaryIO,
+        limit: int,
+        known: FileVersion,
+        part: str | None,
+        begin: c.Callable[[FileVersion], object],
+    ) -> FileVersion | None:
+        """Write the content at a URL to a file, unless it is still the version `known`: then return ``None``.
+
+        `file` is open for reading and writing. What it has is continued if it is a part of the version with the ETag
+        `part`, and discarded otherwise. `begin` is called with the version of each new content, before that is written.
+        """
+        etag = part
+
+        def size() -> int:
+            return file.seek(0, os.SEEK_END)
+
+        def attempt() -> FileVersion | None:
+            nonlocal etag
+            present = size()
+            # Only a strong ETag identifies the bytes.
+            resumable = present > 0 and etag is not None and etag.startswith('"')
+            ranges = {"Range": f"bytes={present}-", "If-Range": str(etag)} if resumable else {}
+            with self._get(url, {**known.conditions, **ranges}) as answer:
+                response = answer.response
+                if response.status_code == 304 and known.conditions:
+                    return None
+                if response.status_code == 416 and resumable:
+                    file.truncate(0)
+                    raise _TransientError("the server does not have the rest of the file")
+                self._expect(response, url, 200, *((206,) if resumable else ()))
+                version = FileVersion(response.headers.get("ETag"), response.headers.get("Last-Modified"))
+                if response.status_code == 206:
+                    if not response.headers.get("Content-Range", "").startswith(f"bytes {present}-"):
+                        raise ServerError(_plain(f"the server of {url} sent other bytes than those from {present} on"))
+                else:
+                    begin(version)
+                    etag = version.etag
+                    file.truncate(0)
+                    present = file.seek(0)
+                file.writelines(self._chunks(answer, url, limit - present))
+                file.flush()
+                return version
+
+        return self._with_retries(url, attempt, size)
 
     def download(self, url: str, file: t.BinaryIO, limit: int) -> None:
         """Write the content at a URL to a file that is open for reading and writing. It is continued at its end."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections.abc as c
 import contextlib
 import dataclasses
+import datetime as dt
 import hashlib
 import json
 import os
@@ -24,11 +25,13 @@ from .._io import open_regular, read_bounded, write_atomically
 from .._server.download import Downloader
 from .._tar import TarError, TarStream
 from .._text import mask_credentials
+from .._time import format_time
 from .documents import PACKAGE_DATA, DocumentError, read_documents
 from .index import FORMAT, IndexFormatError, VulnerabilityIndex, dump_index, index_packages, load_index
 from .kernel_source import CODENAMES
 from .notice_cache import cached_notices
 from .notice_files import NoticeCollector, NoticeFiles, Unreadable
+from .offline.manifest import read_manifest, verify_files
 from .package_data import DataError, Packages, Vulnerability, add_osv, osv_vulnerability, read_release
 
 _RELEASE_FILE = re.compile(r"com\.ubuntu\.(?P<realm>fips(?:-[a-z]+)?[_-])?(?P<codename>[a-z]+)\.pkg\.json(?:\..*)?")
@@ -38,7 +41,15 @@ _KEPT_INDEXES = 64
 _PIECE = 1 << 20
 _CVE_MARK, _KERNEL_MARK = b'"UBUNTU-CVE-', b'"linux'
 _FIPS_REALMS = ("fips-updates_", "fips_")
-_Place: t.TypeAlias = "tuple[str, Path]"  # the name that identifies the kind of data, and the file or folder
+_ARCHIVES = (".tar", ".tar.xz", ".tar.gz", ".tar.bz2", ".tgz", ".zip")
+
+
+class _Place(t.NamedTuple):
+    """A file or folder, with the name that identifies the kind of data, and when it was current, if that is known."""
+
+    name: str
+    path: Path
+    checked_at: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +64,10 @@ class VulnerabilityData:
 class DataFiles:
     """Opens vulnerability data. Methods raise `LivepatchError` and `OSError`."""
 
-    def __init__(self, cache: Path, downloader: Downloader) -> None:
+    def __init__(self, cache: Path, downloader: Downloader, now: dt.datetime) -> None:
         self._cache = cache
         self._downloader = downloader
+        self._now = format_time(now)
         self._downloaded = False
 
     def open(self, places: c.Sequence[str], releases: c.Collection[tuple[str, str]]) -> VulnerabilityData:
@@ -65,33 +77,39 @@ class DataFiles:
         """
         indexes, sources = [], []
         for place in places:
-            for name, path in self._find(place, releases):
+            for name, path, checked_at in self._find(place, releases):
                 try:
                     index, digest = self._index(name, path)
                 except (DataError, DocumentError, TarError) as error:
                     raise _unusable(f"{place} ({name})" if name not in place else place, str(error)) from error
                 indexes.append(index)
-                sources.append(_described(name, digest, index))
+                sources.append({**_described(name, digest, index), "checked_at": checked_at})
         return VulnerabilityData(indexes, sources, self._downloaded)
 
     def _find(self, place: str, releases: c.Collection[tuple[str, str]]) -> c.Iterator[_Place]:
-        """Find files with the data of a release, then the documents."""
+        """Find files with the data of a release, then archives of documents, then the documents."""
         if place.startswith(("https://", "http://")):
             yield from self._download(place, releases)
             return
         path = Path(place).expanduser()
         if not path.is_dir():
-            yield path.name, path
+            yield _Place(path.name, path)
             return
+        manifest = read_manifest(path) or {}
+        verify_files(path, manifest)
         files = sorted(
             Path(folder, name) for folder, _folders, names in os.walk(path, onerror=_raise_error) for name in names
         )
+        files = [file for file in files if not file.name.startswith(".")]
         documents = any(file.suffix.lower() == ".json" and PACKAGE_DATA not in file.name.lower() for file in files)
-        if not documents and not any(map(_release_of, (file.name for file in files))):
+        archives = [file for file in files if file.name.lower().endswith(_ARCHIVES)]
+        if not documents and not archives and not any(map(_release_of, (file.name for file in files))):
             raise _unusable(place, "it has neither data of a release nor OSV documents")
-        yield from ((file.name, file) for file in files if _release_of(file.name) in releases)
+        checked = {name: entry.checked_at for name, entry in manifest.items()}
+        for file in [*(file for file in files if _release_of(file.name) in releases), *archives]:
+            yield _Place(file.name, file, checked.get(file.name) if file.parent == path else None)
         if documents:
-            yield path.name, path
+            yield _Place(path.name, path)
 
     def _download(self, place: str, releases: c.Collection[tuple[str, str]]) -> c.Iterator[_Place]:
         urls = [place]
@@ -106,7 +124,7 @@ class DataFiles:
         for url in urls:
             path, changed = cached_notices(url, self._cache, self._downloader)
             self._downloaded |= changed
-            yield urllib.parse.urlsplit(url).path.rpartition("/")[2], path
+            yield _Place(urllib.parse.urlsplit(url).path.rpartition("/")[2], path, self._now)
 
     def _index(self, name: str, path: Path) -> tuple[VulnerabilityIndex, str]:
         """Return the index of a source, and its digest. It is compiled if the cache does not have it."""
@@ -206,6 +224,7 @@ def _described(name: str, digest: str, index: VulnerabilityIndex) -> dict[str, t
         "published": max((each.published for each in index.packages if each.published), default=None),
         "cves": len({cve for each in index.packages for cve in each.cves}),
         "notices": len(index.notices.notices),
+        "newest_notice": max((format_time(each.published) for each in index.notices.notices), default=None),
     }
 
 

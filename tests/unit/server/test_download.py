@@ -341,3 +341,78 @@ def test_without_requests_a_download_fails(lab: Lab, monkeypatch: pytest.MonkeyP
 def test_requests_is_imported_for_a_download_only() -> None:
     program = f"import sys, {download.__name__}; sys.exit('requests' in sys.modules or 'urllib3' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+class Target:
+    """A file that is downloaded, with what the downloader reports about it."""
+
+    def __init__(self, path: Path, content: bytes = b"") -> None:
+        self.path = path
+        self.path.write_bytes(content)
+        self.begun: list[download.FileVersion] = []
+
+    def update(
+        self,
+        url: str,
+        known: download.FileVersion | None = None,
+        part: str | None = None,
+        limit: int = len(CONTENT),
+        **options: t.Any,
+    ) -> download.FileVersion | None:
+        with self.path.open("r+b") as file:
+            known = known or download.FileVersion()
+            return client(**options).download_newer(url, file, limit, known, part, self.begun.append)
+
+
+def test_a_newer_file_is_downloaded_once(lab: Lab, tmp_path: Path) -> None:
+    target = Target(tmp_path / "a")
+    version = target.update(lab.http)
+    assert version is not None
+    assert (target.path.read_bytes(), target.begun) == (CONTENT, [version])
+    assert target.update(lab.http, version) is None
+    assert client().has_changed(lab.http, version) is False
+    assert client().has_changed(lab.http, download.FileVersion('"another"')) is True
+    assert target.update(lab.http, download.FileVersion('"another"')) == version
+
+
+def test_an_interrupted_file_is_continued(lab: Lab, tmp_path: Path) -> None:
+    target = Target(tmp_path / "a")
+    lab.fail(cut=50_000)
+    with pytest.raises(ServerError):
+        target.update(lab.http, retries=0)
+    received = target.path.stat().st_size
+    assert 0 < received <= 50_000
+    lab.fail()
+    version = target.update(lab.http, part=target.begun[0].etag)
+    assert target.path.read_bytes() == CONTENT
+    assert len(target.begun) == 1, "the rest belongs to the same content"
+    assert version is not None
+
+
+@pytest.mark.parametrize("part", [None, '"of another file"', 'W/"weak"'])
+def test_a_part_of_another_file_is_discarded(lab: Lab, tmp_path: Path, part: str | None) -> None:
+    target = Target(tmp_path / "a", b"something else")
+    target.update(lab.http, part=part)
+    assert target.path.read_bytes() == CONTENT
+
+
+def test_a_part_that_is_too_long_is_discarded(lab: Lab, tmp_path: Path) -> None:
+    target = Target(tmp_path / "a")
+    version = target.update(lab.http)
+    assert version is not None
+    target.path.write_bytes(CONTENT + b"more")
+    target.update(lab.http, part=version.etag)
+    assert target.path.read_bytes() == CONTENT
+
+
+def test_a_newer_file_has_a_limit(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match="larger than 1000 bytes"):
+        Target(tmp_path / "a").update(lab.http, limit=1000)
+
+
+def test_the_time_of_a_change_replaces_a_missing_etag() -> None:
+    assert download.FileVersion(None, "Mon, 01 Jan 2031 00:00:00 GMT").conditions == {
+        "If-Modified-Since": "Mon, 01 Jan 2031 00:00:00 GMT"
+    }
+    assert download.FileVersion('"1"', "Mon, 01 Jan 2031 00:00:00 GMT").conditions == {"If-None-Match": '"1"'}
+    assert download.FileVersion().conditions == {}

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import bz2
+import datetime
 import gzip
 import io
 import json
@@ -28,10 +29,17 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabiliti
     DataFiles,
     VulnerabilityData,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.offline.manifest import (
+    MANIFEST,
+    DataFile,
+    file_digest,
+    manifest_text,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.package_data import Advice
 from tests.samples.notices import notice
 from tests.samples.vulnerabilities import osv_cve, osv_row, package, raw_notice, release_data
 
+NOW = datetime.datetime(2031, 6, 2, tzinfo=datetime.timezone.utc)
 XENIAL = {("16.04", "")}
 NAME = "com.ubuntu.xenial.pkg.json"
 DATA = json.dumps(release_data({"linux": package({"CVE-2031-1001": "4.4.0-200.232"}, "4.4.0-168.197")})).encode()
@@ -74,7 +82,7 @@ class Web(Downloader):
 def opened(
     tmp_path: Path, *places: Path | str, releases: set[tuple[str, str]] | None = None, web: Web | None = None
 ) -> VulnerabilityData:
-    files = DataFiles(tmp_path / "cache", web or Web())
+    files = DataFiles(tmp_path / "cache", web or Web(), NOW)
     return files.open([str(place) for place in places], XENIAL if releases is None else releases)
 
 
@@ -102,6 +110,8 @@ def test_the_data_of_a_release_is_read(tmp_path: Path, suffix: str, pack: t.Call
         "published": "2031-06-01",
         "cves": 1,
         "notices": 0,
+        "newest_notice": None,
+        "checked_at": None,
     }
 
 
@@ -264,3 +274,33 @@ def test_a_release_file_is_limited_in_size(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / f"{NAME}.xz").write_bytes(lzma.compress(DATA))
     with pytest.raises(LivepatchError, match="unpacks to more than"):
         opened(tmp_path, tmp_path / f"{NAME}.xz")
+
+
+def test_archives_in_a_folder_are_read(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / f"{NAME}.xz").write_bytes(lzma.compress(DATA))
+    with tarfile.open(tmp_path / "data" / "osv-all.tar.xz", "w:xz") as archive:
+        entry = tarfile.TarInfo("osv/lsn/LSN-0101-1.json")
+        content = json.dumps(notice("0101-1")).encode()
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    found = opened(tmp_path, tmp_path / "data")
+    assert [(each["name"], each["notices"]) for each in found.sources] == [(f"{NAME}.xz", 0), ("osv-all.tar.xz", 1)]
+
+
+def test_a_folder_with_a_manifest_shows_when_it_was_current(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "data" / NAME
+    path.write_bytes(DATA)
+    entry = DataFile("https://x.test/", *file_digest(path), "2031-06-01T12:00:00Z")
+    (tmp_path / "data" / MANIFEST).write_text(manifest_text({NAME: entry}))
+    assert opened(tmp_path, tmp_path / "data").sources[0]["checked_at"] == "2031-06-01T12:00:00Z"
+    path.write_bytes(DATA + b" ")
+    with pytest.raises(LivepatchError, match=f"{NAME} is not the file of the manifest"):
+        opened(tmp_path, tmp_path / "data")
+
+
+def test_downloaded_data_is_current(tmp_path: Path) -> None:
+    web = Web(**{f"{NAME}.xz": lzma.compress(DATA)})
+    sources = opened(tmp_path, "https://x.test/oval/", web=web).sources
+    assert [each["checked_at"] for each in sources] == ["2031-06-02T00:00:00Z"]
