@@ -154,6 +154,10 @@ def test_the_demonstration_runs_from_the_installation(installation: Installation
     shown = installation.run("python", str(REPOSITORY / "tests" / "lab" / "demo.py"), str(tmp_path / "demo"))
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "protected" in shown.stdout
+    assert "waived until" in shown.stdout
+    assert "live_patched: " in shown.stdout
+    assert (tmp_path / "demo" / "livepatch-report" / "fleet.html").as_uri() == shown.stdout.split()[-1]
+    assert list((tmp_path / "demo" / "livepatch-openvex").glob("*.json"))
     report = json.loads((tmp_path / "demo" / "livepatch-report" / "fleet.json").read_text(encoding="utf-8"))
     galaxy = yaml.safe_load((REPOSITORY / "galaxy.yml").read_text(encoding="utf-8"))
     assert report["summary"]["hosts"] > 60

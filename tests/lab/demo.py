@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The demonstration: a fleet of described hosts, checked and enabled with the commands of a user.
+"""The demonstration: a fleet of described hosts, checked, enabled and evaluated with the commands of a user.
 
 ``make demo`` runs it. It writes the records and the reports to ``demo/``.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
+import lzma
 import os
 import shlex
 import shutil
@@ -20,6 +22,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 from tests.lab.fleet import Fleet, LabError, running_fleet  # noqa: E402  (path above)
+from tests.samples.notices import affected, notice  # noqa: E402  (path above)
+from tests.samples.vulnerabilities import package, release_data  # noqa: E402  (path above)
 
 FORKS = 10
 SEATS = 3
@@ -34,6 +38,16 @@ ENABLE: dict[str, t.Any] = {
     "livepatch_fail_on": [],
 }
 TOKEN = "f00dfeedf00dfeedf00dfeedf00dfeed"
+CVE = "CVE-2024-26924"
+"""A vulnerability that the clients of the lab list as fixed by their live patch. The data about it is made up."""
+
+FIXED_IN = "4.4.0-262.296"
+EXPOSURE: dict[str, t.Any] = {
+    "livepatch_vulnerability_data": "vulnerability-data",
+    "livepatch_waivers": "livepatch-waivers.yml",
+    "livepatch_openvex_dir": "livepatch-openvex",
+    "livepatch_exposure_fail_on": [],
+}
 
 
 class DemoError(Exception):
@@ -48,6 +62,7 @@ def main(folder: str = "demo") -> int:
             print(f"{len(fleet.hosts)} described hosts are up, each in a sandbox without Python.", flush=True)
             check(demo, fleet)
             enable(demo, fleet)
+            exposure(demo, fleet)
     except (LabError, DemoError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
@@ -55,6 +70,8 @@ def main(folder: str = "demo") -> int:
     print("  demo/livepatch-records/    one record per host, for example xenial-generic.json")
     print("  demo/livepatch-report/     the report: fleet.html (open it in a browser), fleet.txt, fleet.json, fleet.md")
     print("  demo/enabled/              records and report of the hosts that requested a seat")
+    print("  demo/livepatch-openvex/    documents for vulnerability scanners")
+    print(f"\nThe report as a page: {(demo / 'livepatch-report' / 'fleet.html').as_uri()}")
     return 0
 
 
@@ -79,12 +96,30 @@ def enable(demo: Path, fleet: Fleet) -> None:
     print(f"\nThe server has enabled {machines} machines with the token.", flush=True)
 
 
-def run(demo: Path, fleet: Fleet, playbook: str, *words: str) -> None:
+def exposure(demo: Path, fleet: Fleet) -> None:
+    """Show a vulnerability that is open, live patched or waived, from the records of the check."""
+    data = demo / "vulnerability-data"
+    data.mkdir(exist_ok=True)
+    kernels = package({CVE: FIXED_IN}, "4.4.0-38.57", "4.4.0-261.295", FIXED_IN)
+    content = json.dumps(release_data({"linux": kernels}, published="2026-01-10T00:00:00")).encode()
+    (data / "com.ubuntu.xenial.pkg.json.xz").write_bytes(lzma.compress(content, preset=0))
+    found = notice("0107-1", affected(version="107", fixed=FIXED_IN), upstream=[f"UBUNTU-{CVE}"])
+    (data / "LSN-0107-1.json").write_text(json.dumps(found), encoding="utf-8")
+    day = datetime.datetime.now(datetime.timezone.utc).date() + datetime.timedelta(days=30)
+    waiver = {"cve": CVE, "host": "upgradable", "reason": "retired next month", "owner": "web team"}
+    (demo / "livepatch-waivers.yml").write_text(json.dumps([{**waiver, "expires": day.isoformat()}]), encoding="utf-8")
+    # The result is that of a task, which the other runs do not display.
+    shown = {"ANSIBLE_DISPLAY_OK_HOSTS": "true"}
+    run(demo, fleet, "exposure", "-e", f"cve={CVE}", "-e", json.dumps(EXPOSURE), variables=shown)
+
+
+def run(demo: Path, fleet: Fleet, playbook: str, *words: str, variables: dict[str, str] | None = None) -> None:
     """Show a command and run it. Raises `DemoError`."""
     base = ("ansible-playbook", f"kernelops.livepatch.{playbook}", "-i", "lab/inventory.yml", "--forks", str(FORKS))
     command = [*base, *words]
     print(f"\n$ cd demo\n$ {shlex.join(command)}\n", flush=True)
-    code = subprocess.run(command, cwd=demo, env=environment(demo) | fleet.variables, check=False).returncode
+    given = environment(demo) | fleet.variables | (variables or {})
+    code = subprocess.run(command, cwd=demo, env=given, check=False).returncode
     if code != 0:
         raise DemoError(f"the playbook {playbook} ended with exit code {code}")
 

@@ -138,7 +138,8 @@ def _is_of_ubuntu(record: Record) -> bool | None:
     distribution, origin = record["system"]["distribution"], record["system"]["kernel"]["origin"]
     if distribution is None or origin == "unknown":
         return None
-    return distribution == "Ubuntu" and origin == "ubuntu"
+    # A check stores the ID of os-release, which is in lower case.
+    return distribution.lower() == "ubuntu" and origin == "ubuntu"
 
 
 def _kernel_of(record: Record) -> str | None:

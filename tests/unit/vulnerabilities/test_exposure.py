@@ -355,6 +355,8 @@ def test_a_record_confirms_a_patch() -> None:
 @pytest.mark.parametrize(
     ("distribution", "origin", "expected"),
     [
+        ("ubuntu", "ubuntu", True),  # as a check stores it
+        ("debian", "ubuntu", False),
         ("Ubuntu", "ubuntu", True),
         ("Debian", "ubuntu", False),
         ("Ubuntu", "mainline", False),
@@ -445,7 +447,7 @@ _RECORDS = st.fixed_dictionaries(
             st.fixed_dictionaries({"cve": st.sampled_from(ALL), "patched": st.booleans()}), max_size=4
         ),
         "system__release": st.sampled_from(["16.04", "24.04", None]),
-        "system__distribution": st.sampled_from(["Ubuntu", "Debian", None]),
+        "system__distribution": st.sampled_from(["ubuntu", "Ubuntu", "debian", None]),
         "system__kernel__full": st.sampled_from([KERNEL, "4.4.0-200.232-generic", None]),
         "system__kernel__origin": st.sampled_from(["ubuntu", "mainline", "custom", "unknown"]),
         "kernel_patches": st.lists(
