@@ -652,7 +652,7 @@ def write_openvex(
         return None
     folder = Path(options["openvex_dir"])
     author = options["openvex_author"]
-    documents = vex_documents(proofs.records, proofs.missing, exposure.indexes, exposure.evaluated, author)
+    documents = vex_documents(proofs.records, proofs.missing, exposure.indexes, exposure.chosen, author)
     changes = plan_folder(folder, documents)
     if not check_mode:
         write_folder(folder, changes)
@@ -670,9 +670,7 @@ def write_results(
     """Write all files that differ. Raises `LivepatchError` and `OSError`."""
 
     def table() -> c.Iterator[str]:
-        return scanner_csv.render(
-            proofs.records, proofs.missing, exposure.indexes, exposure.evaluated, exposure.waivers
-        )
+        return scanner_csv.render(proofs.records, proofs.missing, exposure.indexes, exposure.chosen, exposure.waivers)
 
     changed = write_file(options["output_file"], exposure.document, check_mode=check_mode)
     changed |= write_file(options["scanner_csv"], table, check_mode=check_mode)
@@ -710,7 +708,7 @@ def run(options: dict[str, t.Any], *, check_mode: bool, warn: c.Callable[[str], 
         "not_waived": exposure.not_waived,
         "waivers": exposure.waivers_by_status(),
         "without_data": exposure.without_data,
-        "evaluated": len(exposure.evaluated),
+        "evaluated": exposure.evaluated,
         "cves": entries,
         "left_out": left_out,
         "lines": exposure.lines(entries, age),

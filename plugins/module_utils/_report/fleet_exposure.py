@@ -101,19 +101,20 @@ class FleetExposure:
 
     `hosts_by_status` counts each host once, by its first status in the order of `STATUSES`; the sum is `hosts`.
     `not_waived` counts them in the same way, without what a waiver covers; a host where nothing remains is missing.
-    `evaluated` are all vulnerabilities that were evaluated. `without_data` has the hosts that package data cannot be
-    applied to, by reason.
+    `without_data` has the hosts that package data cannot be applied to, by reason. `chosen` are the vulnerabilities
+    that were evaluated, and `evaluated` is their number.
     """
 
     hosts: int
     hosts_by_status: dict[str, int]
     without_data: list[dict[str, t.Any]]
-    evaluated: tuple[str, ...]
+    evaluated: int
     cves: list[CveExposure]
     kinds: list[_Kind]
     indexes: c.Sequence[VulnerabilityIndex]
     not_waived: dict[str, int]
     waivers: Waivers
+    chosen: tuple[str, ...] = ()
 
     def waivers_by_status(self) -> dict[str, int]:
         """Return the number of waivers with each status."""
@@ -138,8 +139,7 @@ class FleetExposure:
     def lines(self, entries: c.Sequence[dict[str, t.Any]], data_age: int | None = None) -> list[str]:
         """Return a summary for people, at most `_LINES` lines. `data_age` is that of the oldest data in days."""
         counts = ", ".join(f"{count} {status}" for status, count in self.hosts_by_status.items() if count)
-        cves = _plural(len(self.evaluated), "vulnerability", "vulnerabilities")
-        sizes = f"{_plural(self.hosts, 'host', 'hosts')}, {cves}"
+        sizes = f"{_plural(self.hosts, 'host', 'hosts')}, {_plural(self.evaluated, 'vulnerability', 'vulnerabilities')}"
         dates = [each.published for index in self.indexes for each in index.packages if each.published]
         dated = f" Oldest package data: {min(dates)}." if dates else ""
         if data_age is not None:
@@ -231,7 +231,18 @@ def evaluate_fleet(
         found.sort(key=lambda each: (each.details.published or _FIRST_DAY, _cve_key(each.cve)))
     hosts = sum(len(kind.hosts) for kind in kinds)
     without_data = _without_data(evaluator, kinds)
-    return FleetExposure(hosts, worst, without_data, tuple(chosen), found, kinds, indexes, not_waived, waivers)
+    return FleetExposure(
+        hosts,
+        worst,
+        without_data,
+        len(chosen),
+        found,
+        kinds,
+        indexes,
+        not_waived,
+        waivers,
+        chosen=tuple(chosen),
+    )
 
 
 def _kinds(records: NewestRecords[KernelEvidence], waivers: Waivers) -> list[_Kind]:

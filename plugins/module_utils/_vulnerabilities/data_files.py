@@ -62,12 +62,12 @@ class VulnerabilityData:
 
 
 class DataFiles:
-    """Opens vulnerability data. Methods raise `LivepatchError` and `OSError`."""
+    """Opens vulnerability data. Methods raise `LivepatchError` and `OSError`. `now` is when downloads are current."""
 
-    def __init__(self, cache: Path, downloader: Downloader, now: dt.datetime) -> None:
+    def __init__(self, cache: Path, downloader: Downloader, now: dt.datetime | None = None) -> None:
         self._cache = cache
         self._downloader = downloader
-        self._now = format_time(now)
+        self._now = None if now is None else format_time(now)
         self._downloaded = False
 
     def open(self, places: c.Sequence[str], releases: c.Collection[tuple[str, str]]) -> VulnerabilityData:
