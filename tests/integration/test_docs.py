@@ -54,6 +54,13 @@ ELSEWHERE = {
     "pip install": "requirements.txt has the names (held below), and test_release.py installs them",
     "ansible-galaxy collection install": "test_release.py installs the archive",
     ".build/": "of this repository's own tools (held below)",
+    "ansible-playbook kernelops.livepatch.vulnerability_data": (
+        "it needs the internet; test_vulnerability_data.py runs it with a server of the lab"
+    ),
+    "curl --fail": "it needs a server of DefectDojo",
+    "grype": "a program that is not ours; test_openvex.py has the rule by which it applies a document",
+    "oscap": "a program that is not ours, which does not read documents",
+    "trivy": "a program that is not ours; test_openvex.py has the rule by which it applies a document",
     "node_exporter": "a program that is not ours; test_report_formats.py reads the file with the parser of Prometheus",
 }
 

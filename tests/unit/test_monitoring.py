@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waivers import Waivers
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import prometheus
@@ -31,7 +32,7 @@ REPORT = a_judged_report(
     recorded(make_record("web1")),
     recorded(make_record("web2", "tampered")),
     FailedAttempt("web3", "2026-01-11T00:00:00Z", []),
-)
+).with_waivers(Waivers())
 METRICS = "".join(prometheus.render(REPORT))
 _FETCHED = Path(__file__).resolve().parents[2] / ".build" / "tools" / "promtool"
 PROMTOOL = shutil.which("promtool") or shutil.which(_FETCHED)
