@@ -217,8 +217,7 @@ def evaluate_fleet(
         else [cve for cve, one in known.items() if one.priority is None or PRIORITIES.index(one.priority) >= least]
     )
     evaluator = Evaluator(indexes, chosen)
-    counts, worst, not_waived = _counted(evaluator, kinds)
-    accepted = _waived_hosts(evaluator, kinds)
+    counts, worst, not_waived, accepted = _counted(evaluator, kinds)
     unknown = Vulnerability(None, None)
     found = [
         CveExposure(
@@ -254,30 +253,29 @@ def _kinds(records: NewestRecords[KernelEvidence], waivers: Waivers) -> list[_Ki
     return [_Kind(evidence, sorted(hosts), accepted) for (evidence, accepted), hosts in found.items()]
 
 
-def _waived_hosts(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> collections.Counter[str]:
-    """Return the number of hosts on which a waiver covers a vulnerability, by vulnerability."""
-    found: collections.Counter[str] = collections.Counter()
-    for kind in kinds:
-        if kind.waivers:
-            for cve, verdict in zip(evaluator.cves, _verdicts(evaluator, kind), strict=True):
-                if kind.waiver(cve, verdict):
-                    found[cve] += len(kind.hosts)
-    return found
+class _Counts(t.NamedTuple):
+    """The hosts with each status, by status and vulnerability, and each host once by its most urgent status.
 
-
-def _counted(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> tuple[list[list[int]], dict[str, int], dict[str, int]]:
-    """Return the hosts with each status, by status and vulnerability, and each host once by its most urgent status.
-
-    The latter twice: of all vulnerabilities, and without those that a waiver covers.
+    The latter twice: of all vulnerabilities, and without those that a waiver covers. `waived` has the hosts on which a
+    waiver covers a vulnerability.
     """
+
+    by_status: list[list[int]]
+    worst: dict[str, int]
+    not_waived: dict[str, int]
+    waived: collections.Counter[str]
+
+
+def _counted(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> _Counts:
     counts = [[0] * len(evaluator.cves) for _status in STATUSES]
     worst: dict[str, int] = dict.fromkeys(STATUSES, 0)
     not_waived: dict[str, int] = dict.fromkeys(STATUSES, 0)
+    accepted: collections.Counter[str] = collections.Counter()
     by_status = dict(zip(STATUSES, counts, strict=True))
+    positions = {cve: position for position, cve in enumerate(evaluator.cves)}
     for kind in kinds:
         number = len(kind.hosts)
-        verdicts = _verdicts(evaluator, kind)
-        statuses = [verdict[0] for verdict in verdicts]
+        statuses = [verdict[0] for verdict in _verdicts(evaluator, kind)]
         for position, status in enumerate(statuses):
             by_status[status][position] += number
         # Where the data has no vulnerability of the priority, none of them affects a kernel that it has.
@@ -286,23 +284,30 @@ def _counted(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> tuple[list[list[
         worst[most_urgent] += number
         if not kind.waivers:
             not_waived[most_urgent] += number
-        elif remaining := _remaining(evaluator, kind, verdicts, fallback):
+            continue
+        waived = _waived_positions(positions, kind, statuses)
+        accepted.update({evaluator.cves[position]: number for position in waived})
+        remaining = {status for position, status in enumerate(statuses) if position not in waived}
+        if not statuses and not (fallback in _WAIVABLE and kind.waiver(None)):
+            remaining = {fallback}
+        if remaining:
             not_waived[_most_urgent(remaining)] += number
-    return counts, worst, not_waived
+    return _Counts(counts, worst, not_waived, accepted)
 
 
 def _most_urgent(present: set[VulnerabilityStatus]) -> VulnerabilityStatus:
     return next(status for status in STATUSES if status in present)
 
 
-def _remaining(
-    evaluator: Evaluator, kind: _Kind, verdicts: c.Sequence[Verdict], fallback: VulnerabilityStatus
-) -> set[VulnerabilityStatus]:
-    """Return the statuses on hosts that no waiver covers. Without vulnerabilities, a waiver of all of them counts."""
-    if not verdicts:
-        return set() if fallback in _WAIVABLE and kind.waiver(None) else {fallback}
-    pairs = zip(evaluator.cves, verdicts, strict=True)
-    return {verdict.status for cve, verdict in pairs if kind.waiver(cve, verdict) is None}
+def _waived_positions(
+    positions: c.Mapping[str, int], kind: _Kind, statuses: c.Sequence[VulnerabilityStatus]
+) -> set[int]:
+    """Return the positions of the vulnerabilities that waivers cover. Most waivers name one, so not all are compared."""
+    named = {waiver.cve for waiver in kind.waivers}
+    found: c.Iterable[int] = (positions[cve] for cve in named if cve is not None and cve in positions)
+    if None in named:
+        found = range(len(statuses))
+    return {position for position in found if statuses[position] in _WAIVABLE}
 
 
 def _without_data(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> list[dict[str, t.Any]]:

@@ -318,3 +318,13 @@ def test_the_complete_result_has_waivers() -> None:
     assert document["evaluations"][of_host["web-2"]]["waived"]["reason"] == "accepted"
     assert document["evaluations"][of_host["web-6"]]["waived"] is None
     assert document["not_waived"]["open"] == 2
+
+
+def test_a_host_without_data_can_be_waived() -> None:
+    """It has no vulnerability of the priority, and is unknown as a whole."""
+    hosts = {"web-5": FLEET["web-5"], "web-8": host(release="24.04")}
+    records = NewestRecords(hosts, set(), [], None)
+    found = evaluate_fleet(records, [], None, "high", waived(host="web-5"))
+    assert (found.hosts_by_status["unknown"], found.not_waived["unknown"]) == (2, 1)
+    one = evaluate_fleet(records, [], None, "high", waived(host="web-5", cve=EARLY))
+    assert one.not_waived["unknown"] == 2, "a waiver of one vulnerability does not cover the host"
