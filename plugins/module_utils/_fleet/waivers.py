@@ -119,6 +119,13 @@ class Waivers:
         )
         named = {each.group for each in self._active if each.group is not None}
         self._members = {name: frozenset((groups or {}).get(name, ())) for name in named}
+        self._everywhere = tuple(each for each in self._active if each.host is None and each.group is None)
+        self._by_group = [each for each in self._active if each.host is None and each.group is not None]
+        self._shared: dict[tuple[int, ...], tuple[Waiver, ...]] = {}
+        self._by_host: dict[str | None, list[Waiver]] = {}
+        for each in self._active:
+            if each.host is not None:
+                self._by_host.setdefault(each.host, []).append(each)
         self._of_host = functools.lru_cache(maxsize=None)(self._select)
 
     def with_status(self, status: WaiverStatus) -> list[Waiver]:
@@ -152,11 +159,17 @@ class Waivers:
             yield f"Waivers name groups that the inventory does not have, and cover no host there: {named}{more}."
 
     def _select(self, host: str | None) -> tuple[Waiver, ...]:
-        return tuple(
+        own = [
             each
-            for each in self._active
+            for each in (*self._by_host.get(host, ()), *self._by_group)
             if each.host in (None, host) and (each.group is None or host in self._members[each.group])
-        )
+        ]
+        # Hosts with the same waivers share one object.
+        key = tuple(map(id, own))
+        if key not in self._shared:
+            every = sorted((*self._everywhere, *own), key=lambda each: each.expires, reverse=True)
+            self._shared[key] = tuple(every)
+        return self._shared[key]
 
 
 def _named(waivers: list[Waiver]) -> str:

@@ -246,11 +246,16 @@ def evaluate_fleet(
 
 def _kinds(records: NewestRecords[KernelEvidence], waivers: Waivers) -> list[_Kind]:
     """Return the hosts in groups that are evaluated once."""
-    found: dict[tuple[KernelEvidence | None, tuple[Waiver, ...]], list[str]] = collections.defaultdict(list)
+    found: dict[tuple[KernelEvidence | None, int], list[str]] = collections.defaultdict(list)
+    # Hosts with the same waivers have the same object, which is quicker to compare than its waivers.
+    accepted: dict[int, tuple[Waiver, ...]] = {}
     without_record = ((host, None) for host in records.missing)
     for host, evidence in (*records.records.items(), *without_record):
-        found[evidence, tuple(each for each in waivers.of_host(host) if each.rule is None)].append(host)
-    return [_Kind(evidence, sorted(hosts), accepted) for (evidence, accepted), hosts in found.items()]
+        of_host = waivers.of_host(host)
+        accepted[id(of_host)] = of_host
+        found[evidence, id(of_host)].append(host)
+    about_cves = {key: tuple(each for each in given if each.rule is None) for key, given in accepted.items()}
+    return [_Kind(evidence, sorted(hosts), about_cves[key]) for (evidence, key), hosts in found.items()]
 
 
 class _Counts(t.NamedTuple):
@@ -302,7 +307,7 @@ def _most_urgent(present: set[VulnerabilityStatus]) -> VulnerabilityStatus:
 def _waived_positions(
     positions: c.Mapping[str, int], kind: _Kind, statuses: c.Sequence[VulnerabilityStatus]
 ) -> set[int]:
-    """Return the positions of the vulnerabilities that waivers cover. Most waivers name one, so not all are compared."""
+    """Return the positions of what waivers cover. Most waivers name one vulnerability, so not all are compared."""
     named = {waiver.cve for waiver in kind.waivers}
     found: c.Iterable[int] = (positions[cve] for cve in named if cve is not None and cve in positions)
     if None in named:

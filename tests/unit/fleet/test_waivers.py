@@ -153,3 +153,16 @@ def test_no_expired_waiver_covers_a_finding(today: datetime.date, days: int) -> 
         return
     found = Waivers([Waiver("a", "b", expires, host="a")], today).find("a", rule="r")
     assert (found is not None) is (days >= 0)
+
+
+def test_hosts_with_the_same_waivers_share_them() -> None:
+    """Vulnerabilities are evaluated once for such hosts."""
+    entries = [waiver(30, group="g"), waiver(40, cve="CVE-2026-1000"), waiver(20, host="c")]
+    waivers = Waivers(entries, TODAY, {"g": ["a", "b"]})
+    assert waivers.of_host("a") is waivers.of_host("b")
+    assert waivers.of_host("d") is waivers.of_host("e")
+    assert [waivers.of_host(host) for host in "acd"] == [
+        (entries[1], entries[0]),
+        (entries[1], entries[2]),
+        (entries[1],),
+    ]
