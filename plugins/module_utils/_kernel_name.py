@@ -26,6 +26,7 @@ _KERNEL = re.compile(
 )
 _SERIES = re.compile(r"([0-9]+\.[0-9]+)(?![0-9])")
 _UBUNTU_RELEASE = re.compile(r"~([0-9]{2}\.[0-9]{2})(?:\.|$)")
+_META = re.compile(r"linux-(?:signed|meta)(?=-|$)")
 _MODULE = re.compile(r"(?:lkp|livepatch)_Ubuntu_(?P<kernel>[0-9][0-9A-Za-z_]*)_(?P<major>[0-9]+)")
 _PATCH_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _PATCH_VERSION_LIMIT = 32
@@ -132,6 +133,11 @@ class ModuleName:
         if self.kernel != f"{head}{upload}{tail}" or not upload.isdecimal():
             return None
         return dataclasses.replace(release, upload=upload)
+
+
+def normalised_source(name: str) -> str:
+    """Return the source of the kernel for the source package of an installed image (``linux-signed-aws``)."""
+    return _META.sub("linux", name)
 
 
 def parse_kernel_name(text: str) -> KernelName | None:

@@ -61,8 +61,27 @@ class Containers(t.TypedDict):
     podman: int | None
 
 
-class Kernel(t.TypedDict):
-    """The running kernel. `release` is ``uname -r``; `full` includes the upload number, as the client names kernels."""
+class KernelPackage(t.TypedDict):
+    """An installed package of a kernel: image, modules, headers or tools."""
+
+    name: str
+    version: str
+
+
+class _PackagedKernel(t.TypedDict, total=False):
+    source_package: str | None
+    source_version: str | None
+    packages: list[KernelPackage]
+    packages_problem: str | None
+
+
+class Kernel(_PackagedKernel):
+    """The running kernel. `release` is ``uname -r``; `full` includes the upload number, as the client names kernels.
+
+    `source_package` and `source_version` are of the package of the running kernel, `packages` those of all installed
+    kernels. `packages_problem` is why they are not known: ``no_dpkg``, ``dpkg_failed`` or ``kernel_without_package``.
+    Records of release 1.0 do not have these keys.
+    """
 
     release: str | None
     full: str | None
@@ -310,7 +329,8 @@ def _limited(value: t.Any, key: str) -> t.Any:
 
 def _lists_of(record: Record) -> tuple[list[t.Any], ...]:
     """Return the lists of a record. The reasons are not included, because the first one explains the state."""
-    return record["patch"]["fixes"], record["kernel_patches"], record["eligibility"]["checks"]
+    packages = record["system"]["kernel"].get("packages", [])
+    return record["patch"]["fixes"], record["kernel_patches"], record["eligibility"]["checks"], packages
 
 
 def _count_entries(record: Record) -> int:

@@ -295,7 +295,8 @@ cves:
           returned: always
           sample: open
         fix:
-          description: What fixes an open vulnerability, V(patch), V(kernel) or V(none). Null for another status.
+          description: What fixes an open vulnerability. V(patch), V(reboot) if a kernel with the fix is installed,
+              V(kernel), or V(none). Null for another status.
           type: str
           returned: always
           sample: kernel

@@ -177,6 +177,27 @@ record:
                 Ubuntu did not build them do not count.
               type: str
               sample: 4.4.0-168-generic
+            source_package:
+              description: Source package of the running kernel, from the packages that are installed on the host. Null
+                if it is not known. Records of release 1.0 do not have this key and the next three.
+              type: str
+              sample: linux
+            source_version:
+              description: Version of this source package. It belongs to the installed package, which can be newer than
+                the kernel that runs.
+              type: str
+              sample: 4.4.0-168.197
+            packages:
+              description: Installed packages of kernels (images, modules, headers and tools), each with C(name) and
+                C(version). Those of the running kernel come first, and at most 128 are listed.
+              type: list
+              elements: dict
+              sample: [{"name": "linux-image-4.4.0-168-generic", "version": "4.4.0-168.197"}]
+            packages_problem:
+              description: Why the packages are not known, V(no_dpkg), V(dpkg_failed), or V(kernel_without_package) if
+                no package of the host contains the running kernel. Null if they are known.
+              type: str
+              sample: null
     eligibility:
       description: Eligibility under the policy. The keys C(policy), C(verdict) and C(checks) are those of
         M(kernelops.livepatch.eligibility_info).

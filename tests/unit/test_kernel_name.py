@@ -14,6 +14,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._kernel_name i
     KernelName,
     ModuleName,
     module_name,
+    normalised_source,
     parse_kernel_name,
     parse_lock_name,
     parse_module_name,
@@ -300,3 +301,11 @@ def test_a_megabyte_takes_no_time(unit: str) -> None:
     assert parse_lock_name(noise) is None
     series_of(noise)
     assert time.process_time() - start < 1
+
+
+def test_signed_images_have_the_source_of_the_kernel() -> None:
+    assert normalised_source("linux-signed") == "linux"
+    assert normalised_source("linux-signed-hwe-6.8") == "linux-hwe-6.8"
+    assert normalised_source("linux-meta-aws") == "linux-aws"
+    assert normalised_source("linux-aws") == "linux-aws"
+    assert normalised_source("linux-signedness") == "linux-signedness"

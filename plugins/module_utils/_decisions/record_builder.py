@@ -20,6 +20,7 @@ from .._record import (
     Containers,
     Fix,
     Kernel,
+    KernelPackage,
     Patch,
     Record,
     RecordedMode,
@@ -94,7 +95,7 @@ def _incomplete(record: Record) -> Record:
 def system_of(facts: HostFacts) -> System:
     """Return the part of the record that does not depend on Livepatch."""
     counts: c.Mapping[str, int] = facts.containers or {}
-    identity = facts.kernel
+    identity, packages = facts.kernel, facts.kernel_packages
     return System(
         distribution=facts.distribution,
         release=facts.release,
@@ -113,6 +114,10 @@ def system_of(facts: HostFacts) -> System:
             build_date=_optional_timestamp(identity.build_date),
             booted_at=_optional_timestamp(facts.booted_at),
             newest_installed=facts.newest_installed,
+            source_package=packages.source,
+            source_version=packages.source_version,
+            packages=[KernelPackage(name=package.name, version=package.version) for package in packages.installed],
+            packages_problem=packages.problem,
         ),
     )
 

@@ -12,6 +12,7 @@ import re
 import typing as t
 
 from . import client_status, kernel, loaded_patches
+from .kernel import KernelPackageList
 from .sections import Section, Sections
 
 Access = t.Literal["ok", "denied", "absent", "unknown"]
@@ -96,6 +97,9 @@ class ClientMode:
     source: t.Literal["file", "kernel_command_line", "default"]
 
 
+_NO_PACKAGES = KernelPackageList(problem="dpkg_failed")
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class HostFacts:
     """The facts of a host. All texts come from the host and can be hostile.
@@ -105,9 +109,10 @@ class HostFacts:
     client failed. `reboot_packages` are the packages that request a reboot; empty if there is no request, and
     ``unknown`` for a request that names no package. `installed_kernels` are the releases of the kernel images in /boot.
     `reachability` has the result for each server that the client needs; it is empty if the network was not tested.
-    `fips_certified` is true if the host uses Ubuntu Pro's archive fips, whose kernels get no updates. `inventory_name`
-    is the name of the host in the inventory, and `asked_at` the time by the clock of the controller. The controller
-    adds both.
+    `fips_certified` is true if the host uses Ubuntu Pro's archive fips, whose kernels get no updates.
+    `kernel_packages` has the source package of the running kernel, and the installed packages of kernels.
+    `inventory_name` is the name of the host in the inventory, and `asked_at` the time by the clock of the controller.
+    The controller adds both.
 
     `certificate` is the certificate of the live patch key (DER) in the client's snap, or ``None`` if it was not
     requested.
@@ -148,6 +153,7 @@ class HostFacts:
     reboot_packages: tuple[str, ...] | None = None
     installed_kernels: tuple[str, ...] | None = None
     fips_certified: bool | None = None
+    kernel_packages: KernelPackageList = _NO_PACKAGES
     inventory_name: str | None = None
     asked_at: datetime.datetime | None = None
 
@@ -240,6 +246,7 @@ def read_facts(sections: Sections, *, inventory_name: str | None = None) -> Host
         complete=sections.complete,
         certificate=loaded_patches.decode_file(sections.output("certificate") or ""),
         fips_certified=_fips_certified(files),
+        kernel_packages=_kernel_packages(sections, identity.release),
         inventory_name=inventory_name,
         mode=_mode(sections, files),
         service_enabled=_service_enabled(files),
@@ -395,6 +402,17 @@ def _kernel(sections: Sections, files: _Files, container: str | None) -> kernel.
         in_container=container is not None,
         image_built_at=_image_built_at(sections) if container is None else None,
     )
+
+
+def _kernel_packages(sections: Sections, release: str | None) -> KernelPackageList:
+    section = sections.get("kernel_packages")
+    if section is not None and section.status == "absent":
+        return KernelPackageList(problem="no_dpkg")
+    if section is None:
+        return _NO_PACKAGES
+    # dpkg-query ends with 1 if no package matches the pattern.
+    complete = section.status == "ok" and section.exit_code in (0, 1) and not section.cut
+    return kernel.kernel_packages(section.output, release, complete=complete)
 
 
 def _image_built_at(sections: Sections) -> datetime.datetime | None:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import re
 import typing as t
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
-from .._kernel_name import KernelName, parse_kernel_name, parse_release, series_of
+from .._kernel_name import KernelName, normalised_source, parse_kernel_name, parse_release, series_of
 
 Origin = t.Literal["ubuntu", "mainline", "custom", "unknown"]
 
@@ -24,6 +24,21 @@ _UTS_FIELD = 64
 
 _SIGNATURE_LIMIT = 256
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
+
+PackageProblem = t.Literal["no_dpkg", "dpkg_failed", "kernel_without_package"]
+"""Why the source package of the running kernel is not known."""
+
+_RUNNING_PACKAGES = ("modules", "image-unsigned", "image", "signed-image", "image-uc")
+"""Packages of a kernel by the kind in their names, the first one to ask for its source package first."""
+_KERNEL_PACKAGE = re.compile(
+    r"linux-(?P<kind>(?:[a-z][a-z0-9.-]*-)?(?:image|image-unsigned|image-extra|image-uc|modules|modules-extra|headers|tools))"
+    r"-(?P<release>[0-9]+\.[0-9]+\.[0-9]+-[0-9]+(?:-[0-9a-z][0-9a-z-]*)?)"
+)
+_PACKAGE_STATE = re.compile(r"[a-z][a-zA-Z]R?")
+_INSTALLED = "i"
+_PACKAGE_LINE, _PACKAGE_WORDS = 1024, 5
+_PACKAGE_WORD = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~:-]{0,127}")
+_MOST_PACKAGES = 128
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH = rf"(?P<month>{'|'.join(_MONTHS)})"
@@ -38,6 +53,27 @@ _BUILD_DATES = (
     # Debian: the day of the last entry in the changelog of the package.
     re.compile(r"\((?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})\)"),
 )
+
+
+class InstalledPackage(t.NamedTuple):
+    """An installed package of a kernel: image, modules, headers or tools."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class KernelPackageList:
+    """The packages of kernels. `source` and `source_version` are of the package of the running kernel.
+
+    `source` is normalised: ``linux-signed-aws`` is ``linux-aws``. `installed` begins with the packages of the running
+    kernel. `problem` is set if the source package is not known, or if the list is not complete.
+    """
+
+    source: str | None = None
+    source_version: str | None = None
+    installed: tuple[InstalledPackage, ...] = ()
+    problem: PackageProblem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +142,32 @@ def newest_release(releases: Iterable[str], flavour: str | None) -> str | None:
     names = (parse_release(release) for release in releases if len(release) <= _UTS_FIELD)
     same = [name for name in names if name and name.flavour == flavour and not name.foreign]
     return str(max(same, key=lambda name: name.age)) if same else None
+
+
+def kernel_packages(text: str, release: str | None, *, complete: bool) -> KernelPackageList:
+    """Parse lines with the state, name, version, source package, source version and architecture of a package.
+
+    `release` is that of the running kernel. A removed package still names its source while its kernel runs. `complete`
+    is False if dpkg did not print all packages.
+    """
+    sources: dict[str, tuple[str, str]] = {}
+    installed: dict[InstalledPackage, bool] = {}
+    for line in text.splitlines():
+        state, *words = line.split(" ") if len(line) <= _PACKAGE_LINE else [""]
+        words = [word for word in words if word]
+        match = _KERNEL_PACKAGE.fullmatch(words[0]) if len(words) == _PACKAGE_WORDS else None
+        if match is None or not _PACKAGE_STATE.fullmatch(state) or not all(map(_PACKAGE_WORD.fullmatch, words)):
+            continue
+        name, version, source, source_version, _architecture = words
+        if match["release"] == release:
+            sources.setdefault(match["kind"], (normalised_source(source), source_version))
+        if state[1] == _INSTALLED:
+            installed[InstalledPackage(name, version)] = match["release"] == release
+    found = next((sources[kind] for kind in _RUNNING_PACKAGES if kind in sources), None)
+    ordered = sorted(installed, key=lambda package: not installed[package])[:_MOST_PACKAGES]
+    problem: PackageProblem | None = "kernel_without_package" if found is None else None
+    packages = KernelPackageList(installed=tuple(ordered), problem=problem if complete else "dpkg_failed")
+    return packages if found is None else replace(packages, source=found[0], source_version=found[1])
 
 
 def _clean(text: str | None, limit: int) -> str | None:

@@ -44,6 +44,7 @@ NO_RECORD = Reason(
     remedy="see the report for the reason, then check the host: ansible-playbook kernelops.livepatch.check --become",
 )
 _WAIVABLE = ("open", "unknown")
+_UPGRADE = "ansible-playbook kernelops.livepatch.upgrade"
 _FIRST_DAY = "0000"  # a vulnerability without a date is shown first
 
 
@@ -387,11 +388,10 @@ def next_step(verdict: Verdict, source: str | None, *, enabled: bool) -> str | N
         return (
             f"enable the client, which applies live patch {verdict.patch}: ansible-playbook kernelops.livepatch.enable"
         )
+    if verdict.fix == "reboot":
+        return f"reboot into the installed kernel with the fix ({verdict.fixed_in} or newer): {_UPGRADE}"
     if verdict.fix == "kernel":
-        package = source or "the kernel"
-        return (
-            f"upgrade {package} to {verdict.fixed_in} or newer and reboot: ansible-playbook kernelops.livepatch.upgrade"
-        )
+        return f"upgrade {source or 'the kernel'} to {verdict.fixed_in} or newer and reboot: {_UPGRADE}"
     if verdict.fix == "none":
         return "wait: no fix is published for this kernel; evaluate again with newer vulnerability data"
     return None

@@ -13,11 +13,18 @@ import dataclasses
 import functools
 import typing as t
 
-from .._kernel_name import KernelName, module_name, parse_kernel_name, parse_module_name
-from .._package_version import version_key
-from .._record import Reason, Record
+from .._kernel_name import (
+    KernelName,
+    module_name,
+    normalised_source,
+    parse_kernel_name,
+    parse_module_name,
+    parse_release,
+)
+from .._package_version import VERSION_LIMIT, version_key
+from .._record import KernelPackage, Reason, Record
 from .index import PackageIndex, VulnerabilityIndex
-from .kernel_source import normalised_source, source_candidates
+from .kernel_source import source_candidates
 from .notices import Notice, UbuntuKernel, newest_of_each, patch_major
 from .package_data import FIXED, NOT_AFFECTED, VULNERABLE, Advice, Vulnerability
 
@@ -77,9 +84,9 @@ NOT_CONFIRMED = Reason(
 class Verdict(t.NamedTuple):
     """A vulnerability on a host.
 
-    `fix` is ``patch``, ``kernel`` or ``none`` where it is open. `fixed_in` is the version of the source package with
-    the fix, `patch` the major number of the live patch with the fix. `evidence` is ``client``, ``package_data`` or
-    ``notice``. `reason` explains an unknown status.
+    `fix` is ``patch``, ``reboot`` (a kernel with the fix is installed), ``kernel`` or ``none`` where it is open.
+    `fixed_in` is the version of the source package with the fix, `patch` the major number of the live patch with the
+    fix. `evidence` is ``client``, ``package_data`` or ``notice``. `reason` explains an unknown status.
     """
 
     status: VulnerabilityStatus
@@ -101,7 +108,8 @@ class KernelEvidence(t.NamedTuple):
     `ubuntu` is True if Ubuntu built the kernel, ``None`` if it is not known. `source` is the source package that the
     host reports. `patch` is the version of the running patch, and `confirmed`
     is True where kernel and state of the host confirm it. `fixes` is the list of the client: CVE, and True if patched.
-    `patchable` is False where a live patch cannot help. `enabled` is True if the client is enabled.
+    `patchable` is False where a live patch cannot help. `enabled` is True if the client is enabled. `installed` is the
+    version of the newest installed kernel of the same kind, if it is newer than the running one.
     """
 
     ubuntu: bool | None
@@ -113,6 +121,7 @@ class KernelEvidence(t.NamedTuple):
     fixes: tuple[tuple[str, bool], ...]
     patchable: bool
     enabled: bool
+    installed: str | None = None
 
 
 def kernel_evidence(record: Record) -> KernelEvidence:
@@ -120,17 +129,45 @@ def kernel_evidence(record: Record) -> KernelEvidence:
     system, patch, assessment = record["system"], record["patch"], record["assessment"]
     kernel = _kernel_of(record)
     ran = patch["state"] in _PATCH_RAN and patch["version"] is not None
-    reported = t.cast("dict[str, t.Any]", system["kernel"]).get("source_package")
+    reported = system["kernel"].get("source_package")
     return KernelEvidence(
         ubuntu=_is_of_ubuntu(record),
         release=system["release"],
         kernel=kernel,
-        source=normalised_source(reported) if isinstance(reported, str) else None,
+        source=None if reported is None else normalised_source(reported),
         patch=patch["version"] if ran else None,
         confirmed=ran and kernel is not None and _is_confirmed(record, kernel),
         fixes=tuple((fix["cve"], fix["patched"]) for fix in patch["fixes"]) if ran else (),
         patchable=assessment["state"] not in _NO_PATCHES_STATES and record["eligibility"]["verdict"] != "ineligible",
         enabled=record["client"]["enabled"] is True,
+        installed=_newer_installed(record, kernel),
+    )
+
+
+def _newer_installed(record: Record, kernel: str | None) -> str | None:
+    """Return the version of the newest installed image of the same kind as the kernel, if it is newer."""
+    running = parse_kernel_name(kernel or "")
+    if running is None or running.upload is None:
+        return None
+    newer = {
+        package["version"]
+        for package in record["system"]["kernel"].get("packages", [])
+        if _is_same_kind(package, running) and _version_key(package["version"]) > _version_key(running.package_version)
+    }
+    return max(newer, key=_version_key, default=None)
+
+
+def _is_same_kind(package: KernelPackage, running: KernelName) -> bool:
+    """Return True for an image with the series and the flavour of a kernel, for the same release of Ubuntu."""
+    name, version = package["name"], package["version"]
+    image = parse_release(name.removeprefix("linux-image-").removeprefix("unsigned-"))
+    if not name.startswith("linux-image-") or image is None or len(version) > VERSION_LIMIT:
+        return False
+    built = parse_kernel_name(f"{version}-{image.flavour}")
+    return (
+        built is not None
+        and (image.series, image.flavour) == (running.series, running.flavour)
+        and (built.ubuntu_release, built.fips) == (running.ubuntu_release, running.fips)
     )
 
 
@@ -175,12 +212,16 @@ def _is_confirmed(record: Record, kernel: str) -> bool:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class IdentifiedKernel:
-    """A kernel with its source package. `derived` is True where the host does not report it."""
+    """A kernel with its source package. `derived` is True where the host does not report it.
+
+    `installed` is as in `KernelEvidence`.
+    """
 
     name: KernelName
     release: str
     source: str
     derived: bool
+    installed: str | None = None
 
 
 class _NoticeAdvice(t.NamedTuple):
@@ -249,7 +290,8 @@ class Evaluator:
         source = evidence.source or _derived_source(evidence.release, name, layers)
         if source is None or all(source not in layer.sources for layer in layers):
             return NO_SOURCE
-        return IdentifiedKernel(name, evidence.release, source, derived=evidence.source is None)
+        derived = evidence.source is None
+        return IdentifiedKernel(name, evidence.release, source, derived=derived, installed=evidence.installed)
 
     def _layers(self, release: str, *, fips: bool) -> list[PackageIndex]:
         realm = "fips" if fips else ""
@@ -270,7 +312,7 @@ class Evaluator:
     def _by_packages(self, kernel: IdentifiedKernel) -> list[Verdict]:
         """Evaluate package data for a kernel."""
         values, column = self._merged(kernel.release, kernel.name.fips, kernel.source)
-        judged = [value if isinstance(value, Verdict) else _by_advice(kernel.name, value) for value in values]
+        judged = [value if isinstance(value, Verdict) else _by_advice(kernel, value) for value in values]
         return [judged[position] for position in column]
 
     def _merge(self, release: str, fips: bool, source: str) -> tuple[list[Advice | Verdict], list[int]]:
@@ -336,8 +378,8 @@ class Evaluator:
                     verdicts[position] = _patched(evidence, verdict.fixed_in, running, "client")
                 continue
             needed = notices[cve].needed if cve in notices else -1
-            fixed = verdict.fixed_in if verdict.status == "open" else None
-            fix = "patch" if needed > running and evidence.patchable else "kernel" if fixed else "none"
+            fixed, by_kernel = (verdict.fixed_in, verdict.fix) if verdict.status == "open" else (None, None)
+            fix = "patch" if needed > running and evidence.patchable else by_kernel if fixed else "none"
             verdicts[position] = Verdict("open", fix, fixed, needed if fix == "patch" else None, "client")
 
 
@@ -370,16 +412,17 @@ def _is_newer(layer: PackageIndex, listed: str | None) -> bool:
     return listed is not None and layer.published is not None and layer.published >= listed
 
 
-def _by_advice(kernel: KernelName, advice: Advice) -> Verdict:
+def _by_advice(kernel: IdentifiedKernel, advice: Advice) -> Verdict:
     if advice.status == NOT_AFFECTED:
         return Verdict("not_affected", evidence="package_data")
     if advice.status == FIXED and advice.fixed is not None:
-        has_fix = _has_fix(kernel, advice.fixed)
+        has_fix = _has_fix(kernel.name, advice.fixed)
         if has_fix is None:
             return Verdict("unknown", fixed_in=advice.fixed, evidence="package_data", reason=NO_UPLOAD)
         if has_fix:
             return Verdict("fixed", fixed_in=advice.fixed, evidence="package_data")
-        return Verdict("open", "kernel", advice.fixed, None, "package_data")
+        waits = kernel.installed is not None and _version_key(kernel.installed) >= _version_key(advice.fixed)
+        return Verdict("open", "reboot" if waits else "kernel", advice.fixed, None, "package_data")
     if advice.status == VULNERABLE:
         return Verdict("open", "none", None, None, "package_data")
     return Verdict("unknown", evidence="package_data", reason=UNDECIDED)

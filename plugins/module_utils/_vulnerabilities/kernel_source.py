@@ -38,7 +38,6 @@ _LTS_BACKPORTS = {"3.16": "utopic", "3.19": "vivid", "4.2": "wily", "4.4": "xeni
 _OWN_LOWLATENCY_SOURCE = ("22.04", "24.04", "26.04")
 _GENERIC = ("generic", "lowlatency", "virtual")
 _PAGE_SIZE = re.compile(r"-(?:16k|64k|lpae)$")
-_META = re.compile(r"linux-(?:signed|meta)(?=-|$)")
 _NAME = re.compile(r"linux(?:-[0-9a-z.+]+)*")
 _NAME_LIMIT = 64
 
@@ -46,11 +45,6 @@ _NAME_LIMIT = 64
 def is_kernel_source(name: str) -> bool:
     """Return True if a source package has a name as kernels have. Some other packages have such names too."""
     return len(name) <= _NAME_LIMIT and _NAME.fullmatch(name) is not None
-
-
-def normalised_source(name: str) -> str:
-    """Return the source of the kernel for the source package of an installed image (``linux-signed-aws``)."""
-    return _META.sub("linux", name)
 
 
 def source_candidates(release: str, kernel: KernelName) -> tuple[str, ...]:

@@ -564,15 +564,37 @@ second_look() {
     section client_log client_log 5
 }
 
-# architecture: prints the architecture of the userland, and of the machine if it can differ or the first one is
-# unknown.
-architecture() {
+# packages: prints the packages of kernels, each with its state, version, source package and the version of the latter,
+# and the architecture of the userland, which is that of dpkg. The pattern selects names with a version, such as
+# linux-image-4.4.0-168-generic. The list is sorted, so that dpkg comes first. The architecture of the machine is printed
+# if it can differ or the first one is unknown.
+# shellcheck disable=SC2016 # dpkg-query expands these
+packages() {
     lp_architecture=
-    if command -v dpkg >/dev/null; then
+    if command -v dpkg-query >/dev/null; then
+        lp_packages=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version} ${source:Package} ${source:Version} ${Architecture}\n' \
+            dpkg 'linux-*-[0-9]*.[0-9]*')
+        lp_exit=$?
+        boundary "section kernel_packages"
+        emit "$lp_packages"
+        boundary "end kernel_packages ok $lp_exit"
+        case $lp_packages in
+            ii*' dpkg '*)
+                lp_architecture=${lp_packages%%
+*}
+                lp_architecture=${lp_architecture##* }
+                ;;
+        esac
+    else
+        empty_section kernel_packages absent
+    fi
+    if [ -z "$lp_architecture" ] && command -v dpkg >/dev/null; then
         lp_architecture=$(dpkg --print-architecture)
+    fi
+    if [ -n "$lp_architecture" ]; then
         boundary "section architecture"
         printf '%s\n' "$lp_architecture"
-        boundary "end architecture ok $?"
+        boundary "end architecture ok 0"
     fi
     case $lp_architecture in
         i386 | '') section machine uname -m ;;
@@ -606,7 +628,7 @@ probe() {
         section release uname -r
         section version uname -v
     fi
-    architecture
+    packages
     section containers containers
     virtualization
     modules

@@ -240,7 +240,7 @@ def _system(tree: Tree, host: Description) -> None:
     tree.text("etc/group", "root:x:0:", "ubuntu:x:1000:")
     tree.text("etc/nsswitch.conf", "passwd: files", "group: files", "hosts: files")
     tree.text("etc/resolv.conf")
-    packages = installed_packages(host)
+    packages = {"dpkg": "1.18.4ubuntu1.7", **installed_packages(host)}
     held = host.apt.held if host.apt is not None else ()
     if host.snapd is not None:
         packages["snapd"] = host.snapd.version
@@ -252,7 +252,7 @@ def _system(tree: Tree, host: Description) -> None:
         "var/lib/dpkg/status",
         *(
             f"Package: {name}\nStatus: {'hold' if name in held else 'install'} ok installed\n"
-            f"Architecture: {host.architecture}\nVersion: {version}\n"
+            f"Architecture: {host.architecture}\nVersion: {version}\n{_source(name)}"
             for name, version in packages.items()
         ),
     )
@@ -281,8 +281,15 @@ def _system(tree: Tree, host: Description) -> None:
 def installed_packages(host: Description) -> dict[str, str]:
     """Return the versions of the host's kernel packages, by name."""
     known = {release_of(full): package_version(full) for full in host.apt.kernels} if host.apt is not None else {}
+    if host.kernel.full is not None:
+        known[release_of(host.kernel.full)] = package_version(host.kernel.full)
     packages = {f"linux-image-{release}": known.get(release, release) for release in kernel_releases(host)}
     return packages | (host.apt.installed if host.apt is not None else {})
+
+
+def _source(package: str) -> str:
+    """Return the line with the source package of the signed image of a kernel."""
+    return "Source: linux-signed\n" if re.match(r"linux-image-[0-9]", package) else ""
 
 
 def release_of(full: str) -> str:

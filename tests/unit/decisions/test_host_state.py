@@ -23,7 +23,11 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts im
     ServerReachability,
     Snapd,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import identify
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel import (
+    InstalledPackage,
+    KernelPackageList,
+    identify,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Collector, Record, validate
 from tests.samples.facts import MODULE, NOW, a_client, a_host, a_kernel, a_patch, shipped, without_client
 
@@ -426,3 +430,15 @@ def test_a_past_date_is_not_due_soon(left: int, due: bool) -> None:
     facts = a_host(patches=(a_patch(taint="OEK"),), **client(upgrade_required_by=NOW.date() + left * DAY))
     assert judge(facts)[0] == "tampered"
     assert ("upgrade_due_soon" in reasons(facts)) is due
+
+
+def test_the_packages_of_kernels_are_recorded() -> None:
+    image = InstalledPackage("linux-image-4.4.0-210-generic", "4.4.0-210.242")
+    kernel = record_of(a_host(kernel_packages=KernelPackageList("linux", "4.4.0-210.242", (image,))))["system"][
+        "kernel"
+    ]
+    assert (kernel["source_package"], kernel["source_version"]) == ("linux", "4.4.0-210.242")
+    assert kernel["packages"] == [image._asdict()]
+    assert kernel["packages_problem"] is None
+    without = record_of(a_host(kernel_packages=KernelPackageList(problem="no_dpkg")))["system"]["kernel"]
+    assert (without["source_package"], without["packages"], without["packages_problem"]) == (None, [], "no_dpkg")

@@ -610,3 +610,82 @@ def test_any_bytes_of_a_host_are_accepted(output: bytes, errors: bytes, code: in
     more = ("status json", "status plain", "config", "network", "secure_boot_variable", "certificate", "module lkp_a")
     read_facts(Sections([Section(name, "ok", *texts, code) for name in (*names, *more)], complete=True))
     facts(dict.fromkeys((*FILES, "/sys/module/lkp_a/taint", "/run/container_type"), texts[0]))
+
+
+# --- packages of kernels
+
+PACKAGES = """\
+ii  linux-image-4.4.0-168-generic 4.4.0-168.197 linux-signed 4.4.0-168.197 amd64
+rc  linux-image-4.4.0-21-generic 4.4.0-21.37 linux 4.4.0-21.37 amd64
+ii  linux-image-4.4.0-200-generic 4.4.0-200.232 linux-signed 4.4.0-200.232 amd64
+iHR linux-image-4.4.0-201-generic 4.4.0-201.233 linux-signed 4.4.0-201.233 amd64
+ii  linux-image-generic-hwe-16.04 4.4.0.200.206 linux-meta 4.4.0.200.206 amd64
+ii  linux-headers-4.4.0-168 4.4.0-168.197 linux 4.4.0-168.197 amd64
+un  linux-image-unsigned-4.4.0-168-generic amd64
+ii  linux-modules-4.4.0-168-generic 4.4.0-168.197 linux 4.4.0-168.197 amd64
+ii  linux-base-sgx 4.5.6 linux-base 4.5.6 amd64
+"""
+
+
+def test_packages_of_kernels_are_read() -> None:
+    found = facts(kernel_packages=ok(PACKAGES)).kernel_packages
+    assert (found.source, found.source_version, found.problem) == ("linux", "4.4.0-168.197", None)
+    assert [package.name for package in found.installed] == [
+        "linux-image-4.4.0-168-generic",
+        "linux-modules-4.4.0-168-generic",
+        "linux-image-4.4.0-200-generic",
+        "linux-headers-4.4.0-168",
+    ], "those of the running kernel first; neither removed, nor unpacked, nor metapackages"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "lines", "source"),
+    [
+        ("6.8.0-47-generic", "ii  linux-image-6.8.0-47-generic 6.8.0-47.47 linux-signed 6.8.0-47.47 amd64", "linux"),
+        (
+            "6.8.0-47-generic",
+            "ii  linux-image-unsigned-6.8.0-47-generic 6.8.0-47.47~22.04.1 linux-hwe-6.8 6.8.0-47.47~22.04.1 amd64",
+            "linux-hwe-6.8",
+        ),
+        (
+            "5.15.0-1050-aws",
+            "ii  linux-image-5.15.0-1050-aws 5.15.0-1050.55 linux-signed-aws 5.15.0-1050.55 amd64",
+            "linux-aws",
+        ),
+        # Removed while it runs: dpkg still knows where it is from.
+        (
+            "4.4.0-168-generic",
+            "rc  linux-image-4.4.0-168-generic 4.4.0-168.197 linux-signed 4.4.0-168.197 amd64",
+            "linux",
+        ),
+        ("4.4.0-168-generic", "ii  linux-image-uc-4.4.0-168-generic 4.4.0-168.197 linux 4.4.0-168.197 amd64", "linux"),
+        ("4.4.0-168-generic", "ii  linux-image-4.4.0-169-generic 4.4.0-169.198 linux-signed 4.4.0-169.198 amd64", None),
+        ("4.4.0-168-generic", "", None),
+    ],
+)
+def test_the_running_kernel_has_a_source_package(kernel: str, lines: str, source: str | None) -> None:
+    host = facts({"/proc/sys/kernel/osrelease": kernel}, kernel_packages=ok(lines))
+    assert host.kernel_packages.source == source
+    assert host.kernel_packages.problem == (None if source else "kernel_without_package")
+
+
+def test_unreadable_packages_have_a_reason() -> None:
+    absent = {"output": "", "status": "absent"}
+    assert facts(kernel_packages=absent).kernel_packages.problem == "no_dpkg"
+    assert facts(kernel_packages=None).kernel_packages.problem == "dpkg_failed"
+    failed = facts(kernel_packages=ok("", 2)).kernel_packages
+    assert (failed.source, failed.problem) == (None, "dpkg_failed")
+    cut = facts(kernel_packages={**ok(PACKAGES), "cut": True}).kernel_packages
+    assert (cut.source, cut.problem) == ("linux", "dpkg_failed"), "the list is not complete"
+
+
+def test_packages_of_kernels_are_limited() -> None:
+    line = "ii  linux-image-4.4.0-{n}-generic 4.4.0-{n}.{n} linux 4.4.0-{n}.{n} amd64\n"
+    many = "".join(line.format(n=n) for n in range(1000, 9000))
+    found = facts(kernel_packages=ok(many + PACKAGES)).kernel_packages
+    assert len(found.installed) == 128
+    assert found.installed[0].name == "linux-image-4.4.0-168-generic"
+    noise = "ii  linux-" + "a-" * 100_000 + "image-4.4.0-1-generic 1 2 3 4\n"
+    start = time.process_time()
+    assert facts(kernel_packages=ok(noise)).kernel_packages.installed == ()
+    assert time.process_time() - start < 1

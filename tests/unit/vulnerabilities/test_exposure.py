@@ -10,7 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import (
+    STATES,
+    KernelPackage,
+    Record,
+    validate,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities import exposure
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.exposure import (
     Evaluator,
@@ -206,6 +211,61 @@ def test_versions_with_a_fix_were_published_too() -> None:
     found = Evaluator([data], ALL).identify(host("4.4.0-201.233-generic"))
     assert isinstance(found, IdentifiedKernel)
     assert status(FIXED_LATER, host("4.4.0-201.233-generic"), data) == ("fixed", None)
+
+
+# --- installed packages
+
+NEWER = {"name": "linux-image-4.4.0-200-generic", "version": "4.4.0-200.232"}
+
+
+def with_packages(*packages: dict[str, str], kernel: str = KERNEL, source: str | None = "linux") -> KernelEvidence:
+    record = make_record(system__kernel__full=kernel, patch__state=None)
+    record["system"]["kernel"]["release"] = None
+    record["system"]["kernel"]["source_package"] = source
+    record["system"]["kernel"]["packages"] = t.cast("list[KernelPackage]", list(packages))
+    return kernel_evidence(validate(record))
+
+
+def test_an_installed_fix_needs_a_reboot() -> None:
+    found = verdict(FIXED_LATER, with_packages(NEWER), XENIAL)
+    assert (found.status, found.fix, found.fixed_in) == ("open", "reboot", "4.4.0-200.232")
+    unsigned = {**NEWER, "name": "linux-image-unsigned-4.4.0-200-generic"}
+    assert status(FIXED_LATER, with_packages(unsigned), XENIAL) == ("open", "reboot")
+    assert status(FIXED_LATER, with_packages(), XENIAL) == ("open", "kernel")
+    assert status(OPEN, with_packages(NEWER), XENIAL) == ("open", "none")
+
+
+def test_an_upgraded_package_with_the_same_abi_needs_a_reboot() -> None:
+    same = {"name": "linux-image-4.4.0-200-generic", "version": "4.4.0-200.232"}
+    assert status(FIXED_LATER, with_packages(same, kernel="4.4.0-200.231-generic"), XENIAL) == ("open", "reboot")
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("linux-image-4.4.0-199-generic", "4.4.0-199.231"),
+        ("linux-image-4.4.0-200-lowlatency", "4.4.0-200.232"),
+        ("linux-image-4.15.0-200-generic", "4.15.0-200.211~16.04.1"),
+        ("linux-image-generic", "4.4.0.300.306"),
+        ("linux-modules-4.4.0-200-generic", "4.4.0-200.232"),
+        ("linux-image-4.4.0-1200-fips", "4.4.0-1200.232"),
+        ("linux-image-4.4.0-200-generic", "9" * 200),
+        ("linux-image-4.4.0-200-generic", ""),
+    ],
+)
+def test_other_packages_do_not_fix_a_kernel(name: str, version: str) -> None:
+    evidence = with_packages({"name": name, "version": version})
+    assert status(FIXED_LATER, evidence, XENIAL) == ("open", "kernel")
+
+
+def test_the_source_package_of_the_host_is_used() -> None:
+    known = Evaluator([XENIAL], []).identify(with_packages(source="linux-signed"))
+    assert isinstance(known, IdentifiedKernel)
+    assert (known.source, known.derived) == ("linux", False)
+    derived = Evaluator([XENIAL], []).identify(with_packages(source=None))
+    assert isinstance(derived, IdentifiedKernel)
+    assert derived.derived
+    assert status(FIXED, with_packages(source="linux-of-nobody"), XENIAL) == ("unknown", "source_package_unknown")
 
 
 # --- FIPS

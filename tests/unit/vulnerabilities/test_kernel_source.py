@@ -10,7 +10,6 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._kernel_name i
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.kernel_source import (
     any_flavour_sources,
     is_kernel_source,
-    normalised_source,
     source_candidates,
 )
 
@@ -48,14 +47,6 @@ def test_release_series_and_flavour_give_candidates(release: str, kernel: str, e
     name = parse_kernel_name(kernel)
     assert name is not None
     assert list(source_candidates(release, name)) == expected
-
-
-def test_signed_images_have_the_source_of_the_kernel() -> None:
-    assert normalised_source("linux-signed") == "linux"
-    assert normalised_source("linux-signed-hwe-6.8") == "linux-hwe-6.8"
-    assert normalised_source("linux-meta-aws") == "linux-aws"
-    assert normalised_source("linux-aws") == "linux-aws"
-    assert normalised_source("linux-signedness") == "linux-signedness"
 
 
 def test_notices_count_lowlatency_as_generic() -> None:

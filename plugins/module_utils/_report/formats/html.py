@@ -241,6 +241,7 @@ class _Stream:
                 "machine_id_sha256": value.pop("machine_id_sha256"),
                 "booted_at": value["kernel"].pop("booted_at"),
             }
+            value["kernel"].pop("packages", None)  # a long list that the page does not show
         elif key == "client":
             individual = {"last_check": value.pop("last_check")}
         return _Part(key, self._part(_PARTS[key](self, value)) if key in _PARTS else -1, individual)
