@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report import host_exposure
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_evaluation import DEFAULT
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
@@ -29,6 +30,7 @@ class ActionModule(LivepatchAction):
         "history": {"type": "path"},
         "retention": {"type": "int"},
         "notices": {"type": "path"},
+        **host_exposure.ARGUMENTS,
     }
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
@@ -47,6 +49,7 @@ class ActionModule(LivepatchAction):
                 history=_path(options["history"]),
                 retention=options["retention"],
                 notices=_path(options["notices"]),
+                exposure=host_exposure.ExposureOptions.of(options),
                 check_mode=self.check_mode,
             )
         )

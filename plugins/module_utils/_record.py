@@ -31,11 +31,14 @@ State = t.Literal[
     "stale",
     "applying",
     "unverified",
+    "exposed",
     "protected",
     "unknown",
 ]
 STATES: tuple[State, ...] = t.get_args(State)
-"""The states of a host, in the order in which the first match applies."""
+"""The states of a host, in the order in which the first match applies.
+
+Only reports assign ``exposed``, because it needs vulnerability data."""
 
 FORMER_STATES: dict[str, State] = {"unreachable": "no_answer"}
 """Names of states in records, reports and histories of earlier releases."""

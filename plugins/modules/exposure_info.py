@@ -64,7 +64,7 @@ options:
         are downloaded, for example C(com.ubuntu.xenial.pkg.json.xz).
     type: list
     elements: str
-    required: true
+    default: ["https://security-metadata.canonical.com/oval/"]
   notices:
     description:
       - Livepatch Security Notices in OSV or raw form, as paths or URLs of folders, archives or files. They can also be
@@ -339,7 +339,7 @@ cves:
           description: What to do next. Null if nothing is to be done.
           type: str
           returned: always
-          sample: "upgrade linux to 4.4.0-251.285 or newer and reboot: ansible-playbook kernelops.livepatch.upgrade"
+          sample: "apply live patch 113 or newer: ansible-playbook kernelops.livepatch.patch"
         waived:
           description:
             - The waiver that covers the vulnerability on these hosts, with C(reason), C(owner), C(expires), C(cve),
@@ -554,12 +554,13 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabiliti
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.package_data import CVE, PRIORITIES
 
+HOSTED_DATA = "https://security-metadata.canonical.com/oval/"
 _MOST_PROBLEMS = 100
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "record_dir": {"type": "list", "elements": "path", "required": True},
     "hosts": {"type": "list", "elements": "str"},
-    "vulnerability_data": {"type": "list", "elements": "str", "required": True},
+    "vulnerability_data": {"type": "list", "elements": "str", "default": [HOSTED_DATA]},
     "notices": {"type": "list", "elements": "str", "default": []},
     "cve": {"type": "list", "elements": "str"},
     "minimum_priority": {"type": "str", "choices": list(PRIORITIES), "default": "high"},

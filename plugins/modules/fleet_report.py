@@ -86,8 +86,9 @@ options:
       - A rule has the keys C(id), C(expression) and C(message). Optional keys are C(severity) (V(error), V(warning) or
         V(info), by default V(error)), C(scope) (V(host) or V(fleet), by default V(host)) and C(remedy).
       - The C(expression) is a JMESPath expression on the record of a host. It can also use C(state),
-        C(hours_since_record), C(hours_since_check) and C(days_until_upgrade). The rule is violated if the expression is
-        true. See the page on rules in the guide.
+        C(hours_since_record), C(hours_since_check), C(days_until_upgrade), C(open_vulnerabilities),
+        C(overdue_vulnerabilities), C(unknown_vulnerabilities) and C(open_cves). The rule is violated if the expression
+        is true. See the page on rules in the guide.
       - If two rules have the same id, the later one replaces the earlier one.
       - Rules require the Python package jmespath on the controller. If it is missing and no option asks for rules, the
         report is created without rules and a warning is shown.
@@ -125,7 +126,7 @@ options:
         if any rule of this severity is violated. A state matches if any host is in this state. Violations that
         O(waivers) cover do not count. V(no_answer) is both a state and a rule, and a waiver of the rule covers both.
       - The states are V(no_answer), V(tampered), V(ineligible), V(held_back), V(failed), V(end_of_life),
-        V(upgrade_required), V(disabled), V(stale), V(applying), V(unverified), V(protected) and V(unknown).
+        V(upgrade_required), V(disabled), V(stale), V(applying), V(unverified), V(exposed), V(protected) and V(unknown).
     type: list
     elements: str
     default: []
@@ -151,6 +152,35 @@ options:
       - If a vulnerability was published before the first record of a host, and is fixed in this record, the time of the
         fix is unknown. Such vulnerabilities are only counted in RV(history.closed_before).
     type: path
+  vulnerability_data:
+    description:
+      - Published vulnerability data, as in M(kernelops.livepatch.exposure_info). Paths are relative to the directory in
+        which Ansible was started. With O(notices), the report also shows which live patch fixes a vulnerability.
+      - The report then shows the open vulnerabilities of each host. A host that would be V(protected) is V(exposed) if
+        at least one of them is open. A host whose vulnerabilities are unknown keeps its state.
+      - The task fails if the data cannot be used, so that no host is shown as V(protected) without the evaluation.
+      - By default, vulnerabilities are not evaluated.
+    type: list
+    elements: str
+  minimum_priority:
+    description:
+      - Lowest priority, as Ubuntu assigns it, of the vulnerabilities to evaluate. Vulnerabilities without a priority
+        are always evaluated.
+    type: str
+    choices: [negligible, low, medium, high, critical]
+    default: high
+  vulnerability_deadlines:
+    description:
+      - Days after their publication within which vulnerabilities must be closed, by priority. After that, an open
+        vulnerability is overdue, and the host violates the rule C(vulnerability_overdue).
+      - A vulnerability without a priority has the deadline of V(critical). One without a date is never overdue.
+      - By default, there are no deadlines.
+    type: dict
+  cache_dir:
+    description:
+      - Folder on the controller for downloaded and compiled vulnerability data.
+    type: path
+    default: ~/.cache/kernelops.livepatch
 notes:
   - Run this module once for all hosts, with C(run_once) or in a play on C(localhost).
   - Records contain text from the hosts. Control characters, escape sequences, direction overrides, HTML, Markdown and
@@ -219,6 +249,16 @@ EXAMPLES = r"""
     history: livepatch-history.sqlite
     retention: 730
     notices: /srv/osv/lsn
+
+- name: Show open vulnerabilities, and fail if one is older than its deadline
+  kernelops.livepatch.fleet_report:
+    record_dir: livepatch-records
+    formats: [table, html, json]
+    output_dir: livepatch-report
+    vulnerability_data: /srv/vulnerability-data
+    notices: /srv/notices
+    vulnerability_deadlines: {critical: 7, high: 30}
+    fail_on: [vulnerability_overdue]
 """
 
 RETURN = r"""
@@ -252,6 +292,7 @@ summary:
         stale: 0
         applying: 0
         unverified: 0
+        exposed: 0
         protected: 32
         unknown: 0
     rules:
@@ -298,6 +339,32 @@ summary:
       description: Number of hosts that have a record but are not in O(hosts).
       type: int
       sample: 0
+    vulnerabilities:
+      description: Figures of the vulnerabilities. Null without O(vulnerability_data).
+      type: dict
+      contains:
+        hosts_by_status:
+          description: Number of hosts by the most urgent status of their vulnerabilities, V(open), V(unknown),
+            V(live_patched), V(fixed) or V(not_affected). The sum is RV(summary.hosts).
+          type: dict
+          sample: {"open": 2, "unknown": 1, "live_patched": 30, "fixed": 5, "not_affected": 0}
+        open_cves:
+          description: Number of vulnerabilities that are open on a host, by priority. C(unrated) has those without a
+            priority.
+          type: dict
+          sample: {"critical": 1, "high": 4}
+        pairs:
+          description: Number of pairs of a host and a vulnerability, by priority and status.
+          type: dict
+          sample: {"critical": {"open": 2, "unknown": 1, "live_patched": 30, "fixed": 5, "not_affected": 0}}
+        evaluated:
+          description: Number of vulnerabilities that were evaluated.
+          type: int
+          sample: 412
+        oldest_data:
+          description: Date of the oldest package data. Null if it is not known.
+          type: str
+          sample: "2026-01-09"
 history:
   description: Figures of the O(history). Null if O(history) is not set.
   returned: success, or failure because of O(fail_on)
@@ -348,6 +415,7 @@ hosts_by_state:
     stale: []
     applying: []
     unverified: []
+    exposed: []
     protected: [web-01, web-02]
     unknown: []
 hosts_by_rule:

@@ -43,6 +43,11 @@ _REASONS: dict[State, dict[str, str | None]] = {
     "stale": {"id": "stale", "message": "The last check is 3 days old.", "remedy": "Refresh the client."},
     "applying": {"id": "transition", "message": "The patch is being applied.", "remedy": "Wait, then check again."},
     "unverified": {"id": "one_witness", "message": "Only the client says so.", "remedy": "Check with root."},
+    "exposed": {
+        "id": "vulnerability_open",
+        "message": "1 vulnerability of priority high or higher is open.",
+        "remedy": "Upgrade linux and reboot.",
+    },
     "protected": {"id": "confirmed", "message": "Patch 65.1 is applied and confirmed.", "remedy": None},
     "unknown": {"id": "state_unknown", "message": "The client says 'perhaps'.", "remedy": "Upgrade this collection."},
 }

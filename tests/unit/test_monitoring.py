@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -14,12 +15,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.rules import Finding
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waivers import Waivers
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import prometheus
+from tests.samples.exposures import an_exposed_report
 from tests.samples.records import make_record
-from tests.samples.reports import a_judged_report, recorded
+from tests.samples.reports import RULES as RULES_OF_REPORT
+from tests.samples.reports import recorded
 
 MONITORING = Path(__file__).resolve().parents[2] / "docs" / "monitoring"
 ALERTS = MONITORING / "alerts.yml"
@@ -27,12 +31,12 @@ DASHBOARD: dict[str, t.Any] = json.loads((MONITORING / "grafana-dashboard.json")
 RULES: list[dict[str, t.Any]] = [
     rule for group in yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]
 ]
-REPORT = a_judged_report(
-    [("web2", ("not_protected", "m"))],
+EXPOSED = an_exposed_report(
     recorded(make_record("web1")),
     recorded(make_record("web2", "tampered")),
     FailedAttempt("web3", "2026-01-11T00:00:00Z", []),
 ).with_waivers(Waivers())
+REPORT = dataclasses.replace(EXPOSED, rules=RULES_OF_REPORT).with_findings([("web2", Finding("not_protected", "m"))])
 METRICS = "".join(prometheus.render(REPORT))
 _FETCHED = Path(__file__).resolve().parents[2] / ".build" / "tools" / "promtool"
 PROMTOOL = shutil.which("promtool") or shutil.which(_FETCHED)
@@ -112,6 +116,9 @@ def test_the_alerts_fire_correctly(tmp_path: Path) -> None:
         "LivepatchHeldBack": 'livepatch_host_state{host="a",state="held_back"}',
         "LivepatchUpgradeRequired": 'livepatch_host_state{host="a",state="end_of_life"}',
         "LivepatchHostUnreachable": 'livepatch_host_state{host="a",state="no_answer"}',
+        "LivepatchExposed": 'livepatch_host_state{host="a",state="exposed"}',
+        "LivepatchVulnerabilityOverdue": 'livepatch_host_overdue_cves{host="a"}',
+        "LivepatchVulnerabilityDataOld": "livepatch_vulnerability_data_timestamp",
         "LivepatchUpgradeDue": 'livepatch_upgrade_required_by_timestamp{host="a"}',
         "LivepatchCheckOld": 'livepatch_last_check_timestamp{host="a"}',
         "LivepatchReportOld": 'livepatch_record_timestamp{host="a",instance="i"}',
@@ -119,7 +126,7 @@ def test_the_alerts_fire_correctly(tmp_path: Path) -> None:
     }
     assert set(firing) == {rule["alert"] for rule in RULES}
     well = ['livepatch_host_state{host="b",state="protected"}', 'livepatch_rule_findings{rule="w",severity="warning"}']
-    counted = {"state=": "1x4000", "findings": "1x4000", "timestamp": "0x4000"}
+    counted = {"state=": "1x4000", "findings": "1x4000", "overdue": "1x4000", "timestamp": "0x4000"}
     series = [
         {"series": name, "values": next(values for part, values in counted.items() if part in name)}
         for name in (*firing.values(), *well)
@@ -127,7 +134,7 @@ def test_the_alerts_fire_correctly(tmp_path: Path) -> None:
     queries = [
         {
             "expr": f'count by (alertname) (ALERTS{{alertname="{name}",alertstate="firing"}})',
-            "eval_time": "3d",
+            "eval_time": "10d",
             "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1}],
         }
         for name in firing

@@ -76,13 +76,41 @@ class RuleFacts(t.NamedTuple):
     """The facts of a host that an expression can use in addition to the record.
 
     Hours are rounded up, and negative if the host's clock is ahead. Days are counted from today (UTC). A value is
-    ``None`` if the time is unknown.
+    ``None`` if the time is unknown. The numbers of vulnerabilities are ``None`` without vulnerability data.
     """
 
     state: State
     hours_since_record: int | None
     hours_since_check: int | None
     days_until_upgrade: int | None
+    open_vulnerabilities: int | None = None
+    overdue_vulnerabilities: int | None = None
+    unknown_vulnerabilities: int | None = None
+
+
+class OpenCve(t.TypedDict):
+    """An open vulnerability of a host. `fix` is ``patch``, ``reboot``, ``kernel`` or ``none``.
+
+    `days_open` are the days since its publication. `due` is the last day of its deadline (``YYYY-MM-DD``), and
+    `overdue` is True after that day; both are ``None`` if it has no deadline.
+    """
+
+    cve: str
+    priority: str | None
+    published: str | None
+    days_open: int | None
+    fix: str | None
+    fixed_in: str | None
+    patch: str | None
+    evidence: str | None
+    due: str | None
+    overdue: bool | None
+
+
+class VulnerabilityFacts(t.TypedDict):
+    """The open vulnerabilities of a host, the most urgent first. Without vulnerability data, it does not exist."""
+
+    open_cves: list[OpenCve]
 
 
 class Clone(t.TypedDict):
@@ -169,6 +197,7 @@ class RuleSet:
         self._of_facts = [rule for rule in of_hosts if rule.fields <= set(RuleFacts._fields)]
         self._of_records = [rule for rule in of_hosts if not rule.fields <= set(RuleFacts._fields)]
         self.reads_records = bool(self._of_records)
+        self.of_open_cves = [rule.rule.id for rule in of_hosts if "open_cves" in rule.fields]
         self._broken_by_facts = functools.lru_cache(_CACHED_RESULTS)(self._evaluate_facts)
 
     def broken_by_host(self, document: c.Mapping[str, t.Any], facts: RuleFacts) -> tuple[Finding, ...]:
@@ -275,7 +304,7 @@ def _days_until(date: str | None, now: datetime.datetime) -> int | None:
 
 
 _SCOPES: dict[Scope, dict[str, t.Any]] = {
-    "host": {**t.get_type_hints(Record), **t.get_type_hints(RuleFacts)},
+    "host": {**t.get_type_hints(Record), **t.get_type_hints(RuleFacts), **t.get_type_hints(VulnerabilityFacts)},
     "fleet": t.get_type_hints(FleetFacts),
 }
 _PLACEHOLDERS: dict[Scope, tuple[str, ...]] = {

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import typing as t
 
+from .._decisions.next_steps import limit
 from .._fleet.waivers import WAIVER_STATUSES, Waiver, Waivers
 from .._record import Reason
 from .._records.newest import NewestRecords
@@ -29,6 +30,12 @@ from .._vulnerabilities.package_data import PRIORITIES, Vulnerability
 RESULT_LIMIT = 300_000
 """Bytes of the entries of a result as JSON. AWX removes a result that is larger than 700,000 bytes."""
 
+UNRATED = "unrated"
+"""The priority of vulnerabilities for which the data has none. They count as of the highest."""
+
+SHOWN_PRIORITIES = (UNRATED, *reversed(PRIORITIES))
+"""All priorities, the most urgent first."""
+
 _NAMED_HOSTS = (100, 20, 5, 1, 0)
 """Hosts of a group that a result names: as many as its limit allows."""
 
@@ -44,7 +51,6 @@ NO_RECORD = Reason(
     remedy="see the report for the reason, then check the host: ansible-playbook kernelops.livepatch.check --become",
 )
 _WAIVABLE = ("open", "unknown")
-_UPGRADE = "ansible-playbook kernelops.livepatch.upgrade"
 _FIRST_DAY = "0000"  # a vulnerability without a date is shown first
 
 
@@ -102,8 +108,9 @@ class FleetExposure:
 
     `hosts_by_status` counts each host once, by its first status in the order of `STATUSES`; the sum is `hosts`.
     `not_waived` counts them in the same way, without what a waiver covers; a host where nothing remains is missing.
-    `without_data` has the hosts that package data cannot be applied to, by reason. `chosen` are the vulnerabilities
-    that were evaluated, and `evaluated` is their number.
+    `without_data` has the hosts that package data cannot be applied to, by reason. `pairs` has the number of pairs of a
+    host and a vulnerability, by priority and status, for all that were evaluated. `chosen` are the vulnerabilities that
+    were evaluated, and `evaluated` is their number.
     """
 
     hosts: int
@@ -115,11 +122,33 @@ class FleetExposure:
     indexes: c.Sequence[VulnerabilityIndex]
     not_waived: dict[str, int]
     waivers: Waivers
+    pairs: dict[str, dict[str, int]]
     chosen: tuple[str, ...] = ()
 
     def waivers_by_status(self) -> dict[str, int]:
         """Return the number of waivers with each status."""
         return {status: len(self.waivers.with_status(status)) for status in WAIVER_STATUSES}
+
+    def summary(self) -> dict[str, t.Any]:
+        """Return counts as plain data: of hosts, and of the open vulnerabilities by priority."""
+        return {
+            "hosts_by_status": self.hosts_by_status,
+            "open_cves": self.open_by_priority(),
+            "pairs": self.pairs,
+            "evaluated": self.evaluated,
+            "oldest_data": self.oldest_data,
+        }
+
+    def open_by_priority(self) -> dict[str, int]:
+        """Return the number of vulnerabilities that are open on a host, for each priority that was evaluated."""
+        found = collections.Counter(each.details.priority or UNRATED for each in self.cves)
+        return {priority: found[priority] for priority in self.pairs}
+
+    @property
+    def oldest_data(self) -> str | None:
+        """Return the date of the oldest package data."""
+        dates = [each.published for index in self.indexes for each in index.packages if each.published]
+        return min(dates, default=None)
 
     def entries(self) -> tuple[list[dict[str, t.Any]], int]:
         """Return entries for a result within `RESULT_LIMIT`, and the number of vulnerabilities that are left out."""
@@ -141,8 +170,7 @@ class FleetExposure:
         """Return a summary for people, at most `_LINES` lines. `data_age` is that of the oldest data in days."""
         counts = ", ".join(f"{count} {status}" for status, count in self.hosts_by_status.items() if count)
         sizes = f"{_plural(self.hosts, 'host', 'hosts')}, {_plural(self.evaluated, 'vulnerability', 'vulnerabilities')}"
-        dates = [each.published for index in self.indexes for each in index.packages if each.published]
-        dated = f" Oldest package data: {min(dates)}." if dates else ""
+        dated = f" Oldest package data: {self.oldest_data}." if self.oldest_data else ""
         if data_age is not None:
             dated += f" Age of the oldest data: {_plural(data_age, 'day', 'days')}."
         lines = [f"{sizes}: {counts or 'no host'}.{dated}"]
@@ -211,11 +239,10 @@ def evaluate_fleet(
     waivers = waivers or Waivers()
     kinds = _kinds(records, waivers)
     known = known_vulnerabilities(indexes)
-    least = PRIORITIES.index(minimum_priority)
     chosen = (
         list(dict.fromkeys(cves))
         if cves is not None
-        else [cve for cve, one in known.items() if one.priority is None or PRIORITIES.index(one.priority) >= least]
+        else [cve for cve, one in known.items() if is_chosen(one, minimum_priority)]
     )
     evaluator = Evaluator(indexes, chosen)
     counts, worst, not_waived, accepted = _counted(evaluator, kinds)
@@ -226,6 +253,7 @@ def evaluate_fleet(
         )
         for cve, each in zip(chosen, zip(*counts, strict=True), strict=True)
     ]
+    pairs = _pairs(found)
     if cves is None:
         found = [each for each in found if each.counts["open"]]
         found.sort(key=lambda each: (each.details.published or _FIRST_DAY, _cve_key(each.cve)))
@@ -241,8 +269,23 @@ def evaluate_fleet(
         indexes,
         not_waived,
         waivers,
+        pairs,
         chosen=tuple(chosen),
     )
+
+
+def is_chosen(details: Vulnerability, minimum_priority: str) -> bool:
+    """Return True for a vulnerability of at least this priority, and for one without a priority."""
+    return details.priority is None or PRIORITIES.index(details.priority) >= PRIORITIES.index(minimum_priority)
+
+
+def _pairs(found: c.Iterable[CveExposure]) -> dict[str, dict[str, int]]:
+    pairs: dict[str, dict[str, int]] = {}
+    for each in found:
+        of_priority = pairs.setdefault(each.details.priority or UNRATED, dict.fromkeys(STATUSES, 0))
+        for status, number in each.counts.items():
+            of_priority[status] += number
+    return {priority: pairs[priority] for priority in SHOWN_PRIORITIES if priority in pairs}
 
 
 def _kinds(records: NewestRecords[KernelEvidence], waivers: Waivers) -> list[_Kind]:
@@ -378,23 +421,32 @@ def _described(
     }
 
 
-def next_step(verdict: Verdict, source: str | None, *, enabled: bool) -> str | None:
-    """Return what to do about a vulnerability on a host; ``None`` if nothing is to be done."""
+def next_step(verdict: Verdict, source: str | None, *, enabled: bool, host: str | None = None) -> str | None:
+    """Return what to do about a verdict on hosts whose kernel has this source package; `host` is the only one."""
     if verdict.reason is not None:
         return verdict.reason["remedy"]
     if verdict.fix == "patch":
         if enabled:
-            return f"apply live patch {verdict.patch} or newer: ansible-playbook kernelops.livepatch.patch"
-        return (
-            f"enable the client, which applies live patch {verdict.patch}: ansible-playbook kernelops.livepatch.enable"
-        )
+            return f"apply live patch {verdict.patch} or newer: {_command('patch', host)}"
+        return f"enable the client, which applies live patch {verdict.patch}: {_command('enable', host)}"
     if verdict.fix == "reboot":
-        return f"reboot into the installed kernel with the fix ({verdict.fixed_in} or newer): {_UPGRADE}"
+        return f"reboot into the installed kernel with the fix ({verdict.fixed_in} or newer): {_upgrade(host)}"
     if verdict.fix == "kernel":
-        return f"upgrade {source or 'the kernel'} to {verdict.fixed_in} or newer and reboot: {_UPGRADE}"
+        return f"upgrade {source or 'the kernel'} to {verdict.fixed_in} or newer and reboot: {_upgrade(host)}"
     if verdict.fix == "none":
         return "wait: no fix is published for this kernel; evaluate again with newer vulnerability data"
     return None
+
+
+def _command(playbook: str, host: str | None) -> str:
+    only = limit(host)
+    return f"ansible-playbook kernelops.livepatch.{playbook}{f' --limit {only}' if only else ''}"
+
+
+def _upgrade(host: str | None) -> str:
+    """Return the command for an upgrade of hosts whose client does not ask for one."""
+    command = f"{_command('upgrade', host)} -e livepatch_force=true"
+    return command if limit(host) else f"run `{command}` with --limit for these hosts only"
 
 
 def _entry(exposure: CveExposure, groups: c.Sequence[_Group] | None, most: int) -> dict[str, t.Any]:

@@ -244,7 +244,7 @@ class _Timelines:
         closed: dict[str, int] = {}
         for index, span in enumerate(spans):
             now = self._coverage(span.kind)
-            if span.kind.state == "protected":
+            if span.kind.state in ("protected", "exposed"):
                 # A notice that does not concern the new kernel is closed too.
                 for identifier in (now.closed | (opened - now.concerned)) - closed.keys():
                     closed[identifier] = index

@@ -23,11 +23,14 @@ from .._fleet.waivers import WAIVER_STATUSES, WaivedFinding, Waiver, Waivers
 from .._record import STATES, Containers, Fix, Reason, Record, State
 from .._records.document import ATTEMPT_SCHEMA, AttemptCause, Document, FailedAttempt, Problem, Recorded
 from .._records.folder_store import note_name, record_name
+from .._records.newest import NewestRecords
 from .._records.spans import Kind, Sighting
-from .._records.spool import Spool, SpoolPosition, SpoolWriter
+from .._records.spool import Spool, SpoolPosition, SpoolWriter, sections_of
 from .._text import visible
 from .._time import format_time, parse_time, sort_key, to_microseconds
+from .fleet_exposure import FleetExposure, evaluate_fleet
 from .history import History
+from .host_exposure import HostExposure, HostExposures
 
 if t.TYPE_CHECKING:
     from .rule_evaluation import RuleEvaluator
@@ -39,6 +42,7 @@ _RANK = {state: rank for rank, state in enumerate(URGENCY)}
 
 _CLOCK_TOLERANCE = datetime.timedelta(minutes=5)
 """The clocks of several controllers may differ by this much. A record that is newer than that is from the future."""
+_ASSESSMENT = b'"assessment"'
 _SECONDS = 19  # characters of an RFC 3339 time without fractions and zone
 
 
@@ -58,6 +62,7 @@ class HostLine(t.NamedTuple):
     `patch_runs` is true if the record shows that the patch whose fixes it lists runs. For a host without a record,
     `enabled`, `machine_id_sha256` and `containers` are the last known values. `covered_by` is a policy that covers a
     host which its own refuses. `waived` are findings that a waiver covers; `findings` does not have them.
+    `exposure` are its vulnerabilities, or None without vulnerability data.
     """
 
     host: str
@@ -83,6 +88,7 @@ class HostLine(t.NamedTuple):
     cause: AttemptCause | None = None
     patch_runs: bool = False
     waived: tuple[WaivedFinding, ...] = ()
+    exposure: HostExposure | None = None
 
     @property
     def exposes(self) -> int:
@@ -118,6 +124,7 @@ class Report:
     each line has the findings of its host, `fleet_findings` has the findings of the fleet as a whole.
     Findings that a waiver covers are not among them, but in `waived` of the line, and in `fleet_waived`.
     `history` is the history of the fleet, if one is stored. `waivers` are those that the report was made with.
+    `exposure` has the vulnerabilities of the fleet, or None without vulnerability data.
     """
 
     generated_at: str
@@ -130,6 +137,7 @@ class Report:
     history: History | None = None
     waivers: Waivers | None = None
     fleet_waived: tuple[WaivedFinding, ...] = ()
+    exposure: FleetExposure | None = None
 
     def states(self) -> dict[State, int]:
         """Return the number of hosts in each state, in the order of the record's schema."""
@@ -206,6 +214,14 @@ class Report:
                 kind = Kind(line.state, line.kernel_name, line.release, line.patch_version, line.unpatched)
                 yield Sighting(line.host, to_microseconds(time), kind)
 
+    def with_exposure(self, exposures: HostExposures, waivers: Waivers | None) -> Report:
+        """Return a report with the vulnerabilities of the fleet. A host without a record of this run is unknown."""
+        evidence = {line.host: line.exposure.evidence for line in self.lines if line.exposure is not None}
+        missing = {line.host for line in self.lines} - evidence.keys()
+        records = NewestRecords(evidence, missing, [], None)
+        found = evaluate_fleet(records, exposures.indexes, None, exposures.options.minimum_priority, waivers)
+        return dataclasses.replace(self, exposure=found)
+
     def clones(self) -> list[list[str]]:
         """Return groups of hosts that have the same machine-id."""
         hosts: dict[str, list[str]] = collections.defaultdict(list)
@@ -255,6 +271,7 @@ class Report:
             "newest_record": max(times, key=sort_key, default=None),
             "exposed_containers": sum(line.exposes for line in self.lines),
             "left_out": self.left_out,
+            "vulnerabilities": self.exposure.summary() if self.exposure else None,
             "waived": sum(self.waived_by_rule().values()),
             "waivers": {
                 status: len(self.waivers.with_status(status)) if self.waivers else 0 for status in WAIVER_STATUSES
@@ -278,19 +295,36 @@ def assemble(
     return merge(condense(documents, spool.writer(), evaluator), hosts, generated_at, spool, evaluator)
 
 
-def condense(documents: t.Iterable[Document], writer: SpoolWriter, evaluator: RuleEvaluator | None) -> list[Condensed]:
+def condense(
+    documents: t.Iterable[Document],
+    writer: SpoolWriter,
+    evaluator: RuleEvaluator | None,
+    exposures: HostExposures | None = None,
+) -> list[Condensed]:
     """Reduce each record to the line of its host, and write the record to the spool: not all records fit in memory.
 
-    The rules are evaluated here, while the record is available.
+    Rules and vulnerabilities are evaluated here, while the record is available.
     """
     condensed: list[Condensed] = [
-        _line(document.record, writer.append(document.sections), evaluator)
-        if isinstance(document, Recorded)
-        else document
+        _condensed(document, writer, evaluator, exposures) if isinstance(document, Recorded) else document
         for document in documents
     ]
     writer.flush()
     return condensed
+
+
+def _condensed(
+    document: Recorded, writer: SpoolWriter, evaluator: RuleEvaluator | None, exposures: HostExposures | None
+) -> HostLine:
+    if exposures is None:
+        return _line(document.record, writer.append(document.sections), evaluator, None)
+    exposure, section = exposures.of_record(document.record)
+    record = exposures.assessed(document.record, exposure)
+    sections = document.sections
+    if record is not document.record:
+        [assessment] = sections_of({"assessment": record["assessment"]})
+        sections = tuple(assessment if each.startswith(_ASSESSMENT) else each for each in sections)
+    return _line(record, writer.append((*sections, section)), evaluator, exposure)
 
 
 def merge(
@@ -362,7 +396,9 @@ def document_without_record(line: HostLine) -> dict[str, t.Any]:
     }
 
 
-def _line(record: Record, place: SpoolPosition, evaluator: RuleEvaluator | None) -> HostLine:
+def _line(
+    record: Record, place: SpoolPosition, evaluator: RuleEvaluator | None, exposure: HostExposure | None
+) -> HostLine:
     kernel = record["system"]["kernel"]
     return HostLine(
         host=record["host"],
@@ -378,12 +414,13 @@ def _line(record: Record, place: SpoolPosition, evaluator: RuleEvaluator | None)
         enabled=record["client"]["enabled"],
         machine_id_sha256=record["system"]["machine_id_sha256"],
         containers=_running(record["system"]["containers"]),
-        findings=evaluator.of_record(record) if evaluator else (),
+        findings=evaluator.of_record(record, exposure) if evaluator else (),
         document=place,
         release=record["system"]["release"],
         unpatched=_unpatched(record["patch"]["fixes"]),
         covered_by=_covered_by(record),
         patch_runs=shows_running_patch(record),
+        exposure=exposure,
     )
 
 

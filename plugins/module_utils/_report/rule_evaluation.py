@@ -25,6 +25,7 @@ from .._fleet.rules import (
 from .._record import Record
 from .._vulnerabilities.notice_fixes import FixesByNotices
 from . import report as _report
+from .host_exposure import HostExposure
 
 DEFAULT = "default"
 _DEFAULT_FILE = Path(__file__).parents[2] / "plugin_utils" / "rules" / "default.yml"
@@ -62,11 +63,24 @@ class RuleEvaluator:
         self._now = now
         self.rules = tuple(rules)
 
-    def of_record(self, record: Record) -> tuple[Finding, ...]:
+    def require_vulnerabilities(self) -> None:
+        """Raise `RuleError` if a rule needs vulnerability data: without it, the rule would never be violated."""
+        if self._set.of_open_cves:
+            raise RuleError(f"rule {self._set.of_open_cves[0]} uses open_cves, and vulnerability_data is not set")
+
+    def of_record(self, record: Record, exposure: HostExposure | None = None) -> tuple[Finding, ...]:
         seen = _without_unproven_fixes(record) if self._set.reads_records else record
         if self._by_notices is not None:
             seen = self._by_notices.applied(seen)
-        return self._set.broken_by_host(seen, host_facts(record, self._now))
+        facts = host_facts(record, self._now)
+        if exposure is None:
+            return self._set.broken_by_host(seen, facts)
+        facts = facts._replace(
+            open_vulnerabilities=len(exposure.open),
+            overdue_vulnerabilities=exposure.overdue,
+            unknown_vulnerabilities=exposure.unknown,
+        )
+        return self._set.broken_by_host({**seen, "open_cves": list(exposure.open)}, facts)
 
     def without_record(self, document: dict[str, t.Any]) -> tuple[Finding, ...]:
         return self._set.broken_by_host(document, facts_without_record(document, self._now))

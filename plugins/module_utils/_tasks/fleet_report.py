@@ -20,15 +20,20 @@ from .._fleet.rules import SEVERITIES, RuleError
 from .._fleet.waivers import Waivers, load_waivers
 from .._record import STATES
 from .._records import folder_store
+from .._records.document import Recorded
 from .._records.spool import Spool, SpoolWriter
 from .._report import parallel, rule_evaluation
 from .._report.formats import table
 from .._report.formats.registry import FORMATS
+from .._report.host_exposure import ExposureOptions, HostExposures
 from .._report.report import Condensed, Report, condense, merge
 from .._report.rule_evaluation import RuleEvaluator
+from .._server.download import Downloader, DownloadOptions
 from .._text import visible
 from .._time import format_time
 from .._vulnerabilities import notice_fixes
+from .._vulnerabilities.data_files import DataFiles
+from .._vulnerabilities.exposure import kernel_evidence, release_and_realm
 from .._vulnerabilities.notices import Notice
 from .commands import Task, read_clock, show_table, warn
 
@@ -63,16 +68,17 @@ class ReportOptions:
     history: Path | None
     retention: int | None
     notices: Path | None
+    exposure: ExposureOptions
     check_mode: bool
 
     def __post_init__(self) -> None:
         """Raise `LivepatchError` (``options_invalid``) for options that contradict each other."""
         if self.retention is not None and self.history is None:
             raise _invalid("retention needs a history", "name the file of the history with the option history")
-        if self.notices is not None and self.history is None and not self.closed_cves:
+        if self.notices is not None and not (self.history or self.closed_cves or self.exposure.data):
             raise _invalid(
-                "notices are used for a history or for closed_cves, and neither is given",
-                "name the file of the history with the option history, or CVEs with closed_cves",
+                "notices are used for vulnerability_data, a history or closed_cves, and none of them is given",
+                "name the data with vulnerability_data, the file of the history with history, or CVEs with closed_cves",
             )
         if self.retention is not None and self.retention < 1:
             raise _invalid(f"retention is {self.retention}", "give retention as a number of days, 1 or more")
@@ -94,7 +100,13 @@ def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
         evaluator = yield from _load_rules(options, notices, now)
         _check_fail_on(options.fail_on, evaluator)
         waivers = _load_waivers(options, evaluator, now)
-        report = evaluator.with_fleet(_assemble(options, now, evaluator), options.seats)
+        found = folder_store.find(options.record_dirs)
+        exposures = _open_vulnerabilities(options, found, now)
+        if exposures is None:
+            evaluator.require_vulnerabilities()
+        report = evaluator.with_fleet(_assemble(options, found, now, evaluator, exposures), options.seats)
+        if exposures is not None:
+            report = report.with_exposure(exposures, waivers)
         if waivers is not None:
             report = report.with_waivers(waivers)
             for sentence in waivers.warnings():
@@ -156,14 +168,40 @@ def _check_fail_on(names: list[str], evaluator: RuleEvaluator) -> None:
             )
 
 
-def _assemble(options: ReportOptions, now: datetime.datetime, evaluator: RuleEvaluator) -> Report:
-    found = folder_store.find(options.record_dirs)
+def _open_vulnerabilities(
+    options: ReportOptions, found: list[folder_store.Found], now: datetime.datetime
+) -> HostExposures | None:
+    """Return the vulnerabilities of the releases that the records are of, or None if no data is named."""
+    if not options.exposure.data:
+        return None
+
+    def releases(part: list[folder_store.Found]) -> set[tuple[str, str]]:
+        records = (document.record for document in folder_store.read(part) if isinstance(document, Recorded))
+        return {place for record in records if (place := release_and_realm(kernel_evidence(record))) is not None}
+
+    wanted = set[tuple[str, str]]().union(*_shared(releases, _parts(found), len(found)))
+    places = [*options.exposure.data, *([] if options.notices is None else [str(options.notices)])]
+    try:
+        data = DataFiles(options.exposure.cache, Downloader(DownloadOptions())).open(places, wanted)
+    except OSError as error:
+        remedy = "check that the data exists and is readable, and that cache_dir is writable"
+        raise _io.file_error(error, str(options.exposure.cache), remedy) from error
+    return HostExposures(data.indexes, options.exposure, now)
+
+
+def _assemble(
+    options: ReportOptions,
+    found: list[folder_store.Found],
+    now: datetime.datetime,
+    evaluator: RuleEvaluator,
+    exposures: HostExposures | None,
+) -> Report:
     spool = Spool()
     shares = [(part, spool.writer()) for part in _parts(found)]
 
     def condensed(share: tuple[list[folder_store.Found], SpoolWriter]) -> list[Condensed]:
         part, writer = share
-        return condense(folder_store.read(part), writer, evaluator)
+        return condense(folder_store.read(part), writer, evaluator, exposures)
 
     lines = itertools.chain(*_shared(condensed, shares, len(found)))
     report = merge(lines, options.hosts, format_time(now), spool, evaluator)

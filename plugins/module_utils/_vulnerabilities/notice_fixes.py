@@ -47,7 +47,7 @@ class FixesByNotices:
         The patch of a host that is not protected fixes nothing. The client's own list of fixes takes precedence.
         """
         patch, system = record["patch"], record["system"]
-        version = patch["version"] if record["assessment"]["state"] == "protected" else None
+        version = patch["version"] if record["assessment"]["state"] in ("protected", "exposed") else None
         kernel = system["kernel"]["full"] or system["kernel"]["release"]
         named = {fix["cve"] for fix in patch["fixes"]}
         added = [cve for cve in self._resolved(kernel, system["release"], version) if cve not in named]

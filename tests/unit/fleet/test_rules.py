@@ -290,6 +290,8 @@ def test_the_default_rules_on_a_fleet() -> None:
         "patch_tampered": [],
         "upgrade_overdue": [],
         "upgrade_soon": [],
+        "vulnerability_open": [],
+        "vulnerability_overdue": [],
         "cloned": clones,
         "seats_exceeded": [],
         "CVE-2019-14895": ["db3", "web7"],

@@ -151,7 +151,8 @@ def test_groups_have_the_next_step() -> None:
 def test_a_kernel_upgrade_names_package_and_version() -> None:
     entries, _left_out = evaluated({"web-2": host()}, cves=[LATE]).entries()
     assert entries[0]["groups"][0]["next_step"] == (
-        "upgrade linux to 4.4.0-200.232 or newer and reboot: ansible-playbook kernelops.livepatch.upgrade"
+        "upgrade linux to 4.4.0-200.232 or newer and reboot: run `ansible-playbook kernelops.livepatch.upgrade "
+        "-e livepatch_force=true` with --limit for these hosts only"
     )
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import typing as t
 from collections.abc import Sequence
 
@@ -23,6 +24,11 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.format
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.table import totals
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import HostLine, Report
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_evaluation import (
+    RuleEvaluator,
+    load_rules,
+)
+from tests.samples.exposures import HIGH, NOW, a_fleet, an_exposed_report
 from tests.samples.records import make_record
 from tests.samples.reports import a_report, recorded
 
@@ -250,3 +256,74 @@ def test_ineligible_hosts_that_another_policy_covers_are_counted() -> None:
     one = a_report(_refused("web1", "ineligible", "current"))
     assert "1 ineligible host is covered by policy 'current': set livepatch_policy=current." in list(totals(one))
     assert "covered by" not in " ".join(totals(a_report(_refused("web3", "ineligible"))))
+
+
+# --- vulnerabilities
+
+
+def test_a_report_shows_exposed_hosts() -> None:
+    report = an_exposed_report()
+    assert [(line.host, line.state) for line in report.lines] == [
+        ("web4", "no_answer"),
+        ("web3", "disabled"),
+        ("web1", "exposed"),
+        ("web2", "exposed"),
+    ]
+    exposed = report.lines[2]
+    assert exposed.message is not None
+    assert exposed.message.startswith("2 vulnerabilities of priority high or higher are open")
+    assert exposed.document is not None
+    stored = json.loads(report.spool.document(exposed.document))
+    assert stored["assessment"]["state"] == "exposed"
+    assert stored["vulnerabilities"]["open"] == {"critical": 1, "high": 1}
+    assert list(stored)[-1] == "vulnerabilities"
+
+
+def test_counts_of_vulnerabilities_have_all_hosts() -> None:
+    report = an_exposed_report()
+    summary = report.summary()["vulnerabilities"]
+    assert summary["hosts_by_status"] == {"open": 3, "unknown": 1, "live_patched": 0, "fixed": 0, "not_affected": 0}
+    assert summary["open_cves"] == {"critical": 1, "high": 2}
+    assert summary["pairs"] == {
+        "critical": {"open": 2, "unknown": 1, "live_patched": 0, "fixed": 1, "not_affected": 0},
+        "high": {"open": 4, "unknown": 2, "live_patched": 1, "fixed": 1, "not_affected": 0},
+    }
+    assert summary["oldest_data"] == "2026-01-10"
+    for counts in summary["pairs"].values():
+        assert sum(counts.values()) % len(report.lines) == 0
+
+
+def test_a_report_without_data_has_no_vulnerabilities() -> None:
+    report = a_report(recorded(make_record()))
+    assert report.summary()["vulnerabilities"] is None
+    assert report.lines[0].exposure is None
+
+
+def test_an_older_record_of_a_lost_host_proves_nothing() -> None:
+    attempt = FailedAttempt("web1", "2026-01-11T00:00:00Z", [])
+    report = an_exposed_report(recorded(a_fleet()[0]), attempt)
+    assert (report.lines[0].state, report.lines[0].exposure) == ("no_answer", None)
+    assert report.summary()["vulnerabilities"]["hosts_by_status"]["unknown"] == 1
+
+
+def test_rules_see_open_vulnerabilities() -> None:
+    rules = load_rules(
+        [
+            "default",
+            {"id": "named", "expression": f"open_cves[?cve == '{HIGH}']", "message": "open"},
+            {"id": "other", "expression": "open_cves[?cve == 'CVE-2025-9999']", "message": "open"},
+        ],
+        [],
+    )
+    report = an_exposed_report(rules=RuleEvaluator(rules, NOW), deadlines={"high": 30})
+    broken = report.hosts_by_rule()
+    assert broken["named"] == ["web3", "web1", "web2"]
+    assert broken["other"] == []
+    assert broken["vulnerability_open"] == ["web3", "web1", "web2"]
+    assert broken["vulnerability_overdue"] == ["web3", "web1", "web2"]
+    assert "web1" not in broken["patch_tampered"]
+    messages = {finding.message for _line, finding in report.findings() if finding.rule == "vulnerability_overdue"}
+    assert messages == {
+        "open vulnerabilities past their deadline: 1",
+        "open vulnerabilities past their deadline: 2",
+    }

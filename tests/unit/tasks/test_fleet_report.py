@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import json
 import typing as t
 from pathlib import Path
 
@@ -15,13 +16,16 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import parallel
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.host_exposure import ExposureOptions
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import fleet_report as task
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.fleet_report import (
     ReportOptions,
     fleet_report,
 )
+from tests.samples.notices import affected, notice
 from tests.samples.records import make_record
 from tests.samples.replay import Replay
+from tests.samples.vulnerabilities import package, release_data
 
 
 @pytest.fixture
@@ -43,6 +47,7 @@ def options(tmp_path: Path) -> ReportOptions:
         history=None,
         retention=None,
         notices=None,
+        exposure=ExposureOptions(),
         check_mode=False,
     )
 
@@ -204,3 +209,59 @@ def test_a_waiver_of_an_unknown_rule_is_an_error(options: ReportOptions, tmp_pat
     assert "waivers.yml:1: [0].rule: there is no rule 'not_protcted'; did you mean not_protected?" in error.message
     assert options.output_dir is not None
     assert not options.output_dir.exists()
+
+
+# --- vulnerabilities
+
+
+@pytest.fixture
+def exposed(options: ReportOptions, tmp_path: Path) -> ReportOptions:
+    """The same report with data in which a vulnerability is open on both hosts."""
+    data = tmp_path / "data"
+    data.mkdir()
+    content = release_data({"linux": package({"CVE-2025-1001": "4.4.0-200.232"}, "4.4.0-168.197")})
+    (data / "com.ubuntu.xenial.pkg.json").write_text(json.dumps(content), encoding="utf-8")
+    return dataclasses.replace(options, exposure=ExposureOptions((str(data),), tmp_path / "cache"))
+
+
+def test_the_report_evaluates_vulnerabilities(exposed: ReportOptions) -> None:
+    result, _replay = report(exposed)
+    assert result["hosts_by_state"]["exposed"] == ["web1"]
+    assert result["hosts_by_state"]["failed"] == ["web2"], "another problem comes first"
+    assert result["summary"]["vulnerabilities"]["open_cves"] == {"high": 1}
+    assert result["hosts_by_rule"]["vulnerability_open"] == ["web2", "web1"]
+    assert report(exposed)[0]["changed"] is False
+
+
+def test_an_exposed_host_can_fail_the_run(exposed: ReportOptions) -> None:
+    error = error_of(exposed, fail_on=["exposed"])
+    assert error.id == "fail_on"
+    assert "1 exposed (web1)" in str(error)
+
+
+def test_unusable_data_fails_the_run(options: ReportOptions, tmp_path: Path) -> None:
+    error = error_of(options, exposure=ExposureOptions((str(tmp_path / "missing"),), tmp_path / "cache"))
+    assert error.id == "files"
+    assert "missing" in str(error)
+    assert not (tmp_path / "report").exists(), "no host may be shown as protected without the evaluation"
+
+
+def test_a_rule_about_vulnerabilities_needs_data(options: ReportOptions, exposed: ReportOptions) -> None:
+    rule = {"id": "named", "expression": "open_cves[?cve == 'CVE-2025-1001']", "message": "open"}
+    error = error_of(options, rules=rule)
+    assert (error.id, "rule named uses open_cves" in str(error)) == ("rules_unusable", True)
+    result, _replay = report(exposed, rules=rule)
+    assert result["hosts_by_rule"]["named"] == ["web2", "web1"]
+
+
+def test_notices_complete_vulnerability_data(exposed: ReportOptions, tmp_path: Path) -> None:
+    notices = tmp_path / "LSN-0101-1.json"
+    content = notice("0101-1", affected(version="101"), upstream=["UBUNTU-CVE-2025-1001"])
+    notices.write_text(json.dumps(content), encoding="utf-8")
+    report(exposed, notices=notices, formats=("json",))
+    document = json.loads((tmp_path / "report" / "fleet.json").read_text(encoding="utf-8"))
+    found = next(each for each in document["records"] if each["host"] == "web1")
+    assert found["assessment"]["reasons"][0]["remedy"] == (
+        "apply live patch 101 or newer: ansible-playbook kernelops.livepatch.patch --limit web1"
+    )
+    assert document["vulnerabilities"]["cves"][0]["groups"][0]["fix"] == "patch"

@@ -169,7 +169,7 @@ def _signed(patch: KernelPatch) -> bool:
 
 
 _PATCH_MAY_RUN: frozenset[State] = frozenset(
-    {"protected", "held_back", "end_of_life", "upgrade_required", "stale", "ineligible"}
+    {"protected", "exposed", "held_back", "end_of_life", "upgrade_required", "stale", "ineligible"}
 )
 """States that leave no doubt about the patch itself."""
 

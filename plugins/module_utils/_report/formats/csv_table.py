@@ -28,6 +28,10 @@ COLUMNS = (
     "attempted_at",
     "last_seen_at",
     "last_seen_state",
+    "open_cves",
+    "open_cves_by_priority",
+    "unknown_cves",
+    "overdue_cves",
 )
 
 # A spreadsheet reads a cell that begins with one of these as a formula, also in the wide forms of East Asian keyboards.
@@ -56,7 +60,7 @@ class _CsvRow:
 
 
 def _values(line: HostLine) -> tuple[str | None, ...]:
-    last = line.last_record
+    last, exposure = line.last_record, line.exposure
     return (
         line.host,
         line.state,
@@ -74,6 +78,10 @@ def _values(line: HostLine) -> tuple[str | None, ...]:
         line.attempted_at,
         last.collected_at if last else None,
         last.state if last else None,
+        str(len(exposure.open)) if exposure else None,
+        exposure.as_text() if exposure else None,
+        str(exposure.unknown) if exposure else None,
+        str(exposure.overdue) if exposure else None,
     )
 
 

@@ -29,6 +29,7 @@ def render(report: Report) -> t.Iterator[str]:
     yield from _list("findings", (_finding(report, *found) for found in report.findings()), ",")
     yield from _list("waivers", (_waiver(report, *found) for found in report.findings_by_waiver()), ",")
     yield from _list("waived", (_waived(report, *found) for found in report.waived()), ",")
+    yield f'  "vulnerabilities": {as_line(_vulnerabilities(report))},\n'
     yield f'  "history": {json.dumps(report.history.as_dict() if report.history else None)},\n'
     exposures = report.history.exposures if report.history else ()
     yield from _list("exposures", map(_exposure, exposures), ",")
@@ -37,6 +38,19 @@ def render(report: Report) -> t.Iterator[str]:
     yield from _list("records", map(report.spool.document, recorded), ",")
     yield from _list("unreachable", (as_line(document_without_record(line)) for line in without_record), "")
     yield "}\n"
+
+
+def _vulnerabilities(report: Report) -> dict[str, t.Any] | None:
+    """Return the open vulnerabilities with the hosts that have them, within the limits of `FleetExposure.entries`."""
+    if report.exposure is None:
+        return None
+    cves, left_out = report.exposure.entries()
+    return {
+        **report.exposure.summary(),
+        "without_data": report.exposure.without_data,
+        "cves": cves,
+        "left_out": left_out,
+    }
 
 
 def _finding(report: Report, line: HostLine | None, finding: Finding) -> str:

@@ -74,17 +74,21 @@ def prose(text: str | None) -> str:
 
 
 def _table(lines: t.Sequence[HostLine]) -> t.Iterator[str]:
-    # The column is shown only if any host has a value.
+    # These columns are shown only if any host has a value.
     exposing = any(line.exposes for line in lines)
-    headings = (*_HEADINGS[:2], "Exposes", *_HEADINGS[2:]) if exposing else _HEADINGS
+    evaluated = any(line.exposure for line in lines)
+    added = (*(["Exposes"] if exposing else []), *(["Open CVEs"] if evaluated else []))
+    headings = (*_HEADINGS[:2], *added, *_HEADINGS[2:])
     yield f"| {' | '.join(headings)} |\n"
     yield f"|{' --- |' * len(headings)}\n"
     for line in lines:
         exposes = [f"{line.exposes} containers" if line.exposes != 1 else "1 container"] if exposing else []
+        cves = [_open_cves(line)] if evaluated else []
         cells = (
             code(line.host),
             line.state,
             *exposes,
+            *cves,
             code(line.kernel_name),
             code(line.patch_version),
             code(line.client_version),
@@ -93,3 +97,7 @@ def _table(lines: t.Sequence[HostLine]) -> t.Iterator[str]:
             prose(line.next_step),
         )
         yield f"| {' | '.join(cells)} |\n"
+
+
+def _open_cves(line: HostLine) -> str:
+    return _ABSENT if line.exposure is None else line.exposure.as_text() or "none"

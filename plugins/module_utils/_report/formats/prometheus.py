@@ -13,6 +13,7 @@ import typing as t
 
 from ..._text import shorten, visible
 from ..._time import parse_time
+from ..fleet_exposure import FleetExposure
 from ..history import History
 from ..report import HostLine, Report
 
@@ -31,6 +32,8 @@ def render(report: Report) -> t.Iterator[str]:
         yield f'livepatch_rule_findings{{rule="{rule.id}",severity="{rule.severity}"}} {found[rule.id]}\n'
     if report.waivers is not None:
         yield from _waived(report)
+    if report.exposure is not None:
+        yield from _vulnerabilities(report.exposure)
     yield _family("livepatch_problems", "Files and folders that could not be used for this report.")
     yield f"livepatch_problems {len(report.problems)}\n"
     if report.history and report.history.with_notices:
@@ -38,12 +41,32 @@ def render(report: Report) -> t.Iterator[str]:
     # Computed once because every metric names every host.
     hosts = [_label(line.host) for line in report.lines]
     for name, description, value in _OF_HOSTS:
+        if report.exposure is None and name in _OF_VULNERABILITIES:
+            continue
         yield _family(name, description)
         for host, line in zip(hosts, report.lines, strict=True):
             sample = value(line)
             if sample is not None:
                 labels, number = sample
                 yield f'{name}{{host="{host}"{labels}}} {number}\n'
+
+
+def _vulnerabilities(exposure: FleetExposure) -> t.Iterator[str]:
+    """Yield counts by priority and status. No series has the number of a vulnerability, because that has no bound."""
+    yield _family("livepatch_open_cves", "Vulnerabilities that are open on at least one host, by priority.")
+    for priority, number in exposure.open_by_priority().items():
+        yield f'livepatch_open_cves{{priority="{priority}"}} {number}\n'
+    yield _family("livepatch_vulnerabilities", "Vulnerabilities, counted host by host, by priority and status.")
+    for priority, counts in exposure.pairs.items():
+        for status, number in counts.items():
+            yield f'livepatch_vulnerabilities{{priority="{priority}",status="{status}"}} {number}\n'
+    yield _family("livepatch_exposure_hosts", "Hosts by the most urgent status of their vulnerabilities.")
+    for status, number in exposure.hosts_by_status.items():
+        yield f'livepatch_exposure_hosts{{status="{status}"}} {number}\n'
+    data = _seconds(exposure.oldest_data)
+    if data is not None:
+        yield _family("livepatch_vulnerability_data_timestamp", "When the oldest package data was published.")
+        yield f"livepatch_vulnerability_data_timestamp {data}\n"
 
 
 def _waived(report: Report) -> t.Iterator[str]:
@@ -80,6 +103,14 @@ def _patch_version(line: HostLine) -> _Sample:
     return (f',version="{_label(line.patch_version)}"', 1) if line.patch_version else None
 
 
+def _open_cves(line: HostLine) -> _Sample:
+    return None if line.exposure is None else ("", len(line.exposure.open))
+
+
+def _overdue_cves(line: HostLine) -> _Sample:
+    return None if line.exposure is None else ("", line.exposure.overdue)
+
+
 def _time_of(name: str) -> t.Callable[[HostLine], _Sample]:
     def time(line: HostLine) -> _Sample:
         seconds = _seconds(getattr(line, name))
@@ -96,6 +127,8 @@ def _record_time(line: HostLine) -> _Sample:
 _OF_HOSTS: tuple[tuple[str, str, t.Callable[[HostLine], _Sample]], ...] = (
     ("livepatch_host_state", "The state of a host; always 1.", _state),
     ("livepatch_patch_version", "The version of a host's live patch; always 1.", _patch_version),
+    ("livepatch_host_open_cves", "Open vulnerabilities of a host.", _open_cves),
+    ("livepatch_host_overdue_cves", "Open vulnerabilities of a host whose deadline has passed.", _overdue_cves),
     ("livepatch_record_timestamp", "When the last record of a host was collected.", _record_time),
     ("livepatch_last_check_timestamp", "When a host's client last checked for patches.", _time_of("last_check")),
     (
@@ -104,6 +137,9 @@ _OF_HOSTS: tuple[tuple[str, str, t.Callable[[HostLine], _Sample]], ...] = (
         _time_of("upgrade_required_by"),
     ),
 )
+
+
+_OF_VULNERABILITIES = ("livepatch_host_open_cves", "livepatch_host_overdue_cves")
 
 
 def _family(name: str, description: str) -> str:

@@ -9,18 +9,20 @@ import typing as t
 
 from ..._record import State
 from ..._text import pad, shorten, visible, width
+from ..fleet_exposure import FleetExposure
 from ..history import History
 from ..report import URGENCY, HostLine, Report
 
 FILE_WIDTH = 180
 """Width of a table that is written to a file."""
 
-_HEADINGS = ("HOST", "STATE", "EXPOSES", "KERNEL", "PATCH", "CLIENT", "UPGRADE BY")
-_WIDEST = (32, 16, 12, 30, 10, 10, 20)
+_HEADINGS = ("HOST", "STATE", "EXPOSES", "CVES", "KERNEL", "PATCH", "CLIENT", "UPGRADE BY")
+_WIDEST = (32, 16, 12, 18, 30, 10, 10, 20)
 _STATE = 1
 _EXPOSES = 2  # containers on a kernel that is not protected: a column shown only if there are any
-_KERNEL = 3
-_DISPENSABLE = (5, 6)  # columns that are omitted on a narrow terminal, in this order
+_CVES = 3  # open vulnerabilities: a column shown only with vulnerability data
+_KERNEL = 4
+_DISPENSABLE = (6, 7)  # columns that are omitted on a narrow terminal, in this order
 _LAST_HEADING = "NEXT STEP"
 _ABSENT = "-"
 _GAP = "  "
@@ -45,6 +47,7 @@ COLOURS: dict[State, str] = {
     "stale": "33",
     "applying": "36",
     "unverified": "36",
+    "exposed": "31",
     "protected": "32",
     "unknown": "35",
 }
@@ -91,11 +94,21 @@ def totals(report: Report) -> t.Iterator[str]:
     broken = [f"{rule} ({found})" for rule, found in report.findings_by_rule().items() if found]
     if broken:
         yield f"Broken rules: {', '.join(broken)}."
+    if report.exposure:
+        yield from _vulnerabilities(report.exposure)
     yield from _waiver_sentences(report)
     if report.history:
         yield from _over_time(report.history)
     if report.left_out:
         yield f"Not asked for, and left out: {_count(report.left_out, 'host')} with records in these folders."
+
+
+def _vulnerabilities(exposure: FleetExposure) -> t.Iterator[str]:
+    """Yield how many vulnerabilities are open, and on how many hosts. Both kinds of counts have all hosts."""
+    found = ", ".join(f"{number} {priority}" for priority, number in exposure.open_by_priority().items() if number)
+    hosts = ", ".join(f"{number} {status}" for status, number in exposure.hosts_by_status.items() if number)
+    dated = f" Oldest package data: {exposure.oldest_data}." if exposure.oldest_data else ""
+    yield f"Open vulnerabilities: {found or 'none'}. Hosts by their most urgent status: {hosts or 'none'}.{dated}"
 
 
 def _waiver_sentences(report: Report) -> t.Iterator[str]:
@@ -156,13 +169,23 @@ def _rows(report: Report, most: int | None) -> tuple[list[_HostRow], list[str]]:
 def _row(line: HostLine) -> _HostRow:
     upgrade_by = line.upgrade_required_by or line.support
     exposes = str(line.exposes) if line.exposes else ""
-    cells = (line.host, line.state, exposes, line.kernel_name, line.patch_version, line.client_version, upgrade_by)
+    cves = (line.exposure.as_text() or "none") if line.exposure else ""
+    cells = (
+        line.host,
+        line.state,
+        exposes,
+        cves,
+        line.kernel_name,
+        line.patch_version,
+        line.client_version,
+        upgrade_by,
+    )
     next_step = "; ".join(filter(None, (line.last_seen, line.next_step or line.message)))
     return _HostRow(line.state, tuple(_cell(cell) for cell in cells), _cell(next_step))
 
 
 def _group(kernel: str | None, patch: str | None, hosts: int) -> _HostRow:
-    cells = (_count(hosts, "host"), "protected", _ABSENT, _cell(kernel), _cell(patch), "", "")
+    cells = (_count(hosts, "host"), "protected", _ABSENT, _ABSENT, _cell(kernel), _cell(patch), "", "")
     return _HostRow("protected", cells, "")
 
 
@@ -191,8 +214,9 @@ def _fit(rows: list[_HostRow], columns: int) -> dict[int, int]:
         index: min(widest, max(len(heading), *(width(row.cells[index]) for row in rows)))
         for index, (heading, widest) in enumerate(zip(_HEADINGS, _WIDEST, strict=True))
     }
-    if all(row.cells[_EXPOSES] == _ABSENT for row in rows):
-        del widths[_EXPOSES]
+    for column in (_EXPOSES, _CVES):
+        if all(row.cells[column] == _ABSENT for row in rows):
+            del widths[column]
     for index in (*_DISPENSABLE, None):
         excess = sum(widths.values()) + len(_GAP) * (len(widths) - 1) - columns
         if excess <= 0:

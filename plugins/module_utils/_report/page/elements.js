@@ -18,6 +18,7 @@ const TONES = {
   stale: "action",
   applying: "pending",
   unverified: "pending",
+  exposed: "bad",
   unknown: "unknown",
   protected: "good",
 };

@@ -16,6 +16,7 @@ type State =
   | "stale"
   | "applying"
   | "unverified"
+  | "exposed"
   | "unknown"
   | "protected";
 

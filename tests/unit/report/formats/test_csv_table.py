@@ -14,6 +14,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import csv_table
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
+from tests.samples.exposures import an_exposed_report
 from tests.samples.records import make_record
 from tests.samples.reports import HOSTILE, a_judged_report, a_report, a_waived_report, hostile_record, recorded
 
@@ -52,6 +53,10 @@ def test_a_host_is_a_row() -> None:
         "attempted_at": "",
         "last_seen_at": "",
         "last_seen_state": "",
+        "open_cves": "",
+        "open_cves_by_priority": "",
+        "unknown_cves": "",
+        "overdue_cves": "",
     }
     assert {name: value for name, value in gone.items() if value} == {
         "host": "web2",
@@ -97,3 +102,10 @@ def test_waived_rules_have_their_own_column() -> None:
     justification = "Waived until 2026-03-01 by build team: rebuilt every night"
     assert (rows["build1"]["rules"], rows["build1"]["waived"]) == ("", f"not_protected: {justification}")
     assert (rows["web2"]["rules"], rows["web2"]["waived"]) == ("not_protected", "")
+
+
+def test_open_vulnerabilities_are_counted() -> None:
+    rows = {row["host"]: row for row in _rows(an_exposed_report(deadlines={"high": 30}))}
+    names = ("open_cves", "open_cves_by_priority", "unknown_cves", "overdue_cves")
+    assert [rows["web1"][name] for name in names] == ["2", "1 critical, 1 high", "0", "1"]
+    assert [rows["web4"][name] for name in names] == ["", "", "", ""], "without a record, nothing is known"

@@ -14,6 +14,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import json_document, json_lines
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
+from tests.samples.exposures import CRITICAL, HIGH, PATCHED, an_exposed_report
 from tests.samples.records import make_record
 from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, a_waived_report, hostile_record, recorded
 
@@ -77,6 +78,7 @@ def test_the_document_contains_the_whole_report() -> None:
         "findings": [],
         "waivers": [],
         "waived": [],
+        "vulnerabilities": None,
         "history": None,
         "exposures": [],
         "records": [DISABLED, PROTECTED],
@@ -140,3 +142,12 @@ def test_waived_findings_are_apart() -> None:
     assert document["summary"]["waived"] == 3
     assert document["summary"]["waivers"] == {"active": 1, "expiring": 1, "expired": 1}
     assert document["summary"]["rules"]["not_protected"] == 1
+
+
+def test_the_document_has_open_vulnerabilities() -> None:
+    found = _document(an_exposed_report())["vulnerabilities"]
+    assert [each["cve"] for each in found["cves"]] == [PATCHED, HIGH, CRITICAL], "the oldest first"
+    assert found["cves"][2]["counts"] == {"open": 2, "unknown": 1, "live_patched": 0, "fixed": 1, "not_affected": 0}
+    assert found["hosts_by_status"]["unknown"] == 1
+    assert found["left_out"] == 0
+    assert [each["reason"] for each in found["without_data"]] == ["no_current_record"]

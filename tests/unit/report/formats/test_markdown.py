@@ -14,6 +14,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.markdown import code, prose, render
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
+from tests.samples.exposures import an_exposed_report
 from tests.samples.records import make_record
 from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, a_waived_report, hostile_record, recorded
 
@@ -149,3 +150,10 @@ def test_waived_findings_have_a_table() -> None:
     text = "".join(render(a_waived_report("a | b")))
     assert "| `build1` | not_protected | it is disabled | a &#124; b | build team | 2026-03-01 |" in text
     assert "| the fleet | seats_exceeded | 4 of 3 seats | more seats are ordered | purchasing | 2026-01-19 |" in text
+
+
+def test_open_vulnerabilities_have_a_column() -> None:
+    text = "".join(render(an_exposed_report()))
+    assert "| Host | State | Open CVEs | Kernel |" in text
+    assert "| `web1` | exposed | 1 critical, 1 high | " in text
+    assert "| `web4` | no_answer | - | " in text

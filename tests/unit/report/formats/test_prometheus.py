@@ -13,6 +13,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._record import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt, Problem
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import prometheus
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
+from tests.samples.exposures import an_exposed_report
 from tests.samples.records import make_record
 from tests.samples.reports import HOSTILE, a_judged_report, a_report, a_waived_report, hostile_record, recorded
 
@@ -99,3 +100,15 @@ def test_waivers_are_counted() -> None:
     assert 'livepatch_waived_findings{rule="not_protected",severity="error"} 2\n' in text
     assert 'livepatch_waivers{status="expired"} 1\n' in text
     assert "livepatch_waivers" not in "".join(prometheus.render(a_report())), "the report was made without waivers"
+
+
+def test_vulnerabilities_are_counted_by_priority_and_status() -> None:
+    text = "".join(prometheus.render(an_exposed_report(deadlines={"high": 30})))
+    assert 'livepatch_open_cves{priority="critical"} 1\n' in text
+    assert 'livepatch_vulnerabilities{priority="high",status="live_patched"} 1\n' in text
+    assert 'livepatch_exposure_hosts{status="unknown"} 1\n' in text
+    assert 'livepatch_host_open_cves{host="web1"} 2\n' in text
+    assert 'livepatch_host_overdue_cves{host="web1"} 1\n' in text
+    assert 'livepatch_host_open_cves{host="web4"}' not in text, "without a record, nothing is known"
+    assert "livepatch_vulnerability_data_timestamp 1768003200\n" in text
+    assert "CVE-" not in text, "a label with the number of a vulnerability would have no bound"

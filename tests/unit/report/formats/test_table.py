@@ -18,6 +18,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.table import render
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import width
+from tests.samples.exposures import an_exposed_report
 from tests.samples.records import make_record
 from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, a_waived_report, hostile_record, recorded
 
@@ -193,3 +194,13 @@ def test_waivers_are_shown_with_their_end() -> None:
     assert "Waivers that expire within 14 days: rule seats_exceeded (2026-01-19, purchasing)." in text
     assert "Expired waivers, whose findings count again: host web2 (2026-01-11, web team)." in text
     assert "  build1: not_protected: it is disabled\n    Waived until 2026-03-01 by build team: rebuilt" in text
+
+
+def test_open_vulnerabilities_have_a_column() -> None:
+    text = "".join(render(an_exposed_report()))
+    assert re.search(r"^HOST +STATE +CVES +KERNEL", text, re.MULTILINE)
+    assert re.search(r"^web1 +exposed +1 critical, 1 high +4\.4\.0", text, re.MULTILINE)
+    assert (
+        "Open vulnerabilities: 1 critical, 2 high. Hosts by their most urgent status: 3 open, 1 unknown. "
+        "Oldest package data: 2026-01-10.\n" in text
+    )
