@@ -28,6 +28,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.format
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from tests.integration.conftest import Ansible
+from tests.samples.exposures import CRITICAL, HIGH, PATCHED, an_exposed_report
 from tests.samples.records import make_record
 from tests.samples.reports import (
     HOSTILE,
@@ -235,11 +236,11 @@ def wait_for(condition: t.Callable[[], object]) -> None:
 
 def test_the_page_shows_the_fleet(browser: Browser, fleet_report: Report) -> None:
     browser.open(fleet_report)
-    assert browser.texts("#headline") == ["1 of 26 hosts protected4%"]
-    assert browser.texts("#states button")[:3] == ["protected14%", "no_answer28%", "tampered28%"]
+    assert browser.texts("#headline") == ["1 of 28 hosts protected4%"]
+    assert browser.texts("#states button")[:3] == ["protected14%", "no_answer27%", "tampered27%"]
     assert "2 failed" in (browser.find("#bar").get_attribute("aria-label") or "")
     assert browser.texts("figcaption") == ["Kernels", "Patch versions", "Rules"]
-    assert browser.texts("#charts svg text")[:2] == ["4.4.0-168.197-generic", "23"]
+    assert browser.texts("#charts svg text")[:2] == ["4.4.0-168.197-generic", "25"]
     assert browser.texts(".rules a, .rules .number, .rules .fleet-finding") == [
         "not_protected",
         "error: 1 host",
@@ -309,12 +310,12 @@ def test_states_filter_and_words_search(browser: Browser, fleet_report: Report) 
     failed.click()
     assert (browser.hosts, failed.get_attribute("aria-pressed")) == (["failed-2", "failed-10"], "true")
     browser.find("#states [data-state=stale]").click()
-    assert browser.matches == "4 of 26 hosts · failed, stale"
+    assert browser.matches == "4 of 28 hosts · failed, stale"
     wait_for(lambda: browser.driver.current_url.endswith("#state=failed,stale"))
     browser.search("FAILED-1")
     assert browser.hosts == ["failed-10"]
     browser.find("#clear-filters").click()
-    assert browser.matches == "26 hosts"
+    assert browser.matches == "28 hosts"
     for words, hosts in {
         "connection refused": ["protected-2"],
         "4.15.0-30": ["web1"],
@@ -329,10 +330,10 @@ def test_states_filter_and_words_search(browser: Browser, fleet_report: Report) 
         assert browser.hosts == hosts, words
     assert browser.texts("#no-matches:not([hidden])") == ["No hosts match the filters."]
     browser.search("CVE-2025-0001")
-    assert browser.matches == "1 of 26 hosts · CVE-2025-0001: patched on 0 hosts, not patched on 1, unknown on 25"
+    assert browser.matches == "1 of 28 hosts · CVE-2025-0001: patched on 0 hosts, not patched on 1, unknown on 27"
     browser.search("CVE-2019-14895")
     # Only of these states does the record show that the patch runs; web1 has no version of its patch.
-    assert "patched on 11 hosts, not patched on 0, unknown on 15" in browser.matches
+    assert "patched on 13 hosts, not patched on 0, unknown on 15" in browser.matches
 
 
 def test_a_bar_of_a_chart_filters_the_table(browser: Browser, fleet_report: Report) -> None:
@@ -692,3 +693,85 @@ def test_waivers_are_a_card_and_a_section_of_the_host(browser: Browser) -> None:
     assert len(sections) == 1
     assert "Waived until 2026-03-01 by build team: rebuilt every night" in sections[0]
     assert not any(text.startswith("Failed rules") for text in browser.texts("#host section"))
+
+
+# --- vulnerabilities
+
+
+def test_open_vulnerabilities_are_listed_by_urgency(browser: Browser, fleet_report: Report) -> None:
+    browser.open(fleet_report)
+    assert browser.texts("#vulnerabilities *") == [], "the report was made without vulnerability data"
+    browser.open(an_exposed_report())
+    assert browser.texts("#vulnerabilities .figures div") == [
+        "critical1vulnerability",
+        "high2vulnerabilities",
+        "Hosts: open375%",
+        "Hosts: unknown125%",
+    ]
+    assert browser.texts(".cve .cve-name") == [CRITICAL, PATCHED, HIGH]
+    assert browser.texts(".cve .cve-counts")[1] == "1 open · 1 unknown · 1 live patched · 1 fixed"
+    assert "Open CVEs" in browser.texts("thead th")
+    assert browser.console_messages() == []
+
+
+def test_a_vulnerability_shows_hosts_and_evidence(browser: Browser) -> None:
+    browser.open(an_exposed_report())
+    browser.driver.find_elements(By.CSS_SELECTOR, ".cve summary")[1].click()
+    assert browser.texts(".cve-details h4") == [
+        "open on 1 host",
+        "unknown on 1 host",
+        "live patched on 1 host",
+        "fixed on 1 host",
+    ]
+    assert browser.texts(".cve-details section > .muted")[2] == (
+        "shown by the list of the client · source package linux (derived) · fixed in 4.4.0-190.222 · live patch 65"
+    )
+    assert browser.texts(".cve-hosts a") == ["web3", "web4", "web1", "web2"]
+    browser.driver.find_elements(By.CSS_SELECTOR, ".cve-hosts a")[2].click()
+    wait_for(lambda: browser.dialog is not None)
+    assert "Open: 2 · unknown: 0 · of 3 that are open on any host" in (browser.dialog or "")
+
+
+def test_vulnerabilities_can_be_searched(browser: Browser) -> None:
+    browser.open(an_exposed_report())
+    field = browser.find("#vulnerabilities input")
+    for words, found in {
+        "critical": [CRITICAL],
+        "live_patched": [PATCHED],
+        "web3 high": [PATCHED, HIGH],
+        "nothing": [],
+    }.items():
+        field.clear()
+        field.send_keys(words)
+        wait_for(lambda found=found: browser.texts(".cve .cve-name") == found)
+    assert browser.texts(".cve-tools [role=status]") == ["0 of 3 open vulnerabilities"]
+
+
+def test_numbers_of_a_searched_vulnerability_add_up(browser: Browser) -> None:
+    browser.open(an_exposed_report())
+    browser.search(PATCHED)
+    numbers = "open 1 · unknown 1 · live patched 1 · fixed 1 · not affected 0 · all 4 hosts"
+    assert browser.matches.endswith(f"{PATCHED}: {numbers}")
+
+
+def test_a_vulnerability_is_copied_as_text(browser: Browser) -> None:
+    browser.open(an_exposed_report())
+    # Headless browsers refuse the clipboard of a page from disk: the page then shows the text.
+    browser.run(
+        "Object.defineProperty(navigator, 'clipboard', {value: {writeText: () => Promise.reject(new Error())}})"
+    )
+    browser.find(".cve summary").click()
+    browser.find(".copy button").click()
+    wait_for(lambda: browser.texts(".copy textarea") != [])
+    text = str(browser.find(".copy textarea").get_property("value"))
+    assert text.startswith(f"{CRITICAL} (critical, published 2026-01-02)\nopen 2 · unknown 1 · ")
+    assert "Hosts: web3, web1" in text
+
+
+@pytest.mark.parametrize("width", [1440, 768, 375])
+def test_vulnerabilities_fit_every_window(browser: Browser, width: int) -> None:
+    browser.open(an_exposed_report())
+    browser.size(width, 900)
+    browser.find(".cve summary").click()
+    assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+    assert browser.run(LOW_CONTRAST, browser.find("#vulnerabilities"))[1] == []

@@ -22,7 +22,7 @@ import trees
 
 sys.path.insert(0, str(trees.ROOT))
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import html
-from tests.samples import reports
+from tests.samples import exposures, reports
 
 SOURCES = trees.ROOT / "tests" / "page"
 FOLDER = trees.BUILD / "page"
@@ -58,7 +58,11 @@ def write_samples() -> None:
     """Write the data of reports as TypeScript, where it must have the type that the script reads."""
     every_state = dataclasses.replace(reports.a_report_with_every_state(), history=reports.a_history())
     lines = []
-    for name, report in (("states", every_state), ("waivers", reports.a_waived_report())):
+    for name, report in (
+        ("states", every_state),
+        ("waivers", reports.a_waived_report()),
+        ("vulnerabilities", exposures.an_exposed_report()),
+    ):
         page = "".join(html.render(report))
         found = re.search(r'<script type="application/json" id="report-data">(.*?)</script>', page, re.DOTALL)
         assert found, "the page has no data"

@@ -123,6 +123,7 @@ class FleetExposure:
     not_waived: dict[str, int]
     waivers: Waivers
     pairs: dict[str, dict[str, int]]
+    minimum_priority: str
     chosen: tuple[str, ...] = ()
 
     def waivers_by_status(self) -> dict[str, int]:
@@ -204,6 +205,13 @@ class FleetExposure:
             yield ("\n" if number == 0 else ",\n") + json.dumps({"hosts": kind.hosts, "kernel": name, "cves": found})
         yield '\n], "evaluations": [\n' + ",\n".join(evaluations) + "\n]}\n"
 
+    def matrix(self, shown: c.Sequence[CveExposure]) -> tuple[list[list[int]], list[dict[str, t.Any]]]:
+        """Return for each kind of hosts the evaluation of each vulnerability, by number, and the evaluations."""
+        evaluator = Evaluator(self.indexes, [each.cve for each in shown])
+        evaluations: dict[str, int] = {}
+        positions = [list(_positions(evaluator, kind, evaluations)) for kind in self.kinds]
+        return positions, [json.loads(text) for text in evaluations]
+
     def _groups(self, shown: c.Sequence[CveExposure]) -> dict[str, list[_Group]]:
         """Return the hosts of each vulnerability by status and next step, the most urgent first."""
         found: dict[str, dict[tuple[t.Any, ...], _Group]] = {each.cve: {} for each in shown}
@@ -270,6 +278,7 @@ def evaluate_fleet(
         not_waived,
         waivers,
         pairs,
+        minimum_priority,
         chosen=tuple(chosen),
     )
 

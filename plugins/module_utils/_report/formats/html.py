@@ -26,6 +26,7 @@ from ..._fleet.rules import Finding, Rule
 from ..._fleet.waivers import WaivedFinding, Waiver
 from ..._records.spool import SpoolPosition
 from ..._text import visible
+from ..exposure_page import exposure_page
 from ..report import URGENCY, HostLine, Report
 from .table import totals
 
@@ -34,6 +35,7 @@ PAGE = Path(__file__).parents[1] / "page"
 SCRIPTS = (
     "elements.js",
     "data.js",
+    "vulnerabilities.js",
     "filter.js",
     "summary.js",
     "charts.js",
@@ -124,6 +126,7 @@ def _data(report: Report) -> t.Iterator[str]:
         "fleet_findings": _findings(report.fleet_findings),
         "fleet_waived": _waived(report.fleet_waived),
         "waivers": [_waiver(report, waiver, number) for waiver, number in report.findings_by_waiver()],
+        "vulnerabilities": _vulnerabilities(report),
         "history": report.history.as_dict() if report.history else None,
     }
     yield f'{_json(head)[:-1]},"stream":[\n'
@@ -134,6 +137,12 @@ def _data(report: Report) -> t.Iterator[str]:
             yield f"{separator}{text}"
             separator = ",\n"
     yield "\n]}"
+
+
+def _vulnerabilities(report: Report) -> dict[str, t.Any] | None:
+    if report.exposure is None:
+        return None
+    return exposure_page(report.exposure, {line.host: place for place, line in enumerate(report.lines)})
 
 
 def _findings(findings: t.Iterable[tuple[str, str]]) -> list[dict[str, str]]:

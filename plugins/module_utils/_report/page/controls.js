@@ -165,6 +165,7 @@ showTimes();
 updateThemeButton();
 showStates(toggleState);
 showOtherPolicies();
+showVulnerabilities();
 showHistory();
 showCharts();
 showRules();

@@ -33,11 +33,19 @@ const EXPOSES_COLUMN = {
   text: (host) => (host.exposedContainers > 0 ? formatNumber(host.exposedContainers) : null),
 };
 
+/** @type {Column} */
+const OPEN_CVES_COLUMN = {
+  id: "vulnerable",
+  title: "Open CVEs",
+  text: (host) => (openCvesOfHost.has(host) && host.record ? formatNumber(openCvesOfHost.get(host) ?? 0) : null),
+};
+
 /** @type {Column[]} */
 const COLUMNS = [
   { id: "host", title: "Host", text: (host) => host.name },
   { id: "state", title: "State", text: (host) => host.state },
   ...(hosts.some((host) => host.exposedContainers > 0) ? [EXPOSES_COLUMN] : []),
+  ...(report.vulnerabilities ? [OPEN_CVES_COLUMN] : []),
   { id: "kernel", title: "Kernel", text: (host) => host.kernelName },
   { id: "patch", title: "Patch", text: (host) => host.patchVersion },
   { id: "client", title: "Client", text: (host) => host.clientVersion },
@@ -201,6 +209,8 @@ function ranksOf(column) {
 function describeSearchedCve() {
   const cve = view.query.trim().toUpperCase();
   if (!/^CVE-\d{4}-\d{4,}$/.test(cve)) return "";
+  const evaluated = describeEvaluatedCve(cve);
+  if (evaluated) return evaluated;
   /** @param {boolean} running */
   const patchesOf = (running) =>
     hosts.flatMap(({ record }) => (record && record.patchRuns === running ? [record.patch] : []));

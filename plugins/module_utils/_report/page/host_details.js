@@ -58,6 +58,8 @@ function hostSections(host) {
   const sections = [messageList(host.assessment.reasons)];
   if (host.findings?.findings.length) sections.push(failedRulesSection(host.findings));
   if (host.findings?.waived.length) sections.push(waivedSection(host.findings));
+  const vulnerabilities = hostVulnerabilitiesSection(host);
+  if (vulnerabilities) sections.push(vulnerabilities);
   if (host.lastContact) sections.push(lastContactSection(host.lastContact));
   if (host.record) {
     const { patch, patchRuns, modules, eligibility, client, system, collector } = host.record;

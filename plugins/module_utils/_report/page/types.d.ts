@@ -37,6 +37,8 @@ interface ReportData {
   fleet_findings: Finding[];
   fleet_waived: WaivedFinding[];
   waivers: Waiver[];
+  /** Null for a report without vulnerability data. */
+  vulnerabilities: Vulnerabilities | null;
   history: FleetHistory | null;
   /** Hosts (arrays), each after the parts (objects) that it refers to. Parts are numbered from 0 in this order. */
   stream: (Part | RecordedRow | UnreachableRow)[];
@@ -232,6 +234,47 @@ interface HistoryCve {
   hosts_closed: number;
   mean_days: number | null;
   p95_days: number | null;
+}
+
+type CveStatus = "open" | "unknown" | "live_patched" | "fixed" | "not_affected";
+
+/** The vulnerabilities that are open on a host, the most urgent first. */
+interface Vulnerabilities {
+  minimum_priority: string;
+  /** Number of vulnerabilities that were evaluated. */
+  evaluated: number;
+  oldest_data: string | null;
+  left_out: number;
+  /** Each host counts once, by its most urgent status. */
+  hosts_by_status: Record<CveStatus, number>;
+  /** Hosts with equal evidence, each by its place among the hosts of the report. */
+  kinds: number[][];
+  evaluations: CveEvaluation[];
+  cves: OpenCve[];
+}
+
+interface OpenCve {
+  cve: string;
+  priority: string | null;
+  published: string | null;
+  /** Number of hosts with each status: they add up to all hosts. */
+  counts: Record<CveStatus, number>;
+  waived: number;
+  groups: [evaluation: number, kinds: number[]][];
+}
+
+interface CveEvaluation {
+  status: CveStatus;
+  fix: "patch" | "reboot" | "kernel" | "none" | null;
+  source_package: string | null;
+  source_derived: boolean;
+  fixed_in: string | null;
+  patch: string | null;
+  evidence: "client" | "package_data" | "notice" | null;
+  reason: string | null;
+  message: string | null;
+  next_step: string | null;
+  waived: { reason: string; owner: string; expires: string } | null;
 }
 
 // ---- What the scripts make of it. ----
