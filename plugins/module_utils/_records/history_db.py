@@ -41,6 +41,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (host, begin)
         ) WITHOUT ROWID""",
     ),
+    (
+        "CREATE TABLE exposure (at INTEGER PRIMARY KEY, counts TEXT NOT NULL)",
+        """CREATE TABLE cve (
+            name TEXT PRIMARY KEY,
+            priority TEXT NOT NULL,
+            opened INTEGER NOT NULL,
+            lost INTEGER NOT NULL,
+            closed INTEGER
+        ) WITHOUT ROWID""",
+    ),
 )
 
 
@@ -57,6 +67,17 @@ def add_sightings(path: Path, sightings: c.Iterable[Sighting], forget_before: in
     A missing file is created. Spans that ended before the time `forget_before` are dropped.
     Raises `HistoryError`.
     """
+    with history_writer(path) as database:
+        added = _HistoryWriter(database).add(
+            each for each in sightings if forget_before is None or each.at >= forget_before
+        )
+        dropped = 0 if forget_before is None else _forget(database, forget_before)
+        return added or dropped > 0
+
+
+@contextlib.contextmanager
+def history_writer(path: Path) -> c.Iterator[sqlite3.Connection]:
+    """Open a history in a transaction, with its newest schema. A missing file is created. Raises `HistoryError`."""
     with _errors(path):
         make_folder(path.parent)
         with contextlib.suppress(FileExistsError):
@@ -65,11 +86,18 @@ def add_sightings(path: Path, sightings: c.Iterable[Sighting], forget_before: in
         open_regular(str(path)).close()
         with contextlib.closing(_connect(path)) as database, _transaction(database):
             _migrate(database, path)
-            added = _HistoryWriter(database).add(
-                each for each in sightings if forget_before is None or each.at >= forget_before
-            )
-            dropped = 0 if forget_before is None else _forget(database, forget_before)
-        return added or dropped > 0
+            yield database
+
+
+def read_rows(path: Path, version: int, query: str) -> list[tuple[t.Any, ...]]:
+    """Return the rows of a query; none if the file is missing, or older than this version of the schema.
+
+    Raises `HistoryError`.
+    """
+    if not path.exists():
+        return []
+    with _errors(path), open_regular(str(path)), contextlib.closing(_connect(path)) as database:
+        return database.execute(query).fetchall() if _version(database, path) >= version else []
 
 
 def read_spans(path: Path) -> list[tuple[str, list[Span]]]:
@@ -77,9 +105,8 @@ def read_spans(path: Path) -> list[tuple[str, list[Span]]]:
     if not path.exists():
         return []
     with _errors(path), open_regular(str(path)), contextlib.closing(_connect(path)) as database:
-        if _version(database, path) < len(MIGRATIONS):
-            # Nothing was stored yet, or the next writer migrates the file.
-            return []
+        if _version(database, path) < 1:
+            return []  # nothing was stored yet
         return _spans(database)
 
 

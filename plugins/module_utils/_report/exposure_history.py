@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 import collections.abc as c
+import dataclasses
 import datetime
 import functools
 from pathlib import Path
 
-from .._records import history_db, spans
-from .._time import to_microseconds
+from .._records import cve_history, history_db, spans
+from .._time import parse_time, to_microseconds
 from .._vulnerabilities.notices import Notice, UbuntuKernel
 from . import history as _history
+from .fleet_exposure import UNRATED
 from .report import Report
 
 _CLOSED = ("patched", "in_kernel")
@@ -25,20 +27,35 @@ def store_sightings(report: Report, path: Path, retention: int | None, now: date
     With `retention`, spans that ended more than that number of days ago are dropped.
     """
     forget_before = None if retention is None else to_microseconds(now - datetime.timedelta(days=retention))
-    return history_db.add_sightings(path, report.sightings(), forget_before)
+    added = history_db.add_sightings(path, report.sightings(), forget_before)
+    return _store_counts(report, path, forget_before) or added
+
+
+def _store_counts(report: Report, path: Path, forget_before: int | None) -> bool:
+    """Add the open vulnerabilities of a report, unless it is on a part of the fleet: others may still have them."""
+    newest = parse_time(report.summary()["newest_record"])
+    if report.exposure is None or newest is None or report.left_out:
+        return False
+    lost = sum(line.exposure is None for line in report.lines)
+    counts = cve_history.CveCounts(to_microseconds(newest), len(report.lines), lost, report.exposure.open_by_priority())
+    open_cves = {each.cve: each.details.priority or UNRATED for each in report.exposure.cves}
+    return cve_history.add_counts(path, counts, open_cves, forget_before)
 
 
 def read_history(path: Path, notices: c.Sequence[Notice] | None, now: datetime.datetime) -> _history.History:
     """Read a history, and compute exposures if there are notices."""
     spans = history_db.read_spans(path)
     if notices is None:
-        return _history.build_history(spans, to_microseconds(now))
-    published = [
-        _history.PublishedNotice(notice.id, to_microseconds(notice.published), notice.cves) for notice in notices
-    ]
-    # A fleet has few distinct kinds of hosts, and evaluating all notices for one takes milliseconds.
-    coverage = functools.lru_cache(_CACHED_KINDS)(functools.partial(_coverage, notices))
-    return _history.build_history(spans, to_microseconds(now), published, coverage)
+        history = _history.build_history(spans, to_microseconds(now))
+    else:
+        published = [
+            _history.PublishedNotice(notice.id, to_microseconds(notice.published), notice.cves) for notice in notices
+        ]
+        # A fleet has few distinct kinds of hosts, and evaluating all notices for one takes milliseconds.
+        coverage = functools.lru_cache(_CACHED_KINDS)(functools.partial(_coverage, notices))
+        history = _history.build_history(spans, to_microseconds(now), published, coverage)
+    found = _history.build_cve_history(*cve_history.read_counts(path))
+    return dataclasses.replace(history, vulnerabilities=found)
 
 
 def _coverage(notices: c.Sequence[Notice], kind: spans.Kind) -> _history.NoticeCoverage:

@@ -16,6 +16,7 @@ import math
 import typing as t
 
 from .._record import STATES, State
+from .._records.cve_history import CveCounts, CvePeriod
 from .._records.spans import Kind, Span
 from .._time import format_time, from_microseconds
 
@@ -68,6 +69,46 @@ class TimeToPatch:
     p95_days: float
 
 
+class CveDay(t.NamedTuple):
+    """The number of open vulnerabilities by priority in the last report of a day (``YYYY-MM-DD``, UTC)."""
+
+    date: str
+    open: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class CveHistory:
+    """Open vulnerabilities by day, and by priority how long they were open.
+
+    `time_to_close` has for each priority the number of vulnerabilities that are still open, the number of closed ones,
+    and the mean time between the report that first showed them and the first that did not, in days.
+    """
+
+    days: list[CveDay]
+    time_to_close: dict[str, dict[str, t.Any]]
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """Return plain data."""
+        return {"days": [day._asdict() for day in self.days], "time_to_close": self.time_to_close}
+
+
+def build_cve_history(counts: c.Sequence[CveCounts], periods: c.Sequence[CvePeriod]) -> CveHistory | None:
+    """Return the history of open vulnerabilities; None if no report has stored any. `counts` are in order of time."""
+    if not counts:
+        return None
+    by_day = {from_microseconds(each.at).date().isoformat(): each.open for each in counts}
+    days = [CveDay(date, found) for date, found in by_day.items()][-_MOST_DAYS:]
+    lengths: dict[str, list[int | None]] = collections.defaultdict(list)
+    for each in periods:
+        lengths[each.priority].append(None if each.closed is None else each.closed - each.opened)
+    figures = {}
+    for priority, of_priority in sorted(lengths.items()):
+        closed = [length for length in of_priority if length is not None]
+        mean = round(sum(closed) / len(closed) / _DAY, 2) if closed else None
+        figures[priority] = {"open": len(of_priority) - len(closed), "closed": len(closed), "mean_days": mean}
+    return CveHistory(days, figures)
+
+
 @dataclasses.dataclass(frozen=True)
 class History:
     """The history of a fleet, as a report shows it.
@@ -75,6 +116,7 @@ class History:
     `exposures` holds open exposures and those that were observed until their end. If the first sighting of a host shows
     a published vulnerability as fixed, the time of the fix is unknown; `unwatched` counts these. Without notices there
     are no exposures, and `with_notices` is false. `published` maps each CVE to the time of its publication.
+    `vulnerabilities` is None if no report with vulnerability data was stored.
     """
 
     begins_at: str | None
@@ -83,6 +125,7 @@ class History:
     unwatched: int
     with_notices: bool
     published: c.Mapping[str, int]
+    vulnerabilities: CveHistory | None = None
 
     @property
     def open(self) -> int:
@@ -126,7 +169,9 @@ class History:
 
     def as_dict(self) -> dict[str, t.Any]:
         """Return everything except the exposures of each host, as plain data."""
-        return {**self.summary(), "days": [day._asdict() for day in self.days], "cves": self.cves()}
+        found = self.vulnerabilities.as_dict() if self.vulnerabilities else None
+        days = [day._asdict() for day in self.days]
+        return {**self.summary(), "days": days, "cves": self.cves(), "vulnerabilities": found}
 
 
 def build_history(

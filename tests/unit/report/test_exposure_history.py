@@ -7,12 +7,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.exposure_history import (
+    read_history,
+    store_sightings,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import build_history
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import CveHistory, build_history
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
+from tests.samples.exposures import NOW, a_fleet, an_exposed_report
 from tests.samples.records import make_record
 from tests.samples.reports import a_history, a_report, recorded
 
@@ -84,3 +90,35 @@ def test_the_page_contains_the_history() -> None:
 
     assert history_in(rendered("html")) == json.loads(rendered("json"))["history"]
     assert history_in(rendered("html", PLAIN)) is None
+
+
+def test_reports_store_their_open_vulnerabilities(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    assert store_sightings(an_exposed_report(), path, None, NOW)
+    assert not store_sightings(an_exposed_report(), path, None, NOW), "the same records change nothing"
+    history = read_history(path, None, NOW)
+    assert history.vulnerabilities is not None
+    assert history.vulnerabilities.as_dict() == {
+        "days": [{"date": "2026-01-10", "open": {"critical": 1, "high": 2}}],
+        "time_to_close": {
+            "critical": {"open": 1, "closed": 0, "mean_days": None},
+            "high": {"open": 2, "closed": 0, "mean_days": None},
+        },
+    }
+    assert history.as_dict()["vulnerabilities"] == history.vulnerabilities.as_dict()
+
+
+def test_a_report_on_a_part_of_the_fleet_stores_no_counts(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    part = an_exposed_report(*map(recorded, a_fleet()), hosts=["web1"])
+    assert part.left_out == 2
+    store_sightings(part, path, None, NOW)
+    assert read_history(path, None, NOW).vulnerabilities is None
+
+
+def test_metrics_show_the_time_to_close() -> None:
+    figures = {"high": {"open": 0, "closed": 2, "mean_days": 1.5}, "low": {"open": 1, "closed": 0, "mean_days": None}}
+    history = dataclasses.replace(a_history(), vulnerabilities=CveHistory([], figures))
+    text = rendered("prometheus", dataclasses.replace(PLAIN, history=history))
+    assert 'livepatch_time_to_close_mean_seconds{priority="high"} 129600\n' in text
+    assert 'mean_seconds{priority="low"}' not in text

@@ -8,6 +8,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.cve_history import CveCounts, CvePeriod
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Span
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import history as history_module
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import (
@@ -16,6 +17,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.histor
     NoticeCoverage,
     PublishedNotice,
     TimeToPatch,
+    build_cve_history,
     build_history,
 )
 
@@ -204,3 +206,29 @@ def test_the_cache_of_courses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     result = build_history(hosts, at(300), NOTICES, standing)
     closed = {each.host: each.closed_at for each in result.exposures if each.closed_at is not None}
     assert closed == {f"web{number}": at(number) for number in range(12, 40)}
+
+
+# --- open vulnerabilities
+
+
+def test_the_last_report_of_a_day_counts() -> None:
+    counts = [CveCounts(at(day), 9, 0, {"high": number}) for day, number in ((0, 3), (0.5, 2), (1, 1))]
+    found = build_cve_history(counts, [])
+    assert found is not None
+    assert [(day.date, day.open) for day in found.days] == [("2026-01-01", {"high": 2}), ("2026-01-02", {"high": 1})]
+    assert build_cve_history([], []) is None
+
+
+def test_the_time_to_close_is_by_priority() -> None:
+    periods = [
+        CvePeriod("CVE-2026-1001", "critical", at(0), at(2)),
+        CvePeriod("CVE-2026-1002", "critical", at(0), at(4)),
+        CvePeriod("CVE-2026-1003", "critical", at(0), None),
+        CvePeriod("CVE-2026-1004", "high", at(0), None),
+    ]
+    found = build_cve_history([CveCounts(at(4), 9, 0, {})], periods)
+    assert found is not None
+    assert found.time_to_close == {
+        "critical": {"open": 1, "closed": 2, "mean_days": 3.0},
+        "high": {"open": 1, "closed": 0, "mean_days": None},
+    }

@@ -14,7 +14,7 @@ import typing as t
 from ..._text import shorten, visible
 from ..._time import parse_time
 from ..fleet_exposure import FleetExposure
-from ..history import History
+from ..history import CveHistory, History
 from ..report import HostLine, Report
 
 _LONGEST_LABEL = 200
@@ -36,6 +36,8 @@ def render(report: Report) -> t.Iterator[str]:
         yield from _vulnerabilities(report.exposure)
     yield _family("livepatch_problems", "Files and folders that could not be used for this report.")
     yield f"livepatch_problems {len(report.problems)}\n"
+    if report.history and report.history.vulnerabilities:
+        yield from _time_to_close(report.history.vulnerabilities)
     if report.history and report.history.with_notices:
         yield from _over_time(report.history)
     # Computed once because every metric names every host.
@@ -79,6 +81,14 @@ def _waived(report: Report) -> t.Iterator[str]:
     )
     waivers = report.summary()["waivers"]
     yield from (f'livepatch_waivers{{status="{status}"}} {number}\n' for status, number in waivers.items())
+
+
+def _time_to_close(history: CveHistory) -> t.Iterator[str]:
+    yield _family("livepatch_time_to_close_mean_seconds", "How long vulnerabilities were open in reports, by priority.")
+    for priority, figures in history.time_to_close.items():
+        if figures["mean_days"] is not None:
+            seconds = figures["mean_days"] * _DAY
+            yield f'livepatch_time_to_close_mean_seconds{{priority="{priority}"}} {seconds:.0f}\n'
 
 
 def _over_time(history: History) -> t.Iterator[str]:

@@ -20,6 +20,11 @@ function showHistory() {
     card.append(expandable(`CVEs: ${formatNumber(fleetHistory.cves.length)}`, () => cveTable(fleetHistory.cves)));
   }
   card.append(expandable("Hosts by day", () => dayTable(days)));
+  const { vulnerabilities } = fleetHistory;
+  if (vulnerabilities) {
+    card.append(expandable("Open vulnerabilities by day", () => openCveTable(vulnerabilities)));
+    card.append(expandable("Time to close vulnerabilities", () => timeToCloseTable(vulnerabilities)));
+  }
   elementById("history", HTMLElement).append(card);
 }
 
@@ -203,6 +208,24 @@ function cveTable(cves) {
 function dayTable(days) {
   const rows = days.map((day) => [day.date, describeDay(day)]);
   return createTable(["Day", "Hosts"], rows.reverse());
+}
+
+/** @param {CveHistory} cveHistory */
+function openCveTable({ days }) {
+  const priorities = [...new Set(days.flatMap(({ open }) => Object.keys(open)))];
+  const rows = days.map(({ date, open }) => [date, ...priorities.map((priority) => formatNumber(open[priority] ?? 0))]);
+  return createTable(["Day", ...priorities], rows.reverse());
+}
+
+/** @param {CveHistory} cveHistory */
+function timeToCloseTable({ time_to_close: timeToClose }) {
+  const rows = Object.entries(timeToClose).map(([priority, { open, closed, mean_days: mean }]) => [
+    priority,
+    formatNumber(open),
+    formatNumber(closed),
+    mean === null ? "–" : formatDays(mean),
+  ]);
+  return createTable(["Priority", "Open", "Closed", "Mean"], rows);
 }
 
 /** @param {string[]} headings @param {(Node | string)[][]} rows */

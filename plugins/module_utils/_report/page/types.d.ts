@@ -218,6 +218,14 @@ interface FleetHistory {
   closed_before: number | null;
   days: HistoryDay[];
   cves: HistoryCve[];
+  /** Null if no report with vulnerability data was stored. */
+  vulnerabilities: CveHistory | null;
+}
+
+interface CveHistory {
+  /** The numbers of open vulnerabilities by priority, in the last report of each day. */
+  days: { date: string; open: Record<string, number> }[];
+  time_to_close: Record<string, { open: number; closed: number; mean_days: number | null }>;
 }
 
 interface HistoryDay {

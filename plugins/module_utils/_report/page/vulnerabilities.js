@@ -171,10 +171,10 @@ function cveRow(each, data) {
   const bar = createElement("span", "cve-bar");
   for (const status of CVE_STATUSES) {
     if (each.counts[status] === 0) continue;
-    const part = createElement("span", "");
-    part.dataset.tone = CVE_TONES[status];
-    part.style.flexGrow = String(each.counts[status]);
-    bar.append(part);
+    const segment = createElement("span", "");
+    segment.dataset.tone = CVE_TONES[status];
+    segment.style.flexGrow = String(each.counts[status]);
+    bar.append(segment);
   }
   bar.title = describeCounts(each.counts);
   const priority = createElement("span", "state", createElement("span", "mark"), each.priority ?? "unrated");

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Open vulnerabilities of a fleet over time, in the file of its history.
+
+A report adds one row of counts, and each vulnerability has one row, whatever the number of hosts. Times are whole
+microseconds since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+import collections.abc as c
+import json
+import typing as t
+from pathlib import Path
+
+from .history_db import history_writer, read_rows
+
+
+class CveCounts(t.NamedTuple):
+    """The open vulnerabilities of a fleet at a time, as number by priority. `lost` hosts have no usable record."""
+
+    at: int
+    hosts: int
+    lost: int
+    open: dict[str, int]
+
+
+class CvePeriod(t.NamedTuple):
+    """A vulnerability was open on a host from the report at `opened` until that at `closed`, or still is."""
+
+    cve: str
+    priority: str
+    opened: int
+    closed: int | None
+
+
+def add_counts(path: Path, counts: CveCounts, open_cves: c.Mapping[str, str], forget_before: int | None = None) -> bool:
+    """Add the vulnerabilities of one report, given with their priorities. Return True if anything is new.
+
+    A vulnerability that is no longer open is closed, unless more hosts are lost than when it was last seen open. A
+    report that is older than another one adds its counts only. Raises `HistoryError`.
+    """
+    with history_writer(path) as database:
+        row = json.dumps([counts.hosts, counts.lost, counts.open])
+        newest = database.execute("SELECT max(at) FROM exposure").fetchone()[0]
+        known = database.execute("SELECT counts FROM exposure WHERE at = ?", (counts.at,)).fetchone()
+        if known is not None and known[0] == row:
+            return False
+        database.execute("INSERT OR REPLACE INTO exposure (at, counts) VALUES (?, ?)", (counts.at, row))
+        if newest is None or counts.at >= newest:
+            database.executemany(
+                "INSERT INTO cve (name, priority, opened, lost) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+                "priority = excluded.priority, lost = excluded.lost, closed = NULL",
+                [(cve, priority, counts.at, counts.lost) for cve, priority in open_cves.items()],
+            )
+            gone = [
+                (counts.at, name)
+                for name, lost in database.execute("SELECT name, lost FROM cve WHERE closed IS NULL")
+                if name not in open_cves and counts.lost <= lost
+            ]
+            database.executemany("UPDATE cve SET closed = ? WHERE name = ?", gone)
+        if forget_before is not None:
+            database.execute("DELETE FROM exposure WHERE at < ?", (forget_before,))
+            database.execute("DELETE FROM cve WHERE closed < ?", (forget_before,))
+        return True
+
+
+def read_counts(path: Path) -> tuple[list[CveCounts], list[CvePeriod]]:
+    """Read the counts in order of time, and the vulnerabilities. Raises `HistoryError`."""
+    rows = read_rows(path, 2, "SELECT at, counts FROM exposure ORDER BY at")
+    counts = [CveCounts(at, *_parsed(text)) for at, text in rows]
+    periods = read_rows(path, 2, "SELECT name, priority, opened, closed FROM cve ORDER BY name")
+    return counts, [CvePeriod(*row) for row in periods]
+
+
+def _parsed(text: str) -> tuple[int, int, dict[str, int]]:
+    hosts, lost, found = json.loads(text)
+    return hosts, lost, found
