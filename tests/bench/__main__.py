@@ -28,6 +28,7 @@ from tests.bench.mirror import Job, publish  # noqa: E402  (path above)
 from tests.bench.records import write_records  # noqa: E402  (path above)
 from tests.bench.signature import signature_lines  # noqa: E402  (path above)
 from tests.bench.vulnerabilities import vulnerability_lines  # noqa: E402  (path above)
+from tests.bench.year import year_lines  # noqa: E402  (path above)
 from tests.lab.fleet import Fleet, running_fleet  # noqa: E402  (path above)
 from tests.lab.live_patches import module_files  # noqa: E402  (path above)
 
@@ -244,8 +245,8 @@ def signatures(_options: argparse.Namespace) -> t.Iterator[Measurement]:
 
 
 def vulnerabilities(_options: argparse.Namespace) -> t.Iterator[Measurement]:
-    """Measure vulnerability data of full size."""
-    for values in vulnerability_lines(WORK):
+    """Measure vulnerability data of full size, and a year of reports."""
+    for values in (*vulnerability_lines(WORK), *year_lines(WORK)):
         yield Measurement(*values)
 
 

@@ -31,6 +31,9 @@ DEFAULT = "default"
 _DEFAULT_FILE = Path(__file__).parents[2] / "plugin_utils" / "rules" / "default.yml"
 _NAMED_CLONES = 5
 
+RULES_OF_VULNERABILITIES = ("vulnerability_open", "vulnerability_overdue")
+"""The default rules that need vulnerability data. A report without it does not have them: nothing can break them."""
+
 
 def load_rules(wanted: object, closed_cves: t.Sequence[str]) -> list[Rule]:
     """Return the rules of an option: ``default``, the path of a YAML file, a rule as a mapping, or a list of these.

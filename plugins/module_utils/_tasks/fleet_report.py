@@ -136,6 +136,8 @@ def _load_rules(options: ReportOptions, notices: list[Notice] | None, now: datet
     )
     try:
         rules = rule_evaluation.load_rules(options.rules, options.closed_cves)
+        if not options.exposure.data:
+            rules = [rule for rule in rules if rule.id not in rule_evaluation.RULES_OF_VULNERABILITIES]
         fixes = notice_fixes.FixesByNotices(notices, options.closed_cves) if notices else None
         return RuleEvaluator(rules, now, fixes)
     except RuleError:
@@ -151,7 +153,8 @@ def _load_waivers(options: ReportOptions, evaluator: RuleEvaluator, now: datetim
     if options.waivers is None:
         return None
     # A report without rules cannot know their names.
-    rules = [rule.id for rule in evaluator.rules] or None
+    known = [rule.id for rule in evaluator.rules]
+    rules = [*known, *rule_evaluation.RULES_OF_VULNERABILITIES] if known else None
     return load_waivers(options.waivers, now.date(), groups=options.groups, rules=rules)
 
 

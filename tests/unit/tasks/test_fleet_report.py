@@ -265,3 +265,11 @@ def test_notices_complete_vulnerability_data(exposed: ReportOptions, tmp_path: P
         "apply live patch 101 or newer: ansible-playbook kernelops.livepatch.patch --limit web1"
     )
     assert document["vulnerabilities"]["cves"][0]["groups"][0]["fix"] == "patch"
+
+
+def test_rules_about_vulnerabilities_exist_with_data_only(options: ReportOptions, exposed: ReportOptions) -> None:
+    rules = {"vulnerability_open", "vulnerability_overdue"}
+    assert rules <= report(exposed)[0]["hosts_by_rule"].keys()
+    assert not rules & report(options)[0]["hosts_by_rule"].keys()
+    error = error_of(options, fail_on=["vulnerability_overdue"])
+    assert (error.id, "there is no rule 'vulnerability_overdue'" in str(error)) == ("options_invalid", True)

@@ -371,6 +371,50 @@ def test_versions_of_another_source_are_not_compared() -> None:
     assert status(FIXED, host("5.15.0-88.98-lowlatency", "22.04"), notices) == ("unknown", "release_not_in_data")
 
 
+# --- one vulnerability on one source package, in the versions in which it was published
+
+AWS_HWE = r"lkp_Ubuntu_4_15_0[_|\d]+_aws_(\d+)"
+AWS_NOTICE = noticed(
+    notice(
+        "0121-1",
+        affected(AWS_HWE, "121", package="linux-aws-hwe", fixed="4.15.0-1195.208~16.04.1"),
+        upstream=[f"UBUNTU-{FIXED_LATER}", f"UBUNTU-{FIXED}"],
+    )
+)
+
+
+def on_aws(upload: str, **changes: t.Any) -> KernelEvidence:
+    return host(f"4.15.0-{upload}~16.04.1-aws", source="linux-aws-hwe", **changes)
+
+
+def test_the_kernel_with_the_fix_needs_no_patch() -> None:
+    """The notice names a later version, because that is the version of its newest vulnerability."""
+    assert status(FIXED_LATER, on_aws("1192.205"), XENIAL, AWS_NOTICE) == ("fixed", None)
+    assert status(FIXED_LATER, on_aws("1191.204"), XENIAL, AWS_NOTICE) == ("open", "patch")
+    assert status(FIXED_LATER, on_aws("1191.204"), XENIAL) == ("open", "kernel")
+
+
+def test_the_list_of_the_client_closes_a_vulnerability() -> None:
+    listed = {"patch": "121.4", "fixes": ((FIXED_LATER, True),)}
+    running = on_aws("1191.204", confirmed=True, **listed)
+    found = verdict(FIXED_LATER, running, XENIAL, AWS_NOTICE)
+    assert (found.status, found.patch, found.evidence) == ("live_patched", 121, "client")
+    assert status(FIXED_LATER, on_aws("1191.204", **listed), XENIAL, AWS_NOTICE) == ("unknown", "patch_not_confirmed")
+
+
+def test_the_list_of_the_client_is_stronger_than_a_notice() -> None:
+    """A notice names vulnerabilities that its patch does not fix on each of its kernels."""
+    other = on_aws("1191.204", patch="121.4", confirmed=True, fixes=((OPEN, True),))
+    assert status(FIXED_LATER, other, XENIAL, AWS_NOTICE) == ("open", "kernel")
+    assert status(OPEN, other, XENIAL, AWS_NOTICE) == ("live_patched", None), "the notice does not name it"
+    unpatched = on_aws("1191.204", patch="121.4", confirmed=True, fixes=((FIXED_LATER, False),))
+    assert status(FIXED_LATER, unpatched, XENIAL, AWS_NOTICE) == ("open", "kernel")
+    silent = on_aws("1191.204", patch="121.4", confirmed=True)
+    assert status(FIXED_LATER, silent, XENIAL, AWS_NOTICE) == ("live_patched", None), (
+        "without a list, the notice decides"
+    )
+
+
 # --- the client
 
 
