@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.lab.fleet import Fleet
 from tests.samples.records import make_record
 from tests.samples.reports import HOSTILE, hostile_record
+from tests.samples.vulnerabilities import package, release_data
 
 from .conftest import Ansible, Run
 from .record_files import write_attempt, write_record
@@ -278,11 +279,17 @@ def _examples(language: str, page: str) -> list[str]:
 
 
 def test_the_rules_of_the_guide_work(controller: Controller) -> None:
-    [example] = _examples("yaml", "rules.md")
-    (controller.folder / "site-rules.yml").write_text(example, encoding="utf-8")
-    outcome = controller.playbook(livepatch_rules=["default", "site-rules.yml"], livepatch_fail_on=[])
-    assert outcome.code == 0, outcome.output
-    assert set(outcome.result("localhost")["hosts_by_rule"]) > {rule["id"] for rule in yaml.safe_load(example)}
+    data = {"linux": package({"CVE-2022-0847": "4.4.0-999.999"}, "4.4.0-168.197")}
+    (controller.folder / "com.ubuntu.xenial.pkg.json").write_text(json.dumps(release_data(data)), encoding="utf-8")
+    plain, of_vulnerabilities = _examples("yaml", "rules.md")
+    for example, variables in (
+        (plain, {}),
+        (of_vulnerabilities, {"livepatch_vulnerability_data": "com.ubuntu.xenial.pkg.json"}),
+    ):
+        (controller.folder / "site-rules.yml").write_text(example, encoding="utf-8")
+        outcome = controller.playbook(livepatch_rules=["default", "site-rules.yml"], livepatch_fail_on=[], **variables)
+        assert outcome.code == 0, outcome.output
+        assert set(outcome.result("localhost")["hosts_by_rule"]) > {rule["id"] for rule in yaml.safe_load(example)}
 
 
 def test_variables_of_the_guide_are_valid() -> None:
