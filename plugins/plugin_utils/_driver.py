@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import pathlib
+import secrets
 import signal
 import subprocess
 import threading
@@ -25,7 +26,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _table_output
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._kernel_support import kernel_support
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import run_script
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose, run_script
 
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
@@ -83,8 +84,12 @@ class Driver:
         return None
 
     def _run_script(self, command: commands.RunScript) -> Sections:
+        variables = dict(command.variables)
+        if command.later is not None:
+            variables["later"] = compose(command.later.parts, secrets.token_hex(16), command.later.variables)
+
         def call() -> Sections:
-            return run_script(self._action, command.parts, command.variables, secret=command.secret)
+            return run_script(self._action, command.parts, variables, secret=command.secret)
 
         try:
             return call_within(command.seconds, call)

@@ -276,6 +276,30 @@ def test_the_next_run_completes_a_killed_one(hosts: Hosts, ansible: Ansible) -> 
     assert [result["changed"] for result in again.values()] == [False] * len(killed)
 
 
+def test_a_host_restores_itself_without_a_controller(hosts: Hosts, ansible: Ansible) -> None:
+    """The controller is killed when the last container has stopped, and never comes back."""
+    lost, disabled = (hosts.take(with_new_kernel, workloads=ALL) for _number in range(2))
+    cases = (lost, disabled)
+    after = f"{{{{ 1 if inventory_hostname == '{lost}' else 0 }}}}"
+    options = {**OPTIONS, "restore_after": after, "post_commands": ["echo done >>/root/after"]}
+    with contextlib.ExitStack() as stack:
+        drained = [stack.enter_context(hosts.fleet.hold(host, "podman stop done")) for host in cases]
+        restored = stack.enter_context(hosts.fleet.hold(lost, "setsid exit"))
+        run = stack.enter_context(ansible.start_task(MODULE, ",".join(cases), **options))
+        for hold in drained:
+            hold.wait(run.process)
+        run.kill()
+        assert [hosts.running(host) for host in cases] == [[], []]
+        restored.wait()
+    assert hosts.running(lost) == RUNNING
+    assert (hosts.home(lost) / "after").read_text("ascii") == "done\n"
+    assert not saved(hosts, lost).exists()
+    assert hosts.running(disabled) == []
+    results = ansible.cases(MODULE, dict.fromkeys(cases, OPTIONS))
+    assert [results[host]["rebooted"] for host in cases] == [True, True]
+    assert [hosts.running(host) for host in cases] == [RUNNING, RUNNING]
+
+
 def test_two_runs_at_once_do_not_mix(hosts: Hosts, ansible: Ansible, tmp_path: Path) -> None:
     host = hosts.take(with_new_kernel, workloads=ALL)
     (tmp_path / "other").mkdir()

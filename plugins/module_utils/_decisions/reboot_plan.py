@@ -80,12 +80,20 @@ def refuse_undrainable(facts: HostFacts, runtimes: c.Mapping[str, Runtime], poli
             raise causes.CONTAINERS_WOULD_VANISH.error(runtime=name, containers=names)
 
 
-def boot_entry_failure(sections: Sections | None, intended: str) -> LivepatchError | None:
-    """Return the error of a reboot that was not ordered because its entry could not be selected."""
-    section = sections.get("boot_entry") if sections is not None else None
-    if section is None or section.exit_code == 0:
+def order_failure(sections: Sections | None, intended: str, *, restore_after: int) -> LivepatchError | None:
+    """Return the error of a reboot that was not ordered: the host is not drained, or its entry could not be selected.
+
+    Raises `LivepatchError` if another run is stopping or starting containers.
+    """
+    if sections is None:
         return None
-    return causes.BOOT_ENTRY_NOT_SET.error(shortened(section.output, section.errors), intended=intended)
+    refuse_parallel_run(sections)
+    drained, entry = sections.get("drained"), sections.get("boot_entry")
+    if drained is not None and drained.exit_code != 0:
+        return causes.DRAIN_EXPIRED.error(seconds=restore_after)
+    if entry is not None and entry.exit_code != 0:
+        return causes.BOOT_ENTRY_NOT_SET.error(shortened(entry.output, entry.errors), intended=intended)
+    return None
 
 
 def drain_failure(sections: Sections | None) -> LivepatchError | None:

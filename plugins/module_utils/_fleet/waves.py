@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Plan the waves of an upgrade, and check the maintenance window in which a wave can start."""
+"""Plan the waves in which hosts are patched or upgraded."""
 
 from __future__ import annotations
 
 import collections.abc as c
 import dataclasses
-import datetime
 import re
-import zoneinfo
 
-_WINDOW = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)\s*-\s*([01]?\d|2[0-3]):([0-5]\d)(?:\s+(\S+))?")
 _PERCENT = re.compile(r"(\d{1,3})\s*%")
 
 
 class WavesError(ValueError):
-    """An option cannot be used: the size of a wave, the number of canaries, or the window."""
+    """An option cannot be used: the size of a wave, or the canaries."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -124,24 +121,3 @@ def _fill(hosts: c.Sequence[Candidate], sizes: c.Sequence[int]) -> list[list[Can
         waves.append(wave)
         waiting = later
     return waves
-
-
-def window_open(window: str, now: datetime.datetime) -> bool:
-    """Return True if an aware time is within a daily window such as ``22:00-04:00 Europe/Berlin``.
-
-    The time zone is a name of the IANA database, and by default that of `now`. The window does not include its end.
-    Raises `WavesError`.
-    """
-    match = _WINDOW.fullmatch(window.strip())
-    if match is None:
-        raise WavesError(f"the window {window!r} is not valid: use the form 22:00-04:00 or 22:00-04:00 Europe/Berlin")
-    if match[5]:
-        try:
-            now = now.astimezone(zoneinfo.ZoneInfo(match[5]))
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise WavesError(f"the time zone {match[5]} is unknown on this machine") from error
-    begin, end = (datetime.time(int(match[hour]), int(match[hour + 1])) for hour in (1, 3))
-    clock = now.time()
-    if begin <= end:
-        return begin <= clock < end
-    return clock >= begin or clock < end

@@ -36,7 +36,8 @@ class RunScript:
     Answer: `Sections`. With `secret`, a variable holds a secret, and the script never goes onto a command line. With
     `may_fail`, the answer is None where the host cannot be reached, refuses the login, or the answer is incomplete; the
     connection is then closed, so that the next script opens a new one. A round trip that takes longer than `seconds` is
-    interrupted, which is the error ``timed_out``.
+    interrupted, which is the error ``timed_out``. The text of the script `later` becomes the variable ``lp_later``, for
+    work that the host does without a controller.
     """
 
     parts: tuple[str, ...]
@@ -44,6 +45,7 @@ class RunScript:
     secret: bool = False
     may_fail: bool = False
     seconds: float = ROUND_TRIP
+    later: RunScript | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -120,10 +122,14 @@ def run_script(
 
 
 def try_script(
-    parts: str | c.Sequence[str], variables: c.Mapping[str, str], *, seconds: float = ROUND_TRIP
+    parts: str | c.Sequence[str],
+    variables: c.Mapping[str, str],
+    *,
+    seconds: float = ROUND_TRIP,
+    later: RunScript | None = None,
 ) -> Task[Sections | None]:
     """Run a script on a host that may be down; None where there is no complete answer."""
-    answer = yield RunScript(_as_parts(parts), variables, may_fail=True, seconds=seconds)
+    answer = yield RunScript(_as_parts(parts), variables, may_fail=True, seconds=seconds, later=later)
     return t.cast("Sections | None", answer)
 
 

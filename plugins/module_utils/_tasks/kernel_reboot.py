@@ -7,18 +7,33 @@ from __future__ import annotations
 import collections.abc as c
 import contextlib
 import dataclasses
+import datetime
+import shlex
 import typing as t
 
 from .._decisions import boot_order, causes, reboot_plan
 from .._decisions.policy import Policy
 from .._decisions.upgrade_plan import refuse_hosts_without_kernel
 from .._errors import LivepatchError
-from .._fleet.waves import WavesError, window_open
+from .._fleet.window import WindowError, window_open
 from .._host import apt, containers
 from .._host.boot_loader import read_boot_choice
 from .._host.facts import HostFacts, read_facts
 from .._host.sections import Sections
-from .commands import ROUND_TRIP, Task, poll, read_clock, reset_connection, run_script, sleep, try_script
+from .._records.drain_lock import DrainLock, Holder
+from .._time import format_time
+from .commands import (
+    ROUND_TRIP,
+    RunScript,
+    Task,
+    poll,
+    read_clock,
+    reset_connection,
+    run_script,
+    sleep,
+    try_script,
+    warn,
+)
 
 _PARTS = ("probe", "kernel_reboot")
 _SETTLING = 120.0
@@ -32,7 +47,10 @@ class RebootOptions:
     """Options of the module `kernel_reboot`. `kernel` is None for the newest installed one of the running flavour.
 
     `policy` supplies the time limits by which the state of the host is assessed. `boot_entry` is ``keep``, or ``set``
-    to select the kernel for the next boot. `window` is a maintenance window, empty for none. All times are in seconds.
+    to select the kernel for the next boot. `window` has the maintenance windows, empty for none, and `freeze` the dates
+    on which they are closed. `drain_lock` is the lock of the drain group of the host, None for no group; it is waited
+    for at most `drain_group_timeout`. `restore_after` is the time after which the host starts its containers again
+    without a controller, 0 for never. All times are in seconds.
     """
 
     policy: Policy
@@ -41,7 +59,11 @@ class RebootOptions:
     kernel: str | None = None
     force: bool = False
     boot_entry: str = "keep"
-    window: str = ""
+    window: object = ""
+    freeze: object = ()
+    drain_lock: DrainLock | None = None
+    drain_group_timeout: int = 900
+    restore_after: int = 300
     pre_commands: c.Sequence[str] = ()
     post_commands: c.Sequence[str] = ()
     docker: str = "stop"
@@ -69,6 +91,7 @@ def reboot_host(options: RebootOptions) -> Task[dict[str, t.Any]]:
     try:
         return (yield from reboot.run())
     except LivepatchError as error:
+        reboot.give_up_lock((yield from read_clock()).utc)
         error.with_details(**reboot.result)
         raise
 
@@ -79,6 +102,9 @@ class _Reboot:
     def __init__(self, options: RebootOptions) -> None:
         self._options = options
         self._boot_entry = ""
+        self._lock: DrainLock | None = None
+        """The lock of the drain group, while this run has it."""
+        self._drained = False
         self.result: dict[str, t.Any] = {"rebooted": False, "containers": []}
 
     def run(self) -> Task[dict[str, t.Any]]:
@@ -121,16 +147,79 @@ class _Reboot:
         if order.warning is not None:
             self.result["warnings"] = [order.warning]
 
-    def _refuse_closed_window(self) -> Task[None]:
-        """Raise `LivepatchError` (``window_closed``, ``window_unusable``). The default zone is the controller's."""
-        window = self._options.window
+    def _refuse_closed_window(self, within: float = 0) -> Task[None]:
+        """Raise `LivepatchError` (``window_closed``, ``window_unusable``) unless a window is open, now and `within` s.
+
+        The default time zone is the controller's.
+        """
+        window, freeze = self._options.window, self._options.freeze
         now = (yield from read_clock()).utc.astimezone()
+        moments = (now, now + datetime.timedelta(seconds=within))
         try:
-            closed = bool(window) and not window_open(window, now)
-        except WavesError as error:
+            is_open = all(window_open(window, moment, freeze) for moment in moments)
+        except WindowError as error:
             raise causes.WINDOW_UNUSABLE.error(str(error)) from error
-        if closed:
-            raise causes.WINDOW_CLOSED.error(window=window)
+        if not is_open:
+            raise causes.WINDOW_CLOSED.error(window=_as_text(window), freeze=_as_text(freeze))
+
+    def _take_lock(self) -> Task[None]:
+        """Take the lock of the drain group, and wait for the run that has it. Raises `LivepatchError`."""
+        lock, waiting = self._options.drain_lock, ""
+        if lock is None:
+            return
+
+        def take() -> Task[Holder | None]:
+            nonlocal waiting
+            now = (yield from read_clock()).utc
+            holder = lock.take(now, now + datetime.timedelta(seconds=self._phase))
+            if holder is None:
+                self._lock = lock
+                return None
+            if holder.until <= now:
+                raise causes.DRAIN_GROUP_LOST.error(**_names(lock, holder), path=shlex.quote(str(lock.path)))
+            if waiting != holder.run:
+                waiting = holder.run
+                yield from warn(f"{lock.host} waits: {causes.DRAIN_GROUP_BUSY.error(**_names(lock, holder)).message}.")
+            return holder
+
+        deadline = (yield from read_clock()).monotonic + self._options.drain_group_timeout
+        while (holder := (yield from take())) is not None:
+            left = deadline - (yield from read_clock()).monotonic
+            if left <= 0:
+                raise causes.DRAIN_GROUP_BUSY.error(**_names(lock, holder))
+            yield from sleep(min(_PAUSE, left))
+
+    @property
+    def _phase(self) -> float:
+        """Seconds after which a run that has not renewed the lock is lost: the longest time of one step, twice."""
+        options = self._options
+        return 2 * (ROUND_TRIP + options.delay + max(options.drain_timeout, options.reboot_timeout))
+
+    def _take_lock_if_free(self) -> Task[None]:
+        """Take the lock for a host whose containers are stopped. Starting them does not depend on other hosts."""
+        lock = self._options.drain_lock
+        now = (yield from read_clock()).utc
+        with contextlib.suppress(LivepatchError):
+            if lock is not None and lock.take(now, now + datetime.timedelta(seconds=self._phase)) is None:
+                self._lock, self._drained = lock, True
+
+    def _renew_lock(self) -> Task[bool]:
+        """Renew the lock before a step; False if another run, or the operator, has taken it away."""
+        if self._lock is None:
+            return True
+        now = (yield from read_clock()).utc
+        return self._lock.renew(now + datetime.timedelta(seconds=self._phase))
+
+    def give_up_lock(self, now: datetime.datetime) -> None:
+        """Release the lock after a failure; if containers may still be stopped, let the lock name this host as lost."""
+        if self._lock is None:
+            return
+        # The first failure is the one to report.
+        with contextlib.suppress(LivepatchError):
+            if self._drained:
+                self._lock.renew(now)
+            else:
+                self._lock.release()
 
     def _affected_containers(
         self, runtimes: c.Mapping[str, containers.Runtime], saved: containers.SavedContainers | None
@@ -149,10 +238,14 @@ class _Reboot:
         begun = (yield from read_clock()).monotonic
         if plan.step == "reboot":
             yield from self._refuse_closed_window()
+            yield from self._take_lock()
+            yield from self._refuse_closed_window()
             yield from self._drain()
             yield from self._reboot(plan.intended, boot_id)
             self.result["rebooted"] = True
             self.result["elapsed"] = round((yield from read_clock()).monotonic - begun)
+        else:
+            yield from self._take_lock_if_free()
         yield from self._restore()
         facts_now = read_facts((yield from self._ask("probe", self._variables(""), _SETTLING)))
         if plan.step == "reboot" or plan.rebooted_before:
@@ -167,7 +260,9 @@ class _Reboot:
     def _drain(self) -> Task[None]:
         """Run the commands before the reboot, and stop containers. If this fails, start the containers again."""
         within = self._options.drain_timeout
-        sections = yield from try_script(_PARTS, self._variables("drain", within=within), seconds=ROUND_TRIP + within)
+        self._drained = True
+        variables, later = self._variables("drain", within=within), self._timer()
+        sections = yield from try_script(_PARTS, variables, seconds=ROUND_TRIP + within, later=later)
         if sections is not None:
             reboot_plan.refuse_parallel_run(sections)
         failure = reboot_plan.drain_failure(sections)
@@ -211,24 +306,41 @@ class _Reboot:
         raise causes.HOST_DID_NOT_RETURN.error(seconds=options.reboot_timeout)
 
     def _order_reboot(self, intended: str, boot_id: str) -> Task[None]:
-        """Raises `LivepatchError` if the window has closed, or the entry for the next boot could not be selected."""
+        """Raises `LivepatchError` if the host must not be rebooted any more, or its next boot could not be prepared."""
         # The drain may have taken longer than the window was open.
-        yield from self._refuse_closed_window()
+        yield from self._refuse_closed_window(self._options.delay)
+        if not (yield from self._renew_lock()):
+            raise causes.DRAIN_LOCK_TAKEN.error(group=self._lock.group if self._lock is not None else "")
         variables = {**self._variables("reboot"), "boot_id": boot_id, "boot_entry": self._boot_entry}
         # A host that goes down at once does not answer. The boot id shows if it has rebooted.
-        sections = yield from try_script(_PARTS, variables)
-        failure = reboot_plan.boot_entry_failure(sections, intended)
+        later = self._timer(self._options.delay + self._options.reboot_timeout)
+        sections = yield from try_script(_PARTS, variables, later=later)
+        failure = reboot_plan.order_failure(sections, intended, restore_after=self._options.restore_after)
         if failure is not None:
             raise failure
+
+    def _timer(self, more: int = 0) -> RunScript:
+        """Return the script that starts the containers again without a controller, `more` seconds later than usual."""
+        options = self._options
+        after = options.restore_after + more if options.restore_after else 0
+        variables = {**self._variables("timer", within=options.drain_timeout), "restore_after": str(after)}
+        return RunScript(_PARTS[1:], variables)
 
     def _restore(self) -> Task[None]:
         """Start the saved containers, then run the commands after the reboot. Raises `LivepatchError`."""
         timeout = self._options.drain_timeout
+        # A lock that cannot be renewed is no reason to leave containers stopped.
+        with contextlib.suppress(LivepatchError):
+            yield from self._renew_lock()
         sections = yield from self._ask(_PARTS, self._variables("restore", within=timeout), timeout)
         reboot_plan.refuse_parallel_run(sections)
         failure = reboot_plan.restore_failure(sections)
         if failure is not None:
             raise failure
+        self._drained = False
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def _try_restore(self) -> Task[None]:
         """Start the saved containers before a failure is reported. The failure itself matters more than this one."""
@@ -273,5 +385,16 @@ class _Reboot:
             for kind, listed in (("pre", options.pre_commands), ("post", options.post_commands))
             for number, command in enumerate(listed, start=1)
         }
-        texts = {"message": options.message, "delay": str(options.delay), "within": str(within)}
+        numbers = {"delay": options.delay, "within": within, "restore_after": options.restore_after}
+        texts = {"message": options.message, **{name: str(number) for name, number in numbers.items()}}
         return {"task": task, "server": "", "network": "", "boot_entry": "", **texts, **options.runtimes, **commands}
+
+
+def _names(lock: DrainLock, holder: Holder) -> dict[str, str]:
+    return {"group": lock.group, "host": holder.host, "since": format_time(holder.since), "by": holder.by}
+
+
+def _as_text(option: object) -> str:
+    """Return a list option in one line; ``none`` for an empty one."""
+    items = option if isinstance(option, (list, tuple)) else [option]
+    return "; ".join(str(item) for item in items if item) or "none"

@@ -13,12 +13,16 @@
 #             With lp_boot_entry, an entry of GRUB's menu is selected for this boot
 #   alive     print the boot ID and the kernel release
 #   restore   start the saved containers, then run the commands lp_post_1, lp_post_2, …
+#   timer     do the same after lp_restore_after seconds, if no controller has continued until then. This task runs on
+#             the host, without a controller, from the file timer.lp_timer in the state folder
 # lp_docker, lp_podman and lp_lxd are the policies for containers: stop, wait (until they end by themselves) or ignore.
-# lp_within is the maximum number of seconds for draining or restoring.
+# lp_within is the maximum number of seconds for draining or restoring. lp_later is the script of the task timer, and
+# lp_restore_after is 0 for no timer.
 #
 # The state is kept in a folder that only root can read and that survives the reboot. It contains `boot_id`, the boot ID
 # when draining began, and `containers`, with a line "RUNTIME ID NAME" for each container in the order in which they are
-# started. The folder is removed when all containers run again.
+# started. `timer` contains the name of the timer that may start the containers. The folder is removed when all containers
+# run again.
 
 lp_state_folder=/var/lib/kernelops-livepatch/kernel_reboot
 lp_lock=/run/kernelops-livepatch/kernel_reboot.lock
@@ -214,8 +218,57 @@ drain() {
         fi
     done
     section note save_containers
+    # The first timer is for a drain that is killed. The second one starts when the last container has stopped.
+    arm_timer stopping
     section stop stop_containers
+    arm_timer stopped
     section saved cat "$lp_state_folder/containers"
+}
+
+# arm_timer PHASE: starts a process that starts the saved containers again when the time is over. Timers that were armed
+# before do nothing, because `timer` has another name. The process gets a session of its own, so that it outlives this one.
+arm_timer() {
+    if [ "$lp_restore_after" = 0 ]; then
+        rm -f "$lp_state_folder/timer"
+        return
+    fi
+    lp_umask=$(umask)
+    umask 077
+    lp_timer=$(date +%s).$$.$1
+    emit "lp_timer=$lp_timer
+$lp_later" >"$lp_state_folder/timer.$lp_timer"
+    printf '%s\n' "$lp_timer" >"$lp_state_folder/timer.part"
+    mv "$lp_state_folder/timer.part" "$lp_state_folder/timer"
+    umask "$lp_umask"
+    setsid sh "$lp_state_folder/timer.$lp_timer" </dev/null >/dev/null 2>&1 9>&- &
+}
+
+# timer_counts: succeeds if the timer lp_timer was armed last, and its time is not over.
+timer_counts() {
+    [ -r "$lp_state_folder/timer" ] && read -r lp_output <"$lp_state_folder/timer" && [ "$lp_output" = "$lp_timer" ]
+}
+
+# same_boot: succeeds if the machine has not rebooted since draining began.
+same_boot() {
+    cmp -s /proc/sys/kernel/random/boot_id "$lp_state_folder/boot_id"
+}
+
+# wait_for_controller: starts the saved containers if the controller was lost before the reboot, or if the reboot did not
+# happen. A machine that goes down starts none.
+wait_for_controller() {
+    sleep "$lp_restore_after"
+    # A drain that is still running holds the lock, and arms the next timer.
+    lp_deadline=$(($(date +%s) + 2 * lp_within + 60))
+    if ! timer_counts || ! take_lock || ! timer_counts || ! same_boot; then
+        return
+    fi
+    if [ "$(systemctl is-system-running 2>/dev/null)" = stopping ]; then
+        return
+    fi
+    # A controller that is only late must not reboot the machine after this.
+    rm -f "$lp_state_folder/timer"
+    lp_deadline=$(($(date +%s) + lp_within))
+    restore_saved
 }
 
 # list_missing: prints the saved containers that are not running.
@@ -256,9 +309,12 @@ start_missing() {
 
 restore() {
     section lock take_lock
-    if [ "$lp_exit" != 0 ]; then
-        return
+    if [ "$lp_exit" = 0 ]; then
+        restore_saved
     fi
+}
+
+restore_saved() {
     if [ ! -d "$lp_state_folder" ]; then
         empty_section not_running absent
     else
@@ -316,6 +372,15 @@ select_boot_entry() {
     grub-reboot "$lp_boot_entry" && grep -a -q -F -x -e "next_entry=$lp_boot_entry" /boot/grub/grubenv
 }
 
+# keep_drained: succeeds if the timer has not started the containers again. The timer then waits for the reboot.
+keep_drained() {
+    if [ "$lp_restore_after" = 0 ]; then
+        return
+    fi
+    [ -e "$lp_state_folder/timer" ] || return
+    arm_timer rebooting
+}
+
 # order_reboot: starts the reboot in the background. Each method is tried if the one before it failed. The last method
 # does not need an external program. A machine that has been rebooted in the meantime, for example by a second
 # controller, is not rebooted again.
@@ -361,8 +426,11 @@ main() {
             ;;
         drain) drain ;;
         reboot)
-            lp_exit=0
-            if [ -n "$lp_boot_entry" ]; then
+            section lock take_lock
+            if [ "$lp_exit" = 0 ]; then
+                section drained keep_drained
+            fi
+            if [ "$lp_exit" = 0 ] && [ -n "$lp_boot_entry" ]; then
                 section boot_entry select_boot_entry
             fi
             if [ "$lp_exit" = 0 ]; then
@@ -374,5 +442,6 @@ main() {
             section release cat /proc/sys/kernel/osrelease
             ;;
         restore) restore ;;
+        timer) wait_for_controller ;;
     esac
 }

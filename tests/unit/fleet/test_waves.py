@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Waves and windows, with tables of cases."""
+"""Waves, with tables of cases."""
 
 from __future__ import annotations
-
-import datetime as dt
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +13,6 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves i
     WavesError,
     plan_waves,
     read_canaries,
-    window_open,
 )
 
 
@@ -120,37 +117,3 @@ def test_waves_partition_the_hosts(hosts: list[Candidate], canaries: int, serial
         assert wave
         taken = [groups[name] for name in wave if groups[name] is not None]
         assert len(taken) == len(set(taken))
-
-
-UTC = dt.timezone.utc
-
-
-@pytest.mark.parametrize(
-    ("window", "clock", "is_open"),
-    [
-        ("22:00-04:00", "21:59", False),
-        ("22:00-04:00", "22:00", True),
-        ("22:00-04:00", "00:00", True),
-        ("22:00-04:00", "03:59", True),
-        ("22:00-04:00", "04:00", False),
-        ("2:00 - 4:00", "03:00", True),
-        ("02:00-04:00", "04:00", False),
-        ("02:00-04:00", "01:59", False),
-        ("00:00-00:00", "12:00", False),
-        # In January, Berlin is one hour ahead of UTC.
-        ("22:00-04:00 Europe/Berlin", "21:30", True),
-        ("22:00-04:00 Europe/Berlin", "03:30", False),
-        ("22:00-04:00 UTC", "21:30", False),
-    ],
-)
-def test_windows_follow_the_table(window: str, clock: str, is_open: bool) -> None:
-    hour, minute = map(int, clock.split(":"))
-    assert window_open(window, dt.datetime(2026, 1, 15, hour, minute, tzinfo=UTC)) is is_open
-
-
-@pytest.mark.parametrize(
-    "window", ["", "always", "22-04", "25:00-26:00", "22:00-04:00 Nowhere/Land", "22:00-04:00 ../x"]
-)
-def test_an_invalid_window_is_refused(window: str) -> None:
-    with pytest.raises(WavesError):
-        window_open(window, dt.datetime(2026, 1, 15, tzinfo=UTC))

@@ -7,11 +7,13 @@ from __future__ import annotations
 import datetime as dt
 import math
 import typing as t
+from pathlib import Path
 
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.drain_lock import DrainLock
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.kernel_reboot import RebootOptions, reboot_host
 from tests.lab.hosts.grub import UUID, grub_configuration
@@ -136,6 +138,20 @@ class Host:
         if self.saved is not None:
             self.running, self.saved = self.saved[1], None
         return answer(ok("lock"), ok("not_running"))
+
+
+class ReleasingReplay(Replay):
+    """A replay in which something happens while the task sleeps; `happens` gets the seconds since its start."""
+
+    def __init__(self, script: t.Callable[[commands.RunScript], Answer], happens: t.Callable[[float], object]) -> None:
+        super().__init__(script)
+        self._happens = happens
+
+    def _perform(self, command: commands.Command) -> object:
+        answer = super()._perform(command)
+        if isinstance(command, commands.Sleep):
+            self._happens(self.elapsed)
+        return answer
 
 
 def _task(command: commands.RunScript) -> str:
@@ -317,6 +333,178 @@ def test_a_window_that_closes_while_draining_prevents_the_reboot() -> None:
 @pytest.mark.parametrize("text", ["always", "25:00-26:00", "22:00-04:00 Nowhere/Atlantis"])
 def test_a_window_must_be_valid(text: str) -> None:
     assert Host().failure(window=text)["error_id"] == "window_unusable"
+
+
+def test_a_frozen_date_prevents_the_drain() -> None:
+    host = Host()
+    failure = host.failure(freeze=[f"{NOW:%Y-%m-%d}"], window="00:00-24:00 UTC")
+    assert (failure["error_id"], host.tasks) == ("window_closed", ["look"])
+    assert f"frozen dates: {NOW:%Y-%m-%d}" in failure["msg"]
+    assert Host().failure(freeze="tomorrow")["error_id"] == "window_unusable"
+
+
+def test_the_window_must_be_open_at_the_end_of_the_delay() -> None:
+    host = Host()
+    failure = host.failure(window=window(-1800, 1800), delay=1900)
+    assert (failure["error_id"], host.tasks, host.running) == ("window_closed", ["look", "drain", "restore"], CONTAINERS)
+
+
+# --- the lock of the drain group
+
+
+def lock(folder: Path, host: str = "db-01", run: str = "r1") -> DrainLock:
+    return DrainLock(folder, "orders", host, run, f"anna@{run}")
+
+
+def take(drain_lock: DrainLock, seconds: float = 3600) -> bool:
+    return drain_lock.take(NOW, NOW + dt.timedelta(seconds=seconds)) is None
+
+
+def is_free(folder: Path) -> bool:
+    """Whether another host of the group may be drained."""
+    return not list(folder.glob("*.drain-group"))
+
+
+def test_the_lock_is_held_until_containers_run(tmp_path: Path) -> None:
+    host = Host()
+    free: dict[str, bool] = {}
+
+    def respond(command: commands.RunScript) -> Answer:
+        free.setdefault(_task(command), is_free(tmp_path))
+        return Host.respond(host, command)
+
+    host.replay.script = respond
+    host.reboot(drain_lock=lock(tmp_path))
+    assert free == {"look": True, "drain": False, "reboot": False, "alive": False, "restore": False, "probe": True}
+
+
+def test_another_run_is_waited_for(tmp_path: Path) -> None:
+    other = lock(tmp_path, "db-02", "r2")
+    take(other)
+    host = Host()
+    host.replay = ReleasingReplay(host.respond, lambda elapsed: elapsed >= 42 and other.release())
+    assert host.reboot(drain_lock=lock(tmp_path))["rebooted"]
+    assert host.times_of("drain") == [45]
+    assert host.replay.warnings == [
+        "db-01 waits: host db-02 of the drain group orders is down for a reboot since 2026-03-01T04:00:00Z, by a run of"
+        " anna@r2."
+    ]
+
+
+def test_the_wait_for_another_run_ends(tmp_path: Path) -> None:
+    take(lock(tmp_path, "db-02", "r2"))
+    host = Host()
+    failure = host.failure(drain_lock=lock(tmp_path), drain_group_timeout=60)
+    assert (failure["error_id"], host.tasks, host.replay.elapsed) == ("drain_group_busy", ["look"], 60)
+    assert "db-02 of the drain group orders is down" in failure["msg"]
+
+
+def test_a_lost_run_is_not_waited_for(tmp_path: Path) -> None:
+    take(lock(tmp_path, "db-02", "r2"), seconds=0)
+    host = Host()
+    failure = host.failure(drain_lock=lock(tmp_path))
+    assert (failure["error_id"], host.tasks, host.replay.elapsed) == ("drain_group_busy", ["look"], 0)
+    assert f"rm {lock(tmp_path).path}" in failure["remedy"]
+
+
+def test_the_window_is_checked_again_after_the_wait(tmp_path: Path) -> None:
+    other = lock(tmp_path, "db-02", "r2")
+    take(other)
+    host = Host()
+    host.replay = ReleasingReplay(host.respond, lambda elapsed: elapsed >= 90 and other.release())
+    failure = host.failure(drain_lock=lock(tmp_path), window=window(-60, 60))
+    assert (failure["error_id"], host.tasks, is_free(tmp_path)) == ("window_closed", ["look"], True)
+
+
+def test_a_failed_drain_releases_the_lock(tmp_path: Path) -> None:
+    host = Host(drain=answer(ok("lock"), ok("pre 1", exit_code=1)))
+    assert host.failure(drain_lock=lock(tmp_path))["error_id"] == "pre_command_failed"
+    assert is_free(tmp_path)
+
+
+def test_a_host_that_does_not_return_keeps_the_lock(tmp_path: Path) -> None:
+    host = Host()
+    host.down = math.inf
+    assert host.failure(drain_lock=lock(tmp_path))["error_id"] == "host_did_not_return"
+    # The next run does not wait for the lost one.
+    other = Host()
+    other.replay.elapsed = host.replay.elapsed
+    failure = other.failure(drain_lock=lock(tmp_path, "db-02", "r2"))
+    assert other.replay.elapsed == host.replay.elapsed
+    assert "was lost before its containers ran again" in failure["msg"]
+    host.goes_down_at, host.boot_id, host.kernel, host.running = math.inf, SECOND, NEW, ""
+    host.reboot(drain_lock=lock(tmp_path, run="r3"))
+    assert (is_free(tmp_path), host.running) == (True, CONTAINERS)
+
+
+def test_containers_that_do_not_start_keep_the_lock(tmp_path: Path) -> None:
+    host = Host(restore=answer(ok("lock"), ok("not_running", "docker 1 registry\n")))
+    assert host.failure(drain_lock=lock(tmp_path))["error_id"] == "containers_not_restored"
+    assert not is_free(tmp_path)
+
+
+def test_a_lock_that_was_removed_prevents_the_reboot(tmp_path: Path) -> None:
+    host = Host()
+
+    def respond(command: commands.RunScript) -> Answer:
+        if command.variables["task"] == "drain":
+            lock(tmp_path).path.unlink()
+        return Host.respond(host, command)
+
+    host.replay.script = respond
+    assert host.failure(drain_lock=lock(tmp_path))["error_id"] == "drain_lock_lost"
+    assert (host.tasks, host.running) == (["look", "drain", "restore"], CONTAINERS)
+
+
+def test_stopped_containers_start_while_another_host_is_down(tmp_path: Path) -> None:
+    take(lock(tmp_path, "db-02", "r2"))
+    host = Host()
+    host.saved, host.running, host.boot_id, host.kernel = (FIRST, CONTAINERS), "", SECOND, NEW
+    host.reboot(drain_lock=lock(tmp_path))
+    assert host.running == CONTAINERS
+    assert not is_free(tmp_path), "the lock of the other host"
+
+
+def test_check_mode_and_a_current_host_take_no_lock(tmp_path: Path) -> None:
+    assert Host().reboot(drain_lock=lock(tmp_path), check_mode=True)["changed"]
+    current = Host()
+    current.kernel = NEW
+    assert not current.reboot(drain_lock=lock(tmp_path))["rebooted"]
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- the timer on the host
+
+
+def test_the_host_gets_a_timer() -> None:
+    host = Host()
+    host.reboot(restore_after=100, drain_timeout=70, delay=5, reboot_timeout=300, post_commands=["one"])
+    timers = {_task(command): command.later for command in host.replay.scripts if command.later is not None}
+    assert set(timers) == {"drain", "reboot"}
+    assert timers["drain"].parts == ("kernel_reboot",)
+    expected = {"task": "timer", "within": "70", "post_1": "one"}
+    for task, seconds in (("drain", "100"), ("reboot", "405")):
+        assert {**expected, "restore_after": seconds}.items() <= timers[task].variables.items()
+
+
+def test_the_timer_can_be_disabled() -> None:
+    host = Host()
+    host.reboot(restore_after=0)
+    for task in ("drain", "reboot"):
+        assert host.script(task)["restore_after"] == "0"
+
+
+def test_a_host_that_has_restored_itself_is_not_rebooted() -> None:
+    host = Host(reboot=answer(ok("lock"), ok("drained", exit_code=1)))
+    failure = host.failure(restore_after=7)
+    assert failure["error_id"] == "drain_expired"
+    assert "7 s after they were stopped" in failure["msg"]
+    assert host.tasks == ["look", "drain", "reboot", "restore"]
+
+
+def test_a_reboot_beside_another_run_is_refused() -> None:
+    host = Host(reboot=answer(ok("lock", exit_code=1)))
+    assert host.failure()["error_id"] == "run_in_progress"
 
 
 # --- the wait for the reboot

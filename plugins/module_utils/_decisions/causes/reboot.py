@@ -24,6 +24,33 @@ RESTART_RUNNING = Cause(
     "another run of this module is stopping or starting containers on this host",
     "wait until it has finished, then run the task again",
 )
+DRAIN_GROUP_BUSY = Cause(
+    "drain_group_busy",
+    "host {host} of the drain group {group} is down for a reboot since {since}, by a run of {by}",
+    "wait until that run has finished, then run the task again",
+)
+DRAIN_GROUP_LOST = Cause(
+    "drain_group_busy",
+    "host {host} of the drain group {group} has been drained since {since}, and the run of {by} was lost before its"
+    " containers ran again",
+    "run the playbook on {host} to complete its reboot; or, if its containers run: rm {path}",
+)
+DRAIN_LOCK_TAKEN = Cause(
+    "drain_lock_lost",
+    "the lock of the drain group {group} was removed or taken by another run, so the host was not rebooted",
+    "run the task again",
+)
+DRAIN_LOCK_UNUSABLE = Cause(
+    "drain_lock_unusable",
+    "the lock {path} of the drain group cannot be used",
+    "use a record folder that the user who runs Ansible can write to, on a file system with locks; remove a damaged"
+    " file only if all containers of the group run",
+)
+DRAIN_EXPIRED = Cause(
+    "drain_expired",
+    "the host was not rebooted, because it has started its containers again {seconds} s after they were stopped",
+    "run the task again, with a larger `restore_after` if the controller is slow",
+)
 PRE_COMMAND_FAILED = Cause(
     "pre_command_failed",
     "command {number} of pre_commands ended with exit code {exit_code}",
@@ -101,10 +128,12 @@ BOOT_ENTRY_NOT_SET = Cause(
 )
 WINDOW_CLOSED = Cause(
     "window_closed",
-    "the maintenance window {window} is closed",
+    "the maintenance window is closed ({window}; frozen dates: {freeze})",
     "run the task again when the window is open; the host was not rebooted",
 )
-WINDOW_UNUSABLE = Cause("window_unusable", "the maintenance window cannot be used", "correct the option `window`")
+WINDOW_UNUSABLE = Cause(
+    "window_unusable", "the maintenance window cannot be used", "correct the option `window` or `freeze`"
+)
 OLD_KERNEL = Cause(
     "old_kernel",
     "the host booted {booted} instead of {intended}",
