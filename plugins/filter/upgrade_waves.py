@@ -10,8 +10,11 @@ name: upgrade_waves
 short_description: Plan the waves of a kernel upgrade
 version_added: 1.0.0
 description:
-  - Takes the names of hosts on which M(kernelops.livepatch.kernel_upgrade) was run in check mode with a registered
-    result. Returns the hosts that must be upgraded, in order and divided into waves.
+  - Takes the names of hosts on which M(kernelops.livepatch.patch_info), and M(kernelops.livepatch.kernel_upgrade) in
+    check mode, were run with registered results. Returns the hosts that must be upgraded, in order and divided into
+    waves.
+  - A host is selected by its state. A host whose patches end soon (O(kernelops.livepatch.kernel_upgrade#module:within_days)),
+    or whose metapackages have moved to a newer series, is also selected, unless it is V(ineligible).
   - Hosts with an unfinished upgrade from an earlier run come first, then the canaries, then the other hosts.
   - Hosts with the same value of the variable C(drain_group) are never in the same wave. A host is left out if another
     host of its drain group is unreachable or failed.
@@ -23,17 +26,33 @@ options:
     elements: str
     required: true
   hostvars:
-    description: The variable C(hostvars). For each host, C(drain_group) and the registered result are used.
+    description: The variable C(hostvars). For each host, C(drain_group) and the registered results are used.
     type: dict
     required: true
+  check:
+    description: Name of the variable that contains the registered result of M(kernelops.livepatch.patch_info).
+    type: str
+    default: livepatch_upgrade_check
+    version_added: 2.0.0
   look:
-    description: Name of the variable that contains the registered result.
+    description: Name of the variable that contains the registered result of M(kernelops.livepatch.kernel_upgrade).
     type: str
     default: livepatch_upgrade_look
+  states:
+    description: States of the hosts to upgrade.
+    type: list
+    elements: str
+    default: [upgrade_required, end_of_life]
+    version_added: 2.0.0
+  force:
+    description: Select every host.
+    type: bool
+    default: false
+    version_added: 2.0.0
   canaries:
     description:
       - Number of hosts to upgrade first, in a separate wave, or their names, as a list or separated by commas.
-      - A name that is not in the inventory is an error.
+      - A name that is not in the input, and a host that could not be checked, are errors.
     type: raw
     default: 1
   serial:
@@ -43,6 +62,11 @@ options:
 """
 
 EXAMPLES = r"""
+- name: Check the hosts
+  kernelops.livepatch.patch_info:
+  become: true
+  register: livepatch_upgrade_check
+
 - name: Check which hosts need a newer kernel
   kernelops.livepatch.kernel_upgrade:
   become: true
@@ -68,25 +92,36 @@ _value:
       description: Number of hosts in each wave. Use it as the value of the keyword C(serial).
       type: list
       elements: int
-    kernels:
-      description: Running and new kernel of each host in the waves, and the reasons for its upgrade.
+    plan:
+      description: A line for each host in the waves, with its wave, its state, its running and its new kernel, and the
+        reason for the upgrade.
+      type: list
+      elements: str
+    groups:
+      description: Names of the checked hosts of each drain group. Groups C(1) and C("1") are the same group.
       type: dict
     left_out:
-      description: Reasons why hosts are left out, by host name.
+      description: Reasons why hosts wait for another host, by host name.
+      type: dict
+    not_selected:
+      description: Hosts that need a newer kernel, but have another state, by host name.
+      type: dict
+    not_checked:
+      description: Hosts that could not be checked, with the reason, by host name.
       type: dict
 """
 
 import typing as t
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves import (
-    Candidate,
-    WavesError,
-    plan_waves,
-    read_canaries,
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.upgrades import (
+    STATES,
+    CheckedHost,
+    plan_upgrades,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves import WavesError
 
 
 def upgrade_waves(
@@ -95,38 +130,48 @@ def upgrade_waves(
     look: str = "livepatch_upgrade_look",
     canaries: t.Any = 1,
     serial: t.Any = 1,
+    check: str = "livepatch_upgrade_check",
+    states: Sequence[str] = STATES,
+    force: bool = False,
 ) -> dict[str, t.Any]:
     """Divide hosts into waves. Raises `AnsibleFilterError`."""
-    candidates, groups_down = [], {}
-    for name in names:
-        variables = hostvars[name]
-        group = variables.get("drain_group")
-        seen = variables.get(look) or {}
-        if not seen or seen.get("unreachable") or seen.get("failed"):
-            if group is not None:
-                groups_down[str(group)] = str(name)
-        elif seen.get("needed") or seen.get("unfinished"):
-            candidates.append(
-                Candidate(str(name), None if group is None else str(group), unfinished=bool(seen.get("unfinished")))
-            )
+    hosts = [_checked(str(name), hostvars[name], check, look) for name in names]
     try:
-        first = read_canaries(canaries, hostvars)
-        waves = plan_waves(candidates, canaries=first, serial=serial, groups_down=groups_down)
+        run = plan_upgrades(hosts, states=states, force=force, canaries=canaries, serial=serial)
     except WavesError as error:
         raise AnsibleFilterError(f"upgrade_waves: {error}") from error
-    kernels = {name: _kernels(hostvars[name].get(look) or {}) for name in waves.order}
+    groups: dict[str, list[str]] = {}
+    for host in hosts:
+        if host.drain_group is not None:
+            groups.setdefault(host.drain_group, []).append(host.name)
     return {
-        "order": list(waves.order),
-        "sizes": list(waves.sizes),
-        "kernels": kernels,
-        "left_out": dict(waves.left_out),
+        "order": list(run.waves.order),
+        "sizes": list(run.waves.sizes),
+        "plan": list(run.plan),
+        "groups": groups,
+        "left_out": dict(run.waves.left_out),
+        "not_selected": dict(run.not_selected),
+        "not_checked": {host.name: host.failure for host in hosts if host.failure is not None},
     }
 
 
-def _kernels(seen: Mapping[str, t.Any]) -> str:
-    """Return the kernels of a host before and after its upgrade, and why it needs one."""
-    reasons = ", ".join(str(reason.get("id")) for reason in seen.get("reasons") or ())
-    return f"{seen.get('from')} to {seen.get('to')}: {reasons or 'an unfinished reboot'}"
+def _checked(name: str, variables: Mapping[str, t.Any], check: str, look: str) -> CheckedHost:
+    """Return a host from the registered results of its tasks."""
+    group, seen = variables.get("drain_group"), variables.get(look) or {}
+    failed = not seen or seen.get("unreachable") or seen.get("failed")
+    assessment = ((variables.get(check) or {}).get("record") or {}).get("assessment") or {}
+    reasons = assessment.get("reasons") or [{}]
+    return CheckedHost(
+        name=name,
+        drain_group=None if group is None else str(group),
+        state=assessment.get("state"),
+        reason=reasons[0].get("message"),
+        running=seen.get("from"),
+        target=seen.get("to"),
+        needs=tuple(str(reason.get("id")) for reason in seen.get("reasons") or ()),
+        unfinished=bool(seen.get("unfinished")) and not failed,
+        failure=str(seen.get("msg") or "the host was not checked") if failed else None,
+    )
 
 
 class FilterModule:

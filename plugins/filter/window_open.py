@@ -10,17 +10,24 @@ name: window_open
 short_description: Check whether a maintenance window is open
 version_added: 1.0.0
 description:
-  - Checks whether the current time of the controller is within a daily maintenance window. A window can span midnight.
-    The end time is not part of the window.
+  - Checks whether the current time of the controller is within a maintenance window. A window can span midnight; its
+    weekdays are those of its begin. The end time is not part of the window.
 positional: _input
 options:
   _input:
     description:
-      - Maintenance window, for example V(22:00-04:00 Europe/Berlin). The time zone is a name of the IANA time zone
-        database. By default, the time zone of the controller is used.
-      - An empty string means that the window is always open.
-    type: str
+      - Maintenance windows, as a list or separated by semicolons, for example V(Mon-Fri 22:00-04:00 Europe/Berlin) or
+        V(Sat,Sun 00:00-24:00). Weekdays and time zone are optional. The time zone is a name of the IANA time zone
+        database. By default, the time zone of the controller is used. C(@) can replace a blank.
+      - Without a window, it is always open.
+    type: raw
     required: true
+  freeze:
+    description: Dates on which every window is closed, as a list or separated by commas, for example V(2026-12-24) or
+      V(2026-12-20..2027-01-05). They are dates in the time zone of the window.
+    type: raw
+    default: []
+    version_added: 2.0.0
 """
 
 RETURN = r"""
@@ -40,15 +47,15 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves import WavesError
-from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves import window_open as is_open
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.window import WindowError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.window import window_open as is_open
 
 
-def window_open(window: str) -> bool:
-    """Return True if the window is open now. Raises `AnsibleFilterError`."""
+def window_open(window: t.Any, freeze: t.Any = ()) -> bool:
+    """Return True if a window is open now. Raises `AnsibleFilterError`."""
     try:
-        return not window or is_open(str(window), datetime.datetime.now().astimezone())
-    except WavesError as error:
+        return is_open(window, datetime.datetime.now().astimezone(), freeze)
+    except WindowError as error:
         raise AnsibleFilterError(f"window_open: {error}") from error
 
 

@@ -61,13 +61,48 @@ options:
     version_added: 2.0.0
   window:
     description:
-      - Daily maintenance window in which the host may be drained and rebooted, for example
-        V(22:00-04:00 Europe/Berlin). By default, the times are in the time zone of the controller. An empty window is
-        always open.
-      - The window is checked before containers are stopped, and again before the reboot. If it has closed in the
-        meantime, the containers are started again, and the task fails. Check mode ignores the window.
-    type: str
+      - Maintenance windows in which the host may be drained and rebooted, as a list or separated by semicolons, for
+        example V(22:00-04:00), V(Mon-Fri 22:00-04:00 Europe/Berlin) or V(Sat,Sun 00:00-24:00). A window can span
+        midnight; its weekdays are those of its begin. By default, the times are in the time zone of the controller.
+        C(@) can replace a blank. An empty value is always open.
+      - The window is checked before containers are stopped, and again before the reboot, which happens after O(delay).
+        If it has closed in the meantime, the containers are started again, and the task fails. Check mode ignores the
+        window.
+    type: raw
     default: ""
+    version_added: 2.0.0
+  freeze:
+    description:
+      - Dates on which every window is closed, as a list or separated by commas, for example V(2026-12-24) or
+        V(2026-12-20..2027-01-05). They are dates in the time zone of the window.
+    type: raw
+    default: []
+    version_added: 2.0.0
+  drain_group:
+    description:
+      - Name of a group of hosts of which only one may be down at a time. Before containers are stopped, the host takes
+        the lock of the group in O(record_dir). It releases the lock when its containers run again.
+      - If the host does not come back, or the run is killed, the lock remains, and other hosts of the group fail with
+        RV(error_id=drain_group_busy). The next run on the host takes it over.
+    type: str
+    version_added: 2.0.0
+  record_dir:
+    description: Folder on the controller for the locks of drain groups. All runs must use the same one. Required for
+      O(drain_group).
+    type: path
+    version_added: 2.0.0
+  drain_group_timeout:
+    description: Maximum time in seconds to wait for a run that has drained another host of O(drain_group).
+    type: int
+    default: 900
+    version_added: 2.0.0
+  restore_after:
+    description:
+      - Time in seconds after which the host itself starts its containers again and runs O(post_commands), if the
+        controller is lost between stopping them and the reboot. No controller is needed. V(0) disables this.
+      - If a reboot was ordered, but does not happen, this is done O(delay) and O(reboot_timeout) later.
+    type: int
+    default: 300
     version_added: 2.0.0
   pre_commands:
     description:

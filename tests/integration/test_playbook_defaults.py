@@ -68,31 +68,3 @@ def test_a_variable_without_a_default_omits_the_option(tmp_path: Path) -> None:
     assert ended.code == 0, ended.output
     assert ended.output.count("1 host: 1 no_answer") == 2
     assert ended.result("localhost")["history"] is None
-
-
-@pytest.mark.matrix
-@pytest.mark.parametrize(
-    ("canary", "named", "sizes"),
-    [
-        (1, [], [1, 1, 3]),
-        (2, [], [2, 1, 2]),
-        ("2", [], [2, 1, 2]),
-        (["web-5", "web-4", "web-3"], ["web-5", "web-4", "web-3"], [3, 1, 1]),
-        ("web-9", [], [1, 1, 3]),
-    ],
-)
-def test_the_first_wave_has_the_size_of_the_canaries(
-    tmp_path: Path, canary: t.Any, named: list[str], sizes: list[int]
-) -> None:
-    group = {"ansible.builtin.group_by": {"key": "livepatch_patch_first"}, "when": f"inventory_hostname in {named}"}
-    wave = {"ansible.builtin.debug": {"msg": "{{ ansible_play_batch | length }}"}, "run_once": True}
-    ended = run(
-        tmp_path,
-        play(group),
-        play(wave, files=("patch",), serial="{{ livepatch_serial }}"),
-        variables={},
-        livepatch_canary=canary,
-    )
-    assert ended.code == 0, ended.output
-    waves = [int(line["result"]["msg"]) for line in ended.results if line["task"] == "ansible.builtin.debug"]
-    assert waves == sizes

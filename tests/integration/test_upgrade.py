@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-import itertools
 import json
 import typing as t
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ OPTIONS: dict[str, t.Any] = {"livepatch_delay": 0, "livepatch_network": False}
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory, lab_processes: Fleet) -> Iterator[Hosts]:
-    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 25, LIKE) as fleet:
+    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 40, LIKE) as fleet:
         yield Hosts(fleet, iter(fleet.hosts))
 
 
@@ -51,9 +50,18 @@ def upgrade(ansible: Ansible, names: list[str], *words: str, **extra: t.Any) -> 
 
 def plan_of(run: Run) -> list[list[str]]:
     """Return the waves that a run shows."""
-    shown = next(line["result"]["msg"] for line in run.results if isinstance(line["result"].get("msg"), dict))
-    order = iter(shown["hosts"])
-    return [list(itertools.islice(order, size)) for size in shown["waves"]]
+    waves: dict[str, list[str]] = {}
+    for line in shown(run)["plan"]:
+        wave, host, _reason = line.split(": ", 2)
+        waves.setdefault(wave, []).append(host)
+    assert list(waves) == [f"wave {number}" for number in range(1, len(waves) + 1)]
+    return list(waves.values())
+
+
+def shown(run: Run) -> dict[str, t.Any]:
+    """Return the plan that a run shows."""
+    found = (line["result"]["msg"] for line in run.results if isinstance(line["result"].get("msg"), dict))
+    return t.cast("dict[str, t.Any]", next(found))
 
 
 def report_of(ansible: Ansible) -> dict[str, str]:
@@ -165,6 +173,81 @@ def test_check_mode_only_shows_the_plan(hosts: Hosts, tmp_path: Path) -> None:
     results = [line["result"] for line in run.results if line["result"].get("msg", "") == f"would reboot into {NEW}"]
     assert len(results) == len(names)
     assert [name for name in names if not untouched(hosts, name)] == []
+
+
+def test_a_plan_has_the_canaries_in_every_form(hosts: Hosts, tmp_path: Path) -> None:
+    names = some(hosts, 4)
+    a, b, c, d = names
+    ansible = ansible_with(hosts, tmp_path)
+    forms: list[tuple[t.Any, list[str]]] = [(2, [a, b]), (c, [c]), (f"{d}, {b}", [b, d]), ([d, c], [c, d])]
+    for value, first in forms:
+        run = upgrade(ansible, names, livepatch_plan_only=True, livepatch_canary=value, livepatch_serial=9)
+        assert run.code == 0, run.output
+        rest = [name for name in names if name not in first]
+        assert plan_of(run) == [first, rest]
+        assert shown(run)["plan"][-1].startswith(f"wave 2: {rest[-1]}: upgrade_required, {OLD} to {NEW}: ")
+        assert "WARNING" not in run.output
+    assert [name for name in names if not untouched(hosts, name)] == []
+
+
+def test_a_bad_option_ends_the_run_before_a_change(hosts: Hosts, tmp_path: Path) -> None:
+    names = some(hosts, 2)
+    ansible = ansible_with(hosts, tmp_path)
+    wrong = {
+        "is not a host of this run": {"livepatch_canary": "misspelt"},
+        "size of a wave": {"livepatch_serial": "abc"},
+    }
+    for text, option in wrong.items():
+        run = upgrade(ansible, names, **option)
+        assert run.code not in (0, 250), run.output
+        assert text in run.output
+        assert [name for name in names if not untouched(hosts, name)] == []
+
+
+def test_variables_of_groups_set_the_waves(hosts: Hosts, tmp_path: Path) -> None:
+    names = some(hosts, 4)
+    ansible = ansible_with(hosts, tmp_path)
+    variables = {"livepatch_canary": 0, "livepatch_serial": 2, "livepatch_plan_only": True, "livepatch_window": ""}
+    (tmp_path / "variables.yml").write_text(yaml.safe_dump({"all": {"vars": variables}}), encoding="utf-8")
+    run = upgrade(ansible, names)
+    assert run.code == 0, run.output
+    assert plan_of(run) == [names[:2], names[2:]]
+
+
+def test_an_ineligible_host_is_not_upgraded(hosts: Hosts, tmp_path: Path) -> None:
+    (name,) = some(hosts, 1)
+    policy = tmp_path / "policy.yml"
+    ansible = ansible_with(hosts, tmp_path)
+    system = {"release": "26.04", "architecture": "arm64", "kernel": "7.0", "flavours": ["generic"]}
+    policy.write_text(yaml.safe_dump({"name": "none", "systems": [system]}), encoding="utf-8")
+    run = upgrade(ansible, [name], livepatch_policy=str(policy))
+    assert run.code == 0, run.output
+    assert plan_of(run) == []
+    assert "add ineligible to livepatch_upgrade_states" in shown(run)["not_selected"][name]
+    assert untouched(hosts, name)
+
+
+def test_two_runs_never_take_down_a_drain_group(hosts: Hosts, tmp_path: Path) -> None:
+    first, second = some(hosts, 2)
+    groups = {first: {"drain_group": 1}, second: {"drain_group": "1"}}
+    ansible = ansible_with(hosts, tmp_path, groups)
+    extra = {**OPTIONS, "livepatch_hosts": [first]}
+    with hosts.fleet.hold(first, "docker stop done") as drained, ansible.start(
+        "playbook", UPGRADE, "-e", json.dumps(extra)
+    ) as run:
+        drained.wait(run.process)
+        refused = upgrade(ansible, [second], livepatch_drain_group_timeout=0)
+        assert refused.code != 0
+        assert f"host {first} of the drain group 1 is down" in refused.result(second)["msg"].replace("Host", "host")
+        assert hosts.commands(second, "docker stop", "lxc stop", "systemctl reboot") == []
+        assert hosts.running(second) == RUNNING
+        drained.release()
+        assert run.process.wait(timeout=240) == 0
+    assert upgraded(hosts, first)
+    done = upgrade(ansible, [second])
+    assert done.code == 0, done.output
+    assert upgraded(hosts, second)
+    assert list((tmp_path / "livepatch-records").glob("*.drain-group")) == []
 
 
 def test_no_wave_starts_outside_the_window(hosts: Hosts, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ _MODULES = (
     re.compile(r"Build of (?P<name>[\w.+-]{1,64})\.ko"),
     re.compile(r"^Building (?:initial )?module[: ]+(?P<name>[\w.+/-]{1,64})", re.MULTILINE),
 )
-_READ_ONLY = _pattern(r"Read-only file system")
+_READ_ONLY = _pattern(r"Read-only file system", r"\bEROFS\b", r"open \(30: ")
 _CLOCK = _pattern(r"Release file [^\n]{0,300} is not valid yet", r"\bInRelease is not valid yet")
 _ARCHIVE = _pattern(
     r"Failed to fetch",
@@ -106,6 +106,8 @@ _ARCHIVE = _pattern(
     r"does not have a Release file",
     r"is (?:not|no longer) signed",
     r"is not valid yet",
+    r"^(?:E|Error): Release file for [^\n]{1,300} is expired",
+    r"Couldn't find any package by (?:glob|regex)",
     r"method driver [^\n]{1,100} could not be found",
     r"certificate verification failed",
     r"unauthenticated packages",

@@ -7,6 +7,7 @@ from __future__ import annotations
 import collections.abc as c
 import dataclasses
 import re
+import types
 
 _PERCENT = re.compile(r"(\d{1,3})\s*%")
 
@@ -62,20 +63,26 @@ def plan_waves(
     return Waves(order, tuple(len(wave) for wave in waves), left_out)
 
 
-def read_canaries(value: object, known: c.Container[str]) -> int | list[str]:
+def read_canaries(
+    value: object, known: c.Container[str], unfit: c.Mapping[str, str] = types.MappingProxyType({})
+) -> int | list[str]:
     """Return the number of canaries, or their names, from an option: a number, a list, or a text with commas.
 
-    `known` has the hosts of the inventory. Raises `WavesError` for another name: no other host takes its place.
+    `known` has the hosts of the run. `unfit` has the hosts that prove nothing as a canary, with the reason. Raises
+    `WavesError` for the name of another host, and of an unfit one: no other host takes its place.
     """
     if isinstance(value, int):
         return int(value)
-    items = value if isinstance(value, (list, tuple)) else str(value).split(",")
+    items = value if isinstance(value, (list, tuple)) else str(value or "").split(",")
     names = [name for name in (str(item).strip() for item in items) if name]
-    if len(names) == 1 and names[0].isdecimal() and names[0] not in known and not isinstance(value, (list, tuple)):
+    if len(names) == 1 and names[0].isdecimal() and names[0] not in known:
         return int(names[0])
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise WavesError(f"the canary {', '.join(unknown)} is not a host of the inventory")
+        raise WavesError(f"the canary {', '.join(unknown)} is not a host of this run")
+    useless = [f"{name} {unfit[name]}" for name in names if name in unfit]
+    if useless:
+        raise WavesError(f"a canary proves nothing: {', '.join(useless)}")
     return names
 
 

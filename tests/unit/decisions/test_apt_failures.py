@@ -22,10 +22,18 @@ TEXTS = {
         ),
         "E: Unable to lock directory /var/lib/apt/lists/",
         "dpkg: error: dpkg status database is locked by another process",
+        "dpkg: error: dpkg frontend is locked by another process",
+        "dpkg: error: dpkg database lock was locked by another process with pid 99",
+        "E: Could not get lock /var/cache/apt/archives/lock - open (11: Resource temporarily unavailable)\n"
+        "E: Unable to lock directory /var/cache/apt/archives/",
+        "E: Unable to lock the administration directory (/var/lib/dpkg/), is another process using it?",
+        "Error: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 2912 (apt-get)",
         "dpkg: error: dpkg frontend lock was locked by another process with pid 4602\n"
         "Note: removing the lock file is always wrong, can damage the locked area" + DPKG_ENDED,
     ],
     "disk_full": [
+        "dracut[E]: Creation of /boot/initrd.img-6.11.0-9-generic failed: No space left on device" + DPKG_ENDED,
+        "pigz: abort: write error on <stdout> (No space left on device)\nE: mkinitramfs failure cpio 141" + DPKG_ENDED,
         "gzip: stdout: No space left on device\nE: mkinitramfs failure cpio 141 gzip 1" + DPKG_ENDED,
         "Error 24 : Write error : cannot write compressed block \nE: mkinitramfs failure cpio 141 lz4 -9 -l 24"
         "\ndpkg: error processing package linux-firmware (--configure):" + DPKG_ENDED,
@@ -69,6 +77,10 @@ TEXTS = {
             "The following packages have unmet dependencies:\n a : Depends: b but it is not installable\n"
             "E: Broken packages"
         ),
+        (
+            "Unsatisfied dependencies:\n linux-generic : Depends: linux-image-generic (= 6.8.0-60.63) but 6.8.0-59.61 is"
+            " to be installed\nError: Unable to correct problems, you have held broken packages."
+        ),
         "E: Unable to satisfy dependencies. Reached two conflicting assignments:\n   1. linux-generic is selected",
     ],
     "packages_held": ["E: Held packages were changed and -y was used without --allow-change-held-packages."],
@@ -96,6 +108,14 @@ TEXTS = {
         "E: Package 'linux-image-x' has no installation candidate",
         "E: Failed to fetch https://esm.ubuntu.com/x  407  Proxy Authentication Required",
         "E: Failed to fetch https://esm.ubuntu.com/x  Could not connect to esm.ubuntu.com:443",
+        "E: Release file for http://archive.example.com/InRelease is expired (invalid since 20d 1h 2min 3s).",
+        "Error: Couldn't find any package by glob 'linux-image-4.4.0-1-generic'",
+    ],
+    "file_system_read_only": [
+        "E: Could not open lock file /var/lib/dpkg/lock-frontend - open (30: Read-only file system)\n"
+        "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), are you root?",
+        "dpkg: error: unable to access the dpkg database directory /var/lib/dpkg: Read-only file system",
+        "rm: cannot remove '/boot/initrd.img-5.4.0-216-generic': Read-only file system" + DPKG_ENDED,
     ],
     "dpkg_interrupted": [
         "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem.",
@@ -110,6 +130,7 @@ TEXTS = {
         + DPKG_ENDED,
     ],
     "dpkg_failed": [
+        "Killed\nE: Sub-process /usr/bin/dpkg received signal 9.",
         "E: Sub-process /usr/bin/dpkg exited unexpectedly",
         "dpkg: unrecoverable fatal error, aborting:\n files list file for package 'x' is missing final newline",
         "Your Ubuntu Pro subscription has expired\ndpkg: error processing package x (--configure):" + DPKG_ENDED,
@@ -128,9 +149,9 @@ def test_texts_of_apt_and_dpkg(expected: str, log: str) -> None:
 
 
 def test_a_full_boot_partition_is_named() -> None:
-    for log in TEXTS["disk_full"][:8]:
+    for log in TEXTS["disk_full"][:10]:
         assert "/boot is full" in apt_failure(log, 100).message, log
-    for log in TEXTS["disk_full"][8:]:
+    for log in TEXTS["disk_full"][10:]:
         assert "/boot is full" not in apt_failure(log, 100).message, log
 
 

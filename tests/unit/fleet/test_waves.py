@@ -65,7 +65,7 @@ def test_a_group_with_a_lost_host_is_skipped() -> None:
     assert "a3" in planned.left_out["a1"]
 
 
-@pytest.mark.parametrize("serial", ["0", 0, "ten", "-1", "5%%", "", None])
+@pytest.mark.parametrize("serial", ["0", 0, "ten", "1.5", ["10%", "x"], "-1", "5%%", "", None])
 def test_an_invalid_size_is_refused(serial: object) -> None:
     with pytest.raises(WavesError, match="size of a wave"):
         waves_of(plain("abc"), 0, serial)
@@ -82,18 +82,30 @@ def test_an_invalid_size_is_refused(serial: object) -> None:
         (["a", "b"], ["a", "b"]),
         ([], []),
         ("", []),
-        (["a", "misspelt"], None),
-        ("misspelt", None),
-        (["7"], None),
-        ("-1", None),
+        ("7", 7),
+        ("web", ["web"]),
+        (["1"], 1),
+        (None, []),
+        (["a", "misspelt"], "misspelt is not a host of this run"),
+        ("misspelt", "misspelt is not a host of this run"),
+        ("a b", "a b is not a host of this run"),
+        (["7", "a"], "7 is not a host of this run"),
+        ("-1", "-1 is not a host of this run"),
+        ("a,lost", "lost could not be checked"),
     ],
 )
 def test_canaries_are_a_number_or_names(value: object, expected: object) -> None:
-    if expected is None:
-        with pytest.raises(WavesError, match="not a host of the inventory"):
-            read_canaries(value, {"a": {}, "b": {}, "web": {}})
+    hosts, unfit = ["a", "b", "web", "lost"], {"lost": "could not be checked"}
+    if isinstance(expected, str):
+        with pytest.raises(WavesError, match=expected):
+            read_canaries(value, hosts, unfit)
     else:
-        assert read_canaries(value, {"a": {}, "b": {}, "web": {}}) == expected
+        assert read_canaries(value, hosts, unfit) == expected
+
+
+def test_a_number_can_be_the_name_of_a_host() -> None:
+    assert read_canaries("7", ["7"]) == ["7"]
+    assert read_canaries(7, ["7"]) == 7
 
 
 def test_a_negative_number_of_canaries_is_refused() -> None:

@@ -115,12 +115,6 @@ BOOT_DISK_FULL = Cause(
     "/boot is full",
     f"{STEP}; then {_RUN_AGAIN_TO_COMPLETE}",
 )
-READ_ONLY = Cause(
-    "read_only",
-    "a file system of the host is mounted read-only, often after an error of its disk",
-    f"check the disk on the host (dmesg, findmnt -O ro), and mount the file system with write access; then"
-    f" {_RUN_AGAIN_TO_COMPLETE}",
-)
 ARCHIVE_UNREACHABLE = Cause(
     "archive_unreachable",
     "the packages could not be downloaded from the archive",
