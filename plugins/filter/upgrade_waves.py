@@ -13,8 +13,8 @@ description:
   - Takes the names of hosts on which M(kernelops.livepatch.patch_info), and M(kernelops.livepatch.kernel_upgrade) in
     check mode, were run with registered results. Returns the hosts that must be upgraded, in order and divided into
     waves.
-  - A host is selected by its state. A host whose patches end soon (O(kernelops.livepatch.kernel_upgrade#module:within_days)),
-    or whose metapackages have moved to a newer series, is also selected, unless it is V(ineligible).
+  - A host is selected by its state. A host whose patches end soon, or whose metapackages have moved to a newer series,
+    is also selected, unless it is V(ineligible).
   - Hosts with an unfinished upgrade from an earlier run come first, then the canaries, then the other hosts.
   - Hosts with the same value of the variable C(drain_group) are never in the same wave. A host is left out if another
     host of its drain group is unreachable or failed.

@@ -232,9 +232,10 @@ def test_two_runs_never_take_down_a_drain_group(hosts: Hosts, tmp_path: Path) ->
     groups = {first: {"drain_group": 1}, second: {"drain_group": "1"}}
     ansible = ansible_with(hosts, tmp_path, groups)
     extra = {**OPTIONS, "livepatch_hosts": [first]}
-    with hosts.fleet.hold(first, "docker stop done") as drained, ansible.start(
-        "playbook", UPGRADE, "-e", json.dumps(extra)
-    ) as run:
+    with (
+        hosts.fleet.hold(first, "docker stop done") as drained,
+        ansible.start("playbook", UPGRADE, "-e", json.dumps(extra)) as run,
+    ):
         drained.wait(run.process)
         refused = upgrade(ansible, [second], livepatch_drain_group_timeout=0)
         assert refused.code != 0

@@ -64,7 +64,7 @@ def plan_upgrades(
         groups_down=groups_down,
     )
     others = {
-        host.name: f"{host.state}, and needs a newer kernel; to upgrade it, add {host.state} to livepatch_upgrade_states"
+        host.name: f"{host.state}, and needs a newer kernel; to select it, add {host.state} to livepatch_upgrade_states"
         for host in hosts
         if host.needs and host.failure is None and host.name not in selected
     }

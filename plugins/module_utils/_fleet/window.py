@@ -13,7 +13,8 @@ import zoneinfo
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _CLOCK = r"(\d{1,2}):(\d{2})"
 # The command line of Ansible splits a value at blanks, so that the parts can also be joined with @.
-_WINDOW = re.compile(rf"(?:([a-z]{{3,9}}(?:\s*[,-]\s*[a-z]{{3,9}})*)[\s@]+)?{_CLOCK}\s*-\s*{_CLOCK}(?:[\s@]+(\S+))?", re.I)
+_NAMES = r"[a-z]{3,9}(?:\s*[,-]\s*[a-z]{3,9})*"
+_WINDOW = re.compile(rf"(?:({_NAMES})[\s@]+)?{_CLOCK}\s*-\s*{_CLOCK}(?:[\s@]+(\S+))?", re.IGNORECASE)
 _FORM = "use the form 22:00-04:00, Mon-Fri 22:00-04:00 or Sat,Sun 00:00-24:00 Europe/Berlin"
 
 

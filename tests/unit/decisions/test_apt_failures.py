@@ -24,8 +24,10 @@ TEXTS = {
         "dpkg: error: dpkg status database is locked by another process",
         "dpkg: error: dpkg frontend is locked by another process",
         "dpkg: error: dpkg database lock was locked by another process with pid 99",
-        "E: Could not get lock /var/cache/apt/archives/lock - open (11: Resource temporarily unavailable)\n"
-        "E: Unable to lock directory /var/cache/apt/archives/",
+        (
+            "E: Could not get lock /var/cache/apt/archives/lock - open (11: Resource temporarily unavailable)\n"
+            "E: Unable to lock directory /var/cache/apt/archives/"
+        ),
         "E: Unable to lock the administration directory (/var/lib/dpkg/), is another process using it?",
         "Error: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 2912 (apt-get)",
         "dpkg: error: dpkg frontend lock was locked by another process with pid 4602\n"
@@ -78,8 +80,8 @@ TEXTS = {
             "E: Broken packages"
         ),
         (
-            "Unsatisfied dependencies:\n linux-generic : Depends: linux-image-generic (= 6.8.0-60.63) but 6.8.0-59.61 is"
-            " to be installed\nError: Unable to correct problems, you have held broken packages."
+            "Unsatisfied dependencies:\n linux-generic : Depends: linux-image-generic (= 6.8.0-60.63) but 6.8.0-59.61"
+            " is to be installed\nError: Unable to correct problems, you have held broken packages."
         ),
         "E: Unable to satisfy dependencies. Reached two conflicting assignments:\n   1. linux-generic is selected",
     ],
@@ -112,8 +114,10 @@ TEXTS = {
         "Error: Couldn't find any package by glob 'linux-image-4.4.0-1-generic'",
     ],
     "file_system_read_only": [
-        "E: Could not open lock file /var/lib/dpkg/lock-frontend - open (30: Read-only file system)\n"
-        "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), are you root?",
+        (
+            "E: Could not open lock file /var/lib/dpkg/lock-frontend - open (30: Read-only file system)\n"
+            "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), are you root?"
+        ),
         "dpkg: error: unable to access the dpkg database directory /var/lib/dpkg: Read-only file system",
         "rm: cannot remove '/boot/initrd.img-5.4.0-216-generic': Read-only file system" + DPKG_ENDED,
     ],

@@ -346,7 +346,11 @@ def test_a_frozen_date_prevents_the_drain() -> None:
 def test_the_window_must_be_open_at_the_end_of_the_delay() -> None:
     host = Host()
     failure = host.failure(window=window(-1800, 1800), delay=1900)
-    assert (failure["error_id"], host.tasks, host.running) == ("window_closed", ["look", "drain", "restore"], CONTAINERS)
+    assert (failure["error_id"], host.tasks, host.running) == (
+        "window_closed",
+        ["look", "drain", "restore"],
+        CONTAINERS,
+    )
 
 
 # --- the lock of the drain group
@@ -385,10 +389,9 @@ def test_another_run_is_waited_for(tmp_path: Path) -> None:
     host.replay = ReleasingReplay(host.respond, lambda elapsed: elapsed >= 42 and other.release())
     assert host.reboot(drain_lock=lock(tmp_path))["rebooted"]
     assert host.times_of("drain") == [45]
-    assert host.replay.warnings == [
-        "db-01 waits: host db-02 of the drain group orders is down for a reboot since 2026-03-01T04:00:00Z, by a run of"
-        " anna@r2."
-    ]
+    (warning,) = host.replay.warnings
+    assert warning.startswith("db-01 waits: host db-02 of the drain group orders is down for a reboot since 2026-03-01")
+    assert warning.endswith("by a run of anna@r2.")
 
 
 def test_the_wait_for_another_run_ends(tmp_path: Path) -> None:
