@@ -23,6 +23,8 @@ CLIENT = "/snap/bin/canonical-livepatch"
 PAYLOAD = "/var/snap/canonical-livepatch/common/payload"
 SIGNER = "Live patch signing of lab"
 FIXES = ["CVE-2026-10001", "CVE-2026-10002"]
+FOREIGN = "6.99.0-069900-generic"
+"""A kernel of Ubuntu's mainline archive, which has no live patches."""
 
 
 @pytest.fixture
@@ -278,7 +280,7 @@ def test_a_task_that_holds_up_a_transition_is_named_and_can_be_waited_for(
 def test_a_kernel_that_only_an_upgrade_helps_is_upgraded_rebooted_and_patched(
     ansible: Ansible, enabled: VirtualMachine, vm_service: Fleet
 ) -> None:
-    """The last test: from here on the machine runs its newer kernel."""
+    """From here on the machine runs its newer kernel."""
     older, newer = enabled.image.kernels
     boot_id = enabled.read("cat /proc/sys/kernel/random/boot_id")
     vm_service.state.set_support({older.full: "kernel-upgrade-required"})
@@ -311,3 +313,27 @@ def test_a_kernel_that_only_an_upgrade_helps_is_upgraded_rebooted_and_patched(
     assert enabled.read("cat /proc/sys/kernel/random/boot_id") == later_boot_id, (
         "a host that needs none is not rebooted"
     )
+
+
+def test_grub_starts_the_intended_kernel_beside_a_foreign_one(ansible: Ansible, machine: VirtualMachine) -> None:
+    """GRUB sorts the foreign kernel first. Its files are those of another kernel, and its name shows who started."""
+    older, newer = machine.image.kernels
+    intended = older.release if machine.read("uname -r") == newer.release else newer.release
+    if intended == newer.release:
+        machine.read("apt-get -q update && apt-get -q -y install linux-image-cloud-amd64")
+    for name in ("vmlinuz", "initrd.img"):
+        machine.read(f"cp /boot/{name}-{older.release} /boot/{name}-{FOREIGN}")
+    machine.read(f"/usr/lib/livepatch-lab/kernel-hook {older.release}")
+    boot_id = machine.read("cat /proc/sys/kernel/random/boot_id")
+    options = {"kernel": intended, "require_protected": False, "delay": 0}
+
+    refused = failure(ansible.task("kernelops.livepatch.kernel_reboot", NAME, **options))
+    assert refused["error_id"] == "boot_order"
+    assert FOREIGN in refused["msg"]
+    assert machine.read("cat /proc/sys/kernel/random/boot_id") == boot_id
+
+    rebooted = result(ansible.task("kernelops.livepatch.kernel_reboot", NAME, boot_entry="set", **options))
+    assert rebooted["rebooted"] is True
+    assert machine.read("uname -r") == intended
+    assert f"BOOT_IMAGE=/boot/vmlinuz-{intended} " in machine.read("cat /proc/cmdline")
+    assert "next_entry=gnulinux" not in machine.read("grub-editenv list"), "GRUB has used it up"

@@ -31,7 +31,7 @@ _GRUB = Path("/usr/lib/grub/i386-pc")
 _TOOLS = ("gcc", "grub-mkimage", "make", "mke2fs", "mmdebstrap", "openssl", "ssh-keygen", "strip", "tar")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PACKAGES = (
-    *("busybox-static", "bzip2", "curl", "iproute2", "kmod", "linux-base", "openssh-server"),
+    *("busybox-static", "bzip2", "curl", "grub2-common", "iproute2", "kmod", "linux-base", "openssh-server"),
     *("openssl", "procps", "sudo", "sysvinit-core"),
 )
 _PROGRAMS = ("boot", "halt", "initrd-init", "kernel-hook", "livepatchd")
@@ -41,7 +41,7 @@ _DISK_BYTES = 1 << 30
 _PARTITION_START = 1 << 20
 _SECTOR = 512
 _LINUX_PARTITION = 0x83
-_GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "normal", "linux", "test", "echo")
+_GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "normal", "linux", "loadenv", "test", "echo")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,9 +180,12 @@ def _make_root(image: Image, work: Path) -> None:
             "useradd --create-home --shell /bin/sh fleet",
             "rm -f /etc/apt/sources.list.d/* /etc/ssh/ssh_host_rsa* /etc/ssh/ssh_host_ecdsa*",
             "mkdir -p /var/snap/canonical-livepatch/common",
+            # The lab has its own menu, because GRUB cannot find the disk of a folder.
+            "rm -f /etc/kernel/*/zz-update-grub",
             "apt-get update --quiet",
             f"DEBIAN_FRONTEND=noninteractive {install}",
             "apt-get clean",
+            "grub-editenv /boot/grub/grubenv create",
         ]
     )
     command = [
