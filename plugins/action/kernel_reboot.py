@@ -5,22 +5,15 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import pathlib
-import secrets
-import socket
 import typing as t
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.drain_lock import DrainLock
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.kernel_reboot import (
     RebootOptions,
     reboot_host,
 )
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import load_policy
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import load_drain_lock, load_policy
 
 
 class ActionModule(LivepatchAction):
@@ -48,11 +41,7 @@ class ActionModule(LivepatchAction):
     }
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
-        group, folder = options.pop("drain_group"), options.pop("record_dir")
-        if group and not folder:
-            remedy = "set record_dir to the record folder that all runs use"
-            raise LivepatchError("options_invalid", "drain_group is set, but record_dir is not", remedy)
-        lock = DrainLock(pathlib.Path(folder).absolute(), group, self.host, *_this_run()) if group else None
+        lock = load_drain_lock(options.pop("drain_group"), options.pop("record_dir"), self.host)
         return reboot_host(
             RebootOptions(
                 policy=load_policy("current"),
@@ -62,13 +51,3 @@ class ActionModule(LivepatchAction):
                 **options,
             )
         )
-
-
-def _this_run() -> tuple[str, str]:
-    """Return an identifier of this run, and the user and machine that other runs name as its owner."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        # A container can run as a user without a name.
-        user = str(os.getuid())
-    return secrets.token_hex(8), f"{user}@{socket.gethostname()} (process {os.getppid()})"

@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import pathlib
+import secrets
+import socket
 import typing as t
 from collections.abc import Mapping
 
@@ -19,6 +23,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.pol
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.drain_lock import DrainLock
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.host_check import CheckOptions
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
 from ansible_collections.kernelops.livepatch.plugins.module_utils._version import COLLECTION_VERSION
@@ -102,3 +107,19 @@ def _default_anchors() -> trust.TrustAnchors | None:
 
 # Read when the plugin is loaded: once in each run, before Ansible forks a process for each host.
 _DEFAULT_ANCHORS = _default_anchors()
+
+
+def load_drain_lock(group: str | None, folder: str | None, host: str) -> DrainLock | None:
+    """Return the lock of a drain group for this run on a host; None without a group. Raises `LivepatchError`."""
+    if not group:
+        return None
+    if not folder:
+        remedy = "set record_dir to the record folder that all runs use"
+        raise LivepatchError("options_invalid", "drain_group is set, but record_dir is not", remedy)
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        # A container can run as a user without a name.
+        user = str(os.getuid())
+    by = f"{user}@{socket.gethostname()} (process {os.getppid()})"
+    return DrainLock(pathlib.Path(folder).absolute(), group, host, secrets.token_hex(8), by)

@@ -10,6 +10,8 @@ import datetime
 import re
 import zoneinfo
 
+from .._time import parse_date
+
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _CLOCK = r"(\d{1,2}):(\d{2})"
 # The command line of Ansible splits a value at blanks, so that the parts can also be joined with @.
@@ -132,12 +134,11 @@ def _zone(name: str) -> zoneinfo.ZoneInfo:
 
 def _freeze(text: str) -> Freeze:
     first, separator, last = text.partition("..")
-    try:
-        begin = datetime.date.fromisoformat(first.strip())
-        end = datetime.date.fromisoformat(last.strip()) if separator else begin
-    except ValueError as error:
+    begin = parse_date(first.strip())
+    end = parse_date(last.strip()) if separator else begin
+    if begin is None or end is None:
         message = f"the freeze date {text!r} is not valid: use 2026-12-24, or a range such as 2026-12-20..2027-01-05"
-        raise WindowError(message) from error
+        raise WindowError(message)
     if end < begin:
         raise WindowError(f"the freeze {text!r} ends before it begins")
     return Freeze(begin, end)
