@@ -356,6 +356,11 @@ def test_a_failed_canary_stops_the_waves(start: Start, tmp_path: Path) -> None:
         operator.publish(host, "901.1", NEW)
     operator.change_client(canary, apply_fails=True)
     terms = {"livepatch_trusted_certificates": [operator.certificate], "livepatch_network": False}
+    for useless in ("not-enabled", "client-10,misspelt"):
+        refused = operator.ansible.playbook(PLAYBOOK, livepatch_canary=useless, **terms)
+        assert refused.code not in (0, 250)
+        assert "canary" in refused.output
+        assert [host for host in lab.hosts if "canonical-livepatch refresh" in lab.commands(host)] == []
     stopped = operator.ansible.playbook(PLAYBOOK, livepatch_canary=[canary], **terms)
     assert stopped.code != 0
     assert re.search(rf"^{re.escape(canary)} +failed ", stopped.output, re.MULTILINE), stopped.output
@@ -370,6 +375,7 @@ def test_a_failed_canary_stops_the_waves(start: Start, tmp_path: Path) -> None:
     for host, state in (("not-enabled", "disabled"), ("unreachable", "no_answer")):
         assert re.search(rf"^{host} +{state} ", done.output, re.MULTILINE), done.output
     assert done.output.count("NEXT STEP") == 1, "a wave without failures was reported"
+    assert "Could not match supplied host pattern" not in done.output
 
 
 def test_the_role_tolerates_hosts_without_a_client(start: Start, tmp_path: Path) -> None:
