@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -257,3 +258,19 @@ def test_programs_of_the_current_folder_are_not_run(shell: str, path: str, tmp_p
     done = subprocess.run(command, input=script, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert f"@{NONCE} end one ok 127" in done.stdout
     assert not (tmp_path / "ran").exists()
+
+
+@each_shell
+@pytest.mark.parametrize("terminal", ["", "1"])
+def test_no_answer_waits_for_a_detached_command(shell: str, terminal: str, tmp_path: Path) -> None:
+    """`cat` waits until the test opens the FIFO, after the script has ended."""
+    fifo, end = tmp_path / "fifo", tmp_path / "end"
+    os.mkfifo(fifo)
+    os.mkfifo(end)
+    main = f"detach sh -c 'cat {fifo}; echo done >{end}'\nsection one echo content"
+    script = script_with(main, f"lp_terminal={terminal}")
+    command = [*SHELLS[shell].split(), "-s"]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, check=True, timeout=60)
+    assert f"@{NONCE} section one\ncontent\n" in done.stdout
+    fifo.write_bytes(b"")
+    assert end.read_text("ascii") == "done\n"

@@ -240,7 +240,7 @@ $lp_later" >"$lp_state_folder/timer.$lp_timer"
     printf '%s\n' "$lp_timer" >"$lp_state_folder/timer.part"
     mv "$lp_state_folder/timer.part" "$lp_state_folder/timer"
     umask "$lp_umask"
-    setsid sh "$lp_state_folder/timer.$lp_timer" </dev/null >/dev/null 2>&1 9>&- &
+    detach sh "$lp_state_folder/timer.$lp_timer"
 }
 
 # timer_counts: succeeds if the timer lp_timer was armed last, and its time is not over.
@@ -394,14 +394,14 @@ order_reboot() {
         printf '%s\n' "$lp_message" | wall
     fi
     # shellcheck disable=SC2016 # the inner shell's own variables
-    setsid sh -c '
+    detach sh -c '
         : >"$2"
         sleep "$1"
         sync
         systemctl reboot || shutdown -r now || reboot -f || {
             echo s >/proc/sysrq-trigger
             echo b >/proc/sysrq-trigger
-        }' reboot "$lp_delay" "$lp_state_folder/going" </dev/null >/dev/null 2>&1 &
+        }' reboot "$lp_delay" "$lp_state_folder/going"
     lp_remaining=60
     while [ ! -e "$lp_state_folder/going" ] && [ "$lp_remaining" -gt 0 ]; do
         sleep 1

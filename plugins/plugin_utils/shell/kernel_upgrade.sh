@@ -253,10 +253,9 @@ start_run() {
     print_run >"$lp_run_folder/run"
     # The run gets a separate session, so that the end of this session does not affect it.
     # shellcheck disable=SC2086 # a list of names
-    setsid flock -n -o "$lp_run_folder/lock" \
+    detach flock -n -o "$lp_run_folder/lock" \
         sh "$lp_run_folder/run" "$lp_run_folder" "$lp_lock_wait" "$lp_repair" "$lp_lock_texts" \
-        "$lp_lock_exceptions" $lp_packages \
-        </dev/null >/dev/null 2>&1 &
+        "$lp_lock_exceptions" $lp_packages
     lp_remaining=60
     while [ ! -e "$lp_run_folder/begun" ] && [ "$lp_remaining" -gt 0 ]; do
         sleep 1

@@ -57,6 +57,12 @@ exec_bounded() {
     exec "$@"
 }
 
+# detach COMMAND...: runs a command in a session of its own, in the background. It gets none of the descriptors of this
+# script (3, 4, and 9 for a lock), so that the answer does not wait for its end.
+detach() {
+    setsid "$@" </dev/null >/dev/null 2>&1 3>&- 4>&- 9>&- &
+}
+
 # section NAME COMMAND...: prints a section with the output and the exit code of a command. Sets lp_exit to this code.
 # shellcheck disable=SC2034 # lp_exit is read by the parts that follow
 section() {
