@@ -39,7 +39,7 @@ options:
     type: str
     default: livepatch_upgrade_look
   states:
-    description: States of the hosts to upgrade.
+    description: States of the hosts to upgrade, as a list or separated by commas.
     type: list
     elements: str
     default: [upgrade_required, end_of_life]
@@ -100,6 +100,10 @@ _value:
     groups:
       description: Names of the checked hosts of each drain group. Groups C(1) and C("1") are the same group.
       type: dict
+    by_state:
+      description: Names of the hosts that their state selects. Their clients need not report why.
+      type: list
+      elements: str
     left_out:
       description: Reasons why hosts wait for another host, by host name.
       type: dict
@@ -117,7 +121,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.upgrades import (
-    STATES,
+    UPGRADED_STATES,
     CheckedHost,
     plan_upgrades,
 )
@@ -131,7 +135,7 @@ def upgrade_waves(
     canaries: t.Any = 1,
     serial: t.Any = 1,
     check: str = "livepatch_upgrade_check",
-    states: Sequence[str] = STATES,
+    states: Sequence[str] | str = UPGRADED_STATES,
     force: bool = False,
 ) -> dict[str, t.Any]:
     """Divide hosts into waves. Raises `AnsibleFilterError`."""
@@ -148,6 +152,7 @@ def upgrade_waves(
         "order": list(run.waves.order),
         "sizes": list(run.waves.sizes),
         "plan": list(run.plan),
+        "by_state": list(run.by_state),
         "groups": groups,
         "left_out": dict(run.waves.left_out),
         "not_selected": dict(run.not_selected),

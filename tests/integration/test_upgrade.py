@@ -181,7 +181,8 @@ def test_a_plan_has_the_canaries_in_every_form(hosts: Hosts, tmp_path: Path) -> 
     ansible = ansible_with(hosts, tmp_path)
     forms: list[tuple[t.Any, list[str]]] = [(2, [a, b]), (c, [c]), (f"{d}, {b}", [b, d]), ([d, c], [c, d])]
     for value, first in forms:
-        run = upgrade(ansible, names, livepatch_plan_only=True, livepatch_canary=value, livepatch_serial=9)
+        # Values of the command line are texts.
+        run = upgrade(ansible, names, livepatch_plan_only="true", livepatch_canary=value, livepatch_serial=9)
         assert run.code == 0, run.output
         rest = [name for name in names if name not in first]
         assert plan_of(run) == [first, rest]
@@ -225,6 +226,9 @@ def test_an_ineligible_host_is_not_upgraded(hosts: Hosts, tmp_path: Path) -> Non
     assert plan_of(run) == []
     assert "add ineligible to livepatch_upgrade_states" in shown(run)["not_selected"][name]
     assert untouched(hosts, name)
+    asked = {"livepatch_upgrade_states": "upgrade_required,ineligible", "livepatch_plan_only": "false"}
+    run = upgrade(ansible, [name], "--check", livepatch_policy=str(policy), livepatch_force="false", **asked)
+    assert plan_of(run) == [[name]], run.output
 
 
 def test_two_runs_never_take_down_a_drain_group(hosts: Hosts, tmp_path: Path) -> None:

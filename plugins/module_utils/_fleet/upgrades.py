@@ -8,9 +8,10 @@ import collections.abc as c
 import dataclasses
 
 from .._decisions import causes
-from .waves import Candidate, Waves, plan_waves, read_canaries
+from .._record import STATES
+from .waves import Candidate, Waves, WavesError, plan_waves, read_canaries
 
-STATES = ("upgrade_required", "end_of_life")
+UPGRADED_STATES = ("upgrade_required", "end_of_life")
 """The states of hosts that are upgraded by default."""
 _WITHOUT_STATE = (causes.UPGRADE_DUE_SOON.id, causes.SERIES_ENDED.id)
 """Reasons for an upgrade that the state of a host does not show."""
@@ -37,24 +38,29 @@ class CheckedHost:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UpgradeRun:
-    """The `waves`, the `plan` with a line for each host in them, and the reasons for those that are `not_selected`."""
+    """The `waves`, the `plan` with a line for each host in them, and the reasons for those that are `not_selected`.
+
+    `by_state` has the hosts that their state selects.
+    """
 
     waves: Waves
     plan: tuple[str, ...]
+    by_state: tuple[str, ...]
     not_selected: c.Mapping[str, str]
 
 
 def plan_upgrades(
-    hosts: c.Sequence[CheckedHost], *, states: c.Collection[str], force: bool, canaries: object, serial: object
+    hosts: c.Sequence[CheckedHost], *, states: object, force: bool, canaries: object, serial: object
 ) -> UpgradeRun:
-    """Plan the upgrade of the hosts in these states, or of all with `force`. Raises `WavesError`.
+    """Plan the upgrade of the hosts in these states (a list, or a text with commas), or of all with `force`.
 
-    A host whose reboot is unfinished is always selected.
+    A host whose reboot is unfinished is always selected. Raises `WavesError`.
     """
+    wanted = read_states(states)
     groups_down = {
         host.drain_group: host.name for host in hosts if host.failure is not None and host.drain_group is not None
     }
-    selected = {host.name: host for host in hosts if host.unfinished or is_selected(host, states, force=force)}
+    selected = {host.name: host for host in hosts if host.unfinished or is_selected(host, wanted, force=force)}
     names = {host.name for host in hosts}
     unfit = {host.name: "could not be checked" for host in hosts if host.failure is not None}
     waves = plan_waves(
@@ -68,7 +74,18 @@ def plan_upgrades(
         for host in hosts
         if host.needs and host.failure is None and host.name not in selected
     }
-    return UpgradeRun(waves, _lines(waves, selected), others)
+    by_state = tuple(name for name in waves.order if selected[name].state in wanted)
+    return UpgradeRun(waves, _lines(waves, selected), by_state, others)
+
+
+def read_states(value: object) -> tuple[str, ...]:
+    """Return the states of an option. Raises `WavesError` for one that does not exist."""
+    items = value if isinstance(value, (list, tuple)) else str(value or "").split(",")
+    states = tuple(state for state in (str(item).strip() for item in items) if state)
+    unknown = [state for state in states if state not in STATES]
+    if unknown:
+        raise WavesError(f"the state {', '.join(unknown)} does not exist: use some of {', '.join(STATES)}")
+    return states
 
 
 def is_selected(host: CheckedHost, states: c.Collection[str], *, force: bool) -> bool:

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.upgrades import (
-    STATES,
+    UPGRADED_STATES,
     CheckedHost,
     UpgradeRun,
     plan_upgrades,
@@ -20,7 +20,7 @@ NEEDS = ("kernel_upgrade_required",)
 
 
 def plan(*hosts: CheckedHost, **options: t.Any) -> UpgradeRun:
-    return plan_upgrades(hosts, **{"states": STATES, "force": False, "canaries": 0, "serial": 9, **options})
+    return plan_upgrades(hosts, **{"states": UPGRADED_STATES, "force": False, "canaries": 0, "serial": 9, **options})
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,19 @@ def test_other_states_are_selected_on_request() -> None:
     hosts = [CheckedHost(name, state=name, needs=NEEDS) for name in ("ineligible", "failed", "end_of_life")]
     assert plan(*hosts, states=["ineligible"]).waves.order == ("ineligible",)
     assert plan(*hosts, force=True).waves.order == ("ineligible", "failed", "end_of_life")
+
+
+def test_states_can_be_a_text() -> None:
+    hosts = [CheckedHost(name, state=name, needs=NEEDS) for name in ("ineligible", "failed", "end_of_life")]
+    run = plan(*hosts, states="ineligible, failed")
+    assert run.waves.order == run.by_state == ("ineligible", "failed")
+    with pytest.raises(WavesError, match="the state end_of_live does not exist"):
+        plan(*hosts, states="end_of_live")
+
+
+def test_hosts_that_end_soon_are_not_forced() -> None:
+    run = plan(CheckedHost("a", state="protected", needs=("upgrade_due_soon",)))
+    assert (run.waves.order, run.by_state) == (("a",), ())
 
 
 def test_an_unfinished_host_is_always_selected() -> None:
