@@ -64,13 +64,15 @@ class DrainLock:
         return self.folder / f"{name}{_SUFFIX}"
 
     def take(self, now: datetime.datetime, until: datetime.datetime) -> Holder | None:
-        """Take the lock until a time, or renew it. Return the holder if another host or run has it.
+        """Take the lock until a time, or renew it. Return the holder if another host has it, also if its run was lost.
 
-        The lock of a lost run is taken only for the same host. Raises `LivepatchError` (``drain_lock_unusable``).
+        A later run on the same host takes it over at once: the host still is the only one of its group, and has a lock
+        of its own against two runs. The earlier run finds out when it renews. Raises `LivepatchError`
+        (``drain_lock_unusable``).
         """
         with self._transaction():
             holder = self._read()
-            if holder is not None and not self._may_take(holder, now):
+            if holder is not None and holder.host != self.host:
                 return holder
             self._write(now if holder is None else holder.since, until)
         return None
@@ -93,9 +95,6 @@ class DrainLock:
                     self.path.unlink()
                 except OSError as error:
                     raise self._unusable(error) from error
-
-    def _may_take(self, holder: Holder, now: datetime.datetime) -> bool:
-        return holder.run == self.run or (holder.host == self.host and holder.until <= now)
 
     @contextlib.contextmanager
     def _transaction(self) -> t.Iterator[None]:

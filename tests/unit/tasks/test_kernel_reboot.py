@@ -394,6 +394,15 @@ def test_another_run_is_waited_for(tmp_path: Path) -> None:
     assert warning.endswith("by a run of anna@r2.")
 
 
+def test_the_next_run_does_not_wait_for_a_killed_one(tmp_path: Path) -> None:
+    take(lock(tmp_path))
+    host = Host()
+    host.saved, host.running = (FIRST, CONTAINERS), ""
+    assert host.reboot(drain_lock=lock(tmp_path, run="r2"))["rebooted"]
+    assert host.times_of("drain") == [0]
+    assert is_free(tmp_path)
+
+
 def test_the_wait_for_another_run_ends(tmp_path: Path) -> None:
     take(lock(tmp_path, "db-02", "r2"))
     host = Host()
