@@ -15,21 +15,20 @@ import hashlib
 import io
 import os
 import platform
+import shlex
 import shutil
-import struct
 import subprocess
 import tarfile
 from pathlib import Path
 
 from ..hosts.kernel_names import module_name
 from .debian_packages import Kernel, UnavailableError, download, find_kernels, make_archive
+from .grub_disk import GRUB, SYSTEM_PATH, fill_partition, write_boot_loader
 from .kernel_modules import SUPPORT, make_keys, make_modules, unpack_headers
 
 CACHE = Path(__file__).parents[3] / ".build" / "vm"
 _HERE = Path(__file__).parent
-_GRUB = Path("/usr/lib/grub/i386-pc")
 _TOOLS = ("gcc", "grub-mkimage", "make", "mke2fs", "mmdebstrap", "openssl", "ssh-keygen", "strip", "tar")
-_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PACKAGES = (
     *("busybox-static", "bzip2", "curl", "grub2-common", "iproute2", "kmod", "linux-base", "openssh-server"),
     *("openssl", "procps", "sudo", "sysvinit-core"),
@@ -38,10 +37,6 @@ _PROGRAMS = ("boot", "halt", "initrd-init", "kernel-hook", "livepatchd")
 _EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 _ARCHIVE = "srv/archive"
 _DISK_BYTES = 1 << 30
-_PARTITION_START = 1 << 20
-_SECTOR = 512
-_LINUX_PARTITION = 0x83
-_GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "normal", "linux", "loadenv", "test", "echo")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,10 +88,10 @@ def built_image() -> Image:
 
 
 def _check_tools() -> None:
-    missing = [tool for tool in _TOOLS if shutil.which(tool, path=_SYSTEM_PATH) is None]
+    missing = [tool for tool in _TOOLS if shutil.which(tool, path=SYSTEM_PATH) is None]
     if os.geteuid() != 0 and shutil.which("fakeroot") is None:
         missing.append("fakeroot")
-    if not (_GRUB / "boot.img").is_file():
+    if not (GRUB / "boot.img").is_file():
         missing.append("GRUB for a BIOS (grub-pc-bin)")
     if missing:
         raise UnavailableError(f"this machine lacks {', '.join(missing)}")
@@ -105,7 +100,7 @@ def _check_tools() -> None:
 def _recipe(kernels: tuple[Kernel, Kernel]) -> str:
     """Return a digest of everything that the image is made from."""
     digest = hashlib.sha256(repr((kernels, _release())).encode())
-    modules = [_HERE / f"{name}.py" for name in ("image", "kernel_modules", "debian_packages")]
+    modules = [_HERE / f"{name}.py" for name in ("image", "grub_disk", "kernel_modules", "debian_packages")]
     for path in sorted([*modules, *_HERE.glob("guest/*"), *_HERE.glob("kernel/*")]):
         digest.update(f"{path.relative_to(_HERE)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:20]
@@ -203,10 +198,10 @@ def _make_root(image: Image, work: Path) -> None:
 
 def _make_disk(disk: Path, work: Path) -> None:
     """Create the disk: the boot loader, followed by one partition with the root."""
-    kilobytes = (_DISK_BYTES - _PARTITION_START) // 1024
+    fill = shlex.join(fill_partition(disk, Path("root"), _DISK_BYTES))
     script = (
-        f"mkdir root && tar --extract --preserve-permissions --file root.tar --directory root --exclude './dev/*' && "
-        f"mke2fs -q -t ext4 -d root -E offset={_PARTITION_START},lazy_itable_init=0 -m 0 {disk} {kilobytes}k"
+        "mkdir root && tar --extract --preserve-permissions --file root.tar --directory root --exclude './dev/*' && "
+        + fill
     )
     # Without root privileges, only fakeroot knows the owners of the files, so one instance runs both commands.
     owners = [] if os.geteuid() == 0 else ["fakeroot"]
@@ -214,21 +209,6 @@ def _make_disk(disk: Path, work: Path) -> None:
         [*owners, "sh", "-c", script],
         cwd=work,
         check=True,
-        env={**os.environ, "PATH": _SYSTEM_PATH},
+        env={**os.environ, "PATH": SYSTEM_PATH},
     )
-    core = work / "core.img"
-    grub = ["grub-mkimage", "--format=i386-pc", "--prefix=(hd0,msdos1)/boot/grub", f"--output={core}", *_GRUB_MODULES]
-    subprocess.run(grub, check=True)
-    with disk.open("r+b") as file:
-        file.write(_boot_sector())
-        file.write(core.read_bytes())
-
-
-def _boot_sector() -> bytes:
-    """Return GRUB's first sector, which loads the following ones, with the partition table.
-
-    Source: GRUB's ``grub-core/boot/i386/pc/boot.S``.
-    """
-    start, size = _PARTITION_START // _SECTOR, (_DISK_BYTES - _PARTITION_START) // _SECTOR
-    entry = struct.pack("<B3sB3sII", 0x80, b"\xfe\xff\xff", _LINUX_PARTITION, b"\xfe\xff\xff", start, size)
-    return (_GRUB / "boot.img").read_bytes()[:446] + entry + bytes(48) + b"\x55\xaa"
+    write_boot_loader(disk, work, _DISK_BYTES)
