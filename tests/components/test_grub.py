@@ -44,6 +44,8 @@ CASES = {
     "an index of a recovery mode": Case(OLD, "1>5"),
     "identifiers": Case(INTENDED, f"{ADVANCED}>gnulinux-{INTENDED}-advanced-{UUID}"),
     "titles": Case(OLD, f"Advanced options for Ubuntu>Ubuntu, with Linux {OLD}"),
+    "an entry that does not exist": Case(FOREIGN, "gnulinux-none"),
+    "a submenu": Case(FOREIGN, ADVANCED),
     "a saved entry": Case(OLD, "${saved_entry}", (f"saved_entry={ADVANCED}>gnulinux-{OLD}-advanced-{UUID}",)),
     "no saved entry": Case(FOREIGN, "${saved_entry}"),
     "the next entry": Case(INTENDED, "0", (f"next_entry={ADVANCED}>gnulinux-{INTENDED}-advanced-{UUID}",)),
