@@ -248,9 +248,11 @@ timer_counts() {
     [ -r "$lp_state_folder/timer" ] && read -r lp_output <"$lp_state_folder/timer" && [ "$lp_output" = "$lp_timer" ]
 }
 
-# same_boot: succeeds if the machine has not rebooted since draining began.
+# same_boot: succeeds if the machine has not rebooted since draining began. cmp -s compares sizes, and files of /proc have
+# none.
 same_boot() {
-    cmp -s /proc/sys/kernel/random/boot_id "$lp_state_folder/boot_id"
+    read -r lp_current_boot </proc/sys/kernel/random/boot_id &&
+        read -r lp_output <"$lp_state_folder/boot_id" && [ "$lp_output" = "$lp_current_boot" ]
 }
 
 # wait_for_controller: starts the saved containers if the controller was lost before the reboot, or if the reboot did not

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""The timer that starts drained containers without a controller, in the script of `kernel_reboot`, in all shells.
+
+Commands that change the machine, and those of container runtimes, are replaced by doubles in a folder on PATH.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.integration.shells import SHELLS, each_shell
+
+pytestmark = pytest.mark.matrix
+
+NONCE = "0123456789abcdef0123456789abcdef"
+SCRIPTS = Path(__file__).parents[2] / "plugins" / "plugin_utils" / "shell"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+VARIABLES = {
+    "nonce": NONCE,
+    "within": "1",
+    "restore_after": "300",
+    "timer": "1.2.stopped",
+    "later": "echo later",
+    "delay": "0",
+    "docker": "stop",
+    "podman": "ignore",
+    "lxd": "ignore",
+    "message": "",
+    "boot_entry": "",
+    "boot_id": "another boot",
+}
+DOCKER = """\
+#!/bin/sh
+case $1 in
+ps) [ ! -e FOLDER/running ] || echo 'c1 registry' ;;
+start) : >FOLDER/running ;;
+stop) rm -f FOLDER/running ;;
+esac
+"""
+
+
+@dataclasses.dataclass
+class Machine:
+    """A machine with one container, whose state folder is that of a drained host."""
+
+    folder: Path
+    shell: str
+
+    def __post_init__(self) -> None:
+        self.command("docker", DOCKER.replace("FOLDER", str(self.folder)))
+        self.command("setsid", f'#!/bin/sh\nprintf "%s\\n" "$2" >>{self.folder}/detached\n')
+        self.state.mkdir()
+        (self.state / "boot_id").write_bytes(BOOT_ID.read_bytes())
+        (self.state / "containers").write_text("docker c1 registry\n", encoding="ascii")
+        self.arm("1.2.stopped")
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def runs(self) -> bool:
+        """Whether the container runs."""
+        return (self.folder / "running").exists()
+
+    def arm(self, name: str) -> None:
+        (self.state / "timer").write_text(f"{name}\n", encoding="ascii")
+
+    def command(self, name: str, text: str) -> None:
+        program = self.folder / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(text, encoding="ascii")
+        program.chmod(0o755)
+
+    def run(self, **variables: str) -> str:
+        """Run the script and return its output."""
+        given = {**VARIABLES, **variables}
+        library, part = ((SCRIPTS / f"{name}.sh").read_text("utf-8") for name in ("sections", "kernel_reboot"))
+        part = part.replace("/var/lib/kernelops-livepatch/kernel_reboot", str(self.state))
+        part = part.replace("/run/kernelops-livepatch", str(self.folder / "lock"))
+        head = "".join(f"lp_{name}='{value}'\n" for name, value in given.items())
+        script = f"PATH={self.folder}/bin:$PATH\n{head}{library}\n{part}\nrun 100000 100000\n"
+        command = [*SHELLS[self.shell].split(), "-s"]
+        return subprocess.run(command, input=script, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+@each_shell
+def test_the_timer_starts_containers(shell: str, tmp_path: Path) -> None:
+    machine = Machine(tmp_path, shell)
+    machine.run(task="timer", restore_after="0", post_1=f"echo done >{tmp_path}/after")
+    assert machine.runs
+    assert (tmp_path / "after").read_text("ascii") == "done\n"
+    assert not machine.state.exists()
+
+
+@each_shell
+def test_only_the_last_timer_in_the_same_boot_counts(shell: str, tmp_path: Path) -> None:
+    machine = Machine(tmp_path, shell)
+    machine.arm("3.4.stopped")
+    machine.run(task="timer", restore_after="0")
+    assert not machine.runs
+    machine.arm("1.2.stopped")
+    (machine.state / "boot_id").write_text("another boot\n", encoding="ascii")
+    machine.run(task="timer", restore_after="0")
+    assert (machine.runs, machine.state.exists()) == (False, True)
+
+
+@each_shell
+def test_a_machine_that_goes_down_starts_nothing(shell: str, tmp_path: Path) -> None:
+    machine = Machine(tmp_path, shell)
+    machine.command("systemctl", "#!/bin/sh\necho stopping\nexit 1\n")
+    machine.run(task="timer", restore_after="0")
+    assert (machine.runs, machine.state.exists()) == (False, True)
+
+
+@each_shell
+def test_containers_that_do_not_start_keep_their_state(shell: str, tmp_path: Path) -> None:
+    machine = Machine(tmp_path, shell)
+    machine.command("docker", "#!/bin/sh\nexit 1\n")
+    machine.run(task="timer", restore_after="0")
+    assert (machine.state / "containers").read_text("ascii") == "docker c1 registry\n"
+    # A controller that comes back must not reboot the host now.
+    assert not (machine.state / "timer").exists()
+
+
+@each_shell
+def test_a_drain_arms_a_timer_and_a_reboot_the_next(shell: str, tmp_path: Path) -> None:
+    machine = Machine(tmp_path, shell)
+    (tmp_path / "running").touch()
+    output = machine.run(task="drain")
+    assert f"@{NONCE} end stop ok 0" in output
+    assert not machine.runs
+    scripts = [Path(line) for line in (tmp_path / "detached").read_text("ascii").splitlines()]
+    assert [path.suffix for path in scripts] == [".stopping", ".stopped"]
+    assert (machine.state / "timer").read_text("ascii").strip() == scripts[-1].name.removeprefix("timer.")
+    assert scripts[-1].read_text("ascii") == f"lp_timer={scripts[-1].name.removeprefix('timer.')}\necho later"
+    assert scripts[-1].stat().st_mode & 0o077 == 0
+
+    output = machine.run(task="reboot")
+    assert f"@{NONCE} end drained ok 0" in output
+    assert f"@{NONCE} section down\nanother boot\n" in output
+    assert (machine.state / "timer").read_text("ascii").endswith(".rebooting\n")
+
+
+@each_shell
+def test_a_host_that_restored_itself_is_not_rebooted(shell: str, tmp_path: Path) -> None:
+    machine = Machine(tmp_path, shell)
+    (machine.state / "timer").unlink()
+    output = machine.run(task="reboot")
+    assert f"@{NONCE} end drained ok 1" in output
+    assert "section down" not in output
+    assert f"@{NONCE} section down" in machine.run(task="reboot", restore_after="0"), "without a timer"
