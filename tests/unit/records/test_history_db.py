@@ -255,6 +255,28 @@ def test_another_file_is_not_overwritten(path: Path) -> None:
     assert before != path.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE kind SET facts = '7'",
+        "UPDATE kind SET facts = x'00'",
+        "UPDATE kind SET facts = '[1, null, null, null, []]'",
+        "UPDATE kind SET facts = '[{}, null, null, null, []]'",
+        "UPDATE kind SET facts = '[\"stale\", null, null, null, null]'",
+        "UPDATE kind SET facts = '" + "[" * 100_000 + "'",
+        "UPDATE span SET end = 'late'",
+        "UPDATE span SET kind = 9",
+    ],
+)
+def test_a_damaged_row_is_an_error(path: Path, change: str) -> None:
+    add_sightings(path, [Sighting("web1", 1, WELL)])
+    with sqlite3.connect(path) as database:
+        database.execute(change)
+    for use in (lambda: add_sightings(path, [Sighting("web1", 2, WELL)]), lambda: read_spans(path)):
+        with pytest.raises(HistoryError):
+            use()
+
+
 def test_a_later_version_is_refused(path: Path) -> None:
     add_sightings(path, [Sighting("web1", 1, WELL)])
     with sqlite3.connect(path) as database:
