@@ -9,6 +9,7 @@ import errno
 import fcntl
 import io
 import os
+import re
 import secrets
 import stat
 import time
@@ -79,6 +80,8 @@ def file_error(error: OSError, path: str, remedy: str) -> LivepatchError:
 TEMPORARY_PREFIX = "."
 """Prefix of unfinished files. A killed run can leave one; readers skip them."""
 
+_UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
+_UNFINISHED_SECONDS = 86_400.0
 _BUFFER = 256 * 1024  # bytes: a large report is written in few calls
 
 
@@ -111,6 +114,18 @@ def write_atomically(path: Path, chunks: t.Iterable[str], *, durable: bool = Fal
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def remove_unfinished(folder: Path, now: float) -> None:
+    """Remove the unfinished files that killed runs left in a folder more than a day before `now` (seconds since 1970).
+
+    Later ones can belong to a run that is not finished. Nothing raises: such files do no harm.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in [entry for entry in entries if _UNFINISHED.fullmatch(entry.name)]:
+            with contextlib.suppress(OSError):
+                if entry.stat(follow_symlinks=False).st_mtime < now - _UNFINISHED_SECONDS:
+                    Path(entry.path).unlink()
 
 
 def has_content(path: Path, chunks: t.Iterable[str], *, ignore: int | None = None) -> bool:

@@ -114,6 +114,9 @@ def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
         report, stored = _add_history(report, options, notices, now)
         if "table" in options.formats:
             yield from _show(report, options.targets.get("table"))
+        if not options.check_mode:
+            for folder in (*options.record_dirs, *([options.output_dir] if options.output_dir else [])):
+                _io.remove_unfinished(folder, now.timestamp())
         return _result(report, options, changed=_write(report, options) or stored)
 
 
