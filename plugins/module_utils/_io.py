@@ -148,11 +148,32 @@ def open_lock(path: Path) -> t.BinaryIO:
     """Open a lock file, which only users can lock who may write to its folder. Raises `OSError`."""
     file = open_at(None, str(path), os.O_RDWR | os.O_CREAT, 0o600)
     status = os.fstat(file.fileno())
-    writers = path.parent.stat().st_mode & 0o022
-    mode = 0o600 | writers | writers << 1
+    mode = _mode_for_writers(path.parent)
     if stat.S_IMODE(status.st_mode) != mode and status.st_uid == os.geteuid():
         os.fchmod(file.fileno(), mode)
     return file
+
+
+def restrict_to_writers(file: t.BinaryIO, folder: Path) -> bool:
+    """Remove the access of users who may not write to the folder of an open file: who can read it can lock it.
+
+    Return False if other users have access, and this user may not change that.
+    """
+    mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    restricted = mode & _mode_for_writers(folder)
+    if restricted == mode:
+        return True
+    try:
+        os.fchmod(file.fileno(), restricted)
+    except OSError:
+        return False
+    return True
+
+
+def _mode_for_writers(folder: Path) -> int:
+    """Return the mode of a file for its owner and for the users who may write to its folder."""
+    writers = folder.stat().st_mode & 0o022
+    return 0o600 | writers | writers << 1
 
 
 def lock_within(

@@ -19,7 +19,7 @@ import typing as t
 from pathlib import Path
 
 from .._errors import LivepatchError
-from .._io import make_folder, open_regular
+from .._io import make_folder, open_regular, restrict_to_writers
 from .._record import FORMER_STATES
 from .spans import Kind, Sighting, Span, with_sighting
 
@@ -83,7 +83,7 @@ def history_writer(path: Path) -> c.Iterator[sqlite3.Connection]:
         with contextlib.suppress(FileExistsError):
             # Private, because every user who can read the file could lock it.
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        open_regular(str(path)).close()
+        restrict_access(path)
         with contextlib.closing(_connect(path)) as database, _transaction(database):
             _migrate(database, path)
             yield database
@@ -98,6 +98,20 @@ def read_rows(path: Path, version: int, query: str) -> list[tuple[t.Any, ...]]:
         return []
     with _errors(path), open_regular(str(path)), contextlib.closing(_connect(path)) as database:
         return database.execute(query).fetchall() if _version(database, path) >= version else []
+
+
+def restrict_access(path: Path) -> bool:
+    """Remove the access of users who may not write to the folder of a history. Raises `HistoryError`.
+
+    Release 1 made the file readable for all users. The journal, which a killed writer leaves, has the same mode.
+    Return False if other users have access, and this user may not change that.
+    """
+    with _errors(path):
+        with open_regular(str(path)) as file:
+            restricted = restrict_to_writers(file, path.parent)
+        with contextlib.suppress(FileNotFoundError), open_regular(f"{path}-journal") as journal:
+            restricted = restrict_to_writers(journal, path.parent) and restricted
+    return restricted
 
 
 def read_spans(path: Path) -> list[tuple[str, list[Span]]]:
