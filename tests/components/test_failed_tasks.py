@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import types
 import typing as t
@@ -19,12 +20,18 @@ from ansible.plugins.connection import ConnectionBase
 from ansible.plugins.loader import connection_loader
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import answer_limit
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task, run_script
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._driver import DeadlineError, call_within
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._interruption import (
+    DeadlineError,
+    MemoryLimitError,
+    call_within,
+    call_within_memory,
+)
 from tests.samples.records import make_record
 
 pytestmark = pytest.mark.matrix
@@ -279,7 +286,86 @@ def test_connections_of_ansible_are_interrupted(transport: str, tmp_path: Path) 
 
 def test_another_thread_has_no_deadline() -> None:
     answers: list[str] = []
-    thread = threading.Thread(target=lambda: answers.append(call_within(0.001, lambda: "answer")))
+
+    def ask() -> None:
+        answers.append(call_within(0.001, lambda: "answer"))
+        answers.append(call_within_memory(0, lambda: "large answer"))
+
+    thread = threading.Thread(target=ask)
     thread.start()
     thread.join()
-    assert answers == ["answer"]
+    assert answers == ["answer", "large answer"]
+
+
+# --- limits of memory
+
+MEBIBYTE = 1 << 20
+MEASURED = """
+import os, resource, sys
+from ansible.playbook.play_context import PlayContext
+from ansible.plugins.loader import connection_loader
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _shell
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._interruption import MemoryLimitError
+transport, program, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
+connection = connection_loader.get(transport, PlayContext())
+connection.set_options(var_options={"ansible_ssh_executable": program, "ansible_host": "192.0.2.1"})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    with _shell._bounded_answers(connection, limit):
+        code, output, errors = connection.exec_command(f"exec {program}", b"script", sudoable=False)
+    print("answer", len(output))
+except MemoryLimitError:
+    print("too_large", 0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+"""Sends a command over a connection, and prints the length of the answer and the growth of the process in KiB."""
+
+
+@pytest.mark.parametrize("transport", ["local", "ssh"])
+def test_an_endless_answer_does_not_fill_the_memory(transport: str, tmp_path: Path) -> None:
+    """The client of ssh, and in place of a local command, prints without an end."""
+    outcome, grown = _measured(transport, tmp_path, "cat >/dev/null; exec head -c 2000000000 /dev/zero")
+    assert outcome == ["too_large", "0"]
+    assert grown <= 200 * MEBIBYTE
+
+
+@pytest.mark.parametrize("transport", ["local", "ssh"])
+def test_the_largest_answer_is_received(transport: str, tmp_path: Path) -> None:
+    limit = answer_limit(files=True)
+    outcome, _grown = _measured(transport, tmp_path, f"cat >/dev/null; exec head -c {limit + 1} /dev/zero")
+    assert outcome == ["answer", str(limit)]
+
+
+def _measured(transport: str, folder: Path, line: str) -> tuple[list[str], int]:
+    program = folder / "ssh"
+    program.write_text(f"#!/bin/sh\n{line}\n", encoding="ascii")
+    program.chmod(0o755)
+    words = [sys.executable, "-c", MEASURED, transport, str(program), str(answer_limit(files=True))]
+    run = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    outcome, grown = run.stdout.splitlines()[-2:]
+    return outcome.split(), int(grown) * 1024
+
+
+def test_a_connection_that_catches_every_exception_is_too_large() -> None:
+    attempts = []
+
+    def stubborn() -> None:
+        kept = []
+        for number in range(3):
+            attempts.append(number)
+            try:
+                while True:
+                    kept.append(bytes(MEBIBYTE))
+            except Exception:  # noqa: S112  (this is what the test is about)
+                continue
+
+    with pytest.raises(MemoryLimitError):
+        call_within_memory(64 * MEBIBYTE, stubborn)
+    assert attempts == [0]
+    assert signal.getitimer(signal.ITIMER_PROF)[0] == 0
+    assert call_within(5, lambda: call_within_memory(64 * MEBIBYTE, lambda: "answer")) == "answer"
+
+
+def test_a_deadline_interrupts_a_call_with_a_memory_limit() -> None:
+    with pytest.raises(DeadlineError):
+        call_within(0.1, lambda: call_within_memory(64 * MEBIBYTE, signal.pause))

@@ -162,7 +162,7 @@ def enabling(folder: Path, lab: Fleet) -> Iterator[Work]:
 @contextlib.contextmanager
 def upgrading(folder: Path, lab: Fleet) -> Iterator[Work]:
     workloads = (Workload("registry"), Workload("database", runtime="lxd"))
-    with lab.with_hosts(folder / "lab", 2 * (KILLS // len(KINDS) // AT_ONCE + 2), LIKE) as fleet:
+    with lab.with_hosts(folder / "lab", 2 * (KILLS // len(KINDS) // AT_ONCE + 4), LIKE) as fleet:
         hosts = Hosts(fleet, iter(fleet.hosts))
         names: list[str] = []
 
