@@ -219,6 +219,7 @@ WHOLE_FILES = ("--numprocesses=2", "--dist=loadfile")
 EXTENDED = {
     "shells": ("Scripts for hosts in four shells.", PARALLEL),
     "lab": ("Doubles of the lab.", PARALLEL),
+    "hostile": ("Every playbook on hosts that send anything.", ()),
     "kills": ("Runs that are killed at any moment.", ()),
     "debian": ("Kernel modules that Debian signed.", ()),
     "oracle": ("Signatures of modules, judged by Linux kernels in an emulator.", ()),

@@ -18,7 +18,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions imp
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
-from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible_message
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _table_output
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._interruption import (
     DeadlineError,
@@ -78,7 +78,7 @@ class Driver:
             case commands.ShowTable():
                 _table_output.show(self._action._display, command.render)
             case commands.Warn():
-                self._action._display.warning(visible(command.message))
+                self._action._display.warning(visible_message(command.message))
         return None
 
     def _run_script(self, command: commands.RunScript) -> Sections:

@@ -190,6 +190,27 @@ def test_results_have_no_escapes(tmp_path: Path) -> None:
     assert result == {"msg": rf"a\n{shown}", "checks": [{shown: shown}], "diff": f"a\n\tb{shown}", "number": 1}
 
 
+def test_texts_of_results_are_bounded(tmp_path: Path) -> None:
+    def body() -> Task[dict[str, t.Any]]:
+        yield commands.ReadClock()
+        return {"msg": "m" * 250_000, "checks": [{"found": ESCAPES * 50_000}], "log": "x" * 20_000}
+
+    result = _Action(tmp_path, body).perform()
+    assert (len(result["msg"]), len(result["checks"][0]["found"])) == (2000, 20_000)
+    assert result["msg"].endswith("m…")
+    assert result["log"] == "x" * 20_000
+
+
+def test_errors_of_connections_are_bounded(tmp_path: Path) -> None:
+    def body() -> Task[dict[str, t.Any]]:
+        yield commands.ReadClock()
+        raise AnsibleConnectionFailure("no route " * 50_000)
+
+    with pytest.raises(AnsibleConnectionFailure) as caught:
+        _Action(tmp_path, body).perform()
+    assert len(str(caught.value)) == 2000
+
+
 # --- the deadline of a round trip ---
 
 
@@ -326,7 +347,7 @@ def test_an_endless_answer_does_not_fill_the_memory(transport: str, tmp_path: Pa
     """The client of ssh, and in place of a local command, prints without an end."""
     outcome, grown = _measured(transport, tmp_path, "cat >/dev/null; exec head -c 2000000000 /dev/zero")
     assert outcome == ["too_large", "0"]
-    assert grown <= 200 * MEBIBYTE
+    assert grown <= 240 * MEBIBYTE
 
 
 @pytest.mark.parametrize("transport", ["local", "ssh"])
