@@ -268,6 +268,12 @@ def site(session: nox.Session) -> None:
         session.run("python", "tests/tools/docsite.py", env=ansible_environment(session.bin))
 
 
+@nox.session(python=False, requires=["tests"], tags=["rest", "alone"])
+def fuzz(session: nox.Session) -> None:
+    """Everything that reads untrusted input, with changed inputs for a minute. See `python -m tests.fuzz --help`."""
+    run_tests(session, ["python", "-m", "tests.fuzz", *(session.posargs or ("--seconds", "60"))])
+
+
 @nox.session(python=NEWEST_PYTHON, default=False)
 def mutation(session: nox.Session) -> None:
     """Small mistakes in the code that decides, each of which the unit tests must notice. Takes many minutes."""

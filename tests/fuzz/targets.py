@@ -50,6 +50,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabiliti
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.data_files import DataFiles
 from tests.lab.live_patches import signing
 from tests.samples import answers, mirror, notices, vulnerabilities
+from tests.samples.facts import MODULE as MODULE_NAME
 from tests.samples.facts import SHIPPED, shipped
 from tests.samples.records import make_record as sample_record
 from tests.samples.reports import a_report
@@ -305,9 +306,43 @@ _PROBES = (
     answers.probe(livepatch=answers.PROTECTED, installed=(answers.NEW,)),
     answers.probe(),
 )
+_IMAGE = f"linux-image-{answers.NEW}"
+_OTHERS = [
+    answers.ok(name, text)
+    for name, text in {
+        "client_snap": "Name Version Rev Tracking Publisher Notes\ncanonical-livepatch 10.8.3 95 latest/stable c -",
+        "client_pro": '{"attached": true}',
+        "client_fingerprints": f"token {'5e' * 16} {'ab' * 32}",
+        "client_tools": "curl\nnc",
+        "config": 'http-proxy: "http://u:p@proxy:3128"\nlog-level: warning',
+        "refresh": "Before refresh:",
+        "tasks": "1 1 sh",
+        "packages": f"{_IMAGE} 4.4.0-215.248 install ok installed linux Ubuntu Kernel Team <k@u>",
+        "available": _IMAGE,
+        "metapackages": f"linux-image-generic\n  Depends: {_IMAGE}",
+        "boot_space": "Filesystem 1024-blocks Used Available Capacity Mounted\n/dev/sda1 1000 10 990 1% /boot",
+        "boot_sizes": f"7000\t/boot/vmlinuz-{answers.NEW}",
+        "run": "ended 0",
+        "kernel_files": f"ok /boot/vmlinuz-{answers.NEW}\ncontent /boot/vmlinuz-{answers.NEW} 7 x4d5a x55aa",
+        "boot_loader": "ok /boot/grub/grub.cfg\nlink /vmlinuz boot/vmlinuz-4.4.0-215-generic",
+        "grub_cfg": "set default=0\nmenuentry 'Ubuntu' --id 'a' {\n linux /vmlinuz-4.4.0-215-generic\n}",
+        "grub_env": "saved_entry=0>1",
+        "running docker": "0123456789ab registry",
+        "saved": "docker registry",
+        "kernel_config": "/boot/config-4.4.0-210-generic:CONFIG_LIVEPATCH=y",
+        "kernel_times": "1618563477 /boot/vmlinuz-4.4.0-210-generic",
+        "network livepatch": "HTTP/1.1 200 OK",
+        f"module {MODULE_NAME}": f"note 00\nfile ok /x\ndigest sha512 {'ab' * 64}\ntrailer {'00' * 40}",
+        "keys": "0b4f1c8a I------ 1 perm 1f030000 0 0 asymmetri Canonical: 14df34d1: X509.rsa 1249b969 []",
+    }.items()
+]
 
 TARGETS: dict[str, Target] = {
-    "answer": Target(tuple(map(answer_text, _PROBES)), read_answer, (LivepatchError, sections.NoAnswerError)),
+    "answer": Target(
+        tuple(answer_text([*probe, *_OTHERS]) for probe in _PROBES),
+        read_answer,
+        (LivepatchError, sections.NoAnswerError),
+    ),
     "status": Target(
         (_YAML_STATUS, _LINES_STATUS, _CONFIG, *(each[-1].output.encode() for each in _PROBES[:2])), read_status, ()
     ),
