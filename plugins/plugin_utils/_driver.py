@@ -16,15 +16,15 @@ from ansible.plugins.connection import ConnectionBase
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import causes
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
-from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
-from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible_message
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _table_output
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._interruption import (
+from ansible_collections.kernelops.livepatch.plugins.module_utils._interruption import (
     DeadlineError,
     MemoryLimitError,
     call_within,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible_message
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _table_output
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._kernel_support import kernel_support
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import run_script
 

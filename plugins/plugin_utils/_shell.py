@@ -17,7 +17,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import sections
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._interruption import call_within_memory
+from ansible_collections.kernelops.livepatch.plugins.module_utils._interruption import call_within_memory
 
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase

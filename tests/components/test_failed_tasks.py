@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import types
 import typing as t
 from pathlib import Path
@@ -21,17 +20,15 @@ from ansible.plugins.loader import connection_loader
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import answer_limit
+from ansible_collections.kernelops.livepatch.plugins.module_utils._interruption import (
+    DeadlineError,
+    call_within,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task, run_script
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._interruption import (
-    DeadlineError,
-    MemoryLimitError,
-    call_within,
-    call_within_memory,
-)
 from tests.samples.records import make_record
 
 pytestmark = pytest.mark.matrix
@@ -237,58 +234,6 @@ def test_a_silent_host_may_have_no_answer(tmp_path: Path) -> None:
     assert _Action(tmp_path, body).perform() == {"answer": None}
 
 
-class _OtherAlarm(BaseException):
-    """Raised by an alarm that was set before."""
-
-
-@pytest.fixture
-def other_alarm() -> t.Iterator[None]:
-    def handle(_signal: int, _frame: object) -> None:
-        raise _OtherAlarm
-
-    previous = signal.signal(signal.SIGALRM, handle)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, previous)
-
-
-@pytest.mark.usefixtures("other_alarm")
-def test_an_earlier_alarm_counts() -> None:
-    signal.setitimer(signal.ITIMER_REAL, 0.1)
-    with pytest.raises(_OtherAlarm):
-        call_within(60, signal.pause)
-
-
-@pytest.mark.usefixtures("other_alarm")
-def test_a_later_alarm_is_set_again() -> None:
-    signal.setitimer(signal.ITIMER_REAL, 60)
-    with pytest.raises(DeadlineError):
-        call_within(0.1, signal.pause)
-    assert 50 < signal.getitimer(signal.ITIMER_REAL)[0] < 60
-    assert call_within(5, lambda: "answer") == "answer"
-    assert 50 < signal.getitimer(signal.ITIMER_REAL)[0] < 60
-    signal.setitimer(signal.ITIMER_REAL, 0.1)
-    with pytest.raises(_OtherAlarm):
-        signal.pause()
-
-
-def test_a_connection_that_catches_every_exception_is_interrupted() -> None:
-    """As the plugin `ssh` does with retries."""
-    attempts = []
-
-    def stubborn() -> None:
-        for number in range(3):
-            attempts.append(number)
-            try:
-                signal.pause()
-            except Exception:  # noqa: S112  (this is what the test is about)
-                continue
-
-    with pytest.raises(DeadlineError):
-        call_within(0.1, stubborn)
-    assert attempts == [0]
-
-
 @pytest.mark.parametrize("transport", ["local", "ssh"])
 def test_connections_of_ansible_are_interrupted(transport: str, tmp_path: Path) -> None:
     """The client of ssh never answers, and the plugin would try again."""
@@ -305,19 +250,6 @@ def test_connections_of_ansible_are_interrupted(transport: str, tmp_path: Path) 
         os.kill(int(started), 0)
 
 
-def test_another_thread_has_no_deadline() -> None:
-    answers: list[str] = []
-
-    def ask() -> None:
-        answers.append(call_within(0.001, lambda: "answer"))
-        answers.append(call_within_memory(0, lambda: "large answer"))
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    thread.join()
-    assert answers == ["answer", "large answer"]
-
-
 # --- limits of memory
 
 MEBIBYTE = 1 << 20
@@ -326,7 +258,7 @@ import os, resource, sys
 from ansible.playbook.play_context import PlayContext
 from ansible.plugins.loader import connection_loader
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _shell
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._interruption import MemoryLimitError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._interruption import MemoryLimitError
 transport, program, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
 connection = connection_loader.get(transport, PlayContext())
 connection.set_options(var_options={"ansible_ssh_executable": program, "ansible_host": "192.0.2.1"})
@@ -365,28 +297,3 @@ def _measured(transport: str, folder: Path, line: str) -> tuple[list[str], int]:
     run = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
     outcome, grown = run.stdout.splitlines()[-2:]
     return outcome.split(), int(grown) * 1024
-
-
-def test_a_connection_that_catches_every_exception_is_too_large() -> None:
-    attempts = []
-
-    def stubborn() -> None:
-        kept = []
-        for number in range(3):
-            attempts.append(number)
-            try:
-                while True:
-                    kept.append(bytes(MEBIBYTE))
-            except Exception:  # noqa: S112  (this is what the test is about)
-                continue
-
-    with pytest.raises(MemoryLimitError):
-        call_within_memory(64 * MEBIBYTE, stubborn)
-    assert attempts == [0]
-    assert signal.getitimer(signal.ITIMER_PROF)[0] == 0
-    assert call_within(5, lambda: call_within_memory(64 * MEBIBYTE, lambda: "answer")) == "answer"
-
-
-def test_a_deadline_interrupts_a_call_with_a_memory_limit() -> None:
-    with pytest.raises(DeadlineError):
-        call_within(0.1, lambda: call_within_memory(64 * MEBIBYTE, signal.pause))

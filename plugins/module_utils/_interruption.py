@@ -1,4 +1,3 @@
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """Interrupt a call that takes too long or uses too much memory, whatever it does.
@@ -14,7 +13,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import traceback
 import typing as t
 
@@ -48,7 +46,6 @@ def call_within(seconds: float, call: t.Callable[[], _T]) -> _T:
     remaining = signal.getitimer(signal.ITIMER_REAL)[0]
     if 0 < remaining <= seconds or not _is_main_thread():
         return call()
-    started = time.monotonic()
     alarm = _Alarm(lambda: True)
     previous = signal.signal(signal.SIGALRM, alarm)
     try:
@@ -61,11 +58,11 @@ def call_within(seconds: float, call: t.Callable[[], _T]) -> _T:
         raise DeadlineError from None
     finally:
         alarm.armed = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        left = signal.setitimer(signal.ITIMER_REAL, 0)[0]
         signal.signal(signal.SIGALRM, previous)
         if remaining:
             # An alarm that is due by now must still be raised, and zero would disable it.
-            signal.setitimer(signal.ITIMER_REAL, max(remaining - (time.monotonic() - started), 0.001))
+            signal.setitimer(signal.ITIMER_REAL, max(remaining - (seconds - left), 0.001))
 
 
 def call_within_memory(limit: int, call: t.Callable[[], _T]) -> _T:
