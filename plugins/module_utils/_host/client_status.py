@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import islice
 
+from .._config_file import YamlError, read_document
 from .._time import parse_date, parse_time
-from .._yaml import YamlError, read_document
 from .error_texts import find_error
 
 Generation = t.Literal["2016", "6", "9.5", "10", "11"]

@@ -19,12 +19,12 @@ import re
 import typing as t
 from pathlib import Path
 
+from .._config_file import read_document
 from .._errors import LivepatchError
 from .._io import read_bounded
 from .._kernel_name import parse_kernel_name
 from .._verify.archive import ArchiveName, parse_archive_name
 from .._verify.patch_file import FILE_LIMIT
-from .._yaml import read_document
 
 LIST_LIMIT = 8 << 20
 """Bytes of a list: about 50,000 patches."""
