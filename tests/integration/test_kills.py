@@ -130,7 +130,9 @@ def mirroring(folder: Path, lab: Fleet) -> Iterator[Work]:
             "ca_path": str(fleet.certificate),
             "trusted_certificates": [str(folder / "vendor.pem")],
         }
-        play = ansible._play("mirror.yml", "kernelops.livepatch.patch_mirror", "localhost", options)
+        task = {"name": "Synchronize the mirror", "kernelops.livepatch.patch_mirror": options}
+        play = {"name": "Play", "hosts": "localhost", "gather_facts": False, "tasks": [task]}
+        (folder / "mirror.yml").write_text(json.dumps([play]), encoding="utf-8")
 
         def complete(_run: Run) -> None:
             served = {path.name: path.read_bytes() for path in (folder / "mirror").glob("livepatch-*")}
@@ -138,7 +140,7 @@ def mirroring(folder: Path, lab: Fleet) -> Iterator[Work]:
             # The next run has to download one of them again.
             next((folder / "mirror").glob("livepatch-*")).unlink()
 
-        yield Work(ansible, ["playbook", play], complete)
+        yield Work(ansible, ["playbook", "mirror.yml"], complete)
 
 
 @contextlib.contextmanager
