@@ -219,6 +219,8 @@ WHOLE_FILES = ("--numprocesses=2", "--dist=loadfile")
 EXTENDED = {
     "shells": ("Scripts for hosts in four shells.", PARALLEL),
     "lab": ("Doubles of the lab.", PARALLEL),
+    "hostile": ("Every playbook on hosts that send anything.", ()),
+    "kills": ("Runs that are killed at any moment.", ()),
     "debian": ("Kernel modules that Debian signed.", ()),
     "oracle": ("Signatures of modules, judged by Linux kernels in an emulator.", ()),
     "release": ("The archive of a release, installed.", WHOLE_FILES),
@@ -264,6 +266,12 @@ def site(session: nox.Session) -> None:
     install(session, ANSIBLE, "requirements.txt", "tests/requirements-site.txt")
     with remembered(session):
         session.run("python", "tests/tools/docsite.py", env=ansible_environment(session.bin))
+
+
+@nox.session(python=False, requires=["tests"], tags=["rest", "alone"])
+def fuzz(session: nox.Session) -> None:
+    """Everything that reads untrusted input, with changed inputs for a minute. See `python -m tests.fuzz --help`."""
+    run_tests(session, ["python", "-m", "tests.fuzz", *(session.posargs or ("--seconds", "60"))])
 
 
 @nox.session(python=NEWEST_PYTHON, default=False)

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import io
 import os
+import re
 import secrets
 import stat
 import time
@@ -79,6 +80,8 @@ def file_error(error: OSError, path: str, remedy: str) -> LivepatchError:
 TEMPORARY_PREFIX = "."
 """Prefix of unfinished files. A killed run can leave one; readers skip them."""
 
+_UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
+_UNFINISHED_SECONDS = 86_400.0
 _BUFFER = 256 * 1024  # bytes: a large report is written in few calls
 
 
@@ -113,6 +116,18 @@ def write_atomically(path: Path, chunks: t.Iterable[str], *, durable: bool = Fal
         raise
 
 
+def remove_unfinished(folder: Path, now: float) -> None:
+    """Remove the unfinished files that killed runs left in a folder more than a day before `now` (seconds since 1970).
+
+    Later ones can belong to a run that is not finished. Nothing raises: such files do no harm.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in [entry for entry in entries if _UNFINISHED.fullmatch(entry.name)]:
+            with contextlib.suppress(OSError):
+                if entry.stat(follow_symlinks=False).st_mtime < now - _UNFINISHED_SECONDS:
+                    Path(entry.path).unlink()
+
+
 def has_content(path: Path, chunks: t.Iterable[str], *, ignore: int | None = None) -> bool:
     """Return True if the file has exactly this text. The chunk with the index `ignore` may differ, with equal length.
 
@@ -133,11 +148,32 @@ def open_lock(path: Path) -> t.BinaryIO:
     """Open a lock file, which only users can lock who may write to its folder. Raises `OSError`."""
     file = open_at(None, str(path), os.O_RDWR | os.O_CREAT, 0o600)
     status = os.fstat(file.fileno())
-    writers = path.parent.stat().st_mode & 0o022
-    mode = 0o600 | writers | writers << 1
+    mode = _mode_for_writers(path.parent)
     if stat.S_IMODE(status.st_mode) != mode and status.st_uid == os.geteuid():
         os.fchmod(file.fileno(), mode)
     return file
+
+
+def restrict_to_writers(file: t.BinaryIO, folder: Path) -> bool:
+    """Remove the access of users who may not write to the folder of an open file: who can read it can lock it.
+
+    Return False if other users have access, and this user may not change that.
+    """
+    mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    restricted = mode & _mode_for_writers(folder)
+    if restricted == mode:
+        return True
+    try:
+        os.fchmod(file.fileno(), restricted)
+    except OSError:
+        return False
+    return True
+
+
+def _mode_for_writers(folder: Path) -> int:
+    """Return the mode of a file for its owner and for the users who may write to its folder."""
+    writers = folder.stat().st_mode & 0o022
+    return 0o600 | writers | writers << 1
 
 
 def lock_within(

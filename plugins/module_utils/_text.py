@@ -8,6 +8,7 @@ import re
 import unicodedata
 
 ELLIPSIS = "…"
+_LONGEST_MESSAGE = 2000  # characters
 
 _WORD_WITH_USER = re.compile(r"\S+@\S*")
 _FIRST_WORD = re.compile(r"[^\s:/]+:[^\s]+(?=\s)")
@@ -27,6 +28,13 @@ def visible(text: str) -> str:
         character if _stands_alone(character) else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
+
+
+def visible_message(text: str) -> str:
+    """Escape the same characters as `visible`, and cut a text that is too long to be a message."""
+    shown = visible(text[:_LONGEST_MESSAGE])
+    cut = len(text) > _LONGEST_MESSAGE or len(shown) > _LONGEST_MESSAGE
+    return f"{shown[: _LONGEST_MESSAGE - 1]}{ELLIPSIS}" if cut else shown
 
 
 def visible_lines(text: str) -> str:

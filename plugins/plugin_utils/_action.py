@@ -24,9 +24,17 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Reason
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
-from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible, visible_lines
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import (
+    ELLIPSIS,
+    visible,
+    visible_lines,
+    visible_message,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._driver import Driver
+
+_LONGEST_TEXT = 20_000
+"""Characters of a text in a result. The log of a step has fewer."""
 
 
 class LivepatchAction(ActionBase):
@@ -75,7 +83,7 @@ class LivepatchAction(ActionBase):
         """Run the task. Any text of the result can quote a host, and Ansible, roles and playbooks print it as it is."""
         result: dict[str, t.Any] = _visible_values(self._run_task(validation))
         if isinstance(result.get("msg"), str):
-            result["msg"] = visible(result["msg"])
+            result["msg"] = visible_message(result["msg"])
         return result
 
     def _run_task(self, validation: t.Any) -> dict[str, t.Any]:
@@ -140,10 +148,14 @@ class LivepatchAction(ActionBase):
         return str(errors.msg)
 
 
+def _limited(text: str, limit: int, *, cut: bool) -> str:
+    return f"{text[: limit - 1]}{ELLIPSIS}" if cut or len(text) > limit else text
+
+
 def _visible_values(value: t.Any) -> t.Any:
-    """Escape invisible characters in all texts of a result, except line ends and tabs."""
+    """Escape invisible characters in all texts of a result, except line ends and tabs, and limit their length."""
     if isinstance(value, str):
-        return visible_lines(value)
+        return _limited(visible_lines(value[:_LONGEST_TEXT]), _LONGEST_TEXT, cut=len(value) > _LONGEST_TEXT)
     if isinstance(value, dict):
         return {_visible_values(key): _visible_values(each) for key, each in value.items()}
     return [_visible_values(each) for each in value] if isinstance(value, (list, tuple)) else value
@@ -152,10 +164,11 @@ def _visible_values(value: t.Any) -> t.Any:
 def _visible_error(error: AnsibleError) -> AnsibleError:
     """Return the error, or one of the same kind without invisible characters: its text can quote a host."""
     text = " ".join(str(error).split())
-    if visible(text) == text:
+    shown = visible_message(text)
+    if shown == text:
         return error
     kind = AnsibleConnectionFailure if isinstance(error, AnsibleConnectionFailure) else AnsibleError
-    return t.cast("AnsibleError", kind(visible(text)))
+    return t.cast("AnsibleError", kind(shown))
 
 
 def _place_of(error: Exception) -> str:

@@ -9,11 +9,7 @@ import contextlib
 import datetime
 import pathlib
 import secrets
-import signal
-import subprocess
-import threading
 import time
-import traceback
 import typing as t
 
 from ansible.errors import AnsibleError
@@ -21,9 +17,14 @@ from ansible.plugins.connection import ConnectionBase
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import causes
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._interruption import (
+    DeadlineError,
+    MemoryLimitError,
+    call_within,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
-from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible_message
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _table_output
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._kernel_support import kernel_support
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose, run_script
@@ -32,8 +33,6 @@ if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
 
     from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections
-
-_T = t.TypeVar("_T")
 
 
 class Driver:
@@ -80,7 +79,7 @@ class Driver:
             case commands.ShowTable():
                 _table_output.show(self._action._display, command.render)
             case commands.Warn():
-                self._action._display.warning(visible(command.message))
+                self._action._display.warning(visible_message(command.message))
         return None
 
     def _run_script(self, command: commands.RunScript) -> Sections:
@@ -96,6 +95,9 @@ class Driver:
         except DeadlineError as error:
             self._reset_connection()
             raise causes.HOST_TIMED_OUT.error(seconds=f"{command.seconds:.0f}") from error
+        except MemoryLimitError as error:
+            self._reset_connection()
+            raise causes.ANSWER_TOO_LARGE.error() from error
 
     def _try_script(self, command: commands.RunScript) -> Sections | None:
         try:
@@ -116,63 +118,3 @@ class Driver:
                 connection.close()
             else:
                 connection.reset()
-
-
-class DeadlineError(TimeoutError):
-    """The call did not return in time."""
-
-
-class _Expired(BaseException):
-    """Raised by the signal handler. Not an `Exception`, because connections catch those and try again."""
-
-
-def call_within(seconds: float, call: t.Callable[[], _T]) -> _T:
-    """Call a function, and interrupt it after a number of seconds. Raises `DeadlineError`.
-
-    This uses the alarm of the process, as the keyword ``timeout`` of an Ansible task does. If an alarm is already set,
-    the earlier of the two counts, and that alarm is set again at the end. A process that the interrupted call was
-    waiting for is killed. Only the main thread can be interrupted: in other threads there is no deadline.
-    """
-    remaining = signal.getitimer(signal.ITIMER_REAL)[0]
-    if 0 < remaining <= seconds or threading.current_thread() is not threading.main_thread():
-        return call()
-    started = time.monotonic()
-    alarm = _Alarm()
-    previous = signal.signal(signal.SIGALRM, alarm)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        try:
-            return call()
-        finally:
-            alarm.armed = False
-    except _Expired as expired:
-        _kill_awaited(expired)
-        raise DeadlineError from None
-    finally:
-        alarm.armed = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-        if remaining:
-            # An alarm that is due by now must still be raised, and zero would disable it.
-            signal.setitimer(signal.ITIMER_REAL, max(remaining - (time.monotonic() - started), 0.001))
-
-
-class _Alarm:
-    """The handler of the signal. It raises only while it is armed."""
-
-    def __init__(self) -> None:
-        self.armed = True
-
-    def __call__(self, _signal: int, _frame: object) -> None:
-        if self.armed:
-            self.armed = False
-            raise _Expired
-
-
-def _kill_awaited(expired: _Expired) -> None:
-    """Kill the processes that the interrupted functions hold, such as an ssh client: they would wait without limit."""
-    for frame, _line in traceback.walk_tb(expired.__traceback__):
-        for value in list(frame.f_locals.values()):
-            if isinstance(value, subprocess.Popen) and value.poll() is None:
-                value.kill()
-                value.wait()

@@ -17,6 +17,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import sections
+from ansible_collections.kernelops.livepatch.plugins.module_utils._interruption import call_within_memory
 
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
@@ -27,6 +28,9 @@ _LIBRARY = "sections"
 _SCRIPTS = {
     path.stem: path.read_text(encoding="utf-8") for path in (pathlib.Path(__file__).parent / "shell").glob("*.sh")
 }
+
+_MEMORY_BASE, _COPIES = 32 << 20, 10
+"""A process may grow by these bytes and by so many copies of an answer. The connection plugin ssh makes up to nine."""
 
 _EXPLANATION = 400  # characters
 _WRONG_PASSWORD = re.compile(
@@ -82,11 +86,15 @@ def compose(name: str | c.Sequence[str], nonce: str, variables: c.Mapping[str, s
 
 @contextlib.contextmanager
 def _bounded_answers(connection: ConnectionBase, limit: int) -> c.Iterator[None]:
-    """Cut the streams of every answer of the connection, before Ansible decodes, splits and logs them."""
+    """Cut the streams of every answer of the connection, before Ansible decodes, splits and logs them.
+
+    The connection itself keeps what it receives, so it is interrupted before a host can fill the memory.
+    """
     send = connection.exec_command
+    memory = _MEMORY_BASE + _COPIES * limit
 
     def send_bounded(*arguments: t.Any, **options: t.Any) -> tuple[t.Any, ...]:
-        code, *streams = send(*arguments, **options)
+        code, *streams = call_within_memory(memory, lambda: send(*arguments, **options))
         return code, *(stream[:limit] if isinstance(stream, (bytes, str)) else stream for stream in streams)
 
     # Only this object is changed: the class has the method.

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import threading
+import sys
 import types
 import typing as t
 from pathlib import Path
@@ -19,12 +19,16 @@ from ansible.plugins.connection import ConnectionBase
 from ansible.plugins.loader import connection_loader
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import answer_limit
+from ansible_collections.kernelops.livepatch.plugins.module_utils._interruption import (
+    DeadlineError,
+    call_within,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task, run_script
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._driver import DeadlineError, call_within
 from tests.samples.records import make_record
 
 pytestmark = pytest.mark.matrix
@@ -183,6 +187,27 @@ def test_results_have_no_escapes(tmp_path: Path) -> None:
     assert result == {"msg": rf"a\n{shown}", "checks": [{shown: shown}], "diff": f"a\n\tb{shown}", "number": 1}
 
 
+def test_texts_of_results_are_bounded(tmp_path: Path) -> None:
+    def body() -> Task[dict[str, t.Any]]:
+        yield commands.ReadClock()
+        return {"msg": "m" * 250_000, "checks": [{"found": ESCAPES * 50_000}], "log": "x" * 20_000}
+
+    result = _Action(tmp_path, body).perform()
+    assert (len(result["msg"]), len(result["checks"][0]["found"])) == (2000, 20_000)
+    assert result["msg"].endswith("m…")
+    assert result["log"] == "x" * 20_000
+
+
+def test_errors_of_connections_are_bounded(tmp_path: Path) -> None:
+    def body() -> Task[dict[str, t.Any]]:
+        yield commands.ReadClock()
+        raise AnsibleConnectionFailure("no route " * 50_000)
+
+    with pytest.raises(AnsibleConnectionFailure) as caught:
+        _Action(tmp_path, body).perform()
+    assert len(str(caught.value)) == 2000
+
+
 # --- the deadline of a round trip ---
 
 
@@ -209,58 +234,6 @@ def test_a_silent_host_may_have_no_answer(tmp_path: Path) -> None:
     assert _Action(tmp_path, body).perform() == {"answer": None}
 
 
-class _OtherAlarm(BaseException):
-    """Raised by an alarm that was set before."""
-
-
-@pytest.fixture
-def other_alarm() -> t.Iterator[None]:
-    def handle(_signal: int, _frame: object) -> None:
-        raise _OtherAlarm
-
-    previous = signal.signal(signal.SIGALRM, handle)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, previous)
-
-
-@pytest.mark.usefixtures("other_alarm")
-def test_an_earlier_alarm_counts() -> None:
-    signal.setitimer(signal.ITIMER_REAL, 0.1)
-    with pytest.raises(_OtherAlarm):
-        call_within(60, signal.pause)
-
-
-@pytest.mark.usefixtures("other_alarm")
-def test_a_later_alarm_is_set_again() -> None:
-    signal.setitimer(signal.ITIMER_REAL, 60)
-    with pytest.raises(DeadlineError):
-        call_within(0.1, signal.pause)
-    assert 50 < signal.getitimer(signal.ITIMER_REAL)[0] < 60
-    assert call_within(5, lambda: "answer") == "answer"
-    assert 50 < signal.getitimer(signal.ITIMER_REAL)[0] < 60
-    signal.setitimer(signal.ITIMER_REAL, 0.1)
-    with pytest.raises(_OtherAlarm):
-        signal.pause()
-
-
-def test_a_connection_that_catches_every_exception_is_interrupted() -> None:
-    """As the plugin `ssh` does with retries."""
-    attempts = []
-
-    def stubborn() -> None:
-        for number in range(3):
-            attempts.append(number)
-            try:
-                signal.pause()
-            except Exception:  # noqa: S112  (this is what the test is about)
-                continue
-
-    with pytest.raises(DeadlineError):
-        call_within(0.1, stubborn)
-    assert attempts == [0]
-
-
 @pytest.mark.parametrize("transport", ["local", "ssh"])
 def test_connections_of_ansible_are_interrupted(transport: str, tmp_path: Path) -> None:
     """The client of ssh never answers, and the plugin would try again."""
@@ -277,9 +250,50 @@ def test_connections_of_ansible_are_interrupted(transport: str, tmp_path: Path) 
         os.kill(int(started), 0)
 
 
-def test_another_thread_has_no_deadline() -> None:
-    answers: list[str] = []
-    thread = threading.Thread(target=lambda: answers.append(call_within(0.001, lambda: "answer")))
-    thread.start()
-    thread.join()
-    assert answers == ["answer"]
+# --- limits of memory
+
+MEBIBYTE = 1 << 20
+MEASURED = """
+import os, resource, sys
+from ansible.playbook.play_context import PlayContext
+from ansible.plugins.loader import connection_loader
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _shell
+from ansible_collections.kernelops.livepatch.plugins.module_utils._interruption import MemoryLimitError
+transport, program, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
+connection = connection_loader.get(transport, PlayContext())
+connection.set_options(var_options={"ansible_ssh_executable": program, "ansible_host": "192.0.2.1"})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    with _shell._bounded_answers(connection, limit):
+        code, output, errors = connection.exec_command(f"exec {program}", b"script", sudoable=False)
+    print("answer", len(output))
+except MemoryLimitError:
+    print("too_large", 0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+"""Sends a command over a connection, and prints the length of the answer and the growth of the process in KiB."""
+
+
+@pytest.mark.parametrize("transport", ["local", "ssh"])
+def test_an_endless_answer_does_not_fill_the_memory(transport: str, tmp_path: Path) -> None:
+    """The client of ssh, and in place of a local command, prints without an end."""
+    outcome, grown = _measured(transport, tmp_path, "cat >/dev/null; exec head -c 2000000000 /dev/zero")
+    assert outcome == ["too_large", "0"]
+    assert grown <= 240 * MEBIBYTE
+
+
+@pytest.mark.parametrize("transport", ["local", "ssh"])
+def test_the_largest_answer_is_received(transport: str, tmp_path: Path) -> None:
+    limit = answer_limit(files=True)
+    outcome, _grown = _measured(transport, tmp_path, f"cat >/dev/null; exec head -c {limit + 1} /dev/zero")
+    assert outcome == ["answer", str(limit)]
+
+
+def _measured(transport: str, folder: Path, line: str) -> tuple[list[str], int]:
+    program = folder / "ssh"
+    program.write_text(f"#!/bin/sh\n{line}\n", encoding="ascii")
+    program.chmod(0o755)
+    words = [sys.executable, "-c", MEASURED, transport, str(program), str(answer_limit(files=True))]
+    run = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    outcome, grown = run.stdout.splitlines()[-2:]
+    return outcome.split(), int(grown) * 1024

@@ -18,10 +18,12 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._io import (
     open_lock,
     open_regular,
     read_bounded,
+    remove_unfinished,
     write_atomically,
 )
 
 MEBIBYTE = 1 << 20
+NOON = 1_772_366_400
 
 
 def test_reads_a_regular_file(tmp_path: Path) -> None:
@@ -112,6 +114,20 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_atomically(path, chunks())
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_old_unfinished_files_are_removed(tmp_path: Path) -> None:
+    names = [f".{'0a' * 8}.tmp", f".{'0b' * 8}.tmp", ".hidden.tmp", f"{'0c' * 8}.tmp", f".{'0d' * 8}.tmp"]
+    for name in names[:4]:
+        (tmp_path / name).touch()
+    (tmp_path / names[4]).mkdir()
+    day = 86_400
+    for name in (names[0], *names[2:]):
+        os.utime(tmp_path / name, (NOON - day - 1,) * 2)
+    os.utime(tmp_path / names[1], (NOON - day + 1,) * 2)
+    remove_unfinished(tmp_path, NOON)
+    assert {path.name for path in tmp_path.iterdir()} == set(names[1:])
+    remove_unfinished(tmp_path / "missing", NOON)
 
 
 def test_a_write_replaces_a_link(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._text import (
     user_and_password,
     visible,
     visible_lines,
+    visible_message,
     width,
 )
 
@@ -46,6 +47,13 @@ def test_only_line_ends_and_tabs_stay_invisible(text: str) -> None:
     shown = visible_lines(text)
     assert shown.replace("\n", "").replace("\t", "").isprintable()
     assert (shown.count("\n"), shown.count("\t")) == (text.count("\n"), text.count("\t"))
+
+
+@pytest.mark.parametrize("text", ["m" * 2001, "\x1b" * 600, "m" * 1_000_000])
+def test_a_message_is_bounded(text: str) -> None:
+    shown = visible_message(text)
+    assert (len(shown), shown[-1]) == (2000, "…")
+    assert visible_message("m" * 1999 + "\u00e9") == "m" * 1999 + "\u00e9"
 
 
 @given(ANY_TEXT)

@@ -43,7 +43,10 @@ class Expression:
         self._interpreter = _library("visitor").TreeInterpreter()
         self._errors = (_library("exceptions").JMESPathError, ArithmeticError, TypeError, RecursionError)
         check = _Names(text, names)
-        check.check(self._tree, names)
+        try:
+            check.check(self._tree, names)
+        except RecursionError as error:
+            raise _wrong(text, 0, "it is nested too deeply") from error
         self.first_names = frozenset(check.first)
 
     def evaluate(self, document: object) -> tuple[object, str | None]:

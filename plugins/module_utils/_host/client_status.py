@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import islice
 
+from .._config_file import YamlError, read_document
 from .._time import parse_date, parse_time
 from .error_texts import find_error
 
@@ -232,46 +233,11 @@ def _yaml_fields(text: str) -> dict[str, object] | None:
     start = _YAML_START.search(text)
     if start is None or len(text) - start.start() > _YAML_LIMIT:
         return None
-    # ansible-test imports every module of the core without third-party libraries.
-    import yaml
-
     try:
-        fields = _fields(_yaml_document(text[start.start() :]))
-    except (yaml.YAMLError, ValueError):
+        fields = _fields(read_document(text[start.start() :], _YAML_DEPTH))
+    except YamlError:
         return None
     return fields if _is_status(fields) else None
-
-
-def _yaml_document(text: str) -> object:
-    """Return the first document with all scalars as text. Raises `yaml.YAMLError` or `ValueError`.
-
-    The document is built from events: a loader would convert 33.10 to a number, resolve aliases, and recurse as deep as
-    the text.
-    """
-    import yaml
-
-    open_nodes: list[list[object]] = [[]]
-    for event in yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)):
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise ValueError("a status contains no anchors")
-        if isinstance(event, yaml.ScalarEvent):
-            is_null = event.implicit[0] and event.value in ("", "~", "null")
-            open_nodes[-1].append(None if is_null else event.value)
-        elif isinstance(event, yaml.CollectionStartEvent):
-            if len(open_nodes) > _YAML_DEPTH:
-                raise ValueError("the nesting is too deep for a status")
-            open_nodes.append([])
-        elif isinstance(event, yaml.CollectionEndEvent):
-            items = open_nodes.pop()
-            is_mapping = isinstance(event, yaml.MappingEndEvent)
-            open_nodes[-1].append(_paired(items) if is_mapping else items)
-        elif isinstance(event, yaml.DocumentEndEvent):
-            break
-    return open_nodes[0][0]
-
-
-def _paired(items: list[object]) -> dict[str, object]:
-    return {key: value for key, value in zip(items[::2], items[1::2], strict=True) if isinstance(key, str)}
 
 
 def _fields(node: object) -> dict[str, object]:

@@ -96,7 +96,7 @@ def parse(stdout: str, stderr: str, nonce: str, *, files: bool = False) -> Secti
     errors = {
         " ".join(words[1:]): body[:SECTION_LIMIT] for words, body in _blocks(stderr, nonce) if words[:1] == ["section"]
     }
-    return Sections(_assemble(blocks, errors), complete=any(words == ["done"] for words, _body in blocks))
+    return Sections(_assemble(blocks, errors), complete=blocks[-1][0] == ["done"])
 
 
 def _without_surrogates(text: str) -> str:

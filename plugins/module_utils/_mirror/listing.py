@@ -9,6 +9,7 @@ A file is in the form that the downloader of an on-premises server reads (``- fi
 from __future__ import annotations
 
 import collections.abc as c
+import contextlib
 import dataclasses
 import datetime as dt
 import fnmatch
@@ -18,7 +19,8 @@ import re
 import typing as t
 from pathlib import Path
 
-from .._errors import LivepatchError, require
+from .._config_file import read_document
+from .._errors import LivepatchError
 from .._io import read_bounded
 from .._kernel_name import parse_kernel_name
 from .._verify.archive import ArchiveName, parse_archive_name
@@ -27,6 +29,7 @@ from .._verify.patch_file import FILE_LIMIT
 LIST_LIMIT = 8 << 20
 """Bytes of a list: about 50,000 patches."""
 
+_YAML_DEPTH = 16
 _HOUR = dt.timedelta(hours=1)
 _CLOCK_SKEW = dt.timedelta(minutes=5)
 """Difference of two clocks that is not a fault."""
@@ -163,25 +166,12 @@ def _load(data: bytes) -> object:
     try:
         text = data.decode("utf-8")
         if text.lstrip()[:1] in ("[", "{"):
-            try:
+            with contextlib.suppress(ValueError):
                 document: object = json.loads(text)
-            except ValueError:
-                return _load_yaml(text)
-            return document
-        return _load_yaml(text)
+                return document
+        return read_document(text, _YAML_DEPTH)
     except (ValueError, RecursionError) as error:
         raise PatchListError(f"this is not a list of patches: {error}") from error
-
-
-def _load_yaml(text: str) -> object:
-    yaml = require("yaml", "a list of patches in YAML")
-    # Reads text, lists and mappings only: a hash of digits must not become a number. In C it is ten times as fast.
-    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-    try:
-        document: object = yaml.load(text, Loader=loader)
-    except yaml.YAMLError as error:
-        raise PatchListError(f"this is not a list of patches: {error}") from error
-    return document
 
 
 def _listed(entry: object, index: int) -> ListedPatch:

@@ -166,7 +166,7 @@ def _read_grants(path: Path) -> dict[str, str]:
         document = json.loads(read_bounded(str(path), _LIMIT))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(path, str(error)) from error
     granted = document.get("granted") if isinstance(document, dict) and document.get("schema") == _SCHEMA else None
     if not isinstance(granted, dict) or not all(parse_time(time) for time in granted.values()):

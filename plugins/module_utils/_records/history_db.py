@@ -19,7 +19,7 @@ import typing as t
 from pathlib import Path
 
 from .._errors import LivepatchError
-from .._io import make_folder, open_regular
+from .._io import make_folder, open_regular, restrict_to_writers
 from .._record import FORMER_STATES
 from .spans import Kind, Sighting, Span, with_sighting
 
@@ -83,7 +83,7 @@ def history_writer(path: Path) -> c.Iterator[sqlite3.Connection]:
         with contextlib.suppress(FileExistsError):
             # Private, because every user who can read the file could lock it.
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        open_regular(str(path)).close()
+        restrict_access(path)
         with contextlib.closing(_connect(path)) as database, _transaction(database):
             _migrate(database, path)
             yield database
@@ -98,6 +98,20 @@ def read_rows(path: Path, version: int, query: str) -> list[tuple[t.Any, ...]]:
         return []
     with _errors(path), open_regular(str(path)), contextlib.closing(_connect(path)) as database:
         return database.execute(query).fetchall() if _version(database, path) >= version else []
+
+
+def restrict_access(path: Path) -> bool:
+    """Remove the access of users who may not write to the folder of a history. Raises `HistoryError`.
+
+    Release 1 made the file readable for all users. The journal, which a killed writer leaves, has the same mode.
+    Return False if other users have access, and this user may not change that.
+    """
+    with _errors(path):
+        with open_regular(str(path)) as file:
+            restricted = restrict_to_writers(file, path.parent)
+        with contextlib.suppress(FileNotFoundError), open_regular(f"{path}-journal") as journal:
+            restricted = restrict_to_writers(journal, path.parent) and restricted
+    return restricted
 
 
 def read_spans(path: Path) -> list[tuple[str, list[Span]]]:
@@ -143,14 +157,14 @@ class _HistoryWriter:
         kinds = {number: kind for kind, number in self._kinds.items()}
         # SQLite takes the other columns from the row that has the maximum.
         rows = self._database.execute("SELECT host, max(begin), end, kind FROM span GROUP BY host")
-        return {host: Span(begin, end, kinds[kind]) for host, begin, end, kind in rows}
+        return {host: _span(begin, end, kinds[kind]) for host, begin, end, kind in rows}
 
     def _place(self, host: int, at: int, kind: Kind) -> Span:
         """Add a sighting that is not the latest of its host, for example from a report on an old folder."""
         self._write()
         kinds = {number: kind for kind, number in self._kinds.items()}
         rows = self._database.execute("SELECT begin, end, kind FROM span WHERE host = ? ORDER BY begin", (host,))
-        before = [Span(begin, end, kinds[number]) for begin, end, number in rows]
+        before = [_span(begin, end, kinds[number]) for begin, end, number in rows]
         after = with_sighting(before, at, kind)
         if after != before:
             self._database.execute("DELETE FROM span WHERE host = ?", (host,))
@@ -191,9 +205,24 @@ def _row_id(cursor: sqlite3.Cursor) -> int:
     return t.cast("int", cursor.lastrowid)
 
 
-def _kind(facts: str) -> Kind:
-    state, kernel, release, patch, unpatched = json.loads(facts)
-    return Kind(FORMER_STATES.get(state, state), kernel, release, patch, tuple(unpatched))
+def _kind(facts: object) -> Kind:
+    """Return the facts of a row. Columns of SQLite can have values of any type. Raises `ValueError`."""
+    try:
+        state, kernel, release, patch, unpatched = json.loads(t.cast("str", facts))
+        kind = Kind(FORMER_STATES.get(state, state), kernel, release, patch, tuple(unpatched))
+    except (TypeError, RecursionError) as error:
+        raise ValueError("the table kind is damaged") from error
+    texts = (kind.state, *kind.unpatched, *(each for each in kind[1:4] if each is not None))
+    if not all(isinstance(each, str) for each in texts):
+        raise ValueError("the table kind is damaged")
+    return kind
+
+
+def _span(begin: object, end: object, kind: Kind) -> Span:
+    """Return the span of a row. Raises `ValueError`."""
+    if not isinstance(begin, int) or not isinstance(end, int):
+        raise ValueError("the table span is damaged")
+    return Span(begin, end, kind)
 
 
 def _spans(database: sqlite3.Connection) -> list[tuple[str, list[Span]]]:
@@ -202,7 +231,7 @@ def _spans(database: sqlite3.Connection) -> list[tuple[str, list[Span]]]:
         "SELECT host.name, begin, end, kind FROM span JOIN host ON host.id = span.host ORDER BY name, begin"
     )
     return [
-        (name, [Span(begin, end, kinds[kind]) for _name, begin, end, kind in of_host])
+        (name, [_span(begin, end, kinds[kind]) for _name, begin, end, kind in of_host])
         for name, of_host in itertools.groupby(rows, key=lambda row: row[0])
     ]
 

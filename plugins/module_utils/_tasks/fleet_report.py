@@ -111,9 +111,12 @@ def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
             report = report.with_waivers(waivers)
             for sentence in waivers.warnings():
                 yield from warn(sentence)
-        report, stored = _add_history(report, options, notices, now)
+        report, stored = yield from _add_history(report, options, notices, now)
         if "table" in options.formats:
             yield from _show(report, options.targets.get("table"))
+        if not options.check_mode:
+            for folder in (*options.record_dirs, *([options.output_dir] if options.output_dir else [])):
+                _io.remove_unfinished(folder, now.timestamp())
         return _result(report, options, changed=_write(report, options) or stored)
 
 
@@ -237,16 +240,22 @@ def _shared(work: c.Callable[[_Share], _Result], shares: c.Sequence[_Share], hos
 
 def _add_history(
     report: Report, options: ReportOptions, notices: list[Notice] | None, now: datetime.datetime
-) -> tuple[Report, bool]:
+) -> Task[tuple[Report, bool]]:
     """Return the report with its history, and True if the history has new sightings. Check mode stores nothing."""
     if options.history is None:
         return report, False
     # Imported here because a controller whose Python has no SQLite must still report.
+    from .._records import history_db
     from .._report import exposure_history
 
-    stored = not options.check_mode and exposure_history.store_sightings(
-        report, options.history, options.retention, now
-    )
+    stored = False
+    if not options.check_mode:
+        stored = exposure_history.store_sightings(report, options.history, options.retention, now)
+        if not history_db.restrict_access(options.history):
+            yield from warn(
+                f"Other users can read and lock the history {options.history}, which another user owns. "
+                f"Its owner can prevent this: chmod 0600 {options.history}"
+            )
     history = exposure_history.read_history(options.history, notices, now)
     return dataclasses.replace(report, history=history), stored
 

@@ -191,7 +191,8 @@ def read_certificates(data: bytes) -> list[Certificate]:
         return [read_certificate(data)]
     try:
         found = _library("cryptography.x509").load_pem_x509_certificates(data)
-    except ValueError as error:
+    # cryptography raises various exceptions without a common base, such as InvalidVersion.
+    except Exception as error:
         raise TrustError(f"the PEM data holds no readable certificate: {error}") from error
     encoding = _library("cryptography.hazmat.primitives.serialization").Encoding.DER
     return [read_certificate(each.public_bytes(encoding)) for each in found]

@@ -17,15 +17,25 @@
 # Other modules have their own folders beside this one.
 lp_attach_folder=/run/kernelops-livepatch/client
 
-# capture COMMAND...: runs a command. Sets lp_output to its output on both streams, up to a limit, and lp_exit to its
-# exit code.
+# capture COMMAND...: runs a command to its end. Sets lp_output to its output on both streams, up to a limit, and lp_exit
+# to its exit code. All output is read: a program that writes to a closed pipe is ended. The descriptors 7 and 8 pass the
+# output and the exit code, and the command does not get them, because it can start a daemon.
 capture() {
     lp_output=$({
-        "$@" 2>&1
-        printf '\n@%s %s' "$lp_nonce" "$?"
-    } | head -c 65536)
+        lp_exit=$({
+            {
+                "$@" 2>&1 7>&- 8>&-
+                printf '%s' "$?" >&7
+            } | {
+                head -c 65536
+                cat >/dev/null
+            } >&8
+        } 7>&1)
+        printf '\n@%s %s' "$lp_nonce" "$lp_exit"
+    } 8>&1)
     lp_exit=${lp_output##*"@$lp_nonce "}
-    lp_output=${lp_output%"@$lp_nonce "*}
+    lp_output=${lp_output%"
+@$lp_nonce "*}
     case $lp_exit in
         '' | *[!0-9]*) lp_exit=1 ;;
     esac
@@ -100,10 +110,28 @@ wait_for_daemon() {
 
 # --- snapd and the snap ---
 
+# run_apt ARGUMENT...: runs apt-get and waits for its end until the deadline. It is never ended, because that would leave
+# dpkg interrupted: after the deadline it continues, and the next attempt waits for its lock.
 run_apt() {
     time_remains || return 124
-    capture bounded "$lp_remaining" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=60 \
-        -o Dpkg::Options::=--force-confold "$@"
+    # An earlier attempt may still be running, and writes its exit code to another file.
+    lp_apt=$lp_state_folder/apt.$$
+    (umask 077 && mkdir -p "$lp_state_folder" && rm -f "$lp_state_folder"/apt.* && : >"$lp_apt.log") || return
+    (
+        # With exec, because mksh would keep copies of the descriptors, and the controller would wait for their end.
+        exec </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&-
+        trap '' HUP
+        DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=60 -o Dpkg::Options::=--force-confold "$@" \
+            >"$lp_apt.log" 2>&1
+        printf '%s\n' "$?" >"$lp_apt.part" && mv -f "$lp_apt.part" "$lp_apt.exit"
+    ) &
+    while [ ! -e "$lp_apt.exit" ]; do
+        time_remains || return 124
+        sleep 1
+    done
+    read -r lp_exit <"$lp_apt.exit"
+    lp_output=$(head -c 65536 "$lp_apt.log")
+    rm -f "$lp_apt.exit" "$lp_apt.log"
 }
 
 # run_apt_when_unlocked ARGUMENT...: repeats apt-get while its lock is held. Before 1.9.11, apt does not wait for the

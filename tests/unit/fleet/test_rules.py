@@ -141,6 +141,8 @@ def test_a_fleet_rule_returns_hosts_or_the_fleet(expression: str, found: list[t.
     [
         ("client.version = '11'", "invalid at character 16"),
         ("client.version ==", "invalid at its end, character 18: the expression ends too early"),
+        (" && ".join(["`true`"] * 5000), "nested too deeply"),
+        ("(" * 5000, "maximum recursion depth"),
         ("client.version == '11' )", "before ')'"),
         ("client.version == $", "invalid at character 19"),
         ("client.versoin", "at character 8, before 'versoin': unknown name versoin; did you mean version?"),

@@ -133,6 +133,13 @@ def test_an_answer_is_cut_at_its_limit() -> None:
     assert not parse(whole + padding + "xx" + lines("@done"), "", NONCE).complete
 
 
+def test_an_answer_ends_with_its_last_boundary() -> None:
+    section = ("@section a", "one", "@end a ok 0")
+    assert parse(lines("@begin 1", *section, "@done", "Connection closed."), "", NONCE).complete
+    assert not parse(lines("@done", "@begin 1", *section), "", NONCE).complete
+    assert not parse(lines("@begin 1", "@done", *section), "", NONCE).complete
+
+
 def test_only_requested_files_have_a_larger_limit() -> None:
     text = "x" * (FILE_LIMIT - 1)
     answer = lines(

@@ -78,6 +78,10 @@ def test_no_list_crashes_the_parser(content: str | bytes) -> None:
         (f"- filename: ../{name_of('65.1')}", "is not the name of an archive"),
         (f"- filename: {name_of('65.1')}\n  hash: abc", "has no SHA-256 of 64 hexadecimal digits, but 'abc'"),
         (f"- filename: {name_of('65.1')}\n  hash: {'0' * 64}\n  tier: A b", "'A b' as tier"),
+        # The loader in C would end the process.
+        ("- " * 50_000 + "x", "it is nested deeper than 16 levels"),
+        ("[" * 100_000, "this is not a list of patches"),
+        ("- &a [x, x]\n- &b [*a, *a]", "it contains an anchor or an alias"),
     ],
 )
 def test_an_invalid_entry_is_named(text: str, message: str) -> None:

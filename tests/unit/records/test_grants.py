@@ -120,7 +120,10 @@ def test_settled_grants_are_removed(tmp_path: Path) -> None:
     assert '"a"' not in (tmp_path / "seats.granted").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"schema": "else"}', '{"schema": "kernelops.livepatch/grants/1"}', "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '{"schema": "else"}', '{"schema": "kernelops.livepatch/grants/1"}', "\xff", "[" * 100_000],
+)
 def test_unreadable_grants_stop_the_plan(tmp_path: Path, text: str) -> None:
     (tmp_path / "seats.granted").write_text(text, encoding="latin-1")
     with pytest.raises(SeatGrantsError, match="the granted seats in") as caught:

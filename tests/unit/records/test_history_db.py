@@ -21,6 +21,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.histo
     HistoryError,
     add_sightings,
     read_spans,
+    restrict_access,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Sighting, Span
 
@@ -141,6 +142,37 @@ def test_a_new_history_is_private(path: Path) -> None:
     assert [each.stat().st_mode & 0o777 for each in (history.parent, history)] == [0o700, 0o600]
 
 
+@pytest.mark.parametrize(
+    ("folder", "before", "after"),
+    [(0o700, 0o644, 0o600), (0o755, 0o644, 0o600), (0o755, 0o600, 0o600), (0o770, 0o664, 0o660), (0o770, 0o640, 0o640)],
+)
+def test_a_history_of_release_1_becomes_private(path: Path, folder: int, before: int, after: int) -> None:
+    """With a journal, as a killed writer leaves it. Users who may write to the folder keep their access."""
+    add_sightings(path, [Sighting("web1", 1, WELL)])
+    journal = path.with_name(f"{path.name}-journal")
+    journal.touch()
+    path.parent.chmod(folder)
+    for file in (path, journal):
+        file.chmod(before)
+    assert restrict_access(path)
+    assert [file.stat().st_mode & 0o777 for file in (path, journal)] == [after, after]
+    path.chmod(before)
+    add_sightings(path, [Sighting("web1", 2, WELL)])
+    assert path.stat().st_mode & 0o777 == after
+
+
+def test_the_history_of_another_user_is_still_used(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_descriptor: int, _mode: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    add_sightings(path, [Sighting("web1", 1, WELL)])
+    assert restrict_access(path)
+    path.chmod(0o644)
+    assert not restrict_access(path)
+    assert add_sightings(path, [Sighting("web1", 2, WELL)])
+
+
 def test_a_pipe_is_no_history(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "history.db")
     with pytest.raises(HistoryError, match="not a regular file"):
@@ -253,6 +285,28 @@ def test_another_file_is_not_overwritten(path: Path) -> None:
     with pytest.raises(HistoryError, match="not a database"):
         add_sightings(path, [Sighting("web1", 1, WELL)])
     assert before != path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE kind SET facts = '7'",
+        "UPDATE kind SET facts = x'00'",
+        "UPDATE kind SET facts = '[1, null, null, null, []]'",
+        "UPDATE kind SET facts = '[{}, null, null, null, []]'",
+        "UPDATE kind SET facts = '[\"stale\", null, null, null, null]'",
+        "UPDATE kind SET facts = '" + "[" * 100_000 + "'",
+        "UPDATE span SET end = 'late'",
+        "UPDATE span SET kind = 9",
+    ],
+)
+def test_a_damaged_row_is_an_error(path: Path, change: str) -> None:
+    add_sightings(path, [Sighting("web1", 1, WELL)])
+    with sqlite3.connect(path) as database:
+        database.execute(change)
+    for use in (lambda: add_sightings(path, [Sighting("web1", 2, WELL)]), lambda: read_spans(path)):
+        with pytest.raises(HistoryError):
+            use()
 
 
 def test_a_later_version_is_refused(path: Path) -> None:

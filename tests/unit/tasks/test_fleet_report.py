@@ -7,13 +7,14 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import os
 import typing as t
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store, history_db
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import parallel
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.host_exposure import ExposureOptions
@@ -24,7 +25,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.fleet_r
 )
 from tests.samples.notices import affected, notice
 from tests.samples.records import make_record
-from tests.samples.replay import Replay
+from tests.samples.replay import NOW, Replay
 from tests.samples.vulnerabilities import package, release_data
 
 
@@ -80,6 +81,29 @@ def test_check_mode_compares_and_writes_nothing(options: ReportOptions) -> None:
     assert options.output_dir is not None
     assert report(options, check_mode=True)[0]["changed"] is True
     assert not options.output_dir.exists()
+
+
+def test_what_killed_runs_left_is_removed(options: ReportOptions) -> None:
+    report(options)
+    left = [folder / f".{'5e' * 8}.tmp" for folder in (*options.record_dirs, options.output_dir) if folder is not None]
+    for path in left:
+        path.touch()
+        os.utime(path, (NOW.timestamp() - 2 * 86_400,) * 2)
+    report(options, check_mode=True)
+    assert [path.exists() for path in left] == [True, True]
+    assert report(options)[0]["changed"] is False
+    assert [path.exists() for path in left] == [False, False]
+
+
+def test_a_history_that_others_can_lock_is_a_warning(
+    options: ReportOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = tmp_path / "history.db"
+    assert report(options, history=history)[1].warnings == []
+    monkeypatch.setattr(history_db, "restrict_access", lambda _path: False)
+    [warning] = report(options, history=history)[1].warnings
+    assert f"chmod 0600 {history}" in warning
+    assert report(options, history=history, check_mode=True)[1].warnings == []
 
 
 def test_fail_on_names_hosts_and_keeps_the_summary(options: ReportOptions) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import sys
 import typing as t
@@ -156,6 +157,9 @@ def test_pem_and_der_files_are_accepted() -> None:
     assert trust.read_certificates(VENDOR.der) == [VENDOR_CERTIFICATE]
 
 
+_WITH_UNKNOWN_VERSION = VENDOR.der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x22", 1)
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -166,6 +170,8 @@ def test_pem_and_der_files_are_accepted() -> None:
         b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         VENDOR.pem[:-40],
         b"\x30\x80",
+        _WITH_UNKNOWN_VERSION,
+        b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(_WITH_UNKNOWN_VERSION) + b"-----END CERTIFICATE-----\n",
     ],
 )
 def test_an_invalid_certificate_is_refused(data: bytes) -> None:

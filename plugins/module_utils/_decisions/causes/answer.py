@@ -11,6 +11,11 @@ HOST_TIMED_OUT = Cause(
     "the host did not complete its answer within {seconds} s",
     "run the command `true` on the host with the same connection, and look for a program or a mount that hangs",
 )
+ANSWER_TOO_LARGE = Cause(
+    "answer_too_large",
+    "the host sent more than any answer of the script can have, and the connection was closed",
+    "run the command `true` on the host with the same connection, and find out what else the host prints",
+)
 TASK_TIMED_OUT = Cause(
     "timed_out",
     "the task was ended by its time limit before the host had answered",
