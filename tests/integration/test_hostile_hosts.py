@@ -87,8 +87,8 @@ ATTACKS = {
 
 # Scenarios whose answers have all that shows a protected host, and something else besides: root on a host can lie.
 LIES = {
-    *("boot_menu", "containers", "crlf", "duplicates", "kernel_name", "keys", "machine_id", "module_base64"),
-    *("packages", "proxies", "section_names", "steps", "uptime"),
+    *("boot_menu", "containers", "crlf", "duplicates", "keys", "machine_id", "module_base64", "packages"),
+    *("proxies", "section_names", "steps", "uptime"),
 }
 CHANGES = [name for name in ATTACKS if name != "check"]
 

@@ -159,7 +159,7 @@ ROWS = [
         describe("16.04", XENIAL_HWE, as_yaml(XENIAL_HWE, "nothing-to-apply"), built=IN_2018, uptime=51 * MINUTE),
         "end_of_life",
         "kernel_age",
-        f"{UPGRADE} -e livepatch_force=true|pro enable esm-infra",
+        f"{UPGRADE}|pro enable esm-infra",
     ),
     Row(
         "20a the same by the launch policy",

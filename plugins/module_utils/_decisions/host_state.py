@@ -106,9 +106,7 @@ def _end_of_life(evidence: Evidence) -> list[Reason]:
     age = evidence.kernel_months
     if months is None or age is None or age <= months:
         return []
-    # The playbook skips a host whose client does not ask for an upgrade.
-    forced = next_steps.upgrade_step(evidence.facts, evidence.policy, forced=True)
-    return [causes.KERNEL_TOO_OLD.reason(age=age, months=months, step=forced)]
+    return [causes.KERNEL_TOO_OLD.reason(age=age, months=months, step=step)]
 
 
 def end_of_life_reasons(client: ClientStatus, today: datetime.date | None, step: str) -> list[Reason]:
@@ -233,7 +231,9 @@ def _status_doubts(evidence: Evidence) -> c.Iterator[Reason]:
 
 
 def _kernel_doubts(evidence: Evidence) -> c.Iterator[Reason]:
-    running, reported = evidence.facts.kernel.full, evidence.client.kernel
+    kernel, reported = evidence.facts.kernel, evidence.client.kernel
+    # The full name is also in /proc/version_signature, which alone does not show that this kernel runs.
+    running = None if kernel.release is None else kernel.full
     if running is None or reported is None or running != reported:
         yield causes.OTHER_KERNEL.reason(reported=reported or "no kernel", running=running or "an unknown kernel")
     if evidence.facts.patches is None:

@@ -88,7 +88,7 @@ def upgrade_step(
 ) -> str:
     """Return how to move a host to a newer kernel.
 
-    The playbook upgrades the hosts that need it according to their client; `forced` is for another reason, and
+    The playbook upgrades the hosts whose client or age of the kernel asks for it; `forced` is for another reason, and
     `within_days` for a date that is near. Where the policy covers this system with other kernels only, return
     `boot_step`.
     """

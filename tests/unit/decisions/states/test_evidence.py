@@ -270,11 +270,17 @@ def test_age_replaces_a_missing_support_status(
     assert assessment["reboot_needed"] is {"end_of_life": True, "protected": False, "unknown": None}[state]
 
 
-def test_the_upgrade_of_an_old_kernel_is_forced() -> None:
-    """The client does not ask for an upgrade, so that the playbook would skip the host."""
+def test_the_upgrade_of_an_old_kernel_needs_no_force() -> None:
+    """The playbook selects hosts by their state, also where the client does not ask for an upgrade."""
     assessment = assess(a_host(kernel=OLD_KERNEL, patches=(), client=a_client(**NOTHING)), POLICIES["current"])
     assert "kernelops.livepatch.upgrade" in (assessment["reasons"][0]["remedy"] or "")
-    assert "livepatch_force=true" in (assessment["reasons"][0]["remedy"] or "")
+    assert "livepatch_force" not in (assessment["reasons"][0]["remedy"] or "")
+
+
+def test_a_kernel_whose_release_is_unknown_is_not_protected() -> None:
+    """The name in /proc/version_signature remains, which alone does not show that this kernel runs."""
+    assessment = assess(a_host(kernel=dataclasses.replace(a_kernel(), release=None), client=a_client()))
+    assert (assessment["state"], assessment["reasons"][0]["id"]) == ("unknown", "other_kernel")
 
 
 def test_a_build_date_in_the_future_is_no_age() -> None:
