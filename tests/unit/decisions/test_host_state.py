@@ -89,7 +89,7 @@ CASES = [
     ("failed", "timed_out", a_host(**error("timed_out"))),
     ("failed", "check_failed", a_host(**client(check_state="check-failed"))),
     ("failed", "check_failed", a_host(uptime=None, **client(check_state="check-failed"))),
-    ("failed", "no_status", a_host(**error("unreadable_output"))),
+    ("failed", "unreadable_output", a_host(**error("unreadable_output"))),
     ("failed", "applying_too_long", a_host(**client(check_state="needs-check"))),
     ("held_back", "mode_withholds", a_host(mode=ClientMode("no-apply", "file"))),
     ("end_of_life", "kernel_end_of_life", a_host(**client(supported="kernel-end-of-life"))),
