@@ -124,7 +124,8 @@ class Evidence:
         built = self.facts.kernel.build_date
         if built is None or built > self.collected_at + CLOCK_TOLERANCE:
             return None
-        return (self.collected_at - built).days * 12 // 365
+        age = max(self.collected_at - built, datetime.timedelta(0))
+        return age.days * 12 // 365
 
     @property
     def policy_months(self) -> int | None:

@@ -13,16 +13,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import KernelSupport
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.patch_verification import VerifiedPatch
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import AdmittedSystem, Policy
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.states.evidence import shows_running_patch
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.states.evidence import (
+    Evidence,
+    shows_running_patch,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import (
     BlockedPatches,
     ClientError,
     ClientStatus,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import ClientMode, HostFacts
-from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Assessment, Collector, Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import (
+    Assessment,
+    Check,
+    Collector,
+    Eligibility,
+    KernelPatch,
+    Record,
+    Verification,
+)
 from tests.samples import records
 from tests.samples.facts import MODULE, NOW, a_client, a_host, a_kernel, a_patch, shipped
 
@@ -280,6 +292,82 @@ def test_the_upgrade_of_an_old_kernel_is_forced() -> None:
 def test_a_build_date_in_the_future_is_no_age() -> None:
     kernel = a_kernel(version="#242-Ubuntu SMP Fri Apr 16 09:57:56 UTC 2027")
     assert assess(a_host(kernel=kernel, patches=(), client=a_client(**NOTHING)))["state"] == "unknown"
+
+
+# --- the facts from which the rules conclude ---
+
+
+def evidence_of(facts: HostFacts, **changes: t.Any) -> Evidence:
+    eligibility = Eligibility(policy="launch", verdict="eligible", checks=changes.pop("checks", []))
+    return Evidence(
+        **{
+            "facts": facts,
+            "policy": POLICIES["launch"],
+            "eligibility": eligibility,
+            "verified": [],
+            "collected_at": NOW,
+            **changes,
+        }
+    )
+
+
+def built(at: datetime.datetime) -> HostFacts:
+    return a_host(kernel=dataclasses.replace(a_kernel(), build_date=at))
+
+
+@pytest.mark.parametrize(("days", "months"), [(0, 0), (30, 0), (31, 1), (364, 11), (365, 12), (730, 24)])
+def test_the_age_of_a_kernel_is_in_complete_months(days: int, months: int) -> None:
+    assert evidence_of(built(NOW - days * DAY)).kernel_months == months
+
+
+@pytest.mark.parametrize(("minutes", "months"), [(5, 0), (6, None)])
+def test_a_build_host_may_be_five_minutes_ahead(minutes: int, months: int | None) -> None:
+    assert evidence_of(built(NOW + minutes * MINUTE)).kernel_months == months
+
+
+@pytest.mark.parametrize(
+    ("changes", "months"),
+    [
+        ({}, 13),
+        ({"release": "18.04"}, None),
+        ({"architecture": "s390x"}, None),
+        ({"series": "4.15"}, None),
+        ({"flavours": ("aws",)}, None),
+        ({"upgrade_within_months": None}, None),
+    ],
+)
+def test_the_interval_is_that_of_the_row_for_the_system(changes: dict[str, t.Any], months: int | None) -> None:
+    row = AdmittedSystem("ubuntu", "16.04", "amd64", "4.4", ("generic", "lowlatency"), 13)
+    policy = dataclasses.replace(POLICIES["launch"], systems=(dataclasses.replace(row, **changes),))
+    assert evidence_of(a_host(), policy=policy).policy_months == months
+
+
+def test_a_refusal_of_another_release_says_nothing_about_support() -> None:
+    server = Check(
+        id="kernel_supported", status="fail", found="unsupported", required=None, message="not supported", remedy=None
+    )
+    error = ClientError("platform_unsupported", "The platform Ubuntu 22.10 is not supported.")
+    assert evidence_of(a_host(client=ClientStatus(error=error)), checks=[server]).support == frozenset()
+    assert evidence_of(a_host(client=a_client(supported=None)), checks=[server]).support == {"unsupported"}
+
+
+@pytest.mark.parametrize(
+    ("level", "result", "is_foreign"),
+    [
+        ("file", "verified", False),
+        ("digest", "verified", False),
+        ("file", "failed", True),
+        ("file", "not_checked", True),
+        # The kernel accepts the keys of other programs too.
+        ("kernel", "verified", True),
+    ],
+)
+def test_only_a_signed_file_explains_another_patch(level: t.Any, result: str, is_foreign: bool) -> None:
+    verification = Verification(level=level, result=result, signer=None, key_id=None, sha512=None)
+    patch = KernelPatch(
+        module="lkp_other", enabled=True, transition=False, build_id=None, taint="OK", verification=verification
+    )
+    assert evidence_of(a_host(), verified=[VerifiedPatch(patch)]).foreign == ([patch] if is_foreign else [])
 
 
 # --- the clock ---
