@@ -36,6 +36,7 @@ DAY = datetime.timedelta(days=1)
 MINUTE = datetime.timedelta(minutes=1)
 JUST_BOOTED = {"uptime": 2 * MINUTE}
 COLLECTED_AT = datetime.datetime(2026, 3, 1, 5, 0, 7, 250, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
+STALE = ClientError("not_eligible_kernel", "The platform Ubuntu 22.10 is not supported: unsupported kernel")
 LOCK = "livepatch_Ubuntu_4_4_0_210_242_generic_113_113.1"
 
 
@@ -89,6 +90,7 @@ CASES = [
     ("failed", "timed_out", a_host(**error("timed_out"))),
     ("failed", "check_failed", a_host(**client(check_state="check-failed"))),
     ("failed", "check_failed", a_host(uptime=None, **client(check_state="check-failed"))),
+    ("failed", "platform_stale", a_host(client=ClientStatus(error=STALE))),
     ("failed", "unreadable_output", a_host(**error("unreadable_output"))),
     ("failed", "applying_too_long", a_host(**client(check_state="needs-check"))),
     ("held_back", "mode_withholds", a_host(mode=ClientMode("no-apply", "file"))),
