@@ -166,6 +166,14 @@ class _MutantImporter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self._code, f"<mutant of {self._name}>", "exec"), module.__dict__)  # noqa: S102  (our own code)
 
 
+class _FastTestsFirst:
+    """Runs tests with many generated examples last, because most mutants are detected without them."""
+
+    @staticmethod
+    def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: hypothesis.is_hypothesis_test(getattr(item, "obj", None)))
+
+
 def is_detected(mutant: Mutant | None, tests: c.Sequence[str]) -> bool:
     """Run tests in a new process, with a mutant or with the original code. Return True if a test failed."""
     child = os.fork()
@@ -178,7 +186,8 @@ def is_detected(mutant: Mutant | None, tests: c.Sequence[str]) -> bool:
             if mutant is not None:
                 sys.meta_path.insert(0, _MutantImporter(mutant))
             words = [str(ROOT / "tests" / "unit" / name) for name in tests]
-            code = int(pytest.main([*words, "-x", "-q", f"--hypothesis-profile={PROFILE}"]))
+            options = ["-x", "-q", f"--hypothesis-profile={PROFILE}"]
+            code = int(pytest.main([*words, *options], plugins=[_FastTestsFirst()]))
         finally:
             os._exit(code)
     _pid, status = os.waitpid(child, 0)
