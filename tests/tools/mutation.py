@@ -48,7 +48,7 @@ _LOADED = (
 # The modules that decide about eligibility, host states and signatures, with their tests: fast ones first.
 TARGETS = {
     "_decisions.eligibility": ("decisions/test_eligibility.py",),
-    "_decisions.host_state": ("decisions/test_host_state.py",),
+    "_decisions.host_state": ("decisions/test_host_state.py", "decisions/states/test_evidence.py"),
     "_decisions.states.evidence": ("decisions/test_host_state.py", "decisions/states/test_evidence.py"),
     "_decisions.states.failures": ("decisions/states/test_failures.py", "decisions/test_host_state.py"),
     "_decisions.states.held_back": ("decisions/states/test_held_back.py", "decisions/test_host_state.py"),

@@ -166,8 +166,11 @@ def _disabled(evidence: Evidence) -> list[Reason]:
 
 
 def _stale(evidence: Evidence) -> list[Reason]:
-    last, age = evidence.client.last_check, evidence.check_age
-    if not evidence.client.enabled or last is None or age is None or age <= evidence.policy.stale_after:
+    last = evidence.client.last_check
+    if not evidence.client.enabled or last is None:
+        return []
+    age = evidence.collected_at - last
+    if age <= evidence.policy.stale_after:
         return []
     reason = causes.CHECK_TOO_OLD.reason(time=f"{last:%Y-%m-%d %H:%M}", age=_span(age))
     return [{**reason, "remedy": check_reason(evidence)["remedy"]}]
@@ -234,7 +237,7 @@ def _status_doubts(evidence: Evidence) -> c.Iterator[Reason]:
 
 def _kernel_doubts(evidence: Evidence) -> c.Iterator[Reason]:
     running, reported = evidence.facts.kernel.full, evidence.client.kernel
-    if running is None or reported is None or running != reported:
+    if running is None or running != reported:
         yield causes.OTHER_KERNEL.reason(reported=reported or "no kernel", running=running or "an unknown kernel")
     if evidence.facts.patches is None:
         yield causes.PATCHES_NOT_READABLE.reason()

@@ -14,7 +14,11 @@ from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import KernelSupport
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.patch_verification import VerifiedPatch
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import AdmittedSystem, Policy
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import (
+    DEFAULT_MONTHS,
+    AdmittedSystem,
+    Policy,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.states.evidence import (
     Evidence,
@@ -282,6 +286,12 @@ def test_age_replaces_a_missing_support_status(
     assert assessment["reboot_needed"] is {"end_of_life": True, "protected": False, "unknown": None}[state]
 
 
+@pytest.mark.parametrize(("months", "state"), [(DEFAULT_MONTHS, "protected"), (DEFAULT_MONTHS + 1, "end_of_life")])
+def test_a_kernel_gets_patches_up_to_the_interval(months: int, state: str) -> None:
+    kernel = dataclasses.replace(a_kernel(), build_date=NOW - (months * 365 // 12 + 1) * DAY)
+    assert assess(a_host(kernel=kernel, patches=(), client=a_client(**NOTHING)))["state"] == state
+
+
 def test_the_upgrade_of_an_old_kernel_is_forced() -> None:
     """The client does not ask for an upgrade, so that the playbook would skip the host."""
     assessment = assess(a_host(kernel=OLD_KERNEL, patches=(), client=a_client(**NOTHING)), POLICIES["current"])
@@ -387,13 +397,35 @@ def test_the_time_of_a_round_trip_is_no_clock_skew(seconds: int, skew: int) -> N
     assert record.get("clock_skew_seconds") == skew
 
 
-@pytest.mark.parametrize(("minutes", "words"), [(-6, "6 minutes behind"), (60 * 24 * 4, "4 days ahead of")])
+@pytest.mark.parametrize(
+    ("minutes", "words"),
+    [
+        (-6, "6 minutes behind"),
+        (119, "119 minutes ahead of"),
+        (120, "2 hours ahead of"),
+        (-60 * 47, "47 hours behind"),
+        (60 * 48, "2 days ahead of"),
+    ],
+)
 def test_a_wrong_clock_is_a_reason(minutes: int, words: str) -> None:
     assessment = assess(a_host(now=NOW + minutes * MINUTE))
     assert (assessment["state"], assessment["reasons"][0]["id"]) == ("unknown", "clock_skew")
     assert words in assessment["reasons"][0]["message"]
     failed = assess(a_host(now=NOW + minutes * MINUTE, patches=(), client=a_client(patch_state="apply-failed")))
     assert [reason["id"] for reason in failed["reasons"]] == ["apply_failed", "clock_skew"]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        a_host(now=NOW + 5 * MINUTE),
+        a_host(now=NOW - 5 * MINUTE),
+        a_host(client=a_client(last_check=NOW + 5 * MINUTE)),
+    ],
+)
+def test_clocks_may_differ_by_five_minutes(facts: HostFacts) -> None:
+    assessment = assess(facts)
+    assert (assessment["state"], [reason["id"] for reason in assessment["reasons"]]) == ("protected", ["applied"])
 
 
 def test_dates_count_by_the_controllers_clock() -> None:
