@@ -79,7 +79,7 @@ def _tampered(evidence: Evidence) -> list[Reason]:
 
 
 def _ineligible(evidence: Evidence) -> list[Reason]:
-    failed = {check["id"]: check for check in evidence.eligibility["checks"] if _refuses_for_good(check, evidence)}
+    failed = {check["id"]: check for check in evidence.eligibility["checks"] if _refuses_for_good(check)}
     shadows = {shadow for cause in failed for shadow in _SHADOWS.get(cause, ())}
     reasons = [_reason_of(check) for identifier, check in failed.items() if identifier not in shadows]
     if reasons and evidence.client.enabled and failed.keys() != {"kernel_supported"}:
@@ -89,9 +89,7 @@ def _ineligible(evidence: Evidence) -> list[Reason]:
     return reasons
 
 
-def _refuses_for_good(check: Check, evidence: Evidence) -> bool:
-    if check["id"] == "kernel_supported" and evidence.stale_refusal is not None:
-        return False
+def _refuses_for_good(check: Check) -> bool:
     return check["status"] == "fail" and check["id"] in _UNCHANGEABLE
 
 

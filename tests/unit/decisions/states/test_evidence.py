@@ -352,13 +352,27 @@ def test_the_interval_is_that_of_the_row_for_the_system(changes: dict[str, t.Any
     assert evidence_of(a_host(), policy=policy).policy_months == months
 
 
-def test_a_refusal_of_another_release_says_nothing_about_support() -> None:
+def test_client_and_server_report_the_support() -> None:
     server = Check(
         id="kernel_supported", status="fail", found="unsupported", required=None, message="not supported", remedy=None
     )
-    error = ClientError("platform_unsupported", "The platform Ubuntu 22.10 is not supported.")
-    assert evidence_of(a_host(client=ClientStatus(error=error)), checks=[server]).support == frozenset()
+    assert evidence_of(a_host(client=ClientStatus(enabled=False))).support == frozenset()
     assert evidence_of(a_host(client=a_client(supported=None)), checks=[server]).support == {"unsupported"}
+    assert evidence_of(a_host(), checks=[server]).support == {"supported", "unsupported"}
+
+
+def test_a_stale_client_does_not_hide_the_answer_of_the_server() -> None:
+    stale = a_host(
+        client=ClientStatus(error=ClientError("platform_unsupported", "The platform Ubuntu 22.10 is not supported."))
+    )
+    answers: list[KernelSupport | None] = [None, KernelSupport("supported"), KernelSupport("unsupported")]
+    states = [
+        make_record("web1", stale, POLICIES["launch"], collector=COLLECTOR, collected_at=NOW, kernel_support=answer)[
+            "assessment"
+        ]["state"]
+        for answer in answers
+    ]
+    assert states == ["failed", "failed", "ineligible"]
 
 
 @pytest.mark.parametrize(
