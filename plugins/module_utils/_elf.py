@@ -63,7 +63,6 @@ class ElfFile:
 
     bits: int
     machine: int
-    byte_order: ByteOrder
     sections: c.Mapping[str, memoryview]
     extent: int
 
@@ -93,7 +92,7 @@ def read_elf(content: bytes | memoryview, wanted: c.Collection[str]) -> ElfFile:
         for name, text in encoded.items():
             if type_ != _NO_BITS and names[at : at + len(text)] == text:
                 sections.setdefault(name, data[start : start + size])
-    return ElfFile(layout.bits, machine, order, sections, extent)
+    return ElfFile(layout.bits, machine, sections, extent)
 
 
 def _read_headers(data: memoryview, layout: _Layout, order: ByteOrder) -> tuple[list[tuple[int, ...]], int, int, int]:

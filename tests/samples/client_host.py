@@ -127,10 +127,10 @@ class ClientHost:
         return section("status json", json.dumps(status))
 
     def setup(self) -> c.Iterator[Section]:
-        """Yield the sections of ``client_read.sh``."""
+        """Yield the sections of the setup: ``command_line`` of the probe, and those of ``client_read.sh``."""
         yield section("client_files", f"{'ok' if self.installed and self.enabled else 'absent'} {MACHINE_TOKEN}")
         yield section("client_mode", self.mode)
-        yield section("client_kernel_mode", self.kernel_mode)
+        yield section("command_line", self.kernel_mode)
         lines = (f"{name} {text}" for name, text in self.fingerprints.items())
         yield section("client_fingerprints", "\n".join(lines))
         yield section("client_tools", "\n".join(self.tools))

@@ -29,22 +29,29 @@ import types
 import typing as t
 from pathlib import Path
 
+import hypothesis
 import pytest
 import yaml
 from cosmic_ray import plugins
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
-
-# Loaded once, before the forks.
-for _slow in ("cryptography.hazmat.primitives.asymmetric.rsa", "hypothesis"):
-    importlib.import_module(_slow)
+from hypothesis import Phase
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "ansible_collections.kernelops.livepatch.plugins.module_utils"
-# The modules that decide about eligibility, host states and signatures, with their tests.
+# Loaded once, before the forks. The modules of the core are on lower floors than all targets, so none imports a mutant.
+_LOADED = (
+    "cryptography.hazmat.primitives.asymmetric.rsa",
+    f"{PACKAGE}._host.client_failures",
+    f"{PACKAGE}._host.facts",
+)
+# The modules that decide about eligibility, host states and signatures, with their tests: fast ones first.
 TARGETS = {
     "_decisions.eligibility": ("decisions/test_eligibility.py",),
-    "_decisions.host_state": ("decisions/test_host_state.py",),
+    "_decisions.host_state": ("decisions/test_host_state.py", "decisions/states/test_evidence.py"),
+    "_decisions.states.evidence": ("decisions/test_host_state.py", "decisions/states/test_evidence.py"),
+    "_decisions.states.failures": ("decisions/states/test_failures.py", "decisions/test_host_state.py"),
+    "_decisions.states.held_back": ("decisions/states/test_held_back.py", "decisions/test_host_state.py"),
     "_verify.signature": ("verify/test_signature.py", "verify/test_signature_variants.py", "verify/test_trust.py"),
 }
 # One or two operators of each kind: the same tests would detect most of the others.
@@ -79,7 +86,8 @@ OPERATORS = (
     "core/RemoveDecorator",
     "core/ZeroIterationForLoop",
 )
-SECONDS = 120  # limit for the tests of one mutant; a mutant that never ends is detected by it
+PROFILE = "mutation"
+SECONDS = 120  # of processor time: the limit for a mutant that never ends, on an idle and on a busy machine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,11 +166,19 @@ class _MutantImporter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self._code, f"<mutant of {self._name}>", "exec"), module.__dict__)  # noqa: S102  (our own code)
 
 
+class _FastTestsFirst:
+    """Runs tests with many generated examples last, because most mutants are detected without them."""
+
+    @staticmethod
+    def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: hypothesis.is_hypothesis_test(getattr(item, "obj", None)))
+
+
 def is_detected(mutant: Mutant | None, tests: c.Sequence[str]) -> bool:
     """Run tests in a new process, with a mutant or with the original code. Return True if a test failed."""
     child = os.fork()
     if child == 0:
-        signal.alarm(SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         for stream in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         code = 1
@@ -170,7 +186,8 @@ def is_detected(mutant: Mutant | None, tests: c.Sequence[str]) -> bool:
             if mutant is not None:
                 sys.meta_path.insert(0, _MutantImporter(mutant))
             words = [str(ROOT / "tests" / "unit" / name) for name in tests]
-            code = int(pytest.main([*words, "-x", "-q"]))
+            options = ["-x", "-q", f"--hypothesis-profile={PROFILE}"]
+            code = int(pytest.main([*words, *options], plugins=[_FastTestsFirst()]))
         finally:
             os._exit(code)
     _pid, status = os.waitpid(child, 0)
@@ -184,13 +201,17 @@ def accepted_survivors() -> dict[tuple[str, str, str], str]:
 
 
 def main(words: list[str]) -> int:
-    assert not any(name.startswith(PACKAGE) for name in sys.modules), "a module was imported before its mutant"
+    # A mutant is detected by any example, which need not be small.
+    hypothesis.settings.register_profile(PROFILE, deadline=None, phases=(Phase.explicit, Phase.generate), database=None)
+    for slow in _LOADED:
+        importlib.import_module(slow)
     reasons = accepted_survivors()
     survivors: list[Mutant] = []
     figures: dict[str, t.Any] = {}
     for module, tests in TARGETS.items():
         if words and not any(fnmatch.fnmatch(module, f"*{word}*") for word in words):
             continue
+        assert f"{PACKAGE}.{module}" not in sys.modules, "a module was imported before its mutant"
         if is_detected(None, tests):
             print(f"{module}: its tests fail without a mutant")
             return 2

@@ -79,7 +79,7 @@ def _tampered(evidence: Evidence) -> list[Reason]:
 
 
 def _ineligible(evidence: Evidence) -> list[Reason]:
-    failed = {check["id"]: check for check in evidence.eligibility["checks"] if _refuses_for_good(check, evidence)}
+    failed = {check["id"]: check for check in evidence.eligibility["checks"] if _refuses_for_good(check)}
     shadows = {shadow for cause in failed for shadow in _SHADOWS.get(cause, ())}
     reasons = [_reason_of(check) for identifier, check in failed.items() if identifier not in shadows]
     if reasons and evidence.client.enabled and failed.keys() != {"kernel_supported"}:
@@ -89,9 +89,7 @@ def _ineligible(evidence: Evidence) -> list[Reason]:
     return reasons
 
 
-def _refuses_for_good(check: Check, evidence: Evidence) -> bool:
-    if check["id"] == "kernel_supported" and evidence.stale_refusal is not None:
-        return False
+def _refuses_for_good(check: Check) -> bool:
     return check["status"] == "fail" and check["id"] in _UNCHANGEABLE
 
 
@@ -164,8 +162,11 @@ def _disabled(evidence: Evidence) -> list[Reason]:
 
 
 def _stale(evidence: Evidence) -> list[Reason]:
-    last, age = evidence.client.last_check, evidence.check_age
-    if not evidence.client.enabled or last is None or age is None or age <= evidence.policy.stale_after:
+    last = evidence.client.last_check
+    if not evidence.client.enabled or last is None:
+        return []
+    age = evidence.collected_at - last
+    if age <= evidence.policy.stale_after:
         return []
     reason = causes.CHECK_TOO_OLD.reason(time=f"{last:%Y-%m-%d %H:%M}", age=_span(age))
     return [{**reason, "remedy": check_reason(evidence)["remedy"]}]
@@ -234,7 +235,7 @@ def _kernel_doubts(evidence: Evidence) -> c.Iterator[Reason]:
     kernel, reported = evidence.facts.kernel, evidence.client.kernel
     # The full name is also in /proc/version_signature, which alone does not show that this kernel runs.
     running = None if kernel.release is None else kernel.full
-    if running is None or reported is None or running != reported:
+    if running is None or running != reported:
         yield causes.OTHER_KERNEL.reason(reported=reported or "no kernel", running=running or "an unknown kernel")
     if evidence.facts.patches is None:
         yield causes.PATCHES_NOT_READABLE.reason()

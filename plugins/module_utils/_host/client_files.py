@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """The setup of the client on a host, apart from its status: its files, its mode, its channel, tools for its socket.
 
-The sections are those of ``client_read.sh``. No conclusions are drawn here: a value that could not be read is ``None``.
+The sections are those of ``client_read.sh``, and ``command_line`` of the probe. No conclusions are drawn here: a value
+that could not be read is ``None``.
 """
 
 from __future__ import annotations
@@ -80,12 +81,12 @@ class ClientSetup:
 
 
 def read_client_setup(sections: Sections) -> ClientSetup:
-    """Parse the sections of ``client_read.sh``. Never raises, whatever the host sent."""
+    """Parse the sections of the setup. Never raises, whatever the host sent."""
     files = _files(sections)
     return ClientSetup(
         registered={"ok": True, "absent": False}.get(files.get(MACHINE_TOKEN, "")),
         mode=_mode(sections),
-        kernel_mode=_kernel_mode(sections.output("client_kernel_mode") or ""),
+        kernel_mode=_kernel_mode(sections.output("command_line") or ""),
         restart_due=sections.output("client_restart") is not None,
         fingerprints=_fingerprints(sections),
         tools=tuple(tool for tool in (sections.output("client_tools") or "").split() if tool in ("curl", "nc")),

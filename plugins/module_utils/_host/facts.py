@@ -104,8 +104,8 @@ _NO_PACKAGES = KernelPackageList(problem="dpkg_failed")
 class HostFacts:
     """The facts of a host. All texts come from the host and can be hostile.
 
-    `mode` is the mode of the client's daemon. `service_enabled` and `service_active` describe the service of its
-    snap. `client_log` has the last lines of the daemon's journal, oldest first, without tokens; it is empty unless the
+    `mode` is the mode of the client's daemon. `service_enabled` is true if the service of its snap starts at boot.
+    `client_log` has the last lines of the daemon's journal, oldest first, without tokens; it is empty unless the
     client failed. `reboot_packages` are the packages that request a reboot; empty if there is no request, and
     ``unknown`` for a request that names no package. `installed_kernels` are the releases of the kernel images in /boot.
     `reachability` has the result for each server that the client needs; it is empty if the network was not tested.
@@ -148,7 +148,6 @@ class HostFacts:
     certificate: bytes | None = None
     mode: ClientMode | None = None
     service_enabled: bool | None = None
-    service_active: bool | None = None
     client_log: tuple[str, ...] = ()
     reboot_packages: tuple[str, ...] | None = None
     installed_kernels: tuple[str, ...] | None = None
@@ -250,7 +249,6 @@ def read_facts(sections: Sections, *, inventory_name: str | None = None) -> Host
         inventory_name=inventory_name,
         mode=_mode(sections, files),
         service_enabled=_service_enabled(files),
-        service_active=_service_active(files),
         client_log=_client_log(sections) if status is None or status.enabled is not False else (),
         reboot_packages=_reboot_packages(files),
         installed_kernels=installed,
@@ -584,14 +582,6 @@ def _service_enabled(files: _Files) -> bool | None:
     if files.access(f"{_UNITS}/multi-user.target.wants/{_SERVICE}") == "ok":
         return True
     return False if files.access(f"{_UNITS}/{_SERVICE}") == "ok" else None
-
-
-def _service_active(files: _Files) -> bool | None:
-    """Return True if the unit of the daemon has a control group, which only a running unit has."""
-    if any(path.startswith("/sys/fs/cgroup/") and path.endswith(f"/{_SERVICE}") for path in files.access_by_path):
-        return True
-    known = files.access("/sys/fs/cgroup") == "ok" and files.access(f"{_UNITS}/{_SERVICE}") == "ok"
-    return False if known and files.whole else None
 
 
 def _client_log(sections: Sections) -> tuple[str, ...]:

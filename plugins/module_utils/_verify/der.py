@@ -11,9 +11,7 @@ expects.
 from __future__ import annotations
 
 INTEGER = 0x02
-BIT_STRING = 0x03
 OCTET_STRING = 0x04
-NULL = 0x05
 OBJECT_IDENTIFIER = 0x06
 SEQUENCE = 0x30
 SET = 0x31

@@ -33,7 +33,6 @@ _MEMBER_LIMIT = 64 << 20
 """Characters of one member, a package or a vulnerability. The largest kernel packages have 3 MB."""
 
 _SPACE = " \t\r\n"
-_COMPACT = 1 << 20
 
 
 class DataError(ValueError):

@@ -13,7 +13,6 @@
 lp_shared_folder=/var/lib/kernelops-livepatch
 lp_state_folder=$lp_shared_folder/client
 lp_mode_file=/var/local/canonical_livepatch_mode
-lp_kernel_parameters=/proc/cmdline
 lp_socket=/var/snap/canonical-livepatch/current/livepatchd-priv.sock
 
 # print_fingerprints: prints a line for each secret, with name, salt and digest.
@@ -32,21 +31,6 @@ print_mode() {
     lp_line=
     IFS= read -r lp_line <"$lp_mode_file"
     printf '%.32s\n' "$lp_line"
-}
-
-# print_kernel_mode: prints the parameters for the mode of the daemon on the kernel command line, and no other parameter.
-# Words after -- are arguments of init.
-print_kernel_mode() {
-    lp_line=
-    IFS= read -r lp_line <"$lp_kernel_parameters"
-    set -f
-    for lp_word in $lp_line; do
-        case $lp_word in
-            --) break ;;
-            canonical_livepatch_mode=*) printf '%.64s\n' "$lp_word" ;;
-        esac
-    done
-    set +f
 }
 
 # print_socket_tools: prints the tools that support Unix sockets: curl since 7.40, unless this was disabled when it was
@@ -77,9 +61,6 @@ client_read() {
     else
         check_access "$lp_mode_file"
         empty_section client_mode "$lp_access"
-    fi
-    if [ -r "$lp_kernel_parameters" ]; then
-        section client_kernel_mode print_kernel_mode
     fi
     if [ -e "$lp_state_folder/restart" ] || [ -e "$lp_shared_folder/restart" ]; then
         section client_restart printf 'due\n'

@@ -10,6 +10,7 @@
 
 lp_access=
 lp_config_file=/var/snap/canonical-livepatch/common/config
+lp_kernel_parameters=/proc/cmdline
 lp_service=snap.canonical-livepatch.canonical-livepatchd.service
 
 # add_files PATH...: prints the access to each path, and adds readable files to lp_files, which files() prints.
@@ -85,13 +86,11 @@ paths() {
     print_access /etc/apt/sources.list.d/ubuntu-fips-updates.list /etc/apt/sources.list.d/ubuntu-fips-updates.sources
     print_access /etc/apt/sources.list.d/ubuntu-fips.list /etc/apt/sources.list.d/ubuntu-fips.sources
     print_access /snap/bin/canonical-livepatch
-    # The unit of the daemon, the link of an enabled unit, and the control groups of a running one. These files do not
-    # need a process or the system's service manager, which may hang.
-    print_access /sys/fs/cgroup "/etc/systemd/system/$lp_service"
-    print_access "/etc/systemd/system/multi-user.target.wants/$lp_service"
-    print_access /sys/fs/cgroup/*/"$lp_service" /sys/fs/cgroup/systemd/*/"$lp_service"
+    # The unit of the daemon, and the link of an enabled unit. These files do not need a process or the system's service
+    # manager, which may hang.
+    print_access "/etc/systemd/system/$lp_service" "/etc/systemd/system/multi-user.target.wants/$lp_service"
     print_folder_access /var/snap/canonical-livepatch/common/locks
-    print_access /proc/cmdline /boot /boot/vmlinuz-* /boot/vmlinux-*
+    print_access "$lp_kernel_parameters" /boot /boot/vmlinuz-* /boot/vmlinux-*
     print_access /var/lib/dpkg/info /var/lib/dpkg/info/linux-image-*.list
 }
 
@@ -102,13 +101,15 @@ files() {
     grep -a -s -m 64 '' $lp_files /dev/null
 }
 
-# command_line: prints the parameters of the kernel that set the mode of the client. Others can contain secrets.
+# command_line: prints the parameters of the kernel that set the mode of the client. Others can contain secrets. Words
+# after -- are arguments of init.
 command_line() {
     lp_line=
-    IFS= read -r lp_line </proc/cmdline
+    IFS= read -r lp_line <"$lp_kernel_parameters"
     set -f
     for lp_word in $lp_line; do
         case $lp_word in
+            --) break ;;
             canonical_livepatch_mode=*) printf '%.64s\n' "$lp_word" ;;
         esac
     done
@@ -620,7 +621,7 @@ probe() {
     section paths paths
     section files files
     kernel_times
-    if [ -r /proc/cmdline ]; then
+    if [ -r "$lp_kernel_parameters" ]; then
         section command_line command_line
     fi
     check_access /proc/sys/kernel/osrelease

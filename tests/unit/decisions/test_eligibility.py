@@ -269,6 +269,33 @@ def test_both_hosted_servers_must_be_reachable(first: str, second: str, status: 
         )
 
 
+@pytest.mark.parametrize(("urls", "message"), [([HOSTED], f"{HOSTED} answers"), ([HOSTED, FILES], "answer")])
+def test_reached_servers_are_named_with_the_tool_of_the_first(urls: list[str], message: str) -> None:
+    tools = ("curl", "wget")
+    servers = tuple(reach("reached", url=url, tool=tool) for url, tool in zip(urls, tools, strict=False))
+    assert check(a_host(reachability=servers), "network")["message"].endswith(f"{message} (curl)")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "shown", "hidden"),
+    [
+        (("refused", "refused"), "(curl): no route", "timed out"),
+        (("untrusted", "untrusted"), "(curl): no route", "timed out"),
+        (("unclear", "no_tool"), "the result of curl is not clear", "none of curl"),
+        (("no_tool", "unclear"), "the host has none of curl", "wget is not clear"),
+        (("unclear", "unclear"), "the result of curl is not clear", "wget"),
+    ],
+)
+def test_of_two_failed_attempts_the_first_is_shown(outcomes: tuple[str, str], shown: str, hidden: str) -> None:
+    servers = (
+        reach(outcomes[0], url=HOSTED, detail="no route"),
+        reach(outcomes[1], url=FILES, tool="wget", detail="timed out"),
+    )
+    message = check(without_client(reachability=servers), "network")["message"]
+    assert shown in message
+    assert hidden not in message
+
+
 def test_the_remedy_names_the_proxy_and_the_port() -> None:
     servers = (reach("refused", url="http://patches.example.com:8080", by_proxy=True),)
     remedy = check(without_client(reachability=servers), "network")["remedy"] or ""
@@ -324,7 +351,12 @@ def test_messages_hide_passwords_of_proxies_and_servers() -> None:
 def test_the_service_outweighs_the_client() -> None:
     facts = a_host(client=a_client(supported="supported"))
     assert check(facts, "kernel_supported", kernel_support=KernelSupport("unsupported"))["status"] == "fail"
-    assert check(facts, "kernel_supported", kernel_support=KernelSupport("kernel-end-of-life"))["status"] == "warn"
+    ended = check(facts, "kernel_supported", kernel_support=KernelSupport("kernel-end-of-life"))
+    assert ended["status"] == "warn"
+    # The client asks for an upgrade of a kernel that has ended, but not of one that the service refuses.
+    assert "livepatch_force=true" not in (ended["remedy"] or "")
+    refused = check(facts, "kernel_supported", kernel_support=KernelSupport("unsupported"))
+    assert "livepatch_force=true" in (refused["remedy"] or "")
     assert check(facts, "kernel_supported", kernel_support=KernelSupport("supported"))["status"] == "pass"
 
 
@@ -391,8 +423,18 @@ def test_a_date_in_the_future_is_no_age() -> None:
     result = check(a_host(kernel=later, client=a_client(supported=None)), "kernel_age", policy=CURRENT)
     assert (result["status"], result["found"]) == ("unknown", None)
     assert "2026-03-04 is in the future" in result["message"]
-    soon = dataclasses.replace(later, build_date=NOW + datetime.timedelta(minutes=4))
-    assert check(a_host(kernel=soon), "kernel_age", policy=CURRENT)["found"] == "0 months"
+
+
+@pytest.mark.parametrize(("minutes", "found"), [(5, "0 months"), (6, "supported")])
+def test_a_kernel_may_be_dated_five_minutes_ahead(minutes: int, found: str) -> None:
+    soon = dataclasses.replace(a_kernel(), build_date=NOW + datetime.timedelta(minutes=minutes))
+    assert check(a_host(kernel=soon), "kernel_age", policy=CURRENT)["found"] == found
+
+
+@pytest.mark.parametrize("facts", [a_host(), a_host(kernel=UNDATED, client=a_client(supported="kernel-end-of-life"))])
+def test_the_upgrade_of_an_old_kernel_is_forced(facts: HostFacts) -> None:
+    """Its client may not ask for an upgrade, and the playbook would skip the host."""
+    assert "livepatch_force=true" in (check(facts, "kernel_age", policy=CURRENT)["remedy"] or "")
 
 
 def test_without_months_the_date_does_not_matter() -> None:
@@ -548,6 +590,14 @@ def test_the_server_decides_before_the_client() -> None:
     )
 
 
+def test_the_service_can_support_another_flavour() -> None:
+    kernel = a_kernel("4.4.0-1100-snapdragon", "110")
+    facts = a_host(kernel=kernel, client=a_client(kernel="4.4.0-1100.110-snapdragon"))
+    assert check(facts, "flavour", policy=CURRENT)["status"] == "pass"
+    assert check(facts, "flavour", policy=CURRENT, kernel_support=KernelSupport("unsupported"))["status"] == "fail"
+    assert check(facts, "flavour", policy=LAUNCH)["status"] == "fail"
+
+
 def test_a_strict_policy_ignores_the_service() -> None:
     assert assess_eligibility(newly_supported(), LAUNCH, collected_at=NOW)["verdict"] == "ineligible"
     assert (
@@ -631,3 +681,13 @@ def test_no_other_policy_is_named_without_its_cover(facts: HostFacts) -> None:
 def test_a_host_to_be_set_up_is_covered() -> None:
     facts = noble_host(snapd=Snapd(installed=False), reachability=(reach("refused"),))
     assert check(facts, "other_policy", alternative=CURRENT)["status"] == "warn"
+    assert "apt-get install snapd" in (check(facts, "snapd", alternative=CURRENT)["remedy"] or "")
+
+
+def test_only_refusals_have_the_policy_as_their_step() -> None:
+    focal = a_kernel("5.15.0-100-generic", "110~20.04.1", "#110~20.04.1-Ubuntu SMP Tue Feb 13 14:25:03 UTC 2024")
+    facts = without_client(kernel=focal, **os_release(VERSION_ID="20.04"))
+    eligibility = assess_eligibility(facts, LAUNCH, alternative=CURRENT, collected_at=NOW)
+    steps = {item["id"] for item in eligibility["checks"] if "livepatch_policy" in (item["remedy"] or "")}
+    refused = {item["id"] for item in eligibility["checks"] if item["status"] == "fail"}
+    assert steps - {"other_policy"} == refused

@@ -36,6 +36,8 @@ DAY = datetime.timedelta(days=1)
 MINUTE = datetime.timedelta(minutes=1)
 JUST_BOOTED = {"uptime": 2 * MINUTE}
 COLLECTED_AT = datetime.datetime(2026, 3, 1, 5, 0, 7, 250, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
+STALE = ClientError("not_eligible_kernel", "The platform Ubuntu 22.10 is not supported: unsupported kernel")
+NOTHING_TO_APPLY = {"client": a_client(patch_state="nothing-to-apply", patch_version=None)}
 LOCK = "livepatch_Ubuntu_4_4_0_210_242_generic_113_113.1"
 
 
@@ -89,7 +91,10 @@ CASES = [
     ("failed", "timed_out", a_host(**error("timed_out"))),
     ("failed", "check_failed", a_host(**client(check_state="check-failed"))),
     ("failed", "check_failed", a_host(uptime=None, **client(check_state="check-failed"))),
-    ("failed", "no_status", a_host(**error("unreadable_output"))),
+    ("failed", "platform_stale", a_host(client=ClientStatus(error=STALE))),
+    ("ineligible", "architecture", a_host(client=ClientStatus(error=STALE), architecture="i386")),
+    ("unknown", "nothing_known", a_host(**client(enabled=None, last_check=NOW - 3 * DAY))),
+    ("failed", "unreadable_output", a_host(**error("unreadable_output"))),
     ("failed", "applying_too_long", a_host(**client(check_state="needs-check"))),
     ("held_back", "mode_withholds", a_host(mode=ClientMode("no-apply", "file"))),
     ("end_of_life", "kernel_end_of_life", a_host(**client(supported="kernel-end-of-life"))),
@@ -442,3 +447,18 @@ def test_the_packages_of_kernels_are_recorded() -> None:
     assert kernel["packages_problem"] is None
     without = record_of(a_host(kernel_packages=KernelPackageList(problem="no_dpkg")))["system"]["kernel"]
     assert (without["source_package"], without["packages"], without["packages_problem"]) == (None, [], "no_dpkg")
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (a_host(**client(kernel=None)), "reports on no kernel, and 4.4.0-210.242-generic is running"),
+        (
+            a_host(kernel=dataclasses.replace(a_kernel(), full=None), patches=(), **NOTHING_TO_APPLY),
+            "reports on 4.4.0-210.242-generic, and an unknown kernel is running",
+        ),
+    ],
+)
+def test_a_report_on_another_kernel_names_both(facts: HostFacts, words: str) -> None:
+    messages = {reason["id"]: reason["message"] for reason in record_of(facts)["assessment"]["reasons"]}
+    assert messages["other_kernel"].endswith(words)

@@ -329,6 +329,13 @@ def test_a_newer_release_can_cover_the_architecture(release: str, architecture: 
     assert next_steps.architecture_step(on(release, a_kernel(), architecture=architecture), CURRENT) == step
 
 
+@pytest.mark.parametrize("release", [None, "rolling"])
+def test_of_an_unknown_release_all_releases_are_newer(release: str | None) -> None:
+    os_release = {"ID": "ubuntu"} if release is None else {"ID": "ubuntu", "VERSION_ID": release}
+    step = next_steps.architecture_step(a_host(os_release=os_release, architecture="arm64"), CURRENT)
+    assert "upgrade to a release that is covered on arm64 (26.04)" in step
+
+
 def test_an_upgrade_keeps_the_policy() -> None:
     assert next_steps.upgrade_step(a_host(inventory_name="web-1"), CURRENT, forced=True).endswith(
         "--limit web-1 -e livepatch_force=true -e livepatch_policy=current"

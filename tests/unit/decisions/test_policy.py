@@ -99,6 +99,10 @@ def test_a_mapping_can_be_a_policy() -> None:
         (OWN + "seats: many\n", "bad.yml:8: seats: expected a whole number, found 'many'"),
         (OWN + "service_decides: maybe\n", "bad.yml:8: service_decides: expected true or false, found 'maybe'"),
         (OWN + "seats: -1\n", "bad.yml:8: seats: expected a whole number, found '-1'"),
+        (
+            OWN.replace("flavours:\n      - generic", "flavours: []"),
+            "bad.yml:6: systems[0].flavours: expected a list with at least one flavour",
+        ),
         (OWN.replace("- generic", "- ''"), "bad.yml:7: systems[0].flavours[0]: expected text, found ''"),
         (
             OWN.replace("architecture: amd64", "architecture: [amd64]"),

@@ -281,6 +281,14 @@ def test_packages_of_ubuntu_count() -> None:
         assert plan(running("5.3.0-40-generic"), packages) == UpgradePlan("5.3.0-99-generic", ())
 
 
+def test_a_mainline_kernel_leads_back_even_with_a_package() -> None:
+    """The mainline archive has packages too, whose maintainer and version can be any."""
+    leads = {"linux-image-generic-hwe-20.04": "linux-image-5.15.0-46-generic"}
+    names = "linux-image-generic-hwe-20.04 linux-image-5.15.0-46-generic linux-image-5.19.0-051900-generic"
+    packages = found(names, metapackages=leads)
+    assert plan(running("5.19.0-051900-generic", ubuntu=False), packages) == UpgradePlan("5.15.0-46-generic", ())
+
+
 def test_a_foreign_kernel_leads_back_to_the_metapackage() -> None:
     leads = {"linux-image-generic-hwe-20.04": "linux-image-5.15.0-46-generic"}
     packages = found("linux-image-generic-hwe-20.04 linux-image-5.15.0-46-generic", metapackages=leads)

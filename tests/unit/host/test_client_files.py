@@ -23,7 +23,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections
 
 SALT = "0123456789abcdef" * 2
 TOKEN = "made-up-token-of-a-test"
-CLIENT_READ = Path(__file__).resolve().parents[3] / "plugins" / "plugin_utils" / "shell" / "client_read.sh"
+PROBE = Path(__file__).resolve().parents[3] / "plugins" / "plugin_utils" / "shell" / "probe.sh"
 HEADER = "Name                 Version   Rev    Tracking       Publisher   Notes\n"
 
 
@@ -73,7 +73,7 @@ def test_only_the_mode_is_printed_from_the_command_line(shell: str, line: str, p
     if shutil.which(shell.partition(" ")[0]) is None:
         pytest.skip(f"{shell} is not installed on this machine")
     (tmp_path / "cmdline").write_text(f"{line}\n", encoding="ascii")
-    program = f". '{CLIENT_READ}'; lp_kernel_parameters='{tmp_path}/cmdline'; print_kernel_mode; echo *"
+    program = f". '{PROBE}'; lp_kernel_parameters='{tmp_path}/cmdline'; command_line; echo *"
     output = subprocess.run(
         [*shell.split(), "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
     ).stdout
@@ -94,7 +94,7 @@ def test_only_the_mode_is_printed_from_the_command_line(shell: str, line: str, p
 def test_the_mode_of_the_command_line_is_read(parameters: str, mode: str | None) -> None:
     setup = read(
         client_mode=Section("client_mode", "ok", "no-apply\n", exit_code=0),
-        client_kernel_mode=Section("client_kernel_mode", "ok", parameters, exit_code=0),
+        command_line=Section("command_line", "ok", parameters, exit_code=0),
     )
     assert (setup.kernel_mode, setup.mode, setup.effective_mode) == (mode, "no-apply", mode or "no-apply")
 

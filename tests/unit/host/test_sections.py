@@ -112,6 +112,12 @@ def test_an_invalid_exit_code_is_no_success(code: str) -> None:
     assert answer["a"].status == "lost"
 
 
+@pytest.mark.parametrize("end", ["finished 0", "OK 0", "0"])
+def test_an_unknown_end_of_a_section_is_no_success(end: str) -> None:
+    answer = parse(lines("@begin 1", "@section a", "text", f"@end a {end}", "@done"), "", NONCE)
+    assert (answer["a"].status, answer.output("a")) == ("lost", None)
+
+
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_a_section_is_cut_at_its_limit(stream: str) -> None:
     long = lines("@begin 1", "@section a", "x" * (SECTION_LIMIT + 1), "@end a ok 0", "@done")

@@ -317,6 +317,12 @@ def test_a_mode_of_the_kernel_command_line_counts(fixed: str, desired: DesiredCl
     assert [step.id for step in found.steps] == (["disable", "remove"] if desired.state == "absent" else [])
 
 
+def test_no_client_is_installed_whose_daemon_would_not_run() -> None:
+    error = refusal(DesiredClient(token=TOKEN), without_client(), a_setup(registered=False, kernel_mode="stop"))
+    assert error.id == "mode_on_command_line"
+    assert "its daemon does not run" in error.message
+
+
 def test_a_client_that_stays_stopped_is_unchanged() -> None:
     desired = DesiredClient(token=TOKEN, mode="stop", config={"check-interval": "90"})
     assert steps(desired, a_host(client=UNANSWERED, config=None), a_setup(mode="stop")) == []

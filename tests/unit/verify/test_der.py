@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.der import (
     INTEGER,
-    NULL,
     OCTET_STRING,
     SEQUENCE,
     SET,
@@ -18,6 +17,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.der im
     DerError,
     context,
 )
+
+NULL = 0x05
 
 
 def encode(tag: int, content: bytes) -> bytes:

@@ -61,12 +61,6 @@ DAEMON_ENDS = Cause(
     "refresh the snap (`snap refresh canonical-livepatch`); if this does not help, remove it"
     " (`snap remove --purge canonical-livepatch`), install it again, and enable the client",
 )
-NO_STATUS = Cause(
-    "no_status",
-    "the client cannot be run, and this text was printed instead of its status",
-    "run `snap changes` and `canonical-livepatch status` on the host; then repair the snap: snap refresh"
-    " canonical-livepatch",
-)
 TAINTED_MODULES = Cause(
     "tainted_modules",
     "the kernel has loaded modules that are unsigned or not from the Ubuntu archive, and the client refuses it",
@@ -91,7 +85,8 @@ NOT_SEEDED = Cause(
 UNREADABLE_OUTPUT = Cause(
     "unreadable_output",
     "the output of the client could not be read",
-    "run `canonical-livepatch status` on the host",
+    "run `canonical-livepatch status` on the host; if it prints no status, repair the snap: snap refresh"
+    " canonical-livepatch",
 )
 SNAPD_DOWN = Cause("snapd_down", "snapd does not answer", "run `systemctl restart snapd` on the host")
 

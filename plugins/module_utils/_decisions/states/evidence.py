@@ -124,7 +124,8 @@ class Evidence:
         built = self.facts.kernel.build_date
         if built is None or built > self.collected_at + CLOCK_TOLERANCE:
             return None
-        return (self.collected_at - built).days * 12 // 365
+        age = max(self.collected_at - built, datetime.timedelta(0))
+        return age.days * 12 // 365
 
     @property
     def policy_months(self) -> int | None:
@@ -145,9 +146,7 @@ class Evidence:
     def support(self) -> frozenset[str]:
         """The support states of the running kernel that client and server report; empty if neither reports one."""
         check = self.check("kernel_supported")
-        # A refusal for another release is no statement about this kernel.
-        found = check["found"] if check is not None and self.stale_refusal is None else None
-        reported = (self.client.supported, found)
+        reported = (self.client.supported, check["found"] if check is not None else None)
         return frozenset(state for state in reported if state is not None)
 
     @property

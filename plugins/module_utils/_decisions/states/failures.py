@@ -74,8 +74,8 @@ def _client(evidence: Evidence, error: ClientError) -> list[Reason]:
         known = find_error("client", error.text)
         if known is not None and not known[0].is_status and known[0].id in causes.CLIENT_FAILURES:
             return [with_log(evidence, causes.CLIENT_FAILURES[known[0].id].reason(error.text[:_QUOTED]))]
-        # Such as an error of `snap run`, which starts the client.
-        return [causes.NO_STATUS.reason(error.text[:_QUOTED])]
+        # Another program printed it in place of the client, which cannot be run.
+        return [causes.UNREADABLE_OUTPUT.reason(error.text[:_QUOTED])]
     if error.id in _NOT_A_FAILURE or error.id not in causes.CLIENT_ERRORS:
         return []
     return [with_log(evidence, causes.CLIENT_ERRORS[error.id].reason())]

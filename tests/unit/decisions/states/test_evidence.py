@@ -13,16 +13,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import KernelSupport
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.patch_verification import VerifiedPatch
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import (
+    DEFAULT_MONTHS,
+    AdmittedSystem,
+    Policy,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.states.evidence import shows_running_patch
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.states.evidence import (
+    Evidence,
+    shows_running_patch,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import (
     BlockedPatches,
     ClientError,
     ClientStatus,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import ClientMode, HostFacts
-from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Assessment, Collector, Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import (
+    Assessment,
+    Check,
+    Collector,
+    Eligibility,
+    KernelPatch,
+    Record,
+    Verification,
+)
 from tests.samples import records
 from tests.samples.facts import MODULE, NOW, a_client, a_host, a_kernel, a_patch, shipped
 
@@ -270,6 +286,12 @@ def test_age_replaces_a_missing_support_status(
     assert assessment["reboot_needed"] is {"end_of_life": True, "protected": False, "unknown": None}[state]
 
 
+@pytest.mark.parametrize(("months", "state"), [(DEFAULT_MONTHS, "protected"), (DEFAULT_MONTHS + 1, "end_of_life")])
+def test_a_kernel_gets_patches_up_to_the_interval(months: int, state: str) -> None:
+    kernel = dataclasses.replace(a_kernel(), build_date=NOW - (months * 365 // 12 + 1) * DAY)
+    assert assess(a_host(kernel=kernel, patches=(), client=a_client(**NOTHING)))["state"] == state
+
+
 def test_the_upgrade_of_an_old_kernel_needs_no_force() -> None:
     """The playbook selects hosts by their state, also where the client does not ask for an upgrade."""
     assessment = assess(a_host(kernel=OLD_KERNEL, patches=(), client=a_client(**NOTHING)), POLICIES["current"])
@@ -286,6 +308,96 @@ def test_a_kernel_whose_release_is_unknown_is_not_protected() -> None:
 def test_a_build_date_in_the_future_is_no_age() -> None:
     kernel = a_kernel(version="#242-Ubuntu SMP Fri Apr 16 09:57:56 UTC 2027")
     assert assess(a_host(kernel=kernel, patches=(), client=a_client(**NOTHING)))["state"] == "unknown"
+
+
+# --- the facts from which the rules conclude ---
+
+
+def evidence_of(facts: HostFacts, **changes: t.Any) -> Evidence:
+    eligibility = Eligibility(policy="launch", verdict="eligible", checks=changes.pop("checks", []))
+    return Evidence(
+        **{
+            "facts": facts,
+            "policy": POLICIES["launch"],
+            "eligibility": eligibility,
+            "verified": [],
+            "collected_at": NOW,
+            **changes,
+        }
+    )
+
+
+def built(at: datetime.datetime) -> HostFacts:
+    return a_host(kernel=dataclasses.replace(a_kernel(), build_date=at))
+
+
+@pytest.mark.parametrize(("days", "months"), [(0, 0), (30, 0), (31, 1), (364, 11), (365, 12), (730, 24)])
+def test_the_age_of_a_kernel_is_in_complete_months(days: int, months: int) -> None:
+    assert evidence_of(built(NOW - days * DAY)).kernel_months == months
+
+
+@pytest.mark.parametrize(("minutes", "months"), [(5, 0), (6, None)])
+def test_a_build_host_may_be_five_minutes_ahead(minutes: int, months: int | None) -> None:
+    assert evidence_of(built(NOW + minutes * MINUTE)).kernel_months == months
+
+
+@pytest.mark.parametrize(
+    ("changes", "months"),
+    [
+        ({}, 13),
+        ({"release": "18.04"}, None),
+        ({"architecture": "s390x"}, None),
+        ({"series": "4.15"}, None),
+        ({"flavours": ("aws",)}, None),
+        ({"upgrade_within_months": None}, None),
+    ],
+)
+def test_the_interval_is_that_of_the_row_for_the_system(changes: dict[str, t.Any], months: int | None) -> None:
+    row = AdmittedSystem("ubuntu", "16.04", "amd64", "4.4", ("generic", "lowlatency"), 13)
+    policy = dataclasses.replace(POLICIES["launch"], systems=(dataclasses.replace(row, **changes),))
+    assert evidence_of(a_host(), policy=policy).policy_months == months
+
+
+def test_client_and_server_report_the_support() -> None:
+    server = Check(
+        id="kernel_supported", status="fail", found="unsupported", required=None, message="not supported", remedy=None
+    )
+    assert evidence_of(a_host(client=ClientStatus(enabled=False))).support == frozenset()
+    assert evidence_of(a_host(client=a_client(supported=None)), checks=[server]).support == {"unsupported"}
+    assert evidence_of(a_host(), checks=[server]).support == {"supported", "unsupported"}
+
+
+def test_a_stale_client_does_not_hide_the_answer_of_the_server() -> None:
+    stale = a_host(
+        client=ClientStatus(error=ClientError("platform_unsupported", "The platform Ubuntu 22.10 is not supported."))
+    )
+    answers: list[KernelSupport | None] = [None, KernelSupport("supported"), KernelSupport("unsupported")]
+    states = [
+        make_record("web1", stale, POLICIES["launch"], collector=COLLECTOR, collected_at=NOW, kernel_support=answer)[
+            "assessment"
+        ]["state"]
+        for answer in answers
+    ]
+    assert states == ["failed", "failed", "ineligible"]
+
+
+@pytest.mark.parametrize(
+    ("level", "result", "is_foreign"),
+    [
+        ("file", "verified", False),
+        ("digest", "verified", False),
+        ("file", "failed", True),
+        ("file", "not_checked", True),
+        # The kernel accepts the keys of other programs too.
+        ("kernel", "verified", True),
+    ],
+)
+def test_only_a_signed_file_explains_another_patch(level: t.Any, result: str, is_foreign: bool) -> None:
+    verification = Verification(level=level, result=result, signer=None, key_id=None, sha512=None)
+    patch = KernelPatch(
+        module="lkp_other", enabled=True, transition=False, build_id=None, taint="OK", verification=verification
+    )
+    assert evidence_of(a_host(), verified=[VerifiedPatch(patch)]).foreign == ([patch] if is_foreign else [])
 
 
 # --- the clock ---
@@ -305,13 +417,35 @@ def test_the_time_of_a_round_trip_is_no_clock_skew(seconds: int, skew: int) -> N
     assert record.get("clock_skew_seconds") == skew
 
 
-@pytest.mark.parametrize(("minutes", "words"), [(-6, "6 minutes behind"), (60 * 24 * 4, "4 days ahead of")])
+@pytest.mark.parametrize(
+    ("minutes", "words"),
+    [
+        (-6, "6 minutes behind"),
+        (119, "119 minutes ahead of"),
+        (120, "2 hours ahead of"),
+        (-60 * 47, "47 hours behind"),
+        (60 * 48, "2 days ahead of"),
+    ],
+)
 def test_a_wrong_clock_is_a_reason(minutes: int, words: str) -> None:
     assessment = assess(a_host(now=NOW + minutes * MINUTE))
     assert (assessment["state"], assessment["reasons"][0]["id"]) == ("unknown", "clock_skew")
     assert words in assessment["reasons"][0]["message"]
     failed = assess(a_host(now=NOW + minutes * MINUTE, patches=(), client=a_client(patch_state="apply-failed")))
     assert [reason["id"] for reason in failed["reasons"]] == ["apply_failed", "clock_skew"]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        a_host(now=NOW + 5 * MINUTE),
+        a_host(now=NOW - 5 * MINUTE),
+        a_host(client=a_client(last_check=NOW + 5 * MINUTE)),
+    ],
+)
+def test_clocks_may_differ_by_five_minutes(facts: HostFacts) -> None:
+    assessment = assess(facts)
+    assert (assessment["state"], [reason["id"] for reason in assessment["reasons"]]) == ("protected", ["applied"])
 
 
 def test_dates_count_by_the_controllers_clock() -> None:

@@ -179,12 +179,24 @@ def test_the_last_words_of_a_daemon_are_shown() -> None:
     assert "cannot load config" in reason["message"]
 
 
+@pytest.mark.parametrize(("length", "end"), [(120, "y" * 5), (121, "y" * 5 + "…")])
+def test_at_most_120_characters_of_a_line_are_quoted(length: int, end: str) -> None:
+    line = "x" + "y" * (length - 1)
+    message = assess(broken("daemon_down", client_log=(line,)))["reasons"][0]["message"]
+    shown = message[message.index("x" + "y" * 9) :]
+    assert (len(shown), shown[-len(end) :]) == (120, end)
+
+
 @pytest.mark.parametrize(
     ("log", "shown"),
     [
         (("Only Ubuntu 16.04 LTS is supported, exiting.",), "Only Ubuntu 16.04 LTS"),
         (("canonical-livepatchd[9]: panic: boom", "systemd[1]: x: Scheduled restart job, counter 9."), "panic: boom"),
         (("systemd[1]: x: Start request repeated too quickly.",), "Start request repeated"),
+        (
+            ("systemd[1]: x: Main process exited.", "systemd[1]: x: Start request repeated too quickly."),
+            "Start request",
+        ),
     ],
 )
 def test_a_restart_loop_needs_another_snap(log: tuple[str, ...], shown: str) -> None:
@@ -199,15 +211,14 @@ def test_a_restart_loop_needs_another_snap(log: tuple[str, ...], shown: str) -> 
 @pytest.mark.parametrize(
     "text",
     [
-        "cannot perform readlinkat() on the mount namespace file descriptor of the init process: Permission denied",
-        "you need to reboot into a 4.4 kernel to start using snapd",
-        'internal error, please report: running "canonical-livepatch" failed: cannot find installed snap',
-        "/snap/canonical-livepatch/15/canonical-livepatch: Exec format error",
+        "Illegal instruction (core dumped)",
+        "panic: runtime error: index out of range [3] with length 3",
+        "runtime: failed to create new OS thread (have 2 already; errno=11)",
     ],
 )
 def test_a_text_instead_of_a_client_is_a_failure(text: str) -> None:
     assessment = assess(broken("unreadable_output", text))
-    assert (assessment["state"], assessment["reasons"][0]["id"]) == ("failed", "no_status")
+    assert (assessment["state"], assessment["reasons"][0]["id"]) == ("failed", "unreadable_output")
     assert text[:60] in assessment["reasons"][0]["message"]
 
 

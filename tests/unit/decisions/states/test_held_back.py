@@ -72,10 +72,14 @@ def test_a_setting_is_named_and_cleared(changes: dict[str, t.Any], shown: str, k
     assert f"canonical-livepatch config {key}=" in (assessment["reasons"][0]["remedy"] or "")
 
 
-def test_only_some_notices_are_named() -> None:
-    notices = tuple(f"LSN-01{number:02}-1" for number in range(20))
+@pytest.mark.parametrize(
+    ("count", "end"),
+    [(1, "LSN-0100-1"), (5, "LSN-0104-1"), (6, "LSN-0104-1 and 1 more"), (20, "LSN-0104-1 and 15 more")],
+)
+def test_at_most_five_notices_are_named(count: int, end: str) -> None:
+    notices = tuple(f"LSN-01{number:02}-1" for number in range(count))
     reason = assess(a_host(client=a_client(blocked=BlockedPatches(("cutoff-date",), notices))))["reasons"][0]
-    assert reason["message"].endswith("LSN-0104-1 and 15 more")
+    assert reason["message"].endswith(end)
 
 
 @pytest.mark.parametrize(
