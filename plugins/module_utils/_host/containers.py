@@ -12,7 +12,8 @@ import re
 from .sections import Sections
 
 _LINE = re.compile(
-    r"(?P<runtime>docker|podman|lxd|evacuated|member) (?P<id>[\w.-]{1,128}) (?P<name>[^\s\x00-\x1f]{1,256})"
+    r"(?P<runtime>docker|podman|unit|lxd|evacuated|member) (?P<id>[\w.:@\\-]{1,256}) (?P<name>[^\s\x00-\x1f]{1,256})"
+    r"(?: paused)?"
 )
 _GROUP = re.compile(r"group (?P<pause>pause|-) (?P<path>[\w.:@\\/-]{1,1024})", re.ASCII)
 _TASK = re.compile(r"task [\w.-]{1,128} (?P<id>[\w.-]{1,128})", re.ASCII)
@@ -47,10 +48,19 @@ class ContainerCounts:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Container:
-    """A container. `runtime` is ``docker``, ``podman``, ``lxd``, or ``evacuated`` for a member of an LXD cluster."""
+    """A container. `handled_as` is how it is stopped and started.
 
-    runtime: str
+    It is ``docker``, ``podman``, ``unit`` for a container of Podman in a systemd unit, ``lxd``, or ``evacuated`` for one
+    on a member of an LXD cluster.
+    """
+
+    handled_as: str
     name: str
+
+    @property
+    def runtime(self) -> str:
+        """Return the runtime: ``docker``, ``podman`` or ``lxd``."""
+        return {"unit": "podman", "evacuated": "lxd"}.get(self.handled_as, self.handled_as)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -118,7 +128,7 @@ def _runtime_of(parents: list[str], name: str) -> str | None:
 
 
 def read_containers(text: str) -> tuple[Container, ...]:
-    """Parse lines ``RUNTIME ID NAME``. Lines of cluster members are skipped."""
+    """Parse lines ``RUNTIME ID NAME``. Members of a cluster, and containers for the namespaces of pods, are skipped."""
     found = (_LINE.fullmatch(line.strip()) for line in text.splitlines())
     return tuple(
         Container(match["runtime"], match["name"]) for match in found if match and match["runtime"] != "member"

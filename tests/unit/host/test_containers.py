@@ -166,7 +166,11 @@ def test_other_text_is_no_boot_id(output: str) -> None:
         ("podman cd34 db-1", Container("podman", "db-1")),
         ("lxd db db", Container("lxd", "db")),
         ("evacuated m1 vm", Container("evacuated", "vm")),
-        # A member of a cluster is not a container.
+        ("docker ab12 web paused", Container("docker", "web")),
+        ("unit container-web@1.service web", Container("unit", "web")),
+        ("unit app-\\x2dx.service web", Container("unit", "web")),
+        # A container for the namespaces of a pod, and a member of a cluster.
+        ("infra ab12 cd34-infra", None),
         ("member m1 node1", None),
         ("rkt x y", None),
         ("podman x", None),
@@ -178,6 +182,11 @@ def test_other_text_is_no_boot_id(output: str) -> None:
 )
 def test_a_container_is_a_line(line: str, expected: Container | None) -> None:
     assert containers.read_containers(f"{line}\n") == ((expected,) if expected else ())
+
+
+def test_a_container_belongs_to_a_runtime() -> None:
+    handled = {"docker": "docker", "podman": "podman", "unit": "podman", "lxd": "lxd", "evacuated": "lxd"}
+    assert {name: Container(name, "web").runtime for name in handled} == handled
 
 
 def test_runtimes_are_read_by_name() -> None:
