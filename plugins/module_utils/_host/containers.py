@@ -50,8 +50,8 @@ class ContainerCounts:
 class Container:
     """A container. `handled_as` is how it is stopped and started.
 
-    It is ``docker``, ``podman``, ``unit`` for a container of Podman in a systemd unit, ``lxd``, or ``evacuated`` for one
-    on a member of an LXD cluster.
+    It is ``docker``, ``podman``, ``unit`` for a container of Podman in a systemd unit, ``lxd``, or ``evacuated`` for
+    one on a member of an LXD cluster.
     """
 
     handled_as: str
