@@ -45,6 +45,8 @@ class Root:
         path = self.hierarchy / group
         path.mkdir(parents=True, exist_ok=True)
         numbers = [self._add_process(name) for name in processes]
+        if self.hierarchy.name == "cgroup":
+            (path / "cgroup.events").write_text("populated 1\nfrozen 0\n", encoding="ascii")
         (path / "cgroup.procs").write_text("".join(f"{number}\n" for number in numbers), encoding="ascii")
 
     def add_task(self, namespace: str, name: str, *, running: bool = True) -> None:
@@ -134,6 +136,13 @@ def test_a_pod_of_a_cgroupfs_manager_is_no_container(host: Root) -> None:
     host.add(f"{pod}/libpod-{identifier(2)}", "good")
     host.add(f"{pod}/libpod-{identifier(3)}", "catatonit")
     assert host.running() == {"podman": 1}
+
+
+def test_a_group_that_is_left_behind_does_not_count(host: Root) -> None:
+    group = f"libpod_parent/libpod-{identifier(1)}"
+    host.add(group)
+    (host.hierarchy / group / "cgroup.events").write_text("populated 0\nfrozen 0\n", encoding="ascii")
+    assert host.running() == {}
 
 
 def test_a_container_with_an_init_process_counts(host: Root) -> None:

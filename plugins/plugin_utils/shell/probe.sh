@@ -153,10 +153,20 @@ find_hierarchy() {
     done
 }
 
-# find_pause PATH: sets lp_pause to "pause" if the only process of a control group is one that does nothing. Podman and
-# Kubernetes keep the namespaces of a pod with such a process. crun creates a group "container" below that of podman.
-find_pause() {
-    lp_pause=-
+# find_processes PATH: sets lp_content to "empty" for a control group without processes, which the runtime of a container
+# that has ended may leave behind, and to "pause" if the only process is one that does nothing, which keeps the namespaces
+# of a pod of Podman or Kubernetes. Otherwise sets it to "-". crun creates a group "container" below that of Podman. Only
+# version 2 shows whether a group and the groups below it have processes.
+find_processes() {
+    lp_content=-
+    if [ -r "$1/cgroup.events" ]; then
+        while read -r lp_key lp_value; do
+            if [ "$lp_key $lp_value" = "populated 0" ]; then
+                lp_content=empty
+                return
+            fi
+        done <"$1/cgroup.events"
+    fi
     for lp_procs in "$1/cgroup.procs" "$1/container/cgroup.procs"; do
         if [ -r "$lp_procs" ]; then
             lp_process=
@@ -165,7 +175,7 @@ find_pause() {
             if [ -n "$lp_process" ] && [ -z "$lp_second" ] && [ -r "/proc/$lp_process/comm" ]; then
                 read -r lp_comm <"/proc/$lp_process/comm"
                 case $lp_comm in
-                    pause | catatonit) lp_pause=pause ;;
+                    pause | catatonit) lp_content=pause ;;
                 esac
             fi
         fi
@@ -175,7 +185,10 @@ find_pause() {
 # print_container_group PATH: prints a line "group pause|- PATH" for the control group of a container. Of an identifier
 # of 64 digits, the first 12 are printed, as the runtimes do.
 print_container_group() {
-    find_pause "$1"
+    find_processes "$1"
+    if [ "$lp_content" = empty ]; then
+        return
+    fi
     lp_path=${1#"$lp_groups/"}
     lp_suffix=
     case $lp_path in
@@ -186,7 +199,7 @@ print_container_group() {
     case $lp_path in
         *$lp_id) lp_path=${lp_path%????????????????????????????????????????????????????} ;;
     esac
-    printf 'group %s %s%s\n' "$lp_pause" "$lp_path" "$lp_suffix"
+    printf 'group %s %s%s\n' "$lp_content" "$lp_path" "$lp_suffix"
 }
 
 # print_container_groups FOLDER: prints these lines for the control groups below a folder with names that container
