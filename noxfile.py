@@ -224,6 +224,7 @@ EXTENDED = {
     "debian": ("Kernel modules that Debian signed.", ()),
     "oracle": ("Signatures of modules, judged by Linux kernels in an emulator.", ()),
     "release": ("The archive of a release, installed.", WHOLE_FILES),
+    "runtimes": ("Real container runtimes under systemd.", ()),
     "vm": ("Real live patches in a virtual machine.", WHOLE_FILES),
 }
 """Markers of integration tests that `make test` does not run: what their session tests, and options of pytest."""

@@ -32,6 +32,12 @@ class ActionModule(LivepatchAction):
         "docker": {"type": "str", "choices": ["stop", "wait", "ignore"], "default": "stop"},
         "podman": {"type": "str", "choices": ["stop", "wait", "ignore"], "default": "stop"},
         "lxd": {"type": "str", "choices": ["stop", "ignore"], "default": "stop"},
+        "allow_running": {
+            "type": "list",
+            "elements": "str",
+            "choices": ["kubernetes", "containerd", "rootless"],
+            "default": [],
+        },
         "drain_timeout": {"type": "int", "default": 300},
         "message": {"type": "str", "default": "This machine reboots into a newer kernel."},
         "delay": {"type": "int", "default": 3},

@@ -56,8 +56,16 @@ class Collector(t.TypedDict):
     ansible_core: str
 
 
-class Containers(t.TypedDict):
-    """Running containers that share this kernel, by runtime."""
+class _OtherContainers(t.TypedDict, total=False):
+    kubernetes: int | None
+    containerd: int | None
+
+
+class Containers(_OtherContainers):
+    """Running containers that share this kernel, by runtime; null where they could not be counted.
+
+    Earlier releases do not store `kubernetes` and `containerd`.
+    """
 
     docker: int | None
     lxd: int | None

@@ -127,23 +127,40 @@ options:
         (C(--rm)), the task fails, because the container could not be started again.
       - V(wait) waits until no container is running.
       - V(ignore) leaves them to Docker.
+      - The containers are started in the order of their creation. Those that were paused are paused again.
+      - If more containers are running than Docker lists, the task fails.
     type: str
     choices: [stop, wait, ignore]
     default: stop
   podman:
-    description: How to handle Podman containers of root. The values are the same as for O(docker).
+    description:
+      - How to handle Podman containers of root. The values are the same as for O(docker).
+      - A container that belongs to an active systemd unit, as with Quadlet, is stopped and started by this unit.
     type: str
     choices: [stop, wait, ignore]
     default: stop
   lxd:
     description:
-      - How to handle LXD containers.
+      - How to handle LXD or Incus containers.
       - V(stop) stops them, and starts them again in the order of C(boot.autostart.priority). A member of an LXD cluster
         is evacuated and restored instead.
       - V(ignore) leaves them to LXD.
     type: str
     choices: [stop, ignore]
     default: stop
+  allow_running:
+    description:
+      - Kinds of containers that may run at the reboot. The module never stops these containers. If any of them runs and
+        its kind is not in this list, the task fails before it stops anything.
+      - V(kubernetes) are containers in pods. Drain the node first, for example with C(kubectl drain). The containers of
+        its daemon sets remain.
+      - V(containerd) are containers of containerd that neither Docker nor Kubernetes started, as with C(nerdctl).
+      - V(rootless) are containers of Podman and Docker that users without root privileges started.
+    type: list
+    elements: str
+    choices: [kubernetes, containerd, rootless]
+    default: []
+    version_added: 2.0.0
   drain_timeout:
     description:
       - Maximum time in seconds to stop all containers, and to start them again. If they do not stop in time, or the

@@ -128,10 +128,13 @@ record:
           type: str
           sample: kvm
         containers:
-          description: Number of running containers that share the kernel of the host, for C(docker), C(lxd) and
-            C(podman).
+          description:
+            - Number of running containers that share the kernel of the host, for C(docker), C(podman), C(lxd) (with
+              Incus and LXC), C(kubernetes) (containers in pods) and C(containerd) (all others of containerd).
+              Containers of users without root privileges are included, and containers within containers are not.
+            - V(null) if the containers could not be counted.
           type: dict
-          sample: {"docker": 12, "lxd": 0, "podman": 0}
+          sample: {"docker": 12, "lxd": 0, "podman": 0, "kubernetes": 0, "containerd": 0}
         machine_id_sha256:
           description: SHA-256 of the machine ID. Hosts with the same value are clones.
           type: str

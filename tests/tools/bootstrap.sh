@@ -46,6 +46,7 @@ all mke2fs e2fsprogs
 all mmdebstrap mmdebstrap
 all qemu-system-x86_64 qemu-system-x86
 all strip binutils
+all systemd-nspawn systemd-container
 all zstd zstd
 LIST
 }

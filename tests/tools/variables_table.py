@@ -37,6 +37,7 @@ LINKS = {
     "livepatch_history": "history.md",
     "livepatch_lxd": "upgrade.md#containers",
     "livepatch_maximum_data_age": "exposure.md#without-internet-access",
+    "livepatch_allow_running": "container-hosts.md#kubernetes-nodes",
     "livepatch_notices": "notices.md",
     "livepatch_openvex_author": "scanners.md#openvex-documents",
     "livepatch_openvex_dir": "scanners.md#openvex-documents",

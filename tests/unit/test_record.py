@@ -121,6 +121,15 @@ def test_added_keys_are_validated(changes: dict[str, t.Any], place: str) -> None
     assert caught.value.path == place
 
 
+def test_containers_of_earlier_releases_are_fewer() -> None:
+    counts = {"docker": 1, "lxd": None, "podman": None}
+    make_record(system__containers=counts)
+    make_record(system__containers={**counts, "kubernetes": 2, "containerd": None})
+    with pytest.raises(RecordError) as caught:
+        make_record(system__containers={**counts, "kubernetes": "2"})
+    assert caught.value.path == "system.containers.kubernetes"
+
+
 def test_a_boolean_is_not_a_number() -> None:
     with pytest.raises(RecordError) as caught:
         make_record(system__containers={"docker": True, "lxd": None, "podman": None})

@@ -21,6 +21,8 @@ from .patch_verification import verified_patches
 from .policy import Policy
 from .states.evidence import Evidence
 
+_NO_RUNTIME = Runtime(answers=True, running=(), auto_removed=())
+"""A runtime whose command is not installed."""
 Step = t.Literal["nothing", "reboot", "finish"]
 
 
@@ -66,18 +68,45 @@ def plan_reboot(
     return RebootPlan("nothing" if saved is None else "finish", intended)
 
 
-def refuse_undrainable(facts: HostFacts, runtimes: c.Mapping[str, Runtime], policies: c.Mapping[str, str]) -> None:
-    """Raise `LivepatchError` if a container would be lost, or cannot be stopped as its policy requires."""
-    for name, runtime in runtimes.items():
-        policy = policies[name]
+def refuse_undrainable(
+    facts: HostFacts, runtimes: c.Mapping[str, Runtime], policies: c.Mapping[str, str], allowed: c.Collection[str] = ()
+) -> None:
+    """Raise `LivepatchError` if a container would be lost, or cannot be stopped as its policy requires.
+
+    `allowed` has the kinds of containers that may run although they are not stopped: ``kubernetes``, ``containerd``
+    and ``rootless``.
+    """
+    counts = facts.containers or {}
+    by_user = {runtime: sum(users.values()) for runtime, users in facts.rootless_containers.items()}
+    _refuse_undrained(counts, by_user, facts, allowed)
+    for name, policy in policies.items():
         if policy == "ignore":
             continue
-        counted = (facts.containers or {}).get(name, 0)
+        counted = counts.get(name, 0) - by_user.get(name, 0)
+        # LXC, and a daemon in a snap or in a container, may have no command on the host.
+        runtime = runtimes.get(name, _NO_RUNTIME)
         if not runtime.answers and counted:
             raise causes.RUNTIME_UNRESPONSIVE.error(count=counted, runtime=name)
+        if counted > len(runtime.running):
+            raise causes.CONTAINERS_UNLISTED.error(count=counted, runtime=name, listed=len(runtime.running))
         if policy == "stop" and runtime.auto_removed:
             names = ", ".join(runtime.auto_removed)
             raise causes.CONTAINERS_WOULD_VANISH.error(runtime=name, containers=names)
+
+
+def _refuse_undrained(
+    counts: c.Mapping[str, int], by_user: c.Mapping[str, int], facts: HostFacts, allowed: c.Collection[str]
+) -> None:
+    """Raise `LivepatchError` for running containers of a kind that this module never stops."""
+    pods, others = (counts.get(name, 0) - by_user.get(name, 0) for name in ("kubernetes", "containerd"))
+    if pods > 0 and "kubernetes" not in allowed:
+        raise causes.KUBERNETES_RUNNING.error(count=pods)
+    if others > 0 and "containerd" not in allowed:
+        raise causes.CONTAINERD_RUNNING.error(count=others)
+    if by_user and "rootless" not in allowed:
+        users = sorted({user for numbers in facts.rootless_containers.values() for user in numbers})
+        names = ", ".join(map(str, users))
+        raise causes.ROOTLESS_RUNNING.error(count=sum(by_user.values()), users=names)
 
 
 def order_failure(sections: Sections | None, intended: str, *, restore_after: int) -> LivepatchError | None:
@@ -108,6 +137,9 @@ def drain_failure(sections: Sections | None) -> LivepatchError | None:
         if wait is not None and wait.exit_code != 0:
             running = ", ".join(container.name for container in read_containers(wait.output))
             return causes.CONTAINERS_DID_NOT_END.error(runtime=name, containers=running)
+    note = sections.get("note")
+    if note is not None and note.exit_code != 0:
+        return causes.CONTAINERS_NOT_NOTED.error(shortened(note.output, note.errors))
     stop = sections.get("stop")
     if stop is not None and stop.exit_code != 0:
         output = shortened(stop.output, stop.errors)

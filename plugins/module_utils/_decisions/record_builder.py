@@ -102,7 +102,13 @@ def system_of(facts: HostFacts) -> System:
         codename=facts.codename,
         architecture=facts.architecture,
         virtualization="wsl" if facts.wsl else facts.virtualization,
-        containers=Containers(docker=counts.get("docker"), lxd=counts.get("lxd"), podman=counts.get("podman")),
+        containers=Containers(
+            docker=counts.get("docker"),
+            lxd=counts.get("lxd"),
+            podman=counts.get("podman"),
+            kubernetes=counts.get("kubernetes"),
+            containerd=counts.get("containerd"),
+        ),
         machine_id_sha256=facts.machine_id_sha256,
         secure_boot=facts.secure_boot,
         kernel=Kernel(

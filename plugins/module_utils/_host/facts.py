@@ -12,6 +12,7 @@ import re
 import typing as t
 
 from . import client_status, kernel, loaded_patches
+from .containers import count_containers
 from .kernel import KernelPackageList
 from .sections import Section, Sections
 
@@ -43,7 +44,6 @@ _OS_RELEASE_WIDTH = 1024  # characters; the script cuts lines there
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 _CONTAINER_GROUP = re.compile(r"/(docker|buildkit|buildah|lxc|libpod|kubepods|crio|cri-containerd)(?=[-./_:]|\s|$)")
 """The control group of the first process in a container whose runtime sets no other mark."""
-_COUNT = re.compile(r"[0-9]{1,6}")
 _SNAP_VERSION = re.compile(r"^version:\s*['\"]?([^\s'\"]{1,64})", re.MULTILINE)
 _OPENSSL_VERIFIED = re.compile(r"Verify return code: 0\b")
 _OPENSSL_RESULT = re.compile(r"Verify return code: [0-9]{1,4} \([^)\n]{1,150}\)")
@@ -112,7 +112,8 @@ class HostFacts:
     `fips_certified` is true if the host uses Ubuntu Pro's archive fips, whose kernels get no updates.
     `kernel_packages` has the source package of the running kernel, and the installed packages of kernels.
     `inventory_name` is the name of the host in the inventory, and `asked_at` the time by the clock of the controller.
-    The controller adds both.
+    The controller adds both. `containers` are running containers by runtime, without those that could not be counted;
+    `rootless_containers` is the part that users other than root run, by runtime and user ID.
 
     `certificate` is the certificate of the live patch key (DER) in the client's snap, or ``None`` if it was not
     requested.
@@ -146,6 +147,7 @@ class HostFacts:
     reachability: tuple[ServerReachability, ...]
     complete: bool
     certificate: bytes | None = None
+    rootless_containers: c.Mapping[str, c.Mapping[int, int]] = dataclasses.field(default_factory=dict)
     mode: ClientMode | None = None
     service_enabled: bool | None = None
     client_log: tuple[str, ...] = ()
@@ -215,6 +217,7 @@ def read_facts(sections: Sections, *, inventory_name: str | None = None) -> Host
     now = _clock(sections)
     status = _client(sections, files)
     installed = _installed_kernels(files)
+    counts = count_containers(sections) if container is None else None
     return HostFacts(
         root=_root(sections),
         now=now,
@@ -228,7 +231,8 @@ def read_facts(sections: Sections, *, inventory_name: str | None = None) -> Host
         container=container,
         container_known=_container_known(sections, container),
         wsl=_wsl(sections, files),
-        containers=_counts(sections) if container is None else None,
+        containers=counts.running if counts else None,
+        rootless_containers=counts.rootless if counts else {},
         machine_id_sha256=_digest(files.text("/etc/machine-id")),
         secure_boot=_secure_boot(sections, files),
         kernel_keys=_kernel_keys(sections),
@@ -434,14 +438,6 @@ def _version(sections: Sections, files: _Files) -> str | None:
     if files.text("/sys/kernel/realtime") == "1":
         return f"{version or ''} PREEMPT_RT"
     return version
-
-
-def _counts(sections: Sections) -> dict[str, int] | None:
-    section = sections.output("containers")
-    if section is None:
-        return None
-    pairs = (line.split() for line in section.splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and _COUNT.fullmatch(pair[1])}
 
 
 def _digest(machine_id: str | None) -> str | None:

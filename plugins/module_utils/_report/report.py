@@ -92,8 +92,13 @@ class HostLine(t.NamedTuple):
 
     @property
     def exposes(self) -> int:
-        """Return the number of containers on this kernel if it is not protected, else 0."""
+        """Return the known number of containers on this kernel if it is not protected, else 0."""
         return 0 if self.state == "protected" else self.containers or 0
+
+    @property
+    def exposes_unknown(self) -> bool:
+        """Return True if this kernel is not protected, and its containers could not be counted."""
+        return self.state != "protected" and self.containers is None
 
     @property
     def message(self) -> str | None:
@@ -481,8 +486,10 @@ def _counted(
 
 
 def _running(containers: Containers) -> int | None:
-    counts = [count for count in (containers["docker"], containers["lxd"], containers["podman"]) if count is not None]
-    return sum(counts) if counts else None
+    numbers = (containers["docker"], containers["lxd"], containers["podman"])
+    counts = [*numbers, containers.get("kubernetes"), containers.get("containerd")]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def _natural(host: str) -> str:

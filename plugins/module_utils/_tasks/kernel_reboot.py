@@ -50,7 +50,8 @@ class RebootOptions:
     to select the kernel for the next boot. `window` has the maintenance windows, empty for none, and `freeze` the dates
     on which they are closed. `drain_lock` is the lock of the drain group of the host, None for no group; it is waited
     for at most `drain_group_timeout`. `restore_after` is the time after which the host starts its containers again
-    without a controller, 0 for never. All times are in seconds.
+    without a controller, 0 for never. `allow_running` has kinds of containers that may run at the reboot, although they
+    are not stopped. All times are in seconds.
     """
 
     policy: Policy
@@ -69,6 +70,7 @@ class RebootOptions:
     docker: str = "stop"
     podman: str = "stop"
     lxd: str = "stop"
+    allow_running: c.Sequence[str] = ()
     drain_timeout: int = 300
     message: str = "This machine reboots into a newer kernel."
     delay: int = 3
@@ -105,6 +107,7 @@ class _Reboot:
         self._lock: DrainLock | None = None
         """The lock of the drain group, while this run has it."""
         self._drained = False
+        self._silent: set[str] = set()
         self.result: dict[str, t.Any] = {"rebooted": False, "containers": []}
 
     def run(self) -> Task[dict[str, t.Any]]:
@@ -124,7 +127,8 @@ class _Reboot:
         runtimes = containers.read_runtimes(sections)
         if plan.step == "reboot":
             self._check_boot_order(sections, plan.intended, facts, images)
-            reboot_plan.refuse_undrainable(facts, runtimes, options.runtimes)
+            reboot_plan.refuse_undrainable(facts, runtimes, options.runtimes, options.allow_running)
+            self._silent = {name for name, runtime in runtimes.items() if not runtime.answers}
         result["containers"] = self._affected_containers(runtimes, saved)
         result["changed"] = True
         if options.diff_mode:
@@ -229,10 +233,7 @@ class _Reboot:
         for name, policy in self._options.runtimes.items():
             if policy == "stop" and name in runtimes:
                 found += runtimes[name].running
-        return [
-            {"runtime": "lxd" if each.runtime == "evacuated" else each.runtime, "name": each.name}
-            for each in dict.fromkeys(found)
-        ]
+        return [{"runtime": each.runtime, "name": each.name} for each in dict.fromkeys(found)]
 
     def _carry_out(self, plan: reboot_plan.RebootPlan, facts: HostFacts, boot_id: str) -> Task[dict[str, t.Any]]:
         begun = (yield from read_clock()).monotonic
@@ -387,7 +388,9 @@ class _Reboot:
         }
         numbers = {"delay": options.delay, "within": within, "restore_after": options.restore_after}
         texts = {"message": options.message, **{name: str(number) for name, number in numbers.items()}}
-        return {"task": task, "server": "", "network": "", "boot_entry": "", **texts, **options.runtimes, **commands}
+        # A runtime that does not answer, and has no containers, is not asked again.
+        runtimes = {**options.runtimes, **dict.fromkeys(self._silent, "ignore")}
+        return {"task": task, "server": "", "network": "", "boot_entry": "", **texts, **runtimes, **commands}
 
 
 def _names(lock: DrainLock, holder: Holder) -> dict[str, str]:

@@ -20,15 +20,23 @@
 # lp_restore_after is 0 for no timer.
 #
 # The state is kept in a folder that only root can read and that survives the reboot. It contains `boot_id`, the boot ID
-# when draining began, and `containers`, with a line "RUNTIME ID NAME" for each container in the order in which they are
-# started. `timer` contains the name of the timer that may start the containers. The folder is removed when all containers
-# run again.
+# when draining began, and `containers`, with a line "RUNTIME ID NAME [paused]" for each container in the order in which
+# they are started. `timer` contains the name of the timer that may start the containers. The folder is removed when all
+# containers run again.
 
 lp_state_folder=/var/lib/kernelops-livepatch/kernel_reboot
 lp_lock=/run/kernelops-livepatch/kernel_reboot.lock
 
 # /snap/bin is not on the PATH of root under sudo or cron.
 PATH=$PATH:/snap/bin
+
+# Incus is a fork of LXD with the same commands.
+lp_lxc=
+for lp_command in incus lxc; do
+    if command -v "$lp_command" >/dev/null; then
+        lp_lxc=$lp_command
+    fi
+done
 
 # set_remaining: sets lp_remaining to the seconds until the deadline, but at least 1.
 set_remaining() {
@@ -49,33 +57,110 @@ control_runtime() {
     bounded "$lp_remaining" "$@" 9>&-
 }
 
-# list_running ENGINE: prints a line "ENGINE ID NAME" for each running container. Both engines list the newest container
-# first. Here the oldest one is first, because containers are started in the order of their creation.
-list_running() {
-    lp_output=$(query_runtime "$1" ps --no-trunc --format '{{.ID}} {{.Names}}') || return
-    printf '%s\n' "$lp_output" | awk -v runtime="$1" '
-        NF { lines[NR] = runtime " " $1 " " $2 }
-        END { for (number = NR; number > 0; number--) if (number in lines) print lines[number] }'
+# find_engines: sets lp_engines to the installed ones of Docker and Podman. The package podman-docker has a command docker
+# that runs Podman.
+find_engines() {
+    lp_engines=
+    if command -v docker >/dev/null; then
+        case $(query_runtime docker --version 2>/dev/null) in
+            podman*) ;;
+            *) lp_engines=docker ;;
+        esac
+    fi
+    if command -v podman >/dev/null; then
+        lp_engines="$lp_engines podman"
+    fi
 }
 
-# list_auto_removed ENGINE: prints the running containers that the engine removes when they stop.
-list_auto_removed() {
-    lp_ids=$(query_runtime "$1" ps -q --no-trunc)
-    if [ -n "$lp_ids" ]; then
-        # shellcheck disable=SC2086 # a list of identifiers
-        query_runtime "$1" inspect --format '{{.HostConfig.AutoRemove}} {{.Name}}' $lp_ids | grep '^true '
+# unit_runs UNIT: succeeds if a systemd unit is active.
+unit_runs() {
+    command -v systemctl >/dev/null && query_runtime systemctl is-active --quiet "$1"
+}
+
+# inspect_running ENGINE: prints a line "CREATED ID AUTO_REMOVED PAUSED INFRA NAME [UNIT]" for each running container.
+# Podman lists paused containers on request only. A container may end between both commands, so they are repeated once.
+inspect_running() {
+    lp_status=
+    lp_fields='{{.Created}} {{.Id}} {{.HostConfig.AutoRemove}} {{.State.Paused}} false {{.Name}}'
+    if [ "$1" = podman ]; then
+        lp_status='--filter status=running --filter status=paused'
+        lp_fields='{{.Created.UnixNano}} {{.Id}} {{.HostConfig.AutoRemove}} {{.State.Paused}} {{.IsInfra}} {{.Name}}'
+        lp_fields="$lp_fields {{index .Config.Labels \"PODMAN_SYSTEMD_UNIT\"}}"
     fi
+    # shellcheck disable=SC2086 # options and identifiers
+    for lp_attempt in first second; do
+        lp_ids=$(query_runtime "$1" ps -q --no-trunc $lp_status) || return
+        if [ -z "$lp_ids" ]; then
+            return
+        fi
+        if lp_output=$(query_runtime "$1" inspect --type container --format "$lp_fields" $lp_ids); then
+            break
+        elif [ "$lp_attempt" = second ]; then
+            return 1
+        fi
+    done
+    emit "$lp_output
+"
+}
+
+# ask_engine ENGINE: sets lp_listed to lines "RUNTIME ID NAME running|paused kept|removed", the oldest container first,
+# because containers are started in the order of their creation. RUNTIME is docker, podman, infra for the container of
+# Podman that keeps the namespaces of a pod, or unit: such a container belongs to an active systemd unit, which creates
+# it again, so ID is the unit. Docker prints times without trailing zeros.
+ask_engine() {
+    lp_output=$(inspect_running "$1") || return
+    lp_listed=$(
+        emit "$lp_output
+" | awk 'NF > 5 { sub(/Z$/, "", $1); print }' | sort -s -k 1,1 |
+            while read -r lp_created lp_id lp_removed lp_paused lp_infra lp_label lp_unit; do
+                lp_runtime=$1
+                lp_state=running
+                case $lp_infra/$lp_paused in
+                    true/*) lp_runtime=infra ;;
+                    */true) lp_state=paused ;;
+                esac
+                case $lp_unit in
+                    '' | *[!A-Za-z0-9_.:@\\-]*) ;;
+                    *)
+                        if unit_runs "$lp_unit"; then
+                            lp_runtime=unit
+                            lp_id=$lp_unit
+                            lp_removed=false
+                        fi
+                        ;;
+                esac
+                case $lp_removed in
+                    true) lp_removed=removed ;;
+                    *) lp_removed=kept ;;
+                esac
+                printf '%s %s %s %s %s\n' "$lp_runtime" "$lp_id" "${lp_label#/}" "$lp_state" "$lp_removed"
+            done
+    )
+}
+
+# list_running ENGINE: prints these lines without their last word, and without the state running. Keeps them in lp_listed.
+list_running() {
+    lp_listed=
+    ask_engine "$1" || return
+    emit "$lp_listed
+" | awk 'NF == 5 { print $1, $2, $3 ($4 == "paused" ? " paused" : "") }'
+}
+
+# list_auto_removed: prints the containers in lp_listed that the engine removes when they stop.
+list_auto_removed() {
+    emit "$lp_listed
+" | awk '$5 == "removed" { print "true", $3 }'
 }
 
 # find_cluster_member: sets lp_member to the name of this machine in its LXD cluster, or to the empty string.
 find_cluster_member() {
-    lp_member=$(query_runtime lxc info | awk '
+    lp_member=$(query_runtime "$lp_lxc" info | awk '
         $1 == "server_clustered:" && $2 == "true" { clustered = 1 }
         $1 == "server_name:" { name = $2 }
         END { if (clustered) print name }')
 }
 
-# list_running_lxd: does the same for LXD. All versions of LXD can print tables, only newer ones other formats.
+# list_running_lxd: prints these lines for LXD or Incus. All versions of LXD can print tables, only newer ones other formats.
 # Containers with a higher priority are started earlier.
 list_running_lxd() {
     find_cluster_member
@@ -84,7 +169,7 @@ list_running_lxd() {
         printf 'member %s %s\n' "$lp_member" "$lp_member"
         lp_columns=nsL
     fi
-    lp_output=$(query_runtime lxc list -c "$lp_columns") || return
+    lp_output=$(query_runtime "$lp_lxc" list -c "$lp_columns") || return
     printf '%s\n' "$lp_output" | awk -F '|' -v member="$lp_member" '
         {
             gsub(/ /, "")
@@ -95,13 +180,12 @@ list_running_lxd() {
 }
 
 running_containers() {
-    for lp_engine in docker podman; do
-        if command -v "$lp_engine" >/dev/null; then
-            section "running $lp_engine" list_running "$lp_engine"
-            section "auto_removed $lp_engine" list_auto_removed "$lp_engine"
-        fi
+    find_engines
+    for lp_engine in $lp_engines; do
+        section "running $lp_engine" list_running "$lp_engine"
+        section "auto_removed $lp_engine" list_auto_removed
     done
-    if command -v lxc >/dev/null; then
+    if [ -n "$lp_lxc" ]; then
         section "running lxd" list_running_lxd
     fi
 }
@@ -125,18 +209,22 @@ run_commands() {
 
 # list_to_stop: prints the running containers that must be stopped, in the order in which they are started.
 list_to_stop() {
-    for lp_engine in docker podman; do
+    lp_failed=0
+    find_engines
+    for lp_engine in $lp_engines; do
         eval "lp_policy=\$lp_$lp_engine"
-        if [ "$lp_policy" = stop ] && command -v "$lp_engine" >/dev/null; then
-            list_running "$lp_engine"
+        if [ "$lp_policy" = stop ]; then
+            list_running "$lp_engine" || lp_failed=1
         fi
     done
-    if [ "$lp_lxd" = stop ] && command -v lxc >/dev/null; then
-        list_running_lxd
+    if [ "$lp_lxd" = stop ] && [ -n "$lp_lxc" ]; then
+        list_running_lxd || lp_failed=1
     fi
+    return "$lp_failed"
 }
 
 # save_containers: adds the running containers to the saved ones. An earlier task may already have stopped some of them.
+# Fails if a runtime does not list them.
 save_containers() {
     umask 077
     mkdir -p "$lp_state_folder"
@@ -145,30 +233,38 @@ save_containers() {
         cat /proc/sys/kernel/random/boot_id >"$lp_state_folder/boot_id"
     fi
     touch "$lp_state_folder/containers"
-    list_to_stop >"$lp_state_folder/running"
+    list_to_stop >"$lp_state_folder/running" || return
     awk '!seen[$0]++' "$lp_state_folder/containers" "$lp_state_folder/running" >"$lp_state_folder/part"
     mv "$lp_state_folder/part" "$lp_state_folder/containers"
     sync
 }
 
-# stop_containers: stops containers in reverse order. All containers of an engine are stopped with one command.
+# stop_batch ENGINE RUNTIME: stops all noted containers of an engine, with one command.
+stop_batch() {
+    lp_ids=$(awk -v runtime="$2" '$1 == runtime { print $2 }' "$lp_state_folder/backwards")
+    if [ -n "$lp_ids" ]; then
+        # shellcheck disable=SC2086 # a list of identifiers
+        control_runtime "$1" stop $lp_ids || lp_failed=1
+    fi
+}
+
+# stop_containers: stops containers in reverse order. A paused container cannot end before it is resumed. A container
+# that keeps the namespaces of a pod is stopped after the others.
 stop_containers() {
     lp_failed=0
     awk '{ lines[NR] = $0 } END { for (number = NR; number > 0; number--) print lines[number] }' \
         "$lp_state_folder/running" >"$lp_state_folder/backwards"
-    while read -r lp_runtime lp_id _; do
-        case $lp_runtime in
-            lxd) control_runtime lxc stop "$lp_id" </dev/null || lp_failed=1 ;;
-            member) control_runtime lxc cluster evacuate "$lp_id" --force </dev/null || lp_failed=1 ;;
+    while read -r lp_runtime lp_id _ lp_state; do
+        case $lp_runtime/$lp_state in
+            lxd/*) control_runtime "$lp_lxc" stop "$lp_id" </dev/null || lp_failed=1 ;;
+            member/*) control_runtime "$lp_lxc" cluster evacuate "$lp_id" --force </dev/null || lp_failed=1 ;;
+            unit/*) control_runtime systemctl stop "$lp_id" </dev/null || lp_failed=1 ;;
+            */paused) control_runtime "$lp_runtime" unpause "$lp_id" </dev/null ;;
         esac
     done <"$lp_state_folder/backwards"
-    for lp_engine in docker podman; do
-        lp_ids=$(awk -v runtime="$lp_engine" '$1 == runtime { print $2 }' "$lp_state_folder/backwards")
-        if [ -n "$lp_ids" ]; then
-            # shellcheck disable=SC2086 # a list of identifiers
-            control_runtime "$lp_engine" stop $lp_ids || lp_failed=1
-        fi
-    done
+    stop_batch docker docker
+    stop_batch podman podman
+    stop_batch podman infra
     return "$lp_failed"
 }
 
@@ -208,9 +304,10 @@ drain() {
         return
     fi
     run_commands pre || return
-    for lp_engine in docker podman; do
+    find_engines
+    for lp_engine in $lp_engines; do
         eval "lp_policy=\$lp_$lp_engine"
-        if [ "$lp_policy" = wait ] && command -v "$lp_engine" >/dev/null; then
+        if [ "$lp_policy" = wait ]; then
             section "ended $lp_engine" wait_until_stopped "$lp_engine"
             if [ "$lp_exit" != 0 ]; then
                 return
@@ -218,6 +315,9 @@ drain() {
         fi
     done
     section note save_containers
+    if [ "$lp_exit" != 0 ]; then
+        return
+    fi
     # The first timer is for a drain that is killed. The second one starts when the last container has stopped.
     arm_timer stopping
     section stop stop_containers
@@ -273,29 +373,38 @@ wait_for_controller() {
     restore_saved
 }
 
-# list_missing: prints the saved containers that are not running.
+# list_missing: prints the saved containers that are not running. A container that was created again has another
+# identifier and the same name.
 list_missing() {
-    for lp_engine in docker podman; do
-        if grep -q "^$lp_engine " "$lp_state_folder/containers"; then
-            list_running "$lp_engine"
+    if grep -q '^docker ' "$lp_state_folder/containers"; then
+        list_running docker
+    fi >"$lp_state_folder/running"
+    if grep -q '^podman ' "$lp_state_folder/containers"; then
+        list_running podman
+    fi >>"$lp_state_folder/running"
+    awk '$1 == "unit" { print $2 }' "$lp_state_folder/containers" >"$lp_state_folder/units"
+    while read -r lp_unit; do
+        if unit_runs "$lp_unit"; then
+            printf 'unit %s -\n' "$lp_unit"
         fi
-    done >"$lp_state_folder/running"
+    done <"$lp_state_folder/units" >>"$lp_state_folder/running"
     if grep -q -e '^lxd ' -e '^member ' "$lp_state_folder/containers"; then
-        query_runtime lxc list -c ns | awk -F '|' '
+        query_runtime "$lp_lxc" list -c ns | awk -F '|' '
             { gsub(/ /, "") }
             $3 == "RUNNING" { print "lxd", $2, $2; print "evacuated", $2, $2 }' >>"$lp_state_folder/running"
     fi
     # The files are distinguished by name, not by line numbers, because the first one can be empty.
     awk -v running="$lp_state_folder/running" '
-        FILENAME == running { runs[$1 " " $2] = 1; next }
-        $1 != "member" && !runs[$1 " " $2]' "$lp_state_folder/running" "$lp_state_folder/containers"
+        FILENAME == running { runs[$1 " " $2] = 1; named[($1 == "unit" ? "podman" : $1) " " $3] = 1; next }
+        $1 != "member" && !runs[$1 " " $2] && !($1 != "unit" && named[$1 " " $3])' \
+        "$lp_state_folder/running" "$lp_state_folder/containers"
 }
 
 # restore_members: makes the cluster members take back the containers that were evacuated. This is done once.
 restore_members() {
     awk '$1 == "member" { print $2 }' "$lp_state_folder/containers" >"$lp_state_folder/members"
     while read -r lp_id; do
-        control_runtime lxc cluster restore "$lp_id" --force </dev/null
+        control_runtime "$lp_lxc" cluster restore "$lp_id" --force </dev/null
     done <"$lp_state_folder/members"
 }
 
@@ -304,9 +413,19 @@ start_missing() {
     while read -r lp_runtime lp_id _; do
         case $lp_runtime in
             docker | podman) control_runtime "$lp_runtime" start "$lp_id" </dev/null ;;
-            lxd) control_runtime lxc start "$lp_id" </dev/null ;;
+            infra) control_runtime podman start "$lp_id" </dev/null ;;
+            unit) control_runtime systemctl start "$lp_id" </dev/null ;;
+            lxd) control_runtime "$lp_lxc" start "$lp_id" </dev/null ;;
         esac
     done <"$lp_state_folder/not_running" >"$lp_state_folder/start_output" 2>&1
+}
+
+# pause_again: pauses the containers that were paused. One that a failed drain did not resume is still paused.
+pause_again() {
+    awk '$4 == "paused" { print $1, $2 }' "$lp_state_folder/containers" >"$lp_state_folder/paused"
+    while read -r lp_runtime lp_id; do
+        control_runtime "$lp_runtime" pause "$lp_id" </dev/null
+    done <"$lp_state_folder/paused" >/dev/null 2>&1
 }
 
 restore() {
@@ -325,7 +444,8 @@ restore_saved() {
         # The container runtimes can start later than the SSH daemon.
         while :; do
             start_missing
-            list_missing >"$lp_state_folder/not_running"
+            # A pod that was created again has another container for its namespaces.
+            list_missing | grep -v '^infra ' >"$lp_state_folder/not_running"
             if [ ! -s "$lp_state_folder/not_running" ] || [ "$(date +%s)" -ge "$lp_deadline" ]; then
                 break
             fi
@@ -336,6 +456,7 @@ restore_saved() {
             section start_output cat "$lp_state_folder/start_output"
             return
         fi
+        pause_again
     fi
     run_commands post || return
     rm -rf "$lp_state_folder"

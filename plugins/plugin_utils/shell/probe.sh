@@ -44,16 +44,6 @@ print_folder_access() {
     print_access "$1" "$1"/*
 }
 
-# count_folders FOLDER...: sets lp_count to the number of folders that exist, without starting a process.
-count_folders() {
-    lp_count=0
-    for lp_path in "$@"; do
-        if [ -d "$lp_path" ]; then
-            lp_count=$((lp_count + 1))
-        fi
-    done
-}
-
 # shellcheck disable=SC2034 # lp_real is skipped
 # print_user: prints the effective user ID, as id -u does, but without starting a process if possible.
 print_user() {
@@ -148,18 +138,141 @@ kernel_times() {
     fi
 }
 
-# containers: prints the number of running containers for each runtime. The runtimes use control groups with fixed
-# names. Counting these does not need the daemon, which may hang. The folders depend on the version of control groups
-# (v1 has one tree for each controller).
+# find_hierarchy: sets lp_groups to the folder of control groups that holds those of all processes. In version 1, each
+# controller has a hierarchy; that of systemd has no controller. A host without control groups has none.
+find_hierarchy() {
+    lp_groups=
+    if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+        lp_groups=/sys/fs/cgroup
+        return
+    fi
+    for lp_path in systemd pids memory cpu,cpuacct cpu; do
+        if [ -r "/sys/fs/cgroup/$lp_path" ]; then
+            lp_groups=/sys/fs/cgroup/$lp_path
+            return
+        fi
+    done
+}
+
+# find_processes PATH: sets lp_content to "empty" for a control group without processes, which the runtime of a container
+# that has ended may leave behind, and to "pause" if the only process is one that does nothing, which keeps the namespaces
+# of a pod of Podman or Kubernetes. Otherwise sets it to "-". crun creates a group "container" below that of Podman. Only
+# version 2 shows whether a group and the groups below it have processes.
+find_processes() {
+    lp_content=-
+    if [ -r "$1/cgroup.events" ]; then
+        while read -r lp_key lp_value; do
+            if [ "$lp_key $lp_value" = "populated 0" ]; then
+                lp_content=empty
+                return
+            fi
+        done <"$1/cgroup.events"
+    fi
+    for lp_procs in "$1/cgroup.procs" "$1/container/cgroup.procs"; do
+        if [ -r "$lp_procs" ]; then
+            lp_process=
+            lp_second=
+            { read -r lp_process && read -r lp_second; } <"$lp_procs" 2>/dev/null
+            if [ -n "$lp_process" ] && [ -z "$lp_second" ] && [ -r "/proc/$lp_process/comm" ]; then
+                read -r lp_comm <"/proc/$lp_process/comm"
+                case $lp_comm in
+                    pause | catatonit) lp_content=pause ;;
+                esac
+            fi
+        fi
+    done
+}
+
+# print_container_group PATH: prints a line "group pause|- PATH" for the control group of a container. Of an identifier
+# of 64 digits, the first 12 are printed, as the runtimes do.
+print_container_group() {
+    find_processes "$1"
+    if [ "$lp_content" = empty ]; then
+        return
+    fi
+    lp_path=${1#"$lp_groups/"}
+    lp_suffix=
+    case $lp_path in
+        *.scope) lp_suffix=.scope ;;
+    esac
+    lp_path=${lp_path%.scope}
+    # shellcheck disable=SC2254 # a pattern
+    case $lp_path in
+        *$lp_id) lp_path=${lp_path%????????????????????????????????????????????????????} ;;
+    esac
+    printf 'group %s %s%s\n' "$lp_content" "$lp_path" "$lp_suffix"
+}
+
+# print_container_groups FOLDER: prints these lines for the control groups below a folder with names that container
+# runtimes use. Groups inside such a group are skipped, because they belong to the container or to containers in it.
+# Below libpod_parent, an identifier alone is that of a pod. Every user can create groups, so their number and depth are
+# limited. Starts no process.
+print_container_groups() {
+    for lp_path in "$1"/*/; do
+        lp_path=${lp_path%/}
+        lp_remaining=$((lp_remaining - 1))
+        if [ "$lp_remaining" -lt 0 ]; then
+            return
+        fi
+        # shellcheck disable=SC2254 # a pattern
+        case $lp_path in
+            *[!A-Za-z0-9_.:,@/\\-]*) continue ;;
+            */libpod_parent/$lp_id) ;;
+            *$lp_id | *$lp_id.scope | */lxc.payload[./]* | */lxc/*)
+                print_container_group "$lp_path"
+                continue
+                ;;
+        esac
+        if [ "$lp_depth" -lt 12 ]; then
+            lp_depth=$((lp_depth + 1))
+            print_container_groups "$lp_path"
+            lp_depth=$((lp_depth - 1))
+        fi
+    done
+}
+
+# print_containerd_tasks: prints the access to the state of containerd, and a line "task NAMESPACE ID" for each running
+# container that neither Docker nor Kubernetes started. Such a container can have any control group.
+print_containerd_tasks() {
+    check_access /run/containerd/io.containerd.runtime.v2.task
+    if [ "$lp_access" = absent ]; then
+        check_access /run/containerd/io.containerd.runtime.v1.linux
+    fi
+    printf 'containerd %s\n' "$lp_access"
+    for lp_path in /run/containerd/io.containerd.runtime.v[12].*/*/*/init.pid; do
+        lp_member=${lp_path%/init.pid}
+        lp_space=${lp_member%/*}
+        lp_space=${lp_space##*/}
+        lp_member=${lp_member##*/}
+        case $lp_space/$lp_member in
+            moby/* | plugins.moby/* | k8s.io/* | *[!A-Za-z0-9_./-]*) continue ;;
+        esac
+        lp_process=
+        if [ -r "$lp_path" ]; then
+            read -r lp_process <"$lp_path"
+        fi
+        # A container that has ended keeps its state until it is deleted.
+        if [ -n "$lp_process" ] && [ -d "/proc/$lp_process" ]; then
+            printf 'task %s %s\n' "$lp_space" "$lp_member"
+        fi
+    done
+}
+
+# containers: prints what shows the running containers of each runtime, without asking a daemon, which may hang.
 containers() {
-    [ -r /sys/fs/cgroup ] || return 1
-    count_folders /sys/fs/cgroup/system.slice/docker-*.scope /sys/fs/cgroup/docker/*[0-9a-f] \
-        /sys/fs/cgroup/systemd/system.slice/docker-*.scope /sys/fs/cgroup/systemd/docker/*[0-9a-f]
-    printf 'docker %s\n' "$lp_count"
-    count_folders /sys/fs/cgroup/lxc.payload.* /sys/fs/cgroup/systemd/lxc.payload.* /sys/fs/cgroup/systemd/lxc/*
-    printf 'lxd %s\n' "$lp_count"
-    count_folders /sys/fs/cgroup/machine.slice/libpod-[0-9a-f]*.scope /sys/fs/cgroup/systemd/machine.slice/libpod-[0-9a-f]*.scope
-    printf 'podman %s\n' "$lp_count"
+    find_hierarchy
+    if [ -z "$lp_groups" ]; then
+        return 1
+    fi
+    lp_id='[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
+    lp_id=$lp_id$lp_id$lp_id$lp_id$lp_id$lp_id$lp_id$lp_id
+    lp_remaining=20000
+    lp_depth=1
+    print_container_groups "$lp_groups"
+    if [ "$lp_remaining" -lt 0 ]; then
+        printf 'more\n'
+    fi
+    print_containerd_tasks
 }
 
 # container_variable: prints the variable `container` of process 1, for hosts without systemd-detect-virt. No other

@@ -423,6 +423,7 @@ def _virtualization(tree: Tree, host: Description) -> None:
         "docker": "sys/fs/cgroup/systemd/docker/{id}",
         "lxd": "sys/fs/cgroup/systemd/lxc/guest-{number}",
         "podman": "sys/fs/cgroup/systemd/machine.slice/libpod-{id}.scope",
+        "kubernetes": "sys/fs/cgroup/systemd/kubepods/burstable/pod{number}/{id}",
     }
     counts = dict(host.containers)
     for workload in host.workloads:

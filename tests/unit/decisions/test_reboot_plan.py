@@ -14,13 +14,18 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.reb
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import kernel
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt import Package
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.containers import Runtime, SavedContainers
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.containers import (
+    Container,
+    Runtime,
+    SavedContainers,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section
 from tests.samples.answers import answer, ok
 from tests.samples.facts import NOW, a_host, a_patch, shipped, without_client
 
 OLD, NEW = "4.4.0-21-generic", "4.4.0-210-generic"
+TWO = (Container("docker", "web"), Container("docker", "db"))
 THIS, ANOTHER = "1c7c9b3e-43a5-4f3c-9d9b-0a0c5a8f1e52", "2c7c9b3e-43a5-4f3c-9d9b-0a0c5a8f1e52"
 
 
@@ -93,22 +98,66 @@ def test_an_unknown_boot_is_not_rebooted(running: str | None, boot_id: str | Non
 @pytest.mark.parametrize(
     ("runtime", "counted", "policy", "expected"),
     [
-        (Runtime(True, (), ()), 3, "stop", None),
+        (Runtime(True, TWO, ()), 2, "stop", None),
+        (Runtime(True, TWO, ()), 1, "stop", None),
+        (Runtime(True, (), ()), 0, "stop", None),
         (Runtime(False, (), ()), 0, "stop", None),
+        # Containers of another daemon, of another project of LXD, or of Incus.
+        (Runtime(True, TWO, ()), 3, "stop", "containers_unlisted"),
+        (Runtime(True, TWO, ()), 3, "wait", "containers_unlisted"),
+        (Runtime(True, TWO, ()), 3, "ignore", None),
+        (None, 1, "stop", "containers_unlisted"),
+        (None, 0, "stop", None),
         (Runtime(False, (), ()), 3, "stop", "runtime_unresponsive"),
         (Runtime(False, (), ()), 3, "wait", "runtime_unresponsive"),
         (Runtime(False, (), ()), 3, "ignore", None),
-        (Runtime(True, (), ("job",)), 1, "stop", "containers_would_vanish"),
-        (Runtime(True, (), ("job",)), 1, "wait", None),
-        (Runtime(True, (), ("job",)), 1, "ignore", None),
+        (Runtime(True, TWO, ("job",)), 2, "stop", "containers_would_vanish"),
+        (Runtime(True, TWO, ("job",)), 2, "wait", None),
+        (Runtime(True, TWO, ("job",)), 2, "ignore", None),
     ],
 )
-def test_containers_that_would_be_lost(runtime: Runtime, counted: int, policy: str, expected: str | None) -> None:
-    arguments = (host(OLD, NEW, containers={"docker": counted}), {"docker": runtime}, {"docker": policy})
+def test_containers_that_would_be_lost(
+    runtime: Runtime | None, counted: int, policy: str, expected: str | None
+) -> None:
+    runtimes = {"docker": runtime} if runtime else {}
+    arguments = (host(OLD, NEW, containers={"docker": counted}), runtimes, {"docker": policy})
     if expected is None:
         reboot_plan.refuse_undrainable(*arguments)
     else:
         assert failure(reboot_plan.refuse_undrainable, *arguments).id == expected
+
+
+def test_an_unlisted_container_is_named_by_numbers() -> None:
+    facts = host(OLD, NEW, containers={"lxd": 3})
+    error = failure(reboot_plan.refuse_undrainable, facts, {"lxd": Runtime(True, TWO, ())}, {"lxd": "stop"})
+    assert error.message == "3 containers of lxd run on this host, but lxd lists only 2 of them"
+
+
+@pytest.mark.parametrize(
+    ("counts", "rootless", "expected", "text"),
+    [
+        ({"kubernetes": 4}, {}, "kubernetes_running", "4 containers of Kubernetes"),
+        ({"containerd": 2}, {}, "containerd_running", "2 containers of containerd"),
+        ({"podman": 3}, {"podman": {1001: 2, 1000: 1}}, "rootless_running", "3 containers"),
+        ({"podman": 3}, {"podman": {1001: 2, 1000: 1}}, "rootless_running", "(user IDs: 1000, 1001)"),
+        ({"docker": 1}, {"docker": {1000: 1}}, "rootless_running", "1 containers"),
+        ({"containerd": 1}, {"containerd": {1000: 1}}, "rootless_running", "1 containers"),
+    ],
+)
+def test_containers_that_are_never_stopped(
+    counts: dict[str, int], rootless: dict[str, dict[int, int]], expected: str, text: str
+) -> None:
+    facts = host(OLD, NEW, containers=counts, rootless_containers=rootless)
+    policies = dict.fromkeys(("docker", "podman", "lxd"), "stop")
+    error = failure(reboot_plan.refuse_undrainable, facts, {}, policies, ["other"])
+    assert error.id == expected
+    assert text in error.message
+    reboot_plan.refuse_undrainable(facts, {}, policies, [expected.removesuffix("_running")])
+
+
+def test_unknown_counts_do_not_prevent_a_reboot() -> None:
+    facts = host(OLD, NEW, containers=None)
+    reboot_plan.refuse_undrainable(facts, {"docker": Runtime(True, TWO, ())}, {"docker": "stop", "lxd": "stop"})
 
 
 # --- drains
@@ -127,6 +176,7 @@ def test_a_drain_that_succeeded_has_no_failure() -> None:
         ([ok("pre 1", "", 3, "not\n today ")], "pre_command_failed", "exit code 3: not today"),
         ([Section("pre 1", "timeout", exit_code=124)], "pre_command_failed", "exit code 124: no output"),
         ([ok("ended podman", "podman 1 a\npodman 2 b\n", 1)], "containers_did_not_end", "drain_timeout: a, b"),
+        ([ok("note", "", 124, "no\nanswer")], "drain_failed", "none was stopped: no answer"),
         ([ok("stop", "one\n", 1, "two")], "drain_failed", "started again: one two"),
         ([Section("stop", "timeout", exit_code=124)], "drain_failed", "did not end in time"),
     ],

@@ -71,7 +71,7 @@ def facts(
         "files": ok("\n".join(f"{path}:{line}" for path, text in content.items() for line in text.splitlines())),
         "machine": ok("x86_64"),
         "architecture": ok("amd64"),
-        "containers": ok("docker 12\nlxd 0\npodman 3"),
+        "containers": ok("group - system.slice/docker-0123456789ab.scope\ncontainerd absent"),
         "virtualization": ok("kvm"),
         "keys": ok(""),
         "snapd": ok("snap    2.54.3\nsnapd   2.54.3+16.04\nseries  16\nubuntu  16.04\nkernel  4.4.0-168-generic"),
@@ -97,7 +97,8 @@ def test_a_healthy_host_is_parsed_completely() -> None:
     assert (host.architecture, host.machine) == ("amd64", "x86_64")
     assert (host.kernel.full, host.kernel.flavour, host.kernel.origin) == ("4.4.0-168.197-generic", "generic", "ubuntu")
     assert (host.virtualization, host.container, host.container_known, host.wsl) == ("kvm", None, True, False)
-    assert host.containers == {"docker": 12, "lxd": 0, "podman": 3}
+    assert host.containers == {"docker": 1, "lxd": 0, "podman": 0, "kubernetes": 0, "containerd": 0}
+    assert host.rootless_containers == {}
     assert host.machine_id_sha256 is not None
     assert len(host.machine_id_sha256) == 64
     assert host.secure_boot is False

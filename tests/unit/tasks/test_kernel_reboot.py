@@ -45,6 +45,7 @@ class Host:
         self.foreign, self.environment = "", ""
         self.menu = [NEW, OLD]
         self.running = CONTAINERS
+        self.further: list[Section] = []
         self.saved: tuple[str, str] | None = None
         self.livepatch: dict[str, str] | None = PROTECTED
         self.down = 10.0
@@ -107,6 +108,7 @@ class Host:
             ok("auto_removed docker"),
             ok("running lxd", lxd),
             *self.boot_loader(),
+            *self.further,
         )
 
     def boot_loader(self) -> list[Section]:
@@ -646,6 +648,23 @@ def test_a_container_that_would_be_lost_is_kept(counted: bool) -> None:
         assert host.tasks == ["look"]
     else:
         host.reboot()
+
+
+def test_containers_of_kubernetes_must_be_allowed() -> None:
+    refused, allowed = Host(), Host()
+    for host in (refused, allowed):
+        host.further = [ok("containers", f"group - kubepods.slice/cri-containerd-{'a' * 12}.scope\ncontainerd ok")]
+    failure = refused.failure()
+    assert (failure["error_id"], refused.tasks) == ("kubernetes_running", ["look"])
+    assert "kubectl drain" in failure["remedy"]
+    assert allowed.reboot(allow_running=["kubernetes"])["rebooted"] is True
+
+
+def test_a_silent_runtime_without_containers_is_not_asked_again() -> None:
+    host = Host()
+    host.further = [Section("running podman", "timeout", exit_code=124)]
+    host.reboot()
+    assert (host.script("drain")["podman"], host.script("drain")["docker"]) == ("ignore", "stop")
 
 
 # --- after the reboot

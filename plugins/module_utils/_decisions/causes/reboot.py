@@ -14,6 +14,35 @@ RUNTIME_UNRESPONSIVE = Cause(
     "{count} containers of {runtime} run on this host, but {runtime} does not answer",
     "restart the daemon of {runtime}, or do not stop its containers ({runtime}: ignore)",
 )
+CONTAINERS_UNLISTED = Cause(
+    "containers_unlisted",
+    "{count} containers of {runtime} run on this host, but {runtime} lists only {listed} of them",
+    "stop the others on the host (of another daemon or project, or of Incus or LXC beside LXD), or do not stop any "
+    "({runtime}: ignore)",
+)
+KUBERNETES_RUNNING = Cause(
+    "kubernetes_running",
+    "{count} containers of Kubernetes run on this host, and this module does not stop them",
+    "drain the node (kubectl drain NODE --ignore-daemonsets), then allow those that stay (allow_running: [kubernetes])",
+)
+CONTAINERD_RUNNING = Cause(
+    "containerd_running",
+    "{count} containers of containerd, which neither Docker nor Kubernetes started, run on this host, and this module "
+    "does not stop them",
+    "stop them on the host (nerdctl stop, ctr task kill), or allow that the reboot ends them "
+    "(allow_running: [containerd])",
+)
+ROOTLESS_RUNNING = Cause(
+    "rootless_running",
+    "{count} containers of users without root privileges run on this host, and this module does not stop them "
+    "(user IDs: {users})",
+    "stop them as these users, or allow that the reboot ends them (allow_running: [rootless])",
+)
+CONTAINERS_NOT_NOTED = Cause(
+    "drain_failed",
+    "a container runtime stopped listing its containers, so none was stopped",
+    "find the runtime that does not answer: docker ps, podman ps, lxc list",
+)
 CONTAINERS_WOULD_VANISH = Cause(
     "containers_would_vanish",
     "{runtime} removes these containers when they stop (--rm), so they could not be started again: {containers}",

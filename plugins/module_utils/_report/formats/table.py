@@ -25,6 +25,7 @@ _KERNEL = 4
 _DISPENSABLE = (6, 7)  # columns that are omitted on a narrow terminal, in this order
 _LAST_HEADING = "NEXT STEP"
 _ABSENT = "-"
+_UNKNOWN = "unknown"
 _GAP = "  "
 _NARROWEST_NEXT_STEP = 44
 _NARROWEST_KERNEL = 10
@@ -169,6 +170,8 @@ def _rows(report: Report, most: int | None) -> tuple[list[_HostRow], list[str]]:
 def _row(line: HostLine) -> _HostRow:
     upgrade_by = line.upgrade_required_by or line.support
     exposes = str(line.exposes) if line.exposes else ""
+    if line.exposes_unknown:
+        exposes = _UNKNOWN
     cves = (line.exposure.as_text() or "none") if line.exposure else ""
     cells = (
         line.host,
@@ -214,9 +217,10 @@ def _fit(rows: list[_HostRow], columns: int) -> dict[int, int]:
         index: min(widest, max(len(heading), *(width(row.cells[index]) for row in rows)))
         for index, (heading, widest) in enumerate(zip(_HEADINGS, _WIDEST, strict=True))
     }
-    for column in (_EXPOSES, _CVES):
-        if all(row.cells[column] == _ABSENT for row in rows):
-            del widths[column]
+    if not any(row.cells[_EXPOSES].isdigit() for row in rows):
+        del widths[_EXPOSES]
+    if all(row.cells[_CVES] == _ABSENT for row in rows):
+        del widths[_CVES]
     for index in (*_DISPENSABLE, None):
         excess = sum(widths.values()) + len(_GAP) * (len(widths) - 1) - columns
         if excess <= 0:

@@ -43,8 +43,8 @@ class Host {
   get exposedContainers() {
     if (this.state === "protected") return 0;
     if (!this.record) return this.lastContact?.containers ?? 0;
-    const { docker, lxd, podman } = this.record.system.containers;
-    return (docker ?? 0) + (lxd ?? 0) + (podman ?? 0);
+    const counts = Object.values(this.record.system.containers);
+    return counts.reduce((/** @type {number} */ sum, count) => sum + (count ?? 0), 0);
   }
 
   get nextStep() {

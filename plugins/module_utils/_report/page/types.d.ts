@@ -197,7 +197,13 @@ interface System {
   codename: string | null;
   architecture: string | null;
   virtualization: string | null;
-  containers: { docker: number | null; lxd: number | null; podman: number | null };
+  containers: {
+    docker: number | null;
+    lxd: number | null;
+    podman: number | null;
+    kubernetes?: number | null;
+    containerd?: number | null;
+  };
   secure_boot: boolean | null;
   kernel: {
     release: string | null;

@@ -68,16 +68,21 @@ def test_urgent_hosts_come_first() -> None:
 
 
 def test_exposed_containers_have_a_column() -> None:
-    counts = {"docker": 3, "lxd": 0, "podman": None}
+    counts = {"docker": 2, "lxd": 0, "podman": None, "kubernetes": 1, "containerd": None}
+    unknown = dict.fromkeys(counts)
     page = _text(
         a_report(
             recorded(make_record("web1", "disabled", system__containers=counts)),
             recorded(make_record("web2", system__containers=counts)),
+            recorded(make_record("web3", "disabled", system__containers=dict.fromkeys(counts, 0))),
+            recorded(make_record("web4", "disabled", system__containers=unknown)),
         )
     )
     assert "| Host | State | Exposes | Kernel |" in page
     assert "| `web1` | disabled | 3 containers | " in page
     assert "| `web2` | protected | `" in page
+    assert "| `web3` | disabled | 0 containers | " in page
+    assert "| `web4` | disabled | unknown | " in page
     assert "3 containers on 1 host run on a kernel that is not protected." in page
 
 

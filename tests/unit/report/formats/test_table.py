@@ -93,7 +93,7 @@ def test_exposed_containers_are_shown_and_sorted() -> None:
         _exposing("web1", "disabled", 0),
         _exposing("web2", "disabled", 2),
         _exposing("web3", "disabled", 7, lxd=4),
-        _exposing("web4", "failed", None, lxd=None),
+        recorded(make_record("web4", "failed", system__containers={"docker": None, "lxd": None, "podman": None})),
         _exposing("web5", "protected", 90),
         _exposing("web6", "stale", 1),
         FailedAttempt("web6", "2026-01-11T00:00:00Z", []),
@@ -102,7 +102,7 @@ def test_exposed_containers_are_shown_and_sorted() -> None:
     assert lines[2].split()[:3] == ["HOST", "STATE", "EXPOSES"]
     assert [line.split()[:3] for line in lines[3:9]] == [
         ["web6", "no_answer", "1"],
-        ["web4", "failed", "-"],
+        ["web4", "failed", "unknown"],
         ["web3", "disabled", "11"],
         ["web2", "disabled", "2"],
         ["web1", "disabled", "-"],
