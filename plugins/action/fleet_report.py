@@ -31,6 +31,7 @@ class ActionModule(LivepatchAction):
         "retention": {"type": "int"},
         "notices": {"type": "path"},
         **host_exposure.ARGUMENTS,
+        "limit": {"type": "str"},
     }
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
@@ -50,6 +51,7 @@ class ActionModule(LivepatchAction):
                 retention=options["retention"],
                 notices=_path(options["notices"]),
                 exposure=host_exposure.ExposureOptions.of(options),
+                limit=options["limit"] or None,
                 check_mode=self.check_mode,
             )
         )

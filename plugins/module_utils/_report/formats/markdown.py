@@ -73,6 +73,12 @@ def prose(text: str | None) -> str:
     return _SPECIAL.sub(lambda special: _INERT[special[0]], escaped)
 
 
+def _exposes(line: HostLine) -> str:
+    if line.containers is None and line.state != "protected":
+        return "not known"
+    return "1 container" if line.exposes == 1 else f"{line.exposes} containers"
+
+
 def _table(lines: t.Sequence[HostLine]) -> t.Iterator[str]:
     # These columns are shown only if any host has a value.
     exposing = any(line.exposes for line in lines)
@@ -82,7 +88,7 @@ def _table(lines: t.Sequence[HostLine]) -> t.Iterator[str]:
     yield f"| {' | '.join(headings)} |\n"
     yield f"|{' --- |' * len(headings)}\n"
     for line in lines:
-        exposes = [f"{line.exposes} containers" if line.exposes != 1 else "1 container"] if exposing else []
+        exposes = [_exposes(line)] if exposing else []
         cves = [_open_cves(line)] if evaluated else []
         cells = (
             code(line.host),

@@ -73,9 +73,11 @@ def test_exposed_containers_have_a_column() -> None:
         a_report(
             recorded(make_record("web1", "disabled", system__containers=counts)),
             recorded(make_record("web2", system__containers=counts)),
+            recorded(make_record("web3", "disabled", system__containers=dict.fromkeys(counts))),
         )
     )
     assert "| Host | State | Exposes | Kernel |" in page
+    assert "| `web3` | disabled | not known | " in page
     assert "| `web1` | disabled | 3 containers | " in page
     assert "| `web2` | protected | `" in page
     assert "3 containers on 1 host run on a kernel that is not protected." in page
