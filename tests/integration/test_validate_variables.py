@@ -76,7 +76,7 @@ WRONG: dict[str, list[tuple[str, t.Any, str]]] = {
         (
             "livepatch_canary",
             "web-0001,web-0009",
-            "livepatch_canary: the canary web-0009 is not a host of the inventory",
+            "livepatch_canary: the canary web-0009 is not a host of this run",
         ),
         ("livepatch_serial", "abc", "livepatch_serial: the size of a wave is 'abc'"),
         ("livepatch_max_fail_percentage", "101", "livepatch_max_fail_percentage: 101.0 is more than 100 percent"),

@@ -121,7 +121,13 @@ def test_every_variable_is_documented_and_used() -> None:
 def test_names_that_playbooks_set_are_known() -> None:
     """A later playbook of the same run must not take them for misspelt variables."""
     found = {name for path in PLAYBOOKS for name in set_by_playbook(read_yaml(path)) if VARIABLE.fullmatch(name)}
-    groups = {"livepatch_patch_", "livepatch_patch_first", "livepatch_patch_then", "livepatch_upgrade"}
+    groups = {
+        "livepatch_patch",
+        "livepatch_patch_",
+        "livepatch_patch_first",
+        "livepatch_patch_then",
+        "livepatch_upgrade",
+    }
     assert found - groups == SET_BY_PLAYBOOKS
 
 

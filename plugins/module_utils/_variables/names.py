@@ -20,7 +20,8 @@ SET_BY_PLAYBOOKS = frozenset(
     f"{PREFIX}{name}"
     for name in (
         *("enable_failure", "exposure", "patch_check", "vulnerability_files"),
-        *("upgrade_failure", "upgrade_hosts", "upgrade_look", "upgrade_lost", "upgrade_waves"),
+        *("patch_max_fail", "patch_waves", "upgrade_begins", "upgrade_check", "upgrade_failure", "upgrade_hosts"),
+        *("upgrade_look", "upgrade_lost", "upgrade_max_fail", "upgrade_waves"),
     )
 )
 """Results and facts of the playbooks. A run of several playbooks has those of the earlier ones."""

@@ -83,7 +83,7 @@ def _hosts(settings: Settings) -> c.Iterator[Fault]:
     yield from values.host_faults("livepatch_priority", given.get("livepatch_priority", ()), settings.inventory)
     if settings.playbook in ("patch", "upgrade") and "livepatch_canary" in given:
         try:
-            waves.read_canaries(given["livepatch_canary"], settings.inventory)
+            waves.read_canaries(given["livepatch_canary"], settings.hosts)
         except waves.WavesError as error:
             yield Fault("livepatch_canary", str(error))
 

@@ -14,7 +14,7 @@ import typing as t
 from pathlib import Path
 
 from .._errors import LivepatchError
-from .._fleet import waves
+from .._fleet import waves, window
 from .._fleet.rules import SEVERITIES, RuleError
 from .._record import STATES
 from .._report import rule_evaluation
@@ -132,9 +132,13 @@ def _cves(value: object) -> str | None:
     return f"{quoted(wrong[0])} is not a number of a vulnerability such as CVE-2024-1086" if wrong else None
 
 
-def _window(value: str) -> str | None:
-    if value:
-        waves.window_open(value, datetime.datetime.now(datetime.timezone.utc))
+def _window(value: object) -> str | None:
+    window.read_windows(value)
+    return None
+
+
+def _freeze(value: object) -> str | None:
+    window.read_freeze(value)
     return None
 
 
@@ -165,6 +169,7 @@ CHECKS: t.Final[dict[str, Check]] = {
     "livepatch_closed_cves": _cves,
     "livepatch_config": _config,
     "livepatch_cve": _cves,
+    "livepatch_freeze": _freeze,
     "livepatch_max_fail_percentage": _percentage,
     "livepatch_notices": _existing,
     "livepatch_post_tasks": _task_file,
