@@ -21,16 +21,14 @@ class ActionModule(LivepatchAction):
         "record_dir": {"type": "list", "elements": "path", "required": True},
         "hosts": {"type": "list", "elements": "str"},
         "formats": {"type": "list", "elements": "str", "choices": list(FORMATS), "default": ["table"]},
-        "output_dir": {"type": "path"},
         "rules": {"type": "raw", "default": DEFAULT},
         "closed_cves": {"type": "list", "elements": "str", "default": []},
-        "waivers": {"type": "path"},
         "seats": {"type": "int"},
         "fail_on": {"type": "list", "elements": "str", "default": []},
-        "history": {"type": "path"},
         "retention": {"type": "int"},
-        "notices": {"type": "path"},
+        **{name: {"type": "path"} for name in ("output_dir", "waivers", "history", "notices")},
         **host_exposure.ARGUMENTS,
+        "limit": {"type": "str"},
     }
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
@@ -50,6 +48,7 @@ class ActionModule(LivepatchAction):
                 retention=options["retention"],
                 notices=_path(options["notices"]),
                 exposure=host_exposure.ExposureOptions.of(options),
+                limit=options["limit"] or None,
                 check_mode=self.check_mode,
             )
         )

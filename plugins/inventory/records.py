@@ -64,7 +64,7 @@ keyed_groups:
   - prefix: livepatch_tier
     key: livepatch_record.client.tier
 compose:
-  livepatch_next_step: livepatch_record.assessment.reasons[0].remedy
+  next_step: livepatch_record.assessment.reasons[0].remedy
 
 # Variables of each host. Unknown values are null. All but the first two are null for no_answer.
 #   livepatch_state           state, for example protected
@@ -82,6 +82,7 @@ import re
 import typing as t
 from pathlib import Path
 
+from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 
@@ -97,6 +98,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import HostLine, assemble
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
+from ansible_collections.kernelops.livepatch.plugins.module_utils._variables.faults import suggestion
 
 _FILE_ENDINGS = ("livepatch.yml", "livepatch.yaml")
 _SERIES = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
@@ -111,7 +113,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
 
     def parse(self, inventory: t.Any, loader: t.Any, path: str, cache: bool = True) -> None:
         super().parse(inventory, loader, path, cache)
-        self._read_config_data(path)
+        _check_options(self._read_config_data(path), self.option_definitions, path)
         for state in STATES:
             self.inventory.add_group(f"livepatch_state_{state}")
         spool, inert = Spool(), _Inert()
@@ -169,6 +171,13 @@ class _Inert:
         if kind is list:
             return [self(member) for member in value]
         return value
+
+
+def _check_options(given: t.Mapping[str, t.Any], known: t.Collection[str], path: str) -> None:
+    """Raise `AnsibleParserError` for options that the plugin does not have: Ansible would ignore them."""
+    unknown = [f"there is no option {name!r}{suggestion(name, known)}" for name in map(str, given) if name not in known]
+    if unknown:
+        raise AnsibleParserError(f"{path}: {'; '.join(unknown)}")
 
 
 def _usable(documents: t.Iterable[Document], problems: list[Problem]) -> t.Iterator[Recorded | FailedAttempt]:

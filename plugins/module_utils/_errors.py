@@ -37,7 +37,7 @@ class LivepatchError(Exception):
     def as_result(self) -> dict[str, t.Any]:
         """Return the keys of a failed result: ``msg`` (message and remedy), ``error_id``, ``remedy``, the details."""
         parts = [self.message, self.remedy] if self.remedy else [self.message]
-        text = " ".join(sentence(part) for part in parts)
+        text = " ".join(sentence(part) for part in parts).replace("\n ", "\n")
         return {"msg": text, "error_id": self.id, "remedy": self.remedy, **self.details}
 
 
@@ -49,9 +49,9 @@ def _rebuild(kind: type[LivepatchError], message: str, state: dict[str, t.Any]) 
 
 
 def sentence(text: str) -> str:
-    """Return text as a sentence: it begins with a capital letter and ends with a full stop."""
+    """Return text as a sentence: it begins with a capital letter and ends with a full stop, or with a line end."""
     first = text[:1].upper() + text[1:]
-    return first if first.endswith((".", "!", "?")) else f"{first}."
+    return first if first.endswith((".", "!", "?", "\n")) else f"{first}."
 
 
 def require(module: str, purpose: str, *, minimum: int | None = None) -> t.Any:

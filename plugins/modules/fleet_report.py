@@ -117,7 +117,7 @@ options:
   seats:
     description:
       - Number of machines that the token can enable. If more hosts are enabled, the rule C(seats_exceeded) is violated.
-      - By default, this number is unknown, and the rule is never violated.
+      - With V(0), no host may be enabled. By default, this number is unknown, and the rule is never violated.
     type: int
   fail_on:
     description:
@@ -130,6 +130,13 @@ options:
     type: list
     elements: str
     default: []
+  limit:
+    description:
+      - Pattern to which the run is limited, for example the variable C(ansible_limit). The files are then written to
+        the folder C(limited) in O(output_dir), so that the report of a part of the fleet never replaces that of the
+        fleet.
+      - By default, the report is one of the fleet.
+    type: str
   history:
     description:
       - SQLite database file on the controller that stores the history of the fleet. It is created if it does not exist.

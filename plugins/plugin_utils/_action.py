@@ -32,6 +32,10 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._text import (
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._driver import Driver
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import list_from_text
+
+_SEVERAL_LINES = {"variables_invalid"}
+"""Errors with a message of several lines. No part of it comes from a host."""
 
 _LONGEST_TEXT = 20_000
 """Characters of a text in a result. The log of a step has fewer."""
@@ -72,17 +76,23 @@ class LivepatchAction(ActionBase):
         # A record of another host's facts would show them as those of this host.
         self.host = str(self._task.delegate_to or (task_vars or {}).get("inventory_hostname", ""))
         self.groups: dict[str, list[str]] = (task_vars or {}).get("groups", {})
-        validation = ArgumentSpecValidator(self.ARGUMENT_SPEC).validate(copy.deepcopy(self._task.args))
+        validation = ArgumentSpecValidator(self.ARGUMENT_SPEC).validate(self._arguments())
         result.update(changed=False)
         result.update(self._perform(validation))
         if validation._no_log_values:
             result = remove_values(result, validation._no_log_values)
         return t.cast("dict[str, t.Any]", wrap_var(result))
 
+    def _arguments(self) -> dict[str, t.Any]:
+        """Return the options of the task, with texts for lists as the lists that they mean."""
+        lists = {name for name, spec in self.ARGUMENT_SPEC.items() if spec["type"] == "list"}
+        given = copy.deepcopy(self._task.args)
+        return {name: list_from_text(value) if name in lists else value for name, value in given.items()}
+
     def _perform(self, validation: t.Any) -> dict[str, t.Any]:
         """Run the task. Any text of the result can quote a host, and Ansible, roles and playbooks print it as it is."""
         result: dict[str, t.Any] = _visible_values(self._run_task(validation))
-        if isinstance(result.get("msg"), str):
+        if isinstance(result.get("msg"), str) and result.get("error_id") not in _SEVERAL_LINES:
             result["msg"] = visible_message(result["msg"])
         return result
 

@@ -13,6 +13,7 @@ import socket
 import typing as t
 from collections.abc import Mapping
 
+import yaml
 from ansible.release import __version__ as ansible_core_version
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import (
@@ -49,6 +50,19 @@ _SHIPPED = {
     path.stem: parse_policy(path.read_text(encoding="utf-8"), str(path))
     for path in sorted((pathlib.Path(__file__).parent / "policies").glob("*.yml"), reverse=True)
 }
+
+
+def list_from_text(value: object) -> object:
+    """Return the list that a text from the command line means; any other value unchanged.
+
+    An empty text is an empty list, and a text in square brackets is YAML or JSON. Ansible splits others at commas.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text.startswith("[") and text.endswith("]"):
+        return yaml.safe_load(text)
+    return [] if not text else value
 
 
 def load_policy(wanted: object) -> Policy:

@@ -36,6 +36,10 @@ _EXPLANATION = 400  # characters
 _WRONG_PASSWORD = re.compile(
     r"(?i)incorrect (\S+ )?password|sorry, try again|duplicate become password|authentication failure"
 )
+_NOT_INSTALLED = re.compile(
+    r"\b(?:sudo|su|doas|pfexec|dzdo|pbrun|ksu): (?:command )?not found"
+    r"|(?:not found|Unknown command): (?:sudo|su|doas)\b"
+)
 _NOT_ALLOWED = re.compile(r"not in the sudoers file|is not allowed to|may not run sudo")
 
 
@@ -149,6 +153,12 @@ def _explain(answer: c.Mapping[str, t.Any]) -> LivepatchError:
 
 def _refusal(output: str) -> LivepatchError | None:
     """Return the error if the output of sudo, su or Ansible shows that privilege escalation failed."""
+    if _NOT_INSTALLED.search(output):
+        return LivepatchError(
+            "become_not_installed",
+            f"the host has no program for privilege escalation: {output}",
+            "install sudo on the host, set ansible_become_method to what the host has, such as su, or log in as root",
+        )
     if "must have a tty" in output:
         return LivepatchError(
             "sudo_requires_tty",

@@ -119,6 +119,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "no-password": become("sudo"),
         "wants-terminal": become("wants-terminal"),
         "not-allowed": become("not-allowed"),
+        "not-installed": become("missing/sudo"),
     }
     variables = {"ansible_connection": "local", "ansible_python_interpreter": "/nonexistent/python"}
     (folder / "inventory.json").write_text(json.dumps({"all": {"vars": variables, "hosts": hosts}}), encoding="utf-8")
@@ -143,6 +144,7 @@ def test_every_escalation_gives_the_same_record(seen: Run, host: str) -> None:
         ("no-password", "become_password_missing", "--ask-become-pass"),
         ("wants-terminal", "sudo_requires_tty", "requiretty"),
         ("not-allowed", "become_not_allowed", "fleet is not in the sudoers file"),
+        ("not-installed", "become_not_installed", "install sudo on the host"),
     ],
 )
 def test_a_refused_escalation_has_a_remedy(seen: Run, host: str, reason: str, words: str) -> None:

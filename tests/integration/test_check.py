@@ -209,13 +209,43 @@ def test_an_unreachable_host_keeps_its_last_record(fleet: Fleet, ansible: Ansibl
 
 
 @pytest.mark.matrix
-def test_a_run_without_results_still_reports(fleet: Fleet, ansible: Ansible) -> None:
-    """Records of an earlier run are not shown as results of a run that collected nothing."""
+def test_a_refused_run_leaves_records_and_report(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
+    """A wrong option is no fault of the hosts: it must not show them as unreachable."""
     hosts = "xenial-generic:stale"
     assert ansible.playbook(CHECK, "--limit", hosts).code == 0
+
+    def written() -> dict[Path, bytes]:
+        folders = (tmp_path / "livepatch-records", tmp_path / "livepatch-report")
+        return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+    before = written()
     run = ansible.playbook(CHECK, "--limit", hosts, livepatch_policy="lunch")
     assert run.code != 0
-    assert len(re.findall(r"^(?:xenial-generic|stale) +no_answer .*last seen", run.output, re.MULTILINE)) == 2
+    assert written() == before != {}
+
+
+def test_a_limited_run_keeps_the_report_of_the_fleet(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
+    report = tmp_path / "livepatch-report"
+    report.mkdir()
+    (report / "fleet.json").write_text("{}", encoding="utf-8")
+    run = ansible.playbook(CHECK, "--limit", "stale")
+    assert run.code == 0, run.output
+    assert (report / "fleet.json").read_text(encoding="utf-8") == "{}"
+    limited = json.loads((report / "limited" / "fleet.json").read_text(encoding="utf-8"))
+    assert [record["host"] for record in limited["records"]] == ["stale"]
+    assert f"This run was limited to stale. Its report is in {report / 'limited'}" in run.output
+
+
+def test_tags_select_collection_and_report(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
+    collected = ansible.playbook(CHECK, "--limit", "stale", "--tags", "collect")
+    assert collected.code == 0, collected.output
+    assert (tmp_path / "livepatch-records" / "stale.json").exists()
+    assert not (tmp_path / "livepatch-report").exists()
+    asked = len(fleet.commands("stale"))
+    reported = ansible.playbook(CHECK, "--limit", "stale", "--tags", "report")
+    assert reported.code == 0, reported.output
+    assert re.search(r"^stale +stale ", reported.output, re.MULTILINE)
+    assert len(fleet.commands("stale")) == asked, "no host is contacted"
 
 
 def test_a_killed_run_keeps_collected_records(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:

@@ -197,7 +197,8 @@ def test_a_killed_run_never_exceeds_the_seats(
     assert registered(copies) == enabled
     # The next run checks other hosts only, and cannot know the result of the killed run.
     limited = enable(ansible, "--limit", ":".join(COPIES[2:]))
-    assert limited.code == 0, limited.output
+    assert "None of the hosts got a seat" in limited.output
+    assert limited.code == 2, "a run that enables nothing is not a success"
     assert registered(copies) <= SEATS
     whole = enable(ansible)
     assert whole.code == 0, whole.output
@@ -282,6 +283,44 @@ def test_the_role_provisions_one_host(copies: Fleet, tmp_path: Path) -> None:
     gone = ansible.command("playbook", play(ansible.folder, "web-0001", client_state="absent"))
     assert gone.code == 0, gone.output
     assert registered(copies) == 0
+
+
+def test_a_run_in_which_no_host_gets_a_seat_fails(copies: Fleet, tmp_path: Path) -> None:
+    """Zero seats are none, and not the number in the policy."""
+    run = enable(runner(copies, tmp_path / "run"), livepatch_seats=0)
+    assert run.code != 0
+    assert seat_plan(run)["granted"] == []
+    assert run.result("localhost")["kind"] == "failed", "no host failed"
+    assert "None of the hosts got a seat" in run.output
+    assert registered(copies) == 0
+
+
+def test_the_role_accepts_a_folder_as_text(copies: Fleet, tmp_path: Path) -> None:
+    ansible = runner(copies, tmp_path / "run")
+    run = ansible.command("playbook", play(ansible.folder, "web-0001", client_token=TOKEN, client_record_dir="myrec"))
+    assert run.code == 0, run.output
+    assert (ansible.folder / "myrec" / "web-0001.json").exists()
+    assert not (ansible.folder / "m").exists()
+    assert "no_record" not in [denial["id"] for denial in seat_plan(run)["denied"]], "the plan reads the same folder"
+
+
+def test_the_role_plans_the_hosts_of_a_batch(copies: Fleet, tmp_path: Path) -> None:
+    ansible = runner(copies, tmp_path / "run")
+    path = Path(play(ansible.folder, "web-0001:web-0002", client_token=TOKEN))
+    [content] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump([{**content, "serial": 1}]), encoding="utf-8")
+    run = ansible.command("playbook", str(path))
+    plans = [line["result"] for line in run.results if "granted" in line["result"]]
+    assert len(plans) == 2
+    assert "no_record" not in [denial["id"] for plan in plans for denial in plan["denied"]]
+
+
+def test_a_misspelt_role_variable_is_named(copies: Fleet, tmp_path: Path) -> None:
+    ansible = runner(copies, tmp_path / "run")
+    run = ansible.command("playbook", play(ansible.folder, "web-0001", client_sate="absent", client_token=TOKEN))
+    assert run.code != 0
+    assert "client_sate: the role has no such variable; did you mean client_state?" in run.output
+    assert copies.commands("web-0001") == []
 
 
 def test_a_wrong_role_variable_is_named(copies: Fleet, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_the_runner_checks_a_fleet(fleet: Fleet, ansible: Ansible, tmp_path: Pat
     results = [(event["event_data"]["host"], event["event_data"]["res"]) for event in events if _is_result(event)]
     looked = {host: result["record"]["assessment"]["state"] for host, result in results if "record" in result}
     assert looked == {"xenial-generic": "protected", "i386": "ineligible"}
-    report = json.loads((tmp_path / "report" / "fleet.json").read_text(encoding="utf-8"))
+    report = json.loads((tmp_path / "report" / "limited" / "fleet.json").read_text(encoding="utf-8"))
     assert report["summary"]["hosts"] == 3
 
 

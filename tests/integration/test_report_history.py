@@ -145,10 +145,10 @@ def test_spans_before_the_retention_are_removed(controller: Controller) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"livepatch_retention": 0}, "Give retention as a number of days, 1 or more."),
-        ({"livepatch_notices": "nowhere"}, "/nowhere cannot be read"),
+        ({"livepatch_retention": 0}, "livepatch_retention: 0 is not allowed; the least is 1"),
+        ({"livepatch_notices": "nowhere"}, "livepatch_notices: nowhere does not exist on the controller"),
         ({"livepatch_history": "records/web1.json"}, "cannot be used: file is not a database"),
-        ({"livepatch_history": "ansible.cfg/history"}, "Give the user who runs Ansible write access"),
+        ({"livepatch_history": "ansible.cfg/history"}, "ansible.cfg is not a folder"),
     ],
 )
 def test_unusable_options_are_named_before_writing(

@@ -563,7 +563,7 @@ def _write_inventory(fleet: Fleet) -> None:
     variables = {
         "ansible_connection": "livepatch_lab",
         "ansible_python_interpreter": "/nonexistent/python",
-        "livepatch_lab_directory": str(fleet.directory),
+        "lab_directory": str(fleet.directory),
         "livepatch_server": fleet.server,
     }
     with_python = {"ansible_python_interpreter": "/usr/bin/python3"}

@@ -78,11 +78,19 @@ livepatch_report_formats: [table, html, json]
 livepatch_fail_on: [no_answer, tampered, failed]
 ```
 
-Set variables in a file, with `-e`, or in the inventory (`group_vars`, `host_vars`). With `-e`, write lists and mappings
-as JSON: `-e '{"livepatch_fail_on": ["tampered"]}'`. Relative paths start in the directory in which you run the command.
+Set variables in a file, with `-e`, or in the inventory (`group_vars`, `host_vars`). With `-e name=value`, numbers and
+`true` or `false` are texts, and lists are texts with commas: `-e livepatch_fail_on=tampered,failed`. An empty text is
+an empty list. Write mappings and values with blanks as JSON: `-e '{"livepatch_window": "22:00-04:00
+Europe/Berlin"}'`. Relative paths start in the directory in which you run the command.
+
+Each playbook checks all variables before it contacts a host, and lists all faults at once. The prefix `livepatch_` is
+reserved: a variable with this prefix that no playbook has is a fault.
+
+Variables that only a connection, a client or a kernel needs can differ between hosts. Those of the report, the
+folders, the seats and the waves apply to the whole run: set them in the group `all`, or with `-e`.
 
 Ansible evaluates the keywords of a play before it reads the variables of hosts. Set these variables with `-e` or as
-`vars` of `import_playbook`, because values in `group_vars` and `host_vars` have no effect on them: `livepatch_hosts`,
+`vars` of `import_playbook`, because they have no effect in the inventory: `livepatch_hosts`,
 `livepatch_max_fail_percentage`, and for the playbook `patch` also `livepatch_serial` and a number in
 `livepatch_canary`.
 

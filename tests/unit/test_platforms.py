@@ -110,6 +110,8 @@ def test_surveys_have_the_api_format(tasks: list[tuple[str, dict[str, t.Any]]]) 
             kind = ANSWERS[question["type"]]
             assert isinstance(question["required"], bool)
             assert question["question_name"]
+            if not question["required"] and question["default"] == "":
+                continue  # AWX then passes no variable
             assert isinstance(question["default"], kind)
             assert not (kind is int and isinstance(question["default"], bool))
             if question["type"] == "multiplechoice":

@@ -15,6 +15,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._variables.names import (
+    OF_THE_RULEBOOK,
+    SET_BY_PLAYBOOKS,
+)
+
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "kernelops.livepatch."
 ROLE = ROOT / "roles" / "playbook_defaults"
@@ -111,6 +116,35 @@ def test_every_variable_is_documented_and_used() -> None:
     for path in PLAYBOOKS:
         used |= set(VARIABLE.findall(path.read_text(encoding="utf-8"))) - set_by_playbook(read_yaml(path))
     assert used == options_of_role("playbook_defaults").keys()
+
+
+def test_names_that_playbooks_set_are_known() -> None:
+    """A later playbook of the same run must not take them for misspelt variables."""
+    found = {name for path in PLAYBOOKS for name in set_by_playbook(read_yaml(path)) if VARIABLE.fullmatch(name)}
+    groups = {
+        "livepatch_patch",
+        "livepatch_patch_",
+        "livepatch_patch_first",
+        "livepatch_patch_then",
+        "livepatch_upgrade",
+    }
+    assert found - groups == SET_BY_PLAYBOOKS
+
+
+def test_variables_of_the_rulebook_are_known() -> None:
+    text = (ROOT / "extensions" / "eda" / "rulebooks" / "livepatch_alerts.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r"livepatch_webhook_\w+", text)) == OF_THE_RULEBOOK
+
+
+def test_every_play_has_the_strategy_that_it_needs() -> None:
+    for path in PLAYBOOKS:
+        assert {play.get("strategy") for play in read_yaml(path)} == {"linear"}, path.name
+
+
+def test_every_playbook_checks_its_variables_first() -> None:
+    for path in PLAYBOOKS:
+        last = read_yaml(path)[0]["tasks"][-1]
+        assert last["kernelops.livepatch.validate_variables"] == {"playbook": path.stem}
 
 
 def test_every_variable_has_a_default() -> None:

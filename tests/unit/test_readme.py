@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import typing as t
 from pathlib import Path
@@ -35,6 +36,43 @@ def test_supported_systems_are_those_of_the_policy() -> None:
     shown = {(row[0], row[1]): (set(row[2].split(", ")), set(row[3].split(", "))) for row in rows}
     assert len(rows) == len(shown)
     assert shown == covered
+
+
+def test_variables_have_the_defaults_of_the_role() -> None:
+    role = ROOT / "roles" / "playbook_defaults" / "meta" / "argument_specs.yml"
+    options = yaml.safe_load(role.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
+    table = README.partition("## Variables")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(livepatch_\w+)` \| (.*?) \|", table, re.MULTILINE)
+    assert len(rows) > 8
+    for name, default in rows:
+        shown = re.fullmatch(r"`(.*)`", default)
+        expected = options[name].get("default") or None
+        assert (yaml.safe_load(shown[1]) if shown else None) == expected, name
+
+
+def test_links_work_in_the_archive() -> None:
+    """A page of the installed collection must not refer to a file that only the repository has."""
+    ignored = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["build_ignore"]
+
+    def is_packed(path: Path) -> bool:
+        parts = path.relative_to(ROOT).parts
+        heads = ["/".join(parts[:number]) for number in range(1, len(parts) + 1)]
+        return not any(fnmatch.fnmatch(head, pattern) for head in heads for pattern in ignored)
+
+    broken = []
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "roles").rglob("*.md")]:
+        # The start page of the site is copied to another folder.
+        for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")) if page.name != "index.md" else ():
+            target = (page.parent / link).resolve()
+            if "://" not in link and not (target.exists() and is_packed(target)):
+                broken.append(f"{page.relative_to(ROOT)}: {link}")
+    assert broken == []
+
+
+def test_the_site_has_every_page_of_the_guide() -> None:
+    index = (ROOT / "docs" / "docsite" / "index.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^guide/([\w-]+)$", index, re.MULTILINE)
+    assert sorted(listed) == sorted(page.stem for page in (ROOT / "docs" / "guide").glob("*.md"))
 
 
 def test_the_readme_lists_the_host_states_in_order() -> None:

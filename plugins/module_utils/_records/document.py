@@ -23,6 +23,7 @@ _CAUSES: dict[str, AttemptCause] = {
     "become_password_missing": "permission",
     "become_password_wrong": "permission",
     "become_not_allowed": "permission",
+    "become_not_installed": "permission",
     "not_root": "permission",
     "permission_denied": "permission",
     "record_not_stored": "not_stored",

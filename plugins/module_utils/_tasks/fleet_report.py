@@ -38,6 +38,7 @@ from .._vulnerabilities.notices import Notice
 from .commands import Task, read_clock, show_table, warn
 
 _FILE_STEM = "fleet"
+_FOLDER_OF_LIMITS = "limited"
 _TERMINAL_HOSTS = 200
 _NAMED_HOSTS = 5
 _FLEET = "the fleet"
@@ -52,7 +53,8 @@ _Result = t.TypeVar("_Result")
 class ReportOptions:
     """Options of the module, with absolute paths. `hosts` None means every host that has a record.
 
-    `groups` are the hosts of the groups of the inventory, for waivers.
+    `groups` are the hosts of the groups of the inventory, for waivers. A report with a `limit` is one of a part of the
+    fleet. It never replaces the report of the fleet.
     """
 
     record_dirs: tuple[Path, ...]
@@ -70,6 +72,7 @@ class ReportOptions:
     notices: Path | None
     exposure: ExposureOptions
     check_mode: bool
+    limit: str | None = None
 
     def __post_init__(self) -> None:
         """Raise `LivepatchError` (``options_invalid``) for options that contradict each other."""
@@ -82,14 +85,21 @@ class ReportOptions:
             )
         if self.retention is not None and self.retention < 1:
             raise _invalid(f"retention is {self.retention}", "give retention as a number of days, 1 or more")
+        if self.seats is not None and self.seats < 0:
+            raise _invalid(f"seats is {self.seats}", "give seats as a whole number, 0 or more")
         if self.output_dir and self.output_dir.resolve() in {folder.resolve() for folder in self.record_dirs}:
             raise _invalid(f"output_dir is {self.output_dir}, which holds records", "choose another folder")
 
     @property
     def targets(self) -> dict[str, Path]:
         """Return the file of each format."""
-        folder = self.output_dir
+        folder = self.folder
         return {} if folder is None else {n: folder / f"{_FILE_STEM}{FORMATS[n].suffix}" for n in self.formats}
+
+    @property
+    def folder(self) -> Path | None:
+        """Return the folder of the files."""
+        return self.output_dir / _FOLDER_OF_LIMITS if self.output_dir and self.limit else self.output_dir
 
 
 def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
@@ -115,9 +125,12 @@ def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
         if "table" in options.formats:
             yield from _show(report, options.targets.get("table"))
         if not options.check_mode:
-            for folder in (*options.record_dirs, *([options.output_dir] if options.output_dir else [])):
+            for folder in (*options.record_dirs, *([options.folder] if options.folder else [])):
                 _io.remove_unfinished(folder, now.timestamp())
-        return _result(report, options, changed=_write(report, options) or stored)
+        written = _write(report, options)
+        if "table" in options.formats and options.folder is not None:
+            yield from show_table(lambda **_layout: [_where(options, options.folder)])
+        return _result(report, options, changed=written or stored)
 
 
 def _read_notices(options: ReportOptions) -> Task[list[Notice] | None]:
@@ -263,6 +276,19 @@ def _add_history(
 def _show(report: Report, file: Path | None) -> Task[None]:
     elsewhere = f"The whole table is in {file}." if file else "With output_dir, a file has the whole table."
     yield from show_table(lambda **layout: table.render(report, most=_TERMINAL_HOSTS, elsewhere=elsewhere, **layout))
+
+
+def _where(options: ReportOptions, folder: Path | None) -> str:
+    """Return the line that names the files of the report."""
+    files = ", ".join(path.name for path in options.targets.values())
+    if options.check_mode:
+        return f"Check mode: no file was written to {folder} ({files})."
+    if options.limit is None:
+        return f"The report is in {folder}: {files}."
+    return (
+        f"This run was limited to {visible(options.limit)}. Its report is in {folder}: {files}. "
+        f"The report of the fleet in {options.output_dir} was not changed."
+    )
 
 
 def _write(report: Report, options: ReportOptions) -> bool:

@@ -77,6 +77,29 @@ def test_a_second_report_changes_nothing(options: ReportOptions) -> None:
     assert report(options)[0]["changed"] is False
 
 
+def test_the_files_of_a_report_are_named(options: ReportOptions) -> None:
+    line = report(options, formats=("table", "json"))[1].shown[-1]
+    assert line.strip() == f"The report is in {options.output_dir}: fleet.txt, fleet.json."
+    checked = report(options, formats=("table",), check_mode=True)[1].shown[-1]
+    assert checked.startswith("Check mode: no file was written to ")
+    assert report(options, formats=("json",))[1].shown == [], "standard output keeps another format"
+
+
+def test_a_limited_report_never_replaces_that_of_the_fleet(options: ReportOptions) -> None:
+    assert options.output_dir is not None
+    report(options, formats=("json",))
+    fleet = (options.output_dir / "fleet.json").read_bytes()
+    result, replay = report(options, formats=("table", "json"), hosts=["web1"], limit="web1:\x1b[31m")
+    assert result["files"] == [str(options.output_dir / "limited" / f"fleet.{end}") for end in ("txt", "json")]
+    assert (options.output_dir / "fleet.json").read_bytes() == fleet
+    assert "The report of the fleet in " in replay.shown[-1]
+    assert "\x1b" not in replay.shown[-1]
+
+
+def test_negative_seats_are_refused(options: ReportOptions) -> None:
+    assert error_of(options, seats=-1).id == "options_invalid"
+
+
 def test_check_mode_compares_and_writes_nothing(options: ReportOptions) -> None:
     assert options.output_dir is not None
     assert report(options, check_mode=True)[0]["changed"] is True

@@ -55,12 +55,13 @@ COLOURS: dict[State, str] = {
 
 
 def render(
-    report: Report, *, columns: int = FILE_WIDTH, colour: bool = False, most: int | None = None, elsewhere: str = ""
+    report: Report, *, columns: int | None = None, colour: bool = False, most: int | None = None, elsewhere: str = ""
 ) -> t.Iterator[str]:
     """Yield the lines of the table. The first chunk holds the time of the report.
 
-    At most `columns` wide where names allow it. A report of more than `most` hosts is shown in part: up to `most`
-    of the hosts that are not protected, and the protected ones in groups; `elsewhere` then says where the rest is.
+    At most `columns` wide where names allow it; without `columns`, as in a file, nothing is cut. A report of more than
+    `most` hosts is shown in part: up to `most` of the hosts that are not protected, and the protected ones in groups;
+    `elsewhere` then says where the rest is.
     """
     paint = _paint if colour else _leave
     yield paint(f"Livepatch report of {report.generated_at}", _BOLD) + "\n\n"
@@ -196,7 +197,10 @@ def _cell(text: str | None) -> str:
     return visible(text) if text else _ABSENT
 
 
-def _table(rows: list[_HostRow], columns: int, paint: _Paint) -> t.Iterator[str]:
+def _table(rows: list[_HostRow], columns: int | None, paint: _Paint) -> t.Iterator[str]:
+    if columns is None:
+        yield from _whole_table(rows, paint)
+        return
     widths = _fit(rows, columns)
     room = columns - sum(size + len(_GAP) for size in widths.values())
     beside = room >= _NARROWEST_NEXT_STEP
@@ -211,16 +215,20 @@ def _table(rows: list[_HostRow], columns: int, paint: _Paint) -> t.Iterator[str]
             yield f"{_INDENT}{shorten(row.next_step, columns - len(_INDENT))}\n"
 
 
+def _whole_table(rows: list[_HostRow], paint: _Paint) -> t.Iterator[str]:
+    """Yield a table in which no cell is cut: one that is wider than its column moves the others of its row."""
+    widths = _widths(rows)
+    headings = _GAP.join(pad(_HEADINGS[index], size) for index, size in widths.items())
+    yield paint(f"{headings}{_GAP}{_LAST_HEADING}", _BOLD) + "\n"
+    for row in rows:
+        cells = {index: row.cells[index] + " " * (size - width(row.cells[index])) for index, size in widths.items()}
+        cells[_STATE] = paint(cells[_STATE], COLOURS[row.state])
+        yield f"{_GAP.join(cells.values())}{_GAP}{row.next_step}".rstrip() + "\n"
+
+
 def _fit(rows: list[_HostRow], columns: int) -> dict[int, int]:
-    """Return the shown columns by their index, and the width of each."""
-    widths = {
-        index: min(widest, max(len(heading), *(width(row.cells[index]) for row in rows)))
-        for index, (heading, widest) in enumerate(zip(_HEADINGS, _WIDEST, strict=True))
-    }
-    if not any(row.cells[_EXPOSES].isdigit() for row in rows):
-        del widths[_EXPOSES]
-    if all(row.cells[_CVES] == _ABSENT for row in rows):
-        del widths[_CVES]
+    """Return the shown columns by their index, and the width of each, for a table of at most `columns`."""
+    widths = _widths(rows)
     for index in (*_DISPENSABLE, None):
         excess = sum(widths.values()) + len(_GAP) * (len(widths) - 1) - columns
         if excess <= 0:
@@ -232,7 +240,7 @@ def _fit(rows: list[_HostRow], columns: int) -> dict[int, int]:
     return widths
 
 
-def _waived(report: Report, columns: int, most: int | None, paint: _Paint) -> t.Iterator[str]:
+def _waived(report: Report, columns: int | None, most: int | None, paint: _Paint) -> t.Iterator[str]:
     found = list(report.waived())
     if not found:
         return
@@ -240,10 +248,23 @@ def _waived(report: Report, columns: int, most: int | None, paint: _Paint) -> t.
     yield "\n" + paint(f"{_count(len(found), 'finding')} waived", _BOLD) + "\n"
     for line, (rule, message, waiver) in shown:
         host = visible(line.host) if line else "the fleet"
-        yield shorten(f"{_GAP}{host}: {rule}: {visible(message)}", columns) + "\n"
-        yield shorten(f"{_INDENT}{visible(waiver.justification)}", columns) + "\n"
+        for text in (f"{_GAP}{host}: {rule}: {visible(message)}", f"{_INDENT}{visible(waiver.justification)}"):
+            yield (text if columns is None else shorten(text, columns)) + "\n"
     if found[len(shown) :]:
         yield f"{_GAP}and {len(found) - len(shown)} more\n"
+
+
+def _widths(rows: list[_HostRow]) -> dict[int, int]:
+    """Return the columns that have values by their index, and the width of each."""
+    widths = {
+        index: min(widest, max(len(heading), *(width(row.cells[index]) for row in rows)))
+        for index, (heading, widest) in enumerate(zip(_HEADINGS, _WIDEST, strict=True))
+    }
+    if not any(row.cells[_EXPOSES].isdigit() for row in rows):
+        del widths[_EXPOSES]
+    if all(row.cells[_CVES] == _ABSENT for row in rows):
+        del widths[_CVES]
+    return widths
 
 
 def _problems(report: Report, paint: _Paint) -> t.Iterator[str]:

@@ -20,7 +20,7 @@ options:
     type: path
     required: true
     vars:
-      - name: livepatch_lab_directory
+      - name: lab_directory
   host:
     description: The name of the host in the lab.
     type: str

@@ -56,6 +56,17 @@ def test_the_most_urgent_host_comes_first() -> None:
     )
 
 
+def test_a_file_has_whole_names_and_next_steps() -> None:
+    name = "ip-10-1-136-199.eu-central-1.compute.internal.example.com"
+    remedy = "ansible-playbook kernelops.livepatch.upgrade --limit " + ",".join(f"web{number}" for number in range(60))
+    attempt = FailedAttempt(name, "2026-01-11T00:00:00Z", [{"id": "x", "message": "refused", "remedy": remedy}])
+    report = a_report(recorded(make_record("web1")), attempt)
+    [line] = [line for line in _text(report).splitlines() if line.startswith("ip-")]
+    assert line.split()[0] == name
+    assert line.endswith(remedy)
+    assert name not in _text(report, columns=180), "a terminal has a width"
+
+
 def test_a_narrow_terminal_wraps_the_next_step() -> None:
     assert _text(SMALL, columns=80).splitlines()[2:7] == [
         "HOST  STATE      KERNEL                 PATCH  CLIENT  UPGRADE BY",

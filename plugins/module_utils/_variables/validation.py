@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Validate the variables of a run before a host is contacted (module `validate_variables`)."""
+
+from __future__ import annotations
+
+import collections.abc as c
+import dataclasses
+import typing as t
+from pathlib import Path
+
+from .._errors import LivepatchError
+from .._fleet import waves
+from .._tasks.client_comparison import check_token
+from .._tasks.commands import Task
+from . import faults, folders, values
+from .faults import Fault
+
+PLAYBOOKS = ("check", "enable", "exposure", "patch", "report", "upgrade", "vulnerability_data")
+_REPORTS_ONLY = ("report", "exposure", "vulnerability_data")
+_SEVERAL_FOLDERS = (*_REPORTS_ONLY, "enable")
+_KNOWN_TAGS = ("collect", "report")
+_TAGS_OF_ANSIBLE = ("all", "always", "never", "tagged", "untagged")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """The variables of a run, of the right types, and what they refer to.
+
+    `values` has no entry for a variable with a fault or without a value. `inventory` has the names of all hosts,
+    `hosts` those of the run. `tags` are those that the user selected. `found` are faults of names and types.
+    """
+
+    playbook: str
+    values: c.Mapping[str, t.Any]
+    values_of_hosts: c.Sequence[tuple[str, t.Any, str]]
+    inventory: c.Collection[str]
+    hosts: c.Sequence[str]
+    tags: c.Sequence[str]
+    found: c.Sequence[Fault]
+
+
+def validate_variables(settings: Settings) -> Task[dict[str, t.Any]]:
+    """Fail with all faults of the variables at once."""
+    found = list(dict.fromkeys([*settings.found, *_faults(settings)]))
+    if found:
+        raise faults.failure(found, "the page on variables in the guide")
+    yield from ()
+    return {"changed": False}
+
+
+def validate_role(role: str, found: c.Sequence[Fault]) -> Task[dict[str, t.Any]]:
+    """Fail with all faults in the names of variables of a role."""
+    if found:
+        raise faults.failure(found, f"ansible-doc -t role kernelops.livepatch.{role}")
+    yield from ()
+    return {"changed": False}
+
+
+def _faults(settings: Settings) -> c.Iterator[Fault]:
+    for variable, value in settings.values.items():
+        yield from values.value_faults(variable, value)
+    for variable, value, host in settings.values_of_hosts:
+        yield from values.value_faults(variable, value, host)
+    for each in (_tags, _hosts, _token, _report, _history, _folders, _trust):
+        yield from each(settings)
+
+
+def _tags(settings: Settings) -> c.Iterator[Fault]:
+    for tag in settings.tags:
+        if tag not in (*_KNOWN_TAGS, *_TAGS_OF_ANSIBLE):
+            yield Fault("--tags", f"no task has the tag {faults.quoted(tag)}; the tags are {' and '.join(_KNOWN_TAGS)}")
+
+
+def _hosts(settings: Settings) -> c.Iterator[Fault]:
+    if settings.playbook in _REPORTS_ONLY:
+        return
+    given = settings.values
+    if not settings.hosts:
+        pattern = given.get("livepatch_hosts", "")
+        yield Fault("livepatch_hosts", f"the pattern {faults.quoted(pattern)} matches no host of the inventory")
+        return
+    yield from values.host_faults("livepatch_priority", given.get("livepatch_priority", ()), settings.inventory)
+    if settings.playbook in ("patch", "upgrade") and "livepatch_canary" in given:
+        try:
+            waves.read_canaries(given["livepatch_canary"], settings.hosts)
+        except waves.WavesError as error:
+            yield Fault("livepatch_canary", str(error))
+
+
+def _token(settings: Settings) -> c.Iterator[Fault]:
+    token, via = settings.values.get("livepatch_token"), settings.values.get("livepatch_via", "livepatch")
+    if settings.playbook != "enable" or token is None:
+        return
+    if not token:
+        yield Fault(
+            "livepatch_token",
+            "there is no token. Set livepatch_token, preferably in a file of Ansible Vault (-e @secrets.yml)",
+        )
+        return
+    try:
+        check_token(token, via)
+    except LivepatchError as error:
+        yield Fault("livepatch_token", error.message)
+
+
+def _report(settings: Settings) -> c.Iterator[Fault]:
+    given = settings.values
+    if {"livepatch_fail_on", "livepatch_rules"} <= given.keys() and settings.playbook not in (
+        "exposure",
+        "vulnerability_data",
+    ):
+        cves = given.get("livepatch_closed_cves", ())
+        yield from values.fail_on_faults(
+            "livepatch_fail_on", given["livepatch_fail_on"], given["livepatch_rules"], cves
+        )
+
+
+def _history(settings: Settings) -> c.Iterator[Fault]:
+    given = settings.values
+    if settings.playbook in ("exposure", "vulnerability_data"):
+        return
+    if "livepatch_retention" in given and "livepatch_history" not in given:
+        yield Fault("livepatch_retention", "it needs the file of a history in livepatch_history")
+    users = ("livepatch_history", "livepatch_closed_cves", "livepatch_vulnerability_data")
+    if "livepatch_notices" in given and not any(given.get(user) for user in users):
+        yield Fault("livepatch_notices", f"they need one of {', '.join(users)}")
+
+
+def _folders(settings: Settings) -> c.Iterator[Fault]:
+    given = settings.values
+    if settings.playbook == "vulnerability_data":
+        return
+    records = [Path(folder).expanduser().resolve() for folder in _several(given.get("livepatch_record_dir", ()))]
+    if len(records) > 1 and settings.playbook not in _SEVERAL_FOLDERS:
+        yield Fault("livepatch_record_dir", f"the playbook {settings.playbook} needs one folder, not {len(records)}")
+    if not records and "livepatch_record_dir" in given:
+        yield Fault("livepatch_record_dir", "there is no folder")
+    if records and settings.playbook not in _REPORTS_ONLY:
+        yield from _unusable("livepatch_record_dir", folders.unwritable(records[0], len(settings.hosts)))
+    if settings.playbook == "exposure":
+        yield from _file(settings, "livepatch_exposure_file")
+        return
+    yield from _file(settings, "livepatch_history")
+    if "livepatch_report_dir" in given:
+        report = Path(given["livepatch_report_dir"]).expanduser().resolve()
+        if report in records:
+            yield Fault("livepatch_report_dir", f"{report} is the folder of the records; choose another one")
+        yield from _unusable("livepatch_report_dir", folders.unwritable(report, len(settings.hosts)))
+
+
+def _file(settings: Settings, variable: str) -> c.Iterator[Fault]:
+    if variable in settings.values:
+        yield from _unusable(variable, folders.unwritable_file(Path(settings.values[variable]).expanduser().resolve()))
+
+
+def _unusable(variable: str, problem: str | None) -> c.Iterator[Fault]:
+    if problem is not None:
+        yield Fault(variable, problem)
+
+
+def _trust(settings: Settings) -> c.Iterator[Fault]:
+    yield from values.trust_faults(
+        settings.values.get("livepatch_trusted_certificates", ()),
+        settings.values.get("livepatch_trusted_spki_sha256"),
+    )
+
+
+def _several(value: object) -> list[str]:
+    if isinstance(value, (list, tuple)):
+        return [str(item) for item in value]
+    return [part for part in str(value).split(",") if part]

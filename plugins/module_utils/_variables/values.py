@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Values of single variables: what a type and a list of choices cannot express.
+
+A check takes a value of the right type. It returns what is wrong with it, or raises the error that the part which uses
+the variable would raise.
+"""
+
+from __future__ import annotations
+
+import collections.abc as c
+import datetime
+import typing as t
+from pathlib import Path
+
+from .._errors import LivepatchError
+from .._fleet import waves, window
+from .._fleet.rules import SEVERITIES, RuleError
+from .._record import STATES
+from .._report import rule_evaluation
+from .._tasks.client_config import parse_config
+from .._text import mask_url
+from .._verify import trust
+from .._vulnerabilities.package_data import CVE
+from .faults import Fault, quoted, suggestion
+from .folders import unreadable_file
+
+_LIBRARY_MISSING = "library_missing"
+_URL = ("https://", "http://")
+
+Check = c.Callable[[t.Any], "str | None"]
+
+
+def value_faults(variable: str, value: object, host: str | None = None) -> list[Fault]:
+    """Return the faults of one value of a variable."""
+    try:
+        problems = [CHECKS[variable](value)] if variable in CHECKS else []
+    except LivepatchError as error:
+        # What needs the library says so with its own remedy.
+        problems = [] if error.id == _LIBRARY_MISSING else [error.message]
+    except ValueError as error:
+        problems = [str(error)]
+    return [Fault(variable, problem, host) for problem in [_negative(value), *problems] if problem]
+
+
+def fail_on_faults(variable: str, names: c.Sequence[str], rules: object, closed_cves: c.Sequence[str]) -> list[Fault]:
+    """Return a fault for each name that is neither a state, a severity nor a rule."""
+    try:
+        ids = [rule.id for rule in rule_evaluation.load_rules(rules, [])]
+    except LivepatchError:
+        # The fault is that of the rules, which may have any name.
+        return []
+    known = [*STATES, *SEVERITIES, *ids, *closed_cves]
+    return [
+        Fault(variable, f"there is no state, severity or rule {quoted(name)}{suggestion(name, known)}")
+        for name in names
+        if name not in known
+    ]
+
+
+def host_faults(variable: str, names: c.Iterable[str], known: c.Collection[str]) -> list[Fault]:
+    """Return a fault for each name that is not a host of the inventory."""
+    return [
+        Fault(variable, f"{quoted(name)} is not a host of the inventory{suggestion(name, known)}")
+        for name in names
+        if name not in known
+    ]
+
+
+def trust_faults(certificates: c.Sequence[str], pins: c.Sequence[str] | None) -> list[Fault]:
+    """Return the faults of the trust options: each certificate and each pin is checked alone."""
+    faults = []
+    for path in certificates:
+        faults += _trust_fault("livepatch_trusted_certificates", [path], None)
+    for pin in pins or ():
+        faults += _trust_fault("livepatch_trusted_spki_sha256", [], [pin])
+    return faults
+
+
+def _trust_fault(variable: str, certificates: list[str], pins: list[str] | None) -> list[Fault]:
+    try:
+        trust.read_anchors(certificates, pins)
+    except LivepatchError as error:
+        reason = error.reason if isinstance(error, trust.TrustError) else error.message
+        return [] if error.id == _LIBRARY_MISSING else [Fault(variable, reason)]
+    return []
+
+
+def _negative(value: object) -> str | None:
+    numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return f"{value} is less than 0" if numeric and t.cast("float", value) < 0 else None
+
+
+def _at_least_one(value: int) -> str | None:
+    return f"{value} is not allowed; the least is 1" if value == 0 else None
+
+
+def _percentage(value: float) -> str | None:
+    return f"{value} is more than 100 percent" if value > 100 else None
+
+
+def _server(value: str) -> str | None:
+    try:
+        parse_config({"remote-server": value}, datetime.datetime.now(datetime.timezone.utc))
+    except LivepatchError:
+        return f"{mask_url(value)!r} is not a URL with https:// or http://, and a host"
+    return None
+
+
+def _config(value: dict[str, object]) -> str | None:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    problems = []
+    for key, member in value.items():
+        try:
+            parse_config({key: member}, now)
+        except LivepatchError as error:
+            problems.append(error.message.removeprefix("config: "))
+    return "; ".join(problems) or None
+
+
+def _rules(value: object) -> str | None:
+    try:
+        rule_evaluation.load_rules(value, [])
+    except RuleError as error:
+        return error.message
+    return None
+
+
+def _cves(value: object) -> str | None:
+    names = value if isinstance(value, (list, tuple)) else str(value).split(",")
+    wrong = [str(name).strip() for name in names if not CVE.fullmatch(str(name).strip())]
+    return f"{quoted(wrong[0])} is not a number of a vulnerability such as CVE-2024-1086" if wrong else None
+
+
+def _window(value: object) -> str | None:
+    window.read_windows(value)
+    return None
+
+
+def _freeze(value: object) -> str | None:
+    window.read_freeze(value)
+    return None
+
+
+def _serial(value: object) -> str | None:
+    waves.plan_waves([], canaries=0, serial=value, groups_down={})
+    return None
+
+
+def _data(value: object) -> str | None:
+    for source in value if isinstance(value, (list, tuple)) else [value]:
+        text = str(source)
+        if not text.startswith(_URL) and not Path(text).expanduser().exists():
+            return (
+                f"{mask_url(text)!r} is neither a URL with https:// or http://, nor a file or folder on the controller"
+            )
+    return None
+
+
+def _existing(value: str) -> str | None:
+    return None if Path(value).expanduser().exists() else f"{value} does not exist on the controller"
+
+
+def _task_file(value: str) -> str | None:
+    return unreadable_file(Path(value).expanduser()) if value else None
+
+
+CHECKS: t.Final[dict[str, Check]] = {
+    "livepatch_closed_cves": _cves,
+    "livepatch_config": _config,
+    "livepatch_cve": _cves,
+    "livepatch_freeze": _freeze,
+    "livepatch_max_fail_percentage": _percentage,
+    "livepatch_notices": _existing,
+    "livepatch_post_tasks": _task_file,
+    "livepatch_pre_tasks": _task_file,
+    "livepatch_retention": _at_least_one,
+    "livepatch_rules": _rules,
+    "livepatch_serial": _serial,
+    "livepatch_server": _server,
+    "livepatch_timeout": _at_least_one,
+    "livepatch_vulnerability_data": _data,
+    "livepatch_window": _window,
+}
+"""Checks of the values of variables, by variable."""

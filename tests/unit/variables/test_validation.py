@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Validation of the variables of a run: what contradicts each other, and what a playbook needs."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._variables.faults import Fault
+from ansible_collections.kernelops.livepatch.plugins.module_utils._variables.validation import (
+    Settings,
+    validate_role,
+    validate_variables,
+)
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+def faults(playbook: str, **given: t.Any) -> list[str]:
+    """Return the faults of a run with these variables, and what else `Settings` has."""
+    own = {
+        name: given.pop(name) for name in ("inventory", "hosts", "tags", "found", "values_of_hosts") if name in given
+    }
+    values = {f"livepatch_{name}": value for name, value in given.items()}
+    defaults: dict[str, t.Any] = {
+        "inventory": ["web-1"],
+        "hosts": ["web-1"],
+        "tags": [],
+        "found": [],
+        "values_of_hosts": [],
+    }
+    settings = Settings(playbook=playbook, values=values, **{**defaults, **own})
+    try:
+        next(validate_variables(settings))
+    except StopIteration:
+        return []
+    except LivepatchError as error:
+        assert error.id == "variables_invalid"
+        return [line.removeprefix("- ") for line in error.message.splitlines()[1:]]
+    raise AssertionError("the validation has no commands")
+
+
+def test_valid_variables_have_no_fault(tmp_path: Path) -> None:
+    folders = {"record_dir": str(tmp_path / "records"), "report_dir": str(tmp_path / "report")}
+    assert faults("check", seats=0, fail_on=["no_answer"], rules="default", **folders) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_faults_are_listed_once() -> None:
+    fault = Fault("livepatch_polcy", "there is no such variable")
+    found = faults("check", found=[fault, fault], seats=-1, values_of_hosts=[("livepatch_delay", -2, "web-1")])
+    assert found == [
+        "livepatch_polcy: there is no such variable",
+        "livepatch_seats: -1 is less than 0",
+        "livepatch_delay of web-1: -2 is less than 0",
+    ]
+
+
+@pytest.mark.parametrize(("playbook", "number"), [("check", 1), ("enable", 1), ("report", 0), ("exposure", 0)])
+def test_only_playbooks_that_contact_hosts_need_one(playbook: str, number: int) -> None:
+    found = faults(playbook, hosts=[], inventory=[])
+    assert len([line for line in found if line.startswith("livepatch_hosts")]) == number
+
+
+@pytest.mark.parametrize(
+    ("token", "via", "text"),
+    [
+        ("", "livepatch", "there is no token"),
+        ("a b", "livepatch", "invalid characters"),
+        (TOKEN, "pro", "Livepatch token"),
+    ],
+)
+def test_enable_needs_a_usable_token(token: str, via: str, text: str) -> None:
+    [found] = faults("enable", token=token, via=via)
+    assert text in found
+    assert faults("check", token=token, via=via) == []
+    assert faults("enable", token=TOKEN, via="livepatch") == []
+
+
+def test_canaries_must_be_hosts() -> None:
+    assert faults("patch", canary="web-9") == ["livepatch_canary: the canary web-9 is not a host of this run"]
+    assert faults("patch", canary="1") == faults("upgrade", canary=["web-1"]) == faults("check", canary="web-9") == []
+
+
+def test_unknown_tags_are_faults() -> None:
+    assert faults("check", tags=["all", "collect", "report"]) == []
+    assert faults("check", tags=["x"]) == ["--tags: no task has the tag 'x'; the tags are collect and report"]
+
+
+def test_retention_and_notices_need_a_history(tmp_path: Path) -> None:
+    history = str(tmp_path / "h.sqlite")
+    assert len(faults("check", retention=30)) == 1
+    assert len(faults("check", notices=str(tmp_path))) == 1
+    assert faults("check", notices=str(tmp_path), closed_cves=["CVE-2024-1086"]) == []
+    assert faults("check", notices=str(tmp_path), retention=30, history=history) == []
+    assert faults("exposure", notices=str(tmp_path)) == []
+
+
+def test_record_folders_are_those_of_the_playbook(tmp_path: Path) -> None:
+    two = [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert faults("check", record_dir=two) == ["livepatch_record_dir: the playbook check needs one folder, not 2"]
+    assert faults("check", record_dir=",".join(two)) == faults("check", record_dir=two)
+    assert faults("check", record_dir=[]) == ["livepatch_record_dir: there is no folder"]
+    for playbook in ("enable", "report", "exposure"):
+        assert [line for line in faults(playbook, record_dir=two) if "folder" in line] == []
+
+
+def test_report_and_records_need_different_folders(tmp_path: Path) -> None:
+    [found] = faults("check", record_dir=str(tmp_path / "x"), report_dir=str(tmp_path / "." / "x"))
+    assert found == f"livepatch_report_dir: {tmp_path / 'x'} is the folder of the records; choose another one"
+
+
+def test_output_files_of_the_playbook_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    below = str(tmp_path / "file" / "below")
+    assert len(faults("check", history=below, exposure_file=below)) == 1
+    assert len(faults("exposure", history=below, exposure_file=below)) == 1
+
+
+def test_a_role_fails_with_its_faults() -> None:
+    with pytest.raises(LivepatchError, match=r"- client_sate: wrong\n"):
+        next(validate_role("client", [Fault("client_sate", "wrong")]))
+    with pytest.raises(StopIteration):
+        next(validate_role("client", []))
