@@ -19,7 +19,7 @@ import typing as t
 _T = t.TypeVar("_T")
 
 _CPU_SECONDS = 0.02
-"""Seconds of processor time between two looks at the memory. A process that waits for a host uses none."""
+"""Seconds of processor time between two measurements of the memory. A process that waits for a host uses none."""
 
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 

@@ -105,7 +105,7 @@ options:
       - After the date, the waiver has no effect. From 14 days before, the module warns.
     type: path
   groups:
-    description: Hosts of each group, for the groups that O(waivers) names. In a play, this is C(groups).
+    description: Hosts of each of the groups that O(waivers) names. In a play, this is C(groups).
     type: dict
     default: {}
   output_file:

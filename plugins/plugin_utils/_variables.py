@@ -67,7 +67,7 @@ def specs_of(role: str, *points: str) -> Specs:
 
 
 def misspelt_role_variables(role: str, task_vars: Mapping[str, t.Any]) -> list[Fault]:
-    """Return the faults in names of variables of a role, for the host of a task."""
+    """Return the faults in names of variables of a role on the host of a task."""
     return names.misspelt_variables(map(str, task_vars), specs_of(role).keys(), f"{role}_")
 
 

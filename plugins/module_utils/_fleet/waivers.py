@@ -30,7 +30,7 @@ WARNING_DAYS = 14
 """Days before the end of a waiver on which reports begin to warn."""
 
 LONGEST_DAYS = 731
-"""A waiver may not expire later than this many days from now: somebody must decide again within two years."""
+"""A waiver may not expire later than this many days from now, so that its owner decides again within two years."""
 
 _FILE_LIMIT = 1 << 20
 _ENTRY_LIMIT = 2000

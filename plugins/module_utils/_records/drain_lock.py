@@ -3,7 +3,7 @@
 """A lock for each drain group, in the record folder, so that two runs never take down two hosts of a group.
 
 The lock is the file ``NAME.drain-group``. It is written before a host is drained, and removed when its containers run
-again. A run that is killed leaves the file. Nobody but a later run on the same host takes the lock then, because the
+again. A run that is killed leaves the file. Only a later run on the same host takes the lock then, because the
 host may still be down.
 """
 

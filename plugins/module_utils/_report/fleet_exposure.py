@@ -70,7 +70,7 @@ class _Kind(t.NamedTuple):
 
 @dataclasses.dataclass
 class _Group:
-    """Hosts with the same status and next step: what is common to them, their number, and the first names."""
+    """Hosts with the same status and next step: their common values, their number, and the first names."""
 
     description: dict[str, t.Any]
     count: int = 0
@@ -109,7 +109,7 @@ class FleetExposure:
     `hosts_by_status` counts each host once, by its first status in the order of `STATUSES`; the sum is `hosts`.
     `not_waived` counts them in the same way, without what a waiver covers; a host where nothing remains is missing.
     `without_data` has the hosts that package data cannot be applied to, by reason. `pairs` has the number of pairs of a
-    host and a vulnerability, by priority and status, for all that were evaluated. `chosen` are the vulnerabilities that
+    host and a vulnerability, by priority and status, of all that were evaluated. `chosen` are the vulnerabilities that
     were evaluated, and `evaluated` is their number.
     """
 
@@ -141,7 +141,7 @@ class FleetExposure:
         }
 
     def open_by_priority(self) -> dict[str, int]:
-        """Return the number of vulnerabilities that are open on a host, for each priority that was evaluated."""
+        """Return the number of vulnerabilities that are open on a host, by each priority that was evaluated."""
         found = collections.Counter(each.details.priority or UNRATED for each in self.cves)
         return {priority: found[priority] for priority in self.pairs}
 

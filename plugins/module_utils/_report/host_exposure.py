@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Open vulnerabilities of one host, for its line in a report, for rules, and for the state ``exposed``.
+"""Open vulnerabilities of one host: its line in a report, the values for rules, and the state ``exposed``.
 
 Hosts with equal evidence share one result, and equal entries of different hosts are the same object.
 """

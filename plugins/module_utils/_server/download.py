@@ -65,7 +65,7 @@ class _TransientError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DownloadOptions:
-    """How to reach a server. `retries` is the number of attempts after the first.
+    """Options of the connection to a server. `retries` is the number of attempts after the first.
 
     `timeout` is in seconds. It limits the time from the connection to the headers of the answer, with all redirects,
     and then the time to wait for the next bytes.
@@ -82,7 +82,7 @@ class DownloadOptions:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FileVersion:
-    """What identifies the content at a URL: the ETag, and the time of the last change as the server writes it."""
+    """Marks of the content at a URL: the ETag, and the time of the last change as the server writes it."""
 
     etag: str | None = None
     modified: str | None = None

@@ -346,7 +346,7 @@ def _found(report: Report, names: list[str]) -> dict[str, list[str]]:
     severities = {rule.id: rule.severity for rule in report.rules}
     hosts: dict[str, dict[str, None]] = {name: {} for name in names}
     for line in report.lines:
-        # A state counts whatever is waived, except where a rule has the same name: `fail_on` cannot tell them apart.
+        # A state counts whatever is waived, except where a rule has the same name: `fail_on` cannot distinguish them.
         if all(waived.rule != line.state for waived in line.waived):
             hosts.get(line.state, {})[line.host] = None
     for where, (rule, _message) in report.findings():

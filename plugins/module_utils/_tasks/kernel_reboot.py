@@ -330,7 +330,7 @@ class _Reboot:
     def _restore(self) -> Task[None]:
         """Start the saved containers, then run the commands after the reboot. Raises `LivepatchError`."""
         timeout = self._options.drain_timeout
-        # A lock that cannot be renewed is no reason to leave containers stopped.
+        # Containers must start again even if the lock cannot be renewed.
         with contextlib.suppress(LivepatchError):
             yield from self._renew_lock()
         sections = yield from self._ask(_PARTS, self._variables("restore", within=timeout), timeout)

@@ -18,7 +18,7 @@ _MOST_FAULTS = 50
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a variable. `host` is a host for which it has this value, None for the whole run."""
+    """A fault in the value of a variable. `host` is a host for which it has this value, None for the whole run."""
 
     variable: str
     problem: str

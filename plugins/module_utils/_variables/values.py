@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Values of single variables: what a type and a list of choices cannot express.
+"""Values of single variables that a type and a list of choices cannot describe.
 
 A check takes a value of the right type. It returns what is wrong with it, or raises the error that the part which uses
 the variable would raise.

@@ -103,7 +103,7 @@ class Verdict(t.NamedTuple):
 
 
 class KernelEvidence(t.NamedTuple):
-    """What a record shows about kernel and live patch. Equal evidence has equal verdicts.
+    """The evidence of a record about kernel and live patch. Equal evidence has equal verdicts.
 
     `ubuntu` is True if Ubuntu built the kernel, ``None`` if it is not known. `source` is the source package that the
     host reports. `patch` is the version of the running patch, and `confirmed`
@@ -225,7 +225,7 @@ class IdentifiedKernel:
 
 
 class _NoticeAdvice(t.NamedTuple):
-    """What the notices for a kernel show about a vulnerability: the patch that is needed, -1 if none is.
+    """The evidence of the notices for a kernel about a vulnerability: the patch that is needed, -1 if none is.
 
     `fixed` is the version with the fix. Without it, it is not known whether the kernel has the fix. `version` is the
     patch of the notice.

@@ -658,7 +658,7 @@ client_log() {
 }
 
 # second_look: prints the log of the daemon if the client reports no status, or a failure. Without a machine-token and
-# with a running daemon, the client is not enabled, which is no failure.
+# with a running daemon, the client is not enabled, which is not a failure.
 # shellcheck disable=SC2034 # limit_sections() uses it
 lp_watched='section status (json|plain)$'
 # shellcheck disable=SC2034 # limit_sections() uses it

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What a record proves to a vulnerability scanner: the packages of the running kernel, and the live patch in it."""
+"""The evidence of a record for a vulnerability scanner: the packages and the live patch of the running kernel."""
 
 from __future__ import annotations
 
