@@ -52,6 +52,7 @@ TARGETS = {
     "_decisions.states.evidence": ("decisions/test_host_state.py", "decisions/states/test_evidence.py"),
     "_decisions.states.failures": ("decisions/states/test_failures.py", "decisions/test_host_state.py"),
     "_decisions.states.held_back": ("decisions/states/test_held_back.py", "decisions/test_host_state.py"),
+    "_decisions.states.waiting": ("decisions/states/test_waiting.py", "decisions/test_host_state.py"),
     "_verify.signature": ("verify/test_signature.py", "verify/test_signature_variants.py", "verify/test_trust.py"),
 }
 # One or two operators of each kind: the same tests would detect most of the others.
