@@ -13,33 +13,11 @@ import re
 import typing as t
 
 from .._kernel_name import parse_release
+from .error_texts.apt import LOCK_EXCEPTIONS, LOCK_TEXTS
 from .sections import Sections
 
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,127}")
 """A package name (Debian policy 5.6.1). No other text is passed to the shell of a host."""
-
-LOCK_TEXTS = (
-    "could not get lock",
-    "unable to lock directory",
-    "unable to lock the download directory",
-    "is another process using it",
-    "locked by another",
-    "held by process",
-    "open (11: resource temporarily unavailable",
-    "lock: resource temporarily unavailable",
-    "another process is using the packaging system",
-)
-"""Parts of the messages of apt and dpkg while another process holds their lock, in lower case.
-
-apt: ``Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 123 (apt)``, ``Unable to lock directory
-/var/lib/apt/lists/``, ``Unable to acquire the dpkg frontend lock (…), is another process using it?``. dpkg: ``… is
-locked by another process``, since Ubuntu 22.04 ``… was locked by another process with pid 1234``. debconf: ``config.dat
-is locked by another process: Resource temporarily unavailable``. The function ``reports_lock`` of ``shell/sections.sh``
-has the same list.
-"""
-
-LOCK_EXCEPTIONS = ("are you root", "permission denied", "read-only file system")
-"""Parts of messages about a lock for which waiting does not help, in lower case."""
 
 _IMAGE = re.compile(r"linux-(?:signed-)?image-(?:unsigned-)?(?P<release>[0-9][0-9A-Za-z.+~-]{1,63})")
 _ACTION = re.compile(r"(?P<verb>Inst|Remv) (?P<name>\S+)(?: \[(?P<old>[^]\s]+)\])?(?: \((?P<new>\S+))?")

@@ -101,7 +101,7 @@ check_access() {
 }
 
 # Parts of the messages of apt and dpkg while another process holds their lock, and parts of those for which waiting does
-# not help, as in LOCK_TEXTS and LOCK_EXCEPTIONS of _host/apt.py.
+# not help, as in LOCK_TEXTS and LOCK_EXCEPTIONS of _host/error_texts/apt.py.
 lp_lock_texts='could not get lock
 unable to lock directory
 unable to lock the download directory

@@ -17,6 +17,10 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt impo
     KernelOnDisk,
     Package,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.error_texts.apt import (
+    LOCK_EXCEPTIONS,
+    LOCK_TEXTS,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section
 from tests.samples.answers import answer, ok
 
@@ -260,7 +264,7 @@ def test_locks_are_recognised_alike_everywhere(output: str, expected: bool) -> N
 
 
 def test_the_shell_has_the_same_lock_texts() -> None:
-    for name, texts in (("lp_lock_texts", apt.LOCK_TEXTS), ("lp_lock_exceptions", apt.LOCK_EXCEPTIONS)):
+    for name, texts in (("lp_lock_texts", LOCK_TEXTS), ("lp_lock_exceptions", LOCK_EXCEPTIONS)):
         assignments = {
             path.name: re.findall(rf"^{name}='([^']*)'$", path.read_text("utf-8"), re.MULTILINE)
             for path in SHELL.glob("*.sh")
