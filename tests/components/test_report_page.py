@@ -644,7 +644,7 @@ def test_values_of_a_hostile_lab_host_never_run(browser: Browser, ansible: Ansib
         livepatch_fail_on=[],
     )
     assert run.code == 0, run.output
-    page = ansible.folder / "livepatch-report" / "fleet.html"
+    page = ansible.folder / "livepatch-report" / "limited" / "fleet.html"
     browser.visit(f"{page.as_uri()}#host=hostile-values")
     shown = browser.dialog or ""
     for text in (

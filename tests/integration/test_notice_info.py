@@ -237,4 +237,4 @@ def test_a_report_uses_notices_without_fixes(ansible: Ansible, tmp_path: Path) -
     )
     assert set(without["hosts_by_rule"][cve]) == set(records) - {"says-closed"}
     assert set(with_notices["hosts_by_rule"][cve]) == {"stale", "older", "says-open"}
-    assert "neither is given" in needless["msg"]
+    assert "none of them is given" in needless["msg"]
