@@ -136,9 +136,12 @@ def failed(hosts: Fleet, folder: Path) -> Callable[[str], Run]:
     @functools.cache
     def run(playbook: str) -> Run:
         texts = [
-            word for name, value, _ in WRONG[playbook] if isinstance(value, str) for word in ("-e", f"{name}={value}")
+            word
+            for name, value, _message in WRONG[playbook]
+            if isinstance(value, str)
+            for word in ("-e", f"{name}={value}")
         ]
-        others = {name: value for name, value, _ in WRONG[playbook] if not isinstance(value, str)}
+        others = {name: value for name, value, _message in WRONG[playbook] if not isinstance(value, str)}
         texts = [word.replace("two words", "'two words'") for word in texts]
         return Ansible(folder, hosts.variables).playbook(f"kernelops.livepatch.{playbook}", *texts, **others)
 

@@ -20,6 +20,7 @@ from .._host.facts import HostFacts, ServerReachability
 from .._record import Check, CheckStatus, Eligibility, EligibilityVerdict, Reason
 from .._text import mask_credentials
 from . import causes, next_steps
+from .cause_texts.cause import Cause
 from .policy import AdmittedSystem, Policy
 
 FIXED_BY_CLIENT = frozenset({"snapd", "snapd_seeded"})
@@ -108,8 +109,8 @@ class _Criterion(t.NamedTuple):
     lets the service decide, `by_service` criteria do not refuse a kernel that the service supports.
     """
 
-    refused: causes.Cause
-    unknown: causes.Cause
+    refused: Cause
+    unknown: Cause
     covered: c.Callable[[AdmittedSystem], c.Sequence[str]]
     step: c.Callable[[HostFacts, Policy], str] | None = None
     by_service: bool = False
@@ -348,7 +349,7 @@ def _kernel_supported(facts: HostFacts, policy: Policy, kernel_support: KernelSu
         yield _unmet(status, reason, identifier="kernel_supported", found=state, required=required)
 
 
-_UNSUPPORTED: dict[str, tuple[CheckStatus, causes.Cause]] = {
+_UNSUPPORTED: dict[str, tuple[CheckStatus, Cause]] = {
     "kernel-upgrade-required": ("warn", causes.KERNEL_UPGRADE_REQUIRED),
     "kernel-end-of-life": ("warn", causes.KERNEL_END_OF_LIFE),
     "unsupported": ("fail", causes.KERNEL_UNSUPPORTED),

@@ -17,7 +17,8 @@ from .._host.apt import KernelPackages, image_release
 from .._host.facts import HostFacts
 from .._kernel_name import parse_release
 from .._package_version import VERSION_LIMIT, version_key
-from .causes import CONTAINER, UPGRADE_INSTEAD, WSL
+from .cause_texts.cause import UPGRADE_INSTEAD
+from .causes import CONTAINER, WSL
 from .metapackages import FLAVOURS, metapackage, preferred_row, pro_service, series_number
 from .policy import AdmittedSystem, Policy
 

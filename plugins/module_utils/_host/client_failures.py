@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """Failures of commands that install, configure, enable or refresh a client, recognised by their output.
 
-The texts are those of `error_texts`. `_decisions/causes` has message and remedy for each id.
+The texts are those of `error_texts`. `_decisions/causes.py` has message and remedy for each id.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dataclasses
 
 from .apt import without_waits
 from .client_status import plain_text
-from .error_texts import TEMPORARY, find_error
+from .error_texts.table import TEMPORARY, find_error
 
 _TEXT_LIMIT = 300
 

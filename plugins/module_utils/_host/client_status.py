@@ -19,7 +19,7 @@ from itertools import islice
 
 from .._config_file import YamlError, read_document
 from .._time import parse_date, parse_time
-from .error_texts import find_error
+from .error_texts.table import find_error
 
 Generation = t.Literal["2016", "6", "9.5", "10", "11"]
 

@@ -19,7 +19,7 @@ from .._decisions.eligibility import assess_eligibility
 from .._errors import LivepatchError
 from .._host.client_failures import ClientFailure, recognise
 from .._host.client_files import ClientSetup, fingerprint_of, read_client_setup
-from .._host.error_texts import TEMPORARY
+from .._host.error_texts.table import TEMPORARY
 from .._host.facts import HostFacts, read_facts
 from .._host.sections import Section, Sections
 from . import client_config

@@ -13,7 +13,7 @@ from .._decisions import causes
 from .._errors import LivepatchError
 from .._host.client_files import ClientSetup, channel_name
 from .._host.client_status import ClientError, stale_platform
-from .._host.error_texts import find_error
+from .._host.error_texts.table import find_error
 from .._host.facts import HostFacts
 from .._text import mask_credentials
 from . import client_config

@@ -16,7 +16,7 @@ from .._decisions import causes, next_steps
 from .._decisions.policy import Policy
 from .._errors import LivepatchError
 from .._host.client_status import ClientStatus
-from .._host.error_texts import TEMPORARY
+from .._host.error_texts.table import TEMPORARY
 from .._host.facts import HostFacts
 from .._host.loaded_patches import SysfsPatch
 from .._host.refresh import BlockingTask, RefreshOutput

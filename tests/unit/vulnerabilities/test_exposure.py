@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import (
     STATES,
-    KernelPackage,
     Record,
     validate,
 )
@@ -222,7 +221,7 @@ def with_packages(*packages: dict[str, str], kernel: str = KERNEL, source: str |
     record = make_record(system__kernel__full=kernel, patch__state=None)
     record["system"]["kernel"]["release"] = None
     record["system"]["kernel"]["source_package"] = source
-    record["system"]["kernel"]["packages"] = t.cast("list[KernelPackage]", list(packages))
+    record["system"]["kernel"]["packages"] = t.cast("t.Any", list(packages))
     return kernel_evidence(validate(record))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from ..._host.client_status import ClientError
-from ..._host.error_texts import find_error
+from ..._host.error_texts.table import find_error
 from ..._kernel_name import parse_lock_name
 from ..._record import Reason
 from .. import causes

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.error_texts import speakers
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.error_texts.speakers import speakers
 
 CONTRACTS = "https://contracts.canonical.com/v1/context/machines/token"
 

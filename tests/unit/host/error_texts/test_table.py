@@ -12,11 +12,10 @@ import pytest
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import causes
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_failures import recognise
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import plain_text
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.error_texts import (
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.error_texts.row import ErrorText, Example
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.error_texts.table import (
     ERROR_TEXTS,
     TEMPORARY,
-    ErrorText,
-    Example,
     find_error,
 )
 

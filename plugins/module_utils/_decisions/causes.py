@@ -8,21 +8,19 @@ An error that only one function raises has its text there. `docs/guide/troublesh
 ``{name}`` in a text is a placeholder. The code that finds the cause supplies the value, which can depend on the facts
 of the host or on the policy. A cause has one text; two causes may share an id.
 
-Each subject has a file. The names of all of them are names of this package: ``causes.NAME``.
+Each subject has a file in the folder `cause_texts`. Their names are names of this module: ``causes.NAME``.
 """
 
 from __future__ import annotations
 
-from .answer import *
-from .cause import UPGRADE_INSTEAD as UPGRADE_INSTEAD
-from .cause import Cause as Cause
-from .client import *
-from .eligibility import *
-from .failures import *
-from .fleet import *
-from .pro import *
-from .reboot import *
-from .signature import *
-from .status import *
-from .task import *
-from .upgrade import *
+from .cause_texts.answer import *
+from .cause_texts.client import *
+from .cause_texts.eligibility import *
+from .cause_texts.failures import *
+from .cause_texts.fleet import *
+from .cause_texts.pro import *
+from .cause_texts.reboot import *
+from .cause_texts.signature import *
+from .cause_texts.status import *
+from .cause_texts.task import *
+from .cause_texts.upgrade import *

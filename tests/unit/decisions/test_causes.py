@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import causes
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.causes import Cause
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.cause_texts.cause import Cause
 
-PLUGINS = Path(__file__).resolve().parents[4] / "plugins"
-TABLE_FOLDER = PLUGINS / "module_utils" / "_decisions" / "causes"
+PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
+TABLE_FOLDER = PLUGINS / "module_utils" / "_decisions" / "cause_texts"
 NAMED = {name: value for name, value in vars(causes).items() if isinstance(value, Cause)}
 TABLE = {
     **{f"failure {cause.id}": cause for cause in causes.CLIENT_FAILURES.values()},

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.causes import Cause
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.cause_texts.cause import Cause
 
 EXAMPLE = Cause("disk_full", "the disk {disk} is full", "delete files on {disk}")
 
