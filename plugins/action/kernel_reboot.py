@@ -12,12 +12,13 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.kernel_
     RebootOptions,
     reboot_host,
 )
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _options
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import load_drain_lock, load_policy
 
 
 class ActionModule(LivepatchAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
+        **_options.HOST_ARGUMENTS,
         "kernel": {"type": "str"},
         "force": {"type": "bool", "default": False},
         "boot_entry": {"type": "str", "choices": ["keep", "set"], "default": "keep"},
@@ -47,10 +48,10 @@ class ActionModule(LivepatchAction):
     }
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
-        lock = load_drain_lock(options.pop("drain_group"), options.pop("record_dir"), self.host)
+        lock = _options.load_drain_lock(options.pop("drain_group"), options.pop("record_dir"), self.host)
         return reboot_host(
             RebootOptions(
-                policy=load_policy("current"),
+                policy=_options.load_policy("current"),
                 check_mode=self.check_mode,
                 diff_mode=self.diff_mode,
                 drain_lock=lock,

@@ -13,10 +13,12 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.kernel_
     upgrade_kernel,
 )
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import HOST_ARGUMENTS
 
 
 class ActionModule(LivepatchAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
+        **HOST_ARGUMENTS,
         "force": {"type": "bool", "default": False},
         "within_days": {"type": "int", "default": 0},
         "series": {"type": "str"},
@@ -27,6 +29,7 @@ class ActionModule(LivepatchAction):
     }
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
+        own = {name: value for name, value in options.items() if name not in HOST_ARGUMENTS}
         return upgrade_kernel(
-            UpgradeOptions(check_mode=self.check_mode, diff_mode=self.diff_mode, host=self.host, **options)
+            UpgradeOptions(check_mode=self.check_mode, diff_mode=self.diff_mode, host=self.host, **own)
         )

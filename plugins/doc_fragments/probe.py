@@ -42,6 +42,32 @@ options:
       - With V(false), the check C(kernel_supported) uses the support status that the client got from the server last.
     type: bool
     default: false
+  ca_path:
+    description:
+      - File on the controller with certificates of certificate authorities in PEM format, or folder with such
+        certificates that was prepared with C(openssl rehash), for O(ask_server). They are trusted instead of the
+        authorities that are trusted by default.
+    type: path
+    version_added: 2.0.0
+  proxy:
+    description:
+      - URL of an HTTP proxy that the controller uses for O(ask_server). It can contain a user name and a password,
+        which are not shown in results.
+      - By default, the environment variables E(https_proxy), E(http_proxy) and E(no_proxy) are used.
+    type: str
+    version_added: 2.0.0
+"""
+
+    ANSWER = r"""
+options:
+  answer_timeout:
+    description:
+      - Maximum time in seconds in which the host must answer a script that only reads, from V(10) to V(3600). A script
+        that also waits on the host, for example for C(apt-get), has this time in addition.
+      - After this time, the connection is closed, and the error is C(timed_out).
+    type: int
+    default: 120
+    version_added: 2.0.0
 """
 
     LOOKS = r"""

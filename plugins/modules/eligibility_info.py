@@ -29,6 +29,7 @@ extends_documentation_fragment:
   - kernelops.livepatch.attributes.action_group
   - kernelops.livepatch.attributes.host
   - kernelops.livepatch.probe
+  - kernelops.livepatch.probe.answer
   - kernelops.livepatch.probe.looks
 seealso:
   - module: kernelops.livepatch.patch_info

@@ -517,6 +517,7 @@ remedy:
 
 import collections.abc as c
 import datetime
+import itertools
 import typing as t
 from pathlib import Path
 
@@ -552,6 +553,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabiliti
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.exposure import (
     release_and_realm,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.index import VulnerabilityIndex
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.package_data import CVE, PRIORITIES
 
 HOSTED_DATA = "https://security-metadata.canonical.com/oval/"
@@ -701,10 +703,22 @@ def run(options: dict[str, t.Any], *, check_mode: bool, warn: c.Callable[[str], 
     except OSError as error:
         remedy = "check that the data exists and is readable, and that cache_dir and the files to write are writable"
         raise file_error(error, options["output_file"] or options["cache_dir"], remedy) from error
-    entries, left_out = exposure.entries()
-    unreadable = [each for index in data.indexes for each in index.notices.unreadable]
     return {
         **written,
+        **result_of(exposure, age),
+        "data_age_days": age,
+        "oldest_record": records.oldest,
+        "sources": data.sources,
+        "unreadable": unreadable_notices(data.indexes),
+        "problems": [problem.as_dict() for problem in records.problems[:_MOST_PROBLEMS]],
+        "fetched": data.downloaded,
+    }
+
+
+def result_of(exposure: FleetExposure, age: int | None) -> dict[str, t.Any]:
+    """Return the keys of the result that describe the fleet. `age` is that of the data, in days."""
+    entries, left_out = exposure.entries()
+    return {
         "hosts": exposure.hosts,
         "hosts_by_status": exposure.hosts_by_status,
         "not_waived": exposure.not_waived,
@@ -714,15 +728,16 @@ def run(options: dict[str, t.Any], *, check_mode: bool, warn: c.Callable[[str], 
         "cves": entries,
         "left_out": left_out,
         "lines": exposure.lines(entries, age),
-        "data_age_days": age,
-        "oldest_record": records.oldest,
-        "sources": data.sources,
-        "unreadable": [
-            {"name": limit_text(each.name), "reason": limit_text(each.reason)} for each in unreadable[:_MOST_PROBLEMS]
-        ],
-        "problems": [problem.as_dict() for problem in records.problems[:_MOST_PROBLEMS]],
-        "fetched": data.downloaded,
     }
+
+
+def unreadable_notices(indexes: c.Iterable[VulnerabilityIndex]) -> list[dict[str, str]]:
+    """Return the first notices that could not be read, each with its reason."""
+    unreadable = (each for index in indexes for each in index.notices.unreadable)
+    return [
+        {"name": limit_text(each.name), "reason": limit_text(each.reason)}
+        for each in itertools.islice(unreadable, _MOST_PROBLEMS)
+    ]
 
 
 def main() -> None:

@@ -37,6 +37,7 @@ extends_documentation_fragment:
   - kernelops.livepatch.attributes
   - kernelops.livepatch.attributes.action_group
   - kernelops.livepatch.attributes.host
+  - kernelops.livepatch.probe.answer
 attributes:
   check_mode:
     support: full

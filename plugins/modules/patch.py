@@ -31,6 +31,7 @@ extends_documentation_fragment:
   - kernelops.livepatch.attributes.action_group
   - kernelops.livepatch.attributes.host
   - kernelops.livepatch.probe
+  - kernelops.livepatch.probe.answer
   - kernelops.livepatch.trust
 attributes:
   check_mode:

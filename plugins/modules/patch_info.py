@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - kernelops.livepatch.attributes.action_group
   - kernelops.livepatch.attributes.host
   - kernelops.livepatch.probe
+  - kernelops.livepatch.probe.answer
   - kernelops.livepatch.probe.looks
   - kernelops.livepatch.trust
 requirements:

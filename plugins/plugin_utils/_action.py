@@ -32,7 +32,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._text import (
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._driver import Driver
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import list_from_text
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import list_from_text, read_answer_timeout
 
 _SEVERAL_LINES = {"variables_invalid"}
 """Errors with a message of several lines. No part of it comes from a host."""
@@ -102,7 +102,8 @@ class LivepatchAction(ActionBase):
             if validation.error_messages:
                 remedy = f"correct the options; to list them: ansible-doc {self._task.action}"
                 raise LivepatchError("options_invalid", self._validation_message(validation.errors), remedy)
-            return Driver(self).run(self.make_task(validation.validated_parameters))
+            options = validation.validated_parameters
+            return Driver(self, read_answer_timeout(options)).run(self.make_task(options))
         except LivepatchError as error:
             return self._failed(error)
         except AnsibleError as error:

@@ -36,10 +36,14 @@ if t.TYPE_CHECKING:
 
 
 class Driver:
-    """Runs tasks for an action plugin, on the host of its Ansible task."""
+    """Runs tasks for an action plugin, on the host of its Ansible task.
 
-    def __init__(self, action: ActionBase) -> None:
+    `answer_timeout` is the time in seconds in which the host must answer, in addition to the waits of a script.
+    """
+
+    def __init__(self, action: ActionBase, answer_timeout: float) -> None:
         self._action = action
+        self._answer_timeout = answer_timeout
 
     def run(self, task: commands.Task[dict[str, t.Any]]) -> dict[str, t.Any]:
         """Run a task to its end and return its result.
@@ -73,7 +77,7 @@ class Driver:
             case commands.ReadClock():
                 return commands.Instant(datetime.datetime.now(datetime.timezone.utc), time.monotonic())
             case commands.AskService():
-                return kernel_support(command.server, command.facts)
+                return kernel_support(command.server, command.facts, command.ca_path, command.proxy)
             case commands.StoreRecord():
                 return str(folder_store.store(pathlib.Path(command.folder), command.record))
             case commands.ShowTable():
@@ -83,6 +87,7 @@ class Driver:
         return None
 
     def _run_script(self, command: commands.RunScript) -> Sections:
+        seconds = self._answer_timeout + command.extra_seconds
         variables = dict(command.variables)
         if command.later is not None:
             variables["later"] = compose(command.later.parts, secrets.token_hex(16), command.later.variables)
@@ -91,10 +96,10 @@ class Driver:
             return run_script(self._action, command.parts, variables, secret=command.secret)
 
         try:
-            return call_within(command.seconds, call)
+            return call_within(seconds, call)
         except DeadlineError as error:
             self._reset_connection()
-            raise causes.HOST_TIMED_OUT.error(seconds=f"{command.seconds:.0f}") from error
+            raise causes.HOST_TIMED_OUT.error(seconds=f"{seconds:.0f}") from error
         except MemoryLimitError as error:
             self._reset_connection()
             raise causes.ANSWER_TOO_LARGE.error() from error

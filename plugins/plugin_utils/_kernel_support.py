@@ -30,7 +30,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 
 # All hosts of the run with this kernel wait for the answer.
-_OPTIONS = DownloadOptions(timeout=10.0, retries=1)
+_TIMEOUT = 10.0
+_RETRIES = 1
 _LOCK_SECONDS = 60.0
 """More than a question takes if the server does not answer any attempt."""
 
@@ -38,19 +39,22 @@ _LOCK_SECONDS = 60.0
 def kernel_support(
     server: str | None,
     facts: HostFacts,
-    download_options: DownloadOptions = _OPTIONS,
+    ca_path: str | None = None,
+    proxy: str | None = None,
     lock_seconds: float = _LOCK_SECONDS,
 ) -> KernelSupport:
     """Return the server's answer for the kernel of this host; without an answer, the reason.
 
-    `download_options` say how to reach the server: authorities, proxy, limits. `lock_seconds` limits the time to wait
+    `ca_path` and `proxy` say how to reach the server, as in `DownloadOptions`. `lock_seconds` limits the time to wait
     for a process that asks the same question.
     """
     question = _question(facts)
     if question is None:
         return KernelSupport(None, "the release, architecture or kernel of the host is unknown")
     address = server or HOSTED
-    key = hashlib.sha256(question.url(address).encode()).hexdigest()
+    options = DownloadOptions(ca_path, proxy, _TIMEOUT, _RETRIES)
+    # Hosts can have different values of all options, and an answer counts only for the same way to the server.
+    key = hashlib.sha256(repr((question.url(address), ca_path, proxy)).encode()).hexdigest()
     answer = pathlib.Path(constants.DEFAULT_LOCAL_TMP) / f"livepatch-kernel-{key}"
     with answer.with_suffix(".lock").open("w") as lock:
         if not lock_within(lock.fileno(), lock_seconds):
@@ -58,7 +62,7 @@ def kernel_support(
                 None, f"another process did not get the server's answer within {lock_seconds:g} seconds"
             )
         if not answer.exists():
-            answer.write_text(_ask(address, question, download_options), encoding="utf-8")
+            answer.write_text(_ask(address, question, options), encoding="utf-8")
     status, _newline, reason = answer.read_text(encoding="utf-8").partition("\n")
     return KernelSupport(status or None, reason)
 

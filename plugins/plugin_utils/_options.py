@@ -25,6 +25,10 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.pol
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.drain_lock import DrainLock
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import (
+    ANSWER_TIMEOUT,
+    answer_timeout_fault,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.host_check import CheckOptions
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
 from ansible_collections.kernelops.livepatch.plugins.module_utils._version import COLLECTION_VERSION
@@ -32,11 +36,16 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._version impor
 Arguments = dict[str, dict[str, t.Any]]
 """An argument spec, or a part of one."""
 
+HOST_ARGUMENTS: Arguments = {"answer_timeout": {"type": "int", "default": ANSWER_TIMEOUT}}
+"""Options of the actions that contact a host."""
 PROBE_ARGUMENTS: Arguments = {
+    **HOST_ARGUMENTS,
     "policy": {"type": "raw", "default": "launch"},
     "server": {"type": "str"},
     "network": {"type": "bool", "default": True},
     "ask_server": {"type": "bool", "default": False},
+    "ca_path": {"type": "path"},
+    "proxy": {"type": "str", "no_log": True},
 }
 TRUST_ARGUMENTS: Arguments = {
     "trusted_certificates": {"type": "list", "elements": "path", "default": []},
@@ -63,6 +72,19 @@ def list_from_text(value: object) -> object:
     if text.startswith("[") and text.endswith("]"):
         return yaml.safe_load(text)
     return [] if not text else value
+
+
+def read_answer_timeout(options: Mapping[str, t.Any]) -> int:
+    """Return the time in seconds in which a host must answer. Raises `LivepatchError` (``timeout_invalid``)."""
+    seconds: int = options.get("answer_timeout", ANSWER_TIMEOUT)
+    fault = answer_timeout_fault(seconds)
+    if fault is not None:
+        raise LivepatchError(
+            "timeout_invalid",
+            f"the value of answer_timeout is not valid: {fault}",
+            "set `answer_timeout` to a number in this range",
+        )
+    return seconds
 
 
 def load_policy(wanted: object) -> Policy:
@@ -95,6 +117,8 @@ def check_options(host: str, options: Mapping[str, t.Any], **more: t.Any) -> Che
         server=options["server"],
         network=options["network"],
         ask_server=options["ask_server"],
+        ca_path=options["ca_path"],
+        proxy=options["proxy"],
         **more,
     )
 

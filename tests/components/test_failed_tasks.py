@@ -28,6 +28,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records impor
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task, run_script
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _action, _driver
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
 from tests.samples.records import make_record
 
@@ -79,6 +80,7 @@ class _Action(LivepatchAction):
     def __init__(self, folder: Path, body: t.Callable[[], Task[dict[str, t.Any]]]) -> None:
         self.host = "web1"
         self.body = body
+        self.options: dict[str, t.Any] = {}
         self.lines: list[str] = []
         self._task = types.SimpleNamespace(args={"record_dir": str(folder)}, action="test")
         self._connection = _Silent()
@@ -94,7 +96,7 @@ class _Action(LivepatchAction):
         return {"rc": code, "stdout": output.decode(), "stderr": errors.decode()}
 
     def perform(self) -> dict[str, t.Any]:
-        validation = types.SimpleNamespace(error_messages=[], validated_parameters={})
+        validation = types.SimpleNamespace(error_messages=[], validated_parameters=self.options)
         return self._perform(validation)
 
 
@@ -212,10 +214,37 @@ def test_errors_of_connections_are_bounded(tmp_path: Path) -> None:
 
 
 def _silent_task() -> Task[dict[str, t.Any]]:
-    yield from run_script("probe", {"network": ""}, seconds=0.2)
+    yield from run_script("probe", {"network": ""}, extra_seconds=0.1)
     return {}
 
 
+@pytest.fixture
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An `answer_timeout` that is shorter than the shortest one that users can choose."""
+    monkeypatch.setattr(_action, "read_answer_timeout", lambda _options: 0.2)
+
+
+def test_a_script_that_waits_has_more_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    limits = []
+    monkeypatch.setattr(_driver, "call_within", lambda seconds, _call: limits.append(seconds))
+    action = _Action(tmp_path, _silent_task)
+    action.options["answer_timeout"] = 30
+    action.perform()
+    assert limits == [30.1]
+
+
+@pytest.mark.parametrize("seconds", [0, 9, 3601])
+def test_a_useless_answer_timeout_is_refused(seconds: int, tmp_path: Path) -> None:
+    action = _Action(tmp_path, _silent_task)
+    action.options["answer_timeout"] = seconds
+    result = action.perform()
+    assert (result["error_id"], result["msg"].partition(".")[0]) == (
+        "timeout_invalid",
+        f"The value of answer_timeout is not valid: {seconds} is not between 10 and 3600 seconds",
+    )
+
+
+@pytest.mark.usefixtures("short_timeout")
 def test_a_silent_host_is_a_failed_attempt(tmp_path: Path) -> None:
     action = _Action(tmp_path, _silent_task)
     result = action.perform()
@@ -227,9 +256,10 @@ def test_a_silent_host_is_a_failed_attempt(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
 
 
+@pytest.mark.usefixtures("short_timeout")
 def test_a_silent_host_may_have_no_answer(tmp_path: Path) -> None:
     def body() -> Task[dict[str, t.Any]]:
-        return {"answer": (yield from commands.try_script("probe", {"network": ""}, seconds=0.2))}
+        return {"answer": (yield from commands.try_script("probe", {"network": ""}))}
 
     assert _Action(tmp_path, body).perform() == {"answer": None}
 

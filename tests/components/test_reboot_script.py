@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The timer that starts drained containers without a controller, in the script of `kernel_reboot`, in all shells.
+"""The timer that starts drained containers without a controller, and the order to reboot, in all shells.
 
 Commands that change the machine, and those of container runtimes, are replaced by doubles in a folder on PATH.
 """
@@ -8,6 +8,7 @@ Commands that change the machine, and those of container runtimes, are replaced 
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 from pathlib import Path
 
@@ -56,6 +57,8 @@ class Machine:
     def __post_init__(self) -> None:
         self.command("docker", DOCKER.replace("FOLDER", str(self.folder)))
         self.command("setsid", f'#!/bin/sh\nprintf "%s\\n" "$2" >>{self.folder}/detached\n')
+        # The data of this machine is not written.
+        self.command("sync", "#!/bin/sh\n")
         self.state.mkdir()
         (self.state / "boot_id").write_bytes(BOOT_ID.read_bytes())
         (self.state / "containers").write_text("docker c1 registry\n", encoding="ascii")
@@ -157,3 +160,61 @@ def test_a_host_that_restored_itself_is_not_rebooted(shell: str, tmp_path: Path)
     assert f"@{NONCE} end drained ok 1" in output
     assert "section down" not in output
     assert f"@{NONCE} section down" in machine.run(task="reboot", restore_after="0"), "without a timer"
+
+
+# --- a disk or a mount that does not answer ---
+
+
+class RebootingMachine(Machine):
+    """A machine whose `sync` waits until `answer`, and whose reboot is a line of `events`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("mount", "rebooted"):
+            os.mkfifo(self.folder / name)
+        self.command("sync", f"#!/bin/sh\nread -r line <{self.folder}/mount\necho written >>{self.folder}/events\n")
+        self.command("setsid", '#!/bin/sh\nexec "$@"\n')
+        self.command("systemctl", f"#!/bin/sh\necho rebooted >>{self.folder}/events\n: >{self.folder}/rebooted\n")
+        for name in ("shutdown", "reboot"):
+            self.command(name, "#!/bin/sh\n")
+
+    @property
+    def events(self) -> list[str]:
+        return (self.folder / "events").read_text("ascii").split()
+
+    def answer(self) -> None:
+        """Let the started `sync` end."""
+        subprocess.run(["sh", "-c", f"echo >{self.folder}/mount"], check=True, timeout=60)
+
+    def wait_for_reboot(self) -> None:
+        subprocess.run(["cat", self.folder / "rebooted"], check=True, timeout=60)
+
+
+@each_shell
+def test_a_reboot_waits_until_data_is_written(shell: str, tmp_path: Path) -> None:
+    machine = RebootingMachine(tmp_path, shell)
+    machine.run(task="reboot", restore_after="0", boot_id=BOOT_ID.read_text("ascii").strip())
+    machine.answer()
+    machine.wait_for_reboot()
+    assert machine.events == ["written", "rebooted"]
+
+
+@each_shell
+def test_a_dead_mount_does_not_prevent_a_reboot(shell: str, tmp_path: Path) -> None:
+    machine = RebootingMachine(tmp_path, shell)
+    machine.command("sleep", "#!/bin/sh\n")
+    machine.run(task="reboot", restore_after="0", boot_id=BOOT_ID.read_text("ascii").strip())
+    machine.wait_for_reboot()
+    assert machine.events == ["rebooted"]
+    machine.answer()
+
+
+@each_shell
+def test_a_dead_mount_does_not_prevent_a_drain(shell: str, tmp_path: Path) -> None:
+    machine = RebootingMachine(tmp_path, shell)
+    (tmp_path / "running").touch()
+    machine.command("sleep", "#!/bin/sh\n")
+    output = machine.run(task="drain", restore_after="0")
+    assert f"@{NONCE} end note ok 0" in output
+    assert not machine.runs
+    machine.answer()

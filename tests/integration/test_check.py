@@ -337,6 +337,24 @@ def test_without_an_answer_support_is_unknown(fleet: Fleet, ansible: Ansible) ->
     assert result["verdict"] == "unknown"
 
 
+def test_the_question_to_the_server_uses_authority_and_proxy(fleet: Fleet, ansible: Ansible) -> None:
+    """Only the proxy can resolve the name of the server, whose certificate a private authority signed."""
+    # The client is not installed, so that only the server can report the support. Each task has an answer of its own.
+    proxy = fleet.proxy.replace("livepatch.lab.test", "127.0.0.1")
+    authority = str(fleet.certificate)
+    ways = [{"ca_path": authority, "proxy": proxy}, {"proxy": proxy}, {"ca_path": authority}]
+    common = {"ask_server": True, "network": False, "server": fleet.behind_proxy}
+    results = ansible.each("kernelops.livepatch.patch_info", "not-installed", [{**common, **way} for way in ways])
+    answered, untrusted, unresolved = (
+        next(each for each in result["record"]["eligibility"]["checks"] if each["id"] == "kernel_supported")
+        for result in results
+    )
+    assert (answered["status"], answered["found"]) == ("pass", "supported")
+    assert untrusted["status"] == unresolved["status"] == "unknown"
+    assert "certificate" in untrusted["message"]
+    assert "`ca_path`" in untrusted["remedy"]
+
+
 @pytest.mark.matrix
 def test_module_defaults_apply_to_the_group(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
     playbook = tmp_path / "defaults.yml"

@@ -226,6 +226,19 @@ def attacked(request: pytest.FixtureRequest, attacks: dict[str, Attacked]) -> At
     return attacks[request.param]
 
 
+def test_a_silent_host_is_cut_at_the_answer_timeout(tmp_path: Path) -> None:
+    variables = {"ansible_connection": "hostile", "hostile_scenario": "silent", "hostile_stage": STAGES[0]}
+    inventory = {"all": {"hosts": {"silent": variables}}}
+    (tmp_path / "hostile.json").write_text(json.dumps(inventory), encoding="utf-8")
+    environment = {"ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS), "ANSIBLE_INVENTORY": "hostile.json"}
+    ansible = Ansible(tmp_path, environment, timeout=SECONDS)
+    run = ansible.command("playbook", "kernelops.livepatch.check", "-e", "livepatch_answer_timeout=10")
+    [reason] = json.loads(note_of(tmp_path / RECORDS, "silent").read_text(encoding="utf-8"))["reasons"]
+    assert reason["id"] == "timed_out", run.output
+    assert "within 10 s" in reason["message"]
+    assert "livepatch_answer_timeout" in reason["remedy"]
+
+
 def test_honest_hosts_are_judged_rightly(attacked: Attacked, hosts: Fleet) -> None:
     states = attacked.states()
     assert {host: states[host] for host in attacked.attack.honest} == attacked.attack.honest, attacked.run.output

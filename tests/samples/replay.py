@@ -31,12 +31,12 @@ class Replay:
     """The commands of a task. `script` answers each `RunScript`; it may use the command and the clock of this object.
 
     A script takes `script_seconds` of the clock. `sleeps`, `scripts`, `stored`, `shown` and `warnings` collect the
-    commands in order; `resets` and `questions` (to the service) count them.
+    commands in order, and `questions` those to the service; `resets` counts them.
     """
 
     script: c.Callable[[commands.RunScript], Answer]
     support: KernelSupport = dataclasses.field(default_factory=lambda: KernelSupport("supported", ""))
-    questions: int = 0
+    questions: list[commands.AskService] = dataclasses.field(default_factory=list)
     script_seconds: float = 0.0
     store_failure: LivepatchError | None = None
     elapsed: float = 0.0
@@ -75,7 +75,7 @@ class Replay:
             case commands.ReadClock():
                 return commands.Instant(NOW + datetime.timedelta(seconds=self.elapsed), self.elapsed)
             case commands.AskService():
-                self.questions += 1
+                self.questions.append(command)
                 return self.support
             case commands.StoreRecord():
                 if self.store_failure is not None:

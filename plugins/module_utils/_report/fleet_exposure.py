@@ -247,30 +247,22 @@ def evaluate_fleet(
     waivers = waivers or Waivers()
     kinds = _kinds(records, waivers)
     known = known_vulnerabilities(indexes)
-    chosen = (
-        list(dict.fromkeys(cves))
-        if cves is not None
-        else [cve for cve, one in known.items() if is_chosen(one, minimum_priority)]
-    )
+    chosen = _chosen(known, cves, minimum_priority)
     evaluator = Evaluator(indexes, chosen)
     counts, worst, not_waived, accepted = _counted(evaluator, kinds)
     unknown = Vulnerability(None, None)
     found = [
-        CveExposure(
-            cve, known.get(cve, unknown), {status: each[rank] for rank, status in enumerate(STATUSES)}, accepted[cve]
-        )
+        CveExposure(cve, known.get(cve, unknown), dict(zip(STATUSES, each, strict=True)), accepted[cve])
         for cve, each in zip(chosen, zip(*counts, strict=True), strict=True)
     ]
     pairs = _pairs(found)
     if cves is None:
         found = [each for each in found if each.counts["open"]]
         found.sort(key=lambda each: (each.details.published or _FIRST_DAY, _cve_key(each.cve)))
-    hosts = sum(len(kind.hosts) for kind in kinds)
-    without_data = _without_data(evaluator, kinds)
     return FleetExposure(
-        hosts,
+        sum(len(kind.hosts) for kind in kinds),
         worst,
-        without_data,
+        _without_data(evaluator, kinds),
         len(chosen),
         found,
         kinds,
@@ -322,6 +314,12 @@ class _Counts(t.NamedTuple):
     worst: dict[str, int]
     not_waived: dict[str, int]
     waived: collections.Counter[str]
+
+
+def _chosen(known: c.Mapping[str, Vulnerability], cves: c.Sequence[str] | None, minimum_priority: str) -> list[str]:
+    if cves is not None:
+        return list(dict.fromkeys(cves))
+    return [cve for cve, one in known.items() if is_chosen(one, minimum_priority)]
 
 
 def _counted(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> _Counts:

@@ -179,21 +179,18 @@ class Downloader:
         def attempt() -> FileVersion | None:
             nonlocal etag
             present = size()
-            # Only a strong ETag identifies the bytes.
-            resumable = present > 0 and etag is not None and etag.startswith('"')
-            ranges = {"Range": f"bytes={present}-", "If-Range": str(etag)} if resumable else {}
+            ranges = _ranges(present, etag)
             with self._get(url, {**known.conditions, **ranges}) as answer:
                 response = answer.response
                 if response.status_code == 304 and known.conditions:
                     return None
-                if response.status_code == 416 and resumable:
+                if response.status_code == 416 and ranges:
                     file.truncate(0)
                     raise _TransientError("the server does not have the rest of the file")
-                self._expect(response, url, 200, *((206,) if resumable else ()))
+                self._expect(response, url, 200, *((206,) if ranges else ()))
                 version = FileVersion(response.headers.get("ETag"), response.headers.get("Last-Modified"))
                 if response.status_code == 206:
-                    if not response.headers.get("Content-Range", "").startswith(f"bytes {present}-"):
-                        raise ServerError(_plain(f"the server of {url} sent other bytes than those from {present} on"))
+                    _expect_rest(response, url, present)
                 else:
                     begin(version)
                     etag = version.etag
@@ -374,6 +371,20 @@ def _authorization(url: str, first_url: str) -> t.Any:
 
 
 _Result = t.TypeVar("_Result")
+
+
+def _ranges(present: int, etag: str | None) -> dict[str, str]:
+    """Return the headers that ask for the rest of a file; none without the bytes of a known version."""
+    # Only a strong ETag identifies the bytes.
+    if present > 0 and etag is not None and etag.startswith('"'):
+        return {"Range": f"bytes={present}-", "If-Range": etag}
+    return {}
+
+
+def _expect_rest(response: requests.Response, url: str, present: int) -> None:
+    """Raise `ServerError` for an answer with other bytes than those that were requested."""
+    if not response.headers.get("Content-Range", "").startswith(f"bytes {present}-"):
+        raise ServerError(_plain(f"the server of {url} sent other bytes than those from {present} on"))
 
 
 def _plain(text: str) -> str:

@@ -25,12 +25,13 @@ from .._host.sections import Section, Sections
 from . import client_config
 from .client_comparison import ClientSnapshot, DesiredClient, check_token
 from .client_plan import ClientPlan, ClientStep, make_plan
-from .commands import LONGEST_PAUSE, ROUND_TRIP, Task, poll, read_clock, run_script, sleep
+from .commands import LONGEST_PAUSE, Task, poll, read_clock, run_script, sleep
 from .host_check import CheckOptions, kernel_support, probe_variables
 
 _READ = ("probe", "client_read")
 _WRITE = (*_READ, "client_write")
-_READ_SECONDS = ROUND_TRIP + 60
+_READ_SECONDS = 60
+"""Seconds that the questions about the client take, in addition to the usual time for an answer."""
 _STEP_SECONDS = {
     "snapd": 660,
     "install": 660,
@@ -158,7 +159,7 @@ def _validated(options: ClientOptions, now: datetime.datetime) -> DesiredClient:
 
 
 def _read_client(variables: c.Mapping[str, str]) -> Task[ClientObservation]:
-    sections = yield from run_script(_READ, variables, seconds=_READ_SECONDS)
+    sections = yield from run_script(_READ, variables, extra_seconds=_READ_SECONDS)
     if not sections.complete:
         # A host with an incomplete answer looks like a host without a client.
         raise causes.INTERRUPTED.error()
@@ -247,8 +248,8 @@ def _execute(
     }
     # Steps without a secret can be executed over any connection.
     secret = any(name == "token" or name.startswith("fingerprint_") for name in given)
-    limit = _seconds_for(plan.steps, options.wait_seeded)
-    sections = yield from run_script(_WRITE, given, secret=secret, seconds=limit)
+    extra = _seconds_for(plan.steps, options.wait_seeded)
+    sections = yield from run_script(_WRITE, given, secret=secret, extra_seconds=extra)
     completed, failure = _progress(plan.steps, sections)
     error = None if failure is None else _step_error(failure, plan.steps[len(completed) :], options.wait_seeded)
     return _Execution(
@@ -262,7 +263,7 @@ def _execute(
 
 
 def _seconds_for(steps: tuple[ClientStep, ...], wait_seeded: int) -> float:
-    """Return the deadline of a script: the limits of its steps on the host, and the facts after them."""
+    """Return the time for the steps of a script: their limits on the host, and the facts after them."""
     waits = sum(max(1, wait_seeded) for step in steps if step.id in _WAITING_STEPS)
     return _READ_SECONDS + waits + sum(_STEP_SECONDS.get(step.id, _QUICK_STEP) for step in steps)
 

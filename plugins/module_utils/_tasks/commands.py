@@ -21,8 +21,11 @@ from .._host.facts import HostFacts
 from .._host.sections import Sections
 from .._record import Record
 
-ROUND_TRIP = 120
-"""Seconds in which a script that only reads must answer. A script that waits adds its own limit."""
+ANSWER_TIMEOUT = 120
+"""Seconds in which a host must answer by default. A script that waits on the host has some more."""
+
+_SHORTEST_ANSWER_TIMEOUT = 10
+_LONGEST_ANSWER_TIMEOUT = 3600
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 15.0
@@ -35,16 +38,16 @@ class RunScript:
 
     Answer: `Sections`. With `secret`, a variable holds a secret, and the script never goes onto a command line. With
     `may_fail`, the answer is None where the host cannot be reached, refuses the login, or the answer is incomplete; the
-    connection is then closed, so that the next script opens a new one. A round trip that takes longer than `seconds` is
-    interrupted, which is the error ``timed_out``. The text of the script `later` becomes the variable ``lp_later``, for
-    work that the host does without a controller.
+    connection is then closed, so that the next script opens a new one. A round trip that takes longer than the option
+    `answer_timeout` and the `extra_seconds` of this script together is interrupted, which is the error ``timed_out``.
+    The text of the script `later` becomes the variable ``lp_later``, for work that the host does without a controller.
     """
 
     parts: tuple[str, ...]
     variables: c.Mapping[str, str]
     secret: bool = False
     may_fail: bool = False
-    seconds: float = ROUND_TRIP
+    extra_seconds: float = 0
     later: RunScript | None = None
 
 
@@ -69,11 +72,14 @@ class ReadClock:
 class AskService:
     """Ask the livepatch server whether it supports the kernel of `facts`. Answer: `KernelSupport`.
 
-    `server` is the address of the server, None for the hosted one.
+    `server` is the address of the server, None for the hosted one. `ca_path` and `proxy` say how the controller
+    reaches it, None for the authorities and the proxy of its environment.
     """
 
     server: str | None
     facts: HostFacts
+    ca_path: str | None = None
+    proxy: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,16 +114,23 @@ class Instant(t.NamedTuple):
     monotonic: float
 
 
+def answer_timeout_fault(seconds: int) -> str | None:
+    """Return what is wrong with a value of the option `answer_timeout`."""
+    if _SHORTEST_ANSWER_TIMEOUT <= seconds <= _LONGEST_ANSWER_TIMEOUT:
+        return None
+    return f"{seconds} is not between {_SHORTEST_ANSWER_TIMEOUT} and {_LONGEST_ANSWER_TIMEOUT} seconds"
+
+
 _T = t.TypeVar("_T")
 Task: t.TypeAlias = c.Generator[Command, t.Any, _T]
 """A generator that yields commands, receives their answers, and returns a `_T`."""
 
 
 def run_script(
-    parts: str | c.Sequence[str], variables: c.Mapping[str, str], *, secret: bool = False, seconds: float = ROUND_TRIP
+    parts: str | c.Sequence[str], variables: c.Mapping[str, str], *, secret: bool = False, extra_seconds: float = 0
 ) -> Task[Sections]:
     """Run a script on the host. Raises `LivepatchError` where it could not be run."""
-    answer = yield RunScript(_as_parts(parts), variables, secret, seconds=seconds)
+    answer = yield RunScript(_as_parts(parts), variables, secret, extra_seconds=extra_seconds)
     return t.cast("Sections", answer)
 
 
@@ -125,11 +138,11 @@ def try_script(
     parts: str | c.Sequence[str],
     variables: c.Mapping[str, str],
     *,
-    seconds: float = ROUND_TRIP,
+    extra_seconds: float = 0,
     later: RunScript | None = None,
 ) -> Task[Sections | None]:
     """Run a script on a host that may be down; None where there is no complete answer."""
-    answer = yield RunScript(_as_parts(parts), variables, may_fail=True, seconds=seconds, later=later)
+    answer = yield RunScript(_as_parts(parts), variables, may_fail=True, extra_seconds=extra_seconds, later=later)
     return t.cast("Sections | None", answer)
 
 
@@ -149,9 +162,11 @@ def read_clock() -> Task[Instant]:
     return t.cast("Instant", answer)
 
 
-def ask_service(server: str | None, facts: HostFacts) -> Task[KernelSupport]:
+def ask_service(
+    server: str | None, facts: HostFacts, *, ca_path: str | None = None, proxy: str | None = None
+) -> Task[KernelSupport]:
     """Ask the livepatch server about the kernel of a host."""
-    answer = yield AskService(server, facts)
+    answer = yield AskService(server, facts, ca_path, proxy)
     return t.cast("KernelSupport", answer)
 
 

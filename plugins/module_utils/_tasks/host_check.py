@@ -26,7 +26,8 @@ class CheckOptions:
     """Options of a check. `verify` is ``auto``, ``file`` or ``off``; no signature is verified without `anchors`.
 
     `host` is the name in the inventory. `alternative` is a policy that the result names if it covers a host that
-    `policy` refuses, None for none. `server` is an address, None for the one that the client uses. `record_dir` is
+    `policy` refuses, None for none. `server` is an address, None for the one that the client uses. `ca_path` and
+    `proxy` are for the controller's question to it, None for those of the controller's environment. `record_dir` is
     the folder for the record, None for none.
     """
 
@@ -36,6 +37,8 @@ class CheckOptions:
     server: str | None = None
     network: bool = True
     ask_server: bool = False
+    ca_path: str | None = None
+    proxy: str | None = None
     verify: str = "auto"
     anchors: TrustAnchors | None = None
     record_dir: str | None = None
@@ -83,7 +86,7 @@ def kernel_support(options: CheckOptions, facts: HostFacts) -> Task[KernelSuppor
     """Ask the server about the host's kernel where the options say so."""
     if not options.ask_server:
         return None
-    return (yield from ask_service(options.server, facts))
+    return (yield from ask_service(options.server, facts, ca_path=options.ca_path, proxy=options.proxy))
 
 
 def build_record(options: CheckOptions, facts: HostFacts, collected_at: datetime.datetime) -> Task[Record]:

@@ -23,7 +23,7 @@ from .._host.sections import Sections
 from .._records.drain_lock import DrainLock, Holder
 from .._time import format_time
 from .commands import (
-    ROUND_TRIP,
+    ANSWER_TIMEOUT,
     RunScript,
     Task,
     poll,
@@ -51,7 +51,8 @@ class RebootOptions:
     on which they are closed. `drain_lock` is the lock of the drain group of the host, None for no group; it is waited
     for at most `drain_group_timeout`. `restore_after` is the time after which the host starts its containers again
     without a controller, 0 for never. `allow_running` has kinds of containers that may run at the reboot, although they
-    are not stopped. All times are in seconds.
+    are not stopped. `answer_timeout` is the time in which the host must answer, besides the waits of a script. All
+    times are in seconds.
     """
 
     policy: Policy
@@ -77,6 +78,7 @@ class RebootOptions:
     reboot_timeout: int = 900
     require_protected: bool = True
     protected_timeout: int = 900
+    answer_timeout: float = ANSWER_TIMEOUT
 
     @property
     def runtimes(self) -> dict[str, str]:
@@ -197,7 +199,7 @@ class _Reboot:
     def _phase(self) -> float:
         """Seconds after which a run that has not renewed the lock is lost: the longest time of one step, twice."""
         options = self._options
-        return 2 * (ROUND_TRIP + options.delay + max(options.drain_timeout, options.reboot_timeout))
+        return 2 * (options.answer_timeout + options.delay + max(options.drain_timeout, options.reboot_timeout))
 
     def _take_lock_if_free(self) -> Task[None]:
         """Take the lock for a host whose containers are stopped. Starting them does not depend on other hosts."""
@@ -263,7 +265,7 @@ class _Reboot:
         within = self._options.drain_timeout
         self._drained = True
         variables, later = self._variables("drain", within=within), self._timer()
-        sections = yield from try_script(_PARTS, variables, seconds=ROUND_TRIP + within, later=later)
+        sections = yield from try_script(_PARTS, variables, extra_seconds=within, later=later)
         if sections is not None:
             reboot_plan.refuse_parallel_run(sections)
         failure = reboot_plan.drain_failure(sections)
@@ -350,8 +352,7 @@ class _Reboot:
 
     def _ask(self, parts: str | tuple[str, ...], variables: dict[str, str], seconds: float) -> Task[Sections]:
         """Run a script on a host that may still be starting. Raises `LivepatchError` without an answer."""
-        limit = ROUND_TRIP + seconds
-        sections = yield from poll(seconds, lambda: try_script(parts, variables, seconds=limit))
+        sections = yield from poll(seconds, lambda: try_script(parts, variables, extra_seconds=seconds))
         if sections is None:
             raise causes.HOST_STOPPED_ANSWERING.error()
         return sections

@@ -14,7 +14,7 @@ from .._errors import LivepatchError
 from .._host import apt
 from .._host.facts import HostFacts, read_facts
 from .._host.sections import Section, Sections
-from .commands import ROUND_TRIP, Task, poll, read_clock, run_script, try_script
+from .commands import Task, poll, read_clock, run_script, try_script
 
 _PARTS = ("probe", "kernel_upgrade")
 _WAIT = 20
@@ -172,7 +172,7 @@ class _Upgrade:
         """Simulate the installation and start it; in check mode, only simulate it. Return the simulation."""
         task = "simulate" if self._options.check_mode else "start"
         variables = self._variables(task, packages=" ".join(plan.packages), repair=repair)
-        sections = yield from run_script(_PARTS, variables, seconds=self._limit)
+        sections = yield from run_script(_PARTS, variables, extra_seconds=self._extra_seconds)
         # If the answer is incomplete, apt-get may have been started. Its result shows this.
         if self._options.check_mode:
             _require_complete(sections)
@@ -198,17 +198,17 @@ class _Upgrade:
         left = self._deadline - (yield from read_clock()).monotonic
         wait = max(1, min(_WAIT, int(left)))
         variables = self._variables("wait", wait=str(wait), release=release)
-        return (yield from try_script(_PARTS, variables, seconds=ROUND_TRIP + wait))
+        return (yield from try_script(_PARTS, variables, extra_seconds=wait))
 
     def _ask(self, task: str, **variables: str) -> Task[Sections]:
         """Run a part of the script whose answer must be complete."""
-        sections = yield from run_script(_PARTS, self._variables(task, **variables), seconds=self._limit)
+        sections = yield from run_script(_PARTS, self._variables(task, **variables), extra_seconds=self._extra_seconds)
         return _require_complete(sections)
 
     @property
-    def _limit(self) -> float:
-        """The deadline of a script that uses apt or dpkg, in seconds: it waits for their locks, and updates lists."""
-        return ROUND_TRIP + _APT_UPDATE + self._options.lock_timeout
+    def _extra_seconds(self) -> float:
+        """The time of a script that uses apt or dpkg: it waits for their locks, and updates lists."""
+        return _APT_UPDATE + self._options.lock_timeout
 
     def _variables(self, task: str, **variables: str) -> dict[str, str]:
         base = {"task": task, "server": "", "network": "", "packages": "", "release": "", "repair": "", "wait": "0"}

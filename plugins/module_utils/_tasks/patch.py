@@ -14,7 +14,7 @@ from .._errors import LivepatchError
 from .._host.facts import HostFacts, read_facts
 from .._host.refresh import RefreshOutput, read_refresh_output
 from .._host.sections import Sections
-from .commands import LONGEST_PAUSE, ROUND_TRIP, Task, read_clock, run_script, sleep, try_script
+from .commands import LONGEST_PAUSE, Task, read_clock, run_script, sleep, try_script
 from .host_check import CheckOptions, keep_record, probe_variables
 from .patch_progress import (
     PatchProgress,
@@ -111,7 +111,7 @@ def _observe(
     """Observe the host in one round trip. With `refresh` (seconds), the client refreshes first."""
     variables = {**probe_variables(options.check), **_refresh_variables(refresh, locks)}
     at = (yield from read_clock()).utc
-    sections = yield from run_script(_PARTS, variables, seconds=ROUND_TRIP + (refresh or 0))
+    sections = yield from run_script(_PARTS, variables, extra_seconds=refresh or 0)
     if refresh is not None:
         # The host sends its facts and its time after the refresh, which can take many minutes.
         at = (yield from read_clock()).utc

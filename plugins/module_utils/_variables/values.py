@@ -9,8 +9,10 @@ the variable would raise.
 from __future__ import annotations
 
 import collections.abc as c
+import contextlib
 import datetime
 import typing as t
+import urllib.parse
 from pathlib import Path
 
 from .._errors import LivepatchError
@@ -19,6 +21,7 @@ from .._fleet.rules import SEVERITIES, RuleError
 from .._record import STATES
 from .._report import rule_evaluation
 from .._tasks.client_config import parse_config
+from .._tasks.commands import answer_timeout_fault
 from .._text import mask_url
 from .._verify import trust
 from .._vulnerabilities.package_data import CVE
@@ -95,6 +98,10 @@ def _at_least_one(value: int) -> str | None:
     return f"{value} is not allowed; the least is 1" if value == 0 else None
 
 
+def _answer_timeout(value: int) -> str | None:
+    return answer_timeout_fault(value) if value >= 0 else None
+
+
 def _percentage(value: float) -> str | None:
     return f"{value} is more than 100 percent" if value > 100 else None
 
@@ -105,6 +112,15 @@ def _server(value: str) -> str | None:
     except LivepatchError:
         return f"{mask_url(value)!r} is not a URL with https:// or http://, and a host"
     return None
+
+
+def _proxy(value: str) -> str | None:
+    # Without a scheme, HTTP is meant, as in the variables of the environment. A wrong port is an error of urllib.
+    with contextlib.suppress(ValueError):
+        url = urllib.parse.urlsplit(value if "://" in value else f"http://{value}")
+        if url.scheme in ("http", "https") and url.hostname and url.port != 0:
+            return None
+    return f"{mask_url(value)!r} is not a URL with http:// or https://, and a host"
 
 
 def _config(value: dict[str, object]) -> str | None:
@@ -166,6 +182,8 @@ def _task_file(value: str) -> str | None:
 
 
 CHECKS: t.Final[dict[str, Check]] = {
+    "livepatch_answer_timeout": _answer_timeout,
+    "livepatch_ca_path": _existing,
     "livepatch_closed_cves": _cves,
     "livepatch_config": _config,
     "livepatch_cve": _cves,
@@ -174,6 +192,7 @@ CHECKS: t.Final[dict[str, Check]] = {
     "livepatch_notices": _existing,
     "livepatch_post_tasks": _task_file,
     "livepatch_pre_tasks": _task_file,
+    "livepatch_proxy": _proxy,
     "livepatch_retention": _at_least_one,
     "livepatch_rules": _rules,
     "livepatch_serial": _serial,

@@ -69,12 +69,7 @@ def examine(data: bytes, name: str, anchors: TrustAnchors, *, now: dt.datetime, 
             module = unpack_module(data)
         except PatchFileError as fault:
             return PatchFile(fault.verdict, fault.reason)
-    facts: ModuleFacts | None = None
-    damage: PatchFileError | None = None
-    try:
-        facts = read_module(module)
-    except PatchFileError as fault:
-        damage = fault
+    facts, damage = _read(module)
     verification = _verify(module, anchors)
     verdict, reason = verification.verdict, verification.reason
     if verdict == "unsigned" and facts and facts.extent < len(module):
@@ -97,6 +92,14 @@ def examine(data: bytes, name: str, anchors: TrustAnchors, *, now: dt.datetime, 
         kernel=archive.kernel if archive else facts.kernel if facts else None,
         version=archive.version if archive else facts.patch_major if facts else None,
     )
+
+
+def _read(module: bytes) -> tuple[ModuleFacts | None, PatchFileError | None]:
+    """Return the facts of a module, or the fault for which it has none."""
+    try:
+        return read_module(module), None
+    except PatchFileError as fault:
+        return None, fault
 
 
 def _verify(module: bytes, anchors: TrustAnchors) -> SignatureResult:

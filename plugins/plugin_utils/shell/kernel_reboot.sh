@@ -27,6 +27,19 @@
 lp_state_folder=/var/lib/kernelops-livepatch/kernel_reboot
 lp_lock=/run/kernelops-livepatch/kernel_reboot.lock
 
+# Writes all data to the disks, for at most 60 seconds. sync waits for every mounted file system, and cannot be killed
+# while one of them does not answer. It is then left behind, without the descriptors of this script, so that the answer
+# does not wait for its end. The text is evaluated, because a detached shell has no functions.
+# shellcheck disable=SC2016 # the variables of the shell that evaluates it
+lp_flush='
+    sync </dev/null >/dev/null 2>&1 3>&- 4>&- 9>&- &
+    lp_sync=$!
+    lp_left=60
+    while kill -0 "$lp_sync" 2>/dev/null && [ "$lp_left" -gt 0 ]; do
+        sleep 1
+        lp_left=$((lp_left - 1))
+    done'
+
 # /snap/bin is not on the PATH of root under sudo or cron.
 PATH=$PATH:/snap/bin
 
@@ -236,7 +249,7 @@ save_containers() {
     list_to_stop >"$lp_state_folder/running" || return
     awk '!seen[$0]++' "$lp_state_folder/containers" "$lp_state_folder/running" >"$lp_state_folder/part"
     mv "$lp_state_folder/part" "$lp_state_folder/containers"
-    sync
+    eval "$lp_flush"
 }
 
 # stop_batch ENGINE RUNTIME: stops all noted containers of an engine, with one command.
@@ -520,11 +533,11 @@ order_reboot() {
     detach sh -c '
         : >"$2"
         sleep "$1"
-        sync
+        eval "$3"
         systemctl reboot || shutdown -r now || reboot -f || {
             echo s >/proc/sysrq-trigger
             echo b >/proc/sysrq-trigger
-        }' reboot "$lp_delay" "$lp_state_folder/going"
+        }' reboot "$lp_delay" "$lp_state_folder/going" "$lp_flush"
     lp_remaining=60
     while [ ! -e "$lp_state_folder/going" ] && [ "$lp_remaining" -gt 0 ]; do
         sleep 1

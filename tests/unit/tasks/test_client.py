@@ -210,7 +210,7 @@ def test_the_service_is_asked_on_request() -> None:
     wanted = dataclasses.replace(options(), check=dataclasses.replace(CHECK, ask_server=True))
     replay = Replay(ENABLED.change().script)
     replay.run(set_up_client(wanted))
-    assert replay.questions == 1
+    assert len(replay.questions) == 1
 
 
 # --- incomplete answers ---
@@ -342,11 +342,11 @@ def test_snapd_gets_at_least_one_second(given: int, sent: str) -> None:
 
 def test_the_deadline_covers_the_steps() -> None:
     """Each step has its own limit on the host, and snapd may need `wait_seeded` for several of them."""
-    assert [command.seconds for command in run(ENABLED, options())[1].scripts] == [180]
-    assert run(ENABLED.change(), options({"log-level": "debug"}))[1].scripts[1].seconds == 180 + 180
+    assert [command.extra_seconds for command in run(ENABLED, options())[1].scripts] == [60]
+    assert run(ENABLED.change(), options({"log-level": "debug"}))[1].scripts[1].extra_seconds == 60 + 180
     installing = run(WITHOUT_CLIENT.change(), options(wait_seeded=50))[1].scripts[1]
     assert installing.variables["steps"] == "install enable"
-    assert installing.seconds == 180 + 50 + 660 + 360
+    assert installing.extra_seconds == 60 + 50 + 660 + 360
 
 
 # --- temporary failures ---

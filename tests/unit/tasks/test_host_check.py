@@ -102,7 +102,21 @@ def test_the_service_is_asked_only_on_request(asked: bool, questions: int) -> No
     for task in (check_eligibility, check_host):
         replay = Replay(lambda _command: EMPTY)
         replay.run(task(options(ask_server=asked)))
-        assert replay.questions == questions
+        assert len(replay.questions) == questions
+
+
+def test_the_service_is_asked_as_the_options_say() -> None:
+    for task in (check_eligibility, check_host):
+        replay = Replay(lambda _command: EMPTY)
+        replay.run(
+            task(options(ask_server=True, server="https://lab.test", ca_path="ca.pem", proxy="http://proxy:3128"))
+        )
+        [question] = replay.questions
+        assert (question.server, question.ca_path, question.proxy) == (
+            "https://lab.test",
+            "ca.pem",
+            "http://proxy:3128",
+        )
 
 
 @pytest.mark.parametrize(

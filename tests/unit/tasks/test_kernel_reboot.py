@@ -226,9 +226,9 @@ def test_scripts_get_the_options() -> None:
     for task in ("drain", "restore"):
         assert expected.items() <= host.script(task).items()
         assert host.script(task)["within"] == "77"
-    limits = {command.variables["task"]: command.seconds for command in host.replay.scripts}
-    assert limits == {"look": 120, "drain": 197, "reboot": 120, "alive": 120, "restore": 197, "": limits[""]}
-    assert limits[""] > 120
+    limits = {command.variables["task"]: command.extra_seconds for command in host.replay.scripts}
+    assert limits == {"look": 0, "drain": 77, "reboot": 0, "alive": 0, "restore": 77, "": limits[""]}
+    assert limits[""] > 0
     assert (host.script("reboot")["message"], host.script("reboot")["delay"]) == ("Bye", "9")
     assert host.script("look")["within"] == "60"
 

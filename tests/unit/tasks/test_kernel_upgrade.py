@@ -178,8 +178,8 @@ def test_an_installed_kernel_is_only_verified() -> None:
 def test_every_script_gets_the_lock_timeout() -> None:
     host = Host()
     host.upgrade(lock_timeout=7)
-    limits = {command.variables["task"]: command.seconds for command in host.replay.scripts}
-    assert limits == {"look": 427, "refresh": 427, "start": 427, "wait": 140}
+    limits = {command.variables["task"]: command.extra_seconds for command in host.replay.scripts}
+    assert limits == {"look": 307, "refresh": 307, "start": 307, "wait": 20}
     assert {command.variables["lock_wait"] for command in host.replay.scripts} == {"7"}
 
 

@@ -31,6 +31,11 @@ ACCEPTED: list[tuple[str, t.Any]] = [
     ("livepatch_vulnerability_data", "https://example.com/data/"),
     ("livepatch_pre_tasks", ""),
     ("livepatch_network", False),
+    ("livepatch_answer_timeout", 10),
+    ("livepatch_answer_timeout", 3600),
+    ("livepatch_ca_path", "/"),
+    ("livepatch_proxy", "http://user:secret@proxy.example.com:3128"),
+    ("livepatch_proxy", "proxy.example.com:3128"),
 ]
 REFUSED: list[tuple[str, t.Any, str]] = [
     ("livepatch_server", "livepatch.example.com", "is not a URL with https:// or http://"),
@@ -48,6 +53,13 @@ REFUSED: list[tuple[str, t.Any, str]] = [
     ("livepatch_rules", [{"id": "x"}], "rules"),
     ("livepatch_vulnerability_data", ["ftp://example.com"], "neither a URL with https:// or http://"),
     ("livepatch_notices", "/no/such/folder", "does not exist on the controller"),
+    ("livepatch_answer_timeout", -1, "-1 is less than 0"),
+    ("livepatch_answer_timeout", 9, "9 is not between 10 and 3600 seconds"),
+    ("livepatch_answer_timeout", 3601, "3601 is not between 10 and 3600 seconds"),
+    ("livepatch_ca_path", "/no/such/file.pem", "does not exist on the controller"),
+    ("livepatch_proxy", "socks5://proxy.example.com", "is not a URL with http:// or https://"),
+    ("livepatch_proxy", "http://:3128", "is not a URL with http:// or https://"),
+    ("livepatch_proxy", "http://proxy.example.com:many", "is not a URL with http:// or https://"),
     ("livepatch_post_tasks", "/no/such/file.yml", "is not a file on the controller"),
 ]
 
@@ -71,8 +83,9 @@ def test_all_faults_of_a_configuration_are_listed() -> None:
 
 
 def test_a_password_in_an_address_is_masked() -> None:
-    [fault] = values.value_faults("livepatch_server", "ftp://user:secret@example.com")
-    assert "secret" not in fault.problem
+    for variable in ("livepatch_server", "livepatch_proxy"):
+        [fault] = values.value_faults(variable, "ftp://user:secret@example.com")
+        assert "secret" not in fault.problem
 
 
 @pytest.mark.parametrize("name", ["no_answer", "warning", "cloned", "CVE-2024-1086"])

@@ -9,7 +9,8 @@ from .cause import Cause
 HOST_TIMED_OUT = Cause(
     "timed_out",
     "the host did not complete its answer within {seconds} s",
-    "run the command `true` on the host with the same connection, and look for a program or a mount that hangs",
+    "run the command `true` on the host with the same connection, and look for a program or a mount that hangs; for a"
+    " slow host, increase `answer_timeout` (in the playbooks: livepatch_answer_timeout)",
 )
 ANSWER_TOO_LARGE = Cause(
     "answer_too_large",

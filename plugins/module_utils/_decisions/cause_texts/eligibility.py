@@ -122,7 +122,8 @@ KERNEL_NOT_KNOWN = Cause(
 SUPPORT_NOT_REPORTED = Cause(
     "kernel_supported",
     "the server did not report if it supports this kernel",
-    "check `server` and the controller's network, proxy and certificates; or set ask_server: false",
+    "check `server`, and that the controller reaches it; set `proxy` and `ca_path` for a proxy and a private authority,"
+    " or ask_server: false",
 )
 
 # --- the rest of the host ---
