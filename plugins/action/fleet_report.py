@@ -9,8 +9,9 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import host_exposure
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import NAMES
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_evaluation import DEFAULT
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanners.openvex import DEFAULT_AUTHOR
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.fleet_report import ReportOptions, fleet_report
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
@@ -20,7 +21,7 @@ class ActionModule(LivepatchAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         "record_dir": {"type": "list", "elements": "path", "required": True},
         "hosts": {"type": "list", "elements": "str"},
-        "formats": {"type": "list", "elements": "str", "choices": list(FORMATS), "default": ["table"]},
+        "formats": {"type": "list", "elements": "str", "choices": list(NAMES), "default": ["table"]},
         "rules": {"type": "raw", "default": DEFAULT},
         "closed_cves": {"type": "list", "elements": "str", "default": []},
         "seats": {"type": "int"},
@@ -28,6 +29,7 @@ class ActionModule(LivepatchAction):
         "retention": {"type": "int"},
         **{name: {"type": "path"} for name in ("output_dir", "waivers", "history", "notices")},
         **host_exposure.ARGUMENTS,
+        "openvex_author": {"type": "str", "default": DEFAULT_AUTHOR},
         "limit": {"type": "str"},
     }
 
@@ -48,6 +50,7 @@ class ActionModule(LivepatchAction):
                 retention=options["retention"],
                 notices=_path(options["notices"]),
                 exposure=host_exposure.ExposureOptions.of(options),
+                openvex_author=options["openvex_author"],
                 limit=options["limit"] or None,
                 check_mode=self.check_mode,
             )

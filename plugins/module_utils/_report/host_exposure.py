@@ -31,6 +31,7 @@ from .._vulnerabilities.exposure import (
 from .._vulnerabilities.index import VulnerabilityIndex
 from .._vulnerabilities.package_data import PRIORITIES, Vulnerability
 from .fleet_exposure import SHOWN_PRIORITIES, UNRATED, is_chosen, next_step
+from .scanners.host_proof import HostProof, host_proof
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "vulnerability_data": {"type": "list", "elements": "str"},
@@ -103,13 +104,23 @@ def _invalid(message: str, remedy: str) -> LivepatchError:
 
 
 class HostExposures:
-    """Evaluates the vulnerabilities of hosts at one time (UTC)."""
+    """Evaluates the vulnerabilities of hosts at one time (UTC).
+
+    With `proofs`, it also has what vulnerability scanners need. Other formats do not, and a large fleet needs memory
+    for it.
+    """
 
     def __init__(
-        self, indexes: c.Sequence[VulnerabilityIndex], options: ExposureOptions, now: datetime.datetime
+        self,
+        indexes: c.Sequence[VulnerabilityIndex],
+        options: ExposureOptions,
+        now: datetime.datetime,
+        *,
+        proofs: bool = False,
     ) -> None:
         self.indexes = indexes
         self.options = options
+        self._proofs = proofs
         known = known_vulnerabilities(indexes)
         chosen = sorted(
             (cve for cve, details in known.items() if is_chosen(details, options.minimum_priority)),
@@ -128,6 +139,10 @@ class HostExposures:
         if found is None:
             found = self._of_evidence[evidence] = self._evaluate(evidence)
         return found
+
+    def proof(self, record: Record, exposure: HostExposure) -> HostProof | None:
+        """Return what a record proves to a vulnerability scanner, or None if no format needs it."""
+        return host_proof(record, exposure.evidence) if self._proofs else None
 
     def assessed(self, record: Record, exposure: HostExposure) -> Record:
         """Return the record with the state ``exposed`` if nothing else is wrong and a vulnerability is open."""

@@ -28,6 +28,7 @@ from .host_proof import HostProof, LoadedPatch
 CONTEXT = "https://openvex.dev/ns/v0.2.0"
 TOOLING = "kernelops.livepatch"
 SUFFIX = ".openvex.json"
+DEFAULT_AUTHOR = "Operator of the fleet"
 JUSTIFICATION = "vulnerable_code_not_in_execute_path"
 
 _ROLE = "Operator of the hosts"

@@ -14,7 +14,7 @@ import typing as t
 from pathlib import Path
 
 from ..._errors import LivepatchError
-from ..._io import has_content, read_bounded, write_atomically
+from ..._io import has_content, make_folder, read_bounded, write_atomically
 from .openvex import SUFFIX, TOOLING, VexDocuments
 
 INDEX = "index.json"
@@ -22,8 +22,8 @@ INDEX_SCHEMA = "kernelops.livepatch/openvex-index/1"
 
 _DOCUMENT_LIMIT = 64 << 20
 _WITHDRAWN = (
-    "The live patch does not run on a host with these packages any more, for example after a boot: evaluate the host "
-    "again, and use the document that index.json names for it."
+    "The last evaluation confirmed the live patch on no host with these packages, for example after a boot, or because "
+    "the host was not part of it: evaluate the host again, and use the document that index.json names for it."
 )
 
 
@@ -33,6 +33,28 @@ class VexChanges:
 
     files: dict[str, str]
     withdrawn: list[str]
+
+
+class VexFigures(t.TypedDict):
+    """The figures of a folder after a run. `changed` are the names of the files that differ from those before."""
+
+    documents: int
+    changed: list[str]
+    withdrawn: list[str]
+    without_document: int
+
+
+def update_folder(folder: Path, documents: VexDocuments, *, check_mode: bool) -> VexFigures:
+    """Write the files that differ, in check mode only compare them. Raises `LivepatchError` and `OSError`."""
+    changes = plan_folder(folder, documents)
+    if not check_mode:
+        write_folder(folder, changes)
+    return {
+        "documents": len(documents.documents),
+        "changed": sorted(changes.files),
+        "withdrawn": changes.withdrawn,
+        "without_document": sum(map(len, documents.left_out.values())),
+    }
 
 
 def plan_folder(folder: Path, documents: VexDocuments) -> VexChanges:
@@ -62,7 +84,7 @@ def plan_folder(folder: Path, documents: VexDocuments) -> VexChanges:
 
 def write_folder(folder: Path, changes: VexChanges) -> None:
     """Write the files of a plan, the index last. Raises `OSError`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name in sorted(changes.files, key=lambda name: name == INDEX):
         write_atomically(folder / name, [changes.files[name]])
 
