@@ -11,7 +11,6 @@ from pathlib import Path
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import host_exposure
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import NAMES
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_evaluation import DEFAULT
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanners.openvex import DEFAULT_AUTHOR
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.fleet_report import ReportOptions, fleet_report
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
@@ -29,7 +28,6 @@ class ActionModule(LivepatchAction):
         "retention": {"type": "int"},
         **{name: {"type": "path"} for name in ("output_dir", "waivers", "history", "notices")},
         **host_exposure.ARGUMENTS,
-        "openvex_author": {"type": "str", "default": DEFAULT_AUTHOR},
         "limit": {"type": "str"},
     }
 
@@ -50,7 +48,6 @@ class ActionModule(LivepatchAction):
                 retention=options["retention"],
                 notices=_path(options["notices"]),
                 exposure=host_exposure.ExposureOptions.of(options),
-                openvex_author=options["openvex_author"],
                 limit=options["limit"] or None,
                 check_mode=self.check_mode,
             )

@@ -32,12 +32,14 @@ from .._vulnerabilities.index import VulnerabilityIndex
 from .._vulnerabilities.package_data import PRIORITIES, Vulnerability
 from .fleet_exposure import SHOWN_PRIORITIES, UNRATED, is_chosen, next_step
 from .scanners.host_proof import HostProof, host_proof
+from .scanners.openvex import DEFAULT_AUTHOR
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "vulnerability_data": {"type": "list", "elements": "str"},
     "minimum_priority": {"type": "str", "choices": list(PRIORITIES), "default": "high"},
     "vulnerability_deadlines": {"type": "dict"},
     "cache_dir": {"type": "path", "default": "~/.cache/kernelops.livepatch"},
+    "openvex_author": {"type": "str", "default": DEFAULT_AUTHOR},
 }
 """Options of the module from which `ExposureOptions` are made."""
 
@@ -80,6 +82,7 @@ class ExposureOptions:
     cache: Path = Path("~/.cache/kernelops.livepatch")
     minimum_priority: str = "high"
     deadlines: c.Mapping[str, int] = dataclasses.field(default_factory=dict)
+    openvex_author: str = DEFAULT_AUTHOR
 
     @classmethod
     def of(cls, options: c.Mapping[str, t.Any]) -> ExposureOptions:
@@ -96,7 +99,8 @@ class ExposureOptions:
                 hint = "give the deadline of each priority as a number of days, such as {critical: 7, high: 30}"
                 raise _invalid(f"vulnerability_deadlines has {value!r:.40} for {priority}", hint)
             days[priority] = int(value)
-        return cls(tuple(data), Path(options["cache_dir"]).expanduser(), options["minimum_priority"], days)
+        cache = Path(options["cache_dir"]).expanduser()
+        return cls(tuple(data), cache, options["minimum_priority"], days, options["openvex_author"])
 
 
 def _invalid(message: str, remedy: str) -> LivepatchError:

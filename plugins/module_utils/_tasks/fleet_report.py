@@ -28,7 +28,7 @@ from .._report.formats.registry import FILES, FORMATS_OF_SCANNERS, OPENVEX
 from .._report.host_exposure import ExposureOptions, HostExposures
 from .._report.report import Condensed, Report, condense, merge
 from .._report.rule_evaluation import RuleEvaluator
-from .._report.scanners.openvex import DEFAULT_AUTHOR, vex_documents
+from .._report.scanners.openvex import vex_documents
 from .._report.scanners.vex_folder import VexFigures, update_folder
 from .._server.download import Downloader, DownloadOptions
 from .._text import visible
@@ -75,7 +75,6 @@ class ReportOptions:
     exposure: ExposureOptions
     check_mode: bool
     limit: str | None = None
-    openvex_author: str = DEFAULT_AUTHOR
 
     def __post_init__(self) -> None:
         """Raise `LivepatchError` (``options_invalid``) for options that contradict each other."""
@@ -340,7 +339,7 @@ def _write_file(report: Report, name: str, path: Path, *, check_mode: bool) -> b
 
 def _write_openvex(report: Report, folder: Path, options: ReportOptions) -> VexFigures:
     exposure = report.vulnerabilities
-    documents = vex_documents(*report.proofs(), exposure.indexes, exposure.chosen, options.openvex_author)
+    documents = vex_documents(*report.proofs(), exposure.indexes, exposure.chosen, options.exposure.openvex_author)
     return update_folder(folder, documents, check_mode=options.check_mode)
 
 

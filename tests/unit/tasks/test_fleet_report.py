@@ -347,8 +347,7 @@ def scanned(options: ReportOptions, tmp_path: Path) -> ReportOptions:
         options,
         hosts=["web1", "web2", "db1"],
         formats=("openvex", "scanner_csv"),
-        exposure=ExposureOptions((str(data),), tmp_path / "cache"),
-        openvex_author="a team",
+        exposure=ExposureOptions((str(data),), tmp_path / "cache", openvex_author="a team"),
     )
 
 
