@@ -9,7 +9,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import host_exposure
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import NAMES
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_evaluation import DEFAULT
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.fleet_report import ReportOptions, fleet_report
@@ -20,7 +20,7 @@ class ActionModule(LivepatchAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         "record_dir": {"type": "list", "elements": "path", "required": True},
         "hosts": {"type": "list", "elements": "str"},
-        "formats": {"type": "list", "elements": "str", "choices": list(FORMATS), "default": ["table"]},
+        "formats": {"type": "list", "elements": "str", "choices": list(NAMES), "default": ["table"]},
         "rules": {"type": "raw", "default": DEFAULT},
         "closed_cves": {"type": "list", "elements": "str", "default": []},
         "seats": {"type": "int"},

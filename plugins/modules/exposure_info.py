@@ -386,7 +386,7 @@ openvex:
       returned: always
       sample: [4.4.0-168.197-generic-patch-65-6f0c7d2b9a31.openvex.json, index.json]
     withdrawn:
-      description: Names of the documents that no host supports any more, since this run.
+      description: Names of the documents that no evaluated host supports any more, since this run.
       type: list
       elements: str
       returned: always
@@ -542,10 +542,13 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanne
     HostProof,
     host_proof,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanners.openvex import vex_documents
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanners.openvex import (
+    DEFAULT_AUTHOR,
+    vex_documents,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanners.vex_folder import (
-    plan_folder,
-    write_folder,
+    VexFigures,
+    update_folder,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Downloader, DownloadOptions
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import parse_time
@@ -571,7 +574,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "maximum_age": {"type": "int"},
     "output_file": {"type": "path"},
     "openvex_dir": {"type": "path"},
-    "openvex_author": {"type": "str", "default": "Operator of the fleet"},
+    "openvex_author": {"type": "str", "default": DEFAULT_AUTHOR},
     "scanner_csv": {"type": "path"},
     "cache_dir": {"type": "path", "default": "~/.cache/kernelops.livepatch"},
     "proxy": {"type": "str", "no_log": True},
@@ -650,22 +653,13 @@ def write_file(path: str | None, render: c.Callable[[], c.Iterable[str]], *, che
 
 def write_openvex(
     options: dict[str, t.Any], exposure: FleetExposure, proofs: NewestRecords[HostProof], *, check_mode: bool
-) -> dict[str, t.Any] | None:
+) -> VexFigures | None:
     """Write the OpenVEX documents that differ, and return their figures. Raises `LivepatchError` and `OSError`."""
     if options["openvex_dir"] is None:
         return None
-    folder = Path(options["openvex_dir"])
-    author = options["openvex_author"]
+    folder, author = Path(options["openvex_dir"]), options["openvex_author"]
     documents = vex_documents(proofs.records, proofs.missing, exposure.indexes, exposure.chosen, author)
-    changes = plan_folder(folder, documents)
-    if not check_mode:
-        write_folder(folder, changes)
-    return {
-        "documents": len(documents.documents),
-        "changed": sorted(changes.files),
-        "withdrawn": changes.withdrawn,
-        "without_document": sum(map(len, documents.left_out.values())),
-    }
+    return update_folder(folder, documents, check_mode=check_mode)
 
 
 def write_results(

@@ -66,16 +66,23 @@ options:
         for each host. If a host gave no answer and does not violate the rule, its test case is skipped.
       - V(sarif) is for code scanning, in version 2.1.0. It has one result for each host that violates a rule.
       - V(prometheus) is for the textfile collector of the Prometheus node exporter.
+      - V(openvex) is a folder of OpenVEX documents, which let vulnerability scanners leave out what a live patch fixes.
+        The documents are those of the option O(kernelops.livepatch.exposure_info#module:openvex_dir). Keep the folder
+        between runs.
+      - V(scanner_csv) has one row for each host and vulnerability that is open, unknown or live patched, for scanners
+        that do not read OpenVEX.
+      - V(openvex) and V(scanner_csv) require O(vulnerability_data).
     type: list
     elements: str
-    choices: [table, json, jsonl, markdown, html, csv, junit, sarif, prometheus]
+    choices: [table, json, jsonl, markdown, html, csv, junit, sarif, prometheus, openvex, scanner_csv]
     default: [table]
   output_dir:
     description:
       - Folder on the controller for the report files. It is created if it does not exist. It must not be a folder in
         O(record_dir).
       - The file names are C(fleet.txt), C(fleet.json), C(fleet.jsonl), C(fleet.md), C(fleet.html), C(fleet.csv),
-        C(fleet.junit.xml), C(fleet.sarif) and C(fleet.prom).
+        C(fleet.junit.xml), C(fleet.sarif), C(fleet.prom) and C(fleet.scanner.csv). The OpenVEX documents are in the
+        folder C(openvex).
       - Each file is replaced atomically, and only if its content differs in more than the time of the report.
       - By default, no file is written.
     type: path
@@ -183,6 +190,10 @@ options:
       - A vulnerability without a priority has the deadline of V(critical). One without a date is never overdue.
       - By default, there are no deadlines.
     type: dict
+  openvex_author:
+    description: Author of the OpenVEX documents, for example V(Fleet security, Example Ltd.).
+    type: str
+    default: Operator of the fleet
   cache_dir:
     description:
       - Folder on the controller for downloaded and compiled vulnerability data.
@@ -266,12 +277,21 @@ EXAMPLES = r"""
     notices: /srv/notices
     vulnerability_deadlines: {critical: 7, high: 30}
     fail_on: [vulnerability_overdue]
+
+- name: Write documents for vulnerability scanners with the report
+  kernelops.livepatch.fleet_report:
+    record_dir: livepatch-records
+    formats: [table, openvex, scanner_csv]
+    output_dir: livepatch-report
+    vulnerability_data: /srv/vulnerability-data
+    notices: /srv/notices
+    openvex_author: Fleet security, Example Ltd.
 """
 
 RETURN = r"""
 files:
-  description: Paths of the report files, whether or not their content changed. In check mode, the files that would be
-    written.
+  description: Paths of the report files, and of the folder for V(openvex), whether or not their content changed. In
+    check mode, the files that would be written.
   returned: success, or failure because of O(fail_on)
   type: list
   elements: path
@@ -407,6 +427,29 @@ history:
         the fix is unknown. Null without O(notices).
       type: int
       sample: 310
+openvex:
+  description: Figures of the OpenVEX documents. Null if V(openvex) is not in O(formats), and without O(output_dir).
+  returned: success, or failure because of O(fail_on)
+  type: dict
+  contains:
+    documents:
+      description: Number of documents that apply to hosts.
+      type: int
+      sample: 2
+    changed:
+      description: Names of the files that changed.
+      type: list
+      elements: str
+      sample: [4.4.0-168.197-generic-patch-65-6f0c7d2b9a31.openvex.json, index.json]
+    withdrawn:
+      description: Names of the documents that no host in the report supports any more, since this run.
+      type: list
+      elements: str
+      sample: []
+    without_document:
+      description: Number of hosts without a document, because they have no usable record, or it lacks the packages.
+      type: int
+      sample: 0
 hosts_by_state:
   description: Names of the hosts in each state. Contains every state.
   returned: success

@@ -9,6 +9,7 @@ comment on its first line, are in the folder, and so are an inventory and the re
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import shlex
@@ -22,6 +23,8 @@ import pytest
 import yaml
 
 from tests.lab.fleet import Fleet, running_fleet
+from tests.samples.notices import affected, notice
+from tests.samples.vulnerabilities import package, release_data
 
 from .conftest import Ansible
 
@@ -34,6 +37,10 @@ PAGES = sorted(
 )
 HOSTS = ("client-10", "unreachable", "tampered", "upgrade-required", "xenial-generic")
 """The inventory of these tests: some hosts of the lab that can be changed, and one of each kind of trouble."""
+
+DATA = ("vulnerability-data", "srv/vulnerability-data", "srv/livepatch-vulnerability-data")
+NOTICES = ("srv/notices", "srv/osv/lsn")
+"""Folders with made-up data that the pages name. A command finds those below `/srv` in the folder of the test."""
 
 FOLDERS = ("components", "integration")
 """Where the tests are that the comparison names. Unit tests may have the same names."""
@@ -126,6 +133,14 @@ def operator(tmp_path: Path, docs_fleet: Fleet, records: Path) -> Ansible:
         (tmp_path / name).write_text(yaml.safe_dump(inventory), encoding="utf-8")
     docs_fleet.set_tokens({TOKEN: {"seats": 50, "tier": "stable"}})
     (tmp_path / "secrets.yml").write_text(yaml.safe_dump({"livepatch_token": TOKEN}), encoding="utf-8")
+    for name in DATA:
+        (tmp_path / name).mkdir(parents=True)
+        content = release_data({"linux": package({"CVE-2031-1001": "4.4.0-999.999"}, "4.4.0-168.197")})
+        (tmp_path / name / "com.ubuntu.xenial.pkg.json").write_text(json.dumps(content), encoding="utf-8")
+    for name in NOTICES:
+        (tmp_path / name).mkdir(parents=True)
+        content = notice("0113-1", affected(version="113"), upstream=["UBUNTU-CVE-2031-1001"])
+        (tmp_path / name / "LSN-0113-1.json").write_text(json.dumps(content), encoding="utf-8")
     (tmp_path / "livepatch.yml").write_text("plugin: kernelops.livepatch.records\n", encoding="utf-8")
     variables = {name: value for name, value in docs_fleet.variables.items() if name != "ANSIBLE_INVENTORY"}
     return Ansible(tmp_path, variables)
@@ -148,7 +163,7 @@ def test_the_commands_of_a_page_work(path: str, operator: Ansible) -> None:
         environment = operator.environment(**exported)
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
         ended = subprocess.run(
-            ["bash", "-c", command],
+            ["bash", "-c", command.replace("=/srv/", f"={operator.folder}/srv/")],
             cwd=operator.folder,
             env=environment,
             # Without a terminal, who asks for a password reads it here.

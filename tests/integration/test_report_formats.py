@@ -20,6 +20,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.lab.fleet import Fleet
+from tests.samples.notices import affected, notice
+from tests.samples.proofs import KERNEL_ONLY, PATCHED, VERSION, a_record
 from tests.samples.records import make_record
 from tests.samples.reports import HOSTILE, hostile_record
 from tests.samples.vulnerabilities import package, release_data
@@ -193,6 +195,10 @@ def test_mistakes_are_named_before_writing(controller: Controller) -> None:
         ({"closed_cves": ["2024-1086"]}, "expected a CVE such as CVE-2024-1086"),
         ({"fail_on": ["patch_tampred"]}, "no rule 'patch_tampred'. Did you mean 'patch_tampered'?"),
         ({"rules": [], "fail_on": ["cloned"]}, "or a rule (there are none)."),
+        (
+            {"formats": ["json", "openvex", "scanner_csv"]},
+            "a report cannot be written as openvex or scanner_csv. Name the data with vulnerability_data",
+        ),
     ]
     outcome = controller.each([options for options, _message in cases])
     assert [line["kind"] for line in outcome.results] == ["ignored"] * len(cases)
@@ -301,3 +307,92 @@ def test_variables_of_the_guide_are_valid() -> None:
     assert len(given) == 4
     for variables in map(json.loads, given):
         assert set(variables) <= set(re.findall(r"\blivepatch_\w+", playbook))
+
+
+# --- vulnerabilities
+
+
+@pytest.fixture
+def exposed(tmp_path: Path) -> Controller:
+    """New records: `web1` runs a patch that fixes a vulnerability, `web2` has no patch, `db1` gave no answer.
+
+    A vulnerability that only a newer kernel fixes is open on both, so that `web1` is exposed.
+    """
+    controller = Controller(tmp_path)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    collected = f"{now:%Y-%m-%dT%H:%M:%SZ}"
+    for record in (a_record("web1", collected_at=collected), a_record("web2", patched=False, collected_at=collected)):
+        write_record(controller.records, record)
+    write_attempt(controller.records, "db1", collected)
+    (tmp_path / "data").mkdir()
+    content = release_data({"linux": package({PATCHED: "4.4.0-200.232", KERNEL_ONLY: "4.4.0-201.233"}, VERSION)})
+    (tmp_path / "data" / "com.ubuntu.xenial.pkg.json").write_text(json.dumps(content), encoding="utf-8")
+    fixes = notice("0065-1", affected(version="65"), upstream=[PATCHED])
+    (tmp_path / "data" / "LSN-0065-1.json").write_text(json.dumps(fixes), encoding="utf-8")
+    return controller
+
+
+@pytest.mark.matrix
+def test_the_report_has_the_formats_of_scanners(exposed: Controller) -> None:
+    options = {
+        "livepatch_report_formats": ["table", "openvex", "scanner_csv"],
+        "livepatch_vulnerability_data": "data",
+        "livepatch_openvex_author": "Fleet security",
+        "livepatch_fail_on": [],
+    }
+    first = exposed.playbook(**options)
+    assert first.code == 0, first.output
+    assert "fleet.txt, openvex/, fleet.scanner.csv." in " ".join(first.output.split())
+    figures = first.result("localhost")["openvex"]
+    assert (figures["documents"], figures["without_document"]) == (2, 1)
+    index = json.loads(exposed.written("openvex/index.json"))
+    assert index["without_document"] == {"no_current_record": ["db1"]}
+    found = {}
+    for host, name in index["hosts"].items():
+        document = json.loads(exposed.written(f"openvex/{name}"))
+        assert (document["author"], document["version"]) == ("Fleet security", 1)
+        found[host] = {each["vulnerability"]["name"]: each["status"] for each in document["statements"]}
+    assert found == {
+        "web1": {PATCHED: "not_affected", KERNEL_ONLY: "affected"},
+        "web2": {PATCHED: "affected", KERNEL_ONLY: "affected"},
+    }
+    rows = list(csv.DictReader(exposed.written("fleet.scanner.csv").splitlines()))
+    assert {(row["host"], row["cve"], row["status"]) for row in rows} == {
+        ("web1", PATCHED, "live_patched"),
+        ("web1", KERNEL_ONLY, "open"),
+        ("web2", PATCHED, "open"),
+        ("web2", KERNEL_ONLY, "open"),
+        ("db1", PATCHED, "unknown"),
+        ("db1", KERNEL_ONLY, "unknown"),
+    }
+    second = exposed.playbook(**options)
+    assert second.result("localhost")["changed"] is False, second.output
+
+
+def test_the_playbook_exposure_writes_the_same_documents(exposed: Controller) -> None:
+    data = {"livepatch_vulnerability_data": "data"}
+    report = exposed.playbook(livepatch_report_formats=["openvex", "scanner_csv"], livepatch_fail_on=[], **data)
+    assert report.code == 0, report.output
+    outcome = Ansible(exposed.folder, {}).playbook(
+        "kernelops.livepatch.exposure",
+        livepatch_record_dir="records",
+        livepatch_openvex_dir="livepatch-report/openvex",
+        livepatch_scanner_csv="livepatch-report/fleet.scanner.csv",
+        livepatch_exposure_fail_on=[],
+        **data,
+    )
+    assert outcome.code == 0, outcome.output
+    evaluated = next(
+        line["result"] for line in outcome.results if line["task"].endswith("Evaluate the vulnerabilities")
+    )
+    assert (evaluated["changed"], evaluated["openvex"]["changed"]) == (False, [])
+
+
+def test_formats_of_scanners_need_data_before_the_report(exposed: Controller) -> None:
+    outcome = exposed.playbook(livepatch_report_formats="table,openvex")
+    assert outcome.code == 2, outcome.output
+    assert (
+        "livepatch_report_formats: without livepatch_vulnerability_data, a report cannot be written as openvex"
+        in " ".join(outcome.output.split())
+    )
+    assert not (exposed.folder / "livepatch-report").exists()

@@ -70,6 +70,11 @@ WRONG: dict[str, list[tuple[str, t.Any, str]]] = {
             "livepatch_rules: the rules cannot be used: no-rules.yml: the file cannot be read",
         ),
         ("livepatch_retention", "30", "livepatch_retention: it needs the file of a history in livepatch_history"),
+        (
+            "livepatch_report_formats",
+            ["table", "openvex", "scanner_csv"],
+            "without livepatch_vulnerability_data, a report cannot be written as openvex or scanner_csv",
+        ),
         ("livepatch_report_dir", "livepatch-records", "is the folder of the records; choose another one"),
     ],
     "patch": [

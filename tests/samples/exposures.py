@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime
 import typing as t
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waivers import Waiver, Waivers
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Document
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.host_exposure import (
@@ -14,7 +15,11 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.host_e
     HostExposures,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report, condense, merge
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_evaluation import RuleEvaluator
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_evaluation import (
+    DEFAULT,
+    RuleEvaluator,
+    load_rules,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.index import (
     VulnerabilityIndex,
     index_packages,
@@ -69,6 +74,13 @@ def an_exposed_report(
     names = hosts if documents else ["web1", "web2", "web3", "web4"]
     report = merge(condense(fleet, spool.writer(), rules, found), names, GENERATED_AT, spool, rules)
     return report.with_exposure(found, None)
+
+
+def a_waived_exposure() -> Report:
+    """Return a report with the default rules on two exposed hosts. The vulnerabilities of `web1` are waived."""
+    evaluator = RuleEvaluator(load_rules(DEFAULT, []), NOW)
+    waiver = Waiver("no users", "web team", datetime.date(2026, 3, 1), rule="vulnerability_open", host="web1")
+    return an_exposed_report(rules=evaluator).with_waivers(Waivers([waiver], NOW.date()))
 
 
 def a_fleet() -> list[t.Any]:

@@ -31,12 +31,15 @@ from .._vulnerabilities.exposure import (
 from .._vulnerabilities.index import VulnerabilityIndex
 from .._vulnerabilities.package_data import PRIORITIES, Vulnerability
 from .fleet_exposure import SHOWN_PRIORITIES, UNRATED, is_chosen, next_step
+from .scanners.host_proof import HostProof, host_proof
+from .scanners.openvex import DEFAULT_AUTHOR
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "vulnerability_data": {"type": "list", "elements": "str"},
     "minimum_priority": {"type": "str", "choices": list(PRIORITIES), "default": "high"},
     "vulnerability_deadlines": {"type": "dict"},
     "cache_dir": {"type": "path", "default": "~/.cache/kernelops.livepatch"},
+    "openvex_author": {"type": "str", "default": DEFAULT_AUTHOR},
 }
 """Options of the module from which `ExposureOptions` are made."""
 
@@ -79,6 +82,7 @@ class ExposureOptions:
     cache: Path = Path("~/.cache/kernelops.livepatch")
     minimum_priority: str = "high"
     deadlines: c.Mapping[str, int] = dataclasses.field(default_factory=dict)
+    openvex_author: str = DEFAULT_AUTHOR
 
     @classmethod
     def of(cls, options: c.Mapping[str, t.Any]) -> ExposureOptions:
@@ -95,7 +99,8 @@ class ExposureOptions:
                 hint = "give the deadline of each priority as a number of days, such as {critical: 7, high: 30}"
                 raise _invalid(f"vulnerability_deadlines has {value!r:.40} for {priority}", hint)
             days[priority] = int(value)
-        return cls(tuple(data), Path(options["cache_dir"]).expanduser(), options["minimum_priority"], days)
+        cache = Path(options["cache_dir"]).expanduser()
+        return cls(tuple(data), cache, options["minimum_priority"], days, options["openvex_author"])
 
 
 def _invalid(message: str, remedy: str) -> LivepatchError:
@@ -103,13 +108,23 @@ def _invalid(message: str, remedy: str) -> LivepatchError:
 
 
 class HostExposures:
-    """Evaluates the vulnerabilities of hosts at one time (UTC)."""
+    """Evaluates the vulnerabilities of hosts at one time (UTC).
+
+    With `proofs`, it also has what vulnerability scanners need. Other formats do not, and a large fleet needs memory
+    for it.
+    """
 
     def __init__(
-        self, indexes: c.Sequence[VulnerabilityIndex], options: ExposureOptions, now: datetime.datetime
+        self,
+        indexes: c.Sequence[VulnerabilityIndex],
+        options: ExposureOptions,
+        now: datetime.datetime,
+        *,
+        proofs: bool = False,
     ) -> None:
         self.indexes = indexes
         self.options = options
+        self._proofs = proofs
         known = known_vulnerabilities(indexes)
         chosen = sorted(
             (cve for cve, details in known.items() if is_chosen(details, options.minimum_priority)),
@@ -128,6 +143,10 @@ class HostExposures:
         if found is None:
             found = self._of_evidence[evidence] = self._evaluate(evidence)
         return found
+
+    def proof(self, record: Record, exposure: HostExposure) -> HostProof | None:
+        """Return what a record proves to a vulnerability scanner, or None if no format needs it."""
+        return host_proof(record, exposure.evidence) if self._proofs else None
 
     def assessed(self, record: Record, exposure: HostExposure) -> Record:
         """Return the record with the state ``exposed`` if nothing else is wrong and a vulnerability is open."""

@@ -31,6 +31,7 @@ from .._time import format_time, parse_time, sort_key, to_microseconds
 from .fleet_exposure import FleetExposure, evaluate_fleet
 from .history import History
 from .host_exposure import HostExposure, HostExposures
+from .scanners.host_proof import HostProof
 
 if t.TYPE_CHECKING:
     from .rule_evaluation import RuleEvaluator
@@ -62,7 +63,8 @@ class HostLine(t.NamedTuple):
     `patch_runs` is true if the record shows that the patch whose fixes it lists runs. For a host without a record,
     `enabled`, `machine_id_sha256` and `containers` are the last known values. `covered_by` is a policy that covers a
     host which its own refuses. `waived` are findings that a waiver covers; `findings` does not have them.
-    `exposure` are its vulnerabilities, or None without vulnerability data.
+    `exposure` are its vulnerabilities, or None without vulnerability data. `proof` is what the record proves to a
+    vulnerability scanner, or None if no format needs it.
     """
 
     host: str
@@ -89,6 +91,7 @@ class HostLine(t.NamedTuple):
     patch_runs: bool = False
     waived: tuple[WaivedFinding, ...] = ()
     exposure: HostExposure | None = None
+    proof: HostProof | None = None
 
     @property
     def exposes(self) -> int:
@@ -227,6 +230,18 @@ class Report:
         found = evaluate_fleet(records, exposures.indexes, None, exposures.options.minimum_priority, waivers)
         return dataclasses.replace(self, exposure=found)
 
+    @property
+    def vulnerabilities(self) -> FleetExposure:
+        """Return the vulnerabilities of the fleet, in formats that need them."""
+        if self.exposure is None:
+            raise ValueError("this report has no vulnerabilities")
+        return self.exposure
+
+    def proofs(self) -> tuple[dict[str, HostProof], list[str]]:
+        """Return what the records of this run prove to vulnerability scanners, by host, and the hosts without one."""
+        found = {line.host: line.proof for line in self.lines if line.proof is not None}
+        return found, [line.host for line in self.lines if line.proof is None]
+
     def clones(self) -> list[list[str]]:
         """Return groups of hosts that have the same machine-id."""
         hosts: dict[str, list[str]] = collections.defaultdict(list)
@@ -324,12 +339,14 @@ def _condensed(
     if exposures is None:
         return _line(document.record, writer.append(document.sections), evaluator, None)
     exposure, section = exposures.of_record(document.record)
+    proof = exposures.proof(document.record, exposure)
     record = exposures.assessed(document.record, exposure)
     sections = document.sections
     if record is not document.record:
         [assessment] = sections_of({"assessment": record["assessment"]})
         sections = tuple(assessment if each.startswith(_ASSESSMENT) else each for each in sections)
-    return _line(record, writer.append((*sections, section)), evaluator, exposure)
+    line = _line(record, writer.append((*sections, section)), evaluator, exposure)
+    return line if proof is None else line._replace(proof=proof)
 
 
 def merge(

@@ -24,10 +24,12 @@ from .._records.document import Recorded
 from .._records.spool import Spool, SpoolWriter
 from .._report import parallel, rule_evaluation
 from .._report.formats import table
-from .._report.formats.registry import FORMATS
+from .._report.formats.registry import FILES, FORMATS_OF_SCANNERS, OPENVEX
 from .._report.host_exposure import ExposureOptions, HostExposures
 from .._report.report import Condensed, Report, condense, merge
 from .._report.rule_evaluation import RuleEvaluator
+from .._report.scanners.openvex import vex_documents
+from .._report.scanners.vex_folder import VexFigures, update_folder
 from .._server.download import Downloader, DownloadOptions
 from .._text import visible
 from .._time import format_time
@@ -83,6 +85,11 @@ class ReportOptions:
                 "notices are used for vulnerability_data, a history or closed_cves, and none of them is given",
                 "name the data with vulnerability_data, the file of the history with history, or CVEs with closed_cves",
             )
+        if self.for_scanners and not self.exposure.data:
+            raise _invalid(
+                f"without vulnerability_data, a report cannot be written as {' or '.join(self.for_scanners)}",
+                "name the data with vulnerability_data, or remove these formats",
+            )
         if self.retention is not None and self.retention < 1:
             raise _invalid(f"retention is {self.retention}", "give retention as a number of days, 1 or more")
         if self.seats is not None and self.seats < 0:
@@ -92,9 +99,16 @@ class ReportOptions:
 
     @property
     def targets(self) -> dict[str, Path]:
-        """Return the file of each format."""
+        """Return the file of each format, and the folder of OpenVEX documents."""
         folder = self.folder
-        return {} if folder is None else {n: folder / f"{_FILE_STEM}{FORMATS[n].suffix}" for n in self.formats}
+        if folder is None:
+            return {}
+        return {n: folder / (n if n == OPENVEX else f"{_FILE_STEM}{FILES[n].suffix}") for n in self.formats}
+
+    @property
+    def for_scanners(self) -> tuple[str, ...]:
+        """Return the formats that need vulnerability data."""
+        return tuple(name for name in self.formats if name in FORMATS_OF_SCANNERS)
 
     @property
     def folder(self) -> Path | None:
@@ -125,12 +139,13 @@ def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
         if "table" in options.formats:
             yield from _show(report, options.targets.get("table"))
         if not options.check_mode:
-            for folder in (*options.record_dirs, *([options.folder] if options.folder else [])):
+            folders = [options.folder, options.targets.get(OPENVEX)]
+            for folder in (*options.record_dirs, *filter(None, folders)):
                 _io.remove_unfinished(folder, now.timestamp())
-        written = _write(report, options)
+        written, openvex = _write(report, options)
         if "table" in options.formats and options.folder is not None:
             yield from show_table(lambda **_layout: [_where(options, options.folder)])
-        return _result(report, options, changed=written or stored)
+        return _result(report, options, openvex, changed=written or stored)
 
 
 def _read_notices(options: ReportOptions) -> Task[list[Notice] | None]:
@@ -205,7 +220,8 @@ def _open_vulnerabilities(
     except OSError as error:
         remedy = "check that the data exists and is readable, and that cache_dir is writable"
         raise _io.file_error(error, str(options.exposure.cache), remedy) from error
-    return HostExposures(data.indexes, options.exposure, now)
+    proofs = bool(options.for_scanners and options.folder)
+    return HostExposures(data.indexes, options.exposure, now, proofs=proofs)
 
 
 def _assemble(
@@ -280,7 +296,7 @@ def _show(report: Report, file: Path | None) -> Task[None]:
 
 def _where(options: ReportOptions, folder: Path | None) -> str:
     """Return the line that names the files of the report."""
-    files = ", ".join(path.name for path in options.targets.values())
+    files = ", ".join(f"{path.name}/" if name == OPENVEX else path.name for name, path in options.targets.items())
     if options.check_mode:
         return f"Check mode: no file was written to {folder} ({files})."
     if options.limit is None:
@@ -291,25 +307,46 @@ def _where(options: ReportOptions, folder: Path | None) -> str:
     )
 
 
-def _write(report: Report, options: ReportOptions) -> bool:
-    """Write the files that differ, or in check mode only compare them. Return True if any differs."""
+def _write(report: Report, options: ReportOptions) -> tuple[bool, VexFigures | None]:
+    """Write the files that differ, or in check mode only compare them.
+
+    Return True if any differs, and the figures of the OpenVEX documents if they are a format.
+    """
     targets = options.targets
 
-    def write(name: str) -> bool:
-        return _write_file(report, name, targets[name], check_mode=options.check_mode)
+    def write(name: str) -> tuple[bool, VexFigures | None]:
+        with _errors_of_files(targets[name]):
+            if name != OPENVEX:
+                return _write_file(report, name, targets[name], check_mode=options.check_mode), None
+            figures = _write_openvex(report, targets[name], options)
+            return bool(figures["changed"]), figures
 
     # This process begins with the slowest format, while others take the rest.
     names = sorted(targets, key=lambda name: name != _SLOWEST_FORMAT)
-    return any(_shared(write, names, len(report.lines)))
+    written = _shared(write, names, len(report.lines))
+    figures = next((found for _differs, found in written if found is not None), None)
+    return any(differs for differs, _figures in written), figures
 
 
 def _write_file(report: Report, name: str, path: Path, *, check_mode: bool) -> bool:
-    layout = FORMATS[name]
+    layout = FILES[name]
+    if _io.has_content(path, layout.render(report), ignore=layout.time_chunk):
+        return False
+    if not check_mode:
+        _io.write_atomically(path, layout.render(report))
+    return True
+
+
+def _write_openvex(report: Report, folder: Path, options: ReportOptions) -> VexFigures:
+    exposure = report.vulnerabilities
+    documents = vex_documents(*report.proofs(), exposure.indexes, exposure.chosen, options.exposure.openvex_author)
+    return update_folder(folder, documents, check_mode=options.check_mode)
+
+
+@contextlib.contextmanager
+def _errors_of_files(path: Path) -> c.Iterator[None]:
     try:
-        if _io.has_content(path, layout.render(report), ignore=layout.time_chunk):
-            return False
-        if not check_mode:
-            _io.write_atomically(path, layout.render(report))
+        yield
     except OSError as error:
         raise LivepatchError(
             "report_not_written",
@@ -317,16 +354,16 @@ def _write_file(report: Report, name: str, path: Path, *, check_mode: bool) -> b
             "give the user who runs Ansible write access to that folder, and room on its disk, or choose another "
             "output_dir",
         ) from error
-    return True
 
 
-def _result(report: Report, options: ReportOptions, *, changed: bool) -> dict[str, t.Any]:
+def _result(report: Report, options: ReportOptions, openvex: VexFigures | None, *, changed: bool) -> dict[str, t.Any]:
     """Return the result. Raises `LivepatchError` (``fail_on``) where the report has what `fail_on` names."""
     result = {
         "changed": changed,
         "files": [str(path) for path in options.targets.values()],
         "summary": report.summary(),
         "history": report.history.summary() if report.history else None,
+        "openvex": openvex,
     }
     found = _found(report, options.fail_on)
     if found:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .._errors import LivepatchError
 from .._fleet import waves
+from .._report.formats.registry import FORMATS_OF_SCANNERS
 from .._tasks.client_comparison import check_token
 from .._tasks.commands import Task
 from . import faults, folders, values
@@ -62,7 +63,7 @@ def _faults(settings: Settings) -> c.Iterator[Fault]:
         yield from values.value_faults(variable, value)
     for variable, value, host in settings.values_of_hosts:
         yield from values.value_faults(variable, value, host)
-    for each in (_tags, _hosts, _token, _report, _history, _folders, _trust):
+    for each in (_tags, _hosts, _token, _report, _vulnerabilities, _history, _folders, _trust):
         yield from each(settings)
 
 
@@ -114,6 +115,19 @@ def _report(settings: Settings) -> c.Iterator[Fault]:
         yield from values.fail_on_faults(
             "livepatch_fail_on", given["livepatch_fail_on"], given["livepatch_rules"], cves
         )
+
+
+def _vulnerabilities(settings: Settings) -> c.Iterator[Fault]:
+    given = settings.values
+    if settings.playbook in ("exposure", "vulnerability_data") or given.get("livepatch_vulnerability_data"):
+        return
+    wanted = [name for name in given.get("livepatch_report_formats", ()) if name in FORMATS_OF_SCANNERS]
+    if wanted:
+        names = " or ".join(dict.fromkeys(wanted))
+        text = f"without livepatch_vulnerability_data, a report cannot be written as {names}"
+        yield Fault("livepatch_report_formats", text)
+    if given.get("livepatch_vulnerability_deadlines"):
+        yield Fault("livepatch_vulnerability_deadlines", "they need livepatch_vulnerability_data")
 
 
 def _history(settings: Settings) -> c.Iterator[Fault]:

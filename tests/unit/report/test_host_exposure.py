@@ -111,6 +111,7 @@ OPTIONS: dict[str, t.Any] = {
     "vulnerability_deadlines": {"critical": 7, "high": "30"},
     "minimum_priority": "high",
     "cache_dir": "~/cache",
+    "openvex_author": "a team",
 }
 
 
@@ -118,6 +119,7 @@ def test_options_are_read() -> None:
     found = ExposureOptions.of(OPTIONS)
     assert (found.data, dict(found.deadlines)) == (("/data",), {"critical": 7, "high": 30})
     assert "~" not in str(found.cache)
+    assert found.openvex_author == "a team"
     plain = ExposureOptions.of({**OPTIONS, "vulnerability_data": None, "vulnerability_deadlines": None})
     assert (plain.data, plain.deadlines) == ((), {})
 

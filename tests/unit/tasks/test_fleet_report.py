@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import gc
 import json
@@ -16,7 +17,11 @@ import pytest
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store, history_db
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import parallel
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import (
+    FORMATS,
+    FORMATS_OF_SCANNERS,
+    NAMES,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.host_exposure import ExposureOptions
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import fleet_report as task
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.fleet_report import (
@@ -24,6 +29,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.fleet_r
     fleet_report,
 )
 from tests.samples.notices import affected, notice
+from tests.samples.proofs import KERNEL_ONLY, PATCHED, UNDECIDED, VERSION, a_record
 from tests.samples.records import make_record
 from tests.samples.replay import NOW, Replay
 from tests.samples.vulnerabilities import package, release_data
@@ -320,3 +326,129 @@ def test_rules_about_vulnerabilities_exist_with_data_only(options: ReportOptions
     assert not rules & report(options)[0]["hosts_by_rule"].keys()
     error = error_of(options, fail_on=["vulnerability_overdue"])
     assert (error.id, "there is no rule 'vulnerability_overdue'" in str(error)) == ("options_invalid", True)
+
+
+# --- formats for vulnerability scanners
+
+
+@pytest.fixture
+def scanned(options: ReportOptions, tmp_path: Path) -> ReportOptions:
+    """A report for scanners: `web1` runs a patch that fixes a vulnerability, `web2` does not, `db1` gave no answer."""
+    data = tmp_path / "data"
+    data.mkdir()
+    versions = {PATCHED: "4.4.0-200.232", KERNEL_ONLY: "4.4.0-201.233", UNDECIDED: ("deferred", None)}
+    content = release_data({"linux": package(dict(versions), VERSION)})
+    (data / "com.ubuntu.xenial.pkg.json").write_text(json.dumps(content), encoding="utf-8")
+    fixes = notice("0065-1", affected(version="65"), upstream=[PATCHED])
+    (data / "LSN-0065-1.json").write_text(json.dumps(fixes), encoding="utf-8")
+    for record in (a_record("web1"), a_record("web2", patched=False)):
+        folder_store.store(tmp_path / "records", record)
+    return dataclasses.replace(
+        options,
+        hosts=["web1", "web2", "db1"],
+        formats=("openvex", "scanner_csv"),
+        exposure=ExposureOptions((str(data),), tmp_path / "cache", openvex_author="a team"),
+    )
+
+
+def statuses_of(folder: Path, host: str) -> dict[str, str]:
+    name = json.loads((folder / "index.json").read_text(encoding="utf-8"))["hosts"][host]
+    document = json.loads((folder / name).read_text(encoding="utf-8"))
+    assert document["author"] == "a team"
+    return {each["vulnerability"]["name"]: each["status"] for each in document["statements"]}
+
+
+def test_scanners_get_documents_and_a_table(scanned: ReportOptions, tmp_path: Path) -> None:
+    result, _replay = report(scanned)
+    folder, table = tmp_path / "report" / "openvex", tmp_path / "report" / "fleet.scanner.csv"
+    assert (result["changed"], result["files"]) == (True, [str(folder), str(table)])
+    assert statuses_of(folder, "web1")[PATCHED] == "not_affected"
+    assert statuses_of(folder, "web2")[PATCHED] == "affected"
+    rows = {(row["host"], row["cve"]): row["status"] for row in csv.DictReader(table.read_text().splitlines())}
+    assert [rows[host, PATCHED] for host in ("web1", "web2", "db1")] == ["live_patched", "open", "unknown"]
+    figures = result["openvex"]
+    assert (figures["documents"], figures["without_document"], len(figures["changed"])) == (2, 1, 3)
+
+
+def test_the_second_run_of_scanner_formats_changes_nothing(scanned: ReportOptions) -> None:
+    checked, _replay = report(scanned, check_mode=True)
+    assert scanned.output_dir is not None
+    assert (checked["changed"], scanned.output_dir.exists()) == (True, False)
+    assert report(scanned)[0]["openvex"] == checked["openvex"]
+    second, _replay = report(scanned)
+    assert (second["changed"], second["openvex"]["changed"]) == (False, [])
+
+
+def test_the_formats_of_scanners_are_named(scanned: ReportOptions) -> None:
+    line = report(scanned, formats=("table", "openvex", "scanner_csv"))[1].shown[-1]
+    assert line.endswith("fleet.txt, openvex/, fleet.scanner.csv.")
+
+
+def test_a_limited_report_has_documents_of_its_own(scanned: ReportOptions, tmp_path: Path) -> None:
+    report(scanned)
+    before = {path: path.read_bytes() for path in (tmp_path / "report").rglob("*.*")}
+    result, _replay = report(scanned, hosts=["web2"], limit="web2")
+    limited = tmp_path / "report" / "limited"
+    assert result["files"] == [str(limited / "openvex"), str(limited / "fleet.scanner.csv")]
+    assert {path: path.read_bytes() for path in before} == before
+    assert list(json.loads((limited / "openvex" / "index.json").read_text())["hosts"]) == ["web2"]
+
+
+def test_a_waived_vulnerability_has_its_date(scanned: ReportOptions, tmp_path: Path) -> None:
+    path = waivers_of(tmp_path, f"cve: {PATCHED}", expires="2026-06-01")
+    report(scanned, waivers=path)
+    table = (tmp_path / "report" / "fleet.scanner.csv").read_text()
+    rows = {(row["host"], row["cve"]): row["waived_until"] for row in csv.DictReader(table.splitlines())}
+    assert [rows[host, PATCHED] for host in ("web1", "web2", "db1")] == ["", "2026-06-01", "2026-06-01"]
+    assert rows["web2", KERNEL_ONLY] == ""
+
+
+@pytest.mark.parametrize("formats", [("openvex",), ("table", "scanner_csv"), ("openvex", "json", "scanner_csv")])
+def test_formats_of_scanners_need_vulnerability_data(options: ReportOptions, formats: tuple[str, ...]) -> None:
+    error = error_of(options, formats=formats)
+    named = " or ".join(name for name in formats if name in FORMATS_OF_SCANNERS)
+    assert error.id == "options_invalid"
+    assert error.message == f"without vulnerability_data, a report cannot be written as {named}"
+    assert options.output_dir is not None
+    assert not options.output_dir.exists()
+
+
+def test_several_processes_write_the_same_documents(scanned: ReportOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    formats = tuple(NAMES)
+    first, _replay = report(scanned, formats=formats)
+    monkeypatch.setattr(task, "_FEW_HOSTS", 1)
+    monkeypatch.setattr(parallel, "processors", lambda: 3)
+    second, _replay = report(scanned, formats=formats)
+    assert (second["changed"], second["openvex"]) == (False, {**first["openvex"], "changed": []})
+
+
+def test_what_killed_runs_left_in_the_documents_is_removed(scanned: ReportOptions, tmp_path: Path) -> None:
+    report(scanned)
+    left = tmp_path / "report" / "openvex" / f".{'5e' * 8}.tmp"
+    left.touch()
+    os.utime(left, (NOW.timestamp() - 2 * 86_400,) * 2)
+    report(scanned)
+    assert not left.exists()
+
+
+def test_a_folder_of_documents_that_cannot_be_written_is_named(scanned: ReportOptions, tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "openvex").touch()
+    error = error_of(scanned)
+    assert (error.id, str(tmp_path / "report" / "openvex") in error.message) == ("report_not_written", True)
+
+
+def test_only_formats_of_scanners_keep_proofs(scanned: ReportOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[bool] = []
+    merge = task.merge
+
+    def spy(lines: t.Any, *rest: t.Any) -> t.Any:
+        found = merge(lines, *rest)
+        kept.append(any(line.proof for line in found.lines))
+        return found
+
+    monkeypatch.setattr(task, "merge", spy)
+    report(scanned, formats=("json",))
+    report(scanned, output_dir=None)
+    report(scanned)
+    assert kept == [False, False, True]

@@ -100,6 +100,24 @@ def test_retention_and_notices_need_a_history(tmp_path: Path) -> None:
     assert faults("exposure", notices=str(tmp_path)) == []
 
 
+@pytest.mark.parametrize(
+    ("variables", "text"),
+    [
+        ({"report_formats": ["openvex"]}, "report_formats: without livepatch_vulnerability_data, a report cannot be "),
+        ({"report_formats": ["json", "scanner_csv"], "vulnerability_data": []}, "cannot be written as scanner_csv"),
+        ({"report_formats": ["openvex", "scanner_csv", "openvex"]}, "cannot be written as openvex or scanner_csv"),
+        ({"vulnerability_deadlines": {"high": 30}}, "deadlines: they need livepatch_vulnerability_data"),
+    ],
+)
+def test_what_needs_vulnerability_data(variables: dict[str, t.Any], text: str, tmp_path: Path) -> None:
+    for playbook in ("check", "enable", "patch", "report", "upgrade"):
+        [found] = [line for line in faults(playbook, **variables) if "vulnerability_data" in line]
+        assert text in found
+        given = {**variables, "vulnerability_data": [str(tmp_path)]}
+        assert [line for line in faults(playbook, **given) if "vulnerability_data" in line] == []
+    assert faults("exposure", **variables) == [], "the playbook creates no report, and has a default"
+
+
 def test_record_folders_are_those_of_the_playbook(tmp_path: Path) -> None:
     two = [str(tmp_path / "a"), str(tmp_path / "b")]
     assert faults("check", record_dir=two) == ["livepatch_record_dir: the playbook check needs one folder, not 2"]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import itertools
 import typing as t
 
@@ -38,6 +39,7 @@ COLUMNS = (
 # A tab or line end, which some spreadsheets skip, is never first: `visible` has replaced it.
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001  (the wide forms are intended)
 _TEXT = "'"
+_REMEMBERED = 4096
 
 
 def render(report: Report) -> t.Iterator[str]:
@@ -85,6 +87,8 @@ def _values(line: HostLine) -> tuple[str | None, ...]:
     )
 
 
+# Rows of one host or of similar hosts have equal cells.
+@functools.lru_cache(_REMEMBERED)
 def _cell(text: str | None) -> str:
     if not text:
         return ""

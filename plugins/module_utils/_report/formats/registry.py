@@ -8,6 +8,7 @@ import dataclasses
 import typing as t
 
 from ..report import Report
+from ..scanners import scanner_csv
 from . import csv_table, html, json_document, json_lines, junit, markdown, prometheus, sarif, table
 
 
@@ -24,6 +25,9 @@ class Format:
     time_chunk: int | None
 
 
+OPENVEX: t.Final = "openvex"
+"""Name of the format that is a folder of documents, and of its folder."""
+
 FORMATS: dict[str, Format] = {
     "table": Format(".txt", table.render, 0),
     "json": Format(".json", json_document.render, 2),
@@ -35,3 +39,15 @@ FORMATS: dict[str, Format] = {
     "sarif": Format(".sarif", sarif.render, 2),
     "prometheus": Format(".prom", prometheus.render, None),
 }
+"""Formats of every report."""
+
+SCANNER_TABLE = {"scanner_csv": Format(".scanner.csv", scanner_csv.render_report, None)}
+
+FORMATS_OF_SCANNERS = (OPENVEX, *SCANNER_TABLE)
+"""Formats that need vulnerability data."""
+
+FILES = {**FORMATS, **SCANNER_TABLE}
+"""Formats that are one file."""
+
+NAMES = (*FORMATS, *FORMATS_OF_SCANNERS)
+"""Names of all formats."""

@@ -43,9 +43,9 @@ class HostProof(t.NamedTuple):
         return [url for url in found if url is not None]
 
 
-def host_proof(record: Record) -> HostProof:
-    """Return what a record proves."""
-    evidence = kernel_evidence(record)
+def host_proof(record: Record, evidence: KernelEvidence | None = None) -> HostProof:
+    """Return what a record proves. `evidence` is the evidence in it, if it is known."""
+    evidence = evidence or kernel_evidence(record)
     name = parse_kernel_name(evidence.kernel or "")
     kernel = t.cast("dict[str, t.Any]", record["system"]["kernel"])
     installed = [(each["name"], each["version"]) for each in kernel.get("packages") or ()]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import collections
 import collections.abc as c
 import dataclasses
+import functools
 import json
 import typing as t
 import uuid
@@ -28,6 +29,7 @@ from .host_proof import HostProof, LoadedPatch
 CONTEXT = "https://openvex.dev/ns/v0.2.0"
 TOOLING = "kernelops.livepatch"
 SUFFIX = ".openvex.json"
+DEFAULT_AUTHOR = "Operator of the fleet"
 JUSTIFICATION = "vulnerable_code_not_in_execute_path"
 
 _ROLE = "Operator of the hosts"
@@ -110,13 +112,14 @@ def _document(
     urls = next(iter(hosts.values())).products()
     products = [{"@id": url, "identifiers": {"purl": url}} for url in urls]
     newest = max((proof.collected_at for proof in hosts.values()), key=sort_key)
-    impact = _impact(of, hosts)
+    # Most statements of a document have one of a few long texts, which are kept once.
+    explained = functools.lru_cache(maxsize=None)(functools.partial(_explained, _impact(of, hosts)))
     statements = []
     for cve, (verdict, proof) in zip(evaluator.cves, _worst(evaluator, hosts.values()), strict=True):
         if verdict.status not in _STATED:
             continue
         statement = {"vulnerability": {"name": cve}, "products": products, "timestamp": newest}
-        statements.append({**statement, **_judgement(verdict, proof, impact, notices.of(cve, verdict.patch))})
+        statements.append({**statement, **_judgement(verdict, proof, explained(notices.of(cve, verdict.patch)))})
     if not statements:
         return None
     identifier = uuid.uuid5(_NAMESPACE, json.dumps([author, *of]))
@@ -143,13 +146,16 @@ def _worst(evaluator: Evaluator, proofs: c.Collection[HostProof]) -> c.Iterator[
         yield min(zip(verdicts, different, strict=True), key=lambda pair: order[pair[0].status])
 
 
-def _judgement(verdict: Verdict, proof: HostProof, impact: str | None, notice: str | None) -> dict[str, str]:
+def _explained(impact: str | None, notice: str | None) -> str | None:
+    return f"{impact} The notice is {notice}." if impact and notice else impact
+
+
+def _judgement(verdict: Verdict, proof: HostProof, impact: str | None) -> dict[str, str]:
     if verdict.status == "live_patched" and impact is not None:
-        named = f" The notice is {notice}." if notice else ""
         return {
             "status": "not_affected",
             "justification": JUSTIFICATION,
-            "impact_statement": f"{impact}{named}",
+            "impact_statement": impact,
             "status_notes": "The installed package is not fixed: the running kernel is.",
         }
     if verdict.status == "open":

@@ -14,6 +14,7 @@ from ..._kernel_name import parse_kernel_name
 from ..._vulnerabilities.exposure import Evaluator, IdentifiedKernel, Verdict
 from ..._vulnerabilities.index import VulnerabilityIndex
 from ..formats.csv_table import csv_rows
+from ..report import Report
 from .host_proof import HostProof
 
 COLUMNS = (
@@ -41,6 +42,12 @@ def render(
 ) -> c.Iterator[str]:
     """Yield the rows, the names of the columns first. `missing` are hosts without a usable record."""
     return csv_rows(_rows(proofs, missing, Evaluator(indexes, cves), waivers))
+
+
+def render_report(report: Report) -> c.Iterator[str]:
+    """Yield the rows for a report with vulnerabilities and the proofs of its hosts."""
+    exposure = report.vulnerabilities
+    return render(*report.proofs(), exposure.indexes, exposure.chosen, exposure.waivers)
 
 
 def _rows(

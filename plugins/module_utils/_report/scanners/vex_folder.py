@@ -8,13 +8,16 @@ booted without the live patch, its statements become ``affected``. Other files i
 
 from __future__ import annotations
 
+import collections.abc as c
 import dataclasses
+import functools
+import hashlib
 import json
 import typing as t
 from pathlib import Path
 
 from ..._errors import LivepatchError
-from ..._io import has_content, read_bounded, write_atomically
+from ..._io import has_content, make_folder, read_bounded, write_atomically
 from .openvex import SUFFIX, TOOLING, VexDocuments
 
 INDEX = "index.json"
@@ -22,32 +25,57 @@ INDEX_SCHEMA = "kernelops.livepatch/openvex-index/1"
 
 _DOCUMENT_LIMIT = 64 << 20
 _WITHDRAWN = (
-    "The live patch does not run on a host with these packages any more, for example after a boot: evaluate the host "
-    "again, and use the document that index.json names for it."
+    "The last evaluation confirmed the live patch on no host with these packages, for example after a boot, or because "
+    "the host was not part of it: evaluate the host again, and use the document that index.json names for it."
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class VexChanges:
-    """The files to write, and the names of the documents that are withdrawn."""
+    """The files to write, and the names of the documents that are withdrawn.
 
-    files: dict[str, str]
+    `files` has a function for the text of each: the texts of a large fleet together need much memory.
+    """
+
+    files: dict[str, c.Callable[[], str]]
     withdrawn: list[str]
+
+
+class VexFigures(t.TypedDict):
+    """The figures of a folder after a run. `changed` are the names of the files that differ from those before."""
+
+    documents: int
+    changed: list[str]
+    withdrawn: list[str]
+    without_document: int
+
+
+def update_folder(folder: Path, documents: VexDocuments, *, check_mode: bool) -> VexFigures:
+    """Write the files that differ, in check mode only compare them. Raises `LivepatchError` and `OSError`."""
+    changes = plan_folder(folder, documents)
+    if not check_mode:
+        write_folder(folder, changes)
+    return {
+        "documents": len(documents.documents),
+        "changed": sorted(changes.files),
+        "withdrawn": changes.withdrawn,
+        "without_document": sum(map(len, documents.left_out.values())),
+    }
 
 
 def plan_folder(folder: Path, documents: VexDocuments) -> VexChanges:
     """Return what changes in the folder. Raises `LivepatchError` if a document in it cannot be read."""
-    previous = {path.name: _read(path) for path in sorted(folder.glob(f"*{SUFFIX}")) if path.is_file()}
-    files: dict[str, str] = {}
+    previous = {path.name: _Previous.of(_read(path)) for path in sorted(folder.glob(f"*{SUFFIX}")) if path.is_file()}
+    files: dict[str, c.Callable[[], str]] = {}
     for each in documents.documents:
         content = _versioned(each.content, previous.get(each.name))
         if content is not None:
-            files[each.name] = _text(content)
+            files[each.name] = functools.partial(_text, content)
     current = {each.name for each in documents.documents}
     withdrawn = []
-    for name, content in previous.items():
-        if name not in current and content.get("tooling") == TOOLING and _is_in_force(content):
-            files[name] = _text(_withdrawn(content, documents.newest))
+    for name, found in previous.items():
+        if name not in current and found.in_force:
+            files[name] = functools.partial(_withdrawn_text, folder / name, documents.newest)
             withdrawn.append(name)
     index = {
         "schema": INDEX_SCHEMA,
@@ -56,33 +84,54 @@ def plan_folder(folder: Path, documents: VexDocuments) -> VexChanges:
     }
     text = json.dumps(index, indent=2, sort_keys=True) + "\n"
     if not has_content(folder / INDEX, [text]):
-        files[INDEX] = text
+        files[INDEX] = functools.partial(str, text)
     return VexChanges(files, withdrawn)
 
 
 def write_folder(folder: Path, changes: VexChanges) -> None:
     """Write the files of a plan, the index last. Raises `OSError`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name in sorted(changes.files, key=lambda name: name == INDEX):
-        write_atomically(folder / name, [changes.files[name]])
+        write_atomically(folder / name, [changes.files[name]()])
 
 
-def _versioned(content: dict[str, t.Any], previous: dict[str, t.Any] | None) -> dict[str, t.Any] | None:
+class _Previous(t.NamedTuple):
+    """What is needed of a document of an earlier run. `in_force` is true for one of this collection that suppresses."""
+
+    version: int
+    identifier: object
+    timestamp: object
+    statements: bytes
+    in_force: bool
+
+    @classmethod
+    def of(cls, content: dict[str, t.Any]) -> _Previous:
+        suppresses = any(statement.get("status") == "not_affected" for statement in _statements(content))
+        return cls(
+            version=content["version"],
+            identifier=content.get("@id"),
+            timestamp=content.get("timestamp"),
+            statements=_digest(_statements(content)),
+            in_force=suppresses and content.get("tooling") == TOOLING,
+        )
+
+
+def _digest(statements: list[dict[str, t.Any]]) -> bytes:
+    return hashlib.sha256(json.dumps(statements, sort_keys=True).encode("ascii")).digest()
+
+
+def _versioned(content: dict[str, t.Any], previous: _Previous | None) -> dict[str, t.Any] | None:
     """Return a document with its version; ``None`` if the previous one states the same."""
     if previous is None:
         return {**content, "version": 1}
-    if _statements(previous) == content["statements"] and previous.get("@id") == content["@id"]:
+    if previous.identifier == content["@id"] and previous.statements == _digest(_statements(content)):
         return None
-    dated = {"timestamp": previous.get("timestamp", content["timestamp"]), "last_updated": content["timestamp"]}
-    return {**content, **dated, "version": previous["version"] + 1}
+    dated = {"timestamp": previous.timestamp or content["timestamp"], "last_updated": content["timestamp"]}
+    return {**content, **dated, "version": previous.version + 1}
 
 
-def _is_in_force(content: dict[str, t.Any]) -> bool:
-    return any(statement.get("status") == "not_affected" for statement in _statements(content))
-
-
-def _withdrawn(content: dict[str, t.Any], newest: str | None) -> dict[str, t.Any]:
-    statements = []
+def _withdrawn_text(path: Path, newest: str | None) -> str:
+    content, statements = _read(path), []
     for statement in _statements(content):
         if statement.get("status") != "not_affected":
             statements.append(statement)
@@ -91,7 +140,7 @@ def _withdrawn(content: dict[str, t.Any], newest: str | None) -> dict[str, t.Any
         dated = {"timestamp": newest} if newest else {}
         statements.append({**kept, **dated, "status": "affected", "action_statement": _WITHDRAWN})
     updated = {"last_updated": newest} if newest else {}
-    return {**content, **updated, "version": content["version"] + 1, "statements": statements}
+    return _text({**content, **updated, "version": content["version"] + 1, "statements": statements})
 
 
 def _statements(content: dict[str, t.Any]) -> list[dict[str, t.Any]]:

@@ -15,6 +15,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import junit
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
+from tests.samples.exposures import a_waived_exposure
 from tests.samples.records import make_record
 from tests.samples.reports import HOSTILE, RULES, a_judged_report, a_report, a_waived_report, hostile_record, recorded
 
@@ -130,6 +131,11 @@ def test_a_waived_finding_is_skipped_with_the_reason() -> None:
     }
     messages = [case.result[0].message for suite in _parsed(report) for case in suite if case.result]
     assert "it is disabled. Waived until 2026-03-01 by build team: rebuilt every night" in messages
+
+
+def test_waived_vulnerabilities_of_exposed_hosts_are_skipped() -> None:
+    found = _outcomes(a_waived_exposure())["vulnerability_open"]
+    assert found == {"web1": "skipped", "web2": "failure", "web3": "failure", "web4": "skipped"}
 
 
 @pytest.mark.parametrize("text", HOSTILE)

