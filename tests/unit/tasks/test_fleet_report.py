@@ -318,5 +318,13 @@ def test_rules_about_vulnerabilities_exist_with_data_only(options: ReportOptions
     rules = {"vulnerability_open", "vulnerability_overdue"}
     assert rules <= report(exposed)[0]["hosts_by_rule"].keys()
     assert not rules & report(options)[0]["hosts_by_rule"].keys()
-    error = error_of(options, fail_on=["vulnerability_overdue"])
-    assert (error.id, "there is no rule 'vulnerability_overdue'" in str(error)) == ("options_invalid", True)
+
+
+@pytest.mark.parametrize("name", ["exposed", "vulnerability_open", "vulnerability_overdue"])
+def test_fail_on_refuses_what_needs_missing_data(options: ReportOptions, name: str) -> None:
+    error = error_of(options, fail_on=["failed", name])
+    assert (error.id, error.message, error.remedy) == (
+        "options_invalid",
+        f"fail_on: {name!r} needs vulnerability data, and would never make the run fail without it",
+        "set vulnerability_data, or remove the entry",
+    )
