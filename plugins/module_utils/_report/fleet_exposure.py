@@ -212,6 +212,19 @@ class FleetExposure:
         positions = [list(_positions(evaluator, kind, evaluations)) for kind in self.kinds]
         return positions, [json.loads(text) for text in evaluations]
 
+    def findings_by_waiver(self) -> dict[int, int]:
+        """Return the number of pairs of a host and a vulnerability that each waiver covers, by its identity."""
+        evaluator = Evaluator(self.indexes, [each.cve for each in self.cves])
+        counts: collections.Counter[int] = collections.Counter()
+        for kind in self.kinds:
+            if not kind.waivers:
+                continue
+            for cve, verdict in zip(evaluator.cves, _verdicts(evaluator, kind), strict=True):
+                waiver = kind.waiver(cve, verdict)
+                if waiver is not None:
+                    counts[id(waiver)] += len(kind.hosts)
+        return counts
+
     def _groups(self, shown: c.Sequence[CveExposure]) -> dict[str, list[_Group]]:
         """Return the hosts of each vulnerability by status and next step, the most urgent first."""
         found: dict[str, dict[tuple[t.Any, ...], _Group]] = {each.cve: {} for each in shown}

@@ -286,6 +286,14 @@ def test_an_exposed_host_can_fail_the_run(exposed: ReportOptions) -> None:
     assert "1 exposed (web1)" in str(error)
 
 
+def test_waived_vulnerabilities_are_findings_of_their_waiver(exposed: ReportOptions, tmp_path: Path) -> None:
+    path = waivers_of(tmp_path, "cve: CVE-2025-1001\n  host: web2", expires="2026-06-01")
+    report(exposed, waivers=path, formats=("json",))
+    document = json.loads((tmp_path / "report" / "fleet.json").read_text(encoding="utf-8"))
+    assert [waiver["findings"] for waiver in document["waivers"]] == [1]
+    assert document["summary"]["waived"] == 0, "findings of rules only"
+
+
 def test_unusable_data_fails_the_run(options: ReportOptions, tmp_path: Path) -> None:
     error = error_of(options, exposure=ExposureOptions((str(tmp_path / "missing"),), tmp_path / "cache"))
     assert error.id == "files"

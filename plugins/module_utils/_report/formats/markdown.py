@@ -106,4 +106,4 @@ def _table(lines: t.Sequence[HostLine]) -> t.Iterator[str]:
 
 
 def _open_cves(line: HostLine) -> str:
-    return _ABSENT if line.exposure is None else line.exposure.as_text() or "none"
+    return _ABSENT if line.exposure is None else line.exposure.as_cell()

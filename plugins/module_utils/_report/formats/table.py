@@ -118,7 +118,7 @@ def _waiver_sentences(report: Report) -> t.Iterator[str]:
     if report.waivers is None:
         return
     number = report.summary()["waived"]
-    used = sum(found > 0 for _waiver, found in report.findings_by_waiver())
+    used = len({id(waived.waiver) for _line, waived in report.waived()})
     if number:
         yield f"Waived: {_count(number, 'finding')}, by {_count(used, 'waiver')}. The states of the hosts stay."
     yield from report.waivers.to_renew()
@@ -173,7 +173,7 @@ def _row(line: HostLine) -> _HostRow:
     exposes = str(line.exposes) if line.exposes else ""
     if line.exposes_unknown:
         exposes = _UNKNOWN
-    cves = (line.exposure.as_text() or "none") if line.exposure else ""
+    cves = line.exposure.as_cell() if line.exposure else ""
     cells = (
         line.host,
         line.state,

@@ -37,7 +37,7 @@ const EXPOSES_COLUMN = {
 const OPEN_CVES_COLUMN = {
   id: "vulnerable",
   title: "Open CVEs",
-  text: (host) => (openCvesOfHost.has(host) && host.record ? formatNumber(openCvesOfHost.get(host) ?? 0) : null),
+  text: (host) => (host.record ? (openCvesOfHost.get(host) ?? null) : null),
 };
 
 /** @type {Column[]} */
