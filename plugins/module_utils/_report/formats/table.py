@@ -16,7 +16,7 @@ from ..report import URGENCY, HostLine, Report
 FILE_WIDTH = 180
 """Width of a table that is written to a file."""
 
-_HEADINGS = ("HOST", "STATE", "EXPOSES", "CVES", "KERNEL", "PATCH", "CLIENT", "UPGRADE BY")
+_HEADINGS = ("HOST", "STATE", "CONTAINERS", "CVES", "KERNEL", "PATCH", "CLIENT", "UPGRADE BY")
 _WIDEST = (32, 16, 12, 18, 30, 10, 10, 20)
 _STATE = 1
 _EXPOSES = 2  # containers on a kernel that is not protected: a column shown only if there are any

@@ -29,7 +29,7 @@ const SEARCH_FIELDS = {
 /** @type {Column} */
 const EXPOSES_COLUMN = {
   id: "exposes",
-  title: "Exposes",
+  title: "Containers",
   text: (host) => (host.exposedContainers > 0 ? formatNumber(host.exposedContainers) : null),
 };
 
