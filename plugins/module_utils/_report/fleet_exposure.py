@@ -231,7 +231,7 @@ class FleetExposure:
         evaluator = Evaluator(self.indexes, [each.cve for each in shown])
         for kind in self.kinds:
             kernel = _kernel(evaluator, kind)
-            enabled = kind.evidence is not None and kind.evidence.enabled
+            enabled = None if kind.evidence is None else kind.evidence.enabled
             for each, verdict in zip(shown, _verdicts(evaluator, kind), strict=True):
                 waiver = kind.waiver(each.cve, verdict)
                 key = (*verdict.key, kernel, enabled if verdict.fix == "patch" else None, waiver)
@@ -438,18 +438,20 @@ def _described(
         "evidence": verdict.evidence,
         "reason": verdict.reason["id"] if verdict.reason else None,
         "message": verdict.reason["message"] if verdict.reason else None,
-        "next_step": next_step(verdict, source, enabled=evidence is not None and evidence.enabled),
+        "next_step": next_step(verdict, source, enabled=None if evidence is None else evidence.enabled),
         "waived": None if waiver is None else waiver.as_dict(),
     }
 
 
-def next_step(verdict: Verdict, source: str | None, *, enabled: bool, host: str | None = None) -> str | None:
+def next_step(verdict: Verdict, source: str | None, *, enabled: bool | None, host: str | None = None) -> str | None:
     """Return what to do about a verdict on hosts whose kernel has this source package; `host` is the only one."""
     if verdict.reason is not None:
         return verdict.reason["remedy"]
     if verdict.fix == "patch":
         if enabled:
             return f"apply live patch {verdict.patch} or newer: {_command('patch', host)}"
+        if enabled is None:
+            return f"repair the client, as the report shows for the host; live patch {verdict.patch} has the fix"
         return f"enable the client, which applies live patch {verdict.patch}: {_command('enable', host)}"
     if verdict.fix == "reboot":
         return f"reboot into the installed kernel with the fix ({verdict.fixed_in} or newer): {_upgrade(host)}"
