@@ -7,8 +7,8 @@ from __future__ import annotations
 from .cause import AS_ROOT, DAEMON, READ_JOURNAL, Cause
 
 _REINSTALL = (
-    "run kernelops.livepatch.client with `reinstall: true` and the token, or the playbook kernelops.livepatch.enable with"
-    " `-e livepatch_reinstall=true`"
+    "run kernelops.livepatch.client with `reinstall: true` and the token, or the playbook kernelops.livepatch.enable"
+    " with `-e livepatch_reinstall=true`"
 )
 
 _CHECK_SHOWS_STEP = (
