@@ -134,6 +134,8 @@ options:
         O(waivers) cover do not count. V(no_answer) is both a state and a rule, and a waiver of the rule covers both.
       - The states are V(no_answer), V(tampered), V(ineligible), V(held_back), V(failed), V(end_of_life),
         V(upgrade_required), V(disabled), V(stale), V(applying), V(unverified), V(exposed), V(protected) and V(unknown).
+      - The state V(exposed) and the rules C(vulnerability_open) and C(vulnerability_overdue) need
+        O(vulnerability_data). Without it, the task fails, because they would never match.
     type: list
     elements: str
     default: []

@@ -182,7 +182,8 @@ remedy:
   description: How to fix the problem. The text is also part of C(msg).
   returned: failure, if there is something to do
   type: str
-  sample: "find the cause of the crash, then run kernelops.livepatch.patch with clear_crash_lock: true"
+  sample: "find the cause of the crash, then run kernelops.livepatch.patch with clear_crash_lock: true (in the playbook,
+    -e livepatch_clear_crash_lock=true)"
 kernel_log:
   description: Last lines of the kernel log about live patches.
   returned: failure after a refresh

@@ -285,7 +285,7 @@ def test_the_table_sorts_by_click_and_key(browser: Browser, fleet_report: Report
 
 def test_exposed_containers_have_a_column_if_any_exist(browser: Browser, fleet_report: Report) -> None:
     browser.open(fleet_report)
-    assert "Exposes" not in browser.texts("thead th")
+    assert "Containers" not in browser.texts("thead th")
     hosts = {"web1": ("disabled", 2), "web2": ("disabled", 10), "web3": ("protected", 90), "web4": ("stale", 0)}
     records = [
         make_record(host, state, system__containers={"docker": count, "lxd": 1 if count else 0, "podman": None})
@@ -298,9 +298,9 @@ def test_exposed_containers_have_a_column_if_any_exist(browser: Browser, fleet_r
         ["web5", "web2", "web1", "web4", "web3"],
         ["5", "11", "3", "\N{EN DASH}", "\N{EN DASH}"],
     )
-    assert browser.sort("Exposes") == "ascending"
+    assert browser.sort("Containers") == "ascending"
     assert browser.hosts[:3] == ["web1", "web5", "web2"]
-    assert browser.sort("Exposes") == "descending"
+    assert browser.sort("Containers") == "descending"
     assert browser.hosts[:3] == ["web2", "web5", "web1"]
 
 

@@ -160,6 +160,9 @@ def _no_seat(host: KnownHost, seats: int, holders: c.Sequence[str], granted: c.S
     others = [name for name in dict.fromkeys([*holders, *granted]) if name != host.name]
     number = "the only seat is" if seats == 1 else f"all {seats} seats are"
     seats_taken = f"{number} taken by {_named(others)}" if seats else "the number of seats is 0"
+    if 0 < seats < len(others):
+        number = "there is one seat" if seats == 1 else f"there are {seats} seats"
+        seats_taken = f"{number}, and {len(others)} other hosts hold one: {_named(others)}"
     if host.holds_seat:
         return _denial(host, causes.SEATS_EXCEEDED.reason(seats_taken=seats_taken))
     return _denial(host, causes.SEATS_USED_UP.reason(seats_taken=seats_taken))

@@ -110,5 +110,7 @@ def _line(host: CheckedHost) -> str:
     kernels = host.running or "unknown kernel"
     if host.target not in (None, host.running):
         kernels = f"{kernels} to {host.target}"
+    elif not host.unfinished:
+        kernels = f"{kernels} (no newer kernel is known yet)"
     reason = "an earlier run was interrupted" if host.unfinished else host.reason or ", ".join(host.needs) or "forced"
     return f"{host.name}: {host.state or 'unknown'}, {kernels}: {reason}"

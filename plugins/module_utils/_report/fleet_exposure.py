@@ -212,13 +212,26 @@ class FleetExposure:
         positions = [list(_positions(evaluator, kind, evaluations)) for kind in self.kinds]
         return positions, [json.loads(text) for text in evaluations]
 
+    def findings_by_waiver(self) -> dict[int, int]:
+        """Return the number of pairs of a host and a vulnerability that each waiver covers, by its identity."""
+        evaluator = Evaluator(self.indexes, [each.cve for each in self.cves])
+        counts: collections.Counter[int] = collections.Counter()
+        for kind in self.kinds:
+            if not kind.waivers:
+                continue
+            for cve, verdict in zip(evaluator.cves, _verdicts(evaluator, kind), strict=True):
+                waiver = kind.waiver(cve, verdict)
+                if waiver is not None:
+                    counts[id(waiver)] += len(kind.hosts)
+        return counts
+
     def _groups(self, shown: c.Sequence[CveExposure]) -> dict[str, list[_Group]]:
         """Return the hosts of each vulnerability by status and next step, the most urgent first."""
         found: dict[str, dict[tuple[t.Any, ...], _Group]] = {each.cve: {} for each in shown}
         evaluator = Evaluator(self.indexes, [each.cve for each in shown])
         for kind in self.kinds:
             kernel = _kernel(evaluator, kind)
-            enabled = kind.evidence is not None and kind.evidence.enabled
+            enabled = None if kind.evidence is None else kind.evidence.enabled
             for each, verdict in zip(shown, _verdicts(evaluator, kind), strict=True):
                 waiver = kind.waiver(each.cve, verdict)
                 key = (*verdict.key, kernel, enabled if verdict.fix == "patch" else None, waiver)
@@ -423,18 +436,20 @@ def _described(
         "evidence": verdict.evidence,
         "reason": verdict.reason["id"] if verdict.reason else None,
         "message": verdict.reason["message"] if verdict.reason else None,
-        "next_step": next_step(verdict, source, enabled=evidence is not None and evidence.enabled),
+        "next_step": next_step(verdict, source, enabled=None if evidence is None else evidence.enabled),
         "waived": None if waiver is None else waiver.as_dict(),
     }
 
 
-def next_step(verdict: Verdict, source: str | None, *, enabled: bool, host: str | None = None) -> str | None:
+def next_step(verdict: Verdict, source: str | None, *, enabled: bool | None, host: str | None = None) -> str | None:
     """Return what to do about a verdict on hosts whose kernel has this source package; `host` is the only one."""
     if verdict.reason is not None:
         return verdict.reason["remedy"]
     if verdict.fix == "patch":
         if enabled:
             return f"apply live patch {verdict.patch} or newer: {_command('patch', host)}"
+        if enabled is None:
+            return f"repair the client, as the report shows for the host; live patch {verdict.patch} has the fix"
         return f"enable the client, which applies live patch {verdict.patch}: {_command('enable', host)}"
     if verdict.fix == "reboot":
         return f"reboot into the installed kernel with the fix ({verdict.fixed_in} or newer): {_upgrade(host)}"

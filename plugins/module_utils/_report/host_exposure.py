@@ -70,6 +70,10 @@ class HostExposure(t.NamedTuple):
         """Return the counts in a few words: ``1 critical, 3 high``."""
         return ", ".join(f"{number} {priority}" for priority, number in self.by_priority().items())
 
+    def as_cell(self) -> str:
+        """Return the counts for a table. A host without open vulnerabilities has ``none`` only if none is unknown."""
+        return self.as_text() or ("unknown" if self.unknown else "none")
+
 
 @dataclasses.dataclass(frozen=True)
 class ExposureOptions:

@@ -187,9 +187,14 @@ class Report:
         return {rule.id: counts[rule.id] for rule in self.rules}
 
     def findings_by_waiver(self) -> list[tuple[Waiver, int]]:
-        """Return all waivers in the order of their file, each with the number of findings that it covers."""
+        """Return all waivers in the order of their file, each with the number of findings that it covers.
+
+        An open or unknown vulnerability of a host that the waiver covers counts as a finding.
+        """
         # By identity: two entries can be equal.
         counts = collections.Counter(id(waived.waiver) for _line, waived in self.waived())
+        if self.exposure is not None:
+            counts.update(self.exposure.findings_by_waiver())
         return [(waiver, counts[id(waiver)]) for waiver in (self.waivers.entries if self.waivers else ())]
 
     def hosts_by_rule(self) -> dict[str, list[str]]:

@@ -34,6 +34,9 @@ _NAMED_CLONES = 5
 RULES_OF_VULNERABILITIES = ("vulnerability_open", "vulnerability_overdue")
 """The default rules that need vulnerability data. A report without it does not have them: nothing can break them."""
 
+NAMES_THAT_NEED_DATA = ("exposed", *RULES_OF_VULNERABILITIES)
+"""The state and the rules that never match a host in a report without vulnerability data."""
+
 
 def load_rules(wanted: object, closed_cves: t.Sequence[str]) -> list[Rule]:
     """Return the rules of an option: ``default``, the path of a YAML file, a rule as a mapping, or a list of these.

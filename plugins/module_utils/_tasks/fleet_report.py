@@ -122,7 +122,7 @@ def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
         now = (yield from read_clock()).utc
         notices = yield from _read_notices(options)
         evaluator = yield from _load_rules(options, notices, now)
-        _check_fail_on(options.fail_on, evaluator)
+        _check_fail_on(options.fail_on, evaluator, bool(options.exposure.data))
         waivers = _load_waivers(options, evaluator, now)
         found = folder_store.find(options.record_dirs)
         exposures = _open_vulnerabilities(options, found, now)
@@ -189,10 +189,15 @@ def _load_waivers(options: ReportOptions, evaluator: RuleEvaluator, now: datetim
     return load_waivers(options.waivers, now.date(), groups=options.groups, rules=rules)
 
 
-def _check_fail_on(names: list[str], evaluator: RuleEvaluator) -> None:
+def _check_fail_on(names: list[str], evaluator: RuleEvaluator, has_data: bool) -> None:
     rules = [rule.id for rule in evaluator.rules]
     known = [*STATES, *SEVERITIES, *rules]
     for name in names:
+        if name in rule_evaluation.NAMES_THAT_NEED_DATA and not has_data:
+            raise _invalid(
+                f"fail_on: {name!r} needs vulnerability data, and would never make the run fail without it",
+                "set vulnerability_data, or remove the entry",
+            )
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
             raise _invalid(

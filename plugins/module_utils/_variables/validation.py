@@ -115,6 +115,8 @@ def _report(settings: Settings) -> c.Iterator[Fault]:
         yield from values.fail_on_faults(
             "livepatch_fail_on", given["livepatch_fail_on"], given["livepatch_rules"], cves
         )
+        if not given.get("livepatch_vulnerability_data"):
+            yield from values.without_data_faults("livepatch_fail_on", given["livepatch_fail_on"])
 
 
 def _vulnerabilities(settings: Settings) -> c.Iterator[Fault]:
@@ -149,7 +151,7 @@ def _folders(settings: Settings) -> c.Iterator[Fault]:
     if len(records) > 1 and settings.playbook not in _SEVERAL_FOLDERS:
         yield Fault("livepatch_record_dir", f"the playbook {settings.playbook} needs one folder, not {len(records)}")
     if not records and "livepatch_record_dir" in given:
-        yield Fault("livepatch_record_dir", "there is no folder")
+        yield Fault("livepatch_record_dir", "the value is empty; it needs a folder")
     if records and settings.playbook not in _REPORTS_ONLY:
         yield from _unusable("livepatch_record_dir", folders.unwritable(records[0], len(settings.hosts)))
     if settings.playbook == "exposure":

@@ -61,6 +61,14 @@ def fail_on_faults(variable: str, names: c.Sequence[str], rules: object, closed_
     ]
 
 
+def without_data_faults(variable: str, names: c.Sequence[str]) -> list[Fault]:
+    """Return a fault for each name that no host can have in a report without vulnerability data."""
+    problem = "needs livepatch_vulnerability_data, and would never make the run fail without it"
+    return [
+        Fault(variable, f"{quoted(name)} {problem}") for name in names if name in rule_evaluation.NAMES_THAT_NEED_DATA
+    ]
+
+
 def host_faults(variable: str, names: c.Iterable[str], known: c.Collection[str]) -> list[Fault]:
     """Return a fault for each name that is not a host of the inventory."""
     return [

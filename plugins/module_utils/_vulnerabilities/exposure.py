@@ -106,9 +106,9 @@ class KernelEvidence(t.NamedTuple):
     """The evidence of a record about kernel and live patch. Equal evidence has equal verdicts.
 
     `ubuntu` is True if Ubuntu built the kernel, ``None`` if it is not known. `source` is the source package that the
-    host reports. `patch` is the version of the running patch, and `confirmed`
-    is True where kernel and state of the host confirm it. `fixes` is the list of the client: CVE, and True if patched.
-    `patchable` is False where a live patch cannot help. `enabled` is True if the client is enabled. `installed` is the
+    host reports. `patch` is the version of the running patch, and `confirmed` is True where kernel and state of the
+    host confirm it. `fixes` is the list of the client: CVE, and True if patched. `patchable` is False where a live
+    patch cannot help. `enabled` is ``None`` if the client does not report whether it is enabled. `installed` is the
     version of the newest installed kernel of the same kind, if it is newer than the running one.
     """
 
@@ -120,7 +120,7 @@ class KernelEvidence(t.NamedTuple):
     confirmed: bool
     fixes: tuple[tuple[str, bool], ...]
     patchable: bool
-    enabled: bool
+    enabled: bool | None
     installed: str | None = None
 
 
@@ -139,7 +139,7 @@ def kernel_evidence(record: Record) -> KernelEvidence:
         confirmed=ran and kernel is not None and _is_confirmed(record, kernel),
         fixes=tuple((fix["cve"], fix["patched"]) for fix in patch["fixes"]) if ran else (),
         patchable=assessment["state"] not in _NO_PATCHES_STATES and record["eligibility"]["verdict"] != "ineligible",
-        enabled=record["client"]["enabled"] is True,
+        enabled=record["client"]["enabled"],
         installed=_newer_installed(record, kernel),
     )
 

@@ -89,6 +89,13 @@ def test_one_seat_is_singular() -> None:
     assert plan([holder("a"), free("b")], seats=1).denied[0]["message"] == "the only seat is taken by a"
 
 
+def test_more_holders_than_seats_are_counted() -> None:
+    found = plan([holder("a"), holder("b"), holder("c"), free("d")], seats=2, wanting=["d"])
+    assert found.denied[0]["message"] == "there are 2 seats, and 3 other hosts hold one: a, b and c"
+    found = plan([holder("a"), holder("b"), free("d")], seats=1, wanting=["d"])
+    assert found.denied[0]["message"] == "there is one seat, and 2 other hosts hold one: a and b"
+
+
 def test_a_message_names_at_most_five_hosts() -> None:
     found = plan([holder(f"h{number}") for number in range(8)] + [free("z")], seats=8)
     assert found.denied[0]["message"] == "all 8 seats are taken by h0, h1, h2, h3, h4 and 3 more"

@@ -80,7 +80,7 @@ def test_the_plan_has_a_line_for_each_host() -> None:
     ]
     assert plan(*hosts, canaries=1).plan == (
         "wave 1: a: upgrade_required, 4.4.0-1-generic to 4.4.0-2-generic: the client requires it",
-        "wave 2: b: end_of_life, 4.4.0-1-generic: kernel_upgrade_required",
+        "wave 2: b: end_of_life, 4.4.0-1-generic (no newer kernel is known yet): kernel_upgrade_required",
         "wave 2: c: protected, 4.4.0-1-generic to 4.4.0-2-generic: upgrade_due_soon",
     )
 

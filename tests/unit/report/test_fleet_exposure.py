@@ -117,6 +117,13 @@ def test_a_host_counts_by_its_most_urgent_status() -> None:
     assert evaluated().hosts_by_status == {"open": 4, "unknown": 1, "live_patched": 0, "fixed": 1, "not_affected": 0}
 
 
+def test_a_client_without_a_status_is_repaired_first() -> None:
+    entries, _left_out = evaluated({"web-8": host(enabled=None)}, cves=[EARLY]).entries()
+    assert [each["next_step"] for each in entries[0]["groups"]] == [
+        "repair the client, as the report shows for the host; live patch 101 has the fix"
+    ]
+
+
 def test_groups_have_the_next_step() -> None:
     entries, left_out = evaluated(missing={"web-7"}, cves=[EARLY]).entries()
     assert left_out == 0

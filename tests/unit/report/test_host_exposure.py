@@ -48,6 +48,13 @@ def test_open_vulnerabilities_are_listed_by_urgency() -> None:
     }
 
 
+def test_no_open_vulnerability_is_none_only_if_none_is_unknown() -> None:
+    exposure = of(FIXED)
+    assert [exposure._replace(open=(), unknown=number).as_cell() for number in (0, 3)] == ["none", "unknown"]
+    assert of(EXPOSED)._replace(unknown=3).as_cell() == "1 critical, 1 high"
+    assert exposure._replace(open=(), unknown=3).as_text() == "", "CSV has the numbers in columns of their own"
+
+
 def test_a_protected_host_with_an_open_vulnerability_is_exposed() -> None:
     found = exposures()
     record = found.assessed(EXPOSED, of(EXPOSED))

@@ -292,6 +292,14 @@ def test_an_exposed_host_can_fail_the_run(exposed: ReportOptions) -> None:
     assert "1 exposed (web1)" in str(error)
 
 
+def test_waived_vulnerabilities_are_findings_of_their_waiver(exposed: ReportOptions, tmp_path: Path) -> None:
+    path = waivers_of(tmp_path, "cve: CVE-2025-1001\n  host: web2", expires="2026-06-01")
+    report(exposed, waivers=path, formats=("json",))
+    document = json.loads((tmp_path / "report" / "fleet.json").read_text(encoding="utf-8"))
+    assert [waiver["findings"] for waiver in document["waivers"]] == [1]
+    assert document["summary"]["waived"] == 0, "findings of rules only"
+
+
 def test_unusable_data_fails_the_run(options: ReportOptions, tmp_path: Path) -> None:
     error = error_of(options, exposure=ExposureOptions((str(tmp_path / "missing"),), tmp_path / "cache"))
     assert error.id == "files"
@@ -324,8 +332,16 @@ def test_rules_about_vulnerabilities_exist_with_data_only(options: ReportOptions
     rules = {"vulnerability_open", "vulnerability_overdue"}
     assert rules <= report(exposed)[0]["hosts_by_rule"].keys()
     assert not rules & report(options)[0]["hosts_by_rule"].keys()
-    error = error_of(options, fail_on=["vulnerability_overdue"])
-    assert (error.id, "there is no rule 'vulnerability_overdue'" in str(error)) == ("options_invalid", True)
+
+
+@pytest.mark.parametrize("name", ["exposed", "vulnerability_open", "vulnerability_overdue"])
+def test_fail_on_refuses_what_needs_missing_data(options: ReportOptions, name: str) -> None:
+    error = error_of(options, fail_on=["failed", name])
+    assert (error.id, error.message, error.remedy) == (
+        "options_invalid",
+        f"fail_on: {name!r} needs vulnerability data, and would never make the run fail without it",
+        "set vulnerability_data, or remove the entry",
+    )
 
 
 # --- formats for vulnerability scanners

@@ -122,7 +122,7 @@ def test_record_folders_are_those_of_the_playbook(tmp_path: Path) -> None:
     two = [str(tmp_path / "a"), str(tmp_path / "b")]
     assert faults("check", record_dir=two) == ["livepatch_record_dir: the playbook check needs one folder, not 2"]
     assert faults("check", record_dir=",".join(two)) == faults("check", record_dir=two)
-    assert faults("check", record_dir=[]) == ["livepatch_record_dir: there is no folder"]
+    assert faults("check", record_dir=[]) == ["livepatch_record_dir: the value is empty; it needs a folder"]
     for playbook in ("enable", "report", "exposure"):
         assert [line for line in faults(playbook, record_dir=two) if "folder" in line] == []
 
@@ -144,3 +144,12 @@ def test_a_role_fails_with_its_faults() -> None:
         next(validate_role("client", [Fault("client_sate", "wrong")]))
     with pytest.raises(StopIteration):
         next(validate_role("client", []))
+
+
+@pytest.mark.parametrize("name", ["exposed", "vulnerability_open", "vulnerability_overdue"])
+def test_fail_on_names_that_need_data_are_faults(name: str) -> None:
+    given: dict[str, t.Any] = {"fail_on": ["failed", name], "rules": "default"}
+    assert faults("check", **given) == [
+        f"livepatch_fail_on: '{name}' needs livepatch_vulnerability_data, and would never make the run fail without it"
+    ]
+    assert faults("check", **given, vulnerability_data=["https://example.com/"]) == []

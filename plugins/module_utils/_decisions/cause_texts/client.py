@@ -41,7 +41,8 @@ KEY_MISSING = Cause(
 CRASH_LOCK = Cause(
     "crash_lock",
     "the client refuses a patch because the kernel may have crashed with it before",
-    "find the cause of the crash, then run kernelops.livepatch.patch with clear_crash_lock: true",
+    "find the cause of the crash, then run kernelops.livepatch.patch with clear_crash_lock: true (in the playbook, -e"
+    " livepatch_clear_crash_lock=true)",
 )
 CHECK_FAILED = Cause("check_failed", "the client could not ask the server for the newest patch", _CHECK_NETWORK)
 CHECK_REFUSED = Cause(

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from .cause import AS_ROOT, DAEMON, READ_JOURNAL, Cause
 
-_REINSTALL = "run kernelops.livepatch.client with `reinstall: true` and the token"
+_REINSTALL = (
+    "run kernelops.livepatch.client with `reinstall: true` and the token, or the playbook kernelops.livepatch.enable"
+    " with `-e livepatch_reinstall=true`"
+)
 
 _CHECK_SHOWS_STEP = (
     "run `ansible-playbook kernelops.livepatch.check`, which shows the next step for the release and kernel of the host"

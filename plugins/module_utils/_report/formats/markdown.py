@@ -83,7 +83,7 @@ def _table(lines: t.Sequence[HostLine]) -> t.Iterator[str]:
     # These columns are shown only if any host has a value.
     exposing = any(line.exposes for line in lines)
     evaluated = any(line.exposure for line in lines)
-    added = (*(["Exposes"] if exposing else []), *(["Open CVEs"] if evaluated else []))
+    added = (*(["Containers"] if exposing else []), *(["Open CVEs"] if evaluated else []))
     headings = (*_HEADINGS[:2], *added, *_HEADINGS[2:])
     yield f"| {' | '.join(headings)} |\n"
     yield f"|{' --- |' * len(headings)}\n"
@@ -106,4 +106,4 @@ def _table(lines: t.Sequence[HostLine]) -> t.Iterator[str]:
 
 
 def _open_cves(line: HostLine) -> str:
-    return _ABSENT if line.exposure is None else line.exposure.as_text() or "none"
+    return _ABSENT if line.exposure is None else line.exposure.as_cell()

@@ -16,7 +16,7 @@ from ..report import URGENCY, HostLine, Report
 FILE_WIDTH = 180
 """Width of a table that is written to a file."""
 
-_HEADINGS = ("HOST", "STATE", "EXPOSES", "CVES", "KERNEL", "PATCH", "CLIENT", "UPGRADE BY")
+_HEADINGS = ("HOST", "STATE", "CONTAINERS", "CVES", "KERNEL", "PATCH", "CLIENT", "UPGRADE BY")
 _WIDEST = (32, 16, 12, 18, 30, 10, 10, 20)
 _STATE = 1
 _EXPOSES = 2  # containers on a kernel that is not protected: a column shown only if there are any
@@ -118,7 +118,7 @@ def _waiver_sentences(report: Report) -> t.Iterator[str]:
     if report.waivers is None:
         return
     number = report.summary()["waived"]
-    used = sum(found > 0 for _waiver, found in report.findings_by_waiver())
+    used = len({id(waived.waiver) for _line, waived in report.waived()})
     if number:
         yield f"Waived: {_count(number, 'finding')}, by {_count(used, 'waiver')}. The states of the hosts stay."
     yield from report.waivers.to_renew()
@@ -173,7 +173,7 @@ def _row(line: HostLine) -> _HostRow:
     exposes = str(line.exposes) if line.exposes else ""
     if line.exposes_unknown:
         exposes = _UNKNOWN
-    cves = (line.exposure.as_text() or "none") if line.exposure else ""
+    cves = line.exposure.as_cell() if line.exposure else ""
     cells = (
         line.host,
         line.state,

@@ -29,7 +29,7 @@ const SEARCH_FIELDS = {
 /** @type {Column} */
 const EXPOSES_COLUMN = {
   id: "exposes",
-  title: "Exposes",
+  title: "Containers",
   text: (host) => (host.exposedContainers > 0 ? formatNumber(host.exposedContainers) : null),
 };
 
@@ -37,7 +37,7 @@ const EXPOSES_COLUMN = {
 const OPEN_CVES_COLUMN = {
   id: "vulnerable",
   title: "Open CVEs",
-  text: (host) => (openCvesOfHost.has(host) && host.record ? formatNumber(openCvesOfHost.get(host) ?? 0) : null),
+  text: (host) => (host.record ? (openCvesOfHost.get(host) ?? null) : null),
 };
 
 /** @type {Column[]} */

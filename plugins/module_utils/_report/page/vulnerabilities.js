@@ -20,19 +20,21 @@ const EVIDENCE_LABELS = {
 
 /** @type {Map<Host, number>} The kind of each host: hosts of a kind have equal evidence. */
 const kindOfHost = new Map();
-/** @type {Map<Host, number>} The number of open vulnerabilities among those that the page has. */
+/** @type {Map<Host, string>} The number of open vulnerabilities among those that the page has, or "unknown". */
 const openCvesOfHost = countOpenCves();
 
 function countOpenCves() {
-  /** @type {Map<Host, number>} */
-  const counts = new Map();
-  if (!report.vulnerabilities) return counts;
+  /** @type {Map<Host, string>} */
+  const texts = new Map();
+  if (!report.vulnerabilities) return texts;
   const { kinds, cves, evaluations } = report.vulnerabilities;
-  const ofKind = kinds.map(() => 0);
+  const open = kinds.map(() => 0);
+  const unknown = kinds.map(() => 0);
   for (const { groups } of cves) {
     for (const [evaluation, members] of groups) {
-      if (evaluations[evaluation]?.status !== "open") continue;
-      for (const kind of members) ofKind[kind] = (ofKind[kind] ?? 0) + 1;
+      const status = evaluations[evaluation]?.status;
+      const counts = status === "open" ? open : status === "unknown" ? unknown : null;
+      if (counts) for (const kind of members) counts[kind] = (counts[kind] ?? 0) + 1;
     }
   }
   kinds.forEach((positions, kind) => {
@@ -40,10 +42,10 @@ function countOpenCves() {
       const host = hosts[position];
       if (!host) continue;
       kindOfHost.set(host, kind);
-      counts.set(host, ofKind[kind] ?? 0);
+      texts.set(host, open[kind] || !unknown[kind] ? formatNumber(open[kind] ?? 0) : "unknown");
     }
   });
-  return counts;
+  return texts;
 }
 
 /** @param {string} text */

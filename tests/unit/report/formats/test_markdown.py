@@ -78,7 +78,7 @@ def test_exposed_containers_have_a_column() -> None:
             recorded(make_record("web4", "disabled", system__containers=unknown)),
         )
     )
-    assert "| Host | State | Exposes | Kernel |" in page
+    assert "| Host | State | Containers | Kernel |" in page
     assert "| `web1` | disabled | 3 containers | " in page
     assert "| `web2` | protected | `" in page
     assert "| `web3` | disabled | 0 containers | " in page

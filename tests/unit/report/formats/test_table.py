@@ -110,7 +110,7 @@ def test_exposed_containers_are_shown_and_sorted() -> None:
         FailedAttempt("web6", "2026-01-11T00:00:00Z", []),
     )
     lines = _text(report).splitlines()
-    assert lines[2].split()[:3] == ["HOST", "STATE", "EXPOSES"]
+    assert lines[2].split()[:3] == ["HOST", "STATE", "CONTAINERS"]
     assert [line.split()[:3] for line in lines[3:9]] == [
         ["web6", "no_answer", "1"],
         ["web4", "failed", "unknown"],
