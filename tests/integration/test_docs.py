@@ -142,8 +142,7 @@ def operator(tmp_path: Path, docs_fleet: Fleet, records: Path) -> Ansible:
         content = notice("0113-1", affected(version="113"), upstream=["UBUNTU-CVE-2031-1001"])
         (tmp_path / name / "LSN-0113-1.json").write_text(json.dumps(content), encoding="utf-8")
     (tmp_path / "files").mkdir()
-    authority = "-----BEGIN CERTIFICATE-----\nbWFkZSB1cA==\n-----END CERTIFICATE-----\n"
-    (tmp_path / "files" / "authority.pem").write_text(authority, encoding="utf-8")
+    shutil.copy(docs_fleet.certificate, tmp_path / "files" / "authority.pem")
     (tmp_path / "livepatch.yml").write_text("plugin: kernelops.livepatch.records\n", encoding="utf-8")
     variables = {name: value for name, value in docs_fleet.variables.items() if name != "ANSIBLE_INVENTORY"}
     return Ansible(tmp_path, variables)
