@@ -20,6 +20,7 @@ class ActionModule(LivepatchAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         **HOST_ARGUMENTS,
         "force": {"type": "bool", "default": False},
+        "required": {"type": "bool", "default": False},
         "within_days": {"type": "int", "default": 0},
         "series": {"type": "str"},
         "flavour": {"type": "str"},

@@ -53,6 +53,14 @@ options:
     description: Install the newest kernel even if the host does not need one.
     type: bool
     default: false
+  required:
+    description:
+      - Install a newer kernel for a reason that the client of the host does not report, for example the age of its
+        kernel.
+      - Unlike with O(force), the task fails if the package sources have no newer kernel.
+    type: bool
+    default: false
+    version_added: 2.0.0
   within_days:
     description: Also upgrade a kernel that gets patches for no more than this number of days.
     type: int
@@ -117,7 +125,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 needed:
-  description: Whether the host needs a newer kernel, or O(force) is set.
+  description: Whether the host needs a newer kernel, or O(force) or O(required) is set.
   returned: success
   type: bool
   sample: true

@@ -43,7 +43,7 @@ def refuse_hosts_without_kernel(facts: HostFacts) -> None:
         raise causes.NOT_ROOT.error(action="a kernel upgrade or a reboot")
 
 
-def reasons_to_upgrade(facts: HostFacts, *, within_days: int, force: bool) -> list[Reason]:
+def reasons_to_upgrade(facts: HostFacts, *, within_days: int, force: bool, required: bool = False) -> list[Reason]:
     """Return the reasons why the host needs a newer kernel; an empty list if it needs none.
 
     A kernel whose patches end in at most `within_days` days needs to be replaced, too.
@@ -58,13 +58,15 @@ def reasons_to_upgrade(facts: HostFacts, *, within_days: int, force: bool) -> li
     if not reasons and due is not None and today is not None and due - today <= datetime.timedelta(within_days):
         step = upgrade_step(facts, within_days=within_days)
         reasons.append(causes.UPGRADE_DUE_SOON.reason(date=due.isoformat(), days=(due - today).days, step=step))
+    if not reasons and required:
+        reasons.append(causes.UPGRADE_REQUIRED_BY_TASK.reason())
     if not reasons and force:
         reasons.append(causes.UPGRADE_FORCED.reason())
     return reasons
 
 
 def is_needed(reasons: c.Iterable[Reason]) -> bool:
-    """Return True if a reason is a property of the host, and not an option of the task."""
+    """Return True if only a newer kernel helps. With `force` alone, the newest kernel is sufficient."""
     return any(reason["id"] != causes.UPGRADE_FORCED.id for reason in reasons)
 
 

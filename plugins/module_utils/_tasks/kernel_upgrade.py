@@ -37,6 +37,7 @@ class UpgradeOptions:
     check_mode: bool = False
     diff_mode: bool = False
     force: bool = False
+    required: bool = False
     within_days: int = 0
     series: str | None = None
     flavour: str | None = None
@@ -74,7 +75,9 @@ class _Upgrade:
         result |= {"from": running, "to": running, "reboot_needed": False}
         result["unfinished"] = "ok " in (sections.output("unfinished") or "")
         upgrade_plan.refuse_hosts_without_kernel(facts)
-        result["reasons"] = upgrade_plan.reasons_to_upgrade(facts, within_days=options.within_days, force=options.force)
+        result["reasons"] = upgrade_plan.reasons_to_upgrade(
+            facts, within_days=options.within_days, force=options.force, required=options.required
+        )
         known = apt.read_kernel_packages(sections)
         ended = upgrade_plan.series_ended_reason(facts, known) if known is not None else None
         if ended is not None and not upgrade_plan.is_needed(result["reasons"]):

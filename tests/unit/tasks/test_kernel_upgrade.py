@@ -497,6 +497,15 @@ def test_a_needed_kernel_must_exist() -> None:
     assert "flavour lowlatency" in result["warnings"][0]
 
 
+def test_a_required_kernel_that_does_not_exist_is_a_failure() -> None:
+    host = Host()
+    host.livepatch = PROTECTED
+    host.available = f"linux-image-{OLD}\n"
+    assert host.failure(required=True)["error_id"] == "no_newer_kernel"
+    result = host.upgrade(check_mode=True, required=True)
+    assert ([reason["id"] for reason in result["reasons"]], result["reboot_needed"]) == (["required"], False)
+
+
 def test_the_newest_kernel_may_be_forced() -> None:
     host = Host()
     host.livepatch = PROTECTED

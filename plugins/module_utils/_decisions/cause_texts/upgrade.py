@@ -31,6 +31,7 @@ SERIES_ENDED = Cause(
     STEP,
 )
 UPGRADE_FORCED = Cause("forced", "the task requests the newest kernel (force)")
+UPGRADE_REQUIRED_BY_TASK = Cause("required", "the task requires a newer kernel (required)")
 KERNEL_RELEASE_UNUSUAL = Cause(
     "kernel_unknown",
     "the release of the running kernel ({release}) contains no series and flavour",
