@@ -119,6 +119,7 @@ import typing as t
 from collections.abc import Iterable, Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
+from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.upgrades import (
     UPGRADED_STATES,
@@ -148,7 +149,7 @@ def upgrade_waves(
     for host in hosts:
         if host.drain_group is not None:
             groups.setdefault(host.drain_group, []).append(host.name)
-    return {
+    found = {
         "order": list(run.waves.order),
         "sizes": list(run.waves.sizes),
         "plan": list(run.plan),
@@ -158,6 +159,9 @@ def upgrade_waves(
         "not_selected": dict(run.not_selected),
         "not_checked": {host.name: host.failure for host in hosts if host.failure is not None},
     }
+    # Reasons and kernels are texts of hosts. Before ansible-core 2.19, a variable with such a text would be evaluated.
+    unsafe: dict[str, t.Any] = wrap_var(found)
+    return unsafe
 
 
 def _checked(name: str, variables: Mapping[str, t.Any], check: str, look: str) -> CheckedHost:

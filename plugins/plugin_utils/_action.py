@@ -9,6 +9,7 @@ import abc
 import copy
 import datetime
 import pathlib
+import re
 import traceback
 import typing as t
 
@@ -33,6 +34,9 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._text import (
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._driver import Driver
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import list_from_text, read_answer_timeout
+
+_TEMPLATE = re.compile(r"\{(?=[{%#])")
+"""The first character of what begins an expression, a statement or a comment of a template."""
 
 _SEVERAL_LINES = {"variables_invalid"}
 """Errors with a message of several lines. No part of it comes from a host."""
@@ -173,9 +177,12 @@ def _visible_values(value: t.Any) -> t.Any:
 
 
 def _visible_error(error: AnsibleError) -> AnsibleError:
-    """Return the error, or one of the same kind without invisible characters: its text can quote a host."""
+    """Return the error, or one of the same kind without invisible characters and templates: its text can quote a host.
+
+    Before 2.19, ansible-core registers the text of a failed connection as a value that it evaluates.
+    """
     text = " ".join(str(error).split())
-    shown = visible_message(text)
+    shown = _TEMPLATE.sub("{ ", visible_message(text))
     if shown == text:
         return error
     kind = AnsibleConnectionFailure if isinstance(error, AnsibleConnectionFailure) else AnsibleError

@@ -60,9 +60,9 @@ _MEGABYTE = 1 << 20
 _FULL, _RELEASE, _NEW = "4.4.0-210.242-generic", "4.4.0-210-generic", "4.4.0-215-generic"
 _MODULE = b"lkp_Ubuntu_4_4_0_210_242_generic_65"
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e".encode()
-PLANTED = "planted-by-a-template"
-"""A file that exists if a text of a host is evaluated."""
-TEMPLATE = b"{{ lookup('ansible.builtin.pipe', 'touch " + PLANTED.encode() + b"') }}"
+PLANTED = "PLANTED_BY_A_TEMPLATE"
+"""The variable of the environment that names a file. The file exists if a text of a host was evaluated."""
+TEMPLATE = b"{{ lookup('ansible.builtin.pipe', 'touch $" + PLANTED.encode() + b"') }}"
 
 STAGES = ("facts", "plan", "change")
 _Parts = dict[bytes, bytes]
