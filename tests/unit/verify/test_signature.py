@@ -124,6 +124,12 @@ FAULTS = {
     "huge message": (signing.append(CONTENT, MESSAGE, size=0xFFFFFFFF), "truncated"),
     "PGP": (signing.append(CONTENT, MESSAGE, trailer=bytes(8)), "unsupported_algorithm"),
     "X.509 of old kernels": (signing.append(CONTENT, MESSAGE, trailer=b"\1\4\1\0\0\0\0\0"), "unsupported_algorithm"),
+    "constructed key identifier": (
+        signing.sign(CONTENT, VENDOR, key_identifier=True).replace(
+            b"\x80\x14" + VENDOR.key_id, b"\xa0\x14" + VENDOR.key_id
+        ),
+        "malformed",
+    ),
     "padding used": (signing.append(CONTENT, MESSAGE, trailer=b"\0\0\2\0\0\0\0\1"), "malformed"),
     "key name in the trailer": (signing.append(CONTENT, MESSAGE, trailer=b"\0\0\2\1\1\0\0\0"), "malformed"),
     "SHA-1": (message_of(signing.signer_info(CONTENT, VENDOR, "sha1"), hash_name="sha1"), "unsupported_algorithm"),
@@ -167,6 +173,19 @@ def test_each_fault_has_a_verdict(data: bytes, verdict: str) -> None:
     found = examine(data)
     assert (found.verdict, found.valid) == (verdict, False)
     assert found.reason
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("PGP", "is PGP, not PKCS#7"),
+        ("X.509 of old kernels", "is X.509, not PKCS#7"),
+        ("of an unknown type", "is of the unknown type 3, not PKCS#7"),
+        ("empty message", "gives 0 bytes as the size"),
+    ],
+)
+def test_a_fault_in_the_trailer_is_named(fault: str, words: str) -> None:
+    assert words in examine(FAULTS[fault][0]).reason
 
 
 @pytest.mark.parametrize("form", [{}, {"key_identifier": True}], ids=["issuer", "key-identifier"])

@@ -145,6 +145,12 @@ def test_a_check_before_the_network_is_repeated() -> None:
     assert (reason["remedy"] or "").startswith("refresh the client: canonical-livepatch refresh")
 
 
+def test_a_check_that_failed_at_an_unknown_time_was_not_before_the_network() -> None:
+    """Without an uptime, nothing shows that the client last asked before the boot."""
+    status = a_client(check_state="check-failed", last_check=NOW - 60 * MINUTE)
+    assert "name service" not in assess(a_host(client=status, uptime=None))["reasons"][0]["message"]
+
+
 # --- a client without a status ---
 
 
@@ -177,6 +183,11 @@ def test_the_last_words_of_a_daemon_are_shown() -> None:
     reason = assess(broken("daemon_down", client_log=ended))["reasons"][0]
     assert (reason["id"], reason["evidence"]) == ("daemon_down", list(ended))
     assert "cannot load config" in reason["message"]
+
+
+def test_five_lines_of_a_journal_are_evidence() -> None:
+    lines = tuple(f"canonical-livepatchd[7]: line {number}" for number in range(7))
+    assert assess(broken("daemon_down", client_log=lines))["reasons"][0]["evidence"] == list(lines[-5:])
 
 
 @pytest.mark.parametrize(("length", "end"), [(120, "y" * 5), (121, "y" * 5 + "…")])

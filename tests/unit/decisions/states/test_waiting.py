@@ -52,6 +52,11 @@ def test_a_patch_is_applied_within_the_limit(late: datetime.timedelta, state: st
     assert assess(facts)["state"] == state
 
 
+def test_without_a_clock_of_the_host_its_last_check_is_no_beginning() -> None:
+    record = record_of(waiting_at(NOW, checked=2 * MINUTE, now=None))
+    assert record["patch"]["waiting_since"] == record["collected_at"]
+
+
 @pytest.mark.parametrize(("late", "state"), [(0 * MINUTE, "applying"), (MINUTE, "failed")])
 def test_a_transition_ends_within_the_limit(late: datetime.timedelta, state: str) -> None:
     facts = a_host(patches=(a_patch(transition=True),), client=a_client(last_check=NOW - LIMIT - late))
