@@ -41,7 +41,7 @@ UNREACHABLE = {**OPTIONS, "reboot_timeout": 6}
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory, lab_processes: Fleet) -> Iterator[Hosts]:
-    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 31, LIKE) as fleet:
+    with lab_processes.with_hosts(tmp_path_factory.mktemp("lab"), 36, LIKE) as fleet:
         yield Hosts(fleet, iter(fleet.hosts))
 
 

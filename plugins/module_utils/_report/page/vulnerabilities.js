@@ -30,10 +30,13 @@ function countOpenCves() {
   const { kinds, cves, evaluations } = report.vulnerabilities;
   const open = kinds.map(() => 0);
   const unknown = kinds.map(() => 0);
+  const counted = new Map([
+    ["open", open],
+    ["unknown", unknown],
+  ]);
   for (const { groups } of cves) {
     for (const [evaluation, members] of groups) {
-      const status = evaluations[evaluation]?.status;
-      const counts = status === "open" ? open : status === "unknown" ? unknown : null;
+      const counts = counted.get(evaluations[evaluation]?.status ?? "");
       if (counts) for (const kind of members) counts[kind] = (counts[kind] ?? 0) + 1;
     }
   }
