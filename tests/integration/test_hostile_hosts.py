@@ -3,8 +3,8 @@
 """Hosts that send anything, in every playbook: the run ends, nothing is believed, and honest hosts are judged rightly.
 
 Each hostile host was `protected` an hour ago. In the playbooks that change hosts, some are hostile from the first
-script on, some from the plan of the change on, and some only when the change is made. Usually each scenario is in the
-run of `check` and in one other run; with the marker `hostile`, it is in all of them.
+script on, some from the plan of the change on, and some only when the change is made. All scenarios are in the check.
+`make test` runs every seventh one in the other playbooks, and the session `hostile` runs all.
 """
 
 from __future__ import annotations
@@ -91,6 +91,8 @@ LIES = {
     *("proxies", "section_names", "steps", "uptime"),
 }
 CHANGES = [name for name in ATTACKS if name != "check"]
+PARTS = {"some": 7, "whole": 1}
+"""Parts of the scenarios for the playbooks that change hosts: every seventh one, or all. The check always has all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,12 +152,8 @@ def stages_of(name: str, part: str) -> dict[str, str]:
     """Return the scenarios of a run, each with the stage from which on its host is hostile."""
     if name == "check":
         return dict.fromkeys(SCENARIOS, STAGES[0])
-    shift = CHANGES.index(name)
-    numbered = [
-        (number, scenario)
-        for number, scenario in enumerate(SCENARIOS)
-        if part == "whole" or number % len(CHANGES) == shift
-    ]
+    shift, step = CHANGES.index(name), PARTS[part]
+    numbered = [(number, scenario) for number, scenario in enumerate(SCENARIOS) if number % step == shift % step]
     return {scenario: STAGES[(number // len(CHANGES) + shift) % len(STAGES)] for number, scenario in numbered}
 
 
@@ -208,7 +206,7 @@ def carry_out(name: str, folder: Path, hosts: Fleet, stages: dict[str, str]) -> 
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param("third", marks=pytest.mark.matrix), pytest.param("whole", marks=pytest.mark.hostile)],
+    params=["some", pytest.param("whole", marks=(pytest.mark.hostile, pytest.mark.matrix))],
 )
 def attacks(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, hosts: Fleet
