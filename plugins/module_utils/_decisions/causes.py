@@ -13,6 +13,8 @@ Each subject has a file in the folder `cause_texts`. Their names are names of th
 
 from __future__ import annotations
 
+# A list of the names would be a second place for each of them.
+# pylint: disable=wildcard-import,unused-wildcard-import
 from .cause_texts.answer import *
 from .cause_texts.client import *
 from .cause_texts.eligibility import *
