@@ -23,7 +23,7 @@ SCRIPTS = Path(__file__).parents[2] / "plugins" / "plugin_utils" / "shell"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 VARIABLES = {
     "nonce": NONCE,
-    "within": "1",
+    "within": "60",
     "restore_after": "300",
     "timer": "1.2.stopped",
     "later": "echo later",
@@ -56,7 +56,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         self.command("docker", DOCKER.replace("FOLDER", str(self.folder)))
-        self.command("setsid", f'#!/bin/sh\nprintf "%s\\n" "$2" >>{self.folder}/detached\n')
+        self.command("setsid", "#!/bin/sh\n")
         # The data of this machine is not written.
         self.command("sync", "#!/bin/sh\n")
         self.state.mkdir()
@@ -127,29 +127,48 @@ def test_a_machine_that_goes_down_starts_nothing(shell: str, tmp_path: Path) -> 
 def test_containers_that_do_not_start_keep_their_state(shell: str, tmp_path: Path) -> None:
     machine = Machine(tmp_path, shell)
     machine.command("docker", "#!/bin/sh\nexit 1\n")
-    machine.run(task="timer", restore_after="0")
+    machine.run(task="timer", restore_after="0", within="1")
     assert (machine.state / "containers").read_text("ascii") == "docker c1 registry\n"
     # A controller that comes back must not reboot the host now.
     assert not (machine.state / "timer").exists()
 
 
+class DetachingMachine(Machine):
+    """A machine that tells which scripts it has detached. No script waits for those, so a test has to."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        os.mkfifo(self.folder / "detached")
+        self.command("setsid", f'#!/bin/sh\nprintf "%s\\n" "$2" >{self.folder}/detached\n')
+
+    def detached(self, count: int) -> dict[str, Path]:
+        """Wait for this many detached scripts, and return them by the phase that is their suffix."""
+        # Opened for writing too, a pipe does not end between two writers.
+        with open(os.open(self.folder / "detached", os.O_RDWR), "rb") as pipe:
+            lines = subprocess.run(["head", "-n", str(count)], stdin=pipe, capture_output=True, check=True, timeout=60)
+        paths = [Path(line) for line in lines.stdout.decode("ascii").splitlines()]
+        return {path.suffix: path for path in paths}
+
+
 @each_shell
 def test_a_drain_arms_a_timer_and_a_reboot_the_next(shell: str, tmp_path: Path) -> None:
-    machine = Machine(tmp_path, shell)
+    machine = DetachingMachine(tmp_path, shell)
     (tmp_path / "running").touch()
     output = machine.run(task="drain")
     assert f"@{NONCE} end stop ok 0" in output
     assert not machine.runs
-    scripts = [Path(line) for line in (tmp_path / "detached").read_text("ascii").splitlines()]
-    assert [path.suffix for path in scripts] == [".stopping", ".stopped"]
-    assert (machine.state / "timer").read_text("ascii").strip() == scripts[-1].name.removeprefix("timer.")
-    assert scripts[-1].read_text("ascii") == f"lp_timer={scripts[-1].name.removeprefix('timer.')}\necho later"
-    assert scripts[-1].stat().st_mode & 0o077 == 0
+    scripts = machine.detached(2)
+    assert set(scripts) == {".stopping", ".stopped"}
+    last = scripts[".stopped"]
+    assert (machine.state / "timer").read_text("ascii").strip() == last.name.removeprefix("timer.")
+    assert last.read_text("ascii") == f"lp_timer={last.name.removeprefix('timer.')}\necho later"
+    assert last.stat().st_mode & 0o077 == 0
 
     output = machine.run(task="reboot")
     assert f"@{NONCE} end drained ok 0" in output
     assert f"@{NONCE} section down\nanother boot\n" in output
     assert (machine.state / "timer").read_text("ascii").endswith(".rebooting\n")
+    assert set(machine.detached(1)) == {".rebooting"}
 
 
 @each_shell
