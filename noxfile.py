@@ -309,12 +309,14 @@ def matrix(core: interpreters.Core) -> None:
 
     @nox.session(name=f"matrix-{core.version}", python=str(pythons[0]) if pythons else False, tags=["rest", "alone"])
     def session_of_core(session: nox.Session) -> None:
-        """Integration tests that are marked `matrix`, and with the oldest ansible-core and Python all unit tests."""
+        """Integration tests that are marked `matrix`. With the oldest ansible-core and Python, all unit tests too."""
         skip_without(session, core, pythons)
         install(session, f"ansible-core~={core.version}.0", *TESTS)
-        commands = [pytest(session, WITH_HOSTS, "-m", "matrix", *PARALLEL)]
+        commands = [pytest(session, WITH_HOSTS, "-m", "matrix and not hostile", *PARALLEL)]
         if oldest:
             commands.insert(0, pytest(session, UNIT, "--numprocesses=auto"))
+            # Four large runs with time limits, so nothing else runs beside them. The session `hostile` has the newest.
+            commands.append(pytest(session, ("tests/integration/test_hostile_hosts.py",), "-m", "matrix and hostile"))
         run_all(session, *commands, env=ansible_environment(session.bin))
 
 
