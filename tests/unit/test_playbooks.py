@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
@@ -30,6 +31,7 @@ VARIABLE = re.compile(r"\blivepatch_\w+")
 WHOLE = re.compile(r"\{\{ (livepatch_\w+) \}\}")
 
 
+@functools.cache
 def read_yaml(path: Path) -> t.Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
