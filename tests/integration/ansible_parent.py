@@ -23,9 +23,11 @@ import signal
 import socket
 import subprocess
 import sys
+import types
 import typing as t
 
 _ROOT = pathlib.Path(__file__).parents[2]
+_COLLECTION = _ROOT / ".build" / "collections" / "ansible_collections" / "kernelops" / "livepatch"
 # Imports of a run apart from Ansible itself. Of Ansible, only the loader of collections can be imported before the
 # configuration is known. A library that the installed ansible-core does not need may be missing.
 _LIBRARIES = """
@@ -152,6 +154,7 @@ def main(control: socket.socket, libraries: list[str]) -> dict[str, t.Any]:
     for name in libraries:
         importlib.import_module(name)
     _remember_routing()
+    _remember_compiled()
     # Objects that no collection of garbage touches stay in memory that the processes share.
     gc.freeze()
     while True:
@@ -190,6 +193,23 @@ def _remember_routing() -> None:
         return remembered.pop(key) if key in remembered else parse(text, content_id)
 
     finder._meta_yml_to_dict = parse_once
+
+
+def _remember_compiled() -> None:
+    """Compile this collection once. ansible-core does so in each run, as it keeps no compiled code of collections."""
+    from ansible.utils.collection_loader import _collection_finder as finder
+
+    code: dict[tuple[str, bytes], types.CodeType] = {}
+    for path in (_COLLECTION / "plugins").rglob("*.py"):
+        source = path.read_bytes()
+        code[str(path), source] = compile(source, str(path), "exec", dont_inherit=True)
+
+    def compile_once(source: bytes, filename: str, mode: str, **options: t.Any) -> types.CodeType:
+        # Modules of other collections, and a module that a test has changed, are compiled as usual.
+        found = code.get((filename, source))
+        return found or t.cast("types.CodeType", compile(source, filename, mode, **options))
+
+    vars(finder)["compile"] = compile_once
 
 
 def _reap() -> None:
