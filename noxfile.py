@@ -220,11 +220,12 @@ EXTENDED = {
     "shells": ("Scripts for hosts in four shells.", PARALLEL),
     "lab": ("Doubles of the lab.", PARALLEL),
     "hostile": ("Every playbook on hosts that send anything.", ()),
-    "kills": ("Runs that are killed at any moment.", ()),
+    "kills": ("Runs that are killed, at named points or at any moment.", PARALLEL),
     "debian": ("Kernel modules that Debian signed.", ()),
     "oracle": ("Signatures of modules, judged by Linux kernels in an emulator.", ()),
     "release": ("The archive of a release, installed.", WHOLE_FILES),
     "runtimes": ("Real container runtimes under systemd.", ()),
+    "terminal": ("The status line in all its forms.", PARALLEL),
     "vm": ("Real live patches in a virtual machine.", WHOLE_FILES),
 }
 """Markers of integration tests that `make test` does not run: what their session tests, and options of pytest."""

@@ -710,6 +710,7 @@ CHANGE_POINTS = {
 }
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("points", [INSTALL_POINTS, CHANGE_POINTS], ids=["install", "change"])
 def test_the_next_run_completes_a_killed_run(points: dict[str, tuple[str, ...]], start: Start) -> None:
     operator = start(copies=len(points))

@@ -181,6 +181,7 @@ KILLED_AT = [
 ]
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize(("host", "point", "enabled"), KILLED_AT)
 def test_a_killed_run_never_exceeds_the_seats(
     host: str, point: str, enabled: int, copies: Fleet, tmp_path: Path

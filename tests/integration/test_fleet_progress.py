@@ -63,7 +63,7 @@ def content(lines: list[str]) -> collections.Counter[str]:
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("strategy", ["linear", "free"])
+@pytest.mark.parametrize("strategy", ["linear", pytest.param("free", marks=pytest.mark.terminal)])
 def test_the_status_line_leaves_no_trace(strategy: str, fleet: Fleet, ansible: Ansible) -> None:
     """The terminal ends with the same lines, errors included, as without the status line."""
     playbook = write_play(ansible, strategy=strategy)
@@ -99,12 +99,14 @@ def test_the_line_counts_states(fleet: Fleet, ansible: Ansible) -> None:
     assert not [line for line in terminal.lines if line in lines], "the line is removed at the end"
 
 
+@pytest.mark.terminal
 def test_the_line_is_shorter_than_the_terminal(fleet: Fleet, ansible: Ansible) -> None:
     terminal = run_on_terminal(ansible, write_play(ansible, tasks=[PLAY["tasks"][1]]), columns=60)
     assert terminal.progress
     assert max(len(line) for line in terminal.progress) < 60
 
 
+@pytest.mark.terminal
 def test_the_line_counts_results_of_other_tasks(fleet: Fleet, ansible: Ansible) -> None:
     terminal = run_on_terminal(ansible, write_play(ansible), "--forks", "3")
     assert any(re.match(r" *\d+/12  .* \d ok  .*\d failed", line) for line in terminal.progress), terminal.progress
@@ -112,6 +114,7 @@ def test_the_line_counts_results_of_other_tasks(fleet: Fleet, ansible: Ansible) 
     assert any(re.match(r"\d/9  .* \d ok", line) for line in terminal.progress), terminal.progress
 
 
+@pytest.mark.terminal
 def test_colours_follow_the_settings(fleet: Fleet, ansible: Ansible) -> None:
     playbook = write_play(ansible, tasks=PLAY["tasks"][:1])
     plain = run_on_terminal(ansible, playbook, ANSIBLE_NOCOLOR="1")
@@ -122,12 +125,14 @@ def test_colours_follow_the_settings(fleet: Fleet, ansible: Ansible) -> None:
     assert re.search(rb"\x1b\[32m\d+ ok\x1b\[0m", coloured.raw)
 
 
+@pytest.mark.terminal
 def test_other_encodings_get_other_characters(fleet: Fleet, ansible: Ansible) -> None:
     # Ansible requires a UTF-8 locale, but streams can have another encoding.
     terminal = run_on_terminal(ansible, write_play(ansible), "--forks", "2", PYTHONIOENCODING="latin-1")
     assert any(re.search(r" #+\.+ ", line) for line in terminal.progress), terminal.progress
 
 
+@pytest.mark.terminal
 def test_a_prompt_is_not_drawn_over(fleet: Fleet, ansible: Ansible) -> None:
     ask = {"name": "Stop", "ansible.builtin.pause": {"prompt": "Go on, with this word"}}
     typed: list[float] = []
@@ -170,6 +175,7 @@ def test_an_interrupted_run_leaves_a_clean_terminal(fleet: Fleet, ansible: Ansib
     assert not [line for line in terminal.lines if COUNTS.match(line)]
 
 
+@pytest.mark.terminal
 def test_slow_hosts_are_named(fleet: Fleet, ansible: Ansible) -> None:
     hosts = "xenial-generic:client-10:client-11"
     slow = {"name": "Sleep", "ansible.builtin.raw": "sleep {{ 7 if inventory_hostname == 'client-10' else 0 }}"}
@@ -177,6 +183,7 @@ def test_slow_hosts_are_named(fleet: Fleet, ansible: Ansible) -> None:
     assert any(re.match(r"2/3 .*2 ok  0:0\d waiting for client-10$", line) for line in terminal.progress)
 
 
+@pytest.mark.terminal
 def test_one_host_gets_no_line(fleet: Fleet, ansible: Ansible) -> None:
     terminal = run_on_terminal(ansible, write_play(ansible, hosts="xenial-generic"))
     assert terminal.code == 0
@@ -214,12 +221,14 @@ def test_a_log_gets_milestones(fleet: Fleet, ansible: Ansible, tmp_path: Path) -
     assert milestones[-1] in (tmp_path / "ansible.log").read_text(encoding="utf-8")
 
 
+@pytest.mark.terminal
 def test_a_short_play_writes_no_milestones(fleet: Fleet, ansible: Ansible) -> None:
     output, milestones = run_in_log(ansible, write_play(ansible), "--forks", "12")
     assert "fatal: [mint]" in output
     assert milestones == []
 
 
+@pytest.mark.terminal
 def test_a_dumb_terminal_gets_no_line(fleet: Fleet, ansible: Ansible) -> None:
     terminal = run_on_terminal(ansible, write_play(ansible, tasks=PLAY["tasks"][:1]), TERM="dumb")
     assert b"\x1b" not in terminal.raw

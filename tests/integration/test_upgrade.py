@@ -130,6 +130,7 @@ def test_a_lost_host_stops_the_run(hosts: Hosts, tmp_path: Path) -> None:
     assert hosts.reboots(lost) == 1
 
 
+@pytest.mark.kills
 def test_the_next_run_completes_a_killed_one(hosts: Hosts, tmp_path: Path) -> None:
     names = some(hosts, 4)
     ansible = ansible_with(hosts, tmp_path)
