@@ -11,6 +11,7 @@ DEMO := PATH="$(CURDIR)/.build/demo-venv/bin:$$PATH" PYTHONPATH="$(ANSIBLE_COLLE
 .PHONY: help
 help:
 	@echo 'make demo         check a fleet of lab hosts and leave records and report in demo/'
+	@echo 'make demo-shell   a shell with this fleet, to repeat the commands of the demonstration'
 	@echo 'make test         what every change must pass: lint, unit and integration'
 	@echo 'make lint         checks that run no test'
 	@echo 'make unit         tests of the core'
@@ -25,7 +26,12 @@ help:
 .PHONY: demo
 demo:
 	@sh tests/tools/bootstrap.sh demo
-	@$(DEMO) tests/lab/demo.py
+	@$(DEMO) tests/lab/demo
+
+.PHONY: demo-shell
+demo-shell:
+	@sh tests/tools/bootstrap.sh demo
+	@$(DEMO) tests/lab/demo shell
 
 .PHONY: bench
 bench:

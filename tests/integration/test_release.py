@@ -151,16 +151,24 @@ def test_every_playbook_is_found_by_its_full_name(installation: Installation) ->
 
 def test_the_demonstration_runs_from_the_installation(installation: Installation, tmp_path: Path) -> None:
     """It runs the playbooks by their full names on the fleet of the lab, which is not part of the archive."""
-    shown = installation.run("python", str(REPOSITORY / "tests" / "lab" / "demo.py"), str(tmp_path / "demo"))
+    shown = installation.run("python", str(REPOSITORY / "tests" / "lab" / "demo"), "--dir", str(tmp_path / "demo"))
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "protected" in shown.stdout
     assert "waived until" in shown.stdout
     assert "live_patched: " in shown.stdout
+    assert "The server has enabled 3 machines" in shown.stdout
     assert (tmp_path / "demo" / "livepatch-report" / "fleet.html").as_uri() == shown.stdout.split()[-1]
+    reports = {
+        folder: json.loads((tmp_path / "demo" / folder / "fleet.json").read_text(encoding="utf-8"))["summary"]
+        for folder in ("livepatch-report", "oddities/report")
+    }
+    states = reports["livepatch-report"]["states"]
+    assert states["protected"] > 0.8 * reports["livepatch-report"]["hosts"]
+    for state in ("failed", "held_back", "exposed", "stale", "no_answer"):
+        assert states[state] > 0, state
+    assert reports["oddities/report"]["hosts"] > 60
     assert list((tmp_path / "demo" / "livepatch-openvex").glob("*.json"))
-    report = json.loads((tmp_path / "demo" / "livepatch-report" / "fleet.json").read_text(encoding="utf-8"))
     galaxy = yaml.safe_load((REPOSITORY / "galaxy.yml").read_text(encoding="utf-8"))
-    assert report["summary"]["hosts"] > 60
     records = list((tmp_path / "demo" / "livepatch-records").glob("*.json"))
     versions = {
         json.loads(record.read_text(encoding="utf-8"))["collector"]["collection"]

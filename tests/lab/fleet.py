@@ -252,7 +252,7 @@ class Fleet:
         The arguments are those of `up`, and the hosts are writable. The state of the server is cleared. This fleet must
         not consist of copies that share a root, and only one such set of hosts may exist at a time.
         """
-        hosts = _choose(count, replicated, only, writable=True)
+        hosts = _choose(count, replicated, only, (), writable=True)
         fleet = dataclasses.replace(self, directory=directory.absolute(), hosts=hosts)
         (directory / "hosts").mkdir(parents=True)
         for part in ("server", "commands"):
@@ -298,10 +298,11 @@ def running_fleet(
     replicated: str = REPLICATED,
     *,
     only: Sequence[str] | None = None,
+    further: Sequence[Path] = (),
     writable: bool = False,
 ) -> Iterator[Fleet]:
     """Start a fleet in a folder, and stop it at the end of the context."""
-    fleet = up(directory, count, replicated, only=only, writable=writable)
+    fleet = up(directory, count, replicated, only=only, further=further, writable=writable)
     try:
         yield fleet
     finally:
@@ -314,17 +315,19 @@ def up(
     replicated: str = REPLICATED,
     *,
     only: Sequence[str] | None = None,
+    further: Sequence[Path] = (),
     writable: bool = False,
 ) -> Fleet:
     """Start the described hosts (or `only` those), or `count` copies of one, named ``web-0001`` and so on.
 
-    Copies share a read-only root, unless they are `writable`: then each has its own root and machine id.
+    Hosts that are described in `further` folders are started after the described hosts. Copies share a read-only root,
+    unless they are `writable`: then each has its own root and machine id.
 
     A lab that runs in the same folder is stopped first. Raises `LabError` when this machine cannot run a lab.
     """
     directory = directory.absolute()
     down(directory)
-    hosts = _choose(count, replicated, only, writable=writable)
+    hosts = _choose(count, replicated, only, further, writable=writable)
     try:
         for part in _PARTS:
             _remove(directory / part)
@@ -353,10 +356,11 @@ def _descriptions(*further: Path) -> dict[str, Description]:
 
 
 def _choose(
-    count: int | None, replicated: str, only: Sequence[str] | None, *, writable: bool
+    count: int | None, replicated: str, only: Sequence[str] | None, further: Sequence[Path], *, writable: bool
 ) -> dict[str, Description]:
     """Return the descriptions of the hosts that `up` starts, by name. Raises `LabError` for an unknown name."""
-    descriptions = _descriptions() if only is None and replicated in _descriptions() else _descriptions(WITNESSES)
+    whole = only is None and replicated in _descriptions()
+    descriptions = _descriptions(*further) if whole else _descriptions(WITNESSES, *further)
     for name in (replicated, *(only or ())):
         if name not in descriptions:
             raise LabError(f"no host {name} is described in {HOST_DESCRIPTIONS}")

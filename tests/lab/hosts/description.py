@@ -3,7 +3,8 @@
 """Host descriptions: the types and the reader of `host_descriptions/*.yml`.
 
 A file holds ``profiles`` and ``hosts``. A host (or a profile) that says ``like: NAME`` starts from that profile or
-host: mappings are merged, everything else is replaced. `Description` below lists every key with its default.
+host: mappings are merged, everything else is replaced. ``copies: N`` makes hosts ``NAME-01`` to ``NAME-N``.
+`Description` below lists every key with its default.
 Ages such as ``20m`` or ``9d`` count back from the moment at which the lab's clocks are set.
 """
 
@@ -14,6 +15,7 @@ import functools
 import re
 import types
 import typing as t
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -377,13 +379,22 @@ def load_descriptions(directory: Path = HOST_DESCRIPTIONS, *further: Path) -> di
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         for kind, into in (("profiles", profiles), ("hosts", hosts)):
             for name, mapping in document.pop(kind, {}).items():
-                if name in profiles or name in hosts:
-                    raise DescriptionError(f"{path.name}: {name} is described twice")
-                into[name] = mapping or {}
+                for copy, described in _copies(name, mapping or {}):
+                    if copy in profiles or copy in hosts:
+                        raise DescriptionError(f"{path.name}: {copy} is described twice")
+                    into[copy] = described
         if document:
             raise DescriptionError(f"{path.name}: unknown key {', '.join(map(str, document))}")
     known = profiles | hosts
     return {name: from_plain(_inherit(mapping, known, (name,)) | {"name": name}) for name, mapping in hosts.items()}
+
+
+def _copies(name: str, mapping: dict[str, t.Any]) -> Iterator[tuple[str, dict[str, t.Any]]]:
+    """Yield a described host under its name, or with ``copies: N`` under ``NAME-01`` to ``NAME-N``."""
+    own = dict(mapping)
+    copies = own.pop("copies", None)
+    names = [name] if copies is None else [f"{name}-{number:02}" for number in range(1, copies + 1)]
+    yield from ((each, own) for each in names)
 
 
 def from_plain(plain: dict[str, t.Any]) -> Description:
