@@ -60,6 +60,9 @@ livepatch_report_formats: [table, json, markdown, html]
 livepatch_vulnerability_data: vulnerability-data
 livepatch_waivers: waivers.yml
 livepatch_openvex_dir: livepatch-openvex
+
+# A made-up vendor signs the patches of the lab. Without this line, they would not count as Canonical's.
+livepatch_trusted_certificates: [vendor.pem]
 """
 CHECK = ("check", "-i", "inventory.yml", "-e", "@options.yml")
 ENABLE = ("enable", "-i", "inventory.yml", "-e", "@options.yml", "-e", "@secrets.yml", "--limit", "web-prod-13,ci")
@@ -96,6 +99,7 @@ def prepare(demo: Path, fleet: Fleet) -> None:
     fleet.set_tokens({TOKEN: {"seats": FREE_SEATS, "tier": "updates"}})
     new_host = fleet.hosts["ci-stage-01"].kernel.full or ""
     fleet.add_patch(*signing.patch_for(new_host, "107.1", module_files.vendor()), fixes=[CVE])
+    (demo / "vendor.pem").write_bytes(module_files.vendor().pem)
     own = [name for name in fleet.hosts if name not in load_descriptions(HOST_DESCRIPTIONS)]
     clients = [fleet.hosts[name].client for name in own if not fleet.hosts[name].faults.unreachable]
     seats = sum(client is not None and client.enabled for client in clients) + FREE_SEATS
