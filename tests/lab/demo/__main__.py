@@ -177,7 +177,7 @@ def open_shell(demo: Path, fleet: Fleet) -> int:
     print("\nCommands for this shell. The fleet runs until you leave it.\n")
     for words in (CHECK, ENABLE, EXPOSURE, REPORT, ODDITIES):
         print(f"  {shlex.join(['ansible-playbook', f'kernelops.livepatch.{words[0]}', *words[1:]])}")
-    print("  ansible web -m ansible.builtin.raw -a 'canonical-livepatch status'\n", flush=True)
+    print("  ansible web -m ansible.builtin.raw -a '/snap/bin/canonical-livepatch status'\n", flush=True)
     given = {**environment(demo, fleet), "ANSIBLE_INVENTORY": "inventory.yml"}
     return subprocess.run([os.environ.get("SHELL", "/bin/sh")], cwd=demo, env=given, check=False).returncode
 
