@@ -8,12 +8,14 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._notifications.delivery import Notifier
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import host_exposure
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import NAMES
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_evaluation import DEFAULT
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.fleet_report import ReportOptions, fleet_report
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import REPORT_ARGUMENTS, run_context
 
 
 class ActionModule(LivepatchAction):
@@ -22,13 +24,11 @@ class ActionModule(LivepatchAction):
         "hosts": {"type": "list", "elements": "str"},
         "formats": {"type": "list", "elements": "str", "choices": list(NAMES), "default": ["table"]},
         "rules": {"type": "raw", "default": DEFAULT},
-        "closed_cves": {"type": "list", "elements": "str", "default": []},
-        "seats": {"type": "int"},
-        "fail_on": {"type": "list", "elements": "str", "default": []},
-        "retention": {"type": "int"},
+        **{name: {"type": "list", "elements": "str", "default": []} for name in ("closed_cves", "fail_on")},
+        **{name: {"type": "int"} for name in ("seats", "retention")},
         **{name: {"type": "path"} for name in ("output_dir", "waivers", "history", "notices")},
         **host_exposure.ARGUMENTS,
-        "limit": {"type": "str"},
+        **REPORT_ARGUMENTS,
     }
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
@@ -48,7 +48,8 @@ class ActionModule(LivepatchAction):
                 retention=options["retention"],
                 notices=_path(options["notices"]),
                 exposure=host_exposure.ExposureOptions.of(options),
-                limit=options["limit"] or None,
+                context=run_context(options, self.inventory),
+                notifier=Notifier.of(options),
                 check_mode=self.check_mode,
             )
         )

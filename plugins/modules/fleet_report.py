@@ -83,6 +83,11 @@ options:
       - The file names are C(fleet.txt), C(fleet.json), C(fleet.jsonl), C(fleet.md), C(fleet.html), C(fleet.csv),
         C(fleet.junit.xml), C(fleet.sarif), C(fleet.prom) and C(fleet.scanner.csv). The OpenVEX documents are in the
         folder C(openvex).
+      - The file C(summary.txt) has the report in at most 20 lines for mail and chat. The files C(changes.txt) and
+        C(changes.json) have what changed since the last report in this folder. The folder C(states) keeps what the next
+        comparison needs.
+      - A report is compared with the last one of the same kind, which is one with the same O(limit), or one with
+        O(hosts), or one of all hosts with a record. A report of the same records is compared with the same earlier one.
       - Each file is replaced atomically, and only if its content differs in more than the time of the report.
       - By default, no file is written.
     type: path
@@ -201,6 +206,90 @@ options:
       - Folder on the controller for downloaded and compiled vulnerability data.
     type: path
     default: ~/.cache/kernelops.livepatch
+  title:
+    description: Title of the report.
+    type: str
+    default: Livepatch report
+  notify:
+    description:
+      - Webhooks, chats and mail addresses that are notified of changes after the report is written. Requires
+        O(output_dir).
+      - A notification that fails is a warning, and RV(notifications) has its reason. No URL and no password is shown.
+      - In check mode, the module shows which notifications would be sent.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      type:
+        description:
+          - Kind of the target. V(webhook) gets a JSON document.
+          - V(slack) and V(mattermost) are incoming webhooks of these chats. V(teams) is a webhook of Workflows in Microsoft
+            Teams, and gets an Adaptive Card.
+          - V(mail) sends a mail to an SMTP server.
+        type: str
+        choices: [webhook, slack, teams, mattermost, mail]
+        required: true
+      name:
+        description: Name of the target in messages. By default, its type and its server.
+        type: str
+      when:
+        description:
+          - V(changes) notifies if anything changed since the last report. A first report has no changes.
+          - V(failure) notifies if a host is no longer protected, if a rule fails or a vulnerability is open that did not fail
+            or was not open before, and if O(fail_on) matches.
+          - V(always) notifies after each report.
+        type: str
+        choices: [changes, failure, always]
+        default: changes
+      required:
+        description: Whether the task fails if this notification fails. The report is complete in any case.
+        type: bool
+        default: false
+      timeout:
+        description: Seconds in which the server must answer, from V(1) to V(120). A webhook has two attempts.
+        type: int
+        default: 15
+      url:
+        description:
+          - URL of a webhook, with C(https://) or C(http://). Required except for V(mail).
+          - A redirect is followed only within the same server.
+        type: str
+      authorization:
+        description: Value of the HTTP header C(Authorization), for example C(Bearer TOKEN).
+        type: str
+      host:
+        description: SMTP server. Required for V(mail).
+        type: str
+      port:
+        description: Port of the SMTP server. By default V(587) with V(starttls), V(465) with V(tls), and V(25) with V(none).
+        type: int
+      security:
+        description: Encryption of the connection to the SMTP server. With V(none), no password can be used.
+        type: str
+        choices: [starttls, tls, none]
+        default: starttls
+      user:
+        description: User name at the SMTP server. By default, the module does not log in.
+        type: str
+      password:
+        description: Password at the SMTP server.
+        type: str
+      from:
+        description: Address of the sender. Required for V(mail).
+        type: str
+      to:
+        description: Addresses of the recipients. Required for V(mail).
+        type: list
+        elements: str
+  ca_path:
+    description:
+      - File (PEM) or folder on the controller with the certificates of authorities that are trusted for O(notify) and for
+        O(vulnerability_data). By default, those of the system.
+    type: path
+  proxy:
+    description:
+      - URL of an HTTP proxy for webhooks and for O(vulnerability_data). By default, the proxy of the environment.
+    type: str
 notes:
   - Run this module once for all hosts, with C(run_once) or in a play on C(localhost).
   - Records contain text from the hosts. Control characters, escape sequences, direction overrides, HTML, Markdown and
@@ -279,6 +368,23 @@ EXAMPLES = r"""
     notices: /srv/notices
     vulnerability_deadlines: {critical: 7, high: 30}
     fail_on: [vulnerability_overdue]
+
+- name: Send a message to a chat and a mail if anything changed since the last report
+  kernelops.livepatch.fleet_report:
+    record_dir: livepatch-records
+    formats: [table, html]
+    output_dir: livepatch-report
+    notify:
+      - type: slack
+        url: "{{ vault_slack_webhook }}"
+      - type: mail
+        when: failure
+        host: smtp.example.com
+        user: livepatch
+        password: "{{ vault_smtp_password }}"
+        from: livepatch@example.com
+        to: [operations@example.com]
+  no_log: true
 
 - name: Write documents for vulnerability scanners with the report
   kernelops.livepatch.fleet_report:
@@ -452,6 +558,108 @@ openvex:
       description: Number of hosts without a document, because they have no usable record, or it lacks the packages.
       type: int
       sample: 0
+changes:
+  description: What changed since the last report, with up to 20 entries of each list. Null if there is no earlier report
+    to compare with, and without O(output_dir). The file C(changes.json) has up to 1000 entries.
+  returned: success, or failure because of O(fail_on) or O(notify)
+  type: dict
+  contains:
+    since:
+      description: Time of the earlier report (RFC 3339, UTC).
+      type: str
+      sample: "2026-01-09T06:02:50Z"
+    before:
+      description: Numbers of V(protected) hosts, of V(outdated) ones, whose record is older than 24 hours, and of V(eligible)
+        ones in the earlier report.
+      type: dict
+      sample: {"protected": 36, "outdated": 0, "eligible": 38}
+    now:
+      description: The same numbers in this report.
+      type: dict
+      sample: {"protected": 35, "outdated": 0, "eligible": 38}
+    unprotected:
+      description: Hosts that were protected and are not.
+      type: dict
+      sample: {"number": 1, "first": [{"host": "web-07", "before": "protected", "now": "failed", "reason": "the patch could not be applied"}]}
+    protected:
+      description: Hosts that are protected and were not.
+      type: dict
+      sample: {"number": 0, "first": []}
+    others:
+      description: Hosts that changed between other states.
+      type: dict
+      sample: {"number": 0, "first": []}
+    judged_anew:
+      description: Hosts whose state changed, and that are evaluated by another policy than before.
+      type: dict
+      sample: {"number": 0, "first": []}
+    new:
+      description: Hosts that the earlier report did not have.
+      type: dict
+      sample: {"number": 0, "first": []}
+    gone:
+      description: Hosts that only the earlier report had.
+      type: dict
+      sample: {"number": 0, "first": []}
+    kernels:
+      description: Changes of kernels, with the number of hosts.
+      type: dict
+      sample: {"number": 1, "first": [{"before": "4.4.0-168.197-generic", "now": "4.4.0-170.199-generic", "hosts": 3}]}
+    patches:
+      description: Changes of patches, with the number of hosts.
+      type: dict
+      sample: {"number": 0, "first": []}
+    failing:
+      description: Rules that are violated and were not.
+      type: dict
+      sample: {"number": 1, "first": [{"rule": "not_protected", "severity": "error", "before": 0, "now": 1, "waived": 0}]}
+    passing:
+      description: Rules that were violated and are not.
+      type: dict
+      sample: {"number": 0, "first": []}
+    opened:
+      description: Vulnerabilities that are open on a host and were not, with O(vulnerability_data).
+      type: dict
+      sample: {"number": 1, "first": [{"cve": "CVE-2024-1086", "priority": "high", "hosts": 3, "unknown": 0}]}
+    closed:
+      description: Vulnerabilities that were open on a host and are on none.
+      type: dict
+      sample: {"number": 0, "first": []}
+    undecided:
+      description: Vulnerabilities that were open on a host, and are open on none but unknown on some.
+      type: dict
+      sample: {"number": 0, "first": []}
+    notes:
+      description: What cannot be compared, for example because rules or the policy changed.
+      type: list
+      elements: str
+      sample: []
+notifications:
+  description: What happened to the targets in O(notify).
+  returned: success, or failure because of O(fail_on) or O(notify)
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the target.
+      type: str
+      sample: slack hooks.slack.com
+    type:
+      description: Type of the target.
+      type: str
+      sample: slack
+    status:
+      description: V(sent), V(failed), V(not_due), or V(would_send) in check mode.
+      type: str
+      sample: sent
+    reason:
+      description: Why it failed or is not due. In check mode, the subject of the message.
+      type: str
+      sample: nothing changed
+    remedy:
+      description: What to do if it failed.
+      type: str
+      sample: check user and password
 hosts_by_state:
   description: Names of the hosts in each state. Contains every state.
   returned: success

@@ -80,6 +80,7 @@ class LivepatchAction(ActionBase):
         # A record of another host's facts would show them as those of this host.
         self.host = str(self._task.delegate_to or (task_vars or {}).get("inventory_hostname", ""))
         self.groups: dict[str, list[str]] = (task_vars or {}).get("groups", {})
+        self.inventory: object = (task_vars or {}).get("ansible_inventory_sources")
         validation = ArgumentSpecValidator(self.ARGUMENT_SPEC).validate(self._arguments())
         result.update(changed=False)
         result.update(self._perform(validation))

@@ -14,6 +14,7 @@ import typing as t
 from collections.abc import Mapping
 
 import yaml
+from ansible import context
 from ansible.release import __version__ as ansible_core_version
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import (
@@ -23,13 +24,16 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.pol
     policy_from_mapping,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._notifications import targets
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.drain_lock import DrainLock
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.summary.run_context import TITLE, RunContext
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import (
     ANSWER_TIMEOUT,
     answer_timeout_fault,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.host_check import CheckOptions
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import ELLIPSIS
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
 from ansible_collections.kernelops.livepatch.plugins.module_utils._version import COLLECTION_VERSION
 
@@ -52,6 +56,16 @@ TRUST_ARGUMENTS: Arguments = {
     "trusted_spki_sha256": {"type": "list", "elements": "str"},
 }
 RECORDING_ARGUMENTS: Arguments = {**PROBE_ARGUMENTS, **TRUST_ARGUMENTS, "record_dir": {"type": "path"}}
+REPORT_ARGUMENTS: Arguments = {
+    "limit": {"type": "str"},
+    "title": {"type": "str", "default": TITLE},
+    "notify": {"type": "list", "elements": "dict", "default": [], "options": targets.ARGUMENTS},
+    "ca_path": {"type": "path"},
+    "proxy": {"type": "str", "no_log": True},
+}
+"""Options of the report that concern the run and its notifications."""
+
+_LONGEST_INVENTORY = 200
 
 COLLECTOR = Collector(collection=COLLECTION_VERSION, ansible_core=ansible_core_version)
 
@@ -121,6 +135,16 @@ def check_options(host: str, options: Mapping[str, t.Any], **more: t.Any) -> Che
         proxy=options["proxy"],
         **more,
     )
+
+
+def run_context(options: Mapping[str, t.Any], inventory: object) -> RunContext:
+    """Return what a report says about this run. `inventory` are its sources, as Ansible names them."""
+    sources = ", ".join(map(str, inventory)) if isinstance(inventory, (list, tuple)) else str(inventory or "")
+    playbooks = ", ".join(map(str, context.CLIARGS.get("args", ())))
+    if len(sources) > _LONGEST_INVENTORY:
+        # The source can be a list of all hosts.
+        sources = f"{sources[: _LONGEST_INVENTORY - 1]}{ELLIPSIS}"
+    return RunContext(options["title"] or TITLE, sources, playbooks, options["limit"] or None)
 
 
 def trust_anchors(options: Mapping[str, t.Any], *, optional: bool = False) -> trust.TrustAnchors | None:

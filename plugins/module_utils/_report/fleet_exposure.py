@@ -212,6 +212,15 @@ class FleetExposure:
         positions = [list(_positions(evaluator, kind, evaluations)) for kind in self.kinds]
         return positions, [json.loads(text) for text in evaluations]
 
+    def unknown_hosts(self, cves: c.Sequence[str]) -> dict[str, int]:
+        """Return for each of these vulnerabilities the number of hosts for which its status is unknown."""
+        counts = dict.fromkeys(cves, 0)
+        evaluator = Evaluator(self.indexes, cves)
+        for kind in self.kinds:
+            for cve, verdict in zip(evaluator.cves, _verdicts(evaluator, kind), strict=True):
+                counts[cve] += len(kind.hosts) if verdict.status == "unknown" else 0
+        return counts
+
     def findings_by_waiver(self) -> dict[int, int]:
         """Return the number of pairs of a host and a vulnerability that each waiver covers, by its identity."""
         evaluator = Evaluator(self.indexes, [each.cve for each in self.cves])

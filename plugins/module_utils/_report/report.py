@@ -28,10 +28,12 @@ from .._records.spans import Kind, Sighting
 from .._records.spool import Spool, SpoolPosition, SpoolWriter, sections_of
 from .._text import visible
 from .._time import format_time, parse_time, sort_key, to_microseconds
+from .changes.model import Changes
 from .fleet_exposure import FleetExposure, evaluate_fleet
 from .history import History
 from .host_exposure import HostExposure, HostExposures
 from .scanners.host_proof import HostProof
+from .summary.run_context import RunContext
 
 if t.TYPE_CHECKING:
     from .rule_evaluation import RuleEvaluator
@@ -64,7 +66,8 @@ class HostLine(t.NamedTuple):
     `enabled`, `machine_id_sha256` and `containers` are the last known values. `covered_by` is a policy that covers a
     host which its own refuses. `waived` are findings that a waiver covers; `findings` does not have them.
     `exposure` are its vulnerabilities, or None without vulnerability data. `proof` is what the record proves to a
-    vulnerability scanner, or None if no format needs it.
+    vulnerability scanner, or None if no format needs it. `policy` is the name of the policy that the record was made
+    with.
     """
 
     host: str
@@ -92,6 +95,7 @@ class HostLine(t.NamedTuple):
     waived: tuple[WaivedFinding, ...] = ()
     exposure: HostExposure | None = None
     proof: HostProof | None = None
+    policy: str | None = None
 
     @property
     def exposes(self) -> int:
@@ -132,7 +136,8 @@ class Report:
     each line has the findings of its host, `fleet_findings` has the findings of the fleet as a whole.
     Findings that a waiver covers are not among them, but in `waived` of the line, and in `fleet_waived`.
     `history` is the history of the fleet, if one is stored. `waivers` are those that the report was made with.
-    `exposure` has the vulnerabilities of the fleet, or None without vulnerability data.
+    `exposure` has the vulnerabilities of the fleet, or None without vulnerability data. `changes` compares the report
+    with an earlier one, and is None if there is none.
     """
 
     generated_at: str
@@ -146,6 +151,8 @@ class Report:
     waivers: Waivers | None = None
     fleet_waived: tuple[WaivedFinding, ...] = ()
     exposure: FleetExposure | None = None
+    context: RunContext = dataclasses.field(default_factory=RunContext)
+    changes: Changes | None = None
 
     def states(self) -> dict[State, int]:
         """Return the number of hosts in each state, in the order of the record's schema."""
@@ -213,6 +220,11 @@ class Report:
     def _findings_by_rule(self) -> dict[str, int]:
         counts = collections.Counter(rule for _line, (rule, _message) in self.findings())
         return {rule.id: counts[rule.id] for rule in self.rules}
+
+    def policies(self) -> dict[str, int]:
+        """Return the number of hosts with a record of each policy, the most frequent first."""
+        counts = collections.Counter(visible(line.policy) for line in self.lines if line.policy is not None)
+        return dict(counts.most_common())
 
     def covered_by_other_policies(self) -> dict[str, int]:
         """Return the number of hosts that their policy refuses and another policy covers, by the name of the latter."""
@@ -448,6 +460,7 @@ def _line(
         covered_by=_covered_by(record),
         patch_runs=shows_running_patch(record),
         exposure=exposure,
+        policy=record["eligibility"]["policy"],
     )
 
 

@@ -20,6 +20,7 @@ import os
 import threading
 import time
 import typing as t
+import urllib.parse
 from pathlib import Path
 
 from .._errors import LivepatchError, require
@@ -42,6 +43,10 @@ _PROGRESS = 1 << 16
 """Bytes that an attempt must receive so that it does not count as failed."""
 
 _TRANSIENT = frozenset({408, 425, 429})
+_KEEP_METHOD = frozenset({307, 308})
+"""Redirects after which a client sends the same method and content (RFC 9110, section 15.4)."""
+
+_REASON_BYTES = 200
 
 
 class ServerError(LivepatchError):
@@ -227,7 +232,35 @@ class Downloader:
 
         self._with_retries(url, attempt, size)
 
-    def _with_retries(self, url: str, attempt: c.Callable[[], _Result], size: c.Callable[[], int]) -> _Result:
+    def post(self, url: str, body: bytes, headers: dict[str, str]) -> None:
+        """Send bytes to a URL. The content of the answer is read only if the server refuses them, and then in part.
+
+        After an attempt without an answer, they are sent again: a server can get them twice. A redirect is followed
+        only if it keeps the method, and within the server, because the content is not for another one.
+        """
+
+        def attempt() -> None:
+            with self._get(url, headers, body) as answer:
+                status = answer.response.status_code
+                if status >= 500 or status in _TRANSIENT:
+                    raise _TransientError(f"the server answered {status}")
+                if not 200 <= status < 300:
+                    raise ServerError(
+                        _plain(f"cannot send to {url}: the server answered {status}{self._reason(answer)}")
+                    )
+
+        self._with_retries(url, attempt, lambda: 0, doing="send to")
+
+    def _reason(self, answer: _Answer) -> str:
+        """Return the begin of a refusal, which often is its reason."""
+        with contextlib.suppress(_TransientError, StalledError):
+            text = " ".join(self._read_chunk(answer)[:_REASON_BYTES].decode(errors="replace").split())
+            return f" ({text})" if text else ""
+        return ""
+
+    def _with_retries(
+        self, url: str, attempt: c.Callable[[], _Result], size: c.Callable[[], int], *, doing: str = "download"
+    ) -> _Result:
         left = self._options.retries
         pause = _FIRST_PAUSE_SECONDS
         while True:
@@ -239,7 +272,7 @@ class Downloader:
                     left, pause = self._options.retries, _FIRST_PAUSE_SECONDS
                     continue
                 if left == 0:
-                    raise UnreachableServerError(_plain(f"cannot download {url}: {error}")) from error
+                    raise UnreachableServerError(_plain(f"cannot {doing} {url}: {error}")) from error
             except OSError as error:
                 raise ServerError(_plain(f"cannot store {url}: {error.strerror or error}")) from error
             left -= 1
@@ -247,19 +280,21 @@ class Downloader:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     @contextlib.contextmanager
-    def _get(self, url: str, headers: dict[str, str]) -> c.Iterator[_Answer]:
-        """Request a URL and follow redirects. The answer is closed at the end of the block."""
+    def _get(self, url: str, headers: dict[str, str], body: bytes | None = None) -> c.Iterator[_Answer]:
+        """Request a URL, or send a body to it, and follow redirects. The answer is closed at the end of the block."""
         session, sockets = self._session()
         with Deadline(self._options.timeout, sockets) as deadline:
             with deadline.step():
-                response = self._follow(session, url, headers)
+                response = self._follow(session, url, headers, body)
             with response:
                 yield _Answer(response, deadline)
 
-    def _follow(self, session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
+    def _follow(
+        self, session: requests.Session, url: str, headers: dict[str, str], body: bytes | None
+    ) -> requests.Response:
         current = url
         for _redirect in range(REDIRECT_LIMIT + 1):
-            response = self._request(session, current, headers, url)
+            response = self._request(session, current, headers, url, body)
             if not response.is_redirect:
                 return response
             # Closed without reading: the body of a redirect can be of any size.
@@ -268,10 +303,17 @@ class Downloader:
                 current = redirect_target(current, response.headers["Location"])
             except RedirectError as error:
                 raise ServerError(_plain(f"the server of {url} {error}")) from error
+            if body is not None and not (response.status_code in _KEEP_METHOD and is_same_server(url, current)):
+                # The path can be a secret of another server.
+                place = urllib.parse.urlsplit(current)
+                text = (
+                    f"the server of {url} redirects to {place.scheme}://{place.netloc}, where the content is not sent"
+                )
+                raise ServerError(_plain(text))
         raise ServerError(_plain(f"the server of {url} redirects more than {REDIRECT_LIMIT} times"))
 
     def _request(
-        self, session: requests.Session, url: str, headers: dict[str, str], first_url: str
+        self, session: requests.Session, url: str, headers: dict[str, str], first_url: str, body: bytes | None
     ) -> requests.Response:
         """Request a URL to which `first_url` leads. The credentials of `first_url` are for its server only."""
         exceptions = require("requests.exceptions", "a download")
@@ -279,8 +321,10 @@ class Downloader:
         options = self._options
         try:
             # Given with the request, because a variable of the environment would override the session's own.
-            return session.get(
+            return session.request(
+                "GET" if body is None else "POST",
                 url,
+                data=body,
                 headers={"Accept-Encoding": "identity", **headers},
                 auth=_authorization(url, first_url),
                 stream=True,

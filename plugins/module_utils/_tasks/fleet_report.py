@@ -18,11 +18,19 @@ from .. import _io
 from .._errors import LivepatchError
 from .._fleet.rules import SEVERITIES, RuleError
 from .._fleet.waivers import Waivers, load_waivers
+from .._notifications import delivery
+from .._notifications.delivery import Notification, Notifier
 from .._record import STATES
 from .._records import folder_store
 from .._records.document import Recorded
 from .._records.spool import Spool, SpoolWriter
 from .._report import parallel, rule_evaluation
+from .._report.changes.comparison import compare
+from .._report.changes.model import Snapshot
+from .._report.changes.snapshot import snapshot_of
+from .._report.changes.state_files import Earlier, ReportSelection, StateFiles
+from .._report.companions import NAMES as COMPANIONS
+from .._report.companions import companions
 from .._report.formats import table
 from .._report.formats.registry import FILES, FORMATS_OF_SCANNERS, OPENVEX
 from .._report.host_exposure import ExposureOptions, HostExposures
@@ -30,7 +38,8 @@ from .._report.report import Condensed, Report, condense, merge
 from .._report.rule_evaluation import RuleEvaluator
 from .._report.scanners.openvex import vex_documents
 from .._report.scanners.vex_folder import VexFigures, update_folder
-from .._server.download import Downloader, DownloadOptions
+from .._report.summary.run_context import RunContext
+from .._server.download import Downloader
 from .._text import visible
 from .._time import format_time
 from .._vulnerabilities import notice_fixes
@@ -45,6 +54,8 @@ _TERMINAL_HOSTS = 200
 _NAMED_HOSTS = 5
 _FLEET = "the fleet"
 _FEW_HOSTS = 2000
+_FOR_PEOPLE = ("html", "table", "markdown")
+_ENTRIES_OF_RESULT = 20
 _FORMATS_OF_RULES = {"junit", "sarif"}
 _SLOWEST_FORMAT = "html"
 _Share = t.TypeVar("_Share")
@@ -55,8 +66,8 @@ _Result = t.TypeVar("_Result")
 class ReportOptions:
     """Options of the module, with absolute paths. `hosts` None means every host that has a record.
 
-    `groups` are the hosts of the groups of the inventory, for waivers. A report with a `limit` is one of a part of the
-    fleet. It never replaces the report of the fleet.
+    `groups` are the hosts of the groups of the inventory, for waivers. A report whose `context` has a limit is one of a
+    part of the fleet. It never replaces the report of the fleet.
     """
 
     record_dirs: tuple[Path, ...]
@@ -74,7 +85,8 @@ class ReportOptions:
     notices: Path | None
     exposure: ExposureOptions
     check_mode: bool
-    limit: str | None = None
+    context: RunContext = dataclasses.field(default_factory=RunContext)
+    notifier: Notifier = dataclasses.field(default_factory=Notifier)
 
     def __post_init__(self) -> None:
         """Raise `LivepatchError` (``options_invalid``) for options that contradict each other."""
@@ -97,6 +109,22 @@ class ReportOptions:
         if self.output_dir and self.output_dir.resolve() in {folder.resolve() for folder in self.record_dirs}:
             raise _invalid(f"output_dir is {self.output_dir}, which holds records", "choose another folder")
 
+        if self.notifier.targets and not self.compares:
+            raise _invalid(
+                "notify needs output_dir and formats, because changes are those since the last report there",
+                "set output_dir, or remove notify",
+            )
+
+    @property
+    def compares(self) -> bool:
+        """Return True if the report is compared with the last one: a run without files leaves nothing to compare."""
+        return self.output_dir is not None and bool(self.formats)
+
+    @property
+    def page(self) -> Path | None:
+        """Return the file that people read, a page if there is one."""
+        return next((self.targets[name] for name in _FOR_PEOPLE if name in self.targets), None)
+
     @property
     def targets(self) -> dict[str, Path]:
         """Return the file of each format, and the folder of OpenVEX documents."""
@@ -113,7 +141,7 @@ class ReportOptions:
     @property
     def folder(self) -> Path | None:
         """Return the folder of the files."""
-        return self.output_dir / _FOLDER_OF_LIMITS if self.output_dir and self.limit else self.output_dir
+        return self.output_dir / _FOLDER_OF_LIMITS if self.output_dir and self.context.limit else self.output_dir
 
 
 def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
@@ -136,6 +164,7 @@ def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
             for sentence in waivers.warnings():
                 yield from warn(sentence)
         report, stored = yield from _add_history(report, options, notices, now)
+        report, comparison = yield from _compare(dataclasses.replace(report, context=options.context), options)
         if "table" in options.formats:
             yield from _show(report, options.targets.get("table"))
         if not options.check_mode:
@@ -143,9 +172,66 @@ def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
             for folder in (*options.record_dirs, *filter(None, folders)):
                 _io.remove_unfinished(folder, now.timestamp())
         written, openvex = _write(report, options)
+        if comparison is not None:
+            written |= _write_companions(report, options, comparison)
         if "table" in options.formats and options.folder is not None:
             yield from show_table(lambda **_layout: [_where(options, options.folder)])
-        return _result(report, options, openvex, changed=written or stored)
+        matches = _found(report, options.fail_on)
+        notifications = yield from _notify(report, options, failed=bool(matches))
+        return _result(report, options, openvex, matches, notifications, changed=written or stored)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Comparison:
+    """The states of this report, and the earlier ones that they are compared with."""
+
+    files: StateFiles
+    now: Snapshot
+    earlier: Earlier
+
+
+def _compare(report: Report, options: ReportOptions) -> Task[tuple[Report, _Comparison | None]]:
+    """Return the report with what changed since the last one of the same selection of hosts."""
+    if options.folder is None or not options.compares:
+        return report, None
+    files = StateFiles(options.folder, ReportSelection(options.context.limit, options.hosts is not None))
+    now = snapshot_of(report)
+    earlier = files.find(now)
+    if earlier.problem is not None:
+        yield from warn(f"The report is not compared with the last one. {visible(earlier.problem)}")
+    if earlier.snapshot is not None:
+        changes = compare(earlier.snapshot, now, report, repeated=earlier.repeated)
+        report = dataclasses.replace(report, changes=changes)
+    return report, _Comparison(files, now, earlier)
+
+
+def _write_companions(report: Report, options: ReportOptions, comparison: _Comparison) -> bool:
+    """Write the files beside those of the formats, and the states for the next report. Return True if any differs."""
+    if options.folder is None:
+        return False
+    differs = False
+    for name, file in companions(report, options.page).items():
+        path = options.folder / name
+        with _errors_of_files(path):
+            if not _io.has_content(path, file.chunks(), ignore=file.time_chunk):
+                differs = True
+                if not options.check_mode:
+                    _io.write_atomically(path, file.chunks())
+    if not options.check_mode:
+        with _errors_of_files(options.folder):
+            comparison.files.store(comparison.now, comparison.earlier)
+    return differs
+
+
+def _notify(report: Report, options: ReportOptions, *, failed: bool) -> Task[list[Notification]]:
+    found = options.notifier.notify(report, failed=failed, page=options.page, check_mode=options.check_mode)
+    for each in found:
+        if each.status == "failed":
+            yield from warn(each.warning())
+        elif each.status == "would_send":
+            line = f"Check mode: the notification {each.target.name!r} would be sent: {each.reason}"
+            yield from show_table(lambda line=line, **_layout: [line])
+    return found
 
 
 def _read_notices(options: ReportOptions) -> Task[list[Notice] | None]:
@@ -221,7 +307,7 @@ def _open_vulnerabilities(
     wanted = set[tuple[str, str]]().union(*_shared(releases, _parts(found), len(found)))
     places = [*options.exposure.data, *([] if options.notices is None else [str(options.notices)])]
     try:
-        data = DataFiles(options.exposure.cache, Downloader(DownloadOptions())).open(places, wanted)
+        data = DataFiles(options.exposure.cache, Downloader(options.notifier.download_options)).open(places, wanted)
     except OSError as error:
         remedy = "check that the data exists and is readable, and that cache_dir is writable"
         raise _io.file_error(error, str(options.exposure.cache), remedy) from error
@@ -301,13 +387,14 @@ def _show(report: Report, file: Path | None) -> Task[None]:
 
 def _where(options: ReportOptions, folder: Path | None) -> str:
     """Return the line that names the files of the report."""
-    files = ", ".join(f"{path.name}/" if name == OPENVEX else path.name for name, path in options.targets.items())
+    names = [f"{path.name}/" if name == OPENVEX else path.name for name, path in options.targets.items()]
+    files = ", ".join([*names, *COMPANIONS])
     if options.check_mode:
         return f"Check mode: no file was written to {folder} ({files})."
-    if options.limit is None:
+    if options.context.limit is None:
         return f"The report is in {folder}: {files}."
     return (
-        f"This run was limited to {visible(options.limit)}. Its report is in {folder}: {files}. "
+        f"This run was limited to {visible(options.context.limit)}. Its report is in {folder}: {files}. "
         f"The report of the fleet in {options.output_dir} was not changed."
     )
 
@@ -361,19 +448,32 @@ def _errors_of_files(path: Path) -> c.Iterator[None]:
         ) from error
 
 
-def _result(report: Report, options: ReportOptions, openvex: VexFigures | None, *, changed: bool) -> dict[str, t.Any]:
-    """Return the result. Raises `LivepatchError` (``fail_on``) where the report has what `fail_on` names."""
+def _result(
+    report: Report,
+    options: ReportOptions,
+    openvex: VexFigures | None,
+    found: dict[str, list[str]],
+    notifications: list[Notification],
+    *,
+    changed: bool,
+) -> dict[str, t.Any]:
+    """Return the result. Raises `LivepatchError` (``fail_on``) where the report has what `fail_on` names.
+
+    Raises `LivepatchError` (``notification_failed``) where a notification is required and failed.
+    """
     result = {
         "changed": changed,
         "files": [str(path) for path in options.targets.values()],
         "summary": report.summary(),
         "history": report.history.summary() if report.history else None,
         "openvex": openvex,
+        "changes": report.changes.as_dict(_ENTRIES_OF_RESULT) if report.changes else None,
+        "notifications": [each.as_dict() for each in notifications],
     }
-    found = _found(report, options.fail_on)
-    if found:
+    failure = _failure(report, found, options) if found else delivery.failure(notifications)
+    if failure is not None:
         # A failed task prints its whole result: the names of all hosts would hide the message.
-        raise _failure(report, found, options).with_details(**result)
+        raise failure.with_details(**result)
     return {
         **result,
         "hosts_by_state": report.hosts_by_state(),

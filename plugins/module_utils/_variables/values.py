@@ -18,6 +18,7 @@ from pathlib import Path
 from .._errors import LivepatchError
 from .._fleet import waves, window
 from .._fleet.rules import SEVERITIES, RuleError
+from .._notifications.targets import target_faults
 from .._record import STATES
 from .._report import rule_evaluation
 from .._tasks.client_config import parse_config
@@ -189,6 +190,10 @@ def _task_file(value: str) -> str | None:
     return unreadable_file(Path(value).expanduser()) if value else None
 
 
+def _notify(value: object) -> str | None:
+    return "; ".join(target_faults(value)) or None
+
+
 CHECKS: t.Final[dict[str, Check]] = {
     "livepatch_answer_timeout": _answer_timeout,
     "livepatch_ca_path": _existing,
@@ -198,6 +203,7 @@ CHECKS: t.Final[dict[str, Check]] = {
     "livepatch_freeze": _freeze,
     "livepatch_max_fail_percentage": _percentage,
     "livepatch_notices": _existing,
+    "livepatch_notify": _notify,
     "livepatch_post_tasks": _task_file,
     "livepatch_pre_tasks": _task_file,
     "livepatch_proxy": _proxy,

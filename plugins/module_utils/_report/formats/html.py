@@ -26,6 +26,8 @@ from ..._fleet.rules import Finding, Rule
 from ..._fleet.waivers import WaivedFinding, Waiver
 from ..._records.spool import SpoolPosition
 from ..._text import visible
+from ..changes.model import MOST
+from ..changes.wording import headline, sections
 from ..exposure_page import exposure_page
 from ..report import URGENCY, HostLine, Report
 from .table import totals
@@ -66,6 +68,7 @@ def render(report: Report) -> t.Iterator[str]:
         "style": [style],
         "time": [html.escape(report.generated_at)],
         "totals": [html.escape(visible(" ".join(totals(report))))],
+        "changes": _changes(report),
         "data": _data(report),
         "script": [script],
     }
@@ -78,6 +81,18 @@ def render(report: Report) -> t.Iterator[str]:
         else:
             text += "".join(contents[name]) + after
     yield text
+
+
+def _changes(report: Report) -> t.Iterator[str]:
+    """Yield a section without a script: a page without JavaScript has it too."""
+    if report.changes is None:
+        return
+    yield f'<section aria-label="Changes"><h2>Changes</h2><p>{html.escape(headline(report.changes))}</p>'
+    for section in sections(report.changes, MOST):
+        yield f"<h3>{html.escape(section.heading)}</h3><ul>"
+        yield from (f"<li>{html.escape(entry)}</li>" for entry in section.entries)
+        yield f"<li>and {section.left_out} more</li></ul>" if section.left_out else "</ul>"
+    yield "</section>"
 
 
 def _source(name: str) -> str:

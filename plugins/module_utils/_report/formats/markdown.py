@@ -8,7 +8,10 @@ import re
 import typing as t
 
 from ..._text import visible
+from ..changes.model import MOST
+from ..changes.wording import headline, sections
 from ..report import HostLine, Report
+from ..summary.actions import UNWRITABLE, actions_of
 from .table import totals
 
 _HEADINGS = ("Host", "State", "Kernel", "Patch", "Client", "Upgrade by", "Why", "Next step")
@@ -27,11 +30,13 @@ def render(report: Report) -> t.Iterator[str]:
     """Yield the document. The third chunk holds the time of the report."""
     wanting = [line for line in report.lines if line.state != "protected"]
     protected = [line for line in report.lines if line.state == "protected"]
-    yield "# Livepatch report\n"
+    yield f"# {prose(report.context.title)}\n"
     yield "\n"
     yield f"Made {report.generated_at}.\n"
     yield "\n"
     yield from (f"{prose(sentence)}  \n" for sentence in totals(report))
+    yield from _actions(report)
+    yield from _changes(report)
     if wanting:
         yield "\n## Not protected\n\n"
         yield from _table(wanting)
@@ -44,6 +49,29 @@ def render(report: Report) -> t.Iterator[str]:
     if report.problems:
         yield "\n## Problems\n\n"
         yield from (f"- {code(problem.path)} {prose(problem.message)}\n" for problem in report.problems)
+
+
+def _actions(report: Report) -> t.Iterator[str]:
+    actions = actions_of(report)
+    if actions:
+        yield "\n## To do\n\n"
+    for action in actions:
+        hosts = "1 host" if len(action.hosts) == 1 else f"{len(action.hosts)} hosts"
+        yield f"- {hosts}: {prose(action.title)}\n"
+        command = action.command()
+        yield "" if action.playbook else "  Then:\n"
+        yield f"\n  ```console\n  $ {command}\n  ```\n" if command else f"  {UNWRITABLE}\n"
+
+
+def _changes(report: Report) -> t.Iterator[str]:
+    if report.changes is None:
+        return
+    yield f"\n## Changes\n\n{prose(headline(report.changes))}\n"
+    for section in sections(report.changes, MOST):
+        yield f"\n{prose(section.heading)}:\n\n"
+        yield from (f"- {prose(entry)}\n" for entry in section.entries)
+        if section.left_out:
+            yield f"- and {section.left_out} more\n"
 
 
 def _waived(report: Report) -> t.Iterator[str]:

@@ -9,9 +9,13 @@ import typing as t
 
 from ..._record import State
 from ..._text import pad, shorten, visible, width
+from ..changes.model import MOST
+from ..changes.wording import as_lines
 from ..fleet_exposure import FleetExposure
 from ..history import History
 from ..report import URGENCY, HostLine, Report
+from ..summary.actions import LONGEST_LIMIT, UNWRITABLE, actions_of
+from ..summary.protection import protection_of
 
 FILE_WIDTH = 180
 """Width of a table that is written to a file."""
@@ -33,6 +37,8 @@ _INDENT = "    "
 _SHOWN_PROBLEMS = 20
 _SHOWN_GROUPS = 20
 _SHOWN_WAIVED = 20
+_SHOWN_CHANGES = 20
+_TERMINAL_NAMES = 20  # hosts of one command: more do not fit on a screen
 
 # SGR parameters (ECMA-48) of the states: red is broken, yellow needs attention, cyan needs time.
 _BOLD = "1"
@@ -64,7 +70,7 @@ def render(
     `elsewhere` then says where the rest is.
     """
     paint = _paint if colour else _leave
-    yield paint(f"Livepatch report of {report.generated_at}", _BOLD) + "\n\n"
+    yield paint(f"{visible(report.context.title)} of {report.generated_at}", _BOLD) + "\n\n"
     rows, left_out = _rows(report, most)
     if rows:
         yield from _table(rows, columns, paint)
@@ -73,13 +79,18 @@ def render(
         yield f"{elsewhere}\n"
     yield "\n"
     yield from (f"{line}\n" for line in totals(report))
+    named = _TERMINAL_NAMES if most is not None else LONGEST_LIMIT
+    yield from _actions(report, columns, named, elsewhere, paint)
+    yield from _changes(report, most, paint)
     yield from _waived(report, columns, most, paint)
     yield from _problems(report, paint)
 
 
 def totals(report: Report) -> t.Iterator[str]:
-    """Yield sentences with the hosts in each state, the age of the records, and the broken rules."""
+    """Yield sentences with the protected hosts, those in each state, the run and its records, and the broken rules."""
     states = report.states()
+    if report.lines:
+        yield protection_of(report).sentence()
     present = [f"{states[state]} {state}" for state in ("protected", *URGENCY[:-1]) if states[state]]
     yield f"{_count(len(report.lines), 'host')}: {', '.join(present)}." if present else "0 hosts."
     exposing = [line.exposes for line in report.lines if line.exposes]
@@ -89,10 +100,7 @@ def totals(report: Report) -> t.Iterator[str]:
     for policy, hosts in report.covered_by_other_policies().items():
         covered = f"{_count(hosts, 'ineligible host')} {'is' if hosts == 1 else 'are'} covered"
         yield f"{covered} by policy '{policy}': set livepatch_policy={policy}."
-    summary = report.summary()
-    oldest, newest = summary["oldest_record"], summary["newest_record"]
-    if oldest:
-        yield f"Records collected {oldest}." if oldest == newest else f"Records collected {oldest} to {newest}."
+    yield from _coverage(report)
     broken = [f"{rule} ({found})" for rule, found in report.findings_by_rule().items() if found]
     if broken:
         yield f"Broken rules: {', '.join(broken)}."
@@ -103,6 +111,26 @@ def totals(report: Report) -> t.Iterator[str]:
         yield from _over_time(report.history)
     if report.left_out:
         yield f"Not asked for, and left out: {_count(report.left_out, 'host')} with records in these folders."
+
+
+def _coverage(report: Report) -> t.Iterator[str]:
+    """Yield the policies, the run, and how many hosts have a record, with the times of the records."""
+    context = report.context
+    policies = [f"{policy} ({_count(hosts, 'host')})" for policy, hosts in report.policies().items()]
+    parts = {
+        "Policy": ", ".join(policies),
+        "Inventory": visible(context.inventory),
+        "Playbook": visible(context.playbook),
+        "Limit": visible(context.limit or ""),
+    }
+    if any(parts.values()):
+        yield " ".join(f"{name}: {value}." for name, value in parts.items() if value)
+    summary = report.summary()
+    oldest, newest = summary["oldest_record"], summary["newest_record"]
+    recorded = sum(line.collected_at is not None for line in report.lines)
+    if oldest:
+        times = oldest if oldest == newest else f"{oldest} to {newest}"
+        yield f"Records of {recorded} of {_count(len(report.lines), 'host')}, collected {times}."
 
 
 def _vulnerabilities(exposure: FleetExposure) -> t.Iterator[str]:
@@ -238,6 +266,28 @@ def _fit(rows: list[_HostRow], columns: int) -> dict[int, int]:
         else:
             del widths[index]
     return widths
+
+
+def _actions(report: Report, columns: int | None, named: int, elsewhere: str, paint: _Paint) -> t.Iterator[str]:
+    """Yield what people must do, with commands that can be pasted: their lines are never cut."""
+    actions = actions_of(report)
+    if not actions:
+        return
+    yield "\n" + paint("To do", _BOLD) + "\n"
+    for action in actions:
+        heading = f"{_GAP}{_count(len(action.hosts), 'host')}: {action.title}"
+        yield (heading if columns is None else shorten(heading, columns)) + "\n"
+        yield f"{_INDENT}{'' if action.playbook else 'then: '}{action.command(named) or UNWRITABLE}\n"
+        if action.hosts[named:]:
+            yield f"{_INDENT}The first {named} of {len(action.hosts)} hosts are named. {elsewhere}".rstrip() + "\n"
+
+
+def _changes(report: Report, most: int | None, paint: _Paint) -> t.Iterator[str]:
+    if report.changes is None:
+        return
+    yield "\n" + paint("Changes", _BOLD) + "\n"
+    most_entries = MOST if most is None else _SHOWN_CHANGES
+    yield from (f"{_GAP}{line}\n" for line in as_lines(report.changes, most_entries))
 
 
 def _waived(report: Report, columns: int | None, most: int | None, paint: _Paint) -> t.Iterator[str]:

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""What people must do: hosts with the same next step together, with a command for all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+import typing as t
+
+from ..._decisions.next_steps import limit
+from ..._text import visible
+from ..report import Report
+
+LONGEST_LIMIT = 1000
+"""Hosts in one ``--limit``: longer arguments than those with this many names do not fit on every command line."""
+
+UNWRITABLE = "name the hosts in --limit yourself, because their names have signs with a meaning there"
+"""What is shown instead of a command for hosts whose names cannot be written in it."""
+
+_PLAYBOOK = re.compile(r"kernelops\.livepatch\.(?P<name>[a-z]+)\b(?P<options>(?: --limit \S+| -e [\w]+=[\w.]+)*)")
+_VARIABLE = re.compile(r"-e ([\w]+=[\w.]+)")
+_TITLES = {
+    "check": "Check again",
+    "enable": "Enable the client",
+    "patch": "Apply the latest patch",
+    "upgrade": "Upgrade the kernel and reboot",
+}
+_RECHECK = "check"
+_WAITING = frozenset({"protected", "applying"})
+"""States in which nobody has to do anything, unless the next step names a playbook."""
+
+
+@dataclasses.dataclass
+class Action:
+    """What has to be done for some hosts. `playbook` has their next step in it, and is None where people do it.
+
+    `hosts` are in the order of the report. Where people do it, the title has the next step of the first one.
+    """
+
+    title: str
+    playbook: str | None
+    variables: tuple[str, ...]
+    hosts: list[str] = dataclasses.field(default_factory=list)
+
+    def command(self, most: int = LONGEST_LIMIT) -> str | None:
+        """Return the command for the first hosts, None if no name can be written as a limit.
+
+        Where people do the step, the command is the check after it.
+        """
+        names = limit_of(self.hosts[:most])
+        if names is None:
+            return None
+        options = "".join(f" -e {variable}" for variable in self.variables)
+        return f"ansible-playbook kernelops.livepatch.{self.playbook or _RECHECK} --limit {names}{options}"
+
+
+def actions_of(report: Report) -> list[Action]:
+    """Return the actions, the most urgent first. Ineligible hosts are last: many of them need nothing."""
+    found: dict[tuple[t.Any, ...], Action] = {}
+    for line in sorted(report.lines, key=lambda line: line.state == "ineligible"):
+        step = line.next_step
+        playbook, variables = _playbook(step or "")
+        if playbook is None and line.state in _WAITING:
+            continue
+        reason = line.reasons[0]["id"] if line.reasons else None
+        # Hosts with one reason can have different steps, which depend on their facts.
+        key = (playbook, variables) if playbook else (line.state, reason)
+        action = found.get(key)
+        if action is None:
+            by_hand = f"{line.state}: {visible(step or line.message or 'see the host')}"
+            action = found[key] = Action(_TITLES[playbook] if playbook else by_hand, playbook, variables)
+        action.hosts.append(line.host)
+    return list(found.values())
+
+
+def limit_of(hosts: list[str]) -> str | None:
+    """Return hosts as the value of ``--limit`` in a shell, without those whose names have a meaning there."""
+    usable = [host for host in hosts if limit(host) is not None]
+    if len(usable) < 2:
+        return limit(usable[0]) if usable else None
+    return shlex.quote(",".join(usable))
+
+
+def _playbook(step: str) -> tuple[str | None, tuple[str, ...]]:
+    """Return the playbook of the collection that a next step names, and the variables that it needs."""
+    found = _PLAYBOOK.search(step)
+    if found is None or found["name"] not in _TITLES:
+        return None, ()
+    return found["name"], tuple(_VARIABLE.findall(found["options"]))

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""What people must do: hosts with the same step together, and commands that can be pasted."""
+
+from __future__ import annotations
+
+import shlex
+import typing as t
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.summary.actions import actions_of
+from tests.samples.changes import fresh, reported
+from tests.samples.reports import HOSTILE, hostile_record, recorded
+
+
+def host(name: str, state: t.Any, remedy: str, reason: str = "x") -> t.Any:
+    reasons = [{"id": reason, "message": f"{name} is not well.", "remedy": remedy}]
+    return fresh(name, state, assessment__reasons=reasons)
+
+
+def shown(report: Report) -> list[tuple[str, list[str], str | None]]:
+    return [(each.title, each.hosts, each.command()) for each in actions_of(report)]
+
+
+def test_hosts_with_one_playbook_have_one_command() -> None:
+    enable = (
+        "enable the client: ansible-playbook kernelops.livepatch.enable --limit {} -e livepatch_policy=current; pass x"
+    )
+    upgrade = "upgrade the kernel and reboot: ansible-playbook kernelops.livepatch.upgrade --limit {}"
+    report = reported(
+        fresh("web1"),
+        *(host(name, "disabled", enable.format(name)) for name in ("web2", "web3")),
+        host("db1", "upgrade_required", upgrade.format("db1")),
+        host("db2", "end_of_life", upgrade.format("db2")),
+    )
+    run = "ansible-playbook kernelops.livepatch."
+    assert shown(report) == [
+        ("Upgrade the kernel and reboot", ["db2", "db1"], f"{run}upgrade --limit db2,db1"),
+        ("Enable the client", ["web2", "web3"], f"{run}enable --limit web2,web3 -e livepatch_policy=current"),
+    ]
+
+
+def test_other_variables_are_another_command() -> None:
+    upgrade = "upgrade: ansible-playbook kernelops.livepatch.upgrade --limit {}{}; needs Ubuntu Pro"
+    report = reported(
+        host("db1", "end_of_life", upgrade.format("db1", " -e livepatch_force=true")),
+        host("db2", "end_of_life", upgrade.format("db2", "")),
+    )
+    assert [command for _title, _hosts, command in shown(report)] == [
+        "ansible-playbook kernelops.livepatch.upgrade --limit db1 -e livepatch_force=true",
+        "ansible-playbook kernelops.livepatch.upgrade --limit db2",
+    ]
+
+
+def test_steps_of_people_end_with_a_check() -> None:
+    report = reported(
+        host("web1", "failed", "Start the daemon.", "daemon_down"),
+        host("web2", "failed", "Start the daemon.", "daemon_down"),
+        host("web3", "failed", "Remove the lock.", "crash_lock"),
+        fresh("web4", "applying"),
+        fresh("web5"),
+    )
+    check = "ansible-playbook kernelops.livepatch.check --limit"
+    assert shown(report) == [
+        ("failed: Start the daemon.", ["web1", "web2"], f"{check} web1,web2"),
+        ("failed: Remove the lock.", ["web3"], f"{check} web3"),
+    ]
+
+
+def test_ineligible_hosts_come_last() -> None:
+    report = reported(fresh("box1", "ineligible"), fresh("web1", "unknown"))
+    assert [hosts for _title, hosts, _command in shown(report)] == [["web1"], ["box1"]]
+
+
+@pytest.mark.parametrize("names", [["a b", "web1"], ["web*", "web1"], ["fe80::1", "web1"], ["$(id)", "web1"]])
+def test_a_limit_is_one_argument(names: list[str]) -> None:
+    report = reported(*(fresh(name, "failed") for name in names))
+    [(_title, _hosts, command)] = shown(report)
+    assert command is not None
+    words = shlex.split(command)
+    assert words[:3] == ["ansible-playbook", "kernelops.livepatch.check", "--limit"]
+    usable = {name for name in names if " " not in name and "*" not in name}
+    assert set(words[3].split(",")) == usable
+    assert len(words) == 4
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_texts_of_hosts_stay_text(text: str) -> None:
+    [action] = actions_of(reported(recorded(hostile_record(text))))
+    assert action.title.isprintable()
+    assert (action.command() or "").isprintable()
+
+
+def test_a_command_has_a_bounded_length() -> None:
+    [action] = actions_of(reported(*(fresh(f"web{number}", "failed") for number in range(1500))))
+    assert len(action.hosts) == 1500
+    assert str(action.command()).count(",") == 999
+    assert str(action.command(2)).endswith("--limit web0,web1")
