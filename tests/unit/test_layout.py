@@ -40,9 +40,11 @@ TESTED_ELSEWHERE = {
     "_decisions/record_builder.py": "decisions/test_host_state.py",  # every test of a host state builds a record
     "_records/document.py": "records/test_reader.py",  # types only
     "_records/spool.py": "report/test_report.py",  # every test of a report spools its records
+    "_report/changes/model.py": "report/changes/test_comparison.py",  # types only
     "_report/formats/json_lines.py": "report/formats/test_json_document.py",  # the same records, one a line
     "_report/formats/registry.py": "report/formats/test_json_document.py",  # a table of the formats
     "_report/rule_evaluation.py": "fleet/test_rules.py",  # rules over a whole report
+    "_report/summary/run_context.py": "report/summary/test_brief.py",  # types only
     "_verify/file_verdict.py": "verify/test_patch_file.py",  # types only
 }
 # A module that needs a real terminal has integration tests only.
