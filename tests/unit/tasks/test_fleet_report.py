@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._notifications.delivery import Notifier
+from ansible_collections.kernelops.livepatch.plugins.module_utils._notifications.targets import parse_targets
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store, history_db
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import parallel
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import (
@@ -23,6 +25,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.format
     NAMES,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.host_exposure import ExposureOptions
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.summary.run_context import RunContext
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import fleet_report as task
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.fleet_report import (
     ReportOptions,
@@ -33,6 +36,8 @@ from tests.samples.proofs import KERNEL_ONLY, PATCHED, UNDECIDED, VERSION, a_rec
 from tests.samples.records import make_record
 from tests.samples.replay import NOW, Replay
 from tests.samples.vulnerabilities import package, release_data
+
+COMPANIONS = "summary.txt, changes.txt, changes.json"
 
 
 @pytest.fixture
@@ -85,7 +90,7 @@ def test_a_second_report_changes_nothing(options: ReportOptions) -> None:
 
 def test_the_files_of_a_report_are_named(options: ReportOptions) -> None:
     line = report(options, formats=("table", "json"))[1].shown[-1]
-    assert line.strip() == f"The report is in {options.output_dir}: fleet.txt, fleet.json."
+    assert line.strip() == f"The report is in {options.output_dir}: fleet.txt, fleet.json, {COMPANIONS}."
     checked = report(options, formats=("table",), check_mode=True)[1].shown[-1]
     assert checked.startswith("Check mode: no file was written to ")
     assert report(options, formats=("json",))[1].shown == [], "standard output keeps another format"
@@ -95,7 +100,9 @@ def test_a_limited_report_never_replaces_that_of_the_fleet(options: ReportOption
     assert options.output_dir is not None
     report(options, formats=("json",))
     fleet = (options.output_dir / "fleet.json").read_bytes()
-    result, replay = report(options, formats=("table", "json"), hosts=["web1"], limit="web1:\x1b[31m")
+    result, replay = report(
+        options, formats=("table", "json"), hosts=["web1"], context=RunContext(limit="web1:\x1b[31m")
+    )
     assert result["files"] == [str(options.output_dir / "limited" / f"fleet.{end}") for end in ("txt", "json")]
     assert (options.output_dir / "fleet.json").read_bytes() == fleet
     assert "The report of the fleet in " in replay.shown[-1]
@@ -397,13 +404,13 @@ def test_the_second_run_of_scanner_formats_changes_nothing(scanned: ReportOption
 
 def test_the_formats_of_scanners_are_named(scanned: ReportOptions) -> None:
     line = report(scanned, formats=("table", "openvex", "scanner_csv"))[1].shown[-1]
-    assert line.endswith("fleet.txt, openvex/, fleet.scanner.csv.")
+    assert line.endswith("fleet.txt, openvex/, fleet.scanner.csv, summary.txt, changes.txt, changes.json.")
 
 
 def test_a_limited_report_has_documents_of_its_own(scanned: ReportOptions, tmp_path: Path) -> None:
     report(scanned)
     before = {path: path.read_bytes() for path in (tmp_path / "report").rglob("*.*")}
-    result, _replay = report(scanned, hosts=["web2"], limit="web2")
+    result, _replay = report(scanned, hosts=["web2"], context=RunContext(limit="web2"))
     limited = tmp_path / "report" / "limited"
     assert result["files"] == [str(limited / "openvex"), str(limited / "fleet.scanner.csv")]
     assert {path: path.read_bytes() for path in before} == before
@@ -468,3 +475,83 @@ def test_only_formats_of_scanners_keep_proofs(scanned: ReportOptions, monkeypatc
     report(scanned, output_dir=None)
     report(scanned)
     assert kept == [False, False, True]
+
+
+def folder_of(options: ReportOptions) -> Path:
+    assert options.output_dir is not None
+    return options.output_dir
+
+
+def test_a_report_has_what_changed_since_the_last_one(options: ReportOptions) -> None:
+    first, replay = report(options)
+    assert first["changes"] is None
+    assert "Changes" not in replay.shown[0]
+    assert (folder_of(options) / "summary.txt").read_text().startswith("Livepatch report of ")
+    folder_store.store(options.record_dirs[0], make_record("web1", "failed", collected_at="2026-02-28T05:00:00Z"))
+    folder_store.store(options.record_dirs[0], make_record("web3", collected_at="2026-02-28T05:00:00Z"))
+    second, replay = report(options)
+    assert [each["host"] for each in second["changes"]["new"]["first"]] == ["web3"]
+    assert "web1: outdated -> failed" in replay.shown[0]
+    for name in ("fleet.txt", "fleet.md", "fleet.html", "changes.txt"):
+        text = (folder_of(options) / name).read_text()
+        assert "outdated -&gt; failed" in text or "outdated -> failed" in text, name
+    assert json.loads((folder_of(options) / "changes.json").read_text())["changes"]["others"]["number"] == 1
+    third, _replay = report(options)
+    assert (third["changes"], third["changed"]) == (second["changes"], False), "the same records, the same changes"
+
+
+def test_a_limited_report_is_compared_with_the_same_limit(options: ReportOptions) -> None:
+    report(options, hosts=["web1", "web2"])
+    results = [report(options, hosts=["web1"], context=RunContext(limit=limit))[0] for limit in ("web1", "other")]
+    assert [result["changes"] for result in results] == [None, None]
+    assert "no earlier report with the limit 'other'" in (folder_of(options) / "limited" / "changes.txt").read_text()
+    folder_store.store(options.record_dirs[0], make_record("web1", "failed", collected_at="2026-02-28T05:00:00Z"))
+    changes = report(options, hosts=["web1"], context=RunContext(limit="web1"))[0]["changes"]
+    assert (changes["others"]["number"], changes["gone"]["number"]) == (1, 0)
+
+
+def test_check_mode_shows_changes_and_keeps_the_last_report(options: ReportOptions) -> None:
+    report(options)
+    before = {path: path.read_bytes() for path in folder_of(options).rglob("*") if path.is_file()}
+    folder_store.store(options.record_dirs[0], make_record("web1", "failed", collected_at="2026-02-28T05:00:00Z"))
+    for _again in range(2):
+        result, replay = report(options, check_mode=True)
+        assert result["changes"]["others"]["number"] == 1
+        assert "web1: outdated -> failed" in replay.shown[0]
+    assert {path: path.read_bytes() for path in folder_of(options).rglob("*") if path.is_file()} == before
+
+
+def test_broken_states_are_a_warning(options: ReportOptions) -> None:
+    report(options)
+    (folder_of(options) / "states" / "recorded.json").write_text("{", encoding="utf-8")
+    result, replay = report(options)
+    assert result["changes"] is None
+    assert "recorded.json cannot be used: it is not a file of states, or it is cut off" in replay.warnings[0]
+
+
+NOWHERE = {"type": "slack", "url": "http://localhost:1/services/T0SECRET", "when": "always", "timeout": 1}
+
+
+def test_a_failed_notification_loses_no_report(options: ReportOptions) -> None:
+    notifier = Notifier(parse_targets([NOWHERE]))
+    result, replay = report(options, notifier=notifier)
+    assert [each["status"] for each in result["notifications"]] == ["failed"]
+    assert replay.warnings[0].startswith("The notification 'slack localhost' was not sent. ")
+    assert "SECRET" not in json.dumps([result, replay.warnings])
+    assert (folder_of(options) / "fleet.json").is_file()
+    required = Notifier(parse_targets([{**NOWHERE, "required": True}]))
+    error = error_of(options, notifier=required)
+    assert error.id == "notification_failed"
+    assert error.details["summary"]["hosts"] == 2
+    assert error_of(options, notifier=required, fail_on=["failed"]).id == "fail_on", "the report comes first"
+
+
+def test_check_mode_shows_what_would_be_sent(options: ReportOptions) -> None:
+    result, replay = report(options, notifier=Notifier(parse_targets([NOWHERE])), check_mode=True)
+    assert [each["status"] for each in result["notifications"]] == ["would_send"]
+    assert "Check mode: the notification 'slack localhost' would be sent: Livepatch report: " in replay.shown[-1]
+
+
+def test_notifications_need_a_folder(options: ReportOptions) -> None:
+    error = error_of(options, notifier=Notifier(parse_targets([NOWHERE])), output_dir=None)
+    assert (error.id, error.remedy) == ("options_invalid", "set output_dir, or remove notify")

@@ -37,8 +37,8 @@ class Protection(t.NamedTuple):
         verb = "is" if self.protected == 1 else "are"
         text = f"{self.protected} of {self.eligible} eligible hosts {verb} protected{self.share}."
         if self.outdated:
-            hosts, have = ("host", "has") if self.outdated == 1 else ("hosts", "have")
-            text += f" {self.outdated} more protected {hosts} {have} a record older than {LONGEST_AGE_HOURS} hours."
+            were = "was" if self.outdated == 1 else "were"
+            text += f" {self.outdated} more {were} protected in a record that is older than {LONGEST_AGE_HOURS} hours."
         return text
 
     @property

@@ -15,6 +15,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.format
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from tests.samples.exposures import an_exposed_report
+from tests.samples.changes import a_changed_report
 from tests.samples.records import make_record
 from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, a_waived_report, hostile_record, recorded
 
@@ -43,8 +44,25 @@ def test_urgent_hosts_come_first() -> None:
         "\n"
         f"Made {GENERATED_AT}.\n"
         "\n"
+        "0 of 3 eligible hosts are protected (0%). 1 more was protected in a record that is older than 24 hours.  \n"
         "3 hosts: 1 protected, 1 no\\_answer, 1 disabled.  \n"
-        "Records collected 2026-01-10T06:00:00Z.  \n"
+        "Policy: launch (2 hosts).  \n"
+        "Records of 2 of 3 hosts, collected 2026-01-10T06:00:00Z.  \n"
+        "\n"
+        "## To do\n"
+        "\n"
+        "- 1 host: no\\_answer: refused\n"
+        "  Then:\n"
+        "\n"
+        "  ```console\n"
+        "  $ ansible-playbook kernelops.livepatch.check --limit web3\n"
+        "  ```\n"
+        "- 1 host: disabled: Enable the client.\n"
+        "  Then:\n"
+        "\n"
+        "  ```console\n"
+        "  $ ansible-playbook kernelops.livepatch.check --limit web2\n"
+        "  ```\n"
         "\n"
         "## Not protected\n"
         "\n"
@@ -142,13 +160,30 @@ def test_a_missing_value_is_a_dash(absent: str | None) -> None:
 def test_a_hostile_host_changes_only_its_line(text: str) -> None:
     def page(text: str) -> list[str]:
         problem = Problem("invalid_json", text, text)
-        return _text(a_report(recorded(hostile_record(text)), recorded(make_record()), problem)).split("\n")
+        text = _text(a_report(recorded(hostile_record(text)), recorded(make_record()), problem))
+        before, _heading, actions = text.partition("## To do\n\n")
+        actions, heading, after = actions.partition("\n## Not protected")
+        # A name that cannot be written in a command has a sentence instead.
+        first, *command = actions.splitlines()
+        assert first.startswith("- 1 host: failed: ")
+        assert command[0] == "  Then:"
+        assert not [line for line in command if line and not line.startswith("  ")]
+        return f"{before}{heading}{after}".split("\n")
 
     hostile, ordinary = page(text), page("x")
     assert len(hostile) == len(ordinary)
     differing = [one for one, other in zip(hostile, ordinary, strict=True) if one != other]
     assert differing == [hostile[ordinary.index(line)] for line in ordinary if line.startswith(("| `evil", "- `x`"))]
     assert differing[0].count("|") == 9, "eight cells"
+
+
+def test_changes_are_lists() -> None:
+    text = _text(a_changed_report())
+    assert "\n## Changes\n\nSince the report of 2026-01-11T06:00:00Z: 1 of 3 eligible hosts" in text
+    assert (
+        "\nNo longer protected (1 host):\n\n- web1: protected -&gt; failed: The patch could not be applied.\n" in text
+    )
+    assert "$ ansible-playbook kernelops.livepatch.enable --limit new -e livepatch_policy=current\n" in text
 
 
 def test_waived_findings_have_a_table() -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import typing as t
 
@@ -17,7 +18,9 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.table import render
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.summary.run_context import RunContext
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import width
+from tests.samples.changes import a_changed_report
 from tests.samples.exposures import an_exposed_report
 from tests.samples.records import make_record
 from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, a_waived_report, hostile_record, recorded
@@ -51,8 +54,16 @@ def test_the_most_urgent_host_comes_first() -> None:
         "web2  disabled   4.4.0-168.197-generic  -      10.8.3  supported   Enable the client.\n"
         "web1  protected  4.4.0-168.197-generic  65.1   10.8.3  2026-06-01  Patch 65.1 is applied and confirmed.\n"
         "\n"
+        "0 of 3 eligible hosts are protected (0%). 1 more was protected in a record that is older than 24 hours.\n"
         "3 hosts: 1 protected, 1 no_answer, 1 disabled.\n"
-        "Records collected 2026-01-10T06:00:00Z.\n"
+        "Policy: launch (2 hosts).\n"
+        "Records of 2 of 3 hosts, collected 2026-01-10T06:00:00Z.\n"
+        "\n"
+        "To do\n"
+        "  1 host: no_answer: start sshd\n"
+        "    then: ansible-playbook kernelops.livepatch.check --limit web3\n"
+        "  1 host: disabled: Enable the client.\n"
+        "    then: ansible-playbook kernelops.livepatch.check --limit web2\n"
     )
 
 
@@ -64,7 +75,8 @@ def test_a_file_has_whole_names_and_next_steps() -> None:
     [line] = [line for line in _text(report).splitlines() if line.startswith("ip-")]
     assert line.split()[0] == name
     assert line.endswith(remedy)
-    assert name not in _text(report, columns=180), "a terminal has a width"
+    on_terminal = [line for line in _text(report, columns=180).splitlines() if name in line]
+    assert all("--limit" in line for line in on_terminal), "only a command is wider than a terminal"
 
 
 def test_a_narrow_terminal_wraps_the_next_step() -> None:
@@ -196,6 +208,35 @@ def test_texts_of_hosts_stay_text(text: str) -> None:
 
 def _beside(table: str) -> bool:
     return "NEXT STEP" in table
+
+
+def test_the_run_is_described() -> None:
+    context = RunContext("Fleet of Berlin", "/srv/inventory", "kernelops.livepatch.check", "web*")
+    text = _text(dataclasses.replace(SMALL, context=context))
+    assert text.startswith(f"Fleet of Berlin of {GENERATED_AT}\n")
+    assert (
+        "\nPolicy: launch (2 hosts). Inventory: /srv/inventory. Playbook: kernelops.livepatch.check. Limit: web*.\n"
+        in text
+    )
+
+
+def test_a_command_for_many_hosts_is_whole_in_a_file() -> None:
+    report = _fleet(0, disabled=250)
+    command = "ansible-playbook kernelops.livepatch.check --limit db0,db1,"
+    [whole] = [line for line in _text(report).splitlines() if command in line]
+    assert whole.count(",") == 249
+    shown = _text(report, columns=100, most=200, elsewhere="See fleet.txt.")
+    [first] = [line for line in shown.splitlines() if command in line]
+    assert first.count(",") == 19
+    assert "The first 20 of 250 hosts are named. See fleet.txt." in shown
+
+
+def test_changes_follow_the_totals() -> None:
+    for layout in ({}, {"columns": 80, "most": 200}):
+        text = _text(a_changed_report(), **layout)
+        assert "\nChanges\n  Since the report of " in text
+        assert "\n    web1: protected -> failed: The patch could not be applied.\n" in text
+    assert "Changes" not in _text(SMALL), "there is no earlier report"
 
 
 def test_waivers_are_shown_with_their_end() -> None:

@@ -37,7 +37,7 @@ def test_a_record_proves_protection_for_a_day(at: str, protected: int) -> None:
         (Protection(0, 0, 0), "0 of 0 eligible hosts are protected."),
         (
             Protection(0, 5, 8),
-            "0 of 8 eligible hosts are protected (0%). 5 more protected hosts have a record older than 24 hours.",
+            "0 of 8 eligible hosts are protected (0%). 5 more were protected in a record that is older than 24 hours.",
         ),
     ],
 )
