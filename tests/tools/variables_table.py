@@ -39,6 +39,7 @@ LINKS = {
     "livepatch_maximum_data_age": "exposure.md#without-internet-access",
     "livepatch_allow_running": "container-hosts.md#kubernetes-nodes",
     "livepatch_notices": "notices.md",
+    "livepatch_notify": "notifications.md",
     "livepatch_openvex_author": "scanners.md#openvex-documents",
     "livepatch_openvex_dir": "scanners.md#openvex-documents",
     "livepatch_podman": "upgrade.md#containers",

@@ -473,7 +473,7 @@ def _result(
     failure = _failure(report, found, options) if found else delivery.failure(notifications)
     if failure is not None:
         # A failed task prints its whole result: the names of all hosts would hide the message.
-        raise failure.with_details(**result)
+        raise failure.with_details(**{**result, "changes": report.changes.as_dict(0) if report.changes else None})
     return {
         **result,
         "hosts_by_state": report.hosts_by_state(),
