@@ -223,8 +223,8 @@ options:
       type:
         description:
           - Kind of the target. V(webhook) gets a JSON document.
-          - V(slack) and V(mattermost) are incoming webhooks of these chats. V(teams) is a webhook of Workflows in Microsoft
-            Teams, and gets an Adaptive Card.
+          - V(slack) and V(mattermost) are incoming webhooks of these chats. V(teams) is a webhook of Workflows in
+            Microsoft Teams, and gets an Adaptive Card.
           - V(mail) sends a mail to an SMTP server.
         type: str
         choices: [webhook, slack, teams, mattermost, mail]
@@ -235,8 +235,8 @@ options:
       when:
         description:
           - V(changes) notifies if anything changed since the last report. A first report has no changes.
-          - V(failure) notifies if a host is no longer protected, if a rule fails or a vulnerability is open that did not fail
-            or was not open before, and if O(fail_on) matches.
+          - V(failure) notifies if a host lost its protection, if a rule fails or a vulnerability is open since the last
+            report, and if O(fail_on) matches.
           - V(always) notifies after each report.
         type: str
         choices: [changes, failure, always]
@@ -261,7 +261,8 @@ options:
         description: SMTP server. Required for V(mail).
         type: str
       port:
-        description: Port of the SMTP server. By default V(587) with V(starttls), V(465) with V(tls), and V(25) with V(none).
+        description:
+          - Port of the SMTP server. By default V(587) with V(starttls), V(465) with V(tls), and V(25) with V(none).
         type: int
       security:
         description: Encryption of the connection to the SMTP server. With V(none), no password can be used.
@@ -283,8 +284,8 @@ options:
         elements: str
   ca_path:
     description:
-      - File (PEM) or folder on the controller with the certificates of authorities that are trusted for O(notify) and for
-        O(vulnerability_data). By default, those of the system.
+      - File (PEM) or folder on the controller with the certificates of authorities that are trusted for O(notify) and
+        for O(vulnerability_data). By default, those of the system.
     type: path
   proxy:
     description:
@@ -559,8 +560,9 @@ openvex:
       type: int
       sample: 0
 changes:
-  description: What changed since the last report, with up to 20 entries of each list. Null if there is no earlier report
-    to compare with, and without O(output_dir). The file C(changes.json) has up to 1000 entries.
+  description:
+    - Changes since the last report, with up to 20 entries of each list, and none in a failure. Null without an earlier
+      report to compare with, and without O(output_dir). The file C(changes.json) has up to 1000 entries.
   returned: success, or failure because of O(fail_on) or O(notify)
   type: dict
   contains:
@@ -569,8 +571,9 @@ changes:
       type: str
       sample: "2026-01-09T06:02:50Z"
     before:
-      description: Numbers of V(protected) hosts, of V(outdated) ones, whose record is older than 24 hours, and of V(eligible)
-        ones in the earlier report.
+      description:
+        - Numbers of V(protected) hosts, of V(outdated) ones, whose record is older than 24 hours, and of V(eligible)
+          ones in the earlier report.
       type: dict
       sample: {"protected": 36, "outdated": 0, "eligible": 38}
     now:
@@ -580,7 +583,9 @@ changes:
     unprotected:
       description: Hosts that were protected and are not.
       type: dict
-      sample: {"number": 1, "first": [{"host": "web-07", "before": "protected", "now": "failed", "reason": "the patch could not be applied"}]}
+      sample:
+        number: 1
+        first: [{"host": "web-07", "before": "protected", "now": "failed", "reason": "the patch could not be applied"}]
     protected:
       description: Hosts that are protected and were not.
       type: dict
@@ -604,7 +609,9 @@ changes:
     kernels:
       description: Changes of kernels, with the number of hosts.
       type: dict
-      sample: {"number": 1, "first": [{"before": "4.4.0-168.197-generic", "now": "4.4.0-170.199-generic", "hosts": 3}]}
+      sample:
+        number: 1
+        first: [{"before": "4.4.0-168.197-generic", "now": "4.4.0-170.199-generic", "hosts": 3}]
     patches:
       description: Changes of patches, with the number of hosts.
       type: dict
@@ -612,7 +619,9 @@ changes:
     failing:
       description: Rules that are violated and were not.
       type: dict
-      sample: {"number": 1, "first": [{"rule": "not_protected", "severity": "error", "before": 0, "now": 1, "waived": 0}]}
+      sample:
+        number: 1
+        first: [{"rule": "not_protected", "severity": "error", "before": 0, "now": 1, "waived": 0}]
     passing:
       description: Rules that were violated and are not.
       type: dict
@@ -630,7 +639,7 @@ changes:
       type: dict
       sample: {"number": 0, "first": []}
     notes:
-      description: What cannot be compared, for example because rules or the policy changed.
+      description: Parts without a comparison, for example because rules or the policy changed.
       type: list
       elements: str
       sample: []

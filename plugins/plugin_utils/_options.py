@@ -139,7 +139,9 @@ def check_options(host: str, options: Mapping[str, t.Any], **more: t.Any) -> Che
 
 def run_context(options: Mapping[str, t.Any], inventory: object) -> RunContext:
     """Return what a report says about this run. `inventory` are its sources, as Ansible names them."""
-    sources = ", ".join(map(str, inventory)) if isinstance(inventory, (list, tuple)) else str(inventory or "")
+    # Without a choice of hosts, the records decide, and Ansible names an inventory that may not exist.
+    named = inventory if isinstance(inventory, (list, tuple)) and options["hosts"] is not None else ()
+    sources = ", ".join(map(str, named))
     playbooks = ", ".join(map(str, context.CLIARGS.get("args", ())))
     if len(sources) > _LONGEST_INVENTORY:
         # The source can be a list of all hosts.

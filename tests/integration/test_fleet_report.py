@@ -19,6 +19,7 @@ from .conftest import Ansible, Run
 from .record_files import write_attempt, write_record
 
 ALL_FORMATS = ["table", "json", "jsonl", "markdown"]
+COMPANIONS = ["changes.json", "changes.txt", "summary.txt"]
 ALL_FILES = ["fleet.json", "fleet.jsonl", "fleet.md", "fleet.txt"]
 
 
@@ -50,7 +51,7 @@ class Controller:
 
     def written(self) -> dict[str, str]:
         """The files of the report by their names."""
-        return {path.name: path.read_text(encoding="utf-8") for path in self.output.iterdir()}
+        return {path.name: path.read_text(encoding="utf-8") for path in self.output.iterdir() if path.is_file()}
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_report_in_every_format(controller: Controller) -> None:
     outcome = controller.report(formats=ALL_FORMATS, output_dir="report")
     assert outcome.code == 0, outcome.output
     written = controller.written()
-    assert sorted(written) == ALL_FILES
+    assert sorted(written) == sorted([*ALL_FILES, *COMPANIONS])
     assert sorted(outcome.result("localhost")["files"]) == [str(controller.output / name) for name in ALL_FILES]
     assert outcome.result("localhost")["changed"] is True
     assert outcome.result("localhost")["problems"] == []
@@ -125,7 +126,7 @@ def test_a_failed_report_names_the_cause(controller: Controller) -> None:
 def test_without_the_table_nothing_is_shown(controller: Controller) -> None:
     outcome = controller.report(formats=["json"], output_dir="report")
     assert "HOST" not in outcome.output
-    assert sorted(controller.written()) == ["fleet.json"]
+    assert sorted(controller.written()) == sorted(["fleet.json", *COMPANIONS])
 
 
 def test_the_newest_record_of_several_folders_counts(controller: Controller) -> None:
@@ -139,7 +140,8 @@ def test_the_newest_record_of_several_folders_counts(controller: Controller) -> 
     assert outcome.result("localhost")["hosts_by_state"]["protected"] == ["db1", "web1", "web3"]
     assert outcome.result("localhost")["summary"]["hosts"] == 4
     folder = controller.folder / "livepatch-report"
-    assert sorted(path.name for path in folder.iterdir()) == ["fleet.json", "fleet.md", "fleet.txt"]
+    written = sorted(path.name for path in folder.iterdir() if path.is_file())
+    assert written == sorted(["fleet.json", "fleet.md", "fleet.txt", *COMPANIONS])
 
 
 def test_the_playbook_fails_for_unreachable_hosts(controller: Controller) -> None:
@@ -290,3 +292,16 @@ def test_the_role_reports_every_record_by_default(controller: Controller) -> Non
     outcome = controller.run(str(playbook))
     assert outcome.code != 0
     assert "Of 3 hosts, 1 no_answer (web3)" in outcome.output
+
+
+def test_a_broken_webhook_is_a_warning_without_secrets(controller: Controller) -> None:
+    targets = [
+        {"type": "slack", "url": "http://localhost:1/services/T0SECRET", "when": "always", "timeout": 1},
+        {"type": "mail", "host": "localhost", "port": 1, "from": "a@b.example", "to": "c@d.example"},
+    ]
+    outcome = controller.report("-vvv", formats=["json"], output_dir="report", notify=targets)
+    assert outcome.code == 0, outcome.output
+    assert [each["status"] for each in outcome.result("localhost")["notifications"]] == ["failed", "not_due"]
+    assert "The notification 'slack localhost' was not sent." in outcome.output
+    assert "SECRET" not in outcome.output
+    assert "fleet.json" in controller.written()

@@ -21,7 +21,7 @@ _RETRIES = 1
 
 @dataclasses.dataclass(frozen=True)
 class Notification:
-    """What happened to a target. `status` is ``sent``, ``failed``, ``not_due``, or in check mode ``would_send``.
+    """The result for a target. `status` is ``sent``, ``failed``, ``not_due``, or in check mode ``would_send``.
 
     `reason` states why it failed or is not due.
     """

@@ -31,7 +31,7 @@ _CARD = "application/vnd.microsoft.card.adaptive"
 
 
 class Message(t.NamedTuple):
-    """What is sent: a subject, lines of text, and plain data."""
+    """The content of a notification: a subject, lines of text, and plain data."""
 
     subject: str
     lines: list[str]

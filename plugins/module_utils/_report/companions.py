@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The files beside those of the formats: a summary for mail and chat, and what changed since the last report."""
+"""Further files of a report: a summary for mail and chat, and the changes since the last report."""
 
 from __future__ import annotations
 

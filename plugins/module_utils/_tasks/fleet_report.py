@@ -175,7 +175,7 @@ def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
         if comparison is not None:
             written |= _write_companions(report, options, comparison)
         if "table" in options.formats and options.folder is not None:
-            yield from show_table(lambda **_layout: [_where(options, options.folder)])
+            yield from show_table(lambda **_layout: [_where(report, options)])
         matches = _found(report, options.fail_on)
         notifications = yield from _notify(report, options, failed=bool(matches))
         return _result(report, options, openvex, matches, notifications, changed=written or stored)
@@ -206,7 +206,7 @@ def _compare(report: Report, options: ReportOptions) -> Task[tuple[Report, _Comp
 
 
 def _write_companions(report: Report, options: ReportOptions, comparison: _Comparison) -> bool:
-    """Write the files beside those of the formats, and the states for the next report. Return True if any differs."""
+    """Write the further files, and the states for the next report. Return True if any differs."""
     if options.folder is None:
         return False
     differs = False
@@ -385,17 +385,19 @@ def _show(report: Report, file: Path | None) -> Task[None]:
     yield from show_table(lambda **layout: table.render(report, most=_TERMINAL_HOSTS, elsewhere=elsewhere, **layout))
 
 
-def _where(options: ReportOptions, folder: Path | None) -> str:
+def _where(report: Report, options: ReportOptions) -> str:
     """Return the line that names the files of the report."""
     names = [f"{path.name}/" if name == OPENVEX else path.name for name, path in options.targets.items()]
     files = ", ".join([*names, *COMPANIONS])
+    folder = options.folder
     if options.check_mode:
         return f"Check mode: no file was written to {folder} ({files})."
     if options.context.limit is None:
         return f"The report is in {folder}: {files}."
+    none_before = "" if report.changes else " There is no earlier report with this limit to compare it with."
     return (
         f"This run was limited to {visible(options.context.limit)}. Its report is in {folder}: {files}. "
-        f"The report of the fleet in {options.output_dir} was not changed."
+        f"The report of the fleet in {options.output_dir} was not changed.{none_before}"
     )
 
 

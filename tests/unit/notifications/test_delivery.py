@@ -32,7 +32,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 
     server: Webhook
 
-    def do_POST(self) -> None:  # noqa: N802  (the name is that of http.server)
+    def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.received.append((self.path, self.headers["Authorization"], json.loads(content)))
         status, location = self.server.answers.pop(0) if self.server.answers else (200, "")

@@ -36,6 +36,7 @@ ACCEPTED: list[tuple[str, t.Any]] = [
     ("livepatch_ca_path", "/"),
     ("livepatch_proxy", "http://user:secret@proxy.example.com:3128"),
     ("livepatch_proxy", "proxy.example.com:3128"),
+    ("livepatch_notify", [{"type": "slack", "url": "https://hooks.example.com/services/x"}]),
 ]
 REFUSED: list[tuple[str, t.Any, str]] = [
     ("livepatch_server", "livepatch.example.com", "is not a URL with https:// or http://"),
@@ -52,6 +53,7 @@ REFUSED: list[tuple[str, t.Any, str]] = [
     ("livepatch_closed_cves", ["CVE-2024-1086", "CVE-1"], "'CVE-1' is not a number of a vulnerability"),
     ("livepatch_rules", [{"id": "x"}], "rules"),
     ("livepatch_vulnerability_data", ["ftp://example.com"], "neither a URL with https:// or http://"),
+    ("livepatch_notify", [{"type": "slack", "urll": "x"}], "there is no key 'urll'; did you mean 'url'?"),
     ("livepatch_notices", "/no/such/folder", "does not exist on the controller"),
     ("livepatch_answer_timeout", -1, "-1 is less than 0"),
     ("livepatch_answer_timeout", 9, "9 is not between 10 and 3600 seconds"),

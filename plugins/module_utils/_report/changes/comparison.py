@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Compare a report with what is kept of an earlier one."""
+"""Compare a report with the data of an earlier one."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ _CveChanges = tuple[list[CveChange], list[CveChange], list[CveChange], list[str]
 
 
 def _cves(before: Vulnerabilities | None, now: Vulnerabilities | None, report: Report) -> _CveChanges:
-    """Return the vulnerabilities that are open since then, those that are not, those nobody knows, and notes."""
+    """Return the vulnerabilities that are open since then, those that are not, unknown ones, and notes."""
     if before is None and now is None:
         return [], [], [], []
     if before is None or now is None or report.exposure is None:

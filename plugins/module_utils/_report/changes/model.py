@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Types of a comparison of two reports: what is kept of the earlier one, and what changed. All lists are bounded."""
+"""Types of a comparison of two reports: the data of the earlier one, and the changes. All lists are bounded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST = 1000
 
 
 class HostCondition(t.NamedTuple):
-    """What is kept of a host: its state or ``outdated``, its kernel, its patch, and the policy of its check."""
+    """The data of a host: its state or ``outdated``, its kernel, its patch, and the policy of its check."""
 
     condition: str
     kernel: str | None
@@ -24,7 +24,7 @@ class HostCondition(t.NamedTuple):
 
 
 class RuleStatus(t.NamedTuple):
-    """What is kept of a rule: a digest of its definition, and the numbers of its findings."""
+    """The data of a rule: a digest of its definition, and the numbers of its findings."""
 
     digest: str
     findings: int
@@ -40,7 +40,7 @@ class Vulnerabilities(t.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """What is kept of a report, to compare the next one with it.
+    """The data of a report for the comparison with the next one.
 
     `records` is a digest of the times of all records and attempts: two reports of the same records have the same.
     `collection` is the version of the collection. `vulnerabilities` is None for a report without vulnerability data.
@@ -89,7 +89,7 @@ class RuleChange(t.NamedTuple):
 class CveChange(t.NamedTuple):
     """A vulnerability that is open or not since the earlier report, and the number of hosts where it is or was open.
 
-    `unknown` is the number of hosts for which nobody knows whether it is open.
+    `unknown` is the number of hosts for which its status is unknown.
     """
 
     cve: str
@@ -115,7 +115,7 @@ class Listed(t.Generic[_Entry]):
 
 @dataclasses.dataclass(frozen=True)
 class Changes:
-    """What changed since an earlier report of the same hosts.
+    """The changes since an earlier report of the same hosts.
 
     `unprotected` are hosts that were protected and are not, `protected` the reverse, and `others` changed between other
     states. `judged_anew` changed their state and are evaluated by another policy. `notes` say what is not comparable.

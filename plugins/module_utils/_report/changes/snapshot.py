@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What is kept of a report for the comparison with the next one, also as a file."""
+"""The data of a report for the comparison with the next one, also as a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SnapshotError(Exception):
 
 
 def snapshot_of(report: Report) -> Snapshot:
-    """Return what is kept of a report."""
+    """Return the data of a report."""
     hosts: dict[str, HostCondition] = {}
     times = hashlib.sha256()
     for line in report.lines:

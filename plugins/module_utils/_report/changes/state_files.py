@@ -26,7 +26,7 @@ _BEFORE = ".before"
 
 
 class ReportSelection(t.NamedTuple):
-    """Which hosts a report has: those of a limit, those that a run names, or all that have a record."""
+    """The choice of the hosts of a report: those of a limit, those that a run names, or all that have a record."""
 
     limit: str | None
     named: bool

@@ -78,9 +78,9 @@ def short(changes: Changes) -> str:
         (changes.judged_anew, "evaluated by another policy"),
         (changes.new, "new"),
         (changes.gone, "no longer in the report"),
-        (changes.failing, "rules fail now"),
-        (changes.passing, "rules pass now"),
-        (changes.opened, "CVEs open now"),
+        (changes.failing, "newly failing rules"),
+        (changes.passing, "newly passing rules"),
+        (changes.opened, "newly open CVEs"),
         (changes.closed, "CVEs no longer open"),
         (changes.undecided, "CVEs no longer known to be open"),
     )
@@ -88,7 +88,11 @@ def short(changes: Changes) -> str:
     patches = sum(each.hosts for each in changes.patches.first)
     counted = [(found.number, text) for found, text in words]
     counted += [(kernels, "with another kernel"), (patches, "with another patch")]
-    return ", ".join(f"{number} {text}" for number, text in counted if number)
+    return ", ".join(f"{number} {_singular(text) if number == 1 else text}" for number, text in counted if number)
+
+
+def _singular(text: str) -> str:
+    return text.replace("rules", "rule").replace("CVEs", "CVE")
 
 
 _Entry = t.TypeVar("_Entry")

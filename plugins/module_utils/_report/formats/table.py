@@ -70,7 +70,7 @@ def render(
     `elsewhere` then says where the rest is.
     """
     paint = _paint if colour else _leave
-    yield paint(f"{visible(report.context.title)} of {report.generated_at}", _BOLD) + "\n\n"
+    yield paint(report.context.heading(report.generated_at), _BOLD) + "\n\n"
     rows, left_out = _rows(report, most)
     if rows:
         yield from _table(rows, columns, paint)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What people must do: hosts with the same next step together, with a command for all of them."""
+"""Actions for people: hosts with the same next step together, with a command for all of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONGEST_LIMIT = 1000
 """Hosts in one ``--limit``: longer arguments than those with this many names do not fit on every command line."""
 
 UNWRITABLE = "name the hosts in --limit yourself, because their names have signs with a meaning there"
-"""What is shown instead of a command for hosts whose names cannot be written in it."""
+"""Text instead of a command for hosts whose names cannot be written in it."""
 
 _PLAYBOOK = re.compile(r"kernelops\.livepatch\.(?P<name>[a-z]+)\b(?P<options>(?: --limit \S+| -e [\w]+=[\w.]+)*)")
 _VARIABLE = re.compile(r"-e ([\w]+=[\w.]+)")
@@ -29,12 +29,12 @@ _TITLES = {
 }
 _RECHECK = "check"
 _WAITING = frozenset({"protected", "applying"})
-"""States in which nobody has to do anything, unless the next step names a playbook."""
+"""States that need no action, unless the next step names a playbook."""
 
 
 @dataclasses.dataclass
 class Action:
-    """What has to be done for some hosts. `playbook` has their next step in it, and is None where people do it.
+    """The next step of some hosts. `playbook` is the one that performs it, None where people do it.
 
     `hosts` are in the order of the report. Where people do it, the title has the next step of the first one.
     """

@@ -30,7 +30,7 @@ def subject(report: Report) -> str:
 
 def lines(report: Report, page: Path | None) -> c.Iterator[str]:
     """Yield the lines. The first one has the time of the report. `page` is the file with the whole report."""
-    yield f"{visible(report.context.title)} of {report.generated_at}"
+    yield report.context.heading(report.generated_at)
     yield _protection(report)
     states = report.states()
     found = ", ".join(f"{states[state]} {state}" for state in ("protected", *URGENCY[:-1]) if states[state])

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""What a report says about itself: its title, and the run that made it."""
+"""The title of a report, and the run that made it."""
 
 from __future__ import annotations
 
 import typing as t
+
+from ..._text import visible
 
 TITLE = "Livepatch report"
 
@@ -19,3 +21,8 @@ class RunContext(t.NamedTuple):
     inventory: str = ""
     playbook: str = ""
     limit: str | None = None
+
+    def heading(self, generated_at: str) -> str:
+        """Return the first line of a text: the title and the time of the report."""
+        title = visible(self.title)
+        return f"{title} of {generated_at}" if self.title == TITLE else f"{title}, {generated_at}"

@@ -27,6 +27,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.format
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
+from tests.samples.changes import a_changed_report, compared
 from tests.samples.records import make_record
 from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, a_waived_report, hostile_record, recorded
 
@@ -332,3 +333,19 @@ def test_the_page_has_waivers_and_waived_findings() -> None:
     assert [each["rule"] for each in data["fleet_waived"]] == ["seats_exceeded"]
     parts = [part for part in data["stream"] if isinstance(part, dict) and part.get("waived")]
     assert [each["rule"] for part in parts for each in part["waived"]] == ["not_protected", "not_protected"]
+
+
+def test_changes_need_no_script() -> None:
+    page = "".join(render(a_changed_report()))
+    assert "<h3>No longer protected (1 host)</h3><ul><li>web1: protected -&gt; failed: The patch" in page
+    assert "<h2>Changes</h2>" not in "".join(render(a_waived_report()))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_changes_have_no_markup_of_hosts(text: str) -> None:
+    def tags(text: str) -> list[str]:
+        now = a_report(recorded(hostile_record(text)))
+        changed = dataclasses.replace(now, changes=compared(a_report(), now))
+        return [name for name, _attributes in Page(changed).elements]
+
+    assert tags(text) == tags("x")

@@ -14,8 +14,8 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.markdown import code, prose, render
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
-from tests.samples.exposures import an_exposed_report
 from tests.samples.changes import a_changed_report
+from tests.samples.exposures import an_exposed_report
 from tests.samples.records import make_record
 from tests.samples.reports import GENERATED_AT, HOSTILE, a_report, a_waived_report, hostile_record, recorded
 

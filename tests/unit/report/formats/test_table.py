@@ -213,7 +213,7 @@ def _beside(table: str) -> bool:
 def test_the_run_is_described() -> None:
     context = RunContext("Fleet of Berlin", "/srv/inventory", "kernelops.livepatch.check", "web*")
     text = _text(dataclasses.replace(SMALL, context=context))
-    assert text.startswith(f"Fleet of Berlin of {GENERATED_AT}\n")
+    assert text.startswith(f"Fleet of Berlin, {GENERATED_AT}\n")
     assert (
         "\nPolicy: launch (2 hosts). Inventory: /srv/inventory. Playbook: kernelops.livepatch.check. Limit: web*.\n"
         in text

@@ -14,14 +14,15 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.summar
 from tests.samples.changes import EARLIER, LATER, a_changed_report, fresh, reported
 from tests.samples.reports import HOSTILE, a_report_with_every_state, hostile_record, recorded
 
+CHANGES = "1 no longer protected, 1 now protected, 1 new, 1 no longer in the report, 1 with another patch"
+
 
 def test_the_summary_has_the_numbers_and_the_steps() -> None:
     assert list(brief.lines(a_changed_report(), Path("/srv/report/fleet.html"))) == [
         f"Livepatch report of {LATER}",
         "1 of 3 eligible hosts is protected (33%). Before: 2 of 3 (-1).",
         "Hosts: 1 protected, 1 failed, 1 disabled.",
-        f"Since {EARLIER}: 1 no longer protected, 1 now protected, 1 new, 1 no longer in the report, "
-        "1 with another patch.",
+        f"Since {EARLIER}: {CHANGES}.",
         "To do:",
         "- 1 host: failed: Read the log of the client. (web1)",
         "- 1 host: Enable the client (new)",
