@@ -27,7 +27,7 @@ from ..._fleet.waivers import WaivedFinding, Waiver
 from ..._records.spool import SpoolPosition
 from ..._text import visible
 from ..changes.model import MOST
-from ..changes.wording import headline, sections
+from ..changes.wording import headline, sections, short
 from ..exposure_page import exposure_page
 from ..report import URGENCY, HostLine, Report
 from .table import totals
@@ -87,12 +87,14 @@ def _changes(report: Report) -> t.Iterator[str]:
     """Yield a section without a script: a page without JavaScript has it too."""
     if report.changes is None:
         return
-    yield f'<section aria-label="Changes"><h2>Changes</h2><p>{html.escape(headline(report.changes))}</p>'
-    for section in sections(report.changes, MOST):
+    yield f'<section id="changes" aria-label="Changes"><h2>Changes</h2><p>{html.escape(headline(report.changes))}</p>'
+    found = sections(report.changes, MOST)
+    yield f"<details><summary>{html.escape(short(report.changes) or 'Notes')}</summary>" if found else ""
+    for section in found:
         yield f"<h3>{html.escape(section.heading)}</h3><ul>"
         yield from (f"<li>{html.escape(entry)}</li>" for entry in section.entries)
         yield f"<li>and {section.left_out} more</li></ul>" if section.left_out else "</ul>"
-    yield "</section>"
+    yield "</details></section>" if found else "</section>"
 
 
 def _source(name: str) -> str:
