@@ -65,7 +65,9 @@ def mail_server(authority: Authority, *, tls: bool = False) -> Iterator[tuple[Ma
     # For the server, a connection that is encrypted from the start is not one with STARTTLS.
     of_tls = {"ssl_context": context, "auth_require_tls": False}
     given = of_tls if tls else {"tls_context": context, "require_starttls": True}
-    controller = _Controller(mailbox, hostname="127.0.0.1", port=0, authenticator=log_in, auth_required=not tls, **given)
+    controller = _Controller(
+        mailbox, hostname="127.0.0.1", port=0, authenticator=log_in, auth_required=not tls, **given
+    )
     controller.start()
     try:
         yield mailbox, controller.port
