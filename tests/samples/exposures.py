@@ -60,20 +60,25 @@ def an_index() -> VulnerabilityIndex:
     return VulnerabilityIndex([index_packages(_PACKAGES)], NoticeFiles([found], []))
 
 
-def exposures(**changes: t.Any) -> HostExposures:
+def exposures(waivers: Waivers | None = None, **changes: t.Any) -> HostExposures:
     """Return an evaluation with `an_index`. The arguments replace options."""
-    return HostExposures([an_index()], ExposureOptions(data=("data",), **changes), NOW)
+    return HostExposures([an_index()], ExposureOptions(data=("data",), **changes), NOW, waivers=waivers)
 
 
 def an_exposed_report(
-    *documents: Document, hosts: list[str] | None = None, rules: RuleEvaluator | None = None, **changes: t.Any
+    *documents: Document,
+    hosts: list[str] | None = None,
+    rules: RuleEvaluator | None = None,
+    waivers: Waivers | None = None,
+    **changes: t.Any,
 ) -> Report:
     """Return a report with vulnerabilities: by default of an exposed, a fixed and a disabled host, and one without."""
     fleet = documents or tuple(map(recorded, a_fleet()))
-    found, spool = exposures(**changes), Spool()
+    found, spool = exposures(waivers, **changes), Spool()
     names = hosts if documents else ["web1", "web2", "web3", "web4"]
     report = merge(condense(fleet, spool.writer(), rules, found), names, GENERATED_AT, spool, rules)
-    return report.with_exposure(found, None)
+    report = report.with_exposure(found)
+    return report if waivers is None else report.with_waivers(waivers)
 
 
 def a_waived_exposure() -> Report:

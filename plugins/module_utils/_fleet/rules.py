@@ -76,7 +76,8 @@ class RuleFacts(t.NamedTuple):
     """The facts of a host that an expression can use in addition to the record.
 
     Hours are rounded up, and negative if the host's clock is ahead. Days are counted from today (UTC). A value is
-    ``None`` if the time is unknown. The numbers of vulnerabilities are ``None`` without vulnerability data.
+    ``None`` if the time is unknown. The numbers of vulnerabilities are ``None`` without vulnerability data. Those that
+    waivers cover are in the last number only.
     """
 
     state: State
@@ -86,6 +87,7 @@ class RuleFacts(t.NamedTuple):
     open_vulnerabilities: int | None = None
     overdue_vulnerabilities: int | None = None
     unknown_vulnerabilities: int | None = None
+    waived_vulnerabilities: int | None = None
 
 
 class OpenCve(t.TypedDict):
@@ -108,7 +110,10 @@ class OpenCve(t.TypedDict):
 
 
 class VulnerabilityFacts(t.TypedDict):
-    """The open vulnerabilities of a host, the most urgent first. Without vulnerability data, it does not exist."""
+    """The open vulnerabilities of a host that no waiver covers, the most urgent first.
+
+    Without vulnerability data, it does not exist.
+    """
 
     open_cves: list[OpenCve]
 

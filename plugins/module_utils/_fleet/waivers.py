@@ -100,6 +100,11 @@ class WaivedFinding(t.NamedTuple):
     message: str
     waiver: Waiver
 
+    @property
+    def follows(self) -> bool:
+        """Return True if the waiver covers a vulnerability, and the rule is not broken for that reason only."""
+        return self.waiver.rule is None and self.waiver.cve not in (None, self.rule)
+
 
 class Waivers:
     """The waivers of a fleet on a day. `groups` has the hosts of each group of the inventory."""

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """The open vulnerabilities of a fleet in the form in which the report page shows them.
 
-Hosts with equal evidence are one kind, and each evaluation occurs once, so that the size does not follow the number of
+Hosts are counted as waived where a waiver covers an open or unknown vulnerability. Hosts with equal evidence are one kind, and each evaluation occurs once, so that the size does not follow the number of
 hosts times vulnerabilities. At most `MOST_CVES` vulnerabilities are included, the most urgent ones.
 """
 
@@ -27,7 +27,7 @@ def exposure_page(exposure: FleetExposure, positions: c.Mapping[str, int]) -> di
         "evaluated": exposure.evaluated,
         "oldest_data": exposure.oldest_data,
         "left_out": len(exposure.cves) - len(shown),
-        "hosts_by_status": exposure.hosts_by_status,
+        "hosts_by_status": exposure.not_waived,
         "kinds": [sorted(positions[host] for host in kind.hosts) for kind in exposure.kinds],
         "evaluations": evaluations,
         "cves": [_row(each, [row[number] for row in matrix]) for number, each in enumerate(shown)],
@@ -47,7 +47,6 @@ def _row(each: CveExposure, evaluations: c.Iterable[int]) -> dict[str, t.Any]:
         "cve": each.cve,
         "priority": each.details.priority,
         "published": each.details.published,
-        "counts": each.counts,
-        "waived": each.waived,
+        "counts": each.not_waived,
         "groups": [[evaluation, kinds] for evaluation, kinds in groups.items()],
     }

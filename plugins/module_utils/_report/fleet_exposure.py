@@ -51,6 +51,10 @@ NO_RECORD = Reason(
     remedy="see the report for the reason, then check the host: ansible-playbook kernelops.livepatch.check --become",
 )
 _WAIVABLE = ("open", "unknown")
+WAIVED = "waived"
+COUNTED = ("open", "unknown", WAIVED, "live_patched", "fixed", "not_affected")
+"""The statuses under which hosts are counted if there are waivers, in the order in which reports show them."""
+
 _FIRST_DAY = "0000"  # a vulnerability without a date is shown first
 
 
@@ -91,15 +95,21 @@ class _Group:
 
 @dataclasses.dataclass(frozen=True)
 class CveExposure:
-    """One vulnerability: the number of hosts with each status. The sum of `counts` is the number of all hosts.
+    """One vulnerability: the number of hosts with each status.
 
-    `waived` is the number of hosts, among those with the status open or unknown, where a waiver covers it.
+    `not_waived` has the status ``waived`` for hosts that are open or unknown, and where a waiver covers it. The sums of
+    both are the number of all hosts.
     """
 
     cve: str
     details: Vulnerability
     counts: dict[str, int]
-    waived: int = 0
+    not_waived: dict[str, int]
+
+    @property
+    def waived(self) -> int:
+        """Return the number of hosts that are open or unknown, and where a waiver covers the vulnerability."""
+        return self.not_waived[WAIVED]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +117,9 @@ class FleetExposure:
     """The vulnerabilities of a fleet that are open or were asked for, oldest first.
 
     `hosts_by_status` counts each host once, by its first status in the order of `STATUSES`; the sum is `hosts`.
-    `not_waived` counts them in the same way, without what a waiver covers; a host where nothing remains is missing.
+    `not_waived` counts them by `COUNTED`: what a waiver covers is waived, whatever its status. Its sum is `hosts`, too.
     `without_data` has the hosts that package data cannot be applied to, by reason. `pairs` has the number of pairs of a
-    host and a vulnerability, by priority and status, of all that were evaluated. `chosen` are the vulnerabilities that
+    host and a vulnerability, by priority and `COUNTED`, of all that were evaluated. `chosen` are the vulnerabilities that
     were evaluated, and `evaluated` is their number.
     """
 
@@ -134,7 +144,9 @@ class FleetExposure:
         """Return counts as plain data: of hosts, and of the open vulnerabilities by priority."""
         return {
             "hosts_by_status": self.hosts_by_status,
+            "not_waived": self.not_waived,
             "open_cves": self.open_by_priority(),
+            "waived_cves": self.waived_by_priority(),
             "pairs": self.pairs,
             "evaluated": self.evaluated,
             "oldest_data": self.oldest_data,
@@ -143,6 +155,11 @@ class FleetExposure:
     def open_by_priority(self) -> dict[str, int]:
         """Return the number of vulnerabilities that are open on a host, by each priority that was evaluated."""
         found = collections.Counter(each.details.priority or UNRATED for each in self.cves)
+        return {priority: found[priority] for priority in self.pairs}
+
+    def waived_by_priority(self) -> dict[str, int]:
+        """Return the number of vulnerabilities that are open on hosts, and waived on all of these."""
+        found = collections.Counter(each.details.priority or UNRATED for each in self.cves if not each.not_waived["open"])
         return {priority: found[priority] for priority in self.pairs}
 
     @property
@@ -169,7 +186,7 @@ class FleetExposure:
 
     def lines(self, entries: c.Sequence[dict[str, t.Any]], data_age: int | None = None) -> list[str]:
         """Return a summary for people, at most `_LINES` lines. `data_age` is that of the oldest data in days."""
-        counts = ", ".join(f"{count} {status}" for status, count in self.hosts_by_status.items() if count)
+        counts = ", ".join(f"{count} {status}" for status, count in self.not_waived.items() if count)
         sizes = f"{_plural(self.hosts, 'host', 'hosts')}, {_plural(self.evaluated, 'vulnerability', 'vulnerabilities')}"
         dated = f" Oldest package data: {self.oldest_data}." if self.oldest_data else ""
         if data_age is not None:
@@ -178,10 +195,9 @@ class FleetExposure:
         lines += self.waivers.to_renew()
         lines += [_line({"status": "without data", **group}) for group in self.without_data]
         for entry in entries:
-            counts = ", ".join(f"{count} {status}" for status, count in entry["counts"].items() if count)
+            counts = ", ".join(f"{count} {status}" for status, count in entry["not_waived"].items() if count)
             details = ", ".join(filter(None, (entry["priority"] or "no priority", entry["published"])))
-            waived = f"; {entry['waived']} of these waived" if entry["waived"] else ""
-            lines.append(f"{entry['cve']} ({details}): {counts or 'no host'}{waived}")
+            lines.append(f"{entry['cve']} ({details}): {counts or 'no host'}")
             lines += [_line(group) for group in entry["groups"]]
         if len(lines) > _LINES:
             lines = [*lines[: _LINES - 1], "The result has further vulnerabilities and hosts."]
@@ -271,11 +287,10 @@ def evaluate_fleet(
     known = known_vulnerabilities(indexes)
     chosen = _chosen(known, cves, minimum_priority)
     evaluator = Evaluator(indexes, chosen)
-    counts, worst, not_waived, accepted = _counted(evaluator, kinds)
+    counts, worst, not_waived = _counted(evaluator, kinds)
     unknown = Vulnerability(None, None)
     found = [
-        CveExposure(cve, known.get(cve, unknown), dict(zip(STATUSES, each, strict=True)), accepted[cve])
-        for cve, each in zip(chosen, zip(*counts, strict=True), strict=True)
+        CveExposure(cve, known.get(cve, unknown), *counts.of_position(position)) for position, cve in enumerate(chosen)
     ]
     pairs = _pairs(found)
     if cves is None:
@@ -305,8 +320,8 @@ def is_chosen(details: Vulnerability, minimum_priority: str) -> bool:
 def _pairs(found: c.Iterable[CveExposure]) -> dict[str, dict[str, int]]:
     pairs: dict[str, dict[str, int]] = {}
     for each in found:
-        of_priority = pairs.setdefault(each.details.priority or UNRATED, dict.fromkeys(STATUSES, 0))
-        for status, number in each.counts.items():
+        of_priority = pairs.setdefault(each.details.priority or UNRATED, dict.fromkeys(COUNTED, 0))
+        for status, number in each.not_waived.items():
             of_priority[status] += number
     return {priority: pairs[priority] for priority in SHOWN_PRIORITIES if priority in pairs}
 
@@ -325,17 +340,29 @@ def _kinds(records: NewestRecords[KernelEvidence], waivers: Waivers) -> list[_Ki
     return [_Kind(evidence, sorted(hosts), about_cves[key]) for (evidence, key), hosts in found.items()]
 
 
-class _Counts(t.NamedTuple):
-    """The hosts with each status, by status and vulnerability, and each host once by its most urgent status.
+class _CountsOfCves:
+    """The number of hosts with each status, by vulnerability, and of those among them that a waiver covers."""
 
-    The latter twice: of all vulnerabilities, and without those that a waiver covers. `waived` has the hosts on which a
-    waiver covers a vulnerability.
-    """
+    def __init__(self, number: int) -> None:
+        self._by_status = {status: [0] * number for status in STATUSES}
+        self._waived = {status: [0] * number for status in _WAIVABLE}
 
-    by_status: list[list[int]]
-    worst: dict[str, int]
-    not_waived: dict[str, int]
-    waived: collections.Counter[str]
+    def add(self, statuses: c.Sequence[VulnerabilityStatus], hosts: int) -> None:
+        """Count hosts under the status of each vulnerability."""
+        for position, status in enumerate(statuses):
+            self._by_status[status][position] += hosts
+
+    def waive(self, position: int, status: VulnerabilityStatus, hosts: int) -> None:
+        """Count hosts where a waiver covers a vulnerability."""
+        self._waived[status][position] += hosts
+
+    def of_position(self, position: int) -> tuple[dict[str, int], dict[str, int]]:
+        """Return the numbers of hosts for a vulnerability: by status, and by `COUNTED`."""
+        counts = {str(status): numbers[position] for status, numbers in self._by_status.items()}
+        waived = {status: numbers[position] for status, numbers in self._waived.items()}
+        remaining = {status: number - waived.get(status, 0) for status, number in counts.items()}
+        remaining[WAIVED] = sum(waived.values())
+        return counts, {status: remaining[status] for status in COUNTED}
 
 
 def _chosen(known: c.Mapping[str, Vulnerability], cves: c.Sequence[str] | None, minimum_priority: str) -> list[str]:
@@ -344,18 +371,18 @@ def _chosen(known: c.Mapping[str, Vulnerability], cves: c.Sequence[str] | None, 
     return [cve for cve, one in known.items() if is_chosen(one, minimum_priority)]
 
 
-def _counted(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> _Counts:
-    counts = [[0] * len(evaluator.cves) for _status in STATUSES]
+def _counted(
+    evaluator: Evaluator, kinds: c.Sequence[_Kind]
+) -> tuple[_CountsOfCves, dict[str, int], dict[str, int]]:
+    """Return the counts of all vulnerabilities, and each host once by its most urgent status, without and with waivers."""
+    counts = _CountsOfCves(len(evaluator.cves))
     worst: dict[str, int] = dict.fromkeys(STATUSES, 0)
-    not_waived: dict[str, int] = dict.fromkeys(STATUSES, 0)
-    accepted: collections.Counter[str] = collections.Counter()
-    by_status = dict(zip(STATUSES, counts, strict=True))
+    not_waived: dict[str, int] = dict.fromkeys(COUNTED, 0)
     positions = {cve: position for position, cve in enumerate(evaluator.cves)}
     for kind in kinds:
         number = len(kind.hosts)
         statuses = [verdict[0] for verdict in _verdicts(evaluator, kind)]
-        for position, status in enumerate(statuses):
-            by_status[status][position] += number
+        counts.add(statuses, number)
         # Where the data has no vulnerability of the priority, none of them affects a kernel that it has.
         fallback: VulnerabilityStatus = "not_affected" if _reason(evaluator, kind) is None else "unknown"
         most_urgent = _most_urgent(set(statuses) or {fallback})
@@ -364,17 +391,17 @@ def _counted(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> _Counts:
             not_waived[most_urgent] += number
             continue
         waived = _waived_positions(positions, kind, statuses)
-        accepted.update({evaluator.cves[position]: number for position in waived})
-        remaining = {status for position, status in enumerate(statuses) if position not in waived}
-        if not statuses and not (fallback in _WAIVABLE and kind.waiver(None)):
-            remaining = {fallback}
-        if remaining:
-            not_waived[_most_urgent(remaining)] += number
-    return _Counts(counts, worst, not_waived, accepted)
+        for position in waived:
+            counts.waive(position, statuses[position], number)
+        remaining: set[str] = {status for position, status in enumerate(statuses) if position not in waived}
+        if not statuses:
+            remaining = {WAIVED if fallback in _WAIVABLE and kind.waiver(None) else fallback}
+        not_waived[_most_urgent(remaining | ({WAIVED} if waived else set()))] += number
+    return counts, worst, not_waived
 
 
-def _most_urgent(present: set[VulnerabilityStatus]) -> VulnerabilityStatus:
-    return next(status for status in STATUSES if status in present)
+def _most_urgent(present: c.Set[str]) -> str:
+    return next(status for status in COUNTED if status in present)
 
 
 def _waived_positions(
@@ -486,6 +513,7 @@ def _entry(exposure: CveExposure, groups: c.Sequence[_Group] | None, most: int) 
         "priority": exposure.details.priority,
         "published": exposure.details.published,
         "counts": exposure.counts,
+        "not_waived": exposure.not_waived,
         "waived": exposure.waived,
     }
     if groups is not None:

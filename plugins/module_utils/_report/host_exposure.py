@@ -11,12 +11,14 @@ import collections
 import collections.abc as c
 import dataclasses
 import datetime
+import functools
 import re
 import typing as t
 from pathlib import Path
 
 from .._errors import LivepatchError
 from .._fleet.rules import OpenCve
+from .._fleet.waivers import Waiver, Waivers
 from .._record import Assessment, Reason, Record
 from .._records.spool import as_line
 from .._time import parse_date
@@ -49,12 +51,30 @@ _FIRST_DAY = "0000"  # a vulnerability without a date comes first
 _REBOOTING = ("reboot", "kernel")
 
 
+class WaivedCve(t.NamedTuple):
+    """A vulnerability of a host that a waiver covers. `entry` describes an open one; ``None`` if it is unknown."""
+
+    cve: str
+    priority: str | None
+    entry: OpenCve | None
+    waiver: Waiver
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """Return the vulnerability as plain data."""
+        status = "unknown" if self.entry is None else "open"
+        return {"cve": self.cve, "priority": self.priority, "status": status, "waiver": self.waiver.as_dict()}
+
+
 class HostExposure(t.NamedTuple):
-    """The vulnerabilities of a host: those that are open, the most urgent first, and the number of unknown ones."""
+    """The vulnerabilities of a host: those that are open, the most urgent first, and the number of unknown ones.
+
+    Those that a waiver covers are in `waived` only, in the order of urgency.
+    """
 
     evidence: KernelEvidence
     open: tuple[OpenCve, ...]
     unknown: int
+    waived: tuple[WaivedCve, ...] = ()
 
     @property
     def overdue(self) -> int:
@@ -72,7 +92,14 @@ class HostExposure(t.NamedTuple):
 
     def as_cell(self) -> str:
         """Return the counts for a table. A host without open vulnerabilities has ``none`` only if none is unknown."""
-        return self.as_text() or ("unknown" if self.unknown else "none")
+        waived = f"{len(self.waived)} waived" if self.waived else ""
+        unknown = "unknown" if self.unknown and not self.open else ""
+        return ", ".join(filter(None, (self.as_text(), unknown, waived))) or "none"
+
+    @property
+    def waived_open(self) -> tuple[OpenCve, ...]:
+        """Return the open vulnerabilities that waivers cover."""
+        return tuple(each.entry for each in self.waived if each.entry is not None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +138,13 @@ def _invalid(message: str, remedy: str) -> LivepatchError:
     return LivepatchError("options_invalid", message, remedy)
 
 
+class _Evaluated(t.NamedTuple):
+    """The open and the unknown vulnerabilities of equal hosts, whatever is waived: positions in the evaluator."""
+
+    open: dict[int, OpenCve]
+    unknown: tuple[int, ...]
+
+
 class HostExposures:
     """Evaluates the vulnerabilities of hosts at one time (UTC).
 
@@ -124,10 +158,12 @@ class HostExposures:
         options: ExposureOptions,
         now: datetime.datetime,
         *,
+        waivers: Waivers | None = None,
         proofs: bool = False,
     ) -> None:
         self.indexes = indexes
         self.options = options
+        self.waivers = waivers or Waivers()
         self._proofs = proofs
         known = known_vulnerabilities(indexes)
         chosen = sorted(
@@ -137,15 +173,21 @@ class HostExposures:
         self._details = [known[cve] for cve in chosen]
         self._evaluator = Evaluator(indexes, chosen)
         self._today = now.date()
-        self._of_evidence: dict[KernelEvidence, tuple[HostExposure, bytes]] = {}
+        self._evaluated = functools.cache(self._evaluate)
+        self.accepting = functools.cache(self._accepting)
+        self._of_evidence: dict[tuple[KernelEvidence, int], tuple[HostExposure, bytes]] = {}
         self._entries: dict[tuple[int, tuple[t.Any, ...]], OpenCve] = {}
 
     def of_record(self, record: Record) -> tuple[HostExposure, bytes]:
         """Return the vulnerabilities of a host, and the section of the report's record with them."""
-        evidence = kernel_evidence(record)
-        found = self._of_evidence.get(evidence)
+        evidence, waivers = kernel_evidence(record), self.waivers.of_host(record["host"])
+        # Hosts with the same waivers have the same object, which is quicker to compare than its waivers.
+        key = evidence, id(waivers)
+        found = self._of_evidence.get(key)
         if found is None:
-            found = self._of_evidence[evidence] = self._evaluate(evidence)
+            exposure = self.accepting(evidence, tuple(each for each in waivers if each.rule is None))
+            section = f'"vulnerabilities": {as_line(_section(exposure))}'.encode("ascii")
+            found = self._of_evidence[key] = exposure, section
         return found
 
     def proof(self, record: Record, exposure: HostExposure) -> HostProof | None:
@@ -153,23 +195,42 @@ class HostExposures:
         return host_proof(record, exposure.evidence) if self._proofs else None
 
     def assessed(self, record: Record, exposure: HostExposure) -> Record:
-        """Return the record with the state ``exposed`` if nothing else is wrong and a vulnerability is open."""
-        if record["assessment"]["state"] != "protected" or not exposure.open:
+        """Return the record with the state ``exposed`` if nothing else is wrong and a vulnerability is open.
+
+        A waiver does not close a vulnerability, so it does not change the state.
+        """
+        if record["assessment"]["state"] != "protected" or not (exposure.open or exposure.waived_open):
             return record
         kernel = self._evaluator.identify(exposure.evidence)
         source = kernel.source if isinstance(kernel, IdentifiedKernel) else None
         return {**record, "assessment": _exposed(record, exposure, source, self.options.minimum_priority)}
 
-    def _evaluate(self, evidence: KernelEvidence) -> tuple[HostExposure, bytes]:
-        found: list[OpenCve] = []
-        unknown = 0
-        for position, verdict in enumerate(self._evaluator.verdicts(evidence)):
-            if verdict.status == "open":
-                found.append(self._entry(position, verdict))
-            elif verdict.status == "unknown":
-                unknown += 1
-        exposure = HostExposure(evidence, tuple(found), unknown)
-        return exposure, f'"vulnerabilities": {as_line(_section(exposure))}'.encode("ascii")
+    def _accepting(self, evidence: KernelEvidence, waivers: tuple[Waiver, ...]) -> HostExposure:
+        """Return the vulnerabilities of hosts, apart from those that these waivers cover. The longest are first."""
+        longest: dict[str | None, Waiver] = {}
+        for waiver in waivers:
+            longest.setdefault(waiver.cve, waiver)
+        found, cves = self._evaluated(evidence), self._evaluator.cves
+        waived: dict[int, WaivedCve] = {}
+        for position in (*found.open, *found.unknown) if longest else ():
+            covering = [each for each in (longest.get(cves[position]), longest.get(None)) if each is not None]
+            if covering:
+                waiver = max(covering, key=lambda each: each.expires)
+                details = self._details[position]
+                waived[position] = WaivedCve(cves[position], details.priority, found.open.get(position), waiver)
+        return HostExposure(
+            evidence,
+            tuple(entry for position, entry in found.open.items() if position not in waived),
+            sum(position not in waived for position in found.unknown),
+            tuple(waived[position] for position in sorted(waived)),
+        )
+
+    def _evaluate(self, evidence: KernelEvidence) -> _Evaluated:
+        verdicts = list(enumerate(self._evaluator.verdicts(evidence)))
+        return _Evaluated(
+            {position: self._entry(position, verdict) for position, verdict in verdicts if verdict.status == "open"},
+            tuple(position for position, verdict in verdicts if verdict.status == "unknown"),
+        )
 
     def _entry(self, position: int, verdict: Verdict) -> OpenCve:
         key = position, verdict.key
@@ -206,33 +267,45 @@ def _section(exposure: HostExposure) -> dict[str, t.Any]:
         "open": exposure.by_priority(),
         "unknown": exposure.unknown,
         "overdue": exposure.overdue,
+        "waived": len(exposure.waived),
         "open_cves": exposure.open[:_LISTED],
+        "waived_cves": [each.as_dict() for each in exposure.waived[:_LISTED]],
     }
 
 
 def _exposed(record: Record, exposure: HostExposure, source: str | None, minimum_priority: str) -> Assessment:
     assessment = record["assessment"]
-    first, number = exposure.open[0], len(exposure.open)
+    chosen = exposure.open or exposure.waived_open
+    first, number, waived = chosen[0], len(chosen), len(exposure.waived_open)
     published = f"published {first['published']}" if first["published"] else "without a date"
     named = f"{first['cve']} ({first['priority'] or 'no priority'}, {published})"
     subject = "1 vulnerability" if number == 1 else f"{number} vulnerabilities"
+    verb = "is" if number == 1 else "are"
+    found = f"{subject} of priority {minimum_priority} or higher {verb}"
+    if exposure.open:
+        more = f"; {waived} more {'is' if waived == 1 else 'are'} waived" if waived else ""
+        message = f"{found} open; the most urgent is {named}{more}"
+    else:
+        waiver = next(each.waiver for each in exposure.waived if each.entry is first)
+        until = f"waived until {waiver.expires.isoformat()} by {waiver.owner}"
+        message = f"{found} open and waived; the most urgent is {named}, {until}"
     reason = Reason(
-        id="vulnerability_open",
-        message=f"{subject} of priority {minimum_priority} or higher {'is' if number == 1 else 'are'} open; the most "
-        f"urgent is {named}",
-        remedy=_remedy(record["host"], exposure, source),
+        id="vulnerability_open" if exposure.open else "vulnerability_waived",
+        message=message,
+        remedy=_remedy(record["host"], chosen, exposure.evidence, source),
     )
+    everything = (*exposure.open, *exposure.waived_open)
     return {
         **assessment,
         "state": "exposed",
         "reasons": [reason, *assessment["reasons"]],
-        "reboot_needed": any(each["fix"] in _REBOOTING for each in exposure.open),
+        "reboot_needed": any(each["fix"] in _REBOOTING for each in everything),
     }
 
 
-def _remedy(host: str, exposure: HostExposure, source: str | None) -> str | None:
+def _remedy(host: str, found: c.Sequence[OpenCve], evidence: KernelEvidence, source: str | None) -> str | None:
     """Return the step for the most urgent vulnerability that has a fix, or for the first one if none has."""
-    chosen = next((each for each in exposure.open if each["fix"] != "none"), exposure.open[0])
+    chosen = next((each for each in found if each["fix"] != "none"), found[0])
     patch = None if chosen["patch"] is None else int(chosen["patch"])
     verdict = Verdict("open", chosen["fix"], chosen["fixed_in"], patch, chosen["evidence"])
-    return next_step(verdict, source, enabled=exposure.evidence.enabled, host=host)
+    return next_step(verdict, source, enabled=evidence.enabled, host=host)

@@ -196,10 +196,11 @@ class Report:
     def findings_by_waiver(self) -> list[tuple[Waiver, int]]:
         """Return all waivers in the order of their file, each with the number of findings that it covers.
 
-        An open or unknown vulnerability of a host that the waiver covers counts as a finding.
+        An open or unknown vulnerability of a host that the waiver covers counts as a finding. A rule that only depends
+        on waived vulnerabilities is not counted again.
         """
         # By identity: two entries can be equal.
-        counts = collections.Counter(id(waived.waiver) for _line, waived in self.waived())
+        counts = collections.Counter(id(each.waiver) for _line, each in self.waived() if not each.follows)
         if self.exposure is not None:
             counts.update(self.exposure.findings_by_waiver())
         return [(waiver, counts[id(waiver)]) for waiver in (self.waivers.entries if self.waivers else ())]
@@ -239,12 +240,14 @@ class Report:
                 kind = Kind(line.state, line.kernel_name, line.release, line.patch_version, line.unpatched)
                 yield Sighting(line.host, to_microseconds(time), kind)
 
-    def with_exposure(self, exposures: HostExposures, waivers: Waivers | None) -> Report:
+    def with_exposure(self, exposures: HostExposures) -> Report:
         """Return a report with the vulnerabilities of the fleet. A host without a record of this run is unknown."""
         evidence = {line.host: line.exposure.evidence for line in self.lines if line.exposure is not None}
         missing = {line.host for line in self.lines} - evidence.keys()
         records = NewestRecords(evidence, missing, [], None)
-        found = evaluate_fleet(records, exposures.indexes, None, exposures.options.minimum_priority, waivers)
+        found = evaluate_fleet(
+            records, exposures.indexes, None, exposures.options.minimum_priority, exposures.waivers
+        )
         return dataclasses.replace(self, exposure=found)
 
     @property
@@ -281,10 +284,13 @@ class Report:
 
     def with_waivers(self, waivers: Waivers) -> Report:
         """Return a report in which the findings that waivers cover are apart. The states of hosts stay."""
+        # Those of vulnerabilities may come from another process, as copies of the waivers.
+        own = {each: each for each in reversed(waivers.entries)}
         lines = []
         for line in self.lines:
             kept, waived = _sorted_by(waivers, line.host, line.findings)
-            lines.append(line._replace(findings=kept, waived=waived) if waived else line)
+            of_cves = (each._replace(waiver=own[each.waiver]) for each in line.waived)
+            lines.append(line._replace(findings=kept, waived=(*of_cves, *waived)) if waived or line.waived else line)
         of_fleet, fleet_waived = _sorted_by(waivers, None, self.fleet_findings)
         return dataclasses.replace(
             self, lines=lines, fleet_findings=of_fleet, fleet_waived=fleet_waived, waivers=waivers
@@ -362,7 +368,10 @@ def _condensed(
     if record is not document.record:
         [assessment] = sections_of({"assessment": record["assessment"]})
         sections = tuple(assessment if each.startswith(_ASSESSMENT) else each for each in sections)
-    line = _line(record, writer.append((*sections, section)), evaluator, exposure)
+    line = _line(record, writer.append((*sections, section)), None, exposure)
+    if evaluator is not None:
+        findings, waived = evaluator.with_waived_cves(record, exposures, exposure)
+        line = line._replace(findings=findings, waived=waived)
     return line if proof is None else line._replace(proof=proof)
 
 

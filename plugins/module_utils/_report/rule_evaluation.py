@@ -22,10 +22,11 @@ from .._fleet.rules import (
     rule_of_closed_cve,
     rules_from_list,
 )
+from .._fleet.waivers import WaivedFinding, Waiver
 from .._record import Record
 from .._vulnerabilities.notice_fixes import FixesByNotices
 from . import report as _report
-from .host_exposure import HostExposure
+from .host_exposure import HostExposure, HostExposures
 
 DEFAULT = "default"
 _DEFAULT_FILE = Path(__file__).parents[2] / "plugin_utils" / "rules" / "default.yml"
@@ -85,8 +86,36 @@ class RuleEvaluator:
             open_vulnerabilities=len(exposure.open),
             overdue_vulnerabilities=exposure.overdue,
             unknown_vulnerabilities=exposure.unknown,
+            waived_vulnerabilities=len(exposure.waived),
         )
         return self._set.broken_by_host({**seen, "open_cves": list(exposure.open)}, facts)
+
+    def with_waived_cves(
+        self, record: Record, exposures: HostExposures, exposure: HostExposure
+    ) -> tuple[tuple[Finding, ...], tuple[WaivedFinding, ...]]:
+        """Return the findings of a host, and those that only waivers of its vulnerabilities prevent."""
+        found = self.of_record(record, exposure)
+        waivers = exposures.waivers.of_host(record["host"])
+        of_cves = tuple(each for each in waivers if each.rule is None or each.cve is not None)
+        if not of_cves or not exposures.accepting(exposure.evidence, of_cves).waived:
+            return found, ()
+
+        def broken(accepted: tuple[Waiver, ...]) -> dict[str, Finding]:
+            findings = self.of_record(record, exposures.accepting(exposure.evidence, accepted))
+            return {finding.rule: finding for finding in findings}
+
+        every, kept, waived = broken(()), [], []
+        for rule in dict.fromkeys((*every, *(finding.rule for finding in found))):
+            accepted = tuple(each for each in of_cves if each.rule in (None, rule))
+            remaining = broken(accepted).get(rule)
+            if remaining is not None:
+                kept.append(remaining)
+            elif rule in every:
+                ending = _first_ending(accepted, lambda left, rule=rule: rule in broken(left))
+                whole = [each for each in waivers if each.rule == rule and each.cve is None]
+                waiver = max((ending, *whole), key=lambda each: each.expires)
+                waived.append(WaivedFinding(*every[rule], waiver))
+        return tuple(kept), tuple(waived)
 
     def without_record(self, document: dict[str, t.Any]) -> tuple[Finding, ...]:
         return self._set.broken_by_host(document, facts_without_record(document, self._now))
@@ -94,6 +123,12 @@ class RuleEvaluator:
     def with_fleet(self, report: _report.Report, seats: int | None) -> _report.Report:
         """Return the report with the findings of fleet rules. `seats` is the number of seats of the token, if known."""
         return report.with_findings(self._set.broken_by_fleet(_fleet_facts(report, seats)))
+
+
+def _first_ending(waivers: t.Sequence[Waiver], is_broken: t.Callable[[tuple[Waiver, ...]], bool]) -> Waiver:
+    """Return the waiver with whose end the rule is broken again, if they end one after the other."""
+    ordered = sorted(waivers, key=lambda each: each.expires)
+    return next(each for number, each in enumerate(ordered, 1) if is_broken(tuple(reversed(ordered[number:]))))
 
 
 def _without_unproven_fixes(record: Record) -> Record:

@@ -34,7 +34,7 @@ from .._report.companions import companions
 from .._report.formats import table
 from .._report.formats.registry import FILES, FORMATS_OF_SCANNERS, OPENVEX
 from .._report.host_exposure import ExposureOptions, HostExposures
-from .._report.report import Condensed, Report, condense, merge
+from .._report.report import Condensed, HostLine, Report, condense, merge
 from .._report.rule_evaluation import RuleEvaluator
 from .._report.scanners.openvex import vex_documents
 from .._report.scanners.vex_folder import VexFigures, update_folder
@@ -153,12 +153,12 @@ def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
         _check_fail_on(options.fail_on, evaluator, bool(options.exposure.data))
         waivers = _load_waivers(options, evaluator, now)
         found = folder_store.find(options.record_dirs)
-        exposures = _open_vulnerabilities(options, found, now)
+        exposures = _open_vulnerabilities(options, found, waivers, now)
         if exposures is None:
             evaluator.require_vulnerabilities()
         report = evaluator.with_fleet(_assemble(options, found, now, evaluator, exposures), options.seats)
         if exposures is not None:
-            report = report.with_exposure(exposures, waivers)
+            report = report.with_exposure(exposures)
         if waivers is not None:
             report = report.with_waivers(waivers)
             for sentence in waivers.warnings():
@@ -294,7 +294,7 @@ def _check_fail_on(names: list[str], evaluator: RuleEvaluator, has_data: bool) -
 
 
 def _open_vulnerabilities(
-    options: ReportOptions, found: list[folder_store.Found], now: datetime.datetime
+    options: ReportOptions, found: list[folder_store.Found], waivers: Waivers | None, now: datetime.datetime
 ) -> HostExposures | None:
     """Return the vulnerabilities of the releases that the records are of, or None if no data is named."""
     if not options.exposure.data:
@@ -312,7 +312,7 @@ def _open_vulnerabilities(
         remedy = "check that the data exists and is readable, and that cache_dir is writable"
         raise _io.file_error(error, str(options.exposure.cache), remedy) from error
     proofs = bool(options.for_scanners and options.folder)
-    return HostExposures(data.indexes, options.exposure, now, proofs=proofs)
+    return HostExposures(data.indexes, options.exposure, now, waivers=waivers, proofs=proofs)
 
 
 def _assemble(
@@ -490,13 +490,23 @@ def _found(report: Report, names: list[str]) -> dict[str, list[str]]:
     severities = {rule.id: rule.severity for rule in report.rules}
     hosts: dict[str, dict[str, None]] = {name: {} for name in names}
     for line in report.lines:
-        # A state counts whatever is waived, except where a rule has the same name: `fail_on` cannot distinguish them.
-        if all(waived.rule != line.state for waived in line.waived):
+        if not _is_waived(line):
             hosts.get(line.state, {})[line.host] = None
     for where, (rule, _message) in report.findings():
         for name in (rule, severities[rule]):
             hosts.get(name, {})[where.host if where else _FLEET] = None
     return {name: list(found) for name, found in hosts.items() if found}
+
+
+def _is_waived(line: HostLine) -> bool:
+    """Return True if waivers cover what the state of a host stands for.
+
+    They do where a rule has the same name, because `fail_on` cannot distinguish them, and where all vulnerabilities
+    that expose the host are waived.
+    """
+    if line.state == "exposed" and line.exposure is not None:
+        return not line.exposure.open
+    return any(waived.rule == line.state for waived in line.waived)
 
 
 def _failure(report: Report, found: dict[str, list[str]], options: ReportOptions) -> LivepatchError:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waivers import Waiver, Waivers
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.newest import NewestRecords
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.fleet_exposure import (
+    COUNTED,
     RESULT_LIMIT,
     FleetExposure,
     evaluate_fleet,
@@ -279,13 +280,21 @@ def test_a_waived_vulnerability_keeps_its_status() -> None:
     assert found.cves[0].counts == evaluated(cves=[EARLY]).cves[0].counts
     assert found.cves[0].waived == 1
     assert found.hosts_by_status["open"] == 3
-    assert found.not_waived == {"open": 2, "unknown": 1, "live_patched": 1, "fixed": 1, "not_affected": 0}
+    assert found.not_waived == {
+        "open": 2,
+        "unknown": 1,
+        "waived": 1,
+        "live_patched": 1,
+        "fixed": 1,
+        "not_affected": 0,
+    }
     entries, _left_out = found.entries()
     groups = [(each["status"], each["hosts"], (each["waived"] or {}).get("owner")) for each in entries[0]["groups"]]
     assert ("open", ["web-2"], "a team") in groups
     assert ("open", ["web-6"], None) in groups
     lines = "\n".join(found.lines(entries))
-    assert "3 open, 1 unknown, 1 live_patched, 1 fixed; 1 of these waived" in lines
+    assert "6 hosts, 1 vulnerability: 2 open, 1 unknown, 1 waived, 1 live_patched, 1 fixed." in lines
+    assert f"{EARLY} (critical, 2031-01-01): 2 open, 1 unknown, 1 waived, 1 live_patched, 1 fixed" in lines
     assert "1 open: web-2; waived until 2031-07-01 by a team: accepted" in lines
 
 
@@ -305,13 +314,13 @@ def test_a_waiver_covers_what_it_names(selected: dict[str, str], remaining: int)
 
 def test_an_expired_waiver_has_no_effect() -> None:
     found = evaluated(cves=[EARLY], waivers=waived(-1, cve=EARLY))
-    assert found.not_waived == found.hosts_by_status
+    assert found.not_waived == {**found.hosts_by_status, "waived": 0}
     assert any("Expired waivers, whose findings count again" in line for line in found.lines([]))
 
 
 def test_a_host_without_a_record_can_be_waived() -> None:
     found = evaluated({}, {"web-7"}, cves=[EARLY], waivers=waived(host="web-7"))
-    assert (found.hosts_by_status["unknown"], sum(found.not_waived.values())) == (1, 0)
+    assert (found.hosts_by_status["unknown"], found.not_waived["unknown"], found.not_waived["waived"]) == (1, 0, 1)
 
 
 def test_a_good_status_is_never_waived() -> None:
@@ -326,6 +335,44 @@ def test_the_complete_result_has_waivers() -> None:
     assert document["evaluations"][of_host["web-2"]]["waived"]["reason"] == "accepted"
     assert document["evaluations"][of_host["web-6"]]["waived"] is None
     assert document["not_waived"]["open"] == 2
+
+
+def test_a_waived_host_is_never_counted_as_good() -> None:
+    """Its other vulnerabilities are fixed, and it still has one that is open."""
+    waivers = waived(cve=UNRATED, host="web-4")
+    found = evaluated({"web-4": host("4.4.0-200.231-generic")}, cves=[UNRATED, "CVE-2031-9"], waivers=waivers)
+    assert found.not_waived == {**dict.fromkeys(COUNTED, 0), "unknown": 1}
+    only = evaluated({"web-4": host("4.4.0-200.231-generic")}, cves=[UNRATED], waivers=waivers)
+    assert only.not_waived == {**dict.fromkeys(COUNTED, 0), "waived": 1}
+
+
+@given(
+    selected=st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "cve": st.sampled_from([EARLY, LATE, LOW]),
+                "host": st.sampled_from([*FLEET, "web-7"]),
+                "group": st.sampled_from(["g", "none"]),
+                "rule": st.just("vulnerability_open"),
+            },
+        ).filter(bool),
+        max_size=4,
+    )
+)
+def test_all_counts_have_all_hosts_with_any_waivers(selected: list[dict[str, str]]) -> None:
+    entries = [Waiver("accepted", "a team", TODAY + datetime.timedelta(days=30), **each) for each in selected]
+    waivers = Waivers(entries, TODAY, {"g": ["web-2", "web-5"]})
+    found = evaluated(missing={"web-7"}, minimum="low", waivers=waivers)
+    assert sum(found.not_waived.values()) == sum(found.hosts_by_status.values()) == found.hosts
+    for each in found.cves:
+        assert sum(each.not_waived.values()) == sum(each.counts.values()) == found.hosts
+        moved = sum(each.counts[status] - each.not_waived[status] for status in ("open", "unknown"))
+        assert moved == each.waived == each.not_waived["waived"]
+    for counts in found.pairs.values():
+        assert sum(counts.values()) % found.hosts == 0
+    groups = [group for entry in found.entries()[0] for group in entry["groups"]]
+    assert sum(group["count"] for group in groups if group["waived"]) == sum(each.waived for each in found.cves)
 
 
 def test_a_host_without_data_can_be_waived() -> None:

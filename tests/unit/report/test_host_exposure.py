@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import typing as t
 
@@ -12,12 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waivers import Waiver, Waivers
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, State, validate
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.host_exposure import (
     ExposureOptions,
     HostExposure,
 )
-from tests.samples.exposures import CRITICAL, HIGH, LOW, PATCHED, a_fleet, exposures
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_evaluation import (
+    DEFAULT,
+    RuleEvaluator,
+    load_rules,
+)
+from tests.samples.exposures import CRITICAL, HIGH, LOW, NOW, PATCHED, a_fleet, exposures
 from tests.samples.records import make_record
 
 EXPOSED, FIXED, DISABLED = a_fleet()
@@ -106,9 +113,132 @@ def test_the_report_has_a_section_for_each_host() -> None:
     assert [each["cve"] for each in section["open_cves"]] == [CRITICAL, HIGH]
 
 
+WAIVERS = Waivers(
+    [
+        Waiver("no users", "web team", datetime.date(2026, 2, 1), cve=CRITICAL, host="web1"),
+        Waiver("no users", "web team", datetime.date(2026, 3, 1), cve=HIGH, host="web1"),
+    ],
+    NOW.date(),
+)
+
+
+def test_a_waived_vulnerability_is_counted_apart() -> None:
+    waivers = Waivers(WAIVERS.entries[:1], NOW.date())
+    exposure, section = exposures(waivers).of_record(EXPOSED)
+    assert [each["cve"] for each in exposure.open] == [HIGH]
+    assert [(each.cve, each.waiver.owner) for each in exposure.waived] == [(CRITICAL, "web team")]
+    assert exposure.as_cell() == "1 high, 1 waived"
+    found = json.loads(f"{{{section.decode('ascii')}}}")["vulnerabilities"]
+    assert (found["open"], found["waived"], [each["cve"] for each in found["open_cves"]]) == ({"high": 1}, 1, [HIGH])
+    assert found["waived_cves"] == [
+        {"cve": CRITICAL, "priority": "critical", "status": "open", "waiver": waivers.entries[0].as_dict()}
+    ]
+    other = exposures(waivers).of_record({**EXPOSED, "host": "web9"})[0]
+    assert (len(other.open), other.waived) == (2, ()), "the waiver is for another host"
+
+
+def test_an_unknown_vulnerability_can_be_waived() -> None:
+    record = make_record(system__release="24.04")
+    one = exposures(Waivers([Waiver("a", "b", NOW.date(), cve=HIGH)], NOW.date())).of_record(record)[0]
+    assert (one.unknown, len(one.waived), one.as_cell()) == (2, 1, "unknown, 1 waived")
+    every = exposures(Waivers([Waiver("a", "b", NOW.date(), host="web1")], NOW.date())).of_record(record)[0]
+    assert (every.unknown, every.as_cell()) == (0, "3 waived")
+
+
+def test_a_waived_host_stays_exposed() -> None:
+    """A waiver accepts an open vulnerability, and does not close it."""
+    found = exposures(WAIVERS)
+    exposure = found.of_record(EXPOSED)[0]
+    record = found.assessed(EXPOSED, exposure)
+    validate(record)
+    assert record["assessment"]["state"] == "exposed"
+    assert record["assessment"]["reasons"][0] == {
+        "id": "vulnerability_waived",
+        "message": f"2 vulnerabilities of priority high or higher are open and waived; the most urgent is {CRITICAL} "
+        "(critical, published 2026-01-02), waived until 2026-02-01 by web team",
+        "remedy": "upgrade linux to 4.4.0-200.232 or newer and reboot: ansible-playbook kernelops.livepatch.upgrade "
+        "--limit web1 -e livepatch_force=true",
+    }
+    assert record["assessment"]["reboot_needed"] is True
+
+
+def test_a_waiver_does_not_hide_another_vulnerability() -> None:
+    found = exposures(Waivers(WAIVERS.entries[:1], NOW.date()))
+    reason = found.assessed(EXPOSED, found.of_record(EXPOSED)[0])["assessment"]["reasons"][0]
+    assert reason["id"] == "vulnerability_open"
+    assert reason["message"].startswith("1 vulnerability of priority high or higher is open; the most urgent is")
+    assert reason["message"].endswith("; 1 more is waived")
+
+
+DEADLINES = {"critical": 1, "high": 30}
+RULES = ("vulnerability_open", "vulnerability_overdue")
+
+
+def broken_and_waived(
+    *waivers: Waiver, rules: object = DEFAULT, deadlines: dict[str, int] | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """Return the rules that web1 violates, and for those that are waived the reason of the waiver."""
+    found = exposures(Waivers(waivers, NOW.date()), deadlines=deadlines or DEADLINES)
+    exposure = found.of_record(EXPOSED)[0]
+    evaluator = RuleEvaluator(load_rules(rules, []), NOW)
+    findings, waived = evaluator.with_waived_cves(EXPOSED, found, exposure)
+    return [each.rule for each in findings if each.rule in RULES], {each.rule: each.waiver.reason for each in waived}
+
+
+def accepted(cve: str | None, day: int, rule: str | None = None) -> Waiver:
+    return Waiver(f"until {day}", "web team", datetime.date(2026, 3, day), cve=cve, rule=rule)
+
+
+@pytest.mark.parametrize(
+    ("waivers", "broken", "waived"),
+    [
+        ([], RULES, {}),
+        ([accepted(CRITICAL, 1)], RULES, {}),
+        ([accepted(CRITICAL, 1), accepted(HIGH, 2)], (), dict.fromkeys(RULES, "until 1")),
+        ([accepted(CRITICAL, 2), accepted(HIGH, 1)], (), dict.fromkeys(RULES, "until 1")),
+        ([accepted(None, 5)], (), dict.fromkeys(RULES, "until 5")),
+        # The last waiver of the vulnerability counts.
+        ([accepted(CRITICAL, 2), accepted(CRITICAL, 4), accepted(HIGH, 3)], (), dict.fromkeys(RULES, "until 3")),
+        # A rule and a vulnerability: the other rule is still broken.
+        (
+            [accepted(CRITICAL, 1, RULES[1]), accepted(HIGH, 2, RULES[1])],
+            RULES[:1],
+            {"vulnerability_overdue": "until 1"},
+        ),
+        ([accepted(CRITICAL, 1), accepted(HIGH, 2, RULES[1])], RULES[:1], {"vulnerability_overdue": "until 1"}),
+        # Another waiver of the rule as a whole lasts longer.
+        (
+            [accepted(CRITICAL, 1), accepted(HIGH, 2), accepted(None, 9, RULES[0])],
+            (),
+            {"vulnerability_open": "until 9", "vulnerability_overdue": "until 1"},
+        ),
+    ],
+)
+def test_waived_vulnerabilities_do_not_break_rules(
+    waivers: list[Waiver], broken: tuple[str, ...], waived: dict[str, str]
+) -> None:
+    assert broken_and_waived(*waivers) == (list(broken), waived)
+
+
+def test_the_waiver_of_what_a_rule_is_about_is_shown() -> None:
+    """The other one, of a vulnerability that is not overdue, ends first."""
+    waivers = [accepted(CRITICAL, 1), accepted(HIGH, 2)]
+    assert broken_and_waived(*waivers, deadlines={"high": 30})[1]["vulnerability_overdue"] == "until 2"
+
+
+def test_rules_of_a_site_see_no_waived_vulnerability() -> None:
+    rule = {"id": "vulnerability_open", "expression": f"open_cves[?cve == '{CRITICAL}']", "message": "open"}
+    assert broken_and_waived(accepted(CRITICAL, 1), rules=rule) == ([], {"vulnerability_open": "until 1"})
+    assert broken_and_waived(accepted(HIGH, 1), rules=rule) == (["vulnerability_open"], {})
+    many = {"id": "vulnerability_open", "expression": "waived_vulnerabilities > `0`", "message": "too many"}
+    assert broken_and_waived(accepted(HIGH, 1), rules=many) == (["vulnerability_open"], {})
+
+
 def test_equal_hosts_share_one_result() -> None:
     found = exposures()
     assert found.of_record(EXPOSED) is found.of_record({**EXPOSED, "host": "other"})
+    waived = exposures(WAIVERS)
+    assert waived.of_record({**EXPOSED, "host": "a"}) is waived.of_record({**EXPOSED, "host": "b"})
     entries = [found.of_record(each)[0].open[0] for each in (EXPOSED, DISABLED)]
     assert entries[0] is entries[1]
 

@@ -285,8 +285,8 @@ def test_counts_of_vulnerabilities_have_all_hosts() -> None:
     assert summary["hosts_by_status"] == {"open": 3, "unknown": 1, "live_patched": 0, "fixed": 0, "not_affected": 0}
     assert summary["open_cves"] == {"critical": 1, "high": 2}
     assert summary["pairs"] == {
-        "critical": {"open": 2, "unknown": 1, "live_patched": 0, "fixed": 1, "not_affected": 0},
-        "high": {"open": 4, "unknown": 2, "live_patched": 1, "fixed": 1, "not_affected": 0},
+        "critical": {"open": 2, "unknown": 1, "waived": 0, "live_patched": 0, "fixed": 1, "not_affected": 0},
+        "high": {"open": 4, "unknown": 2, "waived": 0, "live_patched": 1, "fixed": 1, "not_affected": 0},
     }
     assert summary["oldest_data"] == "2026-01-10"
     for counts in summary["pairs"].values():

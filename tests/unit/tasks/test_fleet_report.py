@@ -304,7 +304,26 @@ def test_waived_vulnerabilities_are_findings_of_their_waiver(exposed: ReportOpti
     report(exposed, waivers=path, formats=("json",))
     document = json.loads((tmp_path / "report" / "fleet.json").read_text(encoding="utf-8"))
     assert [waiver["findings"] for waiver in document["waivers"]] == [1]
-    assert document["summary"]["waived"] == 0, "findings of rules only"
+    assert document["summary"]["waived"] == 1, "the rule that the vulnerability would violate"
+    [waived] = document["waived"]
+    assert (waived["rule"], waived["host"]) == ("vulnerability_open", "web2")
+    assert document["summary"]["vulnerabilities"]["not_waived"]["waived"] == 1
+    found = {each["host"]: each["vulnerabilities"] for each in document["records"]}
+    assert (found["web2"]["waived"], found["web2"]["open_cves"]) == (1, [])
+    assert [each["cve"] for each in found["web2"]["waived_cves"]] == ["CVE-2025-1001"]
+    assert (found["web1"]["waived"], len(found["web1"]["open_cves"])) == (0, 1)
+
+
+def test_a_run_fails_only_for_what_is_not_waived(exposed: ReportOptions, tmp_path: Path) -> None:
+    path = waivers_of(tmp_path, "cve: CVE-2025-1001\n  host: web1", expires="2026-06-01")
+    failing = ["exposed", "vulnerability_open"]
+    error = error_of(exposed, waivers=path, fail_on=failing)
+    assert "1 vulnerability_open (web2)" in str(error)
+    assert "exposed (" not in str(error)
+    path = waivers_of(tmp_path, "cve: CVE-2025-1001", expires="2026-06-01")
+    result, _replay = report(exposed, waivers=path, fail_on=failing)
+    assert result["hosts_by_state"]["exposed"] == ["web1"], "the vulnerability is accepted, not closed"
+    assert result["waived_by_rule"]["vulnerability_open"] == 2
 
 
 def test_unusable_data_fails_the_run(options: ReportOptions, tmp_path: Path) -> None:

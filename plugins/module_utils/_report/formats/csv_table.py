@@ -33,6 +33,7 @@ COLUMNS = (
     "open_cves_by_priority",
     "unknown_cves",
     "overdue_cves",
+    "waived_cves",
 )
 
 # A spreadsheet reads a cell that begins with one of these as a formula, also in the wide forms of East Asian keyboards.
@@ -84,6 +85,7 @@ def _values(line: HostLine) -> tuple[str | None, ...]:
         exposure.as_text() if exposure else None,
         str(exposure.unknown) if exposure else None,
         str(exposure.overdue) if exposure else None,
+        str(len(exposure.waived)) if exposure else None,
     )
 
 

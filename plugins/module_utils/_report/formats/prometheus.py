@@ -58,12 +58,15 @@ def _vulnerabilities(exposure: FleetExposure) -> t.Iterator[str]:
     yield _family("livepatch_open_cves", "Vulnerabilities that are open on at least one host, by priority.")
     for priority, number in exposure.open_by_priority().items():
         yield f'livepatch_open_cves{{priority="{priority}"}} {number}\n'
+    yield _family("livepatch_waived_cves", "Of these, vulnerabilities that waivers cover on all these hosts.")
+    for priority, number in exposure.waived_by_priority().items():
+        yield f'livepatch_waived_cves{{priority="{priority}"}} {number}\n'
     yield _family("livepatch_vulnerabilities", "Vulnerabilities, counted host by host, by priority and status.")
     for priority, counts in exposure.pairs.items():
         for status, number in counts.items():
             yield f'livepatch_vulnerabilities{{priority="{priority}",status="{status}"}} {number}\n'
     yield _family("livepatch_exposure_hosts", "Hosts by the most urgent status of their vulnerabilities.")
-    for status, number in exposure.hosts_by_status.items():
+    for status, number in exposure.not_waived.items():
         yield f'livepatch_exposure_hosts{{status="{status}"}} {number}\n'
     data = _seconds(exposure.oldest_data)
     if data is not None:
@@ -117,6 +120,10 @@ def _open_cves(line: HostLine) -> _Sample:
     return None if line.exposure is None else ("", len(line.exposure.open))
 
 
+def _waived_cves(line: HostLine) -> _Sample:
+    return None if line.exposure is None else ("", len(line.exposure.waived))
+
+
 def _overdue_cves(line: HostLine) -> _Sample:
     return None if line.exposure is None else ("", line.exposure.overdue)
 
@@ -139,6 +146,7 @@ _OF_HOSTS: tuple[tuple[str, str, t.Callable[[HostLine], _Sample]], ...] = (
     ("livepatch_patch_version", "The version of a host's live patch; always 1.", _patch_version),
     ("livepatch_host_open_cves", "Open vulnerabilities of a host.", _open_cves),
     ("livepatch_host_overdue_cves", "Open vulnerabilities of a host whose deadline has passed.", _overdue_cves),
+    ("livepatch_host_waived_cves", "Open or unknown vulnerabilities of a host that waivers cover.", _waived_cves),
     ("livepatch_record_timestamp", "When the last record of a host was collected.", _record_time),
     ("livepatch_last_check_timestamp", "When a host's client last checked for patches.", _time_of("last_check")),
     (
@@ -149,7 +157,7 @@ _OF_HOSTS: tuple[tuple[str, str, t.Callable[[HostLine], _Sample]], ...] = (
 )
 
 
-_OF_VULNERABILITIES = ("livepatch_host_open_cves", "livepatch_host_overdue_cves")
+_OF_VULNERABILITIES = ("livepatch_host_open_cves", "livepatch_host_overdue_cves", "livepatch_host_waived_cves")
 
 
 def _family(name: str, description: str) -> str:

@@ -136,7 +136,10 @@ def _coverage(report: Report) -> t.Iterator[str]:
 def _vulnerabilities(exposure: FleetExposure) -> t.Iterator[str]:
     """Yield how many vulnerabilities are open, and on how many hosts. Both kinds of counts have all hosts."""
     found = ", ".join(f"{number} {priority}" for priority, number in exposure.open_by_priority().items() if number)
-    hosts = ", ".join(f"{number} {status}" for status, number in exposure.hosts_by_status.items() if number)
+    waived = sum(exposure.waived_by_priority().values())
+    if waived:
+        found += f" ({waived} of them waived)"
+    hosts = ", ".join(f"{number} {status}" for status, number in exposure.not_waived.items() if number)
     dated = f" Oldest package data: {exposure.oldest_data}." if exposure.oldest_data else ""
     yield f"Open vulnerabilities: {found or 'none'}. Hosts by their most urgent status: {hosts or 'none'}.{dated}"
 

@@ -250,7 +250,8 @@ interface HistoryCve {
   p95_days: number | null;
 }
 
-type CveStatus = "open" | "unknown" | "live_patched" | "fixed" | "not_affected";
+/** A host is counted as waived if a vulnerability is open or unknown on it, and a waiver covers that. */
+type CveStatus = "open" | "unknown" | "waived" | "live_patched" | "fixed" | "not_affected";
 
 /** The vulnerabilities that are open on a host, the most urgent first. */
 interface Vulnerabilities {
@@ -273,7 +274,6 @@ interface OpenCve {
   published: string | null;
   /** Number of hosts with each status: they add up to all hosts. */
   counts: Record<CveStatus, number>;
-  waived: number;
   groups: [evaluation: number, kinds: number[]][];
 }
 

@@ -7,10 +7,10 @@ const FIRST_CVES = 20;
 const FIRST_HOSTS = 50;
 
 /** @type {CveStatus[]} The most urgent first. */
-const CVE_STATUSES = ["open", "unknown", "live_patched", "fixed", "not_affected"];
+const CVE_STATUSES = ["open", "unknown", "waived", "live_patched", "fixed", "not_affected"];
 
 /** @type {Record<CveStatus, Tone>} */
-const CVE_TONES = { open: "bad", unknown: "unknown", live_patched: "good", fixed: "good", not_affected: "excluded" };
+const CVE_TONES = { open: "bad", unknown: "unknown", waived: "action", live_patched: "good", fixed: "good", not_affected: "excluded" };
 
 const EVIDENCE_LABELS = {
   client: "the list of the client",
@@ -36,7 +36,7 @@ function countOpenCves() {
   ]);
   for (const { groups } of cves) {
     for (const [evaluation, members] of groups) {
-      const counts = counted.get(evaluations[evaluation]?.status ?? "");
+      const counts = counted.get(countedStatus(evaluations[evaluation]) ?? "");
       if (counts) for (const kind of members) counts[kind] = (counts[kind] ?? 0) + 1;
     }
   }
@@ -49,6 +49,15 @@ function countOpenCves() {
     }
   });
   return texts;
+}
+
+/**
+ * Return the status under which hosts are counted.
+ * @param {CveEvaluation | undefined} evaluation
+ * @returns {CveStatus | undefined}
+ */
+function countedStatus(evaluation) {
+  return evaluation?.waived ? "waived" : evaluation?.status;
 }
 
 /** @param {string} text */
@@ -150,7 +159,7 @@ function matchesCve(each, data, words) {
     each.cve,
     each.priority ?? "unrated",
     each.published,
-    ...groups.flatMap((group) => (group ? [group.status, statusLabel(group.status), group.fix, group.source_package] : [])),
+    ...groups.flatMap((group) => (group ? [group.status, evaluationLabel(group), group.fix, group.source_package] : [])),
   ];
   const text = texts.join("\n").toLowerCase();
   return words.every((word) => text.includes(word) || isOpenOnMatchingHost(each, data, word));
@@ -188,14 +197,13 @@ function cveRow(each, data) {
   const open = createElement("strong", "", `${formatNumber(each.counts.open)} open`);
   const others = CVE_STATUSES.slice(1).filter((status) => each.counts[status] > 0);
   const rest = others.map((status) => ` · ${formatNumber(each.counts[status])} ${statusLabel(status)}`).join("");
-  const waived = each.waived > 0 ? ` · ${formatNumber(each.waived)} waived` : "";
   const summary = createElement(
     "summary",
     "",
     createElement("span", "cve-name", each.cve),
     priority,
     createElement("span", "muted", cveAge(each.published)),
-    createElement("span", "cve-counts", open, createElement("span", "muted", rest + waived)),
+    createElement("span", "cve-counts", open, createElement("span", "muted", rest)),
     bar,
   );
   const row = createElement("details", "cve", summary);
@@ -219,7 +227,8 @@ function orderedGroups(each, data) {
     })
     .sort(
       (first, second) =>
-        CVE_STATUSES.indexOf(first.evaluation.status) - CVE_STATUSES.indexOf(second.evaluation.status) ||
+        CVE_STATUSES.indexOf(countedStatus(first.evaluation) ?? "open") -
+          CVE_STATUSES.indexOf(countedStatus(second.evaluation) ?? "open") ||
         second.members.length - first.members.length,
     );
 }
@@ -234,14 +243,26 @@ function describeEvidence(evaluation) {
   }
   if (evaluation.fixed_in) texts.push(`fixed in ${evaluation.fixed_in}`);
   if (evaluation.patch) texts.push(`live patch ${evaluation.patch}`);
-  if (evaluation.waived) texts.push(`waived until ${evaluation.waived.expires} by ${evaluation.waived.owner}: ${evaluation.waived.reason}`);
+  const waived = describeWaiver(evaluation);
+  if (waived) texts.push(waived);
   return texts.join(" · ");
+}
+
+/** @param {CveEvaluation} evaluation */
+function describeWaiver({ waived }) {
+  return waived ? `waived until ${waived.expires} by ${waived.owner}: ${waived.reason}` : null;
+}
+
+/** @param {CveEvaluation} evaluation */
+function evaluationLabel(evaluation) {
+  const label = statusLabel(evaluation.status);
+  return evaluation.waived ? `waived (${label})` : label;
 }
 
 /** @param {CveEvaluation} evaluation @param {Host[]} members */
 function cveGroup(evaluation, members) {
-  const label = createElement("span", "state", createElement("span", "mark"), statusLabel(evaluation.status));
-  label.dataset.tone = CVE_TONES[evaluation.status];
+  const label = createElement("span", "state", createElement("span", "mark"), evaluationLabel(evaluation));
+  label.dataset.tone = CVE_TONES[countedStatus(evaluation) ?? "open"];
   const heading = createElement("h4", "", label, ` on ${formatCount(members.length, "host")}`);
   const group = createElement("section", "", heading, createElement("p", "muted", describeEvidence(evaluation)));
   if (evaluation.next_step) group.append(nextStepParagraph(evaluation.next_step));
@@ -270,7 +291,7 @@ function cveText(each, data) {
     `${describeCounts(each.counts)} · all ${formatCount(hosts.length, "host")} · report of ${formatTime(generatedAt)}`,
   ];
   for (const { evaluation, members } of orderedGroups(each, data)) {
-    lines.push("", `${statusLabel(evaluation.status)} on ${formatCount(members.length, "host")}: ${describeEvidence(evaluation)}`);
+    lines.push("", `${evaluationLabel(evaluation)} on ${formatCount(members.length, "host")}: ${describeEvidence(evaluation)}`);
     if (evaluation.next_step) lines.push(`Next step: ${evaluation.next_step}`);
     lines.push(`Hosts: ${members.map(({ name }) => name).join(", ")}`);
   }
@@ -317,18 +338,19 @@ function hostVulnerabilitiesSection(host) {
     const evaluation = number === undefined ? undefined : data.evaluations[number];
     return evaluation && ["open", "unknown"].includes(evaluation.status) ? [{ each, evaluation }] : [];
   });
-  const open = items.filter(({ evaluation }) => evaluation.status === "open");
-  const rows = open.map(({ each, evaluation }) => [
+  const open = items.filter(({ evaluation }) => evaluation.status === "open" && !evaluation.waived);
+  const waived = items.filter(({ evaluation }) => evaluation.waived);
+  const rows = [...open, ...waived].map(({ each, evaluation }) => [
     createSearchLink(each.cve, each.cve),
     each.priority ?? "unrated",
     each.published ?? "unknown",
-    evaluation.next_step ?? "",
+    describeWaiver(evaluation) ?? evaluation.next_step ?? "",
   ]);
-  const unknown = items.length - open.length;
+  const unknown = items.length - open.length - waived.length;
   const note = createElement(
     "p",
     "muted",
-    `Open: ${formatNumber(open.length)} · unknown: ${formatNumber(unknown)} · of ${formatNumber(data.cves.length)} that are open on any host`,
+    `Open: ${formatNumber(open.length)} · unknown: ${formatNumber(unknown)} · waived: ${formatNumber(waived.length)} · of ${formatNumber(data.cves.length)} that are open on any host`,
   );
   const content = rows.length > 0 ? [createTable(["CVE", "Priority", "Published", "Next step"], rows)] : [];
   return createSection("Vulnerabilities", note, ...content);

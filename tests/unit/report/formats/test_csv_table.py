@@ -10,11 +10,12 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waivers import Waiver, Waivers
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import csv_table
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
-from tests.samples.exposures import an_exposed_report
+from tests.samples.exposures import CRITICAL, NOW, an_exposed_report
 from tests.samples.records import make_record
 from tests.samples.reports import HOSTILE, a_judged_report, a_report, a_waived_report, hostile_record, recorded
 
@@ -57,6 +58,7 @@ def test_a_host_is_a_row() -> None:
         "open_cves_by_priority": "",
         "unknown_cves": "",
         "overdue_cves": "",
+        "waived_cves": "",
     }
     assert {name: value for name, value in gone.items() if value} == {
         "host": "web2",
@@ -109,3 +111,10 @@ def test_open_vulnerabilities_are_counted() -> None:
     names = ("open_cves", "open_cves_by_priority", "unknown_cves", "overdue_cves")
     assert [rows["web1"][name] for name in names] == ["2", "1 critical, 1 high", "0", "1"]
     assert [rows["web4"][name] for name in names] == ["", "", "", ""], "without a record, nothing is known"
+
+
+def test_waived_vulnerabilities_are_counted_apart() -> None:
+    waivers = Waivers([Waiver("no users", "web team", NOW.date(), cve=CRITICAL)], NOW.date())
+    rows = {row["host"]: row for row in _rows(an_exposed_report(waivers=waivers))}
+    names = ("open_cves", "open_cves_by_priority", "unknown_cves", "waived_cves")
+    assert [rows["web1"][name] for name in names] == ["1", "1 high", "0", "1"]
