@@ -335,6 +335,11 @@ cves:
           type: str
           returned: always
           sample: null
+        state:
+          description: State of the hosts, if RV(cves[].groups[].next_step) solves its problem first. Otherwise null.
+          type: str
+          returned: always
+          sample: null
         next_step:
           description: What to do next. Null if nothing is to be done.
           type: str
@@ -550,6 +555,11 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanne
     VexFigures,
     update_folder,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.state_steps import (
+    StateStep,
+    step_of_record,
+    step_of_state,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Downloader, DownloadOptions
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import parse_time
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.data_files import DataFiles
@@ -596,11 +606,16 @@ def chosen_cves(given: list[str] | None) -> list[str] | None:
     return cves
 
 
-def read_records(options: dict[str, t.Any]) -> NewestRecords[HostProof]:
-    """Return the evidence of each host. Raises `LivepatchError` without any host, and if a folder cannot be read."""
+def read_records(options: dict[str, t.Any]) -> NewestRecords[tuple[HostProof, StateStep | None]]:
+    """Return the evidence of each host, and the step of its state.
+
+    Raises `LivepatchError` without any host, and if a folder cannot be read.
+    """
     folders = [Path(folder) for folder in options["record_dir"]]
     now = datetime.datetime.now(datetime.timezone.utc)
-    records = newest_records(load(folders), options["hosts"], now, host_proof)
+    records = newest_records(
+        load(folders), options["hosts"], now, lambda record: (host_proof(record), step_of_record(record))
+    )
     hidden = next((problem for problem in records.problems if problem.host is None), None)
     if hidden is not None or not (records.records or records.missing):
         why = f"{hidden.path}: {hidden.message}" if hidden else f"no record in {', '.join(map(str, folders))}"
@@ -682,9 +697,9 @@ def run(options: dict[str, t.Any], *, check_mode: bool, warn: c.Callable[[str], 
     waivers = read_waivers(options)
     for sentence in waivers.warnings() if waivers else ():
         warn(sentence)
-    proofs = read_records(options)
-    evidence = {host: proof.evidence for host, proof in proofs.records.items()}
-    records = NewestRecords(evidence, proofs.missing, proofs.problems, proofs.oldest)
+    found = read_records(options)
+    proofs = found.converted(lambda kept: kept[0])
+    records = proofs.converted(lambda proof: proof.evidence)
     downloader = Downloader(DownloadOptions(options["ca_path"], options["proxy"], options["timeout"]))
     now = datetime.datetime.now(datetime.timezone.utc)
     files = DataFiles(Path(options["cache_dir"]), downloader, now)
@@ -692,7 +707,9 @@ def run(options: dict[str, t.Any], *, check_mode: bool, warn: c.Callable[[str], 
     try:
         data = files.open([*options["vulnerability_data"], *options["notices"]], releases)
         age = data_age(data.sources, now, options["maximum_age"])
-        exposure = evaluate_fleet(records, data.indexes, cves, options["minimum_priority"], waivers)
+        exposure = evaluate_fleet(
+            records, data.indexes, cves, options["minimum_priority"], waivers, steps_of_states(found)
+        )
         written = write_results(options, exposure, proofs, check_mode=check_mode)
     except OSError as error:
         remedy = "check that the data exists and is readable, and that cache_dir and the files to write are writable"
@@ -707,6 +724,13 @@ def run(options: dict[str, t.Any], *, check_mode: bool, warn: c.Callable[[str], 
         "problems": [problem.as_dict() for problem in records.problems[:_MOST_PROBLEMS]],
         "fetched": data.downloaded,
     }
+
+
+def steps_of_states(found: NewestRecords[tuple[HostProof, StateStep | None]]) -> dict[str, StateStep]:
+    """Return the steps of the hosts whose state asks for one before their vulnerabilities can be closed."""
+    failed = ((host, step_of_state(host, "no_answer", reasons)) for host, reasons in found.failures.items())
+    recorded = ((host, step) for host, (_proof, step) in found.records.items())
+    return {host: step for host, step in (*failed, *recorded) if step is not None}
 
 
 def result_of(exposure: FleetExposure, age: int | None) -> dict[str, t.Any]:

@@ -9,7 +9,7 @@ import dataclasses
 import datetime as dt
 import typing as t
 
-from .._record import Record
+from .._record import Reason, Record
 from .._time import parse_time, sort_key
 from .document import Document, FailedAttempt, Problem
 
@@ -17,6 +17,7 @@ _CLOCK_TOLERANCE = dt.timedelta(minutes=5)
 """The clocks of several controllers may differ by this much. A record that is newer than that is from the future."""
 
 Kept = t.TypeVar("Kept")
+_Other = t.TypeVar("_Other")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,13 +25,19 @@ class NewestRecords(t.Generic[Kept]):
     """What was kept of the newest record of each host, the hosts without a usable one, and the unusable files.
 
     A host whose last attempt failed, or whose documents are from the future, has no usable record. `oldest` is the time
-    of the oldest record that counts (RFC 3339, UTC).
+    of the oldest record that counts (RFC 3339, UTC). `failures` has the reasons of failed attempts, by host.
     """
 
     records: dict[str, Kept]
     missing: set[str]
     problems: list[Problem]
     oldest: str | None
+    failures: c.Mapping[str, c.Sequence[Reason]] = dataclasses.field(default_factory=dict)
+
+    def converted(self, convert: c.Callable[[Kept], _Other]) -> NewestRecords[_Other]:
+        """Return the same with something else of each record."""
+        records = {host: convert(kept) for host, kept in self.records.items()}
+        return NewestRecords(records, self.missing, self.problems, self.oldest, self.failures)
 
 
 def newest_records(
@@ -38,7 +45,7 @@ def newest_records(
 ) -> NewestRecords[Kept]:
     """Return the newest records of these hosts, or of all hosts. `keep` reduces each to what is needed."""
     records: dict[str, tuple[str, Kept]] = {}
-    attempts: dict[str, str] = {}
+    attempts: dict[str, FailedAttempt] = {}
     refused: set[str] = set()
     problems: list[Problem] = []
     latest = now + _CLOCK_TOLERANCE
@@ -53,12 +60,16 @@ def newest_records(
         if (parse_time(time) or latest) > latest:
             refused.add(host)
         elif isinstance(document, FailedAttempt):
-            attempts[host] = max(time, attempts.get(host, ""), key=sort_key)
+            known = attempts.get(host)
+            if known is None or sort_key(time) > sort_key(known.attempted_at):
+                attempts[host] = document
         elif host not in records or sort_key(time) > sort_key(records[host][0]):
             records[host] = time, keep(document.record)
     # Storing a record removes the note of an earlier attempt: with equal times, the note is the later one.
     failed = {
-        host for host, time in attempts.items() if host not in records or sort_key(time) >= sort_key(records[host][0])
+        host
+        for host, attempt in attempts.items()
+        if host not in records or sort_key(attempt.attempted_at) >= sort_key(records[host][0])
     }
     unusable = {problem.host for problem in problems if problem.host is not None and problem.host not in records}
     missing = refused | failed | unusable
@@ -71,4 +82,5 @@ def newest_records(
         if host not in missing and (asked_for is None or host in asked_for)
     }
     oldest = min((time for time, _kept in counted.values()), key=sort_key, default=None)
-    return NewestRecords({host: kept for host, (_time, kept) in counted.items()}, missing, problems, oldest)
+    failures = {host: attempts[host].reasons for host in failed & missing}
+    return NewestRecords({host: kept for host, (_time, kept) in counted.items()}, missing, problems, oldest, failures)

@@ -2,8 +2,9 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """The open vulnerabilities of a fleet in the form in which the report page shows them.
 
-Hosts are counted as waived where a waiver covers an open or unknown vulnerability. Hosts with equal evidence are one kind, and each evaluation occurs once, so that the size does not follow the number of
-hosts times vulnerabilities. At most `MOST_CVES` vulnerabilities are included, the most urgent ones.
+Hosts with equal evidence are one kind, and each evaluation occurs once, so that the size does not follow the number of
+hosts times vulnerabilities. Hosts are counted as waived where a waiver covers an open or unknown vulnerability. At most
+`MOST_CVES` vulnerabilities are included, the most urgent ones.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from .._vulnerabilities.exposure import (
 )
 from .._vulnerabilities.index import VulnerabilityIndex
 from .._vulnerabilities.package_data import PRIORITIES, Vulnerability
+from .state_steps import StateStep
 
 RESULT_LIMIT = 300_000
 """Bytes of the entries of a result as JSON. AWX removes a result that is larger than 700,000 bytes."""
@@ -59,11 +60,16 @@ _FIRST_DAY = "0000"  # a vulnerability without a date is shown first
 
 
 class _Kind(t.NamedTuple):
-    """Hosts with equal evidence and waivers; without evidence those that have no usable record."""
+    """Hosts with equal evidence, waivers and step of their state; without evidence those with no usable record."""
 
     evidence: KernelEvidence | None
     hosts: list[str]
     waivers: tuple[Waiver, ...] = ()
+    state: StateStep | None = None
+
+    def step_before(self, verdict: Verdict) -> StateStep | None:
+        """Return the step of the state of the hosts, if it comes before that of a vulnerability."""
+        return self.state if self.state is not None and self.state.precedes(verdict) else None
 
     def waiver(self, cve: str | None, verdict: Verdict | None = None) -> Waiver | None:
         """Return the waiver that covers a vulnerability if it is open or unknown."""
@@ -119,8 +125,8 @@ class FleetExposure:
     `hosts_by_status` counts each host once, by its first status in the order of `STATUSES`; the sum is `hosts`.
     `not_waived` counts them by `COUNTED`: what a waiver covers is waived, whatever its status. Its sum is `hosts`, too.
     `without_data` has the hosts that package data cannot be applied to, by reason. `pairs` has the number of pairs of a
-    host and a vulnerability, by priority and `COUNTED`, of all that were evaluated. `chosen` are the vulnerabilities that
-    were evaluated, and `evaluated` is their number.
+    host and a vulnerability, by priority and `COUNTED`, of all that were evaluated. `chosen` are the vulnerabilities
+    that were evaluated, and `evaluated` is their number.
     """
 
     hosts: int
@@ -159,7 +165,8 @@ class FleetExposure:
 
     def waived_by_priority(self) -> dict[str, int]:
         """Return the number of vulnerabilities that are open on hosts, and waived on all of these."""
-        found = collections.Counter(each.details.priority or UNRATED for each in self.cves if not each.not_waived["open"])
+        waived = (each for each in self.cves if not each.not_waived["open"])
+        found = collections.Counter(each.details.priority or UNRATED for each in waived)
         return {priority: found[priority] for priority in self.pairs}
 
     @property
@@ -259,10 +266,11 @@ class FleetExposure:
             enabled = None if kind.evidence is None else kind.evidence.enabled
             for each, verdict in zip(shown, _verdicts(evaluator, kind), strict=True):
                 waiver = kind.waiver(each.cve, verdict)
-                key = (*verdict.key, kernel, enabled if verdict.fix == "patch" else None, waiver)
+                state = kind.step_before(verdict)
+                key = (*verdict.key, kernel, enabled if verdict.fix == "patch" else None, waiver, state)
                 group = found[each.cve].get(key)
                 if group is None:
-                    group = found[each.cve][key] = _Group(_described(verdict, kernel, kind.evidence, waiver))
+                    group = found[each.cve][key] = _Group(_described(verdict, kernel, kind, waiver))
                 group.add(kind.hosts)
         order = {status: rank for rank, status in enumerate(STATUSES)}
         return {
@@ -277,13 +285,15 @@ def evaluate_fleet(
     cves: c.Sequence[str] | None,
     minimum_priority: str,
     waivers: Waivers | None = None,
+    steps: c.Mapping[str, StateStep] | None = None,
 ) -> FleetExposure:
     """Evaluate these vulnerabilities, or all of a priority. Of the latter, those are kept that are open on a host.
 
-    A vulnerability without a priority counts as of the highest.
+    A vulnerability without a priority counts as of the highest. `steps` has the hosts whose state asks for another step
+    first.
     """
     waivers = waivers or Waivers()
-    kinds = _kinds(records, waivers)
+    kinds = _kinds(records, waivers, steps or {})
     known = known_vulnerabilities(indexes)
     chosen = _chosen(known, cves, minimum_priority)
     evaluator = Evaluator(indexes, chosen)
@@ -326,18 +336,18 @@ def _pairs(found: c.Iterable[CveExposure]) -> dict[str, dict[str, int]]:
     return {priority: pairs[priority] for priority in SHOWN_PRIORITIES if priority in pairs}
 
 
-def _kinds(records: NewestRecords[KernelEvidence], waivers: Waivers) -> list[_Kind]:
+def _kinds(records: NewestRecords[KernelEvidence], waivers: Waivers, steps: c.Mapping[str, StateStep]) -> list[_Kind]:
     """Return the hosts in groups that are evaluated once."""
-    found: dict[tuple[KernelEvidence | None, int], list[str]] = collections.defaultdict(list)
+    found: dict[tuple[KernelEvidence | None, int, StateStep | None], list[str]] = collections.defaultdict(list)
     # Hosts with the same waivers have the same object, which is quicker to compare than its waivers.
     accepted: dict[int, tuple[Waiver, ...]] = {}
     without_record = ((host, None) for host in records.missing)
     for host, evidence in (*records.records.items(), *without_record):
         of_host = waivers.of_host(host)
         accepted[id(of_host)] = of_host
-        found[evidence, id(of_host)].append(host)
+        found[evidence, id(of_host), steps.get(host)].append(host)
     about_cves = {key: tuple(each for each in given if each.rule is None) for key, given in accepted.items()}
-    return [_Kind(evidence, sorted(hosts), about_cves[key]) for (evidence, key), hosts in found.items()]
+    return [_Kind(evidence, sorted(hosts), about_cves[key], state) for (evidence, key, state), hosts in found.items()]
 
 
 class _CountsOfCves:
@@ -371,10 +381,11 @@ def _chosen(known: c.Mapping[str, Vulnerability], cves: c.Sequence[str] | None, 
     return [cve for cve, one in known.items() if is_chosen(one, minimum_priority)]
 
 
-def _counted(
-    evaluator: Evaluator, kinds: c.Sequence[_Kind]
-) -> tuple[_CountsOfCves, dict[str, int], dict[str, int]]:
-    """Return the counts of all vulnerabilities, and each host once by its most urgent status, without and with waivers."""
+def _counted(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> tuple[_CountsOfCves, dict[str, int], dict[str, int]]:
+    """Return the counts of all vulnerabilities, and each host once by its most urgent status.
+
+    The latter without and with waivers.
+    """
     counts = _CountsOfCves(len(evaluator.cves))
     worst: dict[str, int] = dict.fromkeys(STATUSES, 0)
     not_waived: dict[str, int] = dict.fromkeys(COUNTED, 0)
@@ -453,15 +464,17 @@ def _positions(evaluator: Evaluator, kind: _Kind, evaluations: dict[str, int]) -
         key = (verdict.key, waiver)
         position = known.get(key)
         if position is None:
-            text = json.dumps(_described(verdict, kernel, kind.evidence, waiver))
+            text = json.dumps(_described(verdict, kernel, kind, waiver))
             position = known[key] = evaluations.setdefault(text, len(evaluations))
         yield position
 
 
 def _described(
-    verdict: Verdict, kernel: tuple[str | None, bool], evidence: KernelEvidence | None, waiver: Waiver | None
+    verdict: Verdict, kernel: tuple[str | None, bool], kind: _Kind, waiver: Waiver | None
 ) -> dict[str, t.Any]:
     source, derived = kernel
+    enabled = None if kind.evidence is None else kind.evidence.enabled
+    state = kind.step_before(verdict)
     return {
         "status": verdict.status,
         "fix": verdict.fix,
@@ -472,7 +485,8 @@ def _described(
         "evidence": verdict.evidence,
         "reason": verdict.reason["id"] if verdict.reason else None,
         "message": verdict.reason["message"] if verdict.reason else None,
-        "next_step": next_step(verdict, source, enabled=None if evidence is None else evidence.enabled),
+        "state": None if state is None else state.state,
+        "next_step": next_step(verdict, source, enabled=enabled) if state is None else state.step,
         "waived": None if waiver is None else waiver.as_dict(),
     }
 
@@ -527,9 +541,11 @@ def _line(group: c.Mapping[str, t.Any]) -> str:
     named = ", ".join(shorten(visible(host), _HOST_COLUMNS) for host in hosts) + (
         f" and {more} more" if more and hosts else ""
     )
-    status = f"{group['status']} ({group['message']})" if group["message"] else group["status"]
+    state = f"the host is {group['state']}" if group.get("state") not in (None, "no_answer") else None
+    details = "; ".join(filter(None, (group["message"], state)))
+    status = f"{group['status']} ({details})" if details else group["status"]
     waiver = group.get("waived")
-    step = f"; {group['next_step']}" if group["next_step"] else ""
+    step = f"; {visible(group['next_step'])}" if group["next_step"] else ""
     if waiver:
         step = f"; waived until {waiver['expires']} by {visible(waiver['owner'])}: {visible(waiver['reason'])}"
     return f"  {group['count']} {status}{': ' + named if named else ''}{step}"

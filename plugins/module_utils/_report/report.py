@@ -33,6 +33,7 @@ from .fleet_exposure import FleetExposure, evaluate_fleet
 from .history import History
 from .host_exposure import HostExposure, HostExposures
 from .scanners.host_proof import HostProof
+from .state_steps import step_of_state
 from .summary.run_context import RunContext
 
 if t.TYPE_CHECKING:
@@ -245,8 +246,14 @@ class Report:
         evidence = {line.host: line.exposure.evidence for line in self.lines if line.exposure is not None}
         missing = {line.host for line in self.lines} - evidence.keys()
         records = NewestRecords(evidence, missing, [], None)
+        steps = {line.host: step_of_state(line.host, line.state, line.reasons) for line in self.lines}
         found = evaluate_fleet(
-            records, exposures.indexes, None, exposures.options.minimum_priority, exposures.waivers
+            records,
+            exposures.indexes,
+            None,
+            exposures.options.minimum_priority,
+            exposures.waivers,
+            {host: step for host, step in steps.items() if step is not None},
         )
         return dataclasses.replace(self, exposure=found)
 

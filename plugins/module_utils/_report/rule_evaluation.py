@@ -111,7 +111,7 @@ class RuleEvaluator:
             if remaining is not None:
                 kept.append(remaining)
             elif rule in every:
-                ending = _first_ending(accepted, lambda left, rule=rule: rule in broken(left))
+                ending = _first_ending(rule, accepted, broken)
                 whole = [each for each in waivers if each.rule == rule and each.cve is None]
                 waiver = max((ending, *whole), key=lambda each: each.expires)
                 waived.append(WaivedFinding(*every[rule], waiver))
@@ -125,10 +125,12 @@ class RuleEvaluator:
         return report.with_findings(self._set.broken_by_fleet(_fleet_facts(report, seats)))
 
 
-def _first_ending(waivers: t.Sequence[Waiver], is_broken: t.Callable[[tuple[Waiver, ...]], bool]) -> Waiver:
+def _first_ending(
+    rule: str, waivers: t.Sequence[Waiver], broken: t.Callable[[tuple[Waiver, ...]], t.Container[str]]
+) -> Waiver:
     """Return the waiver with whose end the rule is broken again, if they end one after the other."""
     ordered = sorted(waivers, key=lambda each: each.expires)
-    return next(each for number, each in enumerate(ordered, 1) if is_broken(tuple(reversed(ordered[number:]))))
+    return next(each for number, each in enumerate(ordered, 1) if rule in broken(tuple(reversed(ordered[number:]))))
 
 
 def _without_unproven_fixes(record: Record) -> Record:

@@ -8,7 +8,7 @@ import datetime as dt
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Reason, Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import (
     Document,
     FailedAttempt,
@@ -71,3 +71,13 @@ def test_requested_hosts_without_a_record_are_missing() -> None:
 
 def test_without_documents_there_is_nothing() -> None:
     assert newest() == NewestRecords({}, set(), [], None)
+
+
+def test_the_last_failed_attempt_has_the_reason() -> None:
+    early, late = (
+        FailedAttempt("web1", at, [Reason(id=name, message=name, remedy=name)])
+        for at, name in ((COLLECTED_AT, "early"), (LATER, "late"))
+    )
+    for order in ((early, late), (late, early)):
+        assert [each["id"] for each in newest(*order).failures["web1"]] == ["late"]
+    assert newest(early, recorded(at=LATER)).failures == {}

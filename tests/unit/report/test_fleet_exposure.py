@@ -16,10 +16,12 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waivers
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.newest import NewestRecords
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.fleet_exposure import (
     COUNTED,
+    NO_RECORD,
     RESULT_LIMIT,
     FleetExposure,
     evaluate_fleet,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.state_steps import StateStep
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.exposure import (
     STATUSES,
     KernelEvidence,
@@ -149,6 +151,7 @@ def test_groups_have_the_next_step() -> None:
         "evidence": "package_data",
         "reason": None,
         "message": None,
+        "state": None,
         "next_step": found[0][3],
         "waived": None,
         "count": 2,
@@ -383,3 +386,34 @@ def test_a_host_without_data_can_be_waived() -> None:
     assert (found.hosts_by_status["unknown"], found.not_waived["unknown"]) == (2, 1)
     one = evaluate_fleet(records, [], None, "high", waived(host="web-5", cve=EARLY))
     assert one.not_waived["unknown"] == 2, "a waiver of one vulnerability does not cover the host"
+
+
+def test_the_step_of_the_state_comes_first() -> None:
+    """A host that was tampered with, or whose patch crashed, is not upgraded."""
+    states = {
+        "web-2": StateStep("failed", "remove the crash lock"),
+        "web-3": StateStep("stale", "open port 443"),
+        "web-6": StateStep("failed", "remove the crash lock"),
+        "web-7": StateStep("no_answer", "repair the connection"),
+    }
+    records = NewestRecords(FLEET, {"web-7", "web-8"}, [], None)
+    found = evaluate_fleet(records, [index()], [EARLY, LATE], "high", None, states)
+    entries, _left_out = found.entries()
+    steps = [
+        {host: (group["state"], group["next_step"]) for group in entry["groups"] for host in group["hosts"]}
+        for entry in entries
+    ]
+    for each in steps:
+        assert each["web-2"] == each["web-6"] == ("failed", "remove the crash lock")
+        assert each["web-7"] == ("no_answer", "repair the connection")
+        assert each["web-8"] == (None, NO_RECORD["remedy"])
+    assert steps[0]["web-3"] == ("stale", "open port 443"), "no patch can be applied yet"
+    assert "upgrade linux" in (steps[1]["web-3"][1] or ""), "an upgrade closes it"
+    assert steps[0]["web-1"][1] is steps[0]["web-4"][1] is None, "nothing is to be done"
+    lines = "\n".join(found.lines(entries))
+    assert "2 open (the host is failed): web-2, web-6; remove the crash lock" in lines
+    document = json.loads("".join(found.document()))
+    shown = {
+        document["evaluations"][position]["state"] for each in document["groups"] for position in each["cves"].values()
+    }
+    assert shown == {None, "failed", "stale", "no_answer"}
