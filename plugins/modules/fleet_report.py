@@ -192,11 +192,23 @@ options:
     default: high
   vulnerability_deadlines:
     description:
-      - Days after their publication within which vulnerabilities must be closed, by priority. After that, an open
-        vulnerability is overdue, and the host violates the rule C(vulnerability_overdue).
-      - A vulnerability without a priority has the deadline of V(critical). One without a date is never overdue.
+      - Days within which vulnerabilities must be closed, by priority. After that, an open vulnerability is overdue, and
+        the host violates the rule C(vulnerability_overdue).
+      - A vulnerability without a priority has the deadline of V(critical).
       - By default, there are no deadlines.
     type: dict
+  vulnerability_deadlines_from:
+    description:
+      - Day from which O(vulnerability_deadlines) count.
+      - V(published) is the publication of the vulnerability. One without a date is never overdue.
+      - V(fixed) is the publication of its first fix, by the first security notice (USN) for the source package, or by
+        the notice of the live patch for the kernel. A vulnerability without a fix is never overdue. If the data has no
+        date of the fix, as OSV documents, the publication of the vulnerability counts.
+      - V(seen) is the first report in O(history) in which the vulnerability was open on a host. The option requires
+        O(history).
+    type: str
+    choices: [published, fixed, seen]
+    default: published
   openvex_author:
     description: Author of the OpenVEX documents, for example V(Fleet security, Example Ltd.).
     type: str

@@ -47,6 +47,7 @@ _OF_RUN = frozenset(
         *("priority", "record_dir", "report_dir", "report_formats", "retention", "rules", "seats", "serial", "waivers"),
         *("notify", "report_title"),
         *("minimum_priority", "openvex_author", "vulnerability_data", "vulnerability_deadlines"),
+        "vulnerability_deadlines_from",
     )
 )
 """Variables that a playbook reads once for all hosts."""

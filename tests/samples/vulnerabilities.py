@@ -10,14 +10,20 @@ PUBLISHED = "2031-06-01T01:31:45"
 
 
 def package(
-    cves: dict[str, str | tuple[str, str | None] | None], *versions: str, pocket: str = "security"
+    cves: dict[str, str | tuple[str, str | None] | None],
+    *versions: str,
+    pocket: str = "security",
+    usns: dict[str, str] | None = None,
 ) -> dict[str, t.Any]:
-    """Return a source package. A vulnerability has the version with the fix, ``None``, or status and version."""
+    """Return a source package. A vulnerability has the version with the fix, ``None``, or status and version.
+
+    `usns` are the versions of security notices about it.
+    """
     return {
         "source_versions": {
             version: {"binary_packages": {f"linux-image-{version}": version}, "pocket": pocket} for version in versions
         },
-        "ubuntu_security_notices": {},
+        "ubuntu_security_notices": {name: {"source_fixed_version": each} for name, each in (usns or {}).items()},
         "ubuntu_security_notices_regressions": {},
         "cves": {cve: _status(value) for cve, value in cves.items()},
     }
@@ -34,8 +40,12 @@ def release_data(
     *,
     release: str = "xenial",
     published: str = PUBLISHED,
+    usns: dict[str, tuple[str, list[str]]] | None = None,
 ) -> dict[str, t.Any]:
-    """Return the data of a release. A vulnerability without another priority is high."""
+    """Return the data of a release. A vulnerability without another priority is high.
+
+    `usns` are security notices with their time and vulnerabilities.
+    """
     names = sorted({cve for each in packages.values() for cve in each["cves"]} | {*(priorities or {})})
     return {
         "format": "1",
@@ -57,7 +67,13 @@ def release_data(
                 }
                 for cve in names
             },
-            "usns": {"USN-1-1": {"title": "A made-up notice", "related_cves": names}},
+            "usns": {
+                "USN-1-1": {"title": "A made-up notice", "related_cves": names},
+                **{
+                    name: {"title": "Another one", "published_at": time, "related_cves": cves}
+                    for name, (time, cves) in (usns or {}).items()
+                },
+            },
         },
     }
 

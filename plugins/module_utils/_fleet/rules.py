@@ -93,8 +93,8 @@ class RuleFacts(t.NamedTuple):
 class OpenCve(t.TypedDict):
     """An open vulnerability of a host. `fix` is ``patch``, ``reboot``, ``kernel`` or ``none``.
 
-    `days_open` are the days since its publication. `due` is the last day of its deadline (``YYYY-MM-DD``), and
-    `overdue` is True after that day; both are ``None`` if it has no deadline.
+    `days_open` are the days since its publication. `counts_from` is the day from which its deadline counts, `due` the
+    last day of the deadline (``YYYY-MM-DD``), and `overdue` is True after that day; all are ``None`` if it has none.
     """
 
     cve: str
@@ -105,6 +105,7 @@ class OpenCve(t.TypedDict):
     fixed_in: str | None
     patch: str | None
     evidence: str | None
+    counts_from: str | None
     due: str | None
     overdue: bool | None
 

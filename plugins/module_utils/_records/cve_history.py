@@ -69,8 +69,13 @@ def read_counts(path: Path) -> tuple[list[CveCounts], list[CvePeriod]]:
     """Read the counts in order of time, and the vulnerabilities. Raises `HistoryError`."""
     rows = read_rows(path, 2, "SELECT at, counts FROM exposure ORDER BY at")
     counts = [CveCounts(at, *_parsed(text)) for at, text in rows]
-    periods = read_rows(path, 2, "SELECT name, priority, opened, closed FROM cve ORDER BY name")
-    return counts, [CvePeriod(*row) for row in periods]
+    return counts, read_periods(path)
+
+
+def read_periods(path: Path) -> list[CvePeriod]:
+    """Read the vulnerabilities, sorted by name. Raises `HistoryError`."""
+    rows = read_rows(path, 2, "SELECT name, priority, opened, closed FROM cve ORDER BY name")
+    return [CvePeriod(*row) for row in rows]
 
 
 def _parsed(text: str) -> tuple[int, int, dict[str, int]]:

@@ -11,7 +11,7 @@ import functools
 from pathlib import Path
 
 from .._records import cve_history, history_db, spans
-from .._time import parse_time, to_microseconds
+from .._time import format_time, from_microseconds, parse_time, to_microseconds
 from .._vulnerabilities.notices import Notice, UbuntuKernel
 from . import history as _history
 from .fleet_exposure import UNRATED
@@ -19,6 +19,7 @@ from .report import Report
 
 _CLOSED = ("patched", "in_kernel")
 _CACHED_KINDS = 4096
+_DATE = 10  # characters of a date
 
 
 def store_sightings(report: Report, path: Path, retention: int | None, now: datetime.datetime) -> bool:
@@ -40,6 +41,12 @@ def _store_counts(report: Report, path: Path, forget_before: int | None) -> bool
     counts = cve_history.CveCounts(to_microseconds(newest), len(report.lines), lost, report.exposure.open_by_priority())
     open_cves = {each.cve: each.details.priority or UNRATED for each in report.exposure.cves}
     return cve_history.add_counts(path, counts, open_cves, forget_before)
+
+
+def first_seen(path: Path) -> dict[str, str]:
+    """Return the date of the first report in which each vulnerability was open, from a history that may not exist."""
+    periods = cve_history.read_periods(path)
+    return {each.cve: format_time(from_microseconds(each.opened))[:_DATE] for each in periods}
 
 
 def read_history(path: Path, notices: c.Sequence[Notice] | None, now: datetime.datetime) -> _history.History:

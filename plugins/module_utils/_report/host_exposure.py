@@ -40,6 +40,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "vulnerability_data": {"type": "list", "elements": "str"},
     "minimum_priority": {"type": "str", "choices": list(PRIORITIES), "default": "high"},
     "vulnerability_deadlines": {"type": "dict"},
+    "vulnerability_deadlines_from": {"type": "str", "choices": ["published", "fixed", "seen"], "default": "published"},
     "cache_dir": {"type": "path", "default": "~/.cache/kernelops.livepatch"},
     "openvex_author": {"type": "str", "default": DEFAULT_AUTHOR},
 }
@@ -106,7 +107,9 @@ class HostExposure(t.NamedTuple):
 class ExposureOptions:
     """The places of vulnerability data; none if vulnerabilities are not evaluated.
 
-    `deadlines` are the days after their publication within which vulnerabilities must be closed, by priority.
+    `deadlines` are the days within which vulnerabilities must be closed, by priority. They count from the publication
+    of the vulnerability (``published``) or of its first fix (``fixed``), or from the first report in which the
+    vulnerability was open (``seen``).
     """
 
     data: tuple[str, ...] = ()
@@ -114,6 +117,7 @@ class ExposureOptions:
     minimum_priority: str = "high"
     deadlines: c.Mapping[str, int] = dataclasses.field(default_factory=dict)
     openvex_author: str = DEFAULT_AUTHOR
+    deadlines_from: str = "published"
 
     @classmethod
     def of(cls, options: c.Mapping[str, t.Any]) -> ExposureOptions:
@@ -121,17 +125,23 @@ class ExposureOptions:
         data, deadlines = options["vulnerability_data"] or [], options["vulnerability_deadlines"] or {}
         if deadlines and not data:
             raise _invalid("vulnerability_deadlines needs vulnerability data", "name it with vulnerability_data")
-        days: dict[str, int] = {}
-        for priority, value in deadlines.items():
-            if priority not in PRIORITIES:
-                hint = f"use {', '.join(reversed(PRIORITIES))}"
-                raise _invalid(f"vulnerability_deadlines has the priority {priority!r:.40}", hint)
-            if not _DAYS.fullmatch(str(value)) or isinstance(value, bool):
-                hint = "give the deadline of each priority as a number of days, such as {critical: 7, high: 30}"
-                raise _invalid(f"vulnerability_deadlines has {value!r:.40} for {priority}", hint)
-            days[priority] = int(value)
+        days, start = read_deadlines(deadlines), options["vulnerability_deadlines_from"]
         cache = Path(options["cache_dir"]).expanduser()
-        return cls(tuple(data), cache, options["minimum_priority"], days, options["openvex_author"])
+        return cls(tuple(data), cache, options["minimum_priority"], days, options["openvex_author"], start)
+
+
+def read_deadlines(deadlines: c.Mapping[str, object]) -> dict[str, int]:
+    """Return the days of each priority. Raises `LivepatchError` (``options_invalid``)."""
+    days: dict[str, int] = {}
+    for priority, value in deadlines.items():
+        if priority not in PRIORITIES:
+            hint = f"use {', '.join(reversed(PRIORITIES))}"
+            raise _invalid(f"vulnerability_deadlines has the priority {priority!r:.40}", hint)
+        if not _DAYS.fullmatch(str(value)) or isinstance(value, bool):
+            hint = "give the deadline of each priority as a number of days, such as {critical: 7, high: 30}"
+            raise _invalid(f"vulnerability_deadlines has {value!r:.40} for {priority}", hint)
+        days[priority] = int(str(value))
+    return days
 
 
 def _invalid(message: str, remedy: str) -> LivepatchError:
@@ -149,7 +159,7 @@ class HostExposures:
     """Evaluates the vulnerabilities of hosts at one time (UTC).
 
     With `proofs`, it also has what vulnerability scanners need. Other formats do not, and a large fleet needs memory
-    for it.
+    for it. `first_seen` are the dates of the first reports in which vulnerabilities were open.
     """
 
     def __init__(
@@ -159,6 +169,7 @@ class HostExposures:
         now: datetime.datetime,
         *,
         waivers: Waivers | None = None,
+        first_seen: c.Mapping[str, str] | None = None,
         proofs: bool = False,
     ) -> None:
         self.indexes = indexes
@@ -173,6 +184,7 @@ class HostExposures:
         self._details = [known[cve] for cve in chosen]
         self._evaluator = Evaluator(indexes, chosen)
         self._today = now.date()
+        self._first_seen = first_seen or {}
         self._evaluated = functools.cache(self._evaluate)
         self.accepting = functools.cache(self._accepting)
         self._of_evidence: dict[tuple[KernelEvidence, int], tuple[HostExposure, bytes]] = {}
@@ -233,7 +245,7 @@ class HostExposures:
         )
 
     def _entry(self, position: int, verdict: Verdict) -> OpenCve:
-        key = position, verdict.key
+        key = position, (*verdict.key, verdict.since)
         entry = self._entries.get(key)
         if entry is None:
             entry = self._entries[key] = self._described(position, verdict)
@@ -243,7 +255,8 @@ class HostExposures:
         details = self._details[position]
         published = parse_date(details.published)
         days = self.options.deadlines.get(details.priority or PRIORITIES[-1])
-        due = None if published is None or days is None else published + datetime.timedelta(days=days)
+        start = self._start(position, verdict)
+        due = None if start is None or days is None else start + datetime.timedelta(days=days)
         return OpenCve(
             cve=self._evaluator.cves[position],
             priority=details.priority,
@@ -253,9 +266,20 @@ class HostExposures:
             fixed_in=verdict.fixed_in,
             patch=None if verdict.patch is None else str(verdict.patch),
             evidence=verdict.evidence,
+            counts_from=None if start is None or days is None else start.isoformat(),
             due=None if due is None else due.isoformat(),
             overdue=None if due is None else due < self._today,
         )
+
+    def _start(self, position: int, verdict: Verdict) -> datetime.date | None:
+        """Return the day from which the deadline of a vulnerability counts; ``None`` if it has none."""
+        published = parse_date(self._details[position].published)
+        if self.options.deadlines_from == "seen":
+            return parse_date(self._first_seen.get(self._evaluator.cves[position])) or self._today
+        if self.options.deadlines_from == "fixed":
+            # The fix of a vulnerability is never earlier, so a fix without a date has no later deadline.
+            return None if verdict.fix == "none" else parse_date(verdict.since) or published
+        return published
 
 
 def _rank(details: Vulnerability) -> int:

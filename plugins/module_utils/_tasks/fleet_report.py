@@ -97,6 +97,11 @@ class ReportOptions:
                 "notices are used for vulnerability_data, a history or closed_cves, and none of them is given",
                 "name the data with vulnerability_data, the file of the history with history, or CVEs with closed_cves",
             )
+        if self.exposure.deadlines_from == "seen" and self.history is None:
+            raise _invalid(
+                "vulnerability_deadlines_from is seen, which needs a history",
+                "name the file of the history with the option history, or use published or fixed",
+            )
         if self.for_scanners and not self.exposure.data:
             raise _invalid(
                 f"without vulnerability_data, a report cannot be written as {' or '.join(self.for_scanners)}",
@@ -312,7 +317,18 @@ def _open_vulnerabilities(
         remedy = "check that the data exists and is readable, and that cache_dir is writable"
         raise _io.file_error(error, str(options.exposure.cache), remedy) from error
     proofs = bool(options.for_scanners and options.folder)
-    return HostExposures(data.indexes, options.exposure, now, waivers=waivers, proofs=proofs)
+    first_seen = _first_seen(options)
+    return HostExposures(data.indexes, options.exposure, now, waivers=waivers, first_seen=first_seen, proofs=proofs)
+
+
+def _first_seen(options: ReportOptions) -> dict[str, str] | None:
+    """Return the date of the first report in which each vulnerability was open, if deadlines count from it."""
+    if options.exposure.deadlines_from != "seen" or options.history is None:
+        return None
+    # Imported here because a controller whose Python has no SQLite must still report.
+    from .._report import exposure_history
+
+    return exposure_history.first_seen(options.history)
 
 
 def _assemble(

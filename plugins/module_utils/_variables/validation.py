@@ -63,7 +63,7 @@ def _faults(settings: Settings) -> c.Iterator[Fault]:
         yield from values.value_faults(variable, value)
     for variable, value, host in settings.values_of_hosts:
         yield from values.value_faults(variable, value, host)
-    for each in (_tags, _hosts, _token, _report, _vulnerabilities, _history, _folders, _trust):
+    for each in (_tags, _hosts, _token, _report, _waivers, _vulnerabilities, _history, _folders, _trust):
         yield from each(settings)
 
 
@@ -119,8 +119,20 @@ def _report(settings: Settings) -> c.Iterator[Fault]:
             yield from values.without_data_faults("livepatch_fail_on", given["livepatch_fail_on"])
 
 
+def _waivers(settings: Settings) -> c.Iterator[Fault]:
+    given = settings.values
+    if "livepatch_waivers" not in given or settings.playbook == "vulnerability_data":
+        return
+    # The playbook exposure has no rules, and ignores waivers of them.
+    rules = None if settings.playbook == "exposure" else given.get("livepatch_rules")
+    cves = given.get("livepatch_closed_cves", ())
+    yield from values.waiver_faults("livepatch_waivers", given["livepatch_waivers"], rules, cves)
+
+
 def _vulnerabilities(settings: Settings) -> c.Iterator[Fault]:
     given = settings.values
+    if settings.playbook == "vulnerability_data" and not given.get("livepatch_releases", True):
+        yield Fault("livepatch_releases", 'it is empty; name releases: -e \'{"livepatch_releases": ["24.04"]}\'')
     if settings.playbook in ("exposure", "vulnerability_data") or given.get("livepatch_vulnerability_data"):
         return
     wanted = [name for name in given.get("livepatch_report_formats", ()) if name in FORMATS_OF_SCANNERS]
@@ -139,6 +151,9 @@ def _history(settings: Settings) -> c.Iterator[Fault]:
     if "livepatch_retention" in given and "livepatch_history" not in given:
         yield Fault("livepatch_retention", "it needs the file of a history in livepatch_history")
     users = ("livepatch_history", "livepatch_closed_cves", "livepatch_vulnerability_data")
+    if given.get("livepatch_vulnerability_deadlines_from") == "seen" and "livepatch_history" not in given:
+        text = "'seen' needs the file of a history in livepatch_history"
+        yield Fault("livepatch_vulnerability_deadlines_from", text)
     if "livepatch_notices" in given and not any(given.get(user) for user in users):
         yield Fault("livepatch_notices", f"they need one of {', '.join(users)}")
 
@@ -146,6 +161,7 @@ def _history(settings: Settings) -> c.Iterator[Fault]:
 def _folders(settings: Settings) -> c.Iterator[Fault]:
     given = settings.values
     if settings.playbook == "vulnerability_data":
+        yield from _folder(settings, "livepatch_vulnerability_data_dir")
         return
     records = [Path(folder).expanduser().resolve() for folder in _several(given.get("livepatch_record_dir", ()))]
     if len(records) > 1 and settings.playbook not in _SEVERAL_FOLDERS:
@@ -156,6 +172,8 @@ def _folders(settings: Settings) -> c.Iterator[Fault]:
         yield from _unusable("livepatch_record_dir", folders.unwritable(records[0], len(settings.hosts)))
     if settings.playbook == "exposure":
         yield from _file(settings, "livepatch_exposure_file")
+        yield from _file(settings, "livepatch_scanner_csv")
+        yield from _folder(settings, "livepatch_openvex_dir")
         return
     yield from _file(settings, "livepatch_history")
     if "livepatch_report_dir" in given:
@@ -168,6 +186,11 @@ def _folders(settings: Settings) -> c.Iterator[Fault]:
 def _file(settings: Settings, variable: str) -> c.Iterator[Fault]:
     if variable in settings.values:
         yield from _unusable(variable, folders.unwritable_file(Path(settings.values[variable]).expanduser().resolve()))
+
+
+def _folder(settings: Settings, variable: str) -> c.Iterator[Fault]:
+    if variable in settings.values:
+        yield from _unusable(variable, folders.unwritable(Path(settings.values[variable]).expanduser().resolve(), 0))
 
 
 def _unusable(variable: str, problem: str | None) -> c.Iterator[Fault]:

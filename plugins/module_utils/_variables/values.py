@@ -18,13 +18,16 @@ from pathlib import Path
 from .._errors import LivepatchError
 from .._fleet import waves, window
 from .._fleet.rules import SEVERITIES, RuleError
+from .._fleet.waivers import WaiverError, load_waivers
 from .._notifications.targets import target_faults
 from .._record import STATES
 from .._report import rule_evaluation
+from .._report.host_exposure import read_deadlines
 from .._tasks.client_config import parse_config
 from .._tasks.commands import answer_timeout_fault
 from .._text import mask_url
 from .._verify import trust
+from .._vulnerabilities.offline.data_download import PACKAGE_DATA_URL, data_urls
 from .._vulnerabilities.package_data import CVE
 from .faults import Fault, quoted, suggestion
 from .folders import unreadable_file
@@ -68,6 +71,20 @@ def without_data_faults(variable: str, names: c.Sequence[str]) -> list[Fault]:
     return [
         Fault(variable, f"{quoted(name)} {problem}") for name in names if name in rule_evaluation.NAMES_THAT_NEED_DATA
     ]
+
+
+def waiver_faults(variable: str, path: str, rules: object, closed_cves: c.Sequence[str]) -> list[Fault]:
+    """Return the fault of a file of waivers. Without usable rules, any name of a rule is accepted."""
+    known: list[str] | None = None
+    if rules is not None:
+        with contextlib.suppress(LivepatchError):
+            ids = [rule.id for rule in rule_evaluation.load_rules(rules, [])]
+            known = [*ids, *closed_cves, *rule_evaluation.RULES_OF_VULNERABILITIES]
+    try:
+        load_waivers(Path(path).expanduser(), datetime.datetime.now(datetime.timezone.utc).date(), rules=known)
+    except WaiverError as error:
+        return [Fault(variable, error.reason)]
+    return []
 
 
 def host_faults(variable: str, names: c.Iterable[str], known: c.Collection[str]) -> list[Fault]:
@@ -157,6 +174,11 @@ def _cves(value: object) -> str | None:
     return f"{quoted(wrong[0])} is not a number of a vulnerability such as CVE-2024-1086" if wrong else None
 
 
+def _evaluated_cves(value: object) -> str | None:
+    """Check the numbers of the playbook exposure, which may be in lower case."""
+    return _cves([str(name).upper() for name in value] if isinstance(value, (list, tuple)) else str(value).upper())
+
+
 def _window(value: object) -> str | None:
     window.read_windows(value)
     return None
@@ -182,6 +204,20 @@ def _data(value: object) -> str | None:
     return None
 
 
+def _releases(value: c.Sequence[str]) -> str | None:
+    data_urls(value, PACKAGE_DATA_URL, None, fips=False)
+    return None
+
+
+def _deadlines(value: dict[str, object]) -> str | None:
+    read_deadlines(value)
+    return None
+
+
+def _url(value: str) -> str | None:
+    return None if value.startswith(_URL) else f"{mask_url(value)!r} is not a URL with https:// or http://"
+
+
 def _existing(value: str) -> str | None:
     return None if Path(value).expanduser().exists() else f"{value} does not exist on the controller"
 
@@ -199,20 +235,24 @@ CHECKS: t.Final[dict[str, Check]] = {
     "livepatch_ca_path": _existing,
     "livepatch_closed_cves": _cves,
     "livepatch_config": _config,
-    "livepatch_cve": _cves,
+    "livepatch_cve": _evaluated_cves,
     "livepatch_freeze": _freeze,
     "livepatch_max_fail_percentage": _percentage,
     "livepatch_notices": _existing,
+    "livepatch_notices_url": _url,
+    "livepatch_package_data_url": _url,
     "livepatch_notify": _notify,
     "livepatch_post_tasks": _task_file,
     "livepatch_pre_tasks": _task_file,
     "livepatch_proxy": _proxy,
+    "livepatch_releases": _releases,
     "livepatch_retention": _at_least_one,
     "livepatch_rules": _rules,
     "livepatch_serial": _serial,
     "livepatch_server": _server,
     "livepatch_timeout": _at_least_one,
     "livepatch_vulnerability_data": _data,
+    "livepatch_vulnerability_deadlines": _deadlines,
     "livepatch_window": _window,
 }
 """Checks of the values of variables, by variable."""

@@ -86,7 +86,8 @@ class Verdict(t.NamedTuple):
 
     `fix` is ``patch``, ``reboot`` (a kernel with the fix is installed), ``kernel`` or ``none`` where it is open.
     `fixed_in` is the version of the source package with the fix, `patch` the major number of the live patch with the
-    fix. `evidence` is ``client``, ``package_data`` or ``notice``. `reason` explains an unknown status.
+    fix. `evidence` is ``client``, ``package_data`` or ``notice``. `reason` explains an unknown status. `since` is the
+    date on which the first fix was published, if it is known.
     """
 
     status: VulnerabilityStatus
@@ -95,6 +96,7 @@ class Verdict(t.NamedTuple):
     patch: int | None = None
     evidence: str | None = None
     reason: Reason | None = None
+    since: str | None = None
 
     @property
     def key(self) -> tuple[t.Any, ...]:
@@ -228,12 +230,13 @@ class _NoticeAdvice(t.NamedTuple):
     """The evidence of the notices for a kernel about a vulnerability: the patch that is needed, -1 if none is.
 
     `fixed` is the version with the fix. Without it, it is not known whether the kernel has the fix. `version` is the
-    patch of the notice.
+    patch of the notice, and `published` the date of the notice.
     """
 
     version: int
     needed: int
     fixed: str | None
+    published: str
 
     def joined(self, other: _NoticeAdvice) -> _NoticeAdvice:
         """Return the advice of two notices: the one that needs most counts, unless it knows no version."""
@@ -346,7 +349,7 @@ class Evaluator:
     ) -> None:
         """Let notices decide what package data leaves open: which patch has the fix, and whether it runs."""
         running = patch_major(evidence.patch)
-        for cve, (_version, needed, fixed) in notices.items():
+        for cve, (_version, needed, fixed, published) in notices.items():
             position = self._positions[cve]
             verdict = verdicts[position]
             if verdict.status not in ("open", "unknown"):
@@ -360,10 +363,10 @@ class Evaluator:
             elif verdict.status == "unknown" and fixed is None:
                 continue
             elif evidence.patchable:
-                shown = verdict.evidence or "notice"
-                verdicts[position] = Verdict("open", "patch", verdict.fixed_in or fixed, needed, shown)
+                shown, since = verdict.evidence or "notice", _first_fix(verdict, published)
+                verdicts[position] = Verdict("open", "patch", verdict.fixed_in or fixed, needed, shown, since=since)
             elif verdict.status == "unknown":
-                verdicts[position] = Verdict("open", "kernel", fixed, None, "notice")
+                verdicts[position] = Verdict("open", "kernel", fixed, None, "notice", since=published)
 
     def _add_client(self, verdicts: list[Verdict], evidence: KernelEvidence, notices: dict[str, _NoticeAdvice]) -> None:
         """Let the list of the client decide: it is for exactly this kernel."""
@@ -380,7 +383,15 @@ class Evaluator:
             needed = notices[cve].needed if cve in notices else -1
             fixed, by_kernel = (verdict.fixed_in, verdict.fix) if verdict.status == "open" else (None, None)
             fix = "patch" if needed > running and evidence.patchable else by_kernel if fixed else "none"
-            verdicts[position] = Verdict("open", fix, fixed, needed if fix == "patch" else None, "client")
+            since = _first_fix(verdict, notices[cve].published) if fix == "patch" else verdict.since if fixed else None
+            verdicts[position] = Verdict("open", fix, fixed, needed if fix == "patch" else None, "client", since=since)
+
+
+def _first_fix(verdict: Verdict, published: str) -> str | None:
+    """Return the date of the first of two fixes, of a live patch on this date, and of the kernel if one is known."""
+    if verdict.fixed_in is None:
+        return published
+    return None if verdict.since is None else min(verdict.since, published)
 
 
 def _patched(evidence: KernelEvidence, fixed_in: str | None, patch: int, source: str) -> Verdict:
@@ -422,7 +433,7 @@ def _by_advice(kernel: IdentifiedKernel, advice: Advice) -> Verdict:
         if has_fix:
             return Verdict("fixed", fixed_in=advice.fixed, evidence="package_data")
         waits = kernel.installed is not None and _version_key(kernel.installed) >= _version_key(advice.fixed)
-        return Verdict("open", "reboot" if waits else "kernel", advice.fixed, None, "package_data")
+        return Verdict("open", "reboot" if waits else "kernel", advice.fixed, None, "package_data", since=advice.since)
     if advice.status == VULNERABLE:
         return Verdict("open", "none", None, None, "package_data")
     return Verdict("unknown", evidence="package_data", reason=UNDECIDED)
@@ -445,8 +456,9 @@ def _of_notice(notice: Notice, kernel: UbuntuKernel) -> _NoticeAdvice | None:
         return None
     found = []
     for row in rows:
-        version = int(row.version)
-        found.append(_NoticeAdvice(version, -1 if row.contains_fix(kernel) else version, row.fix_for(kernel)))
+        version, published = int(row.version), notice.published.date().isoformat()
+        needed = -1 if row.contains_fix(kernel) else version
+        found.append(_NoticeAdvice(version, needed, row.fix_for(kernel), published))
     return functools.reduce(_NoticeAdvice.joined, found)
 
 

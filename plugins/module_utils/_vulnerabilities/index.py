@@ -19,7 +19,7 @@ from .notice_files import NoticeFiles, Unreadable
 from .notices import Notice, NoticeModule
 from .package_data import Advice, Packages, Vulnerability
 
-FORMAT = 1
+FORMAT = 2
 """Version of the stored form. Files of another version are compiled again."""
 
 
@@ -118,7 +118,7 @@ def _package_document(index: PackageIndex) -> dict[str, t.Any]:
         "dates": [each.published for each in index.vulnerabilities],
         "sources": {
             name: {
-                "values": [[each.status, each.fixed] for each in column.values if each is not None],
+                "values": [[each.status, each.fixed, each.since] for each in column.values if each is not None],
                 "column": column.column,
                 "versions": sorted(column.versions),
             }
@@ -137,7 +137,7 @@ def _package(document: c.Mapping[str, t.Any]) -> PackageIndex:
 
 
 def _column(document: c.Mapping[str, t.Any], size: int) -> SourceColumn:
-    values: list[Advice | None] = [None, *(Advice(status, fixed) for status, fixed in document["values"])]
+    values: list[Advice | None] = [None, *(Advice(*value) for value in document["values"])]
     column = document["column"]
     if len(column) != size or (column and not 0 <= min(column) <= max(column) < len(values)):
         raise IndexFormatError("a column is damaged")

@@ -26,6 +26,13 @@ PRIORITIES = ("negligible", "low", "medium", "high", "critical")
 CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,19}")
 FIXED, VULNERABLE, NOT_AFFECTED = "fixed", "vulnerable", "not-vulnerable"
 
+_SYNONYMS = {
+    "released": FIXED,
+    **dict.fromkeys(("needed", "pending", "deferred", "ignored"), VULNERABLE),
+    **dict.fromkeys(("not-affected", "DNE"), NOT_AFFECTED),
+}
+"""Statuses of Ubuntu's CVE tracker. A fix that is pending, deferred or ignored is not published."""
+
 _OSV_ID = re.compile(r"UBUNTU-(CVE-[0-9]{4}-[0-9]{4,19})")
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+:~-]*")
 _RELEASE = re.compile(r"[0-9]{2}\.[0-9]{2}")
@@ -41,10 +48,14 @@ class DataError(ValueError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Advice:
-    """What the data shows about a vulnerability in a source package: its status, and the first version with the fix."""
+    """What the data shows about a vulnerability in a source package: its status, and the first version with the fix.
+
+    `since` is the date of the first security notice (USN) about the fix in this package, if the data has one.
+    """
 
     status: str
     fixed: str | None = None
+    since: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,6 +89,8 @@ class Packages:
 def read_release(pieces: c.Iterable[bytes], packages: Packages) -> None:
     """Read the data of a release into `packages`. Raises `DataError`."""
     document = _JsonReader(pieces)
+    notices_of: dict[str, list[str]] = {}
+    notices: dict[str, _SecurityNotice] = {}
     sections = 0
     for key in document.members():
         if key == "packages":
@@ -85,9 +98,11 @@ def read_release(pieces: c.Iterable[bytes], packages: Packages) -> None:
                 value = document.value()
                 if is_kernel_source(name) and isinstance(value, dict):
                     _add_package(packages, name, value)
+                    named = value.get("ubuntu_security_notices")
+                    notices_of[name] = list(named) if isinstance(named, dict) else []
             sections += 1
         elif key == "security_issues":
-            _read_issues(document, packages)
+            _read_issues(document, packages, notices)
             sections += 1
         else:
             value = document.value()
@@ -96,6 +111,8 @@ def read_release(pieces: c.Iterable[bytes], packages: Packages) -> None:
                 packages.published = day.isoformat() if day else None
     if sections != 2:
         raise DataError("the file has no packages, or no security_issues")
+    for name, named in notices_of.items():
+        _add_dates(packages.advice[name], [notices[each] for each in named if each in notices])
     # Only those of kernels: the data has all vulnerabilities of the release.
     known = {cve for advice in packages.advice.values() for cve in advice}
     for cve in packages.vulnerabilities.keys() - known:
@@ -104,8 +121,32 @@ def read_release(pieces: c.Iterable[bytes], packages: Packages) -> None:
         packages.vulnerabilities[cve] = Vulnerability(None, None)
 
 
-def _read_issues(document: _JsonReader, packages: Packages) -> None:
+class _SecurityNotice(t.NamedTuple):
+    published: str
+    cves: list[str]
+
+
+def _add_dates(advice: dict[str, Advice], notices: c.Iterable[_SecurityNotice]) -> None:
+    """Add to the advice for a package when its notices were published, the first one of each vulnerability."""
+    for notice in notices:
+        for cve in notice.cves:
+            known = advice.get(cve)
+            if (
+                known is not None
+                and known.fixed is not None
+                and (known.since is None or notice.published < known.since)
+            ):
+                advice[cve] = Advice(known.status, known.fixed, notice.published)
+
+
+def _read_issues(document: _JsonReader, packages: Packages, notices: dict[str, _SecurityNotice]) -> None:
     for kind in document.members():
+        if kind == "usns":
+            for name in document.members():
+                notice = _security_notice(document.value())
+                if notice is not None:
+                    notices[name] = notice
+            continue
         if kind != "cves":
             document.skip()
             continue
@@ -115,6 +156,15 @@ def _read_issues(document: _JsonReader, packages: Packages) -> None:
                 packages.vulnerabilities[cve] = Vulnerability(
                     _priority([value.get("ubuntu_priority")]), _date(value.get("published_at"))
                 )
+
+
+def _security_notice(value: object) -> _SecurityNotice | None:
+    if not isinstance(value, dict):
+        return None
+    day, cves = _date(value.get("published_at")), value.get("related_cves")
+    if day is None or not isinstance(cves, list):
+        return None
+    return _SecurityNotice(day, [cve for cve in cves if isinstance(cve, str) and CVE.fullmatch(cve)])
 
 
 def _add_package(packages: Packages, name: str, value: dict[str, t.Any]) -> None:
@@ -132,6 +182,7 @@ def _add_package(packages: Packages, name: str, value: dict[str, t.Any]) -> None
 def _advice(status: object, fixed: object) -> Advice:
     if not isinstance(status, str) or len(status) > 32:
         return Advice("unknown")
+    status = _SYNONYMS.get(status, status)
     if status == FIXED and not _is_version(fixed):
         return Advice("unknown")
     return Advice(status, t.cast("str", fixed) if _is_version(fixed) else None)

@@ -12,13 +12,14 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.exposure_history import (
+    first_seen,
     read_history,
     store_sightings,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import CveHistory, build_history
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
-from tests.samples.exposures import NOW, a_fleet, an_exposed_report
+from tests.samples.exposures import CRITICAL, NOW, a_fleet, an_exposed_report
 from tests.samples.records import make_record
 from tests.samples.reports import a_history, a_report, recorded
 
@@ -32,6 +33,13 @@ SENTENCES = (
 
 def rendered(name: str, report: Report = TOLD) -> str:
     return "".join(FORMATS[name].render(report))
+
+
+def test_the_first_report_of_a_vulnerability_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    assert first_seen(path) == {}, "the first report has no history"
+    store_sightings(an_exposed_report(), path, None, NOW)
+    assert first_seen(path)[CRITICAL] == "2026-01-10", "the date of the newest record"
 
 
 def test_texts_show_durations_and_open_exposures() -> None:

@@ -18,13 +18,14 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._record import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.host_exposure import (
     ExposureOptions,
     HostExposure,
+    HostExposures,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_evaluation import (
     DEFAULT,
     RuleEvaluator,
     load_rules,
 )
-from tests.samples.exposures import CRITICAL, HIGH, LOW, NOW, PATCHED, a_fleet, exposures
+from tests.samples.exposures import CRITICAL, HIGH, LOW, NOW, PATCHED, a_fleet, an_index, exposures
 from tests.samples.records import make_record
 
 EXPOSED, FIXED, DISABLED = a_fleet()
@@ -50,6 +51,7 @@ def test_open_vulnerabilities_are_listed_by_urgency() -> None:
         "fixed_in": "4.4.0-200.232",
         "patch": None,
         "evidence": "package_data",
+        "counts_from": None,
         "due": None,
         "overdue": None,
     }
@@ -105,6 +107,25 @@ def test_deadlines_count_from_the_publication() -> None:
     assert found.overdue == 1
     assert of(EXPOSED, deadlines={"critical": 9}).open[0]["overdue"] is True
     assert of(EXPOSED, deadlines={"low": 9}).overdue == 0
+
+
+def test_deadlines_count_from_the_first_report() -> None:
+    seen = {CRITICAL: "2026-01-10"}
+    options = ExposureOptions(data=("data",), deadlines={"critical": 1, "high": 30}, deadlines_from="seen")
+    found = HostExposures([an_index()], options, NOW, first_seen=seen).of_record(EXPOSED)[0]
+    assert [(each["counts_from"], each["due"], each["overdue"]) for each in found.open] == [
+        ("2026-01-10", "2026-01-11", True),
+        ("2026-01-12", "2026-02-11", False),
+    ], "a vulnerability that no report has had is seen today"
+
+
+def test_deadlines_count_from_the_fix() -> None:
+    """One has a fix without a date, so that it counts from its publication. The other has no fix yet."""
+    found = of(EXPOSED, deadlines={"critical": 10, "high": 30}, deadlines_from="fixed")
+    assert [(each["counts_from"], each["due"], each["overdue"]) for each in found.open] == [
+        ("2026-01-02", "2026-01-12", False),
+        (None, None, None),
+    ]
 
 
 def test_the_report_has_a_section_for_each_host() -> None:
@@ -249,6 +270,7 @@ OPTIONS: dict[str, t.Any] = {
     "minimum_priority": "high",
     "cache_dir": "~/cache",
     "openvex_author": "a team",
+    "vulnerability_deadlines_from": "seen",
 }
 
 
@@ -256,7 +278,7 @@ def test_options_are_read() -> None:
     found = ExposureOptions.of(OPTIONS)
     assert (found.data, dict(found.deadlines)) == (("/data",), {"critical": 7, "high": 30})
     assert "~" not in str(found.cache)
-    assert found.openvex_author == "a team"
+    assert (found.openvex_author, found.deadlines_from) == ("a team", "seen")
     plain = ExposureOptions.of({**OPTIONS, "vulnerability_data": None, "vulnerability_deadlines": None})
     assert (plain.data, plain.deadlines) == ((), {})
 

@@ -299,6 +299,18 @@ def test_an_exposed_host_can_fail_the_run(exposed: ReportOptions) -> None:
     assert "1 exposed (web1)" in str(error)
 
 
+def test_deadlines_can_count_from_the_first_report(exposed: ReportOptions, tmp_path: Path) -> None:
+    exposure = dataclasses.replace(exposed.exposure, deadlines={"high": 60}, deadlines_from="seen")
+    history = tmp_path / "history.sqlite"
+    for _run in range(2):
+        result, _replay = report(exposed, exposure=exposure, history=history, formats=("json",))
+        assert result["hosts_by_rule"]["vulnerability_overdue"] == []
+    published = dataclasses.replace(exposed.exposure, deadlines={"high": 60})
+    assert report(exposed, exposure=published)[0]["hosts_by_rule"]["vulnerability_overdue"] != []
+    with pytest.raises(LivepatchError, match="needs a history"):
+        dataclasses.replace(exposed, exposure=exposure)
+
+
 def test_waived_vulnerabilities_are_findings_of_their_waiver(exposed: ReportOptions, tmp_path: Path) -> None:
     path = waivers_of(tmp_path, "cve: CVE-2025-1001\n  host: web2", expires="2026-06-01")
     report(exposed, waivers=path, formats=("json",))

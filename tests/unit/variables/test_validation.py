@@ -95,6 +95,9 @@ def test_retention_and_notices_need_a_history(tmp_path: Path) -> None:
     history = str(tmp_path / "h.sqlite")
     assert len(faults("check", retention=30)) == 1
     assert len(faults("check", notices=str(tmp_path))) == 1
+    [seen] = faults("check", vulnerability_deadlines_from="seen")
+    assert seen == "livepatch_vulnerability_deadlines_from: 'seen' needs the file of a history in livepatch_history"
+    assert faults("check", vulnerability_deadlines_from="seen", history=history) == []
     assert faults("check", notices=str(tmp_path), closed_cves=["CVE-2024-1086"]) == []
     assert faults("check", notices=str(tmp_path), retention=30, history=history) == []
     assert faults("exposure", notices=str(tmp_path)) == []
@@ -118,6 +121,41 @@ def test_what_needs_vulnerability_data(variables: dict[str, t.Any], text: str, t
     assert faults("exposure", **variables) == [], "the playbook creates no report, and has a default"
 
 
+WAIVER = "- cve: CVE-2024-1086\n  reason: accepted\n  owner: a team\n  expires: 2026-02-30\n"
+
+
+@pytest.mark.parametrize("playbook", ["check", "exposure", "report"])
+def test_waivers_are_read_before_a_host_is_contacted(playbook: str, tmp_path: Path) -> None:
+    path = tmp_path / "waivers.yml"
+    path.write_text(WAIVER, encoding="utf-8")
+    [found] = faults(playbook, waivers=str(path))
+    assert found.startswith(f"livepatch_waivers: {path}:4: [0].expires: expected a date")
+    [missing] = faults(playbook, waivers=str(tmp_path / "none.yml"))
+    assert "none.yml" in missing
+    assert faults("vulnerability_data", waivers=str(path)) == []
+
+
+def test_waivers_name_rules_of_the_report(tmp_path: Path) -> None:
+    path = tmp_path / "waivers.yml"
+    waiver = WAIVER.replace("2026-02-30", "2026-02-27").replace("cve: CVE-2024-1086", "rule: {}")
+    for rule in ("not_protected", "vulnerability_open", "CVE-2024-1086"):
+        path.write_text(waiver.format(rule), encoding="utf-8")
+        assert faults("check", waivers=str(path), rules="default", closed_cves=["CVE-2024-1086"]) == []
+    path.write_text(waiver.format("not_protcted"), encoding="utf-8")
+    [found] = faults("check", waivers=str(path), rules="default")
+    assert "did you mean not_protected?" in found
+    assert faults("exposure", waivers=str(path), rules="default") == [], "the playbook has no rules"
+
+
+def test_data_is_downloaded_for_releases(tmp_path: Path) -> None:
+    [empty] = faults("vulnerability_data", releases=[])
+    assert empty.startswith("livepatch_releases: it is empty; name releases: -e '")
+    assert faults("vulnerability_data", releases=["24.04", "xenial"]) == faults("check", releases=[]) == []
+    (tmp_path / "file").touch()
+    [found] = faults("vulnerability_data", releases=["24.04"], vulnerability_data_dir=str(tmp_path / "file" / "x"))
+    assert found.startswith("livepatch_vulnerability_data_dir: ")
+
+
 def test_record_folders_are_those_of_the_playbook(tmp_path: Path) -> None:
     two = [str(tmp_path / "a"), str(tmp_path / "b")]
     assert faults("check", record_dir=two) == ["livepatch_record_dir: the playbook check needs one folder, not 2"]
@@ -136,7 +174,7 @@ def test_output_files_of_the_playbook_are_checked(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     below = str(tmp_path / "file" / "below")
     assert len(faults("check", history=below, exposure_file=below)) == 1
-    assert len(faults("exposure", history=below, exposure_file=below)) == 1
+    assert len(faults("exposure", history=below, exposure_file=below, openvex_dir=below, scanner_csv=below)) == 3
 
 
 def test_a_role_fails_with_its_faults() -> None:

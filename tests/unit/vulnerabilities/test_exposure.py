@@ -106,6 +106,29 @@ def status(cve: str, evidence: KernelEvidence, *indexes: VulnerabilityIndex) -> 
     return found.status, found.reason["id"] if found.reason else found.fix
 
 
+# --- the date of the first fix
+
+
+@pytest.mark.parametrize(
+    ("advice", "evidence", "expected"),
+    [
+        (Advice("fixed", "4.4.0-200.232", "2031-02-03"), host(), ("patch", "2031-02-03")),
+        (Advice("fixed", "4.4.0-200.232", "2031-06-07"), host(), ("patch", "2031-03-04")),
+        (Advice("fixed", "4.4.0-200.232"), host(), ("patch", None)),
+        (Advice("vulnerable"), host(), ("patch", "2031-03-04")),
+        (Advice("fixed", "4.4.0-200.232", "2031-06-07"), host(patchable=False), ("kernel", "2031-06-07")),
+        (Advice("vulnerable"), host(patchable=False), ("none", None)),
+        (Advice("vulnerable"), patched("99.1", fixes=((FIXED_LATER, False),)), ("patch", "2031-03-04")),
+        (Advice("fixed", "4.4.0-200.232", "2031-02-03"), host(fixes=((FIXED_LATER, False),)), ("patch", "2031-02-03")),
+    ],
+)
+def test_the_first_fix_has_a_date(advice: Advice, evidence: KernelEvidence, expected: tuple[str, str | None]) -> None:
+    data = packages({"linux": {FIXED_LATER: advice}}, {"linux": {"4.4.0-168.197"}})
+    notices = noticed(notice("0101-1", affected(version="101"), upstream=[FIXED_LATER]))
+    found = verdict(FIXED_LATER, evidence, data, notices)
+    assert (found.fix, found.since) == expected
+
+
 # --- package data
 
 

@@ -71,6 +71,48 @@ def test_kernels_are_read_from_pieces_of_any_size(size: int, indent: int | None)
     assert "CVE-2031-7" not in found.vulnerabilities, "no kernel has it"
 
 
+@pytest.mark.parametrize(
+    ("status", "fixed", "expected"),
+    [
+        ("not-affected", None, Advice("not-vulnerable")),
+        ("DNE", None, Advice("not-vulnerable")),
+        ("needed", None, Advice("vulnerable")),
+        ("ignored", "end of life", Advice("vulnerable")),
+        ("deferred", None, Advice("vulnerable")),
+        ("pending", "4.4.0-200.232", Advice("vulnerable", "4.4.0-200.232")),
+        ("released", "4.4.0-200.232", Advice("fixed", "4.4.0-200.232")),
+        ("released", "not-affected", Advice("unknown")),
+        ("fixed", "", Advice("unknown")),
+        ("fixed", "4.4.0-200.232 (pending)", Advice("unknown")),
+        ("needs-triage", None, Advice("needs-triage")),
+        ("x" * 33, None, Advice("unknown")),
+    ],
+)
+def test_statuses_of_the_tracker_are_known(status: str, fixed: str | None, expected: Advice) -> None:
+    found = read(json.dumps(release_data({"linux": package({"CVE-2031-1001": (status, fixed)})})))
+    assert found.advice["linux"] == {"CVE-2031-1001": expected}
+
+
+def test_the_first_notice_of_a_package_dates_the_fix() -> None:
+    cves = ["CVE-2031-1001", "CVE-2031-1002"]
+    fixes: dict[str, str | tuple[str, str | None] | None] = {cves[0]: "4.4.0-200.232", cves[1]: None}
+    document = release_data(
+        {
+            "linux": package(fixes, usns={"USN-2-1": "4.4.0-200.232", "USN-3-1": "4.4.0-201.233", "USN-9-1": "1"}),
+            "linux-aws": package(fixes, usns={"USN-4-1": "4.4.0-1200.1232"}),
+            "linux-kvm": package(fixes),
+        },
+        usns={
+            "USN-3-1": ("2031-04-05T01:02:03", cves),
+            "USN-2-1": ("2031-03-04T01:02:03", cves),
+            "USN-4-1": ("soon", cves),
+        },
+    )
+    found = read(json.dumps(document)).advice
+    assert found["linux"] == {cves[0]: Advice("fixed", "4.4.0-200.232", "2031-03-04"), cves[1]: Advice("vulnerable")}
+    assert {each.since for name in ("linux-aws", "linux-kvm") for each in found[name].values()} == {None}
+
+
 def test_a_vulnerability_without_details_is_kept() -> None:
     document = {**DATA, "security_issues": {"cves": {}}}
     assert read(json.dumps(document)).vulnerabilities["CVE-2031-1001"] == Vulnerability(None, None)
