@@ -101,7 +101,7 @@ options:
         and C(expires), a date such as V(2026-12-31), and C(cve), C(host) or C(group), or several of these. Entries for
         a C(rule) are ignored here.
       - Where a waiver covers a vulnerability, its status stays V(open) or V(unknown), and the result has the waiver.
-        RV(not_waived) counts the hosts without it.
+        RV(not_waived) counts the hosts apart.
       - After the date, the waiver has no effect. From 14 days before, the module warns.
     type: path
   groups:
@@ -202,11 +202,11 @@ hosts_by_status:
   sample: {open: 1, unknown: 1, live_patched: 1, fixed: 0, not_affected: 0}
 not_waived:
   description:
-    - As RV(hosts_by_status), without the vulnerabilities that O(waivers) cover. A host for which no vulnerability
-      remains is not counted.
+    - As RV(hosts_by_status), with the status V(waived) in place of V(open) and V(unknown) for the vulnerabilities that
+      O(waivers) cover. In the order, it comes after V(unknown). The sum is RV(hosts), too.
   returned: success
   type: dict
-  sample: {open: 0, unknown: 1, live_patched: 1, fixed: 0, not_affected: 0}
+  sample: {open: 0, unknown: 1, waived: 1, live_patched: 1, fixed: 0, not_affected: 0}
 waivers:
   description: Number of entries in O(waivers) by status, V(active), V(expiring) (within 14 days) or V(expired).
   returned: success
@@ -278,6 +278,13 @@ cves:
       type: dict
       returned: always
       sample: {open: 1, unknown: 1, live_patched: 1, fixed: 0, not_affected: 0}
+    not_waived:
+      description:
+        - As RV(cves[].counts), with the status V(waived) in place of V(open) and V(unknown) where a waiver covers the
+          vulnerability. The sum is RV(hosts), too.
+      type: dict
+      returned: always
+      sample: {open: 0, unknown: 1, waived: 1, live_patched: 1, fixed: 0, not_affected: 0}
     waived:
       description: Number of hosts, among those with the status V(open) or V(unknown), where a waiver covers it.
       type: int
@@ -373,7 +380,7 @@ lines:
   returned: success
   type: list
   elements: str
-  sample: ["3 hosts, 1 vulnerability: 1 open, 1 unknown, 1 live_patched. Oldest package data: 2031-06-01."]
+  sample: ["3 hosts, 1 vulnerability: 1 open, 1 unknown, 1 live_patched.", "Oldest package data: 2031-06-01."]
 openvex:
   description: Figures of the documents in O(openvex_dir). Null if O(openvex_dir) is not set.
   returned: success
@@ -716,7 +723,7 @@ def run(options: dict[str, t.Any], *, check_mode: bool, warn: c.Callable[[str], 
         raise file_error(error, options["output_file"] or options["cache_dir"], remedy) from error
     return {
         **written,
-        **result_of(exposure, age),
+        **result_of(exposure, age, records.oldest),
         "data_age_days": age,
         "oldest_record": records.oldest,
         "sources": data.sources,
@@ -733,8 +740,8 @@ def steps_of_states(found: NewestRecords[tuple[HostProof, StateStep | None]]) ->
     return {host: step for host, step in (*failed, *recorded) if step is not None}
 
 
-def result_of(exposure: FleetExposure, age: int | None) -> dict[str, t.Any]:
-    """Return the keys of the result that describe the fleet. `age` is that of the data, in days."""
+def result_of(exposure: FleetExposure, age: int | None, oldest: str | None) -> dict[str, t.Any]:
+    """Return the keys of the result that describe the fleet. `age` is that of the data, `oldest` of the records."""
     entries, left_out = exposure.entries()
     return {
         "hosts": exposure.hosts,
@@ -745,7 +752,7 @@ def result_of(exposure: FleetExposure, age: int | None) -> dict[str, t.Any]:
         "evaluated": exposure.evaluated,
         "cves": entries,
         "left_out": left_out,
-        "lines": exposure.lines(entries, age),
+        "lines": exposure.lines(entries, age, oldest),
     }
 
 

@@ -56,6 +56,7 @@ WAIVED = "waived"
 COUNTED = ("open", "unknown", WAIVED, "live_patched", "fixed", "not_affected")
 """The statuses under which hosts are counted if there are waivers, in the order in which reports show them."""
 
+_RANK = {status: rank for rank, status in enumerate(COUNTED)}
 _FIRST_DAY = "0000"  # a vulnerability without a date is shown first
 
 
@@ -191,21 +192,26 @@ class FleetExposure:
             kept += 1
         return entries[:kept], len(self.cves) - kept
 
-    def lines(self, entries: c.Sequence[dict[str, t.Any]], data_age: int | None = None) -> list[str]:
-        """Return a summary for people, at most `_LINES` lines. `data_age` is that of the oldest data in days."""
+    def lines(
+        self, entries: c.Sequence[dict[str, t.Any]], data_age: int | None = None, oldest_record: str | None = None
+    ) -> list[str]:
+        """Return a summary for people, at most `_LINES` lines.
+
+        `data_age` is that of the oldest data in days, `oldest_record` the time of the oldest record.
+        """
         counts = ", ".join(f"{count} {status}" for status, count in self.not_waived.items() if count)
         sizes = f"{_plural(self.hosts, 'host', 'hosts')}, {_plural(self.evaluated, 'vulnerability', 'vulnerabilities')}"
-        dated = f" Oldest package data: {self.oldest_data}." if self.oldest_data else ""
-        if data_age is not None:
-            dated += f" Age of the oldest data: {_plural(data_age, 'day', 'days')}."
-        lines = [f"{sizes}: {counts or 'no host'}.{dated}"]
+        dates = [f"Oldest record: {oldest_record}."] if oldest_record else []
+        dates += [f"Oldest package data: {self.oldest_data}."] if self.oldest_data else []
+        dates += [] if data_age is None else [f"Age of the oldest data: {_plural(data_age, 'day', 'days')}."]
+        lines = [f"{sizes}: {counts or 'no host'}.", *dates]
         lines += self.waivers.to_renew()
-        lines += [_line({"status": "without data", **group}) for group in self.without_data]
+        lines += [line for group in self.without_data for line in _lines({"status": "without data", **group})]
         for entry in entries:
             counts = ", ".join(f"{count} {status}" for status, count in entry["not_waived"].items() if count)
             details = ", ".join(filter(None, (entry["priority"] or "no priority", entry["published"])))
             lines.append(f"{entry['cve']} ({details}): {counts or 'no host'}")
-            lines += [_line(group) for group in entry["groups"]]
+            lines += [line for group in entry["groups"] for line in _lines(group)]
         if len(lines) > _LINES:
             lines = [*lines[: _LINES - 1], "The result has further vulnerabilities and hosts."]
         return lines
@@ -272,9 +278,8 @@ class FleetExposure:
                 if group is None:
                     group = found[each.cve][key] = _Group(_described(verdict, kernel, kind, waiver))
                 group.add(kind.hosts)
-        order = {status: rank for rank, status in enumerate(STATUSES)}
         return {
-            cve: sorted(groups.values(), key=lambda group: (order[group.description["status"]], -group.count))
+            cve: sorted(groups.values(), key=lambda group: (_RANK[_counted_as(group.description)], -group.count))
             for cve, groups in found.items()
         }
 
@@ -535,20 +540,29 @@ def _entry(exposure: CveExposure, groups: c.Sequence[_Group] | None, most: int) 
     return entry
 
 
-def _line(group: c.Mapping[str, t.Any]) -> str:
+def _counted_as(group: c.Mapping[str, t.Any]) -> str:
+    """Return the status under which the hosts of a group are counted."""
+    return WAIVED if group.get("waived") else group["status"]
+
+
+def _lines(group: c.Mapping[str, t.Any]) -> c.Iterator[str]:
+    """Yield status and hosts of a group, and further lines with the reason and with the next step or the waiver."""
     hosts = group["hosts"][:_HOSTS_OF_A_LINE]
     more = group["count"] - len(hosts)
     named = ", ".join(shorten(visible(host), _HOST_COLUMNS) for host in hosts) + (
         f" and {more} more" if more and hosts else ""
     )
-    state = f"the host is {group['state']}" if group.get("state") not in (None, "no_answer") else None
-    details = "; ".join(filter(None, (group["message"], state)))
-    status = f"{group['status']} ({details})" if details else group["status"]
-    waiver = group.get("waived")
-    step = f"; {visible(group['next_step'])}" if group["next_step"] else ""
+    waiver, state = group.get("waived"), group.get("state")
+    details = [group["status"]] if waiver else []
+    details += [f"state {state}"] if state and state != "no_answer" else []
+    shown = f" ({', '.join(details)})" if details else ""
+    yield f"  {group['count']} {_counted_as(group)}{shown}{': ' + named if named else ''}"
+    if group["message"]:
+        yield f"    {group['message']}"
     if waiver:
-        step = f"; waived until {waiver['expires']} by {visible(waiver['owner'])}: {visible(waiver['reason'])}"
-    return f"  {group['count']} {status}{': ' + named if named else ''}{step}"
+        yield f"    until {waiver['expires']}, {visible(waiver['owner'])}: {visible(waiver['reason'])}"
+    elif group["next_step"]:
+        yield f"    {visible(group['next_step'])}"
 
 
 def _plural(count: int, one: str, many: str) -> str:

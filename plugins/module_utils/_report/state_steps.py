@@ -20,7 +20,8 @@ _BEFORE_ALL = ("no_answer", "tampered", "held_back", "failed", "unverified")
 _BEFORE_PATCH = ("stale", "applying", "unknown")
 """States in which no live patch can be applied yet."""
 
-_WITHOUT_FIX = ("open", "unknown")
+_UNKNOWN_BY_STATE = (NOT_CONFIRMED["id"], "no_current_record")
+"""Reasons for an unknown status that the step of the state removes. Others are missing data."""
 
 
 class StateStep(t.NamedTuple):
@@ -31,11 +32,9 @@ class StateStep(t.NamedTuple):
 
     def precedes(self, verdict: Verdict) -> bool:
         """Return True if the step comes before that of a vulnerability with this evaluation."""
-        if verdict.status not in _WITHOUT_FIX:
-            return False
-        if self.state in _BEFORE_ALL:
-            return True
-        return verdict.fix == "patch" or (verdict.reason is not None and verdict.reason["id"] == NOT_CONFIRMED["id"])
+        if verdict.reason is not None:
+            return verdict.reason["id"] in _UNKNOWN_BY_STATE
+        return verdict.status == "open" and (self.state in _BEFORE_ALL or verdict.fix == "patch")
 
 
 def step_of_state(host: str, state: str, reasons: c.Sequence[Reason]) -> StateStep | None:

@@ -181,7 +181,8 @@ def test_hosts_without_data_have_a_reason() -> None:
         ("release_not_in_data", 1, ["web-8"]),
     ]
     assert all(each["message"] and each["next_step"] for each in found.without_data)
-    assert "2 without data (the host has no usable record" in found.lines([])[1]
+    assert "  2 without data: " in found.lines([])[2]
+    assert "the host has no usable record" in found.lines([])[3]
 
 
 def test_a_host_without_data_is_never_good() -> None:
@@ -200,11 +201,16 @@ def test_a_host_without_data_is_never_good() -> None:
 def test_lines_summarise_the_fleet() -> None:
     exposure = evaluated({name: FLEET[name] for name in ("web-1", "web-2")}, cves=[EARLY])
     assert exposure.lines(exposure.entries()[0]) == [
-        "2 hosts, 1 vulnerability: 1 open, 1 live_patched. Oldest package data: 2031-06-01.",
+        "2 hosts, 1 vulnerability: 1 open, 1 live_patched.",
+        "Oldest package data: 2031-06-01.",
         f"{EARLY} (critical, 2031-01-01): 1 open, 1 live_patched",
-        "  1 open: web-2; apply live patch 101 or newer: ansible-playbook kernelops.livepatch.patch",
+        "  1 open: web-2",
+        "    apply live patch 101 or newer: ansible-playbook kernelops.livepatch.patch",
         "  1 live_patched: web-1",
     ]
+    ages = exposure.lines([], 3, "2031-05-01T06:00:00Z")
+    assert ages[1] == "Oldest record: 2031-05-01T06:00:00Z."
+    assert ages[3] == "Age of the oldest data: 3 days."
 
 
 def test_lines_are_limited() -> None:
@@ -298,7 +304,8 @@ def test_a_waived_vulnerability_keeps_its_status() -> None:
     lines = "\n".join(found.lines(entries))
     assert "6 hosts, 1 vulnerability: 2 open, 1 unknown, 1 waived, 1 live_patched, 1 fixed." in lines
     assert f"{EARLY} (critical, 2031-01-01): 2 open, 1 unknown, 1 waived, 1 live_patched, 1 fixed" in lines
-    assert "1 open: web-2; waived until 2031-07-01 by a team: accepted" in lines
+    assert "\n  1 waived (open): web-2\n    until 2031-07-01, a team: accepted\n" in lines
+    assert lines.index("1 waived (open)") > lines.index("1 unknown: web-5"), "in the order of the counts"
 
 
 @pytest.mark.parametrize(
@@ -411,7 +418,8 @@ def test_the_step_of_the_state_comes_first() -> None:
     assert "upgrade linux" in (steps[1]["web-3"][1] or ""), "an upgrade closes it"
     assert steps[0]["web-1"][1] is steps[0]["web-4"][1] is None, "nothing is to be done"
     lines = "\n".join(found.lines(entries))
-    assert "2 open (the host is failed): web-2, web-6; remove the crash lock" in lines
+    assert "\n  2 open (state failed): web-2, web-6\n    remove the crash lock\n" in lines
+    assert "\n  1 unknown: web-7\n    the host has no usable record" in lines
     document = json.loads("".join(found.document()))
     shown = {
         document["evaluations"][position]["state"] for each in document["groups"] for position in each["cves"].values()

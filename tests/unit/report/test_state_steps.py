@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Reason
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.fleet_exposure import NO_RECORD
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.state_steps import (
     StateStep,
     step_of_record,
@@ -43,7 +44,8 @@ def test_states_with_a_problem_have_a_step(state: str) -> None:
         (Verdict("open", "reboot", "4.4.0-1.2"), FIRST),
         (Verdict("open", "none"), FIRST),
         (Verdict("unknown", reason=NOT_CONFIRMED), (*FIRST, *BEFORE_PATCH)),
-        (Verdict("unknown", reason=NO_CVE), FIRST),
+        (Verdict("unknown", reason=NO_RECORD), (*FIRST, *BEFORE_PATCH)),
+        (Verdict("unknown", reason=NO_CVE), ()),
         (Verdict("fixed"), ()),
         (Verdict("live_patched"), ()),
         (Verdict("not_affected"), ()),
