@@ -578,6 +578,10 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabiliti
 
 HOSTED_DATA = "https://security-metadata.canonical.com/oval/"
 _MOST_PROBLEMS = 100
+_WITHOUT_INTERNET = (
+    "Without internet access, run ansible-playbook kernelops.livepatch.vulnerability_data on another machine, and name "
+    "its folder in vulnerability_data"
+)
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "record_dir": {"type": "list", "elements": "path", "required": True},
@@ -718,6 +722,10 @@ def run(options: dict[str, t.Any], *, check_mode: bool, warn: c.Callable[[str], 
             records, data.indexes, cves, options["minimum_priority"], waivers, steps_of_states(found)
         )
         written = write_results(options, exposure, proofs, check_mode=check_mode)
+    except LivepatchError as error:
+        if error.id == "server":
+            error.remedy = f"{error.remedy}. {_WITHOUT_INTERNET}"
+        raise
     except OSError as error:
         remedy = "check that the data exists and is readable, and that cache_dir and the files to write are writable"
         raise file_error(error, options["output_file"] or options["cache_dir"], remedy) from error
