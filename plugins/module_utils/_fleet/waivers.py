@@ -211,11 +211,13 @@ def load_waivers(
 
 def _waiver(entry: object, place: Location, today: datetime.date, rules: c.Collection[str] | None) -> Waiver:
     keys = mapping(entry, place, required=("reason", "owner", "expires"), optional=SELECTORS)
-    if all(keys.get(name) is None for name in SELECTORS):
+    if not any(name in keys for name in SELECTORS):
         raise place.error(f"one of {', '.join(SELECTORS)} is missing: a waiver must name what it covers")
 
     def given(name: str) -> str | None:
-        return None if keys.get(name) is None else _short(keys[name], place.below(name))
+        if name in keys and keys[name] is None:
+            raise place.below(name).error("the key has no value, so the waiver would cover more than it names")
+        return _short(keys[name], place.below(name)) if name in keys else None
 
     cve, rule = given("cve"), given("rule")
     if cve is not None and not _CVE.fullmatch(cve.upper()):
