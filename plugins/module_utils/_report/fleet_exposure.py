@@ -364,8 +364,9 @@ class _CountsOfCves:
 
     def add(self, statuses: c.Sequence[VulnerabilityStatus], hosts: int) -> None:
         """Count hosts under the status of each vulnerability."""
+        by_status = self._by_status
         for position, status in enumerate(statuses):
-            self._by_status[status][position] += hosts
+            by_status[status][position] += hosts
 
     def waive(self, position: int, status: VulnerabilityStatus, hosts: int) -> None:
         """Count hosts where a waiver covers a vulnerability."""
