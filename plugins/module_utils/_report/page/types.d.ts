@@ -287,6 +287,8 @@ interface CveEvaluation {
   evidence: "client" | "package_data" | "notice" | null;
   reason: string | null;
   message: string | null;
+  /** The state of the hosts, if the next step solves its problem first. */
+  state: string | null;
   next_step: string | null;
   waived: { reason: string; owner: string; expires: string } | null;
 }

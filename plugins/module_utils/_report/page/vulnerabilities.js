@@ -237,6 +237,7 @@ function orderedGroups(each, data) {
 function describeEvidence(evaluation) {
   const texts = [];
   if (evaluation.message) texts.push(evaluation.message);
+  if (evaluation.state) texts.push(`state ${statusLabel(evaluation.state)}`);
   if (evaluation.evidence) texts.push(`shown by ${EVIDENCE_LABELS[evaluation.evidence]}`);
   if (evaluation.source_package) {
     texts.push(`source package ${evaluation.source_package}${evaluation.source_derived ? " (derived)" : ""}`);
