@@ -21,6 +21,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waivers import Waiver, Waivers
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import FailedAttempt, Problem
@@ -28,7 +29,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.format
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from tests.integration.conftest import Ansible
-from tests.samples.exposures import CRITICAL, HIGH, PATCHED, an_exposed_report
+from tests.samples.exposures import CRITICAL, HIGH, NOW, PATCHED, an_exposed_report
 from tests.samples.records import make_record
 from tests.samples.reports import (
     HOSTILE,
@@ -729,7 +730,19 @@ def test_a_vulnerability_shows_hosts_and_evidence(browser: Browser) -> None:
     assert browser.texts(".cve-hosts a") == ["web3", "web4", "web1", "web2"]
     browser.driver.find_elements(By.CSS_SELECTOR, ".cve-hosts a")[2].click()
     wait_for(lambda: browser.dialog is not None)
-    assert "Open: 2 · unknown: 0 · of 3 that are open on any host" in (browser.dialog or "")
+    assert "Open: 2 · unknown: 0 · waived: 0 · of 3 that are open on any host" in (browser.dialog or "")
+
+
+def test_a_waived_vulnerability_is_counted_apart(browser: Browser) -> None:
+    waiver = Waiver("no users", "web team", NOW.date(), cve=CRITICAL, host="web1")
+    browser.open(an_exposed_report(waivers=Waivers([waiver], NOW.date())))
+    assert browser.texts(".cve .cve-counts")[0] == "1 open · 1 unknown · 1 waived · 1 fixed"
+    browser.find(".cve summary").click()
+    assert "waived (open) on 1 host" in browser.texts(".cve-details h4")
+    browser.find(".cve-details section:nth-of-type(3) .cve-hosts a").click()
+    wait_for(lambda: browser.dialog is not None)
+    assert "Open: 1 · unknown: 0 · waived: 1 · of 3" in (browser.dialog or "")
+    assert "waived until 2026-01-12 by web team: no users" in (browser.dialog or "")
 
 
 def test_vulnerabilities_can_be_searched(browser: Browser) -> None:
@@ -750,7 +763,7 @@ def test_vulnerabilities_can_be_searched(browser: Browser) -> None:
 def test_numbers_of_a_searched_vulnerability_add_up(browser: Browser) -> None:
     browser.open(an_exposed_report())
     browser.search(PATCHED)
-    numbers = "open 1 · unknown 1 · live patched 1 · fixed 1 · not affected 0 · all 4 hosts"
+    numbers = "open 1 · unknown 1 · waived 0 · live patched 1 · fixed 1 · not affected 0 · all 4 hosts"
     assert browser.matches.endswith(f"{PATCHED}: {numbers}")
 
 
@@ -764,7 +777,7 @@ def test_a_vulnerability_is_copied_as_text(browser: Browser) -> None:
     browser.find(".copy button").click()
     wait_for(lambda: browser.texts(".copy textarea") != [])
     text = str(browser.find(".copy textarea").get_property("value"))
-    assert text.startswith(f"{CRITICAL} (critical, published 2026-01-02)\nopen 2 · unknown 1 · ")
+    assert text.startswith(f"{CRITICAL} (critical, published 2026-01-02)\nopen 2 · unknown 1 · waived 0 · ")
     assert "Hosts: web3, web1" in text
 
 
