@@ -187,6 +187,7 @@ class HostExposures:
         self._first_seen = first_seen or {}
         self._evaluated = functools.cache(self._evaluate)
         self.accepting = functools.cache(self._accepting)
+        self._about: dict[tuple[KernelEvidence, int], tuple[Waiver, ...]] = {}
         self._of_evidence: dict[tuple[KernelEvidence, int], tuple[HostExposure, bytes]] = {}
         self._entries: dict[tuple[int, tuple[t.Any, ...]], OpenCve] = {}
 
@@ -197,9 +198,22 @@ class HostExposures:
         key = evidence, id(waivers)
         found = self._of_evidence.get(key)
         if found is None:
-            exposure = self.accepting(evidence, tuple(each for each in waivers if each.rule is None))
+            about = self.waivers_about(record["host"], evidence)
+            exposure = self.accepting(evidence, tuple(each for each in about if each.rule is None))
             section = f'"vulnerabilities": {as_line(_section(exposure))}'.encode("ascii")
             found = self._of_evidence[key] = exposure, section
+        return found
+
+    def waivers_about(self, host: str, evidence: KernelEvidence) -> tuple[Waiver, ...]:
+        """Return the waivers of a host that cover vulnerabilities which are open or unknown with this evidence."""
+        waivers = self.waivers.of_host(host)
+        key = evidence, id(waivers)
+        found = self._about.get(key)
+        if found is None:
+            evaluated = self._evaluated(evidence)
+            cves = {None, *(self._evaluator.cves[each] for each in (*evaluated.open, *evaluated.unknown))}
+            about = (each for each in waivers if each.cve in cves and (each.rule is None or each.cve is not None))
+            found = self._about[key] = tuple(about)
         return found
 
     def proof(self, record: Record, exposure: HostExposure) -> HostProof | None:

@@ -95,9 +95,8 @@ class RuleEvaluator:
     ) -> tuple[tuple[Finding, ...], tuple[WaivedFinding, ...]]:
         """Return the findings of a host, and those that only waivers of its vulnerabilities prevent."""
         found = self.of_record(record, exposure)
-        waivers = exposures.waivers.of_host(record["host"])
-        of_cves = tuple(each for each in waivers if each.rule is None or each.cve is not None)
-        if not of_cves or not exposures.accepting(exposure.evidence, of_cves).waived:
+        of_cves = exposures.waivers_about(record["host"], exposure.evidence)
+        if not exposures.accepting(exposure.evidence, of_cves).waived:
             return found, ()
 
         def broken(accepted: tuple[Waiver, ...]) -> dict[str, Finding]:
@@ -112,6 +111,7 @@ class RuleEvaluator:
                 kept.append(remaining)
             elif rule in every:
                 ending = _first_ending(rule, accepted, broken)
+                waivers = exposures.waivers.of_host(record["host"])
                 whole = [each for each in waivers if each.rule == rule and each.cve is None]
                 waiver = max((ending, *whole), key=lambda each: each.expires)
                 waived.append(WaivedFinding(*every[rule], waiver))
