@@ -314,24 +314,21 @@ def _section(exposure: HostExposure) -> dict[str, t.Any]:
 def _exposed(record: Record, exposure: HostExposure, source: str | None, minimum_priority: str) -> Assessment:
     assessment = record["assessment"]
     chosen = exposure.open or exposure.waived_open
-    first, number, waived = chosen[0], len(chosen), len(exposure.waived_open)
-    published = f"published {first['published']}" if first["published"] else "without a date"
-    named = f"{first['cve']} ({first['priority'] or 'no priority'}, {published})"
+    number = len(chosen)
     subject = "1 vulnerability" if number == 1 else f"{number} vulnerabilities"
-    verb = "is" if number == 1 else "are"
-    found = f"{subject} of priority {minimum_priority} or higher {verb}"
+    found = f"{subject} of priority {minimum_priority} or higher {'is' if number == 1 else 'are'} open"
+    published = f"published {chosen[0]['published']}" if chosen[0]["published"] else "without a date"
+    named = f"the most urgent is {chosen[0]['cve']} ({chosen[0]['priority'] or 'no priority'}, {published})"
+    remedy = _remedy(record["host"], chosen, exposure.evidence, source)
     if exposure.open:
+        waived = len(exposure.waived_open)
         more = f"; {waived} more {'is' if waived == 1 else 'are'} waived" if waived else ""
-        message = f"{found} open; the most urgent is {named}{more}"
+        reason = Reason(id="vulnerability_open", message=f"{found}; {named}{more}", remedy=remedy)
     else:
-        waiver = next(each.waiver for each in exposure.waived if each.entry is first)
+        waiver = next(each.waiver for each in exposure.waived if each.entry is chosen[0])
         until = f"waived until {waiver.expires.isoformat()} by {waiver.owner}"
-        message = f"{found} open and waived; the most urgent is {named}, {until}"
-    reason = Reason(
-        id="vulnerability_open" if exposure.open else "vulnerability_waived",
-        message=message,
-        remedy=_remedy(record["host"], chosen, exposure.evidence, source),
-    )
+        message = f"{found} and waived; {named}, {until}"
+        reason = Reason(id="vulnerability_waived", message=message, remedy=remedy)
     everything = (*exposure.open, *exposure.waived_open)
     return {
         **assessment,
