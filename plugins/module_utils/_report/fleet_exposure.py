@@ -561,7 +561,7 @@ def _lines(group: c.Mapping[str, t.Any]) -> c.Iterator[str]:
     if group["message"]:
         yield f"    {group['message']}"
     if waiver:
-        yield f"    until {waiver['expires']}, {visible(waiver['owner'])}: {visible(waiver['reason'])}"
+        yield f"    waived until {waiver['expires']} by {visible(waiver['owner'])}: {visible(waiver['reason'])}"
     elif group["next_step"]:
         yield f"    {visible(group['next_step'])}"
 

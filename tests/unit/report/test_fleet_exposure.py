@@ -304,7 +304,7 @@ def test_a_waived_vulnerability_keeps_its_status() -> None:
     lines = "\n".join(found.lines(entries))
     assert "6 hosts, 1 vulnerability: 2 open, 1 unknown, 1 waived, 1 live_patched, 1 fixed." in lines
     assert f"{EARLY} (critical, 2031-01-01): 2 open, 1 unknown, 1 waived, 1 live_patched, 1 fixed" in lines
-    assert "\n  1 waived (open): web-2\n    until 2031-07-01, a team: accepted\n" in lines
+    assert "\n  1 waived (open): web-2\n    waived until 2031-07-01 by a team: accepted\n" in lines
     assert lines.index("1 waived (open)") > lines.index("1 unknown: web-5"), "in the order of the counts"
 
 
