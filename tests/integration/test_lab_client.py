@@ -674,7 +674,7 @@ def test_a_snap_follows_a_channel(shells: Shells) -> None:
     ("name", "text", "code"),
     [
         ("not-seeded-yet", "too early for operation, device not yet seeded or device model not acknowledged", 10),
-        ("store-unreachable", 'cannot install "canonical-livepatch": Post https://api.snapcraft.io', 1),
+        ("store-unreachable", 'cannot install "canonical-livepatch": Post\n       "https://api.snapcraft.io', 1),
         ("snapd-down-not-installed", "dial unix /run/snapd.socket: connect: no such file or directory", 1),
         ("snapd-2.14", "assumes unsupported features: snapd2.15", 1),
         ("not-root", "access denied (try with sudo)", 1),

@@ -187,6 +187,23 @@ step_install() {
     wait_for_daemon
 }
 
+# The assertions tell snapd who published the snap in a file, and its digest.
+step_acknowledge() {
+    load_step "$1"
+    run_snap_until_ready ack "$lp_argument"
+}
+
+step_install_file() {
+    load_step "$1"
+    run_snap_until_ready install "$lp_argument" || return
+    wait_for_daemon
+}
+
+step_snap_enable() {
+    run_snap_until_ready enable canonical-livepatch || return
+    wait_for_daemon
+}
+
 step_refresh() {
     load_step "$1"
     run_snap_until_ready refresh "--channel=$lp_argument" canonical-livepatch || return
