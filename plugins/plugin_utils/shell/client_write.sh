@@ -100,10 +100,16 @@ move_state() {
     done
 }
 
-# wait_for_daemon: waits until a daemon that was just started has created its socket.
+# wait_for_daemon: waits until a daemon that was just started accepts connections. The socket of the one before it can
+# still exist.
 wait_for_daemon() {
     set_deadline 20
-    while [ ! -S "$lp_socket" ] && time_remains; do
+    find_client
+    while time_remains; do
+        if [ -S "$lp_socket" ]; then
+            capture bounded "$lp_remaining" "$lp_client" config
+            output_contains 'connection refused' || return 0
+        fi
         sleep 1
     done
 }
