@@ -38,10 +38,13 @@ echo "$word $*" >"$FOLDER/ended"
 CLIENT = """\
 #!/bin/sh
 echo attempt >>"$COUNT"
-if [ "$(wc -l <"$COUNT")" -lt 3 ]; then
-    echo 'cannot connect to the daemon: dial unix livepatchd.sock: connect: connection refused' >&2
-    exit 1
-fi
+case $(wc -l <"$COUNT") in
+1) cause='connection refused' ;;
+2) cause='no such file or directory' ;;
+*) exit 0 ;;
+esac
+echo "cannot connect to the daemon: dial unix livepatchd.sock: connect: $cause" >&2
+exit 1
 """
 
 
