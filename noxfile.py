@@ -225,6 +225,7 @@ EXTENDED = {
     "oracle": ("Signatures of modules, judged by Linux kernels in an emulator.", ()),
     "release": ("The archive of a release, installed.", WHOLE_FILES),
     "runtimes": ("Real container runtimes under systemd.", ()),
+    "snapd": ("The client with the real snapd under systemd.", ()),
     "terminal": ("The status line in all its forms.", PARALLEL),
     "vm": ("Real live patches in a virtual machine.", WHOLE_FILES),
 }

@@ -17,6 +17,10 @@ from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import PROBE_ARGUMENTS, check_options
 
 _TRANSPORTS = ["auto", "socket", "cli"]
+_DESIRED = (
+    *("state", "mode", "channel", "via", "require_eligible", "reinstall"),
+    *("snap_file", "snap_assertion"),
+)
 
 
 class ActionModule(LivepatchAction):
@@ -31,12 +35,14 @@ class ActionModule(LivepatchAction):
         "via": {"type": "str", "choices": ["livepatch", "pro"], "default": "livepatch"},
         "require_eligible": {"type": "bool", "default": True},
         "reinstall": {"type": "bool", "default": False},
+        "snap_file": {"type": "str"},
+        "snap_assertion": {"type": "str"},
         "wait_seeded": {"type": "int", "default": 300},
         "retry_timeout": {"type": "int", "default": 120},
     }
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
-        desired = {name: options[name] for name in ("state", "mode", "channel", "via", "require_eligible", "reinstall")}
+        desired = {name: options[name] for name in _DESIRED}
         return set_up_client(
             ClientOptions(
                 check=check_options(self.host, options),

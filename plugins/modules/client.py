@@ -119,6 +119,25 @@ options:
       - Old versions of snapd do not show which channel an installed snap tracks. On such a host, the channel is not
         changed.
     type: str
+  snap_file:
+    description:
+      - Absolute path of the snap of the client on the host. If the client is not installed, it is installed from this
+        file, so that the host does not need the snap store. An installed client is not changed.
+      - C(snap download canonical-livepatch) creates this file and the one for O(snap_assertion), on any machine with
+        snapd and internet access. Copy both to the host before this task.
+      - The base of the snap and the snap C(snapd) must be installed on the host if the store cannot provide them.
+      - Mutually exclusive with O(channel), because a snap from a file follows no channel.
+    type: str
+    version_added: 2.0.0
+  snap_assertion:
+    description:
+      - Absolute path on the host of the assertions (C(.assert)) that belong to O(snap_file). Before the installation,
+        snapd verifies and stores them (C(snap ack)).
+      - Without assertions, snapd refuses the file, unless it has stored them before. The module never installs a snap
+        whose publisher is not proven (C(--dangerous)).
+      - Requires O(snap_file).
+    type: str
+    version_added: 2.0.0
   via:
     description:
       - How to enable Livepatch.
@@ -216,6 +235,21 @@ EXAMPLES = r"""
     reinstall: true
     policy: current
 
+- name: Copy the snap to hosts without access to the store
+  ansible.builtin.copy:
+    src: "files/{{ item }}"
+    dest: "/var/tmp/{{ item }}"
+    mode: "0644"
+  loop: [canonical-livepatch_282.snap, canonical-livepatch_282.assert]
+
+- name: Install the client from the copied files, and enable it on an on-premises server
+  kernelops.livepatch.client:
+    token: "{{ vault_livepatch_token }}"
+    snap_file: /var/tmp/canonical-livepatch_282.snap
+    snap_assertion: /var/tmp/canonical-livepatch_282.assert
+    config:
+      remote-server: https://livepatch.example.com
+
 - name: Disable and remove the client
   kernelops.livepatch.client:
     state: absent
@@ -226,8 +260,9 @@ steps:
   description:
     - Steps that were performed, in order. In check mode, the steps that would be performed. Empty if no change is
       needed.
-    - The names are C(snapd), C(seeded), C(install), C(refresh), C(mode), C(config), C(disable), C(enable), C(adopt),
-      C(pro_attach), C(pro_enable), C(pro_disable), C(remove) and C(forget).
+    - The names are C(snapd), C(seeded), C(acknowledge), C(install), C(install_file), C(snap_enable), C(refresh),
+      C(mode), C(config), C(disable), C(enable), C(adopt), C(pro_attach), C(pro_enable), C(pro_disable), C(remove) and
+      C(forget).
   returned: success, or failure of a step
   type: list
   elements: dict

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -32,6 +33,18 @@ SLOW_APT = """\
 echo begun >"$FOLDER/begun"
 read -r word <"$FOLDER/permission"
 echo "$word $*" >"$FOLDER/ended"
+"""
+
+CLIENT = """\
+#!/bin/sh
+echo attempt >>"$COUNT"
+case $(wc -l <"$COUNT") in
+1) cause='connection refused' ;;
+2) cause='no such file or directory' ;;
+*) exit 0 ;;
+esac
+echo "cannot connect to the daemon: dial unix livepatchd.sock: connect: $cause" >&2
+exit 1
 """
 
 
@@ -69,6 +82,18 @@ def test_a_program_may_print_any_amount(shell: str, daemon: bool, tmp_path: Path
 def test_output_and_exit_code_are_kept(shell: str, program: str, expected: str, tmp_path: Path) -> None:
     done = run(shell, tmp_path, f'capture {program}; echo "$lp_exit ${{#lp_output}}"')
     assert done.stdout.strip() == expected, done.stderr
+
+
+@each_shell
+def test_a_socket_without_a_daemon_is_not_enough(shell: str, tmp_path: Path) -> None:
+    """The client reaches its daemon at the third attempt."""
+    client = write(tmp_path / "client", CLIENT)
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(tmp_path / "socket"))
+    line = f"lp_socket={tmp_path}/socket; sleep() {{ :; }}; find_client() {{ lp_client={client}; }}; wait_for_daemon"
+    done = run(shell, tmp_path, f'{line}; echo "code $?"', COUNT=str(tmp_path / "count"))
+    assert done.stdout.splitlines() == ["code 0"], done.stderr
+    assert (tmp_path / "count").read_text("ascii") == "attempt\n" * 3
 
 
 @each_shell

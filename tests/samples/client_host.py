@@ -37,6 +37,7 @@ class ClientHost:
     """An Ubuntu 16.04 server with snapd. It executes the steps of plans, and reports its state as sections.
 
     `loaded` is the major number of the loaded patch, `transition` the file of that name (None: the kernel has none).
+    `slow_answers` is the number of answers in which the client is too slow to report its settings.
     `errors` is what the client prints instead of a status, and `release` that of Ubuntu. `faults` has the output of the
     next failures of each step.
     """
@@ -45,6 +46,7 @@ class ClientHost:
     release: str = "16.04"
     uptime: int = 40 * 86400
     installed: bool = True
+    snap_disabled: bool = False
     enabled: bool = True
     version: str = "10.8.3"
     check_state: str = "checked"
@@ -62,6 +64,7 @@ class ClientHost:
     fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
     tools: tuple[str, ...] = ("curl", "nc")
     attached: bool = False
+    slow_answers: int = 0
     network: Section | None = None
     token: str | None = None
     """The token that the client was last enabled with."""
@@ -95,7 +98,11 @@ class ClientHost:
         if self.installed:
             yield self._status()
             settings = "\n".join(f'{key}: "{value}"' for key, value in self.config.items())
-            yield section("config", settings or 'log-level: "warning"')
+            if self.slow_answers > 0:
+                self.slow_answers -= 1
+                yield Section("config", "timeout")
+            else:
+                yield section("config", settings or 'log-level: "warning"')
         else:
             yield Section("status", "absent")
 
@@ -129,6 +136,8 @@ class ClientHost:
     def setup(self) -> c.Iterator[Section]:
         """Yield the sections of the setup: ``command_line`` of the probe, and those of ``client_read.sh``."""
         yield section("client_files", f"{'ok' if self.installed and self.enabled else 'absent'} {MACHINE_TOKEN}")
+        if self.snap_disabled:
+            yield section("client_snap_disabled", "disabled")
         yield section("client_mode", self.mode)
         yield section("command_line", self.kernel_mode)
         lines = (f"{name} {text}" for name, text in self.fingerprints.items())
@@ -158,7 +167,13 @@ class ClientHost:
     def _seeded(self, _number: int, _variables: c.Mapping[str, str]) -> None:
         """Nothing to wait for."""
 
-    _forget = _snapd = _seeded
+    _forget = _snapd = _acknowledge = _seeded
+
+    def _snap_enable(self, _number: int, _variables: c.Mapping[str, str]) -> None:
+        self.installed, self.snap_disabled = True, False
+
+    def _install_file(self, _number: int, _variables: c.Mapping[str, str]) -> None:
+        self.installed, self.enabled = True, False
 
     def _install(self, number: int, variables: c.Mapping[str, str]) -> None:
         self.installed, self.enabled = True, False

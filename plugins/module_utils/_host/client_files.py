@@ -62,7 +62,7 @@ class ClientSetup:
     line, None without one. `restart_due` is True if the daemon has not started since the file was written.
     `fingerprints` belong to the secrets set by this collection, by name. `tools` can use
     the daemon's socket, in order of preference. `channel` has the form ``latest/stable``. `pro` is ``None`` if Ubuntu
-    Pro was not queried.
+    Pro was not queried. `snap_disabled` is True if the snap is installed but has no command, because it is disabled.
     """
 
     registered: bool | None = None
@@ -73,6 +73,7 @@ class ClientSetup:
     tools: tuple[str, ...] = ()
     channel: str | None = None
     pro: ProStatus | None = None
+    snap_disabled: bool = False
 
     @property
     def effective_mode(self) -> str | None:
@@ -92,6 +93,7 @@ def read_client_setup(sections: Sections) -> ClientSetup:
         tools=tuple(tool for tool in (sections.output("client_tools") or "").split() if tool in ("curl", "nc")),
         channel=_channel(sections.output("client_snap") or ""),
         pro=_pro(sections),
+        snap_disabled=sections.output("client_snap_disabled") is not None,
     )
 
 

@@ -23,7 +23,7 @@ from .._host.error_texts.table import TEMPORARY
 from .._host.facts import HostFacts, read_facts
 from .._host.sections import Section, Sections
 from . import client_config
-from .client_comparison import ClientSnapshot, DesiredClient, check_token
+from .client_comparison import ClientSnapshot, DesiredClient, check_snap_files, check_token
 from .client_plan import ClientPlan, ClientStep, make_plan
 from .commands import LONGEST_PAUSE, Task, poll, read_clock, run_script, sleep
 from .host_check import CheckOptions, kernel_support, probe_variables
@@ -34,7 +34,10 @@ _READ_SECONDS = 60
 """Seconds that the questions about the client take, in addition to the usual time for an answer."""
 _STEP_SECONDS = {
     "snapd": 660,
+    "acknowledge": 660,
     "install": 660,
+    "install_file": 660,
+    "snap_enable": 660,
     "refresh": 660,
     "remove": 960,
     "enable": 360,
@@ -43,7 +46,7 @@ _STEP_SECONDS = {
 }
 """Seconds that a step takes at most on the host, with some more for its end. Other steps take `_QUICK_STEP`."""
 _QUICK_STEP = 180
-_WAITING_STEPS = frozenset({"seeded", "install", "refresh", "remove"})
+_WAITING_STEPS = frozenset({"seeded", "acknowledge", "install", "install_file", "snap_enable", "refresh", "remove"})
 """The steps that wait for snapd, in addition to these times."""
 _PAUSES = (2.0, 4.0, 8.0)
 """Seconds between the first attempts of a step. The later ones are `LONGEST_PAUSE` apart."""
@@ -155,6 +158,7 @@ def set_up_client(options: ClientOptions) -> Task[dict[str, t.Any]]:
 def _validated(options: ClientOptions, now: datetime.datetime) -> DesiredClient:
     """Return the desired client with validated settings. Raises `LivepatchError`."""
     check_token(options.desired.token, options.desired.via)
+    check_snap_files(options.desired)
     return dataclasses.replace(options.desired, config=client_config.parse_config(options.config, now))
 
 
@@ -167,29 +171,40 @@ def _read_client(variables: c.Mapping[str, str]) -> Task[ClientObservation]:
 
 
 def _read_settled(variables: c.Mapping[str, str], options: ClientOptions) -> Task[ClientObservation]:
-    """Read a client whose daemon is not just stopping, or snapd starting."""
+    """Read a client whose daemon is not just stopping, or snapd starting, and that reports its settings."""
     seen = yield from _read_client(variables)
-    if options.desired.state != "enabled" or not _is_unsettled(seen, TEMPORARY):
+
+    def is_unsettled(seen: ClientObservation) -> bool:
+        stopping = options.desired.state == "enabled" and _has_error(seen, TEMPORARY)
+        return stopping or _lacks_settings(seen, options.config)
+
+    if not is_unsettled(seen):
         return seen
-    settled = yield from _settle(variables, options.retry_timeout, TEMPORARY)
+    settled = yield from _settle(variables, options.retry_timeout, is_unsettled)
     return settled or seen
 
 
 def _settle(
-    variables: c.Mapping[str, str], seconds: float, unsettled: c.Collection[str]
+    variables: c.Mapping[str, str], seconds: float, is_unsettled: c.Callable[[ClientObservation], bool]
 ) -> Task[ClientObservation | None]:
-    """Read a client until it reports a status or another error than `unsettled`; None if it does not in time."""
+    """Read a client until it is settled; None if it is not in time."""
 
     def attempt() -> Task[ClientObservation | None]:
         seen = yield from _read_client(variables)
-        return None if _is_unsettled(seen, unsettled) else seen
+        return None if is_unsettled(seen) else seen
 
     return (yield from poll(seconds, attempt)) if seconds > 0 else None
 
 
-def _is_unsettled(seen: ClientObservation, unsettled: c.Collection[str]) -> bool:
+def _has_error(seen: ClientObservation, errors: c.Collection[str]) -> bool:
     client = seen.facts.client
-    return client is not None and client.error is not None and client.error.id in unsettled
+    return client is not None and client.error is not None and client.error.id in errors
+
+
+def _lacks_settings(seen: ClientObservation, config: c.Mapping[str, object]) -> bool:
+    """Return True if a client answers, but was too slow to report the settings, as on a host with a high load."""
+    client = seen.facts.client
+    return bool(config) and client is not None and client.error is None and seen.facts.config is None
 
 
 def _observed(sections: Sections) -> ClientObservation:
@@ -221,17 +236,22 @@ def _execute_until_done(
             break
         execution = execution.followed_by((yield from _execute(plan, desired, variables, options)))
     left = deadline - (yield from read_clock()).monotonic
-    if execution.failure is None and desired.state == "enabled":
-        return (yield from _settled_execution(execution, variables, left))
+    if execution.failure is None and desired.state in ("enabled", "present"):
+        return (yield from _settled_execution(execution, variables, options, left))
     return execution
 
 
-def _settled_execution(execution: _Execution, variables: c.Mapping[str, str], seconds: float) -> Task[_Execution]:
-    """Wait for a client that does not answer because it applies its first patch."""
-    unsettled = {*TEMPORARY, "timed_out"}
-    if not _is_unsettled(execution.after, unsettled):
+def _settled_execution(
+    execution: _Execution, variables: c.Mapping[str, str], options: ClientOptions, seconds: float
+) -> Task[_Execution]:
+    """Wait for a client that does not answer because it applies its first patch, or that is slow."""
+
+    def is_unsettled(seen: ClientObservation) -> bool:
+        return _has_error(seen, {*TEMPORARY, "timed_out"}) or _lacks_settings(seen, options.config)
+
+    if not is_unsettled(execution.after):
         return execution
-    settled = yield from _settle({**variables, "network": ""}, seconds, unsettled)
+    settled = yield from _settle({**variables, "network": ""}, seconds, is_unsettled)
     return dataclasses.replace(execution, after=settled or execution.after, round_trips=execution.round_trips + 1)
 
 

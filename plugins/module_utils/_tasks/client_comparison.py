@@ -29,6 +29,8 @@ STOP, NO_APPLY = "stop", "no-apply"
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{4,512}")
 _LIVEPATCH_TOKEN = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PRO_TOKEN = re.compile(r"C[0-9A-Za-z]{20,63}")
+_PATH = re.compile(r"/[^\x00-\x1f\x7f]{1,1000}[^/\x00-\x1f\x7f]")
+_SUFFIXES = {"snap_file": "snap", "snap_assertion": "assert"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class DesiredClient:
     via: Via = "livepatch"
     require_eligible: bool = True
     reinstall: bool = False
+    snap_file: str | None = None
+    snap_assertion: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,6 +92,29 @@ def check_token(token: str | None, via: Via) -> None:
         )
 
 
+def check_snap_files(desired: DesiredClient) -> None:
+    """Check the files from which the snap is installed. Raises `LivepatchError`."""
+    for option, path in (("snap_file", desired.snap_file), ("snap_assertion", desired.snap_assertion)):
+        if path is not None and not _PATH.fullmatch(path):
+            raise LivepatchError(
+                "snap_file_invalid",
+                f"{option} is not an absolute path of a file on the host",
+                f"set `{option}` to a path such as /var/tmp/canonical-livepatch_282.{_SUFFIXES[option]}",
+            )
+    if desired.snap_assertion is not None and desired.snap_file is None:
+        raise LivepatchError(
+            "snap_file_invalid",
+            "snap_assertion is set without the snap that it belongs to",
+            "set `snap_file` to the path of the snap on the host",
+        )
+    if desired.snap_file is not None and desired.channel is not None:
+        raise LivepatchError(
+            "snap_file_invalid",
+            "a snap from a file does not follow a channel, but the task sets channel and snap_file",
+            "remove `channel` or `snap_file`",
+        )
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ClientComparison:
     """The desired client, and the facts and the setup of the actual one."""
@@ -101,10 +128,15 @@ class ClientComparison:
         return self.facts.client_installed is True
 
     @property
+    def present(self) -> bool:
+        """True if the snap is installed, also if it is disabled and its client cannot be asked."""
+        return self.installed or self.setup.snap_disabled
+
+    @property
     def enabled(self) -> bool | None:
         """The client's own report; without one, whether its machine-token exists (exactly while it is enabled)."""
         reported = self.facts.client.enabled if self.facts.client is not None else None
-        if not self.installed:
+        if not self.present:
             return False
         return reported if reported is not None else self.setup.registered
 
@@ -202,7 +234,7 @@ class ClientComparison:
         """Return the actual client, with the settings and the channel that the task names."""
         enabled = {True: "enabled", False: "disabled", None: "unknown"}[self.enabled]
         return ClientSnapshot(
-            state=enabled if self.installed else "absent",
+            state=enabled if self.present else "absent",
             token=self.enabled_with,
             mode=self.setup.effective_mode,
             channel=self.setup.channel if self.desired.channel else None,
@@ -218,9 +250,9 @@ class ClientComparison:
         before, desired = self.before(), self.desired
         if desired.state == "absent":
             return ClientSnapshot("absent", None, before.mode, None, {})
-        if desired.state == "disabled" and not self.installed:
+        if desired.state == "disabled" and not self.present:
             return before
-        state = {"present": before.state if self.installed else "disabled"}.get(desired.state, desired.state)
+        state = {"present": before.state if self.present else "disabled"}.get(desired.state, desired.state)
         enabled_with = before.token
         if state == "disabled":
             enabled_with = None

@@ -133,16 +133,38 @@ class _Planner:
         installed, channel = self.comparison.installed, self.comparison.desired_channel
         if installed and not self.comparison.channel_differs:
             return []
+        if self.comparison.setup.snap_disabled:
+            return self._snap_enabling()
         steps = self._snapd_installation()
         if steps or not (installed or self.facts.snapd.seeded):
             steps.append(ClientStep("seeded", "wait until snapd has finished its initialization", "snap"))
         if installed:
             message = f"change the channel of the snap from {self.comparison.setup.channel} to {channel}"
             steps.append(ClientStep("refresh", message, "snap", channel))
+        elif self.desired.snap_file is not None:
+            steps += self._installation_from_file(self.desired.snap_file)
         else:
             from_channel = f" from channel {channel}" if channel else ""
             message = f"install the snap canonical-livepatch{from_channel}"
             steps.append(ClientStep("install", message, "snap", channel))
+        return steps
+
+    def _installation_from_file(self, path: str) -> list[ClientStep]:
+        steps, assertion = [], self.desired.snap_assertion
+        if assertion is not None:
+            message = f"let snapd verify and store the assertions in {assertion}"
+            steps.append(ClientStep("acknowledge", message, "snap", assertion))
+        message = f"install the snap canonical-livepatch from the file {path}"
+        return [*steps, ClientStep("install_file", message, "snap", path)]
+
+    def _snap_enabling(self) -> list[ClientStep]:
+        """Return the steps for a snap that is installed and disabled. Its channel is unknown until it is enabled."""
+        self._require_snapd()
+        message = "enable the snap canonical-livepatch, which is installed and disabled (snap disable)"
+        steps, channel = [ClientStep("snap_enable", message, "snap")], self.comparison.desired_channel
+        if channel and self.desired.state in ("present", "enabled"):
+            message = f"let the snap follow channel {channel}"
+            steps.append(ClientStep("refresh", message, "snap", channel))
         return steps
 
     def _snapd_installation(self) -> list[ClientStep]:
@@ -248,9 +270,10 @@ class _Planner:
         if self.comparison.enabled is False:
             return []
         reason = "as requested" if self.comparison.enabled else "its state could not be determined"
+        first = self._snap_enabling() if self.comparison.setup.snap_disabled else []
         if self.desired.via == "pro" and self.comparison.attached_to_pro:
-            return [ClientStep("pro_disable", f"disable Livepatch with Ubuntu Pro: {reason}", "pro")]
-        return [ClientStep("disable", f"disable the client: {reason}", "client")]
+            return [*first, ClientStep("pro_disable", f"disable Livepatch with Ubuntu Pro: {reason}", "pro")]
+        return [*first, ClientStep("disable", f"disable the client: {reason}", "client")]
 
     def _before_removal(self) -> list[ClientStep]:
         """Return the steps that free the seat. A client that refuses every command is removed without them."""
@@ -259,7 +282,7 @@ class _Planner:
 
     def _removal(self) -> list[ClientStep]:
         setup = self.comparison.setup
-        if not self.comparison.installed:
+        if not self.comparison.present:
             if not setup.fingerprints and not setup.restart_due:
                 return []
             return [ClientStep("forget", "remove the files of this collection from the host", "file")]

@@ -65,6 +65,10 @@ client_read() {
     if [ -e "$lp_state_folder/restart" ] || [ -e "$lp_shared_folder/restart" ]; then
         section client_restart printf 'due\n'
     fi
+    # `snap disable` removes the command and keeps the folder with the revisions.
+    if [ -z "$lp_client" ] && [ -d /snap/canonical-livepatch ]; then
+        section client_snap_disabled printf 'disabled\n'
+    fi
     section client_fingerprints print_fingerprints
     section client_tools print_socket_tools
     if [ -n "$lp_channel" ] && [ -n "$lp_client" ]; then

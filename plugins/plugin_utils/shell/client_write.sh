@@ -100,10 +100,17 @@ move_state() {
     done
 }
 
-# wait_for_daemon: waits until a daemon that was just started has created its socket.
+# wait_for_daemon: waits until a daemon that was just started accepts connections. The socket of the one before it can
+# still exist.
 wait_for_daemon() {
     set_deadline 20
-    while [ ! -S "$lp_socket" ] && time_remains; do
+    find_client
+    while time_remains; do
+        if [ -S "$lp_socket" ]; then
+            capture bounded "$lp_remaining" "$lp_client" config
+            # Every version of the client names the socket that it cannot connect to.
+            output_contains 'dial unix' || return 0
+        fi
         sleep 1
     done
 }
@@ -184,6 +191,23 @@ step_install() {
     else
         run_snap_until_ready install canonical-livepatch || return
     fi
+    wait_for_daemon
+}
+
+# The assertions tell snapd who published the snap in a file, and its digest.
+step_acknowledge() {
+    load_step "$1"
+    run_snap_until_ready ack "$lp_argument"
+}
+
+step_install_file() {
+    load_step "$1"
+    run_snap_until_ready install "$lp_argument" || return
+    wait_for_daemon
+}
+
+step_snap_enable() {
+    run_snap_until_ready enable canonical-livepatch || return
     wait_for_daemon
 }
 

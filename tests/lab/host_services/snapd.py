@@ -19,8 +19,9 @@ ARCHIVED = "2.61.3"
 """The version of snapd in the archive that apt-get installs from."""
 _RISKS = ("stable", "candidate", "beta", "edge")
 _STORE = (
-    f'cannot install "{NAME}": Post https://api.snapcraft.io/v2/snaps/refresh:\n'
-    "       dial tcp: lookup api.snapcraft.io: no such host"
+    f'cannot install "{NAME}": Post\n'
+    '       "https://api.snapcraft.io/v2/snaps/refresh": dial tcp: lookup\n'
+    "       api.snapcraft.io on 127.0.0.53:53: no such host"
 )
 
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-# boot.sh ROOT GROUP: boots the system in a folder, in a mount namespace of its own (unshare --mount). It gets the control groups of version 2, below GROUP, also where this machine uses version 1.
+# boot.sh ROOT GROUP NAME: boots the system in a folder, in a mount namespace of its own (unshare --mount). It gets the control groups of version 2, below GROUP, also where this machine uses version 1.
 set -e
 mount --make-rprivate /
 umount -R /sys/fs/cgroup
@@ -13,5 +13,5 @@ mkdir -p /run/systemd
 mount -t tmpfs tmpfs /run/systemd
 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
 export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY
-systemd-nspawn --quiet --register=no --keep-unit --directory="$1" --machine=runtimes --private-network \
+systemd-nspawn --quiet --register=no --keep-unit --directory="$1" --machine="$3" --private-network \
     --capability=all --system-call-filter='@default @known' --bind=/dev/fuse --boot

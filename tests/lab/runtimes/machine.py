@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .image import built_root
@@ -43,8 +43,12 @@ class Machine:
 
     def run(self, line: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command line, or a script, with the machine's `sh`."""
-        enter = ("nsenter", "-t", str(self._leader()), "-m", "-u", "-i", "-n", "-p", "-C", "--", "/bin/sh", "-s")
+        enter = self.command_line("/bin/sh -s").split()
         return subprocess.run(enter, input=line, capture_output=True, text=True, timeout=timeout, check=False)
+
+    def command_line(self, command: str) -> str:
+        """Return the command line that runs a command in the machine. Raises `LookupError` if it does not run."""
+        return f"nsenter -t {self._leader()} -m -u -i -n -p -C -- {command}"
 
     def read(self, line: str, timeout: float = 120) -> str:
         """Run a command line that must succeed, and return its output without the last newline."""
@@ -53,12 +57,12 @@ class Machine:
             raise RuntimeError(f"{line!r} ended with {ended.returncode}: {ended.stdout}{ended.stderr}")
         return ended.stdout.rstrip("\n")
 
-    def wait_until_up(self) -> None:
-        """Wait until all services have started."""
+    def wait_until_up(self, units: Iterable[str]) -> None:
+        """Wait until these units of systemd have started."""
         deadline = time.monotonic() + _BOOT_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(LookupError, RuntimeError, subprocess.TimeoutExpired):
-                self.read("systemctl is-active --quiet multi-user.target docker.service")
+                self.read(f"systemctl is-active --quiet {' '.join(units)}")
                 return
             time.sleep(0.5)
         raise RuntimeError(f"the machine did not start: {self._console.read_text(errors='replace')[-2000:]}")
@@ -83,16 +87,23 @@ def _identify(process: Path) -> tuple[str, str, str]:
 @contextlib.contextmanager
 def running_machine() -> Iterator[Machine]:
     """Start the machine with the images of containers, and stop it at the end. Raises `UnavailableError`."""
-    archive = built_root()
+    with running_root(built_root(), "runtimes", ("multi-user.target", "docker.service")) as machine:
+        machine.read(_IMPORT)
+        yield machine
+
+
+@contextlib.contextmanager
+def running_root(archive: Path, name: str, units: tuple[str, ...]) -> Iterator[Machine]:
+    """Start the system in a tar archive, wait until these units of systemd have started, and stop it at the end."""
     # The layers of containers need a file system on a disk.
-    folder = Path(tempfile.mkdtemp(prefix="runtimes-", dir="/var/tmp"))
-    root, console, group = folder / "root", folder / "console.log", f"livepatch-lab-{os.getpid()}"
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir="/var/tmp"))
+    root, console, group = folder / "root", folder / "console.log", f"livepatch-lab-{name}-{os.getpid()}"
     try:
         root.mkdir()
         subprocess.run(["tar", "-C", str(root), "-xpf", str(archive), "--exclude=./dev/*"], check=True)
         with console.open("wb") as output:
             process = subprocess.Popen(
-                ["unshare", "--mount", "/bin/sh", str(_BOOT), str(root), group],
+                ["unshare", "--mount", "/bin/sh", str(_BOOT), str(root), group, name],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -100,8 +111,7 @@ def running_machine() -> Iterator[Machine]:
             )
         try:
             machine = Machine(process, console)
-            machine.wait_until_up()
-            machine.read(_IMPORT)
+            machine.wait_until_up(units)
             yield machine
         finally:
             _end(group)

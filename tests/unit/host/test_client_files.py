@@ -43,6 +43,10 @@ def test_the_machine_token_shows_an_enabled_client(access: str, registered: bool
     assert read(client_files=f"{access} {MACHINE_TOKEN}\n").registered is registered
 
 
+def test_a_disabled_snap_is_recognised() -> None:
+    assert read(client_snap_disabled="disabled\n").snap_disabled is True
+
+
 @pytest.mark.parametrize(
     ("section", "mode"),
     [

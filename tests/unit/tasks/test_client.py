@@ -96,6 +96,65 @@ def test_a_change_takes_one_more_round_trip() -> None:
     assert host.token == TOKEN
 
 
+@pytest.mark.parametrize("state", ["enabled", "present"])
+def test_a_client_that_is_slow_is_asked_again(state: str) -> None:
+    """Its settings are unknown before the change, and then after it."""
+    host = ENABLED.change(config={"check-interval": "60"}, slow_answers=1)
+    result, replay = run(host, options({"check-interval": 60}, state=state))
+    assert (result["changed"], len(replay.scripts)) == (False, 2)
+    host, parts = DISABLED.change(), []
+
+    def answer(command: RunScript) -> Sections:
+        parts.append(command.parts)
+        host.slow_answers = int("client_write" in command.parts)
+        return host.script(command)
+
+    changed = Replay(answer).run(set_up_client(options({"check-interval": 120}, state=state)))
+    assert changed["after"]["config"] == {"check-interval": "120"}
+    assert (changed["changed"], len(parts)) == (True, 3)
+
+
+def test_settings_that_stay_unknown_are_a_failure() -> None:
+    host = DISABLED.change(slow_answers=1000)
+    found = failure(host.script, options({"check-interval": 120}))
+    assert found["error_id"] == "not_confirmed"
+
+
+def test_a_snap_comes_from_files_on_the_host() -> None:
+    host = WITHOUT_CLIENT.change()
+    result, replay = run(host, options(snap_file="/srv/a b.snap", snap_assertion="/srv/a b.assert"))
+    assert host.performed == ids(result) == ["acknowledge", "install_file", "enable"]
+    variables = replay.scripts[1].variables
+    assert (variables["argument_1"], variables["argument_2"]) == ("/srv/a b.assert", "/srv/a b.snap")
+
+
+def test_a_disabled_snap_is_enabled_and_not_installed() -> None:
+    host = WITHOUT_CLIENT.change(snap_disabled=True)
+    result, _replay = run(host, options())
+    assert host.performed == ids(result) == ["snap_enable", "enable"]
+    assert result["before"]["state"] == "disabled"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"snap_file": "a.snap"},
+        {"snap_file": "/srv/a.snap\n/srv/b.snap"},
+        {"snap_file": "/srv/"},
+        {"snap_file": ""},
+        {"snap_file": "/srv/a.snap", "snap_assertion": "a.assert"},
+        {"snap_assertion": "/srv/a.assert"},
+        {"snap_file": "/srv/a.snap", "channel": "edge"},
+    ],
+)
+def test_files_of_a_snap_are_checked_before_the_host(wanted: dict[str, t.Any]) -> None:
+    replay = Replay(WITHOUT_CLIENT.change().script)
+    with pytest.raises(LivepatchError) as caught:
+        replay.run(set_up_client(options(**wanted)))
+    assert (caught.value.id, replay.scripts) == ("snap_file_invalid", [])
+    assert caught.value.remedy
+
+
 def test_the_second_round_trip_checks_no_network() -> None:
     _result, replay = run(DISABLED.change(), options())
     assert [command.variables["network"] for command in replay.scripts] == ["1", ""]

@@ -126,6 +126,36 @@ ABSENT = without_client(snapd=seeded())
         (DesiredClient(state="present", channel="edge"), a_host(), a_setup(), ["refresh latest/edge"]),
         (DesiredClient(state="present", channel="edge"), a_host(), a_setup(channel=None), []),
         (DesiredClient(state="disabled", channel="edge"), a_host(), a_setup(), ["disable"]),
+        # a snap from a file
+        (DesiredClient(state="present", snap_file="/a.snap"), ABSENT, bare(), ["install_file /a.snap"]),
+        (
+            DesiredClient(token=TOKEN, snap_file="/a.snap", snap_assertion="/a.assert"),
+            ABSENT,
+            bare(),
+            ["acknowledge /a.assert", "install_file /a.snap", "enable"],
+        ),
+        (DesiredClient(state="present", snap_file="/a.snap"), a_host(), a_setup(), []),
+        # a snap that is installed and disabled has no command: its machine-token shows if it is enabled
+        (DesiredClient(state="present"), ABSENT, bare(snap_disabled=True), ["snap_enable"]),
+        (DesiredClient(token=TOKEN), ABSENT, bare(snap_disabled=True), ["snap_enable", "enable"]),
+        (DesiredClient(token=TOKEN), ABSENT, a_setup(snap_disabled=True), ["snap_enable"]),
+        (DesiredClient(token=OTHER), ABSENT, a_setup(snap_disabled=True), ["snap_enable", "disable", "enable"]),
+        (
+            DesiredClient(state="present", channel="edge"),
+            ABSENT,
+            bare(snap_disabled=True),
+            ["snap_enable", "refresh latest/edge"],
+        ),
+        (DesiredClient(state="present", snap_file="/a.snap"), ABSENT, bare(snap_disabled=True), ["snap_enable"]),
+        (DesiredClient(state="disabled"), ABSENT, bare(snap_disabled=True), []),
+        (DesiredClient(state="disabled"), ABSENT, a_setup(snap_disabled=True), ["snap_enable", "disable"]),
+        (DesiredClient(state="absent"), ABSENT, bare(snap_disabled=True), ["remove"]),
+        (
+            DesiredClient(state="absent"),
+            ABSENT,
+            a_setup(snap_disabled=True),
+            ["snap_enable", "disable", "remove"],
+        ),
         # a client that refuses every command can still be removed
         (
             DesiredClient(state="absent"),

@@ -123,6 +123,29 @@ _COMMAND_FAILURES = (
         f"wait until it is finished (`snap changes`), {RUN_AGAIN}",
     ),
     Cause(
+        "snap_file_missing",
+        "snapd cannot open the file of the snap or of its assertions on the host",
+        "copy both files to the host, for example with ansible.builtin.copy, and set `snap_file` and `snap_assertion`"
+        " to their paths there",
+    ),
+    Cause(
+        "snap_unsigned",
+        "snapd has no assertion that proves who published this snap",
+        "run `snap download canonical-livepatch` on a machine with internet access, copy the .snap and the .assert file"
+        " of the same revision to the host, and set `snap_file` and `snap_assertion`",
+    ),
+    Cause(
+        "assertion_refused",
+        "snapd does not accept the assertions of the snap",
+        "use the unchanged .assert file that `snap download canonical-livepatch` created together with the snap",
+    ),
+    Cause(
+        "snap_prerequisite_missing",
+        "the client's snap needs another snap that is not installed and cannot be fetched from the store",
+        "install the snap that the message names (on a host without the store: `snap download` it elsewhere, copy both"
+        f" files, `snap ack` and `snap install` them), {RUN_AGAIN}",
+    ),
+    Cause(
         "channel_unknown",
         "the snap has no such channel",
         "correct `channel`: `snap info canonical-livepatch` lists the channels",

@@ -45,6 +45,29 @@ STATE_ROWS = (
         is_status=True,
     ),
     row(
+        "snap_file_missing",
+        "snapd",
+        [
+            r"cannot (?:assert: |open \"/.{1,300}\": )open /.{1,300}: (?:no such file|permission denied)",
+            r"read /.{1,300}: is a directory",
+        ],
+        (
+            "snap",
+            'error: cannot open "/root/cl.snap": open /root/cl.snap: no such file or directory',
+            "snapd 2.57.6",
+        ),
+        (
+            "snap",
+            "error: cannot assert: open /root/cl.assert: no such file or directory",
+            "snapd 2.57.6",
+        ),
+        (
+            "snap",
+            'error: cannot communicate with server: Post "http://localhost/v2/snaps": read /root/d: is a directory',
+            "snapd 2.57.6",
+        ),
+    ),
+    row(
         "snapd_down",
         "snapd snap_run pro",
         [
@@ -103,6 +126,54 @@ SNAP_ROWS = (
         ),
         ("client", "sh: 1: /snap/bin/canonical-livepatch: not found", "dash"),
         is_status=True,
+    ),
+    row(
+        "assertion_refused",
+        "snapd",
+        [r"cannot assert: (?!cannot communicate)"],
+        (
+            "snap",
+            "error: cannot assert: cannot decode request body into assertions: unexpected EOF",
+            "snapd 2.57.6",
+        ),
+        (
+            "snap",
+            (
+                "error: cannot assert: assert failed: cannot resolve prerequisite assertion: snap-declaration"
+                " (pYVQrBcKmBa0mZ4CCN7ExT6jH8rY1hza; series:16)"
+            ),
+            "snapd 2.57.6",
+        ),
+    ),
+    row(
+        "snap_unsigned",
+        "snapd",
+        [r"cannot find signatures with metadata|is not a snap or snapdir"],
+        (
+            "snap",
+            'error: cannot find signatures with metadata for snap "/root/cl.snap"',
+            "snapd 2.57.6",
+        ),
+        (
+            "snap",
+            'error: cannot read snap file: "/var/lib/snapd/snaps/.local-install-365" is not a snap or snapdir',
+            "snapd 2.57.6",
+        ),
+    ),
+    row(
+        "snap_prerequisite_missing",
+        "snapd",
+        [r"ensure prerequisites for .{1,80} are available \(cannot install (?:snap base|system snap)"],
+        (
+            "snap",
+            (
+                'error: cannot perform the following tasks: - Ensure prerequisites for "canonical-livepatch" are'
+                ' available (cannot install system snap "snapd": Post "https://api.snapcraft.io/v2/snaps/refresh": dial'
+                " tcp: lookup api.snapcraft.io on 127.0.0.1:53: read udp 127.0.0.1:44129->127.0.0.1:53: read:"
+                " connection refused)"
+            ),
+            "snapd 2.57.6",
+        ),
     ),
     row(
         "snapd_too_old",
