@@ -222,6 +222,7 @@ EXTENDED = {
     "hostile": ("Every playbook on hosts that send anything.", ()),
     "kills": ("Runs that are killed, at named points or at any moment.", PARALLEL),
     "debian": ("Kernel modules that Debian signed.", ()),
+    "network": ("Real sshd on 200 hosts, behind a link with latency and loss.", ()),
     "oracle": ("Signatures of modules, judged by Linux kernels in an emulator.", ()),
     "release": ("The archive of a release, installed.", WHOLE_FILES),
     "runtimes": ("Real container runtimes under systemd.", ()),
