@@ -92,6 +92,8 @@ def measure(network: Network, forks: int, persist: int) -> Figure:
     """Run the check once, and close the connections that it leaves open."""
     inventory = WORK / "network.json"
     inventory.write_text(json.dumps(network.inventory), encoding="utf-8")
+    configuration = WORK / "ansible.cfg"
+    configuration.touch()
     for folder in ("network-records", "network-report"):
         shutil.rmtree(WORK / folder, ignore_errors=True)
     variables = {
@@ -103,7 +105,7 @@ def measure(network: Network, forks: int, persist: int) -> Figure:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
         "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / ".build" / "collections"),
-        "ANSIBLE_CONFIG": os.devnull,
+        "ANSIBLE_CONFIG": str(configuration),
         "ANSIBLE_FORKS": str(forks),
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(network.sockets),
         "ANSIBLE_SSH_ARGS": f"-C -o ControlMaster=auto -o ControlPersist={persist}s" if persist else "-C",
