@@ -221,7 +221,6 @@ EXTENDED = {
     "lab": ("Doubles of the lab.", PARALLEL),
     "hostile": ("Every playbook on hosts that send anything.", ()),
     "kills": ("Runs that are killed, at named points or at any moment.", PARALLEL),
-    "kills": ("Runs that are killed at any moment.", ()),
     "doubles": ("Doubles of the lab, compared with the real programs of this machine.", ()),
     "debian": ("Kernel modules that Debian signed.", ()),
     "network": ("Real sshd on 200 hosts, behind a link with latency and loss.", ()),
