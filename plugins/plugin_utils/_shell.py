@@ -65,8 +65,8 @@ def run_script(
     try:
         with _bounded_answers(action._connection, sections.answer_limit(files=files)):
             answer = _send(action, name, nonce, variables)
-    except AnsibleConnectionFailure:
-        raise
+    except AnsibleConnectionFailure as error:
+        raise _explain_loss(error, nonce) from None
     except AnsibleError as error:
         # Some connections detect a failed privilege escalation, others return its output.
         refusal = _refusal(str(error))
@@ -137,6 +137,19 @@ def _transport_of(action: ActionBase) -> str:
     become = action._connection.become
     transport = str(action._connection.transport)
     return f"become method {become.name} over {transport}" if become is not None else f"connection {transport}"
+
+
+def _explain_loss(error: AnsibleConnectionFailure, nonce: str) -> AnsibleConnectionFailure:
+    """Return the error, or if the host had begun to answer, one with the last line of the connection's errors.
+
+    For such a host, the connection plugin ssh reports that no data could be sent, and quotes the errors of the script.
+    """
+    _before, mark, end = str(error).rpartition(f"@{nonce} ")
+    if not mark:
+        return error
+    lines = [*end.split("\n")[1:], ""]
+    words = next((f": {line.strip()[:_EXPLANATION]}" for line in reversed(lines) if line.strip()), "")
+    return AnsibleConnectionFailure(f"the connection was lost before the host had completed its answer{words}")
 
 
 def _explain(answer: c.Mapping[str, t.Any]) -> LivepatchError:

@@ -225,6 +225,33 @@ def test_other_connection_failures_are_raised(error: AnsibleError) -> None:
     assert failure.value is error
 
 
+class Lost(Action):
+    """A host that disappears while it answers. Ansible reports this as data that could not be sent."""
+
+    def __init__(self, end: str) -> None:
+        super().__init__(has_pipelining=True)
+        self.end = end
+
+    def _low_level_execute_command(self, cmd: str, in_data: bytes | None = None) -> dict[str, t.Any]:
+        self.commands.append(cmd)
+        nonce = re.findall("lp_nonce=([0-9a-f]+)", (in_data or b"").decode())[0]
+        printed = f"\n@{nonce} begin 1\n\n@{nonce} section user\nwarning\n\n@{nonce} end user ok 0\n{self.end}"
+        raise AnsibleConnectionFailure(f'Data could not be sent to remote host "web1": {printed}')
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ("a warning\nConnection to web1 closed by remote host.\r\n", ": Connection to web1 closed by remote host."),
+        ("", ""),
+    ],
+)
+def test_a_host_lost_within_its_answer_has_the_reason(end: str, reason: str) -> None:
+    with pytest.raises(AnsibleConnectionFailure) as failure:
+        look(Lost(end))
+    assert str(failure.value) == f"the connection was lost before the host had completed its answer{reason}"
+
+
 # --- what other users of the host can see and change
 
 

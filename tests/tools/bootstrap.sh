@@ -37,13 +37,16 @@ all eu-readelf elfutils
 all fakeroot fakeroot
 all gcc gcc
 all grub-mkimage grub-common
+all grub-reboot grub2-common
 all /usr/lib/grub/i386-pc/grub-bios-setup grub-pc-bin
+all ip iproute2
 all java default-jre-headless
 all gencat libc6-dev
 all lz4 lz4
 all make make
 all mke2fs e2fsprogs
 all mmdebstrap mmdebstrap
+all mokutil mokutil
 all qemu-system-x86_64 qemu-system-x86
 all strip binutils
 all systemd-nspawn systemd-container

@@ -154,6 +154,14 @@ def reports_lock(output: str) -> bool:
     return any(text in folded for text in LOCK_TEXTS) and not any(text in folded for text in LOCK_EXCEPTIONS)
 
 
+def lists_are_refreshed(output: str, exit_code: int | None) -> bool:
+    """Return True if ``apt-get update`` has refreshed all package lists.
+
+    If a server does not answer, apt-get only warns and ends with 0, and the old lists stay.
+    """
+    return exit_code == 0 and "Some index files failed to download" not in output
+
+
 def read_images(sections: Sections) -> dict[str, tuple[Package, ...]] | None:
     """Return the installed packages of each kernel with an image package, by release.
 

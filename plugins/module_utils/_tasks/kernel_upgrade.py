@@ -136,7 +136,7 @@ class _Upgrade:
         if not self._options.check_mode:
             sections = yield from self._ask("refresh")
             refresh = sections.get("refresh")
-            if refresh is not None and refresh.exit_code != 0:
+            if refresh is not None and not apt.lists_are_refreshed(refresh.output, refresh.exit_code):
                 failure = apt_failure(refresh.output, refresh.exit_code)
                 self._refresh_failure = failure if failure.id != causes.APT_FAILED.id else None
                 output = " ".join(refresh.output.split())[-300:]

@@ -96,9 +96,13 @@ class PackageManager:
 
     def depends(self, names: str) -> str:
         """Return the output of ``apt-cache depends``."""
-        packages = archive(self._current.describe())
+        host = self._current.describe()
+        packages = archive(host)
+        known = [name for name in names.split() if name in packages or name in installed_packages(host)]
+        if not known:
+            raise AptError("No packages found")
         text = ""
-        for name in names.split():
+        for name in known:
             text += f"{name}\n" + "".join(
                 f"  Depends: {other}\n" for other in packages.get(name, ArchivePackage("")).depends
             )
@@ -109,15 +113,13 @@ class PackageManager:
         host = self._current.describe()
         _fail(host, _FOUND_BY_SIMULATION)
         changes = _resolve(host, names.split())
-        if not changes:
-            return _HEAD + "0 upgraded, 0 newly installed, 0 to remove and 0 not upgraded.\n"
         installed = installed_packages(host)
         lines = [
             f"Inst {name}{f' [{installed[name]}]' if name in installed else ''} ({version} {_ARCHIVE})\n"
             for name, version in changes.items()
         ]
         lines += [f"Conf {name} ({version} {_ARCHIVE})\n" for name, version in changes.items()]
-        return _HEAD + "".join(lines)
+        return _HEAD + _summary(host, names.split(), changes) + "".join(lines)
 
     def install(self, names: str) -> str:
         """Run ``apt-get -y install``: the double has checked the locks."""
@@ -135,7 +137,9 @@ class PackageManager:
             self._current.change(lambda host: with_apt(host, interrupted=True))
             raise AptError("Sub-process /usr/bin/dpkg returned an error code (1)")
         self._current.change(lambda host: _changed(host, changes))
-        output = "".join(f"Setting up {name} ({version}) ...\n" for name, version in changes.items())
+        output = _summary(host, names.split(), changes)
+        output += "".join(f"Unpacking {name} ({version}) ...\n" for name, version in changes.items())
+        output += "".join(f"Setting up {name} ({version}) ...\n" for name, version in changes.items())
         return _HEAD + output + "Generating grub configuration file ...\ndone\n" * bool(changes)
 
     def fix(self, _body: str) -> str:
@@ -152,6 +156,24 @@ class PackageManager:
         """Leave dpkg as after a killed run of apt-get."""
         self._current.change(lambda host: with_apt(host, interrupted=True))
         return ""
+
+
+def _summary(host: Description, names: list[str], changes: dict[str, str]) -> str:
+    """Return what apt-get prints about an installation before it begins."""
+    packages, installed = archive(host), installed_packages(host)
+    old = [name for name, version in installed.items() if name in packages and packages[name].version != version]
+    text = "".join(
+        f"{name} is already the newest version ({installed[name]}).\n" for name in names if name not in changes
+    )
+    added = [name for name in changes if name not in names]
+    if added:
+        text += f"The following additional packages will be installed:\n  {' '.join(sorted(added))}\n"
+    new, upgraded = ([name for name in changes if (name in installed) is known] for known in (False, True))
+    for title, found in (("NEW packages will be installed", new), ("packages will be upgraded", upgraded)):
+        if found:
+            text += f"The following {title}:\n  {' '.join(sorted(found))}\n"
+    counts = f"{len(upgraded)} upgraded, {len(new)} newly installed"
+    return f"{text}{counts}, 0 to remove and {len({*old} - {*changes})} not upgraded.\n"
 
 
 def _fail(host: Description, faults: tuple[str, ...]) -> None:

@@ -53,6 +53,7 @@ NOISE_BYTES = 50_000_000
 _NOISE = b'NOISE="\x1b[2J{{ 1/0 }}<script>alert(1)</script>"\n@0123456789abcdef end\n@0123456789abcdef files ok\n' * 500
 _TAINT_BITS = {"O": 12, "E": 13, "K": 15}
 _ROOT_ONLY = (COMMON, "proc/1/environ", "var/lib/snapd/state.json")
+_MAINTAINER = "Ubuntu Kernel Team <kernel-team@lists.ubuntu.com>"
 _HOLDER = 4711
 """The process that does not use a patch yet."""
 _CLOUDS = {"amazon": "aws", "microsoft": "azure", "google": "gcloud"}
@@ -252,14 +253,17 @@ def _system(tree: Tree, host: Description) -> None:
         "var/lib/dpkg/status",
         *(
             f"Package: {name}\nStatus: {'hold' if name in held else 'install'} ok installed\n"
-            f"Architecture: {host.architecture}\nVersion: {version}\n{_source(name)}"
+            f"Maintainer: {_MAINTAINER}\nArchitecture: {host.architecture}\nVersion: {version}\n{_source(name)}"
+            "Description: made up\n"
             for name, version in packages.items()
         ),
     )
     tree.text("var/lib/dpkg/arch", host.architecture)
     tree.folders.add("var/lib/dpkg/updates")
     if host.apt is not None and host.apt.interrupted:
-        tree.text("var/lib/dpkg/updates/0000", "Package: linux-base")
+        lines = ("Package: linux-base", "Status: install ok half-configured", f"Maintainer: {_MAINTAINER}")
+        lines += (f"Architecture: {host.architecture}", "Version: 4.5ubuntu1~16.04.1", "Description: made up")
+        tree.text("var/lib/dpkg/updates/0000", *lines)
     tree.folders |= {
         "var/local",
         "var/log",

@@ -471,12 +471,30 @@ def test_a_series_that_has_ended_needs_an_upgrade() -> None:
     assert result["reboot_needed"] is True
 
 
-def test_a_failed_refresh_is_a_warning() -> None:
+UNREACHABLE = """\
+Err:1 http://archive.lab.test/ubuntu xenial InRelease
+  Could not resolve 'archive.lab.test'
+Reading package lists...
+W: Failed to fetch http://archive.lab.test/ubuntu/dists/xenial/InRelease  Could not resolve 'archive.lab.test'
+W: Some index files failed to download. They have been ignored, or old ones used instead."""
+
+
+# Without a connection to the archive, apt-get update ends with 0, because a later attempt may succeed.
+@pytest.mark.parametrize(("output", "code"), [("W: Failed to\n fetch http://x", 100), (UNREACHABLE, 0)])
+def test_a_failed_refresh_is_a_warning(output: str, code: int) -> None:
     host = Host()
-    host.answers["refresh"] = answer(ok("refresh", "W: Failed to\n fetch x", 100), *host.packages())
+    host.answers["refresh"] = answer(ok("refresh", output, code), *host.packages())
     result = host.upgrade()
-    assert "Failed to fetch x" in result["warnings"][0]
+    assert "Failed to fetch http://" in result["warnings"][0]
     assert result["to"] == NEW
+
+
+def test_an_unreachable_archive_explains_a_missing_kernel() -> None:
+    host = Host()
+    host.available = ""
+    host.answers["refresh"] = answer(ok("refresh", UNREACHABLE), *host.packages())
+    failure = host.failure()
+    assert (failure["error_id"], "Could not resolve" in failure["msg"]) == ("archive_unreachable", True)
 
 
 def test_a_host_without_apt_is_refused() -> None:
