@@ -130,7 +130,7 @@ def test_refusals_name_their_cause(authority: Authority) -> None:
         some = target(port, to=["nobody@example.com", "a@example.com"])
         assert "refused nobody@example.com" in failure(some, authority)
         assert len(mailbox.received) == 1, "the others get it"
-        assert "certificate of the server is not trusted" in failure(target(port))
+        assert "has a certificate that is not trusted" in failure(target(port))
 
 
 @contextlib.contextmanager
