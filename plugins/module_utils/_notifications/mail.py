@@ -39,7 +39,7 @@ def send_mail(target: Target, mail: email.message.EmailMessage, ca_path: str | N
         raise MailError("the answer of the server is too large", "check host and port") from error
     except ssl.SSLCertVerificationError as error:
         remedy = "set ca_path to the certificates of the authority that signed it, and host to a name that it has"
-        raise MailError(f"the mail server has a certificate that is not trusted: {error.verify_message}", remedy) from error
+        raise MailError(f"the server has a certificate that is not trusted: {error.verify_message}", remedy) from error
     except smtplib.SMTPAuthenticationError as error:
         remedy = "check user and password"
         raise MailError(f"the server refused the user or the password (code {error.smtp_code})", remedy) from error
