@@ -3,7 +3,7 @@
 """A link between two network namespaces that delays packets and loses some of them.
 
 ``slow_link.py NEAR FAR NAMESPACE DELAY LOSS``: creates the TUN interface NEAR in its own namespace and FAR in another
-one, prints a line when both exist, and passes packets between them, in order, until it is killed. DELAY is in
+one, prints a line when both exist, and passes packets between them, in order, until its input ends. DELAY is in
 milliseconds and LOSS in percent, for each direction. The kernel can do the same (``tc netem``), but the kernels of many
 virtual machines and containers lack that module, and every one has TUN. Lost packets are the same in each run.
 """
@@ -79,7 +79,9 @@ def main() -> None:
     directions = {near: Direction(near, far, *one_way), far: Direction(far, near, *one_way)}
     while True:
         due = [left for direction in directions.values() if (left := direction.send_due()) is not None]
-        readable, _, _ = select.select(list(directions), [], [], min(due, default=None))
+        readable, _, _ = select.select([*directions, 0], [], [], min(due, default=None))
+        if 0 in readable:
+            return  # the test has ended, even if it was killed
         for source in readable:
             directions[source].receive()
 

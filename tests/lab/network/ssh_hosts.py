@@ -210,7 +210,7 @@ def _start(folder: Path, link: Link) -> subprocess.Popen[bytes]:
     program = [sys.executable, str(_HERE / "slow_link.py"), "near", "far", "router", *each_way]
     process = subprocess.Popen(
         [*namespaces, "sh", "-c", keep, str(_HERE / "start.sh"), str(folder), server, *program],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={"PATH": _SYSTEM_PATH},
         start_new_session=True,
