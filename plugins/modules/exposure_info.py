@@ -41,11 +41,13 @@ attributes:
     details:
       - Requires Python 3.10 or later on the host where it runs. Usually, this is the controller, with C(delegate_to).
 options:
-  record_dir:
-    description: Folders with the records that M(kernelops.livepatch.patch_info) stored.
+  store:
+    description:
+      - Folders with the records that M(kernelops.livepatch.patch_info) stored, or addresses of stores in PostgreSQL.
     type: list
     elements: path
     required: true
+    aliases: [record_dir]
   hosts:
     description:
       - Inventory names of the hosts to evaluate. A host without a usable record is V(unknown).
@@ -154,7 +156,7 @@ seealso:
 EXAMPLES = r"""
 - name: Find the hosts on which a vulnerability is open
   kernelops.livepatch.exposure_info:
-    record_dir: livepatch-records
+    store: livepatch-records
     vulnerability_data: https://security-metadata.canonical.com/oval/
     notices: /srv/notices
     cve: CVE-2024-1086
@@ -169,7 +171,7 @@ EXAMPLES = r"""
 
 - name: Fail if a host is exposed, except where an owner accepts it
   kernelops.livepatch.exposure_info:
-    record_dir: livepatch-records
+    store: livepatch-records
     vulnerability_data: /srv/vulnerability-data
     waivers: livepatch-waivers.yml
     groups: "{{ groups }}"
@@ -180,7 +182,7 @@ EXAMPLES = r"""
 
 - name: List all open vulnerabilities of priority high and critical without internet access
   kernelops.livepatch.exposure_info:
-    record_dir: livepatch-records
+    store: livepatch-records
     vulnerability_data: /srv/vulnerability-data
     output_file: livepatch-report/exposure.json
   delegate_to: localhost

@@ -70,7 +70,7 @@ class ReportOptions:
     """Options of the module, with absolute paths. `hosts` None means every host that has a record.
 
     `groups` are the hosts of the groups of the inventory, for waivers. A report whose `context` has a limit is one of a
-    part of the fleet. It never replaces the report of the fleet.
+    part of the fleet. It never replaces the report of the fleet. `run_started` is the begin of the run of Ansible.
     """
 
     record_dirs: tuple[StorePlace, ...]
@@ -101,7 +101,7 @@ class ReportOptions:
                 "notices are used for vulnerability_data, a history or closed_cves, and none of them is given",
                 "name the data with vulnerability_data, the file of the history with history, or CVEs with closed_cves",
             )
-        if self.exposure.deadlines_from == "seen" and self.history is None:
+        if self.exposure.deadlines_from == "seen" and self.history_place is None:
             raise _invalid(
                 "vulnerability_deadlines_from is seen, which needs a history",
                 "name the file of the history with the option history, or use published or fixed",
@@ -357,6 +357,7 @@ def _assemble(
 
     lines = itertools.chain(*_shared(condensed, shares, len(found)))
     report = merge(lines, options.hosts, format_time(now), spool, evaluator)
+    report = dataclasses.replace(report, run_started=options.run_started)
     if report.lines:
         return report
     folders = ", ".join(map(str, options.record_dirs))

@@ -41,6 +41,22 @@ def lock_ledger(address: DatabaseAddress) -> c.Iterator[DatabaseLedger]:
             yield DatabaseLedger(database)
 
 
+def import_grants(address: DatabaseAddress, grants: c.Mapping[str, str], *, keep: bool = True) -> int:
+    """Add grants, times by host, and return the number of new ones. Without `keep`, everything is undone."""
+    rows = sorted((host_key(host), parse_time(time)) for host, time in grants.items())
+    with session(address, seconds=READ_SECONDS) as database, database.transaction(force_rollback=not keep):
+        schema.prepare(database, address)
+        database.execute("SELECT pg_advisory_xact_lock(%s)", (schema.GRANTS_LOCK,))
+        done = database.execute(
+            "INSERT INTO livepatch.seat_grant AS known (host, granted_at)"
+            " SELECT * FROM unnest(%s::text[], %s::timestamptz[])"
+            " ON CONFLICT (host) DO UPDATE SET granted_at = excluded.granted_at"
+            " WHERE known.granted_at < excluded.granted_at",
+            ([host for host, _time in rows], [time for _host, time in rows]),
+        )
+        return int(done.rowcount)
+
+
 def read_grants(address: DatabaseAddress) -> dict[str, str]:
     """Return the grants: times (RFC 3339, UTC) by host. Raises `LivepatchError`."""
     with session(address) as database:

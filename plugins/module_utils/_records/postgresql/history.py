@@ -33,6 +33,36 @@ class DatabaseHistory:
     """The history of a store. Every method raises `LivepatchError`."""
 
     address: DatabaseAddress
+    keep: bool = True
+    """False undoes all changes at the end of each method."""
+
+    def import_all(
+        self, sightings: c.Iterable[Sighting], counts: c.Iterable[CveCounts], periods: c.Iterable[CvePeriod]
+    ) -> bool:
+        """Add another history. Known counts and vulnerabilities stay. Return True if anything is new."""
+        with self._writer() as database:
+            added = add_to_table(_SpansOfDatabase(database), sightings)
+            rows = [
+                database.execute(
+                    "INSERT INTO livepatch.exposure (at, counts) VALUES (%s, %s) ON CONFLICT (at) DO NOTHING",
+                    (from_microseconds(each.at), json.dumps([each.hosts, each.lost, each.open])),
+                ).rowcount
+                for each in counts
+            ]
+            rows += [
+                database.execute(
+                    "INSERT INTO livepatch.cve (name, priority, opened, lost, closed) VALUES (%s, %s, %s, 0, %s)"
+                    " ON CONFLICT (name) DO NOTHING",
+                    (
+                        each.cve,
+                        each.priority,
+                        from_microseconds(each.opened),
+                        None if each.closed is None else from_microseconds(each.closed),
+                    ),
+                ).rowcount
+                for each in periods
+            ]
+            return added or sum(rows) > 0
 
     def add_sightings(self, sightings: c.Iterable[Sighting], forget_before: int | None = None) -> bool:
         """Add sightings, and drop spans and runs that ended before a time. Return True if anything has changed."""
@@ -81,11 +111,13 @@ class DatabaseHistory:
 
     @contextlib.contextmanager
     def _writer(self) -> c.Iterator[Database]:
-        with session(self.address, seconds=READ_SECONDS) as database:
+        with (
+            session(self.address, seconds=READ_SECONDS) as database,
+            database.transaction(force_rollback=not self.keep),
+        ):
             schema.prepare(database, self.address)
-            with database.transaction():
-                database.execute("SELECT pg_advisory_xact_lock(%s)", (schema.HISTORY_LOCK,))
-                yield database
+            database.execute("SELECT pg_advisory_xact_lock(%s)", (schema.HISTORY_LOCK,))
+            yield database
 
 
 @dataclasses.dataclass(frozen=True)

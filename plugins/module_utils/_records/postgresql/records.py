@@ -76,19 +76,24 @@ class StoredHost(t.NamedTuple):
 
 
 def put(
-    address: DatabaseAddress, records: c.Iterable[Record], attempts: c.Iterable[Attempt], run: Run | None
+    address: DatabaseAddress,
+    records: c.Iterable[Record],
+    attempts: c.Iterable[Attempt],
+    run: Run | None,
+    *,
+    keep: bool = True,
 ) -> tuple[int, int]:
     """Store documents in one transaction. Return the numbers of records and attempts that are new.
 
-    The schema is created if it is missing and the role may. Raises `LivepatchError`.
+    The schema is created if it is missing and the role may. Without `keep`, everything is undone.
+    Raises `LivepatchError`.
     """
-    with session(address) as database:
+    with session(address) as database, database.transaction(force_rollback=not keep):
         schema.prepare(database, address)
-        with database.transaction():
-            add_run(database, run)
-            number = None if run is None else run.id
-            stored = sum(_put_records(database, part, number) for part in _parts(records, "collected_at"))
-            noted = sum(_put_attempts(database, part, number) for part in _parts(attempts, "attempted_at"))
+        add_run(database, run)
+        number = None if run is None else run.id
+        stored = sum(_put_records(database, part, number) for part in _parts(records, "collected_at"))
+        noted = sum(_put_attempts(database, part, number) for part in _parts(attempts, "attempted_at"))
     return stored, noted
 
 

@@ -115,10 +115,13 @@ def prepare(database: Database, address: DatabaseAddress) -> int:
     return found
 
 
-def migrate(address: DatabaseAddress) -> tuple[int, int]:
-    """Create or upgrade the schema. Return the versions before and after. Raises `LivepatchError`."""
-    with session(address) as database:
-        return prepare(database, address), len(MIGRATIONS)
+def migrate(address: DatabaseAddress, *, keep: bool = True) -> int:
+    """Create or upgrade the schema. Return the version that was found. Raises `LivepatchError`.
+
+    Without `keep`, everything is undone.
+    """
+    with session(address) as database, database.transaction(force_rollback=not keep):
+        return prepare(database, address)
 
 
 def _migrate(database: Database, address: DatabaseAddress) -> None:
