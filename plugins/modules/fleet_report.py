@@ -487,6 +487,23 @@ summary:
       description: Number of entries in O(waivers) by status, V(active), V(expiring) (within 14 days) or V(expired).
       type: dict
       sample: {active: 1, expiring: 0, expired: 0}
+    coverage:
+      description: Numbers of hosts by the age of their last record.
+      type: dict
+      sample: {this_run: 247, last_day: 2, older: 1, none: 0}
+      contains:
+        this_run:
+          description: Hosts with a record of this run.
+          type: int
+        last_day:
+          description: Hosts with a record of the last 24 hours, but not of this run.
+          type: int
+        older:
+          description: Hosts with an older record only.
+          type: int
+        none:
+          description: Hosts without a record.
+          type: int
     left_out:
       description: Number of hosts that have a record but are not in O(hosts).
       type: int

@@ -31,9 +31,7 @@ class Coverage(t.NamedTuple):
         )
 
 
-def coverage_of(
-    times: c.Iterable[str | None], generated_at: str, run_started: datetime.datetime | None
-) -> Coverage:
+def coverage_of(times: c.Iterable[str | None], generated_at: str, run_started: datetime.datetime | None) -> Coverage:
     """Return the coverage of hosts with these times of their last records (RFC 3339, UTC), None for no record."""
     now = parse_time(generated_at)
     counts = [0, 0, 0, 0]

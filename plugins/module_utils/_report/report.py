@@ -139,8 +139,8 @@ class Report:
     Findings that a waiver covers are not among them, but in `waived` of the line, and in `fleet_waived`.
     `history` is the history of the fleet, if one is stored. `waivers` are those that the report was made with.
     `exposure` has the vulnerabilities of the fleet, or None without vulnerability data. `changes` compares the report
-    with an earlier one, and is None if there is none. `run_started` is the begin of the
-    run that makes the report.
+    with an earlier one, and is None if there is none. `run_started` is the begin of the run that
+    makes the report.
     """
 
     generated_at: str

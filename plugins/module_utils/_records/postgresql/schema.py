@@ -86,7 +86,10 @@ MIGRATIONS: t.Final[tuple[tuple[str, ...], ...]] = (
 
 def version_of(database: Database) -> int:
     """Return the version of the schema in a database, 0 without one."""
-    [found] = database.execute("SELECT to_regclass('livepatch.schema_version') IS NOT NULL").fetchone()
+    # Not to_regclass, which uses a cache: another controller may have created the table during this transaction.
+    [found] = database.execute(
+        "SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname = 'livepatch' AND tablename = 'schema_version'"
+    ).fetchone()
     if not found:
         return 0
     [version] = database.execute("SELECT coalesce(max(version), 0) FROM livepatch.schema_version").fetchone()

@@ -109,7 +109,7 @@ def totals(report: Report) -> t.Iterator[str]:
     yield from _waiver_sentences(report)
     if report.history:
         yield from _over_time(report.history)
-    coverage = report.coverage.sentence()
+    coverage = report.coverage.sentence() if report.run_started else None
     if coverage is not None:
         yield coverage
     if report.left_out:
