@@ -24,6 +24,7 @@ class ActionModule(LivepatchAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         "store": STORES,
         "hosts": {"type": "list", "elements": "str"},
+        "limit": {"type": "str"},
         "formats": {"type": "list", "elements": "str", "choices": list(NAMES), "default": ["table"]},
         "rules": {"type": "raw", "default": DEFAULT},
         **{name: {"type": "list", "elements": "str", "default": []} for name in ("closed_cves", "fail_on")},

@@ -24,6 +24,5 @@ from .cause_texts.pro import *
 from .cause_texts.reboot import *
 from .cause_texts.signature import *
 from .cause_texts.status import *
-from .cause_texts.store import *
 from .cause_texts.task import *
 from .cause_texts.upgrade import *
