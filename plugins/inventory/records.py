@@ -126,19 +126,19 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
             self.inventory.add_group(f"livepatch_state_{state}")
         spool, inert = Spool(), _Inert()
         problems: list[Problem] = []
-        documents = _usable(load(self._places(Path(path).parent)), problems)
+        documents = _usable(load(self._places(Path(path))), problems)
         for line in assemble(documents, None, _now(), spool).lines:
             record = json.loads(spool.document(line.document)) if line.document is not None else None
             self._add(line, record, inert)
         self._warn(problems)
 
-    def _places(self, origin: Path) -> list[StorePlace]:
+    def _places(self, path: Path) -> list[StorePlace]:
         """Return the stores. Raises `AnsibleParserError` for an address that cannot be used."""
         texts = [os.path.expandvars(text) for text in self.get_option("store")]
         try:
-            return [store_place(text) if is_database(text) else origin / Path(text).expanduser() for text in texts]
+            return [store_place(text) if is_database(text) else path.parent / Path(text).expanduser() for text in texts]
         except LivepatchError as error:
-            raise AnsibleParserError(error.as_result()["msg"]) from error
+            raise AnsibleParserError(f"{path}: {error.message}; {error.remedy}") from error
 
     def _add(self, line: HostLine, record: Record | None, inert: _Inert) -> None:
         host = self.inventory.add_host(inert(line.host), f"livepatch_state_{line.state}")

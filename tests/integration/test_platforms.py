@@ -160,7 +160,7 @@ def test_an_alert_patches_its_host_and_no_other(tmp_path: Path) -> None:
     log = tmp_path / "patched"
     task = {
         "name": "Note",
-        "ansible.builtin.shell": f"echo {{{{ inventory_hostname }}}} {{{{ livepatch_record_dir }}}} >> {log}",
+        "ansible.builtin.shell": f"echo {{{{ inventory_hostname }}}} {{{{ livepatch_store }}}} >> {log}",
     }
     shipped = yaml.safe_load((ROOT / "playbooks" / "patch.yml").read_text(encoding="utf-8"))
     tasks = [task for each in shipped for task in each["tasks"]]

@@ -127,7 +127,7 @@ def store_fault(place: str) -> str | None:
     try:
         library()
     except LivepatchError as error:
-        return str(error.as_result()["msg"])
+        return f"{error.message}; {error.remedy}"
     return None
 
 

@@ -82,7 +82,7 @@ def test_parts_of_a_store_are_read_once_each(place: StorePlace) -> None:
 
 def test_a_missing_store_is_a_problem(place: StorePlace) -> None:
     [problem] = store.load([place])
-    assert problem.id in ("folder_unreadable", "store_unreachable")
+    assert problem.id in ("folder_unreadable", "database_unreachable")
     assert problem.host is None
 
 

@@ -37,22 +37,22 @@ GRANTED_WITHOUT_RECORD = Cause(
     "no_record", "the host was granted a seat, but has no record since then", "check the host again"
 )
 STORE_UNREACHABLE = Cause(
-    "store_unreachable",
+    "database_unreachable",
     "the store {store} cannot be reached",
     "check that PostgreSQL runs, and that it accepts the user from this controller: psql '{store}' -c 'SELECT 1'",
 )
 STORE_REFUSED = Cause(
-    "store_refused",
+    "database_refused",
     "the store {store} refused a command",
     "give the role its rights: docs/guide/store.md has the commands",
 )
 STORE_NOT_PREPARED = Cause(
-    "store_not_prepared",
+    "database_not_prepared",
     "the store {store} has schema {found}, and this version of the collection needs {known}",
     "run as a role that may create tables: ansible-playbook kernelops.livepatch.store -e livepatch_store={store}",
 )
 STORE_NEWER = Cause(
-    "store_newer",
+    "database_newer",
     "the store {store} was written by a later version of this collection: it has schema {found}, and this version"
     " knows schemas up to {known}",
     "upgrade kernelops.livepatch on this controller",

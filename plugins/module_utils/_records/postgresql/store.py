@@ -69,7 +69,7 @@ class PostgresStore:
         try:
             found += records.find(self.address)
         except LivepatchError as error:
-            found.append(Problem("store_unreachable", str(self.address), error.message))
+            found.append(Problem("database_unreachable", str(self.address), error.message))
         return found
 
     def send_waiting(self) -> Delivery:

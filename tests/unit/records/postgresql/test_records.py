@@ -85,5 +85,5 @@ def test_an_error_never_has_the_password(server: PostgresServer) -> None:
     address = DatabaseAddress(f"postgresql://nobody-s3cret:s3cret@/postgres?host={server.folder}")
     with pytest.raises(LivepatchError) as caught:
         records.find(address)
-    assert caught.value.id == "store_unreachable"
+    assert caught.value.id == "database_unreachable"
     assert "s3cret" not in str(caught.value.as_result())

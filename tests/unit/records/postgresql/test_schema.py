@@ -38,7 +38,7 @@ def test_a_store_is_upgraded_from_its_version(
     records.put(database, [make_record("web1")], [], None)
     later = (*schema.MIGRATIONS, ("ALTER TABLE livepatch.record ADD COLUMN added integer NOT NULL DEFAULT 7",))
     monkeypatch.setattr(schema, "MIGRATIONS", later)
-    assert error_of_reader(database).id == "store_not_prepared"
+    assert error_of_reader(database).id == "database_not_prepared"
     assert schema.migrate(database) == len(later) - 1
     assert versions(server, database) == list(range(1, len(later) + 1))
     assert server.sql("SELECT host, added FROM livepatch.record", database.url) == [("web1", 7)]
@@ -58,7 +58,7 @@ def test_a_failed_upgrade_changes_nothing(
     monkeypatch.setattr(
         schema, "MIGRATIONS", (*schema.MIGRATIONS, ("CREATE TABLE livepatch.a (b integer)", "NO STATEMENT"))
     )
-    assert error_of(database).id == "store_refused"
+    assert error_of(database).id == "database_refused"
     assert versions(server, database) == before
     assert server.sql("SELECT to_regclass('livepatch.a')", database.url) == [(None,)]
 
@@ -78,7 +78,7 @@ def test_a_later_schema_is_refused(server: PostgresServer, database: DatabaseAdd
     schema.migrate(database)
     server.sql("INSERT INTO livepatch.schema_version (version) VALUES (99)", database.url)
     for error in (error_of(database), error_of_reader(database)):
-        assert error.id == "store_newer"
+        assert error.id == "database_newer"
         assert "schema 99" in error.message
 
 
@@ -94,9 +94,9 @@ def test_the_roles_of_the_guide_have_their_rights(server: PostgresServer, databa
         assert records.put(writer, [make_record("web1")], [], None) == (1, 0)
         store.open_store(reader).put(make_record("web2"))
         assert [found.key for found in records.find(reader)] == ["web1"]
-        assert error_of(reader).id == "store_refused"
+        assert error_of(reader).id == "database_refused"
         server.sql("DROP SCHEMA livepatch CASCADE", database.url)
-        assert error_of(writer).id == "store_not_prepared"
+        assert error_of(writer).id == "database_not_prepared"
     finally:
         server.sql("DROP OWNED BY livepatch_writer, livepatch_reader", database.url)
         server.sql("DROP ROLE livepatch_writer, livepatch_reader")

@@ -43,7 +43,7 @@ def test_records_wait_while_the_store_is_down(down: DatabaseAddress, spool_folde
     assert last is not None and last["host"] == "web1"
     delivery = opened.send_waiting()
     assert (delivery.sent, delivery.waiting) == (0, 2)
-    assert delivery.error is not None and delivery.error.id == "store_unreachable"
+    assert delivery.error is not None and delivery.error.id == "database_unreachable"
     assert Path(delivery.folder).parent == spool_folder
 
 
