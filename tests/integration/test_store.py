@@ -42,7 +42,7 @@ def states(folder: Path) -> dict[str, str]:
     [file] = folder.rglob("fleet.json")
     report = json.loads(file.read_text("utf-8"))
     found = {record["host"]: record["assessment"]["state"] for record in report["records"]}
-    return found | {attempt["host"]: attempt["state"] for attempt in report["unreachable"]}
+    return found | {attempt["host"]: "no_answer" for attempt in report["unreachable"]}
 
 
 def check(ansible: Ansible, store: str, **variables: t.Any) -> Run:
