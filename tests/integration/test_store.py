@@ -109,9 +109,9 @@ def test_a_run_does_not_stop_with_its_database(
         server.start()
     assert run.code == 0, run.output
     assert states(ansible.folder / "livepatch-report") == STATES
-    assert "3 records of hosts wait in" in " ".join(run.output.split())
+    assert "for the next run: 3." in " ".join(run.output.split())
     again = ansible.playbook(REPORT, livepatch_store=database, livepatch_fail_on=[])
-    assert "3 records of hosts waited in" in " ".join(again.output.split())
+    assert "now: 3." in " ".join(again.output.split())
     assert server.sql("SELECT count(*) FROM livepatch.host", database) == [(3,)]
 
 

@@ -22,11 +22,9 @@ def send_waiting(places: c.Iterable[StorePlace]) -> Task[int]:
         waiting += delivery.waiting
         if delivery.sent:
             yield from warn(
-                f"{delivery.sent} records of hosts waited in {delivery.folder}, and are in the store {place} now."
+                f"Records that waited in {delivery.folder}, and are in the store {place} now: {delivery.sent}."
             )
         if delivery.waiting:
             why = sentence(delivery.error.message) if delivery.error else "They cannot be used."
-            yield from warn(
-                f"{delivery.waiting} records of hosts wait in {delivery.folder}, and the next run sends them. {why}"
-            )
+            yield from warn(f"Records that wait in {delivery.folder} for the next run: {delivery.waiting}. {why}")
     return waiting

@@ -30,7 +30,8 @@ def test_what_is_sent_is_counted(database: DatabaseAddress) -> None:
         PostgresStore(database).spool.keep_record(make_record(name))
     waiting, [warning] = send(Path("records"), database)
     assert waiting == 0
-    assert "2 records of hosts waited" in warning
+    assert warning.startswith("Records that waited in ")
+    assert warning.endswith(" now: 2.")
     assert send(database) == (0, [])
 
 
@@ -39,5 +40,5 @@ def test_what_waits_is_counted_with_the_reason(tmp_path: Path, spool_folder: Pat
     PostgresStore(down).put(make_record("web1"))
     waiting, [warning] = send(down)
     assert waiting == 1
-    assert "1 records of hosts wait in" in warning
+    assert "for the next run: 1. The store " in warning
     assert "cannot be reached" in warning
