@@ -16,22 +16,19 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_e
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.fleet_report import ReportOptions, fleet_report
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import REPORT_ARGUMENTS, STORES, run_context
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import REPORT_ARGUMENTS, run_context
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._run import RUN
 
 
 class ActionModule(LivepatchAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
-        "store": STORES,
-        "hosts": {"type": "list", "elements": "str"},
         "limit": {"type": "str"},
         "formats": {"type": "list", "elements": "str", "choices": list(NAMES), "default": ["table"]},
         "rules": {"type": "raw", "default": DEFAULT},
         **{name: {"type": "list", "elements": "str", "default": []} for name in ("closed_cves", "fail_on")},
         **{name: {"type": "int"} for name in ("seats", "retention")},
         **{name: {"type": "path"} for name in ("output_dir", "waivers", "history", "notices")},
-        **host_exposure.ARGUMENTS,
-        **REPORT_ARGUMENTS,
+        **{**host_exposure.ARGUMENTS, **REPORT_ARGUMENTS},
     }
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:

@@ -60,13 +60,15 @@ TRUST_ARGUMENTS: Arguments = {
 }
 RECORDING_ARGUMENTS: Arguments = {**PROBE_ARGUMENTS, **TRUST_ARGUMENTS, "store": STORE}
 REPORT_ARGUMENTS: Arguments = {
+    "store": STORES,
+    "hosts": {"type": "list", "elements": "str"},
     "limit": {"type": "str"},
     "title": {"type": "str", "default": TITLE},
     "notify": {"type": "list", "elements": "dict", "default": [], "options": targets.ARGUMENTS},
     "ca_path": {"type": "path"},
     "proxy": {"type": "str", "no_log": True},
 }
-"""Options of the report that concern the run and its notifications."""
+"""Options of the report that concern its store, the run and its notifications."""
 
 _LONGEST_INVENTORY = 200
 
