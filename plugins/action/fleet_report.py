@@ -28,7 +28,7 @@ class ActionModule(LivepatchAction):
         **{name: {"type": "list", "elements": "str", "default": []} for name in ("closed_cves", "fail_on")},
         **{name: {"type": "int"} for name in ("seats", "retention")},
         **{name: {"type": "path"} for name in ("output_dir", "waivers", "history", "notices")},
-        **{**host_exposure.ARGUMENTS, **REPORT_ARGUMENTS},
+        **(host_exposure.ARGUMENTS | REPORT_ARGUMENTS),
     }
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
