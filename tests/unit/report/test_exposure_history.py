@@ -38,9 +38,9 @@ def rendered(name: str, report: Report = TOLD) -> str:
 
 def test_the_first_report_of_a_vulnerability_is_known(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
-    assert first_seen(path) == {}, "the first report has no history"
-    store_sightings(an_exposed_report(), path, None, NOW)
-    assert first_seen(path)[CRITICAL] == "2026-01-10", "the date of the newest record"
+    assert first_seen(FileHistory(path)) == {}, "the first report has no history"
+    store_sightings(an_exposed_report(), FileHistory(path), None, NOW)
+    assert first_seen(FileHistory(path))[CRITICAL] == "2026-01-10", "the date of the newest record"
 
 
 def test_texts_show_durations_and_open_exposures() -> None:
