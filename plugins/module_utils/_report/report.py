@@ -29,12 +29,12 @@ from .._records.spool import Spool, SpoolPosition, SpoolWriter, sections_of
 from .._text import visible
 from .._time import format_time, parse_time, sort_key, to_microseconds
 from .changes.model import Changes
-from .coverage import Coverage, coverage_of
 from .fleet_exposure import FleetExposure, evaluate_fleet
 from .history import History
 from .host_exposure import HostExposure, HostExposures
 from .scanners.host_proof import HostProof
 from .state_steps import step_of_state
+from .summary.coverage import Coverage, coverage_of
 from .summary.run_context import RunContext
 
 if t.TYPE_CHECKING:

@@ -8,7 +8,7 @@ import collections.abc as c
 import datetime
 import typing as t
 
-from .._time import parse_time
+from ..._time import parse_time
 
 _DAY = datetime.timedelta(days=1)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.coverage import Coverage, coverage_of
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.summary.coverage import Coverage, coverage_of
 
 STARTED = dt.datetime(2026, 3, 1, 4, 0, tzinfo=dt.timezone.utc)
 NOW = "2026-03-01T04:30:00Z"
