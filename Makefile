@@ -36,6 +36,7 @@ demo-shell:
 .PHONY: bench
 bench:
 	@sh tests/tools/bootstrap.sh demo
+	@$(DEMO) -m pip install --quiet 'psycopg[binary]>=3.1'
 	@$(DEMO) tests/bench
 
 .PHONY: test

@@ -228,6 +228,7 @@ EXTENDED = {
     "release": ("The archive of a release, installed.", WHOLE_FILES),
     "runtimes": ("Real container runtimes under systemd.", ()),
     "snapd": ("The client with the real snapd under systemd.", ()),
+    "store": ("Stores in PostgreSQL under load.", ()),
     "terminal": ("The status line in all its forms.", PARALLEL),
     "vm": ("Real live patches in a virtual machine.", WHOLE_FILES),
 }

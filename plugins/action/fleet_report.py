@@ -9,6 +9,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._notifications.delivery import Notifier
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import store_place
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import host_exposure
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import NAMES
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_evaluation import DEFAULT
@@ -16,25 +17,24 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.command
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.fleet_report import ReportOptions, fleet_report
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import REPORT_ARGUMENTS, run_context
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._run import RUN
 
 
 class ActionModule(LivepatchAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
-        "record_dir": {"type": "list", "elements": "path", "required": True},
-        "hosts": {"type": "list", "elements": "str"},
+        "limit": {"type": "str"},
         "formats": {"type": "list", "elements": "str", "choices": list(NAMES), "default": ["table"]},
         "rules": {"type": "raw", "default": DEFAULT},
         **{name: {"type": "list", "elements": "str", "default": []} for name in ("closed_cves", "fail_on")},
         **{name: {"type": "int"} for name in ("seats", "retention")},
         **{name: {"type": "path"} for name in ("output_dir", "waivers", "history", "notices")},
-        **host_exposure.ARGUMENTS,
-        **REPORT_ARGUMENTS,
+        **(host_exposure.ARGUMENTS | REPORT_ARGUMENTS),
     }
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
         return fleet_report(
             ReportOptions(
-                record_dirs=tuple(Path(folder).absolute() for folder in options["record_dir"]),
+                record_dirs=tuple(store_place(place) for place in options["store"]),
                 hosts=options["hosts"],
                 formats=tuple(dict.fromkeys(options["formats"])),
                 output_dir=_path(options["output_dir"]),
@@ -50,6 +50,7 @@ class ActionModule(LivepatchAction):
                 exposure=host_exposure.ExposureOptions.of(options),
                 context=run_context(options, self.inventory),
                 notifier=Notifier.of(options),
+                run_started=RUN.started_at,
                 check_mode=self.check_mode,
             )
         )

@@ -25,7 +25,7 @@ class ActionModule(LivepatchAction):
         "window": {"type": "raw", "default": ""},
         "freeze": {"type": "raw", "default": []},
         "drain_group": {"type": "str"},
-        "record_dir": {"type": "path"},
+        "store": _options.STORE,
         "drain_group_timeout": {"type": "int", "default": 900},
         "restore_after": {"type": "int", "default": 300},
         "pre_commands": {"type": "list", "elements": "str", "default": []},
@@ -48,7 +48,7 @@ class ActionModule(LivepatchAction):
     }
 
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
-        lock = _options.load_drain_lock(options.pop("drain_group"), options.pop("record_dir"), self.host)
+        lock = _options.load_drain_lock(options.pop("drain_group"), options.pop("store"), self.host)
         return reboot_host(
             RebootOptions(
                 policy=_options.load_policy("current"),

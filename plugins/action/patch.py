@@ -42,7 +42,7 @@ class ActionModule(LivepatchAction):
                     options,
                     verify=_PROBE_LEVELS[verify],
                     anchors=anchors,
-                    record_dir=options["record_dir"],
+                    record_dir=options["store"],
                 ),
                 **own,
                 check_mode=self.check_mode,

@@ -28,5 +28,5 @@ class ActionModule(LivepatchAction):
         verify = options["verify"]
         anchors = None if verify == "off" else trust_anchors(options, optional=verify == "auto")
         return check_host(
-            check_options(self.host, options, verify=verify, anchors=anchors, record_dir=options["record_dir"])
+            check_options(self.host, options, verify=verify, anchors=anchors, record_dir=options["store"])
         )

@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import typing as t
-from pathlib import Path
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import store_place
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.seat_plan import SeatOptions, seat_plan
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._action import LivepatchAction
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import load_policy
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import STORES, load_policy
 
 
 class ActionModule(LivepatchAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
-        "record_dir": {"type": "list", "elements": "path", "required": True},
+        "store": STORES,
         "hosts": {"type": "list", "elements": "str"},
         "priority": {"type": "list", "elements": "str", "default": []},
         "seats": {"type": "int"},
@@ -28,7 +28,7 @@ class ActionModule(LivepatchAction):
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
         return seat_plan(
             SeatOptions(
-                record_dirs=tuple(Path(folder).absolute() for folder in options["record_dir"]),
+                record_dirs=tuple(store_place(place) for place in options["store"]),
                 hosts=options["hosts"],
                 priority=options["priority"],
                 seats=options["seats"],

@@ -34,12 +34,14 @@ options:
     type: str
     required: true
     choices: [kernelops.livepatch.records]
-  record_dir:
+  store:
     description:
-      - Folders on the controller that contain records. If a host has several records, the newest one is used.
+      - Folders on the controller that contain records, or addresses of stores in PostgreSQL such as
+        C(postgresql://livepatch@db.example.com/livepatch). If a host has several records, the newest one is used.
       - Relative paths are relative to the folder of the inventory file.
     type: list
     elements: str
+    aliases: [record_dir]
     default: [livepatch-records]
   use_extra_vars:
     description: Make extra variables (C(--extra-vars)) available in O(compose), O(groups) and O(keyed_groups).
@@ -55,7 +57,7 @@ EXAMPLES = r"""
 # File livepatch.yml. Only the option plugin is required if the records are in the folder livepatch-records next to this
 # file. This example reads the records of two controllers and adds groups and variables.
 plugin: kernelops.livepatch.records
-record_dir:
+store:
   - records-eu
   - ~/records-us
 groups:
@@ -86,15 +88,21 @@ from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Record
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import (
     Document,
     FailedAttempt,
     Problem,
     Recorded,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import (
+    StorePlace,
+    is_database,
+    store_place,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.store import load
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import HostLine, assemble
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
@@ -118,14 +126,19 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
             self.inventory.add_group(f"livepatch_state_{state}")
         spool, inert = Spool(), _Inert()
         problems: list[Problem] = []
-        documents = _usable(folder_store.load(self._record_dirs(Path(path).parent)), problems)
+        documents = _usable(load(self._places(Path(path))), problems)
         for line in assemble(documents, None, _now(), spool).lines:
             record = json.loads(spool.document(line.document)) if line.document is not None else None
             self._add(line, record, inert)
         self._warn(problems)
 
-    def _record_dirs(self, origin: Path) -> list[Path]:
-        return [origin / Path(os.path.expandvars(folder)).expanduser() for folder in self.get_option("record_dir")]
+    def _places(self, path: Path) -> list[StorePlace]:
+        """Return the stores. Raises `AnsibleParserError` for an address that cannot be used."""
+        texts = [os.path.expandvars(text) for text in self.get_option("store")]
+        try:
+            return [store_place(text) if is_database(text) else path.parent / Path(text).expanduser() for text in texts]
+        except LivepatchError as error:
+            raise AnsibleParserError(f"{path}: {error.message}; {error.remedy}") from error
 
     def _add(self, line: HostLine, record: Record | None, inert: _Inert) -> None:
         host = self.inventory.add_host(inert(line.host), f"livepatch_state_{line.state}")
@@ -173,9 +186,10 @@ class _Inert:
         return value
 
 
-def _check_options(given: t.Mapping[str, t.Any], known: t.Collection[str], path: str) -> None:
+def _check_options(given: t.Mapping[str, t.Any], known: t.Mapping[str, t.Any], path: str) -> None:
     """Raise `AnsibleParserError` for options that the plugin does not have: Ansible would ignore them."""
-    unknown = [f"there is no option {name!r}{suggestion(name, known)}" for name in map(str, given) if name not in known]
+    names = [each for name, option in known.items() for each in (name, *option.get("aliases", ()))]
+    unknown = [f"there is no option {name!r}{suggestion(name, names)}" for name in map(str, given) if name not in names]
     if unknown:
         raise AnsibleParserError(f"{path}: {'; '.join(unknown)}")
 

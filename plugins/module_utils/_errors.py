@@ -7,7 +7,7 @@ from __future__ import annotations
 import importlib
 import typing as t
 
-_LIBRARY_PACKAGES = {"yaml": "PyYAML"}
+_LIBRARY_PACKAGES = {"psycopg": "psycopg[binary]", "yaml": "PyYAML"}
 
 
 class LivepatchError(Exception):

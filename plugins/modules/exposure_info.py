@@ -41,11 +41,13 @@ attributes:
     details:
       - Requires Python 3.10 or later on the host where it runs. Usually, this is the controller, with C(delegate_to).
 options:
-  record_dir:
-    description: Folders with the records that M(kernelops.livepatch.patch_info) stored.
+  store:
+    description:
+      - Folders with the records that M(kernelops.livepatch.patch_info) stored, or addresses of stores in PostgreSQL.
     type: list
     elements: path
     required: true
+    aliases: [record_dir]
   hosts:
     description:
       - Inventory names of the hosts to evaluate. A host without a usable record is V(unknown).
@@ -154,7 +156,7 @@ seealso:
 EXAMPLES = r"""
 - name: Find the hosts on which a vulnerability is open
   kernelops.livepatch.exposure_info:
-    record_dir: livepatch-records
+    store: livepatch-records
     vulnerability_data: https://security-metadata.canonical.com/oval/
     notices: /srv/notices
     cve: CVE-2024-1086
@@ -169,7 +171,7 @@ EXAMPLES = r"""
 
 - name: Fail if a host is exposed, except where an owner accepts it
   kernelops.livepatch.exposure_info:
-    record_dir: livepatch-records
+    store: livepatch-records
     vulnerability_data: /srv/vulnerability-data
     waivers: livepatch-waivers.yml
     groups: "{{ groups }}"
@@ -180,7 +182,7 @@ EXAMPLES = r"""
 
 - name: List all open vulnerabilities of priority high and critical without internet access
   kernelops.livepatch.exposure_info:
-    record_dir: livepatch-records
+    store: livepatch-records
     vulnerability_data: /srv/vulnerability-data
     output_file: livepatch-report/exposure.json
   delegate_to: localhost
@@ -543,8 +545,14 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._io import (
     write_atomically,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import limit_text
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import load
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.newest import NewestRecords, newest_records
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import (
+    DatabaseAddress,
+    is_database,
+    store_place,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.store import passwords
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.store import load
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.fleet_exposure import (
     FleetExposure,
     evaluate_fleet,
@@ -584,7 +592,7 @@ _WITHOUT_INTERNET = (
 )
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
-    "record_dir": {"type": "list", "elements": "path", "required": True},
+    "store": {"type": "list", "elements": "path", "required": True, "aliases": ["record_dir"]},
     "hosts": {"type": "list", "elements": "str"},
     "vulnerability_data": {"type": "list", "elements": "str", "default": [HOSTED_DATA]},
     "notices": {"type": "list", "elements": "str", "default": []},
@@ -622,14 +630,14 @@ def read_records(options: dict[str, t.Any]) -> NewestRecords[tuple[HostProof, St
 
     Raises `LivepatchError` without any host, and if a folder cannot be read.
     """
-    folders = [Path(folder) for folder in options["record_dir"]]
+    places = [store_place(place) for place in options["store"]]
     now = datetime.datetime.now(datetime.timezone.utc)
     records = newest_records(
-        load(folders), options["hosts"], now, lambda record: (host_proof(record), step_of_record(record))
+        load(places), options["hosts"], now, lambda record: (host_proof(record), step_of_record(record))
     )
     hidden = next((problem for problem in records.problems if problem.host is None), None)
     if hidden is not None or not (records.records or records.missing):
-        why = f"{hidden.path}: {hidden.message}" if hidden else f"no record in {', '.join(map(str, folders))}"
+        why = f"{hidden.path}: {hidden.message}" if hidden else f"no record in {', '.join(map(str, places))}"
         raise LivepatchError(
             "nothing_to_report",
             f"there is no host to evaluate: {why}",
@@ -775,6 +783,7 @@ def unreadable_notices(indexes: c.Iterable[VulnerabilityIndex]) -> list[dict[str
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module.no_log_values |= passwords(DatabaseAddress(each) for each in module.params["store"] if is_database(each))
     try:
         result = run(module.params, check_mode=module.check_mode, warn=module.warn)
     except LivepatchError as error:

@@ -36,13 +36,17 @@ attributes:
     details:
       - The files can be very large.
 options:
-  record_dir:
+  store:
     description:
-      - Folders on the controller that contain records.
+      - Folders on the controller that contain records, or addresses of stores in PostgreSQL, such as
+        C(postgresql://livepatch@db.example.com/livepatch).
+      - A store in PostgreSQL also has the history of the fleet. Records that wait on this controller are sent to it
+        first.
       - Relative paths are relative to the directory in which Ansible was started.
     type: list
     elements: path
     required: true
+    aliases: [record_dir]
   hosts:
     description:
       - Inventory names of the hosts to report on. A host without a record is reported as V(no_answer).
@@ -79,7 +83,7 @@ options:
   output_dir:
     description:
       - Folder on the controller for the report files. It is created if it does not exist. It must not be a folder in
-        O(record_dir).
+        O(store).
       - The file names are C(fleet.txt), C(fleet.json), C(fleet.jsonl), C(fleet.md), C(fleet.html), C(fleet.csv),
         C(fleet.junit.xml), C(fleet.sarif), C(fleet.prom) and C(fleet.scanner.csv). The OpenVEX documents are in the
         folder C(openvex).
@@ -314,11 +318,11 @@ seealso:
 EXAMPLES = r"""
 - name: Report on all hosts that have a record
   kernelops.livepatch.fleet_report:
-    record_dir: livepatch-records
+    store: livepatch-records
 
 - name: Merge the records of three controllers and write report files
   kernelops.livepatch.fleet_report:
-    record_dir:
+    store:
       - records/berlin
       - records/lisbon
       - records/oslo
@@ -328,14 +332,14 @@ EXAMPLES = r"""
 
 - name: Fail if a host of this play gave no answer or is in a bad state
   kernelops.livepatch.fleet_report:
-    record_dir: livepatch-records
+    store: livepatch-records
     hosts: "{{ ansible_play_hosts_all }}"
     fail_on: [no_answer, tampered, failed, end_of_life]
   run_once: true
 
 - name: Fail a CI pipeline if a rule of severity error is violated
   kernelops.livepatch.fleet_report:
-    record_dir: livepatch-records
+    store: livepatch-records
     formats: [table, junit, sarif]
     output_dir: livepatch-report
     rules:
@@ -357,7 +361,7 @@ EXAMPLES = r"""
   #   owner: build team
   #   expires: 2026-12-31
   kernelops.livepatch.fleet_report:
-    record_dir: livepatch-records
+    store: livepatch-records
     formats: [table, junit, sarif]
     output_dir: livepatch-report
     waivers: livepatch-waivers.yml
@@ -365,7 +369,7 @@ EXAMPLES = r"""
 
 - name: Keep a history of two years and show how long vulnerabilities were open
   kernelops.livepatch.fleet_report:
-    record_dir: livepatch-records
+    store: livepatch-records
     formats: [html, json]
     output_dir: livepatch-report
     history: livepatch-history.sqlite
@@ -374,7 +378,7 @@ EXAMPLES = r"""
 
 - name: Show open vulnerabilities, and fail if one is older than its deadline
   kernelops.livepatch.fleet_report:
-    record_dir: livepatch-records
+    store: livepatch-records
     formats: [table, html, json]
     output_dir: livepatch-report
     vulnerability_data: /srv/vulnerability-data
@@ -401,7 +405,7 @@ EXAMPLES = r"""
 
 - name: Write documents for vulnerability scanners with the report
   kernelops.livepatch.fleet_report:
-    record_dir: livepatch-records
+    store: livepatch-records
     formats: [table, openvex, scanner_csv]
     output_dir: livepatch-report
     vulnerability_data: /srv/vulnerability-data
@@ -483,6 +487,23 @@ summary:
       description: Number of entries in O(waivers) by status, V(active), V(expiring) (within 14 days) or V(expired).
       type: dict
       sample: {active: 1, expiring: 0, expired: 0}
+    coverage:
+      description: Numbers of hosts by the age of their last record.
+      type: dict
+      sample: {this_run: 247, last_day: 2, older: 1, none: 0}
+      contains:
+        this_run:
+          description: Hosts with a record of this run.
+          type: int
+        last_day:
+          description: Hosts with a record of the last 24 hours, but not of this run.
+          type: int
+        older:
+          description: Hosts with an older record only.
+          type: int
+        none:
+          description: Hosts without a record.
+          type: int
     left_out:
       description: Number of hosts that have a record but are not in O(hosts).
       type: int

@@ -82,15 +82,16 @@ options:
   drain_group:
     description:
       - Name of a group of hosts of which only one may be down at a time. Before containers are stopped, the host takes
-        the lock of the group in O(record_dir). It releases the lock when its containers run again.
+        the lock of the group in O(store). It releases the lock when its containers run again.
       - If the host does not come back, or the run is killed, the lock remains, and other hosts of the group fail with
         RV(error_id=drain_group_busy). The next run on the host takes it over.
     type: str
     version_added: 2.0.0
-  record_dir:
-    description: Folder on the controller for the locks of drain groups. All runs must use the same one. Required for
-      O(drain_group).
+  store:
+    description: Folder on the controller, or address of a store in PostgreSQL, for the locks of drain groups. All runs
+      must use the same one. Required for O(drain_group).
     type: path
+    aliases: [record_dir]
     version_added: 2.0.0
   drain_group_timeout:
     description: Maximum time in seconds to wait for a run that has drained another host of O(drain_group).

@@ -82,11 +82,12 @@ options:
         place.
     type: bool
     default: false
-  record_dir:
+  store:
     description:
-      - Folder on the controller to store the record of the host in, as with M(kernelops.livepatch.patch_info). The
-        record is also stored if the task fails.
+      - Folder on the controller, or address of a store in PostgreSQL, for the record of the host, as with
+        M(kernelops.livepatch.patch_info). The record is also stored if the task fails.
     type: path
+    aliases: [record_dir]
 seealso:
   - module: kernelops.livepatch.client
   - module: kernelops.livepatch.patch_info
@@ -166,7 +167,7 @@ record:
   sample: {"schema": "kernelops.livepatch/record/1", "host": "web-01"}
 record_file:
   description: Path of the stored record.
-  returned: when the facts of the host could be collected and O(record_dir) is set
+  returned: when the facts of the host could be collected and O(store) is a folder
   type: str
   sample: livepatch-records/web-01.json
 error_id:

@@ -44,13 +44,16 @@ options:
     type: str
     choices: [auto, file, "off"]
     default: auto
-  record_dir:
+  store:
     description:
       - Folder on the controller to store the record in, as C(<host>.json). It is created if it does not exist.
+      - Or the address of a store in PostgreSQL, such as C(postgresql://livepatch@db.example.com/livepatch). If
+        it cannot be reached, the record waits in a folder on the controller, and the next run sends it.
       - The record is written atomically as soon as the host has answered. It is also written in check mode.
       - If the host does not answer, its last record is kept, and the file C(<host>.unreachable.json) is written with
         the time and the reason.
     type: path
+    aliases: [record_dir]
 seealso:
   - module: kernelops.livepatch.eligibility_info
   - module: kernelops.livepatch.fleet_report
@@ -74,7 +77,7 @@ EXAMPLES = r"""
 
 - name: Store a record of each host for reports
   kernelops.livepatch.patch_info:
-    record_dir: livepatch-records
+    store: livepatch-records
 """
 
 RETURN = r"""
@@ -297,7 +300,7 @@ record:
         waiting_since:
           description:
             - Time since which the host waits for its patch, by the clock of the controller. Null if it does not wait.
-            - It is kept from check to check in the records of O(record_dir), and limits the time in state V(applying).
+            - It is kept from check to check in the records of O(store), and limits the time in state V(applying).
           type: str
           sample: "2026-03-01T03:20:00Z"
     kernel_patches:
@@ -386,7 +389,7 @@ record:
           sample: false
 record_file:
   description: Path of the stored record.
-  returned: success, if O(record_dir) is set
+  returned: success, if O(store) is a folder
   type: str
   sample: livepatch-records/web-01.json
 error_id:

@@ -16,7 +16,7 @@ description:
     one machine that the token can enable.
   - The plan is based on the records that M(kernelops.livepatch.patch_info) stored on the controller.
   - Hosts that already have a seat are granted it first. The other hosts follow in the given order.
-  - All records in O(record_dir) count, also those of hosts that are not part of this run. A host has a seat if its last
+  - All records in O(store) count, also those of hosts that are not part of this run. A host has a seat if its last
     record shows it as enabled. A host is also counted if it might have a seat. This is the case if its client could not
     report whether it is enabled, if its record cannot be used, or if a seat was granted to it and no newer record
     exists, for example after an interrupted run.
@@ -38,15 +38,18 @@ attributes:
     details:
       - This module does not change anything on a host.
 options:
-  record_dir:
+  store:
     description:
       - Folders on the controller with the records of all hosts that use the token. The granted seats are stored in the
         first folder, in the file C(seats.granted). A granted seat is removed from this file when the host has a newer
         record.
-      - If a fleet has several tokens, use a separate folder for each token.
+      - Or the address of a store in PostgreSQL. Several controllers that use it at the same time never grant more seats
+        than there are.
+      - If a fleet has several tokens, use a separate folder or database for each token.
     type: list
     elements: path
     required: true
+    aliases: [record_dir]
   hosts:
     description:
       - Inventory names of the hosts that need a seat, in the order in which seats are granted.
@@ -97,7 +100,7 @@ seealso:
 EXAMPLES = r"""
 - name: Plan the seats of the free tier for the hosts of this play
   kernelops.livepatch.seat_plan:
-    record_dir: livepatch-records
+    store: livepatch-records
     hosts: "{{ ansible_play_hosts_all }}"
   run_once: true
   delegate_to: localhost
@@ -105,7 +108,7 @@ EXAMPLES = r"""
 
 - name: Plan 50 seats and start with the databases
   kernelops.livepatch.seat_plan:
-    record_dir: livepatch-records
+    store: livepatch-records
     hosts: "{{ ansible_play_hosts_all }}"
     priority: "{{ groups['databases'] }}"
     seats: 50
@@ -115,7 +118,7 @@ EXAMPLES = r"""
 
 - name: Show which hosts would get one of 5 seats
   kernelops.livepatch.seat_plan:
-    record_dir: livepatch-records
+    store: livepatch-records
     seats: 5
   check_mode: true
   run_once: true

@@ -40,7 +40,7 @@ options:
     description:
       - Playbook whose variables are checked. Exactly one of O(playbook) and O(role) is required.
     type: str
-    choices: [check, enable, exposure, patch, report, upgrade, vulnerability_data]
+    choices: [check, enable, exposure, patch, report, store, upgrade, vulnerability_data]
   role:
     description:
       - Role whose variables are checked. Only the names are checked, because Ansible checks the values. The prefix of a

@@ -24,6 +24,13 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions imp
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Reason
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import (
+    DatabaseAddress,
+    is_database,
+    store_place,
+)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.store import passwords
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.store import RecordStore, open_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import (
     ELLIPSIS,
@@ -34,6 +41,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._text import (
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._driver import Driver
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import list_from_text, read_answer_timeout
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._run import RUN
 
 _TEMPLATE = re.compile(r"\{(?=[{%#])")
 """The first character of what begins an expression, a statement or a comment of a template."""
@@ -50,7 +58,7 @@ class LivepatchAction(ActionBase):
 
     Values of ``no_log`` options are masked in the result, and the result is never templated, because it can hold text
     from a host. With `RECORDS_ATTEMPTS`, every end of the task without a stored record, whatever the reason, is stored
-    in ``record_dir`` as a failed attempt, so that a report does not show an older record instead.
+    in ``store`` as a failed attempt, so that a report does not show an older record instead.
     """
 
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {}
@@ -84,13 +92,20 @@ class LivepatchAction(ActionBase):
         validation = ArgumentSpecValidator(self.ARGUMENT_SPEC).validate(self._arguments())
         result.update(changed=False)
         result.update(self._perform(validation))
-        if validation._no_log_values:
-            result = remove_values(result, validation._no_log_values)
+        secrets = validation._no_log_values | self._passwords_in_addresses()
+        if secrets:
+            result = remove_values(result, secrets)
         return t.cast("dict[str, t.Any]", wrap_var(result))
+
+    def _passwords_in_addresses(self) -> set[str]:
+        stores = list_from_text(self._task.args.get("store") or self._task.args.get("record_dir") or [])
+        texts = [str(each) for each in (stores if isinstance(stores, list) else [stores])]
+        return passwords(DatabaseAddress(text) for text in texts if is_database(text))
 
     def _arguments(self) -> dict[str, t.Any]:
         """Return the options of the task, with texts for lists as the lists that they mean."""
-        lists = {name for name, spec in self.ARGUMENT_SPEC.items() if spec["type"] == "list"}
+        specs = self.ARGUMENT_SPEC.items()
+        lists = {each for name, spec in specs if spec["type"] == "list" for each in (name, *spec.get("aliases", ()))}
         given = copy.deepcopy(self._task.args)
         return {name: list_from_text(value) if name in lists else value for name, value in given.items()}
 
@@ -134,21 +149,25 @@ class LivepatchAction(ActionBase):
 
     def _record_attempt(self, reason: Reason) -> None:
         """Store a failed attempt. If this fails too, only warn: the task already reports a failure."""
-        record_dir = self._task.args.get("record_dir")
-        if not self.RECORDS_ATTEMPTS or not record_dir:
+        place = self._task.args.get("store") or self._task.args.get("record_dir")
+        if not self.RECORDS_ATTEMPTS or not place:
             return
         now = format_time(datetime.datetime.now(datetime.timezone.utc))
-        folder = pathlib.Path(str(record_dir)).expanduser()
         try:
-            folder_store.note_attempt(folder, self.host, now, [reason])
+            store = open_store(store_place(str(place)), RUN)
+        except LivepatchError:
+            # The options cannot be used, which is the failure that the task reports.
+            return
+        try:
+            store.note_attempt(self.host, now, [reason])
         except Exception as error:
             # Whatever prevents this must not replace the first failure.
-            self._hide_outdated_record(folder, error)
+            self._hide_outdated_record(store, error)
 
-    def _hide_outdated_record(self, folder: pathlib.Path, reason: Exception) -> None:
+    def _hide_outdated_record(self, store: RecordStore, reason: Exception) -> None:
         """Make sure that no report shows the last record of the host as one of this run."""
         try:
-            folder_store.set_aside(folder, self.host)
+            store.set_aside(self.host)
         except Exception:
             self._display.warning(visible(f"A report shows an outdated record of {self.host}: {reason}"))
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import pathlib
 import secrets
 import time
 import typing as t
@@ -22,11 +21,13 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._interruption 
     MemoryLimitError,
     call_within,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import store_place
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.store import open_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible_message
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils import _table_output
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._kernel_support import kernel_support
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._run import RUN
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose, run_script
 
 if t.TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Driver:
             case commands.AskService():
                 return kernel_support(command.server, command.facts, command.ca_path, command.proxy)
             case commands.StoreRecord():
-                return str(folder_store.store(pathlib.Path(command.folder), command.record))
+                return open_store(store_place(command.place), RUN).put(command.record)
             case commands.ShowTable():
                 _table_output.show(self._action._display, command.render)
             case commands.Warn():

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import pathlib
 import secrets
-import socket
 import typing as t
 from collections.abc import Mapping
 
@@ -27,6 +25,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._notifications import targets
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.drain_lock import DrainLock
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import store_place
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.summary.run_context import TITLE, RunContext
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import (
     ANSWER_TIMEOUT,
@@ -36,6 +35,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.host_ch
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import ELLIPSIS
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
 from ansible_collections.kernelops.livepatch.plugins.module_utils._version import COLLECTION_VERSION
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._run import OPERATOR
 
 Arguments = dict[str, dict[str, t.Any]]
 """An argument spec, or a part of one."""
@@ -51,19 +51,24 @@ PROBE_ARGUMENTS: Arguments = {
     "ca_path": {"type": "path"},
     "proxy": {"type": "str", "no_log": True},
 }
+STORE = {"type": "path", "aliases": ["record_dir"]}
+"""The option with the folder of records, or the address of a store in PostgreSQL."""
+STORES = {"type": "list", "elements": "path", "required": True, "aliases": ["record_dir"]}
 TRUST_ARGUMENTS: Arguments = {
     "trusted_certificates": {"type": "list", "elements": "path", "default": []},
     "trusted_spki_sha256": {"type": "list", "elements": "str"},
 }
-RECORDING_ARGUMENTS: Arguments = {**PROBE_ARGUMENTS, **TRUST_ARGUMENTS, "record_dir": {"type": "path"}}
+RECORDING_ARGUMENTS: Arguments = {**PROBE_ARGUMENTS, **TRUST_ARGUMENTS, "store": STORE}
 REPORT_ARGUMENTS: Arguments = {
+    "store": STORES,
+    "hosts": {"type": "list", "elements": "str"},
     "limit": {"type": "str"},
     "title": {"type": "str", "default": TITLE},
     "notify": {"type": "list", "elements": "dict", "default": [], "options": targets.ARGUMENTS},
     "ca_path": {"type": "path"},
     "proxy": {"type": "str", "no_log": True},
 }
-"""Options of the report that concern the run and its notifications."""
+"""Options of the report that concern its store, the run and its notifications."""
 
 _LONGEST_INVENTORY = 200
 
@@ -78,13 +83,16 @@ _SHIPPED = {
 def list_from_text(value: object) -> object:
     """Return the list that a text from the command line means; any other value unchanged.
 
-    An empty text is an empty list, and a text in square brackets is YAML or JSON. Ansible splits others at commas.
+    An empty text is an empty list, and a text in square brackets is YAML or JSON. Ansible splits others at commas,
+    except for the address of a database, which can have several servers.
     """
     if not isinstance(value, str):
         return value
     text = value.strip()
     if text.startswith("[") and text.endswith("]"):
         return yaml.safe_load(text)
+    if text.startswith(("postgresql://", "postgres://")):
+        return [text]
     return [] if not text else value
 
 
@@ -173,17 +181,12 @@ def _default_anchors() -> trust.TrustAnchors | None:
 _DEFAULT_ANCHORS = _default_anchors()
 
 
-def load_drain_lock(group: str | None, folder: str | None, host: str) -> DrainLock | None:
+def load_drain_lock(group: str | None, store: str | None, host: str) -> DrainLock | None:
     """Return the lock of a drain group for this run on a host; None without a group. Raises `LivepatchError`."""
     if not group:
         return None
-    if not folder:
-        remedy = "set record_dir to the record folder that all runs use"
-        raise LivepatchError("options_invalid", "drain_group is set, but record_dir is not", remedy)
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        # A container can run as a user without a name.
-        user = str(os.getuid())
-    by = f"{user}@{socket.gethostname()} (process {os.getppid()})"
-    return DrainLock(pathlib.Path(folder).absolute(), group, host, secrets.token_hex(8), by)
+    if not store:
+        remedy = "set store to the record folder, or to the address of the store, that all runs use"
+        raise LivepatchError("options_invalid", "drain_group is set, but store is not", remedy)
+    by = f"{OPERATOR} (process {os.getppid()})"
+    return DrainLock(store_place(store), group, host, secrets.token_hex(8), by)

@@ -45,7 +45,7 @@ _OF_RUN = frozenset(
     for name in (
         *("canary", "closed_cves", "event_host", "fail_on", "history", "hosts", "max_fail_percentage", "notices"),
         *("priority", "record_dir", "report_dir", "report_formats", "retention", "rules", "seats", "serial", "waivers"),
-        *("notify", "report_title"),
+        *("notify", "report_title", "store"),
         *("minimum_priority", "openvex_author", "vulnerability_data", "vulnerability_deadlines"),
         "vulnerability_deadlines_from",
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import json
 import os
 import resource
@@ -27,10 +28,12 @@ from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import 
 from tests.bench.mirror import Job, publish  # noqa: E402  (path above)
 from tests.bench.records import write_records  # noqa: E402  (path above)
 from tests.bench.signature import signature_lines  # noqa: E402  (path above)
+from tests.bench.store import store_lines  # noqa: E402  (path above)
 from tests.bench.vulnerabilities import vulnerability_lines  # noqa: E402  (path above)
 from tests.bench.year import year_lines  # noqa: E402  (path above)
 from tests.lab.fleet import Fleet, running_fleet  # noqa: E402  (path above)
 from tests.lab.live_patches import module_files  # noqa: E402  (path above)
+from tests.samples.postgresql import NOT_INSTALLED, PostgresServer  # noqa: E402  (path above)
 
 PLAYS = Path(__file__).parent / "plays"
 WORK = REPOSITORY / ".build" / "bench"
@@ -78,6 +81,7 @@ def main() -> int:
         compare_with_modules,
         memory_growth,
         reports,
+        stores,
         script_alone,
         mirrors,
         signatures,
@@ -179,10 +183,22 @@ def reports(options: argparse.Namespace) -> t.Iterator[Measurement]:
         yield Measurement(f"{name}, MB", peak, f"<= {megabytes}", peak <= megabytes, detail)
 
 
-def report(*, watched: bool = False) -> Cost:
+def stores(options: argparse.Namespace) -> t.Iterator[Measurement]:
+    """Measure a store in PostgreSQL with the most records to report on."""
+    missing = NOT_INSTALLED or (None if importlib.util.find_spec("psycopg") else "psycopg is not installed")
+    if missing or not options.records:
+        print(f"skipped: the store in PostgreSQL ({missing or 'no records'})")
+        return
+    write_records(WORK / "records", max(options.records))
+    with PostgresServer.run() as server:
+        for values in store_lines(server, WORK / "records", lambda place: report(place).wall, options.rounds):
+            yield Measurement(*values)
+
+
+def report(place: str = str(WORK / "records"), *, watched: bool = False) -> Cost:
     """Create the report again."""
     shutil.rmtree(WORK / "report", ignore_errors=True)
-    folders = ("-e", f"records={WORK / 'records'}", "-e", f"out={WORK / 'report'}")
+    folders = ("-e", f"records={place}", "-e", f"out={WORK / 'report'}")
     return run(["ansible-playbook", str(PLAYS / "report.yml"), *folders], watched=watched)
 
 

@@ -7,16 +7,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.lab.fleet import Fleet
+from tests.samples.postgresql import NOT_INSTALLED, PostgresServer
 
 from .conftest import COLLECTIONS, Ansible
 
@@ -97,6 +100,52 @@ def test_the_runner_checks_a_fleet(fleet: Fleet, ansible: Ansible, tmp_path: Pat
     assert report["summary"]["hosts"] == 3
 
 
+def run_slice(fleet: Fleet, folder: Path, environment: dict[str, str], limit: str, variables: dict[str, t.Any]) -> str:
+    """Run a slice of a job as AWX does: transmit to a node, work there, process its results. Return the status."""
+    private, results = folder / limit, folder / f"{limit}-results"
+    (private / "inventory").mkdir(parents=True)
+    results.mkdir()
+    shutil.copy(fleet.inventory, private / "inventory" / "hosts.yml")
+    words = shlex.join(["--limit", limit, "--tags", "collect", "-e", json.dumps(variables)])
+    steps = [
+        ["transmit", str(private), "--playbook", "kernelops.livepatch.check", "--cmdline", words],
+        ["worker", "--private-data-dir", str(folder / f"{limit}-node")],
+        ["process", str(results), "--ident", "job"],
+    ]
+    stream = b""
+    for step in steps:
+        done = subprocess.run(
+            [tool("ansible-runner"), *step],
+            input=stream,
+            env=environment,
+            capture_output=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        stream = done.stdout
+    return (results / "artifacts" / "job" / "status").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(NOT_INSTALLED is not None, reason=str(NOT_INSTALLED))
+def test_slices_share_a_store(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
+    theirs = ("ANSIBLE_CALLBACK_PLUGINS", "ANSIBLE_CALLBACKS_ENABLED")  # the runner has another callback
+    environment = {name: value for name, value in ansible.environment().items() if name not in theirs}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    environment["LIVEPATCH_SPOOL_DIR"] = str(tmp_path / "spool")
+    slices = ["xenial-generic,stale", "i386", "not-enabled,unreachable"]
+    with PostgresServer.run() as server:
+        database = server.database()
+        variables = {"livepatch_store": database, "livepatch_fail_on": []}
+        with ThreadPoolExecutor(len(slices)) as pool:
+            statuses = pool.map(lambda each: run_slice(fleet, tmp_path, environment, each, variables), slices)
+            assert list(statuses) == ["successful"] * len(slices)
+        report = ansible.playbook("kernelops.livepatch.report", **variables).result("localhost")
+        assert len(server.sql("SELECT id FROM livepatch.run", database)) == len(slices)
+    assert {name for hosts in report["hosts_by_state"].values() for name in hosts} == set(",".join(slices).split(","))
+    assert report["summary"]["coverage"] == {"this_run": 0, "last_day": 4, "older": 0, "none": 1}
+
+
 def _is_result(event: dict[str, t.Any]) -> bool:
     return event["event"] == "runner_on_ok" and "res" in event["event_data"]
 
@@ -160,7 +209,7 @@ def test_an_alert_patches_its_host_and_no_other(tmp_path: Path) -> None:
     log = tmp_path / "patched"
     task = {
         "name": "Note",
-        "ansible.builtin.shell": f"echo {{{{ inventory_hostname }}}} {{{{ livepatch_record_dir }}}} >> {log}",
+        "ansible.builtin.shell": f"echo {{{{ inventory_hostname }}}} {{{{ livepatch_store }}}} >> {log}",
     }
     shipped = yaml.safe_load((ROOT / "playbooks" / "patch.yml").read_text(encoding="utf-8"))
     tasks = [task for each in shipped for task in each["tasks"]]

@@ -81,7 +81,7 @@ class Replay:
                 if self.store_failure is not None:
                     raise self.store_failure
                 self.stored.append(command.record)
-                return f"{command.folder}/{command.record['host']}.json"
+                return f"{command.place}/{command.record['host']}.json"
             case commands.ShowTable():
                 self.shown.append("".join(command.render(columns=120, colour=False)))
             case commands.Warn():

@@ -27,6 +27,7 @@ test chromedriver chromium-driver
 test mksh mksh
 test nc netcat-openbsd
 test openssl openssl
+test /usr/bin/pg_lsclusters postgresql
 test ssh openssh-client
 test sshd openssh-server
 test sshpass sshpass

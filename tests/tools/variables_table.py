@@ -23,6 +23,7 @@ GUIDES = {
     "exposure": "exposure.md",
     "patch": "patch.md",
     "report": "check.md",
+    "store": "store.md",
     "upgrade": "upgrade.md",
     "vulnerability_data": "exposure.md#without-internet-access",
 }
@@ -49,6 +50,7 @@ LINKS = {
     "livepatch_rules": "rules.md",
     "livepatch_scanner_csv": "scanners.md#table-for-other-scanners",
     "livepatch_seats": "enable.md#seats",
+    "livepatch_store": "store.md",
     "livepatch_token": "enable.md#the-token",
     "livepatch_trusted_certificates": "verify.md#trusted-keys",
     "livepatch_trusted_spki_sha256": "verify.md#trusted-keys",

@@ -20,7 +20,7 @@ FILES_IN_A_FOLDER = 12
 FLAT = "plugins/modules"  # Ansible looks for modules in this folder only
 LINES_OF_AN_ACTION = 60
 PACKAGE = "ansible_collections.kernelops.livepatch.plugins.module_utils"
-LIBRARIES = ("cryptography", "jmespath", "requests", "urllib3", "yaml")
+LIBRARIES = ("cryptography", "jmespath", "psycopg", "requests", "urllib3", "yaml")
 
 USERS_OF_THE_CLOCK = {
     "callback/fleet_progress.py",  # the progress of a run is measured where Ansible reports it
@@ -39,6 +39,12 @@ TESTED_ELSEWHERE = {
     "_fleet/expression.py": "fleet/test_rules.py",  # an expression is a part of a rule
     "_decisions/record_builder.py": "decisions/test_host_state.py",  # every test of a host state builds a record
     "_records/document.py": "records/test_reader.py",  # types only
+    # Every store, and every history, passes the same tests.
+    "_records/postgresql/connection.py": "records/postgresql/test_records.py",
+    "_records/postgresql/grants.py": "records/test_store.py",
+    "_records/postgresql/history.py": "records/test_history_store.py",
+    "_records/postgresql/locks.py": "records/test_store.py",
+    "_records/postgresql/runs.py": "records/postgresql/test_records.py",
     "_records/spool.py": "report/test_report.py",  # every test of a report spools its records
     "_report/changes/model.py": "report/changes/test_comparison.py",  # types only
     "_report/formats/json_lines.py": "report/formats/test_json_document.py",  # the same records, one a line

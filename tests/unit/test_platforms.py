@@ -160,4 +160,4 @@ def test_records_persist_between_jobs(tasks: list[tuple[str, dict[str, t.Any]]])
     [play] = yaml.load((AWX / "configure.yml").read_text(encoding="utf-8"), _Loader)  # noqa: S506  (a safe one)
     assert Path(play["vars"]["awx_record_dir"]).is_absolute()
     for template in of_kind(tasks, "job_template"):
-        assert template["extra_vars"]["livepatch_record_dir"] == "{{ awx_record_dir }}"
+        assert template["extra_vars"]["livepatch_store"] == "{{ awx_record_dir }}"

@@ -10,28 +10,10 @@ from __future__ import annotations
 
 import collections.abc as c
 import json
-import typing as t
 from pathlib import Path
 
 from .history_db import history_writer, read_rows
-
-
-class CveCounts(t.NamedTuple):
-    """The open vulnerabilities of a fleet at a time, as number by priority. `lost` hosts have no usable record."""
-
-    at: int
-    hosts: int
-    lost: int
-    open: dict[str, int]
-
-
-class CvePeriod(t.NamedTuple):
-    """A vulnerability was open on a host from the report at `opened` until that at `closed`, or still is."""
-
-    cve: str
-    priority: str
-    opened: int
-    closed: int | None
+from .spans import CveCounts, CvePeriod
 
 
 def add_counts(path: Path, counts: CveCounts, open_cves: c.Mapping[str, str], forget_before: int | None = None) -> bool:

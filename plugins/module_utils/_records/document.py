@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .._record import Reason, Record
+from .._record import Reason, Record, limit_reasons
 
 ATTEMPT_SCHEMA = "kernelops.livepatch/attempt/1"
 
@@ -31,6 +31,16 @@ _CAUSES: dict[str, AttemptCause] = {
 """The cause of a failed attempt by the id of its first reason. All other ids are of answers that cannot be used."""
 
 
+class Attempt(t.TypedDict):
+    """A failed attempt as it is stored. `attempted_at` is RFC 3339 in UTC."""
+
+    schema: str
+    host: str
+    attempted_at: str
+    cause: AttemptCause
+    reasons: list[Reason]
+
+
 class Recorded(t.NamedTuple):
     """A record, and its sections as `spool.sections_of` writes them."""
 
@@ -46,6 +56,17 @@ class FailedAttempt:
     attempted_at: str
     reasons: list[Reason]
     cause: AttemptCause = "unreachable"
+
+
+def attempt_of(host: str, attempted_at: str, reasons: list[Reason]) -> Attempt:
+    """Return the failed attempt to store for a host."""
+    return Attempt(
+        schema=ATTEMPT_SCHEMA,
+        host=host,
+        attempted_at=attempted_at,
+        cause=cause_of(reasons),
+        reasons=limit_reasons(reasons),
+    )
 
 
 def cause_of(reasons: t.Sequence[Reason]) -> AttemptCause:

@@ -10,6 +10,7 @@ is killed loses nothing that it had collected, and a reader never meets half a f
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import typing as t
@@ -18,10 +19,10 @@ from urllib.parse import quote
 
 from .._errors import LivepatchError
 from .._io import TEMPORARY_PREFIX, write_atomically
-from .._record import Reason, Record, limit_reasons
-from .document import ATTEMPT_SCHEMA, Document, Problem, Recorded, cause_of
+from .._record import Reason, Record
+from .document import Document, Problem, Recorded, attempt_of
 from .reader import NOTE_SUFFIX, RECORD_SUFFIX, RecordReader, why
-from .spool import sections_of
+from .spool import document_text
 
 _OUTDATED_SUFFIX = ".outdated"
 _LONGEST_STEM = 200  # with a suffix still below 255 bytes, the longest name that common file systems take
@@ -41,6 +42,33 @@ class RecordStoreError(LivepatchError):
             "give the user who runs Ansible write access to that folder, and room on its disk, or choose another "
             "record_dir",
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderStore:
+    """A store in a folder."""
+
+    folder: Path
+
+    def put(self, record: Record) -> str:
+        """Store the last record of a host. Return the path of its file."""
+        return str(store(self.folder, record))
+
+    def note_attempt(self, host: str, attempted_at: str, reasons: list[Reason]) -> None:
+        """Store a failed attempt."""
+        note_attempt(self.folder, host, attempted_at, reasons)
+
+    def set_aside(self, host: str) -> None:
+        """Rename the record of a host."""
+        set_aside(self.folder, host)
+
+    def last_record(self, host: str) -> Record | None:
+        """Return the stored record of a host."""
+        return last_record(self.folder, host)
+
+    def find(self) -> list[Found]:
+        """Return the files to read."""
+        return find([self.folder])
 
 
 def store(record_dir: Path, record: Record) -> Path:
@@ -64,14 +92,7 @@ def last_record(record_dir: Path, host: str) -> Record | None:
 def note_attempt(record_dir: Path, host: str, attempted_at: str, reasons: list[Reason]) -> Path:
     """Store a failed attempt at a time (RFC 3339, UTC). The last record of the host stays."""
     path = record_dir / note_name(host)
-    note = {
-        "schema": ATTEMPT_SCHEMA,
-        "host": host,
-        "attempted_at": attempted_at,
-        "cause": cause_of(reasons),
-        "reasons": limit_reasons(reasons),
-    }
-    _write(path, note, f"the note that host {host} gave no answer")
+    _write(path, attempt_of(host, attempted_at, reasons), f"the note that host {host} gave no answer")
     return path
 
 
@@ -144,10 +165,8 @@ def _stem(host: str) -> str:
 
 
 def _write(path: Path, document: t.Mapping[str, object], what: str) -> None:
-    # One line for each section: readable, comparable, and quick to parse.
-    sections = ",\n".join(f"  {section.decode('ascii')}" for section in sections_of(document))
     try:
-        write_atomically(path, ["{\n", sections, "\n}\n"], durable=True)
+        write_atomically(path, [document_text(document)], durable=True)
     except OSError as error:
         raise _unusable(f"Cannot write {what} to {path}", error) from error
 

@@ -21,8 +21,11 @@ from .._fleet.seats import KnownHost, known_from_record
 from .._io import lock_within, open_lock, read_bounded, write_atomically
 from .._record import Reason
 from .._time import parse_time, sort_key
-from . import folder_store
+from . import store
 from .document import Document, FailedAttempt, Problem
+from .postgresql import grants as database_grants
+from .postgresql.address import DatabaseAddress, StorePlace
+from .postgresql.grants import DatabaseLedger
 from .spool import as_line
 
 _FILE = "seats.granted"  # not .json, which is the suffix of records
@@ -42,8 +45,22 @@ class SeatGrantsError(LivepatchError):
 
 
 @contextlib.contextmanager
-def lock_grants(record_dir: Path, seconds: float = _LOCK_SECONDS) -> t.Iterator[None]:
-    """Let other plans on these records wait, so that two plans at the same time never grant the same seat.
+def lock_grants(place: StorePlace, seconds: float = _LOCK_SECONDS) -> t.Iterator[Path | DatabaseLedger]:
+    """Let other plans on this store wait, so that two plans at the same time never grant the same seat.
+
+    The result is where the plan stores its grants. Raises `LivepatchError`.
+    """
+    if isinstance(place, DatabaseAddress):
+        with database_grants.lock_ledger(place) as ledger:
+            yield ledger
+    else:
+        with _lock_folder(place, seconds):
+            yield place
+
+
+@contextlib.contextmanager
+def _lock_folder(record_dir: Path, seconds: float) -> t.Iterator[None]:
+    """Lock a folder of records.
 
     The lock is a file of its own: every user who can read the folder could lock the folder itself.
     """
@@ -80,10 +97,13 @@ class SeatGrants:
     problems: list[Problem]
     grants: dict[str, str]
 
-    def grant(self, record_dir: Path, hosts: t.Iterable[str], now: str) -> None:
+    def grant(self, ledger: Path | DatabaseLedger, hosts: t.Iterable[str], now: str) -> None:
         """Store that these hosts are about to be enabled. Grants older than the record of their host are dropped."""
         grants = {**self.grants, **dict.fromkeys(hosts, now)}
-        path = record_dir / _FILE
+        if isinstance(ledger, DatabaseLedger):
+            ledger.write(grants)
+            return
+        path = ledger / _FILE
         if not grants and not path.exists():
             return
         lines = ",\n".join(f"  {as_line(host)}: {as_line(time)}" for host, time in grants.items())
@@ -97,22 +117,25 @@ class SeatGrants:
             ) from error
 
 
-def read_seat_grants(record_dirs: t.Sequence[Path]) -> SeatGrants:
-    """Read which hosts hold a seat. Raises `SeatGrantsError`.
+def read_seat_grants(places: t.Sequence[StorePlace]) -> SeatGrants:
+    """Read which hosts hold a seat. Raises `LivepatchError`.
 
     A file that cannot be used is a problem, and its host counts as one that may hold a seat. A folder that cannot be
     read is an error, because it can hide any number of hosts.
     """
-    hosts, seen_at, problems = _hosts(folder_store.load(record_dirs))
+    hosts, seen_at, problems = _hosts(store.load(places))
     for problem in problems:
         if problem.host is None:
             raise SeatGrantsError(
                 f"{problem.path}: {problem.message}; the number of seats in use is unknown",
-                "make the folder readable for the user who runs Ansible, or run the check playbook first",
+                "make the store readable for the user who runs Ansible, or run the check playbook first",
             )
     grants: dict[str, str] = {}
-    for record_dir in record_dirs:
-        for host, time in _read_grants(record_dir / _FILE).items():
+    for place in places:
+        stored = (
+            database_grants.read_grants(place) if isinstance(place, DatabaseAddress) else _read_grants(place / _FILE)
+        )
+        for host, time in stored.items():
             grants[host] = max(time, grants.get(host, ""), key=sort_key)
     pending = {host: time for host, time in grants.items() if sort_key(seen_at.get(host)) <= sort_key(time)}
     for host in pending:

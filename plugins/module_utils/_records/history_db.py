@@ -20,8 +20,7 @@ from pathlib import Path
 
 from .._errors import LivepatchError
 from .._io import make_folder, open_regular, restrict_to_writers
-from .._record import FORMER_STATES
-from .spans import Kind, Sighting, Span, with_sighting
+from .spans import Kind, Sighting, Span, add_to_table, parse_kind
 
 _PATIENCE = 120.0  # seconds that a writer waits for another one
 _APPLICATION = 0x6C705F68  # "lp_h", in the header of the file
@@ -68,8 +67,8 @@ def add_sightings(path: Path, sightings: c.Iterable[Sighting], forget_before: in
     Raises `HistoryError`.
     """
     with history_writer(path) as database:
-        added = _HistoryWriter(database).add(
-            each for each in sightings if forget_before is None or each.at >= forget_before
+        added = add_to_table(
+            _SpansOfFile(database), (each for each in sightings if forget_before is None or each.at >= forget_before)
         )
         dropped = 0 if forget_before is None else _forget(database, forget_before)
         return added or dropped > 0
@@ -124,65 +123,48 @@ def read_spans(path: Path) -> list[tuple[str, list[Span]]]:
         return _spans(database)
 
 
-class _HistoryWriter:
-    """Adds sightings within a transaction."""
+class _SpansOfFile:
+    """The spans of a history, within a transaction."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._hosts: dict[str, int] = dict(database.execute("SELECT name, id FROM host"))
-        self._kinds = {_kind(facts): number for facts, number in database.execute("SELECT facts, id FROM kind")}
-        self._changed = False
-        # Written together at the end: new spans, and new ends of spans, by host and begin.
-        self._new: list[tuple[int, Span]] = []
-        self._longer: dict[tuple[int, int], int] = {}
+        self._kinds = {parse_kind(facts): number for facts, number in database.execute("SELECT facts, id FROM kind")}
 
-    def add(self, sightings: c.Iterable[Sighting]) -> bool:
-        """Add sightings. Return True if any of them is new."""
-        last = self._last_spans()
-        for name, at, kind in sightings:
-            host = self._hosts.get(name) or self._new_host(name)
-            span = last.get(host)
-            if span is None or (at > span.end and kind != span.kind):
-                last[host] = Span(at, at, kind)
-                self._new.append((host, last[host]))
-            elif at > span.end:
-                last[host] = span._replace(end=at)
-                self._longer[host, span.begin] = at
-            elif at < span.begin or kind != span.kind:
-                last[host] = self._place(host, at, kind)
-        self._write()
-        return self._changed
-
-    def _last_spans(self) -> dict[int, Span]:
+    def last_spans(self) -> dict[str, Span]:
+        """Return the last span of each host."""
         kinds = {number: kind for kind, number in self._kinds.items()}
         # SQLite takes the other columns from the row that has the maximum.
-        rows = self._database.execute("SELECT host, max(begin), end, kind FROM span GROUP BY host")
+        rows = self._database.execute(
+            "SELECT name, max(begin), end, kind FROM span JOIN host ON host.id = span.host GROUP BY host"
+        )
         return {host: _span(begin, end, kinds[kind]) for host, begin, end, kind in rows}
 
-    def _place(self, host: int, at: int, kind: Kind) -> Span:
-        """Add a sighting that is not the latest of its host, for example from a report on an old folder."""
-        self._write()
+    def spans_of(self, host: str) -> list[Span]:
+        """Return the spans of a host in order."""
         kinds = {number: kind for kind, number in self._kinds.items()}
-        rows = self._database.execute("SELECT begin, end, kind FROM span WHERE host = ? ORDER BY begin", (host,))
-        before = [_span(begin, end, kinds[number]) for begin, end, number in rows]
-        after = with_sighting(before, at, kind)
-        if after != before:
-            self._database.execute("DELETE FROM span WHERE host = ?", (host,))
-            self._new = [(host, span) for span in after]
-        return after[-1]
+        query = "SELECT begin, end, kind FROM span WHERE host = ? ORDER BY begin"
+        rows = self._database.execute(query, (self._hosts.get(host),))
+        return [_span(begin, end, kinds[number]) for begin, end, number in rows]
 
-    def _write(self) -> None:
-        self._changed = self._changed or bool(self._new or self._longer)
+    def replace(self, host: str, spans: c.Sequence[Span]) -> None:
+        """Replace the spans of a host."""
+        self._database.execute("DELETE FROM span WHERE host = ?", (self._hosts.get(host),))
+        self.write([(host, span) for span in spans], {})
+
+    def write(self, new: c.Sequence[tuple[str, Span]], ends: c.Mapping[tuple[str, int], int]) -> None:
+        """Store new spans, and new ends of known spans."""
         self._database.executemany(
             "INSERT INTO span (host, begin, end, kind) VALUES (?, ?, ?, ?)",
-            [(host, span.begin, span.end, self._number(span.kind)) for host, span in self._new],
+            [(self._host(host), span.begin, span.end, self._number(span.kind)) for host, span in new],
         )
         self._database.executemany(
             "UPDATE span SET end = ? WHERE host = ? AND begin = ?",
-            [(end, host, begin) for (host, begin), end in self._longer.items()],
+            [(end, self._host(host), begin) for (host, begin), end in ends.items()],
         )
-        self._new.clear()
-        self._longer.clear()
+
+    def _host(self, name: str) -> int:
+        return self._hosts.get(name) or self._new_host(name)
 
     def _new_host(self, name: str) -> int:
         number = _row_id(
@@ -205,19 +187,6 @@ def _row_id(cursor: sqlite3.Cursor) -> int:
     return t.cast("int", cursor.lastrowid)
 
 
-def _kind(facts: object) -> Kind:
-    """Return the facts of a row. Columns of SQLite can have values of any type. Raises `ValueError`."""
-    try:
-        state, kernel, release, patch, unpatched = json.loads(t.cast("str", facts))
-        kind = Kind(FORMER_STATES.get(state, state), kernel, release, patch, tuple(unpatched))
-    except (TypeError, RecursionError) as error:
-        raise ValueError("the table kind is damaged") from error
-    texts = (kind.state, *kind.unpatched, *(each for each in kind[1:4] if each is not None))
-    if not all(isinstance(each, str) for each in texts):
-        raise ValueError("the table kind is damaged")
-    return kind
-
-
 def _span(begin: object, end: object, kind: Kind) -> Span:
     """Return the span of a row. Raises `ValueError`."""
     if not isinstance(begin, int) or not isinstance(end, int):
@@ -226,7 +195,7 @@ def _span(begin: object, end: object, kind: Kind) -> Span:
 
 
 def _spans(database: sqlite3.Connection) -> list[tuple[str, list[Span]]]:
-    kinds = {number: _kind(facts) for number, facts in database.execute("SELECT id, facts FROM kind")}
+    kinds = {number: parse_kind(facts) for number, facts in database.execute("SELECT id, facts FROM kind")}
     rows = database.execute(
         "SELECT host.name, begin, end, kind FROM span JOIN host ON host.id = span.host ORDER BY name, begin"
     )

@@ -48,16 +48,20 @@ class RecordReader:
         path = f"{folder}/{name}"
         try:
             content = _content(path)
-            return self._by_sections(content) or _as_a_whole(content)
         except OSError as error:
             return Problem("file_unreadable", path, f"this file cannot be read: {why(error)}", _host_of(name))
+        return self.document(content, path, lambda: _host_of(name))
+
+    def document(self, content: bytes, place: str, host: t.Callable[[], str]) -> Document:
+        """Parse a document. One that cannot be used is returned as a problem of its place and host; nothing raises."""
+        try:
+            return self._by_sections(content) or _as_a_whole(content)
         except NewerSchemaError as error:
-            message = f"{error}; upgrade kernelops.livepatch on this controller"
-            return Problem("newer_schema", path, message, _host_of(name))
+            return Problem("newer_schema", place, f"{error}; upgrade kernelops.livepatch on this controller", host())
         except RecordError as error:
-            return Problem("malformed_record", path, f"this file is not a record: {error}", _host_of(name))
+            return Problem("malformed_record", place, f"this file is not a record: {error}", host())
         except (ValueError, RecursionError) as error:
-            return Problem("invalid_json", path, f"this file is truncated or not JSON: {error}", _host_of(name))
+            return Problem("invalid_json", place, f"this file is truncated or not JSON: {error}", host())
 
     def _by_sections(self, content: bytes) -> Recorded | None:
         """Return the record of a file in the stored layout, or None where the whole file has to be parsed."""

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import collections.abc as c
+import json
 import typing as t
 
-from .._record import State
+from .._record import FORMER_STATES, State
 
 
 class Kind(t.NamedTuple):
@@ -18,6 +19,19 @@ class Kind(t.NamedTuple):
     release: str | None = None
     patch: str | None = None
     unpatched: tuple[str, ...] = ()
+
+
+def parse_kind(facts: object) -> Kind:
+    """Return the facts of a row, which is JSON. Columns of SQLite can have values of any type. Raises `ValueError`."""
+    try:
+        state, kernel, release, patch, unpatched = json.loads(t.cast("str", facts))
+        kind = Kind(FORMER_STATES.get(state, state), kernel, release, patch, tuple(unpatched))
+    except (TypeError, RecursionError) as error:
+        raise ValueError("the table kind is damaged") from error
+    texts = (kind.state, *kind.unpatched, *(each for each in kind[1:4] if each is not None))
+    if not all(isinstance(each, str) for each in texts):
+        raise ValueError("the table kind is damaged")
+    return kind
 
 
 class Sighting(t.NamedTuple):
@@ -60,3 +74,72 @@ def with_sighting(spans: c.Sequence[Span], at: int, kind: Kind) -> list[Span]:
         else:
             joined.append(span)
     return joined
+
+
+class CveCounts(t.NamedTuple):
+    """The open vulnerabilities of a fleet at a time, as number by priority. `lost` hosts have no usable record."""
+
+    at: int
+    hosts: int
+    lost: int
+    open: dict[str, int]
+
+
+class CvePeriod(t.NamedTuple):
+    """A vulnerability was open on a host from the report at `opened` until that at `closed`, or still is."""
+
+    cve: str
+    priority: str
+    opened: int
+    closed: int | None
+
+
+class SpanTable(t.Protocol):
+    """Where a history stores spans, within one transaction."""
+
+    def last_spans(self) -> dict[str, Span]:
+        """Return the last span of each host."""
+
+    def spans_of(self, host: str) -> list[Span]:
+        """Return the spans of a host in order."""
+
+    def replace(self, host: str, spans: c.Sequence[Span]) -> None:
+        """Replace the spans of a host."""
+
+    def write(self, new: c.Sequence[tuple[str, Span]], ends: c.Mapping[tuple[str, int], int]) -> None:
+        """Store new spans, and new ends of known spans by host and begin."""
+
+
+def add_to_table(table: SpanTable, sightings: c.Iterable[Sighting]) -> bool:
+    """Add sightings to a history. Return True if any of them is new."""
+    last = table.last_spans()
+    changed = False
+    # Written together at the end.
+    new: dict[tuple[str, int], Span] = {}
+    ends: dict[tuple[str, int], int] = {}
+
+    def write() -> None:
+        nonlocal changed
+        changed = changed or bool(new or ends)
+        table.write([(host, span) for (host, _begin), span in new.items()], ends)
+        new.clear()
+        ends.clear()
+
+    for host, at, kind in sightings:
+        span = last.get(host)
+        if span is None or (at > span.end and kind != span.kind):
+            last[host] = new[host, at] = Span(at, at, kind)
+        elif at > span.end:
+            last[host] = span._replace(end=at)
+            ends[host, span.begin] = at
+        elif at < span.begin or kind != span.kind:
+            # Not the latest of its host, for example from a report on an old folder.
+            write()
+            before = table.spans_of(host)
+            after = with_sighting(before, at, kind)
+            if after != before:
+                table.replace(host, after)
+                changed = True
+            last[host] = after[-1]
+    write()
+    return changed

@@ -77,6 +77,11 @@ def sections_of(document: t.Mapping[str, object]) -> tuple[bytes, ...]:
     return tuple(f"{as_line(key)}: {as_line(value)}".encode("ascii") for key, value in document.items())
 
 
+def document_text(document: t.Mapping[str, object]) -> str:
+    """Write a document as it is stored: one line for each member, so that it is readable and quick to parse."""
+    return "{\n" + ",\n".join(f"  {section.decode('ascii')}" for section in sections_of(document)) + "\n}\n"
+
+
 # Created once: json.dumps creates an encoder for each document.
 _ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False)
 

@@ -16,8 +16,7 @@ import math
 import typing as t
 
 from .._record import STATES, State
-from .._records.cve_history import CveCounts, CvePeriod
-from .._records.spans import Kind, Span
+from .._records.spans import CveCounts, CvePeriod, Kind, Span
 from .._time import format_time, from_microseconds
 
 _DAY = 24 * 3600 * 1_000_000

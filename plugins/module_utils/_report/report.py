@@ -34,6 +34,7 @@ from .history import History
 from .host_exposure import HostExposure, HostExposures
 from .scanners.host_proof import HostProof
 from .state_steps import step_of_state
+from .summary.coverage import Coverage, coverage_of
 from .summary.run_context import RunContext
 
 if t.TYPE_CHECKING:
@@ -138,7 +139,8 @@ class Report:
     Findings that a waiver covers are not among them, but in `waived` of the line, and in `fleet_waived`.
     `history` is the history of the fleet, if one is stored. `waivers` are those that the report was made with.
     `exposure` has the vulnerabilities of the fleet, or None without vulnerability data. `changes` compares the report
-    with an earlier one, and is None if there is none.
+    with an earlier one, and is None if there is none. `run_started` is the begin of the run that
+    makes the report.
     """
 
     generated_at: str
@@ -154,6 +156,13 @@ class Report:
     exposure: FleetExposure | None = None
     context: RunContext = dataclasses.field(default_factory=RunContext)
     changes: Changes | None = None
+    run_started: datetime.datetime | None = None
+
+    @functools.cached_property
+    def coverage(self) -> Coverage:
+        """Return the numbers of hosts by the age of their last record."""
+        seen = (line.collected_at or (line.last_record and line.last_record.collected_at) for line in self.lines)
+        return coverage_of(seen, self.generated_at, self.run_started)
 
     def states(self) -> dict[State, int]:
         """Return the number of hosts in each state, in the order of the record's schema."""
@@ -321,6 +330,7 @@ class Report:
             "newest_record": max(times, key=sort_key, default=None),
             "exposed_containers": sum(line.exposes for line in self.lines),
             "left_out": self.left_out,
+            "coverage": self.coverage._asdict(),
             "vulnerabilities": self.exposure.summary() if self.exposure else None,
             "waived": sum(self.waived_by_rule().values()),
             "waivers": {

@@ -84,10 +84,13 @@ class AskService:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StoreRecord:
-    """Store a record in a folder on the controller. Answer: the path of the file, as text."""
+    """Store a record. `place` is a folder on the controller, or the address of a store.
+
+    Answer: the path of the file as text, None for a store that has no files.
+    """
 
     record: Record
-    folder: str
+    place: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -170,10 +173,10 @@ def ask_service(
     return t.cast("KernelSupport", answer)
 
 
-def store_record(record: Record, folder: str) -> Task[str]:
-    """Store a record and return the path of its file. Raises `LivepatchError`."""
-    answer = yield StoreRecord(record, folder)
-    return t.cast("str", answer)
+def store_record(record: Record, place: str) -> Task[str | None]:
+    """Store a record and return the path of its file, if it has one. Raises `LivepatchError`."""
+    answer = yield StoreRecord(record, place)
+    return t.cast("str | None", answer)
 
 
 def show_table(render: t.Callable[..., t.Iterable[str]]) -> Task[None]:

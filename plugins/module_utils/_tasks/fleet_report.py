@@ -21,10 +21,12 @@ from .._fleet.waivers import Waivers, load_waivers
 from .._notifications import delivery
 from .._notifications.delivery import Notification, Notifier
 from .._record import STATES
-from .._records import folder_store
+from .._records import store
 from .._records.document import Recorded
+from .._records.history_store import open_history
+from .._records.postgresql.address import DatabaseAddress, StorePlace
 from .._records.spool import Spool, SpoolWriter
-from .._report import parallel, rule_evaluation
+from .._report import exposure_history, parallel, rule_evaluation
 from .._report.changes.comparison import compare
 from .._report.changes.model import Snapshot
 from .._report.changes.snapshot import snapshot_of
@@ -47,6 +49,7 @@ from .._vulnerabilities.data_files import DataFiles
 from .._vulnerabilities.exposure import kernel_evidence, release_and_realm
 from .._vulnerabilities.notices import Notice
 from .commands import Task, read_clock, show_table, warn
+from .store.delivery import send_waiting
 
 _FILE_STEM = "fleet"
 _FOLDER_OF_LIMITS = "limited"
@@ -67,10 +70,10 @@ class ReportOptions:
     """Options of the module, with absolute paths. `hosts` None means every host that has a record.
 
     `groups` are the hosts of the groups of the inventory, for waivers. A report whose `context` has a limit is one of a
-    part of the fleet. It never replaces the report of the fleet.
+    part of the fleet. It never replaces the report of the fleet. `run_started` is the begin of the run of Ansible.
     """
 
-    record_dirs: tuple[Path, ...]
+    record_dirs: tuple[StorePlace, ...]
     hosts: list[str] | None
     formats: tuple[str, ...]
     output_dir: Path | None
@@ -87,17 +90,18 @@ class ReportOptions:
     check_mode: bool
     context: RunContext = dataclasses.field(default_factory=RunContext)
     notifier: Notifier = dataclasses.field(default_factory=Notifier)
+    run_started: datetime.datetime | None = None
 
     def __post_init__(self) -> None:
         """Raise `LivepatchError` (``options_invalid``) for options that contradict each other."""
-        if self.retention is not None and self.history is None:
+        if self.retention is not None and self.history_place is None:
             raise _invalid("retention needs a history", "name the file of the history with the option history")
-        if self.notices is not None and not (self.history or self.closed_cves or self.exposure.data):
+        if self.notices is not None and not (self.history_place or self.closed_cves or self.exposure.data):
             raise _invalid(
                 "notices are used for vulnerability_data, a history or closed_cves, and none of them is given",
                 "name the data with vulnerability_data, the file of the history with history, or CVEs with closed_cves",
             )
-        if self.exposure.deadlines_from == "seen" and self.history is None:
+        if self.exposure.deadlines_from == "seen" and self.history_place is None:
             raise _invalid(
                 "vulnerability_deadlines_from is seen, which needs a history",
                 "name the file of the history with the option history, or use published or fixed",
@@ -111,7 +115,8 @@ class ReportOptions:
             raise _invalid(f"retention is {self.retention}", "give retention as a number of days, 1 or more")
         if self.seats is not None and self.seats < 0:
             raise _invalid(f"seats is {self.seats}", "give seats as a whole number, 0 or more")
-        if self.output_dir and self.output_dir.resolve() in {folder.resolve() for folder in self.record_dirs}:
+        folders = {folder.resolve() for folder in store.folders(self.record_dirs)}
+        if self.output_dir and self.output_dir.resolve() in folders:
             raise _invalid(f"output_dir is {self.output_dir}, which holds records", "choose another folder")
 
         if self.notifier.targets and not self.compares:
@@ -129,6 +134,12 @@ class ReportOptions:
     def page(self) -> Path | None:
         """Return the file that people read, a page if there is one."""
         return next((self.targets[name] for name in _FOR_PEOPLE if name in self.targets), None)
+
+    @property
+    def history_place(self) -> StorePlace | None:
+        """Return the file of the history, or the database, whose store also has the history; None for no history."""
+        databases = (place for place in self.record_dirs if isinstance(place, DatabaseAddress))
+        return self.history or next(databases, None)
 
     @property
     def targets(self) -> dict[str, Path]:
@@ -157,7 +168,9 @@ def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
         evaluator = yield from _load_rules(options, notices, now)
         _check_fail_on(options.fail_on, evaluator, bool(options.exposure.data))
         waivers = _load_waivers(options, evaluator, now)
-        found = folder_store.find(options.record_dirs)
+        if not options.check_mode:
+            yield from send_waiting(options.record_dirs)
+        found = store.find(options.record_dirs)
         exposures = _open_vulnerabilities(options, found, waivers, now)
         if exposures is None:
             evaluator.require_vulnerabilities()
@@ -174,7 +187,7 @@ def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
             yield from _show(report, options.targets.get("table"))
         if not options.check_mode:
             folders = [options.folder, options.targets.get(OPENVEX)]
-            for folder in (*options.record_dirs, *filter(None, folders)):
+            for folder in (*store.folders(options.record_dirs), *filter(None, folders)):
                 _io.remove_unfinished(folder, now.timestamp())
         written, openvex = _write(report, options)
         if comparison is not None:
@@ -299,14 +312,14 @@ def _check_fail_on(names: list[str], evaluator: RuleEvaluator, has_data: bool) -
 
 
 def _open_vulnerabilities(
-    options: ReportOptions, found: list[folder_store.Found], waivers: Waivers | None, now: datetime.datetime
+    options: ReportOptions, found: list[store.Stored], waivers: Waivers | None, now: datetime.datetime
 ) -> HostExposures | None:
     """Return the vulnerabilities of the releases that the records are of, or None if no data is named."""
     if not options.exposure.data:
         return None
 
-    def releases(part: list[folder_store.Found]) -> set[tuple[str, str]]:
-        records = (document.record for document in folder_store.read(part) if isinstance(document, Recorded))
+    def releases(part: list[store.Stored]) -> set[tuple[str, str]]:
+        records = (document.record for document in store.read(part) if isinstance(document, Recorded))
         return {place for record in records if (place := release_and_realm(kernel_evidence(record))) is not None}
 
     wanted = set[tuple[str, str]]().union(*_shared(releases, _parts(found), len(found)))
@@ -323,17 +336,14 @@ def _open_vulnerabilities(
 
 def _first_seen(options: ReportOptions) -> dict[str, str] | None:
     """Return the date of the first report in which each vulnerability was open, if deadlines count from it."""
-    if options.exposure.deadlines_from != "seen" or options.history is None:
+    if options.exposure.deadlines_from != "seen" or options.history_place is None:
         return None
-    # Imported here because a controller whose Python has no SQLite must still report.
-    from .._report import exposure_history
-
-    return exposure_history.first_seen(options.history)
+    return exposure_history.first_seen(open_history(options.history_place))
 
 
 def _assemble(
     options: ReportOptions,
-    found: list[folder_store.Found],
+    found: list[store.Stored],
     now: datetime.datetime,
     evaluator: RuleEvaluator,
     exposures: HostExposures | None,
@@ -341,12 +351,13 @@ def _assemble(
     spool = Spool()
     shares = [(part, spool.writer()) for part in _parts(found)]
 
-    def condensed(share: tuple[list[folder_store.Found], SpoolWriter]) -> list[Condensed]:
+    def condensed(share: tuple[list[store.Stored], SpoolWriter]) -> list[Condensed]:
         part, writer = share
-        return condense(folder_store.read(part), writer, evaluator, exposures)
+        return condense(store.read(part), writer, evaluator, exposures)
 
     lines = itertools.chain(*_shared(condensed, shares, len(found)))
     report = merge(lines, options.hosts, format_time(now), spool, evaluator)
+    report = dataclasses.replace(report, run_started=options.run_started)
     if report.lines:
         return report
     folders = ", ".join(map(str, options.record_dirs))
@@ -359,7 +370,7 @@ def _assemble(
     )
 
 
-def _parts(found: list[folder_store.Found]) -> list[list[folder_store.Found]]:
+def _parts(found: list[store.Stored]) -> list[list[store.Stored]]:
     """Split the files into one part for each processor. The first is larger: other processes have to send theirs."""
     others = parallel.processors() - 1 if len(found) >= _FEW_HOSTS else 0
     if others < 1:
@@ -378,22 +389,26 @@ def _add_history(
     report: Report, options: ReportOptions, notices: list[Notice] | None, now: datetime.datetime
 ) -> Task[tuple[Report, bool]]:
     """Return the report with its history, and True if the history has new sightings. Check mode stores nothing."""
-    if options.history is None:
+    place = options.history_place
+    if place is None:
         return report, False
-    # Imported here because a controller whose Python has no SQLite must still report.
-    from .._records import history_db
-    from .._report import exposure_history
-
-    stored = False
-    if not options.check_mode:
-        stored = exposure_history.store_sightings(report, options.history, options.retention, now)
-        if not history_db.restrict_access(options.history):
-            yield from warn(
-                f"Other users can read and lock the history {options.history}, which another user owns. "
-                f"Its owner can prevent this: chmod 0600 {options.history}"
-            )
-    history = exposure_history.read_history(options.history, notices, now)
-    return dataclasses.replace(report, history=history), stored
+    history, stored = open_history(place), False
+    try:
+        if not options.check_mode:
+            stored = exposure_history.store_sightings(report, history, options.retention, now)
+            if not history.restrict_access():
+                yield from warn(
+                    f"Other users can read and lock the history {place}, which another user owns. "
+                    f"Its owner can prevent this: chmod 0600 {place}"
+                )
+        found = exposure_history.read_history(history, notices, now)
+    except LivepatchError as error:
+        if not isinstance(place, DatabaseAddress):
+            raise
+        # A store that is down does not stop a run. The next report adds the same records.
+        yield from warn(f"The report is made without its history: {error}")
+        return report, False
+    return dataclasses.replace(report, history=found), stored
 
 
 def _show(report: Report, file: Path | None) -> Task[None]:

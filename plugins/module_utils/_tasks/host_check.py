@@ -8,7 +8,6 @@ import dataclasses
 import datetime
 import functools
 import typing as t
-from pathlib import Path
 
 from .._decisions.eligibility import KernelSupport, assess_eligibility
 from .._decisions.policy import Policy
@@ -16,7 +15,8 @@ from .._decisions.record_builder import make_record, system_of
 from .._errors import LivepatchError
 from .._host.facts import HostFacts, read_facts
 from .._record import Collector, Record
-from .._records import folder_store
+from .._records.postgresql.address import store_place
+from .._records.store import open_store
 from .._verify.trust import TrustAnchors
 from .commands import Task, ask_service, read_clock, run_script, store_record
 
@@ -28,7 +28,7 @@ class CheckOptions:
     `host` is the name in the inventory. `alternative` is a policy that the result names if it covers a host that
     `policy` refuses, None for none. `server` is an address, None for the one that the client uses. `ca_path` and
     `proxy` are for the controller's question to it, None for those of the controller's environment. `record_dir` is
-    the folder for the record, None for none.
+    the folder or the address of the store for the record, None for none.
     """
 
     host: str
@@ -108,7 +108,7 @@ def build_record(options: CheckOptions, facts: HostFacts, collected_at: datetime
     if record["assessment"]["state"] != "applying" or not options.record_dir:
         return record
     # Only the last record shows since when a host waits. It is not read for the other hosts.
-    return make(earlier=folder_store.last_record(Path(options.record_dir), options.host))
+    return make(earlier=open_store(store_place(options.record_dir)).last_record(options.host))
 
 
 def keep_record(options: CheckOptions, facts: HostFacts, collected_at: datetime.datetime) -> Task[dict[str, t.Any]]:
@@ -117,6 +117,7 @@ def keep_record(options: CheckOptions, facts: HostFacts, collected_at: datetime.
     if not options.record_dir:
         return {"record": record}
     try:
-        return {"record": record, "record_file": (yield from store_record(record, options.record_dir))}
+        path = yield from store_record(record, options.record_dir)
+        return {"record": record} if path is None else {"record": record, "record_file": path}
     except LivepatchError as error:
         raise error.with_details(record=record) from error

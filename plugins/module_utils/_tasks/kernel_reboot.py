@@ -8,7 +8,6 @@ import collections.abc as c
 import contextlib
 import dataclasses
 import datetime
-import shlex
 import typing as t
 
 from .._decisions import boot_order, causes, reboot_plan
@@ -182,7 +181,7 @@ class _Reboot:
                 self._lock = lock
                 return None
             if holder.until <= now:
-                raise causes.DRAIN_GROUP_LOST.error(**_names(lock, holder), path=shlex.quote(str(lock.path)))
+                raise causes.DRAIN_GROUP_LOST.error(**_names(lock, holder), removal=lock.removal)
             if waiting != holder.run:
                 waiting = holder.run
                 yield from warn(f"{lock.host} waits: {causes.DRAIN_GROUP_BUSY.error(**_names(lock, holder)).message}.")

@@ -7,22 +7,23 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import typing as t
-from pathlib import Path
 
 from .._decisions.policy import Policy
 from .._errors import LivepatchError
 from .._fleet.seats import plan_seats
 from .._records import grants
+from .._records.postgresql.address import StorePlace
 from .._report.formats import seat_table
 from .._time import format_time
 from .commands import Task, read_clock, show_table
+from .store.delivery import send_waiting
 
 
 @dataclasses.dataclass(frozen=True)
 class SeatOptions:
     """Options of the module. `hosts` None means every host that has a record. The policy has the seats by default."""
 
-    record_dirs: tuple[Path, ...]
+    record_dirs: tuple[StorePlace, ...]
     hosts: list[str] | None
     priority: list[str]
     seats: int | None
@@ -36,14 +37,15 @@ def seat_plan(options: SeatOptions) -> Task[dict[str, t.Any]]:
     """Grant seats to hosts in their order, and store the grants."""
     seats = _number_of_seats(options)
     now = (yield from read_clock()).utc
-    folder = options.record_dirs[0]
+    if not options.check_mode:
+        yield from send_waiting(options.record_dirs)
     # Check mode stores nothing, not even a lock.
-    with contextlib.nullcontext() if options.check_mode else grants.lock_grants(folder):
+    with contextlib.nullcontext() if options.check_mode else grants.lock_grants(options.record_dirs[0]) as ledger:
         known = grants.read_seat_grants(list(options.record_dirs))
         plan = plan_seats(known.hosts, _in_order(options, known), seats, require_eligible=options.require_eligible)
-        if not options.check_mode:
+        if ledger is not None:
             new = [host for host in plan.granted if host not in plan.in_use or host in known.grants]
-            known.grant(folder, new, format_time(now, exact=True))
+            known.grant(ledger, new, format_time(now, exact=True))
     result = {
         "seats": plan.seats,
         "granted": list(plan.granted),

@@ -11,15 +11,17 @@ from pathlib import Path
 
 from .._errors import LivepatchError
 from .._fleet import waves
+from .._records.postgresql.address import is_database
 from .._report.formats.registry import FORMATS_OF_SCANNERS
 from .._tasks.client_comparison import check_token
 from .._tasks.commands import Task
 from . import faults, folders, values
 from .faults import Fault
 
-PLAYBOOKS = ("check", "enable", "exposure", "patch", "report", "upgrade", "vulnerability_data")
-_REPORTS_ONLY = ("report", "exposure", "vulnerability_data")
-_SEVERAL_FOLDERS = (*_REPORTS_ONLY, "enable")
+PLAYBOOKS = ("check", "enable", "exposure", "patch", "report", "store", "upgrade", "vulnerability_data")
+_REPORTS_ONLY = ("report", "exposure", "store", "vulnerability_data")
+_WITHOUT_REPORT = ("exposure", "store", "vulnerability_data")
+_SEVERAL_FOLDERS = ("report", "exposure", "vulnerability_data", "enable")
 _KNOWN_TAGS = ("collect", "report")
 _TAGS_OF_ANSIBLE = ("all", "always", "never", "tagged", "untagged")
 
@@ -107,10 +109,7 @@ def _token(settings: Settings) -> c.Iterator[Fault]:
 
 def _report(settings: Settings) -> c.Iterator[Fault]:
     given = settings.values
-    if {"livepatch_fail_on", "livepatch_rules"} <= given.keys() and settings.playbook not in (
-        "exposure",
-        "vulnerability_data",
-    ):
+    if {"livepatch_fail_on", "livepatch_rules"} <= given.keys() and settings.playbook not in _WITHOUT_REPORT:
         cves = given.get("livepatch_closed_cves", ())
         yield from values.fail_on_faults(
             "livepatch_fail_on", given["livepatch_fail_on"], given["livepatch_rules"], cves
@@ -121,7 +120,7 @@ def _report(settings: Settings) -> c.Iterator[Fault]:
 
 def _waivers(settings: Settings) -> c.Iterator[Fault]:
     given = settings.values
-    if "livepatch_waivers" not in given or settings.playbook == "vulnerability_data":
+    if "livepatch_waivers" not in given or settings.playbook in ("store", "vulnerability_data"):
         return
     # The playbook exposure has no rules, and ignores waivers of them.
     rules = None if settings.playbook == "exposure" else given.get("livepatch_rules")
@@ -133,7 +132,7 @@ def _vulnerabilities(settings: Settings) -> c.Iterator[Fault]:
     given = settings.values
     if settings.playbook == "vulnerability_data" and not given.get("livepatch_releases", True):
         yield Fault("livepatch_releases", 'it is empty; name releases: -e \'{"livepatch_releases": ["24.04"]}\'')
-    if settings.playbook in ("exposure", "vulnerability_data") or given.get("livepatch_vulnerability_data"):
+    if settings.playbook in _WITHOUT_REPORT or given.get("livepatch_vulnerability_data"):
         return
     wanted = [name for name in given.get("livepatch_report_formats", ()) if name in FORMATS_OF_SCANNERS]
     if wanted:
@@ -146,15 +145,20 @@ def _vulnerabilities(settings: Settings) -> c.Iterator[Fault]:
 
 def _history(settings: Settings) -> c.Iterator[Fault]:
     given = settings.values
-    if settings.playbook in ("exposure", "vulnerability_data"):
+    if settings.playbook in _WITHOUT_REPORT:
         return
-    if "livepatch_retention" in given and "livepatch_history" not in given:
+    in_store = any(is_database(place) for place in _several(given.get("livepatch_store", ())))
+    if "livepatch_retention" in given and "livepatch_history" not in given and not in_store:
         yield Fault("livepatch_retention", "it needs the file of a history in livepatch_history")
     users = ("livepatch_history", "livepatch_closed_cves", "livepatch_vulnerability_data")
-    if given.get("livepatch_vulnerability_deadlines_from") == "seen" and "livepatch_history" not in given:
+    if (
+        given.get("livepatch_vulnerability_deadlines_from") == "seen"
+        and "livepatch_history" not in given
+        and not in_store
+    ):
         text = "'seen' needs the file of a history in livepatch_history"
         yield Fault("livepatch_vulnerability_deadlines_from", text)
-    if "livepatch_notices" in given and not any(given.get(user) for user in users):
+    if "livepatch_notices" in given and not in_store and not any(given.get(user) for user in users):
         yield Fault("livepatch_notices", f"they need one of {', '.join(users)}")
 
 
@@ -163,17 +167,24 @@ def _folders(settings: Settings) -> c.Iterator[Fault]:
     if settings.playbook == "vulnerability_data":
         yield from _folder(settings, "livepatch_vulnerability_data_dir")
         return
-    records = [Path(folder).expanduser().resolve() for folder in _several(given.get("livepatch_record_dir", ()))]
-    if len(records) > 1 and settings.playbook not in _SEVERAL_FOLDERS:
-        yield Fault("livepatch_record_dir", f"the playbook {settings.playbook} needs one folder, not {len(records)}")
-    if not records and "livepatch_record_dir" in given:
-        yield Fault("livepatch_record_dir", "the value is empty; it needs a folder")
-    if records and settings.playbook not in _REPORTS_ONLY:
-        yield from _unusable("livepatch_record_dir", folders.unwritable(records[0], len(settings.hosts)))
+    name = "livepatch_store" if "livepatch_store" in given else "livepatch_record_dir"
+    stores = _several(given.get(name, ()))
+    records = [Path(place).expanduser().resolve() for place in stores if not is_database(place)]
+    if len(stores) > 1 and settings.playbook not in _SEVERAL_FOLDERS:
+        yield Fault(name, f"the playbook {settings.playbook} needs one folder, not {len(stores)}")
+    if not stores and name in given:
+        yield Fault(name, "the value is empty; it needs a folder")
+    for place in stores:
+        yield from _unusable(name, values.store_fault(place))
+    if stores and not is_database(stores[0]) and settings.playbook not in _REPORTS_ONLY:
+        yield from _unusable(name, folders.unwritable(records[0], len(settings.hosts)))
     if settings.playbook == "exposure":
         yield from _file(settings, "livepatch_exposure_file")
         yield from _file(settings, "livepatch_scanner_csv")
         yield from _folder(settings, "livepatch_openvex_dir")
+        return
+    if settings.playbook == "store":
+        yield from _transfer(settings, stores)
         return
     yield from _file(settings, "livepatch_history")
     if "livepatch_report_dir" in given:
@@ -181,6 +192,14 @@ def _folders(settings: Settings) -> c.Iterator[Fault]:
         if report in records:
             yield Fault("livepatch_report_dir", f"{report} is the folder of the records; choose another one")
         yield from _unusable("livepatch_report_dir", folders.unwritable(report, len(settings.hosts)))
+
+
+def _transfer(settings: Settings, stores: c.Sequence[str]) -> c.Iterator[Fault]:
+    given = settings.values
+    for variable in ("livepatch_import", "livepatch_import_history"):
+        if given.get(variable) and not all(is_database(place) for place in stores):
+            yield Fault(variable, "it needs a store in PostgreSQL in livepatch_store")
+    yield from _file(settings, "livepatch_export")
 
 
 def _file(settings: Settings, variable: str) -> c.Iterator[Fault]:
@@ -208,4 +227,5 @@ def _trust(settings: Settings) -> c.Iterator[Fault]:
 def _several(value: object) -> list[str]:
     if isinstance(value, (list, tuple)):
         return [str(item) for item in value]
-    return [part for part in str(value).split(",") if part]
+    text = str(value)
+    return [text] if is_database(text) else [part for part in text.split(",") if part]

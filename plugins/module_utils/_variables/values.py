@@ -21,6 +21,8 @@ from .._fleet.rules import SEVERITIES, RuleError
 from .._fleet.waivers import WaiverError, load_waivers
 from .._notifications.targets import target_faults
 from .._record import STATES
+from .._records.postgresql.address import address_fault, is_database
+from .._records.postgresql.connection import library
 from .._report import rule_evaluation
 from .._report.host_exposure import read_deadlines
 from .._tasks.client_config import parse_config
@@ -113,6 +115,20 @@ def _trust_fault(variable: str, certificates: list[str], pins: list[str] | None)
         reason = error.reason if isinstance(error, trust.TrustError) else error.message
         return [] if error.id == _LIBRARY_MISSING else [Fault(variable, reason)]
     return []
+
+
+def store_fault(place: str) -> str | None:
+    """Return why a store cannot be used, as far as this can be said without it, or None."""
+    if not is_database(place):
+        return None
+    fault = address_fault(place)
+    if fault is not None:
+        return fault
+    try:
+        library()
+    except LivepatchError as error:
+        return f"{error.message}; {error.remedy}"
+    return None
 
 
 def _negative(value: object) -> str | None:
@@ -222,6 +238,10 @@ def _existing(value: str) -> str | None:
     return None if Path(value).expanduser().exists() else f"{value} does not exist on the controller"
 
 
+def _existing_folders(value: c.Sequence[str]) -> str | None:
+    return next((fault for folder in value if (fault := _existing(folder)) is not None), None)
+
+
 def _task_file(value: str) -> str | None:
     return unreadable_file(Path(value).expanduser()) if value else None
 
@@ -237,6 +257,8 @@ CHECKS: t.Final[dict[str, Check]] = {
     "livepatch_config": _config,
     "livepatch_cve": _evaluated_cves,
     "livepatch_freeze": _freeze,
+    "livepatch_import": _existing_folders,
+    "livepatch_import_history": _existing,
     "livepatch_max_fail_percentage": _percentage,
     "livepatch_notices": _existing,
     "livepatch_notices_url": _url,

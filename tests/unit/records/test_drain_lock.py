@@ -13,7 +13,11 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.drain_lock import DrainLock, Holder
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.drain_lock import (
+    DrainLock,
+    Holder,
+    lock_path,
+)
 
 NOW = dt.datetime(2026, 3, 1, 4, 0, tzinfo=dt.timezone.utc)
 MINUTE = dt.timedelta(minutes=1)
@@ -44,7 +48,7 @@ def test_a_released_lock_is_free(tmp_path: Path) -> None:
 def test_groups_do_not_affect_each_other(tmp_path: Path) -> None:
     groups = ["orders", "orders.eu", "orders/eu", "../orders", "1", "é" * 100, "a" * 300]
     assert [take(lock(tmp_path, group=group)) for group in groups] == [None] * len(groups)
-    assert len({lock(tmp_path, group=group).path for group in groups}) == len(groups)
+    assert len({lock_path(tmp_path, group) for group in groups}) == len(groups)
     assert {path.parent for path in tmp_path.rglob("*.drain-group")} == {tmp_path}
 
 
@@ -75,25 +79,25 @@ def test_only_the_owner_renews_and_releases(tmp_path: Path) -> None:
     holder = take(other, NOW + 6 * MINUTE)
     assert holder is not None
     assert holder.until == LATER
-    first.path.unlink()
+    lock_path(tmp_path, "orders").unlink()
     assert not first.renew(LATER)
     first.release()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"schema": "kernelops.livepatch/drain-lock/2"}'])
 def test_a_damaged_file_is_not_a_free_lock(tmp_path: Path, content: str) -> None:
-    lock(tmp_path).path.write_text(content, encoding="ascii")
+    lock_path(tmp_path, "orders").write_text(content, encoding="ascii")
     with pytest.raises(LivepatchError) as caught:
         take(lock(tmp_path))
     assert (caught.value.id, caught.value.remedy is None) == ("drain_lock_unusable", False)
-    assert str(lock(tmp_path).path) in caught.value.message
+    assert str(lock_path(tmp_path, "orders")) in caught.value.message
 
 
 @pytest.mark.parametrize("key", ["group", "host", "run", "by", "since", "until"])
 def test_an_incomplete_file_is_not_a_free_lock(tmp_path: Path, key: str) -> None:
     take(lock(tmp_path))
-    content: dict[str, t.Any] = json.loads(lock(tmp_path).path.read_text("utf-8"))
-    lock(tmp_path).path.write_text(json.dumps({**content, key: 1}), encoding="utf-8")
+    content: dict[str, t.Any] = json.loads(lock_path(tmp_path, "orders").read_text("utf-8"))
+    lock_path(tmp_path, "orders").write_text(json.dumps({**content, key: 1}), encoding="utf-8")
     with pytest.raises(LivepatchError, match="schema"):
         take(lock(tmp_path))
 

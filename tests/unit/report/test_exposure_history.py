@@ -11,6 +11,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.history_store import FileHistory
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.exposure_history import (
     first_seen,
     read_history,
@@ -37,9 +38,9 @@ def rendered(name: str, report: Report = TOLD) -> str:
 
 def test_the_first_report_of_a_vulnerability_is_known(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
-    assert first_seen(path) == {}, "the first report has no history"
-    store_sightings(an_exposed_report(), path, None, NOW)
-    assert first_seen(path)[CRITICAL] == "2026-01-10", "the date of the newest record"
+    assert first_seen(FileHistory(path)) == {}, "the first report has no history"
+    store_sightings(an_exposed_report(), FileHistory(path), None, NOW)
+    assert first_seen(FileHistory(path))[CRITICAL] == "2026-01-10", "the date of the newest record"
 
 
 def test_texts_show_durations_and_open_exposures() -> None:
@@ -102,9 +103,9 @@ def test_the_page_contains_the_history() -> None:
 
 def test_reports_store_their_open_vulnerabilities(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
-    assert store_sightings(an_exposed_report(), path, None, NOW)
-    assert not store_sightings(an_exposed_report(), path, None, NOW), "the same records change nothing"
-    history = read_history(path, None, NOW)
+    assert store_sightings(an_exposed_report(), FileHistory(path), None, NOW)
+    assert not store_sightings(an_exposed_report(), FileHistory(path), None, NOW), "the same records change nothing"
+    history = read_history(FileHistory(path), None, NOW)
     assert history.vulnerabilities is not None
     assert history.vulnerabilities.as_dict() == {
         "days": [{"date": "2026-01-10", "open": {"critical": 1, "high": 2}}],
@@ -120,8 +121,8 @@ def test_a_report_on_a_part_of_the_fleet_stores_no_counts(tmp_path: Path) -> Non
     path = tmp_path / "history.sqlite"
     part = an_exposed_report(*map(recorded, a_fleet()), hosts=["web1"])
     assert part.left_out == 2
-    store_sightings(part, path, None, NOW)
-    assert read_history(path, None, NOW).vulnerabilities is None
+    store_sightings(part, FileHistory(path), None, NOW)
+    assert read_history(FileHistory(path), None, NOW).vulnerabilities is None
 
 
 def test_metrics_show_the_time_to_close() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Section
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.drain_lock import DrainLock
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.drain_lock import DrainLock, lock_path
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import commands
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.kernel_reboot import RebootOptions, reboot_host
 from tests.lab.hosts.grub import UUID, grub_configuration
@@ -418,7 +418,7 @@ def test_a_lost_run_is_not_waited_for(tmp_path: Path) -> None:
     host = Host()
     failure = host.failure(drain_lock=lock(tmp_path))
     assert (failure["error_id"], host.tasks, host.replay.elapsed) == ("drain_group_busy", ["look"], 0)
-    assert f"rm {lock(tmp_path).path}" in failure["remedy"]
+    assert f"rm {lock_path(tmp_path, lock(tmp_path).group)}" in failure["remedy"]
 
 
 def test_the_window_is_checked_again_after_the_wait(tmp_path: Path) -> None:
@@ -462,7 +462,7 @@ def test_a_lock_that_was_removed_prevents_the_reboot(tmp_path: Path) -> None:
 
     def respond(command: commands.RunScript) -> Answer:
         if command.variables["task"] == "drain":
-            lock(tmp_path).path.unlink()
+            lock_path(tmp_path, lock(tmp_path).group).unlink()
         return Host.respond(host, command)
 
     host.replay.script = respond

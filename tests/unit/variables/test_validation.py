@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 import typing as t
 from pathlib import Path
 
@@ -191,3 +192,37 @@ def test_fail_on_names_that_need_data_are_faults(name: str) -> None:
         f"livepatch_fail_on: '{name}' needs livepatch_vulnerability_data, and would never make the run fail without it"
     ]
     assert faults("check", **given, vulnerability_data=["https://example.com/"]) == []
+
+
+@pytest.mark.parametrize(
+    ("store", "text"),
+    [
+        ("mysql://db/livepatch", "no store with the scheme mysql"),
+        ("postgresql://db/livepatch?password=s3cret", "use the variable PGPASSWORD"),
+        (["postgresql://db/a", "postgresql://db/b"], "the playbook check needs one folder, not 2"),
+        ([], "the value is empty"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_a_fault(store: object, text: str) -> None:
+    [found] = faults("check", store=store)
+    assert found.startswith("livepatch_store: ")
+    assert text in found
+    assert "s3cret" not in found
+
+
+def test_a_store_in_a_database_has_its_history() -> None:
+    for playbook in ("check", "enable", "report"):
+        assert faults(playbook, store="postgresql://one,two/livepatch", retention=30) == []
+
+
+def test_a_store_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    [found] = faults("check", store="postgresql://db/livepatch")
+    assert "python3 -m pip install 'psycopg[binary]>=3'" in found
+
+
+def test_an_import_needs_a_database(tmp_path: Path) -> None:
+    given = {"import": [str(tmp_path)], "import_history": str(tmp_path / "missing")}
+    assert len(faults("store", store=str(tmp_path), **given)) == 3
+    assert len(faults("store", store="postgresql:///?service=livepatch", **given)) == 1
+    assert faults("store", store="postgresql:///?service=livepatch", **{"import": [str(tmp_path)]}) == []

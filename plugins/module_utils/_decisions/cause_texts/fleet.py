@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Causes in the records of a fleet: a host without a usable record, or without a seat."""
+"""Causes in the records of a fleet: a host without a usable record, or a seat, or a store without records."""
 
 from __future__ import annotations
 
@@ -35,4 +35,31 @@ ELIGIBILITY_UNKNOWN = Cause("eligibility_unknown", "the host may be ineligible: 
 UNREACHABLE = Cause("unreachable", "the host could not be checked: {reason}", "{remedy}")
 GRANTED_WITHOUT_RECORD = Cause(
     "no_record", "the host was granted a seat, but has no record since then", "check the host again"
+)
+STORE_UNREACHABLE = Cause(
+    "database_unreachable",
+    "the store {store} cannot be reached",
+    "check that PostgreSQL runs, and that it accepts the user from this controller: psql '{store}' -c 'SELECT 1'",
+)
+STORE_REFUSED = Cause(
+    "database_refused",
+    "the store {store} refused a command",
+    "give the role its rights: docs/guide/store.md has the commands",
+)
+STORE_NOT_PREPARED = Cause(
+    "database_not_prepared",
+    "the store {store} has schema {found}, and this version of the collection needs {known}",
+    "run as a role that may create tables: ansible-playbook kernelops.livepatch.store -e livepatch_store={store}",
+)
+STORE_NEWER = Cause(
+    "database_newer",
+    "the store {store} was written by a later version of this collection: it has schema {found}, and this version"
+    " knows schemas up to {known}",
+    "upgrade kernelops.livepatch on this controller",
+)
+STORE_SPOOL_FULL = Cause(
+    "record_not_stored",
+    "the record of host {host} cannot be written to the spool {path}",
+    "give the user who runs Ansible write access to that folder, and room on its disk, or name another folder in the"
+    " environment variable LIVEPATCH_SPOOL_DIR",
 )

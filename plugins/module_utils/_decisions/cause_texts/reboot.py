@@ -62,7 +62,7 @@ DRAIN_GROUP_LOST = Cause(
     "drain_group_busy",
     "host {host} of the drain group {group} has been drained since {since}, and the run of {by} was lost before its"
     " containers ran again",
-    "run the playbook on {host} to complete its reboot; or, if its containers run: rm {path}",
+    "run the playbook on {host} to complete its reboot; or, if its containers run: {removal}",
 )
 DRAIN_LOCK_TAKEN = Cause(
     "drain_lock_lost",

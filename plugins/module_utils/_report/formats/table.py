@@ -109,6 +109,9 @@ def totals(report: Report) -> t.Iterator[str]:
     yield from _waiver_sentences(report)
     if report.history:
         yield from _over_time(report.history)
+    coverage = report.coverage.sentence() if report.run_started else None
+    if coverage is not None:
+        yield coverage
     if report.left_out:
         yield f"Not asked for, and left out: {_count(report.left_out, 'host')} with records in these folders."
 

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Documents that wait on this controller because their store cannot be reached.
+
+The spool of a store is a folder of records. It has at most one record and one failed attempt of each host, and it never
+uses the last of the disk. The next run sends its content to the store.
+"""
+
+from __future__ import annotations
+
+import collections.abc as c
+import contextlib
+import dataclasses
+import hashlib
+import os
+import time
+from pathlib import Path
+
+from ..._decisions import causes
+from ..._io import lock_within, make_folder, open_lock
+from ..._record import Reason, Record
+from .. import folder_store
+from ..document import Attempt, FailedAttempt, Problem, Recorded, attempt_of
+from .address import DatabaseAddress
+
+_VARIABLE = "LIVEPATCH_SPOOL_DIR"
+_DEFAULT = "~/.local/state/kernelops.livepatch/spool"
+_LOCK = "spool.lock"
+_LOCK_SECONDS = 60.0
+_DOWN = "store.down"
+_DOWN_SECONDS = 30.0
+_ROOM = 64 << 20
+"""Bytes of the disk that the spool leaves free."""
+_AT_ONCE = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalSpool:
+    """The spool of one store, in its own folder."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, address: DatabaseAddress, environment: c.Mapping[str, str] = os.environ) -> LocalSpool:
+        """Return the spool of a store, in the folder that the environment variable LIVEPATCH_SPOOL_DIR names."""
+        name = hashlib.sha256(str(address).encode()).hexdigest()[:16]
+        return cls(Path(environment.get(_VARIABLE) or _DEFAULT).expanduser().absolute() / name)
+
+    def keep_record(self, record: Record) -> None:
+        """Store a record until it can be sent. Raises `LivepatchError`."""
+        with self._errors(record["host"]), self._locked():
+            folder_store.store(self.folder, record)
+
+    def keep_attempt(self, host: str, attempted_at: str, reasons: list[Reason]) -> None:
+        """Store a failed attempt until it can be sent. Raises `LivepatchError`."""
+        with self._errors(host), self._locked():
+            folder_store.note_attempt(self.folder, host, attempted_at, reasons)
+
+    def find(self) -> list[folder_store.Found]:
+        """Return the files that wait; none without a spool."""
+        return folder_store.find([self.folder]) if self.folder.is_dir() else []
+
+    def send(self, put: c.Callable[[list[Record], list[Attempt]], object]) -> int:
+        """Send what waits, and remove it. Return the number of documents. Raises what `put` raises, and `OSError`."""
+        sent, names = 0, [each for each in self.find() if not isinstance(each, Problem)]
+        for begin in range(0, len(names), _AT_ONCE):
+            # A run that is writing a newer document of a host waits: it would be removed without having been sent.
+            with self._locked():
+                sent += self._send_part(names[begin : begin + _AT_ONCE], put)
+        return sent
+
+    def is_down(self, now: float | None = None) -> bool:
+        """Return True if the store could not be reached a short time ago: the next host need not wait for it too."""
+        with contextlib.suppress(OSError):
+            age = (time.time() if now is None else now) - (self.folder / _DOWN).stat().st_mtime
+            return 0 <= age < _DOWN_SECONDS
+        return False
+
+    def note_down(self) -> None:
+        """Remember that the store cannot be reached now."""
+        with contextlib.suppress(OSError):
+            make_folder(self.folder)
+            (self.folder / _DOWN).write_bytes(b"")
+
+    def note_up(self) -> None:
+        """Remember that the store can be reached."""
+        with contextlib.suppress(OSError):
+            (self.folder / _DOWN).unlink(missing_ok=True)
+
+    def _send_part(self, part: list[tuple[str, str]], put: c.Callable[[list[Record], list[Attempt]], object]) -> int:
+        documents = list(zip(part, folder_store.read(part), strict=True))
+        records = [each.record for _name, each in documents if isinstance(each, Recorded)]
+        attempts = [
+            attempt_of(each.host, each.attempted_at, each.reasons)
+            for _name, each in documents
+            if isinstance(each, FailedAttempt)
+        ]
+        put(records, attempts)
+        for (folder, name), document in documents:
+            if isinstance(document, (Recorded, FailedAttempt)):
+                Path(folder, name).unlink(missing_ok=True)
+        return len(records) + len(attempts)
+
+    @contextlib.contextmanager
+    def _locked(self) -> c.Iterator[None]:
+        make_folder(self.folder)
+        disk = os.statvfs(self.folder)
+        if disk.f_blocks and disk.f_bavail * disk.f_frsize < _ROOM:
+            raise OSError(f"the disk has less than {_ROOM >> 20} MiB left")
+        with open_lock(self.folder / _LOCK) as lock:
+            if not lock_within(lock.fileno(), _LOCK_SECONDS):
+                raise OSError("another process has locked it")
+            yield
+
+    @contextlib.contextmanager
+    def _errors(self, host: str) -> c.Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise causes.STORE_SPOOL_FULL.error(reason, host=host, path=self.folder) from error

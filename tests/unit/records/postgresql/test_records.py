@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: The kernelops.livepatch contributors
+"""Records in a database: idempotent, and in the columns for queries."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import attempt_of
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql import records
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import DatabaseAddress
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.runs import Run
+from tests.samples.postgresql import PostgresServer
+from tests.samples.records import make_record
+
+EARLY, NOON, LATE = "2026-01-10T06:00:00Z", "2026-01-10T12:00:00Z", "2026-01-10T18:00:00Z"
+
+
+def test_a_document_is_stored_once(database: DatabaseAddress) -> None:
+    record, attempt = make_record("web1", collected_at=NOON), attempt_of("web2", NOON, [])
+    assert records.put(database, [record], [attempt], None) == (1, 1)
+    assert records.put(database, [record], [attempt], None) == (0, 0)
+
+
+def test_an_older_document_changes_nothing(database: DatabaseAddress) -> None:
+    records.put(database, [make_record("web1", collected_at=LATE)], [attempt_of("web2", LATE, [])], None)
+    old = [attempt_of("web1", NOON, []), attempt_of("web2", NOON, [])]
+    assert records.put(database, [make_record("web1", collected_at=EARLY)], old, None) == (0, 0)
+
+
+def test_a_record_sent_again_keeps_a_later_attempt(database: DatabaseAddress) -> None:
+    record = make_record("web1", collected_at=NOON)
+    records.put(database, [record], [], None)
+    records.put(database, [], [attempt_of("web1", NOON, [])], None)
+    records.put(database, [record], [], None)
+    assert len(list(store.load([database]))) == 2
+
+
+def test_columns_have_the_facts_of_a_record(server: PostgresServer, database: DatabaseAddress) -> None:
+    run = Run("r1", dt.datetime(2026, 1, 10, tzinfo=dt.timezone.utc), "anna@controller", "web*")
+    for name in ("web1", "web2"):
+        records.put(database, [make_record(name, collected_at=NOON)], [], run)
+    records.put(database, [], [attempt_of("web2", LATE, [])], run)
+    [(_id, _started, by, limit)] = server.sql("SELECT * FROM livepatch.run", database.url)
+    assert (by, limit) == ("anna@controller", "web*")
+    query = "SELECT host, state, last_state, kernel, patch_version, record ->> 'host' FROM livepatch.host ORDER BY host"
+    kernel, version = "4.4.0-168.197-generic", "65.1"
+    assert server.sql(query, database.url) == [
+        ("web1", "protected", "protected", kernel, version, "web1"),
+        ("web2", "no_answer", "protected", kernel, version, "web2"),
+    ]
+
+
+def test_a_damaged_document_is_a_problem_of_its_host(server: PostgresServer, database: DatabaseAddress) -> None:
+    records.put(database, [make_record("web1"), make_record("web2")], [], None)
+    server.sql("UPDATE livepatch.record SET document = '[]' WHERE host = 'web1'", database.url)
+    problem, document = store.load([database])
+    assert (problem.id, problem.host) == ("malformed_record", "web1")
+    assert document.record["host"] == "web2"
+
+
+def test_writers_of_the_same_hosts_do_not_wait_in_a_circle(database: DatabaseAddress) -> None:
+    names = [f"web{number}" for number in range(100)]
+    barrier = threading.Barrier(4)
+
+    def write(number: int) -> None:
+        found = [make_record(name, collected_at=f"2026-01-10T06:00:0{number}Z") for name in names]
+        barrier.wait()
+        records.put(database, found if number % 2 else reversed(found), [], None)
+
+    records.put(database, [], [], None)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    times = {document.record["collected_at"] for document in store.load([database])}
+    assert times == {"2026-01-10T06:00:03Z"}
+
+
+def test_an_error_never_has_the_password(server: PostgresServer) -> None:
+    address = DatabaseAddress(f"postgresql://nobody-s3cret:s3cret@/postgres?host={server.folder}")
+    with pytest.raises(LivepatchError) as caught:
+        records.find(address)
+    assert caught.value.id == "database_unreachable"
+    assert "s3cret" not in str(caught.value.as_result())
