@@ -24,7 +24,7 @@ class ActionModule(LivepatchAction):
         "hosts": {"type": "list", "elements": "str"},
         "formats": {"type": "list", "elements": "str", "choices": list(NAMES), "default": ["table"]},
         "rules": {"type": "raw", "default": DEFAULT},
-        **{name: {"type": "list", "elements": "str", "default": []} for name in ("closed_cves", "fail_on")},
+        **{n: {"type": "list", "elements": "str", "default": []} for n in ("closed_cves", "fail_on", "group_by")},
         **{name: {"type": "int"} for name in ("seats", "retention")},
         **{name: {"type": "path"} for name in ("output_dir", "waivers", "history", "notices")},
         **host_exposure.ARGUMENTS,
@@ -50,6 +50,7 @@ class ActionModule(LivepatchAction):
                 exposure=host_exposure.ExposureOptions.of(options),
                 context=run_context(options, self.inventory),
                 notifier=Notifier.of(options),
+                group_by=tuple(options["group_by"]),
                 check_mode=self.check_mode,
             )
         )

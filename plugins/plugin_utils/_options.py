@@ -55,7 +55,12 @@ TRUST_ARGUMENTS: Arguments = {
     "trusted_certificates": {"type": "list", "elements": "path", "default": []},
     "trusted_spki_sha256": {"type": "list", "elements": "str"},
 }
-RECORDING_ARGUMENTS: Arguments = {**PROBE_ARGUMENTS, **TRUST_ARGUMENTS, "record_dir": {"type": "path"}}
+RECORDING_ARGUMENTS: Arguments = {
+    **PROBE_ARGUMENTS,
+    **TRUST_ARGUMENTS,
+    "record_dir": {"type": "path"},
+    "group_by": {"type": "list", "elements": "str", "default": []},
+}
 REPORT_ARGUMENTS: Arguments = {
     "limit": {"type": "str"},
     "title": {"type": "str", "default": TITLE},

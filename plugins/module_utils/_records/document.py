@@ -40,12 +40,16 @@ class Recorded(t.NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """A host gave no answer at `attempted_at` (RFC 3339, UTC). `cause` is one of `ATTEMPT_CAUSES`."""
+    """A host gave no answer at `attempted_at` (RFC 3339, UTC). `cause` is one of `ATTEMPT_CAUSES`.
+
+    `groups` are the groups of the host, as in a record.
+    """
 
     host: str
     attempted_at: str
     reasons: list[Reason]
     cause: AttemptCause = "unreachable"
+    groups: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def cause_of(reasons: t.Sequence[Reason]) -> AttemptCause:

@@ -61,8 +61,10 @@ def last_record(record_dir: Path, host: str) -> Record | None:
     return document.record if isinstance(document, Recorded) and document.record["host"] == host else None
 
 
-def note_attempt(record_dir: Path, host: str, attempted_at: str, reasons: list[Reason]) -> Path:
-    """Store a failed attempt at a time (RFC 3339, UTC). The last record of the host stays."""
+def note_attempt(
+    record_dir: Path, host: str, attempted_at: str, reasons: list[Reason], groups: t.Mapping[str, str] | None = None
+) -> Path:
+    """Store a failed attempt at a time (RFC 3339, UTC), with the groups of the host. Its last record stays."""
     path = record_dir / note_name(host)
     note = {
         "schema": ATTEMPT_SCHEMA,
@@ -70,6 +72,7 @@ def note_attempt(record_dir: Path, host: str, attempted_at: str, reasons: list[R
         "attempted_at": attempted_at,
         "cause": cause_of(reasons),
         "reasons": limit_reasons(reasons),
+        **({"groups": dict(groups)} if groups else {}),
     }
     _write(path, note, f"the note that host {host} gave no answer")
     return path

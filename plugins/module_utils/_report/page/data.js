@@ -10,15 +10,17 @@ class Host {
    * @param {number} position In the order of the report: by urgency of the state, then by name.
    * @param {Assessment} assessment
    * @param {Findings | null} findings
+   * @param {Record<string, string>} groups By key: "group", and names of host variables.
    * @param {HostRecord | null} record
    * @param {LastContact | null} lastContact Null for a host with a record.
    */
-  constructor(name, state, position, assessment, findings, record, lastContact) {
+  constructor(name, state, position, assessment, findings, groups, record, lastContact) {
     this.name = name;
     this.state = state;
     this.position = position;
     this.assessment = assessment;
     this.findings = findings;
+    this.groups = groups;
     this.record = record;
     this.lastContact = lastContact;
   }
@@ -35,8 +37,16 @@ class Host {
     return this.record && this.record.client.version;
   }
 
+  get release() {
+    return this.record && this.record.system.release;
+  }
+
   get upgradeBy() {
-    return this.record && (this.record.patch.upgrade_required_by || this.record.patch.support);
+    return this.record && this.record.patch.upgrade_required_by;
+  }
+
+  get support() {
+    return this.record && this.record.patch.support;
   }
 
   /** The number of containers that run on an unprotected kernel. For a host that gave no answer, the last known number. */
@@ -51,7 +61,7 @@ class Host {
     const reason = this.assessment.reasons[0];
     const step = reason ? reason.remedy || reason.message : null;
     if (!this.lastContact?.state) return step;
-    return `${step ?? ""} (last seen ${formatTime(this.lastContact.collectedAt)}, ${this.lastContact.state})`;
+    return `${step ?? ""} (last seen ${formatTime(this.lastContact.collectedAt)}, ${stateName(this.lastContact.state).toLowerCase()})`;
   }
 }
 
@@ -80,14 +90,16 @@ function readReport() {
  * @param {State[]} states
  */
 function createHost(row, states) {
-  const [name, stateNumber, findingsPart, assessmentPart] = row;
+  const [name, stateNumber, findingsPart, groupsPart, assessmentPart] = row;
   const state = states[stateNumber] ?? "unknown";
   /** @type {Findings | null} */
   const findings = findingsPart === null ? null : part(findingsPart);
-  const isRecorded = row.length === 14;
+  /** @type {Groups | null} */
+  const groups = groupsPart === null ? null : part(groupsPart);
+  const isRecorded = row.length === 15;
   const record = isRecorded ? createRecord(row) : null;
   const lastContact = isRecorded ? null : createLastContact(row);
-  return new Host(name, state, hosts.length, part(assessmentPart), findings, record, lastContact);
+  return new Host(name, state, hosts.length, part(assessmentPart), findings, groups?.groups ?? {}, record, lastContact);
 }
 
 /**
@@ -95,7 +107,7 @@ function createHost(row, states) {
  * @returns {HostRecord}
  */
 function createRecord(row) {
-  const [, , , , eligibility, patch, modules, collector, system, client, collectedAt, bootedAt, lastCheck, patchRuns] =
+  const [, , , , , eligibility, patch, modules, collector, system, client, collectedAt, bootedAt, lastCheck, patchRuns] =
     row;
   return {
     eligibility: part(eligibility),
@@ -116,7 +128,7 @@ function createRecord(row) {
  * @returns {LastContact}
  */
 function createLastContact(row) {
-  const [, , , , attemptedAt, collectedAt, state, containers] = row;
+  const [, , , , , attemptedAt, collectedAt, state, containers] = row;
   return { attemptedAt, collectedAt, state, containers };
 }
 
