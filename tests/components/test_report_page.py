@@ -244,7 +244,9 @@ def wait_for(condition: t.Callable[[], object]) -> None:
 
 def test_the_page_shows_the_fleet(browser: Browser, fleet_report: Report) -> None:
     browser.open(fleet_report)
-    assert browser.texts("#headline") == ["1 of 26 eligible hosts protected4%2 more not eligible"]
+    assert browser.texts("#headline") == [
+        "0 of 26 eligible hosts protected0%1 more in records older than 24 hours2 more not eligible"
+    ]
     assert browser.texts("#states button")[:3] == ["Protected14%", "No answer27%", "Tampered27%"]
     assert "2 failed" in (browser.find("#bar").get_attribute("aria-label") or "")
     assert browser.texts("figcaption") == [

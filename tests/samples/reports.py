@@ -110,7 +110,10 @@ def a_grouped_report() -> Report:
         "build1": ("ineligible", {"group": "staging"}),
         "other": ("protected", {}),
     }
-    documents = [recorded(grouped(make_record(host, state), own)) for host, (state, own) in groups.items()]
+    at = "2026-01-11T22:00:00Z"
+    documents = [
+        recorded(grouped(make_record(host, state, collected_at=at), own)) for host, (state, own) in groups.items()
+    ]
     gone = FailedAttempt("db1", "2026-01-11T00:00:00Z", [], groups={"group": "staging", "region": "us"})
     return dataclasses.replace(a_report(*documents, gone), group_keys=("group", "region"))
 

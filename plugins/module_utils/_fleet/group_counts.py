@@ -8,8 +8,6 @@ import collections
 import collections.abc as c
 import dataclasses
 
-from .._record import State
-
 MOST_GROUPS = 100
 """Groups of one key that are counted apart. The smallest ones beyond this are counted together, as `OTHERS`."""
 
@@ -35,8 +33,8 @@ class GroupCount:
         self.protected += other.protected
 
 
-def count_groups(hosts_of_groups: c.Iterable[tuple[str | None, State]]) -> list[GroupCount]:
-    """Return the numbers of each group, from the group and the state of each host.
+def count_groups(hosts_of_groups: c.Iterable[tuple[str | None, str]]) -> list[GroupCount]:
+    """Return the numbers of each group, from the group and the condition of each host (`summary.protection`).
 
     The largest groups come first, and hosts without a group last.
     """

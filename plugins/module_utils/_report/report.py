@@ -35,6 +35,7 @@ from .history import History
 from .host_exposure import HostExposure, HostExposures
 from .scanners.host_proof import HostProof
 from .state_steps import step_of_state
+from .summary.protection import condition
 from .summary.run_context import RunContext
 
 if t.TYPE_CHECKING:
@@ -178,8 +179,12 @@ class Report:
 
     @functools.cached_property
     def groups(self) -> dict[str, list[GroupCount]]:
-        """Return the numbers of hosts in each group, by key."""
-        return {key: count_groups((line.groups.get(key), line.state) for line in self.lines) for key in self.group_keys}
+        """Return the numbers of hosts in each group, by key. A protected host has a recent record."""
+        conditions = [condition(line, self.generated_at) for line in self.lines] if self.group_keys else []
+        return {
+            key: count_groups((line.groups.get(key), each) for line, each in zip(self.lines, conditions, strict=True))
+            for key in self.group_keys
+        }
 
     def hosts_by_state(self) -> dict[str, list[str]]:
         """Return the names of the hosts in each state, in the order of the record's schema."""

@@ -11,7 +11,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import csv_table, prometheus, table
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import HostLine, Report
 from tests.samples.records import make_record
-from tests.samples.reports import a_grouped_report, a_report, grouped, recorded
+from tests.samples.reports import GENERATED_AT, a_grouped_report, a_report, grouped, recorded
 
 
 def test_protected_hosts_are_counted_of_eligible_ones() -> None:
@@ -37,7 +37,10 @@ def test_a_host_without_answer_keeps_its_groups() -> None:
 
 
 def test_many_groups_are_counted_together() -> None:
-    lines = [HostLine(f"web{number}", "protected", groups={"rack": str(number)}) for number in range(MOST_GROUPS + 5)]
+    lines = [
+        HostLine(f"web{number}", "protected", GENERATED_AT, groups={"rack": str(number)})
+        for number in range(MOST_GROUPS + 5)
+    ]
     counts = dataclasses.replace(a_report(), lines=lines, group_keys=("rack",)).groups["rack"]
     assert len(counts) == MOST_GROUPS + 1
     assert counts[-1] == GroupCount("others", 5, 5, 5)
@@ -48,7 +51,7 @@ def _lines(report: Report) -> list[str]:
 
 
 def test_groups_are_in_the_table() -> None:
-    assert "Protected: 3 of 5 eligible hosts." in _lines(a_grouped_report())
+    assert "3 of 5 eligible hosts are protected (60%)." in _lines(a_grouped_report())
     assert "Protected by group: production 2 of 3, staging 0 of 1, none 1 of 1." in _lines(a_grouped_report())
 
 

@@ -92,7 +92,7 @@ function groupHosts(all, valueOf, noValueLabel, plural, addressOf) {
  */
 function createGroup(label, address, members) {
   const eligible = members.filter(({ state }) => state !== "ineligible").length;
-  const tones = countValues(members.map(({ state }) => stateTone(state)));
+  const tones = countValues(members.map((host) => (host.isOutdated ? "unknown" : stateTone(host.state))));
   return { label, address, hosts: members.length, eligible, tones };
 }
 

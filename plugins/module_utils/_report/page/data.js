@@ -3,6 +3,8 @@
 
 // Reads the data of the report: its hosts, each with the parts that it shares with other hosts.
 
+const LONGEST_AGE_HOURS = 24;
+
 class Host {
   /**
    * @param {string} name
@@ -55,6 +57,12 @@ class Host {
     if (!this.record) return this.lastContact?.containers ?? 0;
     const counts = Object.values(this.record.system.containers);
     return counts.reduce((/** @type {number} */ sum, count) => sum + (count ?? 0), 0);
+  }
+
+  /** True for a host that was protected in a record that is too old to prove it, as in the rule not_protected. */
+  get isOutdated() {
+    const hours = (Date.parse(generatedAt) - Date.parse(this.record?.collectedAt ?? "")) / 3_600_000;
+    return this.state === "protected" && hours > LONGEST_AGE_HOURS;
   }
 
   get nextStep() {

@@ -15,13 +15,19 @@ function protectedOfEligible(states) {
 
 function showOverview() {
   const counts = countValues(hosts.map(({ state }) => state));
-  const { protectedHosts, eligible } = protectedOfEligible(Object.fromEntries(counts));
+  const { protectedHosts: all, eligible } = protectedOfEligible(Object.fromEntries(counts));
+  const outdated = hosts.filter((host) => host.isOutdated).length;
+  const protectedHosts = all - outdated;
   const headline = elementById("headline", HTMLParagraphElement);
   headline.append(
     createElement("strong", "", formatNumber(protectedHosts)),
     ` of ${formatCount(eligible, "eligible host")} protected`,
     createElement("span", "muted", eligible > 0 ? formatPercentage(protectedHosts, eligible) : "–"),
   );
+  if (outdated > 0) {
+    const note = `${formatNumber(outdated)} more in records older than ${LONGEST_AGE_HOURS} hours`;
+    headline.append(createElement("span", "muted small", note));
+  }
   const excluded = hosts.length - eligible;
   if (excluded > 0) headline.append(createElement("span", "muted small", `${formatNumber(excluded)} more not eligible`));
   const figures = [trendFigure(protectedHosts, eligible), oldestCveFigure(), exceptionsFigure(), containersFigure()];
