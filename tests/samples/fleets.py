@@ -156,7 +156,7 @@ def a_fleet_of_300() -> Report:
         Waiver("was tested", "build team", datetime.date(2026, 1, 2), host="build240"),
     ]
     waivers = Waivers([dataclasses.replace(entries[0], host=hosts[17]), *entries[1:]], NOW.date(), {})
-    report = report.with_exposure(found, waivers).with_waivers(waivers)
+    report = report.with_exposure(found).with_waivers(waivers)
     context = RunContext("Fleet of Example Ltd.", "production.yml, staging.yml", "kernelops.livepatch.check")
     keys = ("group", "region", "owner")
     return dataclasses.replace(report, history=_history(report), group_keys=keys, context=context)
