@@ -182,6 +182,13 @@ def page(session: nox.Session) -> None:
         session.run("python", "tests/tools/page.py", env=ansible_environment(session.bin))
 
 
+@nox.session(python=NEWEST_PYTHON, tags=["rest", "alone"])
+def validators(session: nox.Session) -> None:
+    """A report with validators of others: HTML, accessibility in Chromium, and SARIF."""
+    install(session, ANSIBLE, *TESTS, "tests/requirements-page.txt")
+    session.run("python", "tests/tools/validators.py", env=ansible_environment(session.bin))
+
+
 @nox.session(python=NEWEST_PYTHON, tags=["test", "rest"], allow_parallel=True)
 def tests(session: nox.Session) -> None:
     """The environment of all tests with the newest ansible-core."""

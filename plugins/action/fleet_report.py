@@ -25,7 +25,7 @@ class ActionModule(LivepatchAction):
         "limit": {"type": "str"},
         "formats": {"type": "list", "elements": "str", "choices": list(NAMES), "default": ["table"]},
         "rules": {"type": "raw", "default": DEFAULT},
-        **{name: {"type": "list", "elements": "str", "default": []} for name in ("closed_cves", "fail_on")},
+        **{n: {"type": "list", "elements": "str", "default": []} for n in ("closed_cves", "fail_on", "group_by")},
         **{name: {"type": "int"} for name in ("seats", "retention")},
         **{name: {"type": "path"} for name in ("output_dir", "waivers", "history", "notices")},
         **(host_exposure.ARGUMENTS | REPORT_ARGUMENTS),
@@ -51,6 +51,7 @@ class ActionModule(LivepatchAction):
                 context=run_context(options, self.inventory),
                 notifier=Notifier.of(options),
                 run_started=RUN.started_at,
+                group_by=tuple(options["group_by"]),
                 check_mode=self.check_mode,
             )
         )

@@ -43,6 +43,7 @@ class ActionModule(LivepatchAction):
                     verify=_PROBE_LEVELS[verify],
                     anchors=anchors,
                     record_dir=options["store"],
+                    groups=self.host_groups(options["group_by"]),
                 ),
                 **own,
                 check_mode=self.check_mode,

@@ -27,6 +27,5 @@ class ActionModule(LivepatchAction):
     def make_task(self, options: dict[str, t.Any]) -> Task[dict[str, t.Any]]:
         verify = options["verify"]
         anchors = None if verify == "off" else trust_anchors(options, optional=verify == "auto")
-        return check_host(
-            check_options(self.host, options, verify=verify, anchors=anchors, record_dir=options["store"])
-        )
+        recording = {"record_dir": options["store"], "groups": self.host_groups(options["group_by"])}
+        return check_host(check_options(self.host, options, verify=verify, anchors=anchors, **recording))

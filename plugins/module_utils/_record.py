@@ -104,8 +104,16 @@ class Kernel(_PackagedKernel):
     newest_installed: str | None
 
 
-class System(t.TypedDict):
-    """The system of the host. `architecture` is the architecture of the userland, as Debian names it."""
+class _GroupedSystem(t.TypedDict, total=False):
+    groups: dict[str, str]
+
+
+class System(_GroupedSystem):
+    """The system of the host. `architecture` is the architecture of the userland, as Debian names it.
+
+    `groups` has the groups of the host that the option `group_by` names, by key: ``group`` for groups of the inventory,
+    and the names of host variables. Earlier releases do not store it.
+    """
 
     distribution: str | None
     release: str | None
@@ -392,6 +400,19 @@ def _list_checker(item: _Checker) -> _Checker:
     return check
 
 
+def _values_checker(value_checker: _Checker) -> _Checker:
+    def check(value: object) -> None:
+        if not isinstance(value, dict):
+            raise RecordError("", f"expected a mapping, found {_kind(value)}")
+        for key, member in value.items():
+            try:
+                value_checker(member)
+            except RecordError as error:
+                raise error.below(key) from None
+
+    return check
+
+
 def _choice_checker(choices: tuple[object, ...]) -> _Checker:
     def check(value: object) -> None:
         if not isinstance(value, str) or value not in choices:
@@ -436,6 +457,8 @@ def _checker(annotation: t.Any) -> _Checker:
     origin, arguments = t.get_origin(annotation), t.get_args(annotation)
     if origin is list:
         return _list_checker(_checker(arguments[0]))
+    if origin is dict:
+        return _values_checker(_checker(arguments[1]))
     return _choice_checker(arguments) if origin is t.Literal else _scalar_checker(_scalars(annotation))
 
 

@@ -130,6 +130,15 @@ options:
         O(fail_on) ignores it. The state of the host does not change.
       - After the date, the findings count again. From 14 days before, the module warns.
     type: path
+  group_by:
+    description:
+      - Groups of the inventory and host variables by which the report shows the hosts, in this order, for example
+        V([production, staging, region]).
+      - They come from the records. M(kernelops.livepatch.patch_info) and M(kernelops.livepatch.patch) store them with
+        the option of the same name. The module warns of a name that no host of the report has.
+    type: list
+    elements: str
+    default: []
   seats:
     description:
       - Number of machines that the token can enable. If more hosts are enabled, the rule C(seats_exceeded) is violated.
@@ -430,6 +439,20 @@ summary:
       description: Number of hosts in the report.
       type: int
       sample: 38
+    eligible:
+      description: Number of hosts that live patches could protect, all except those in the state V(ineligible).
+      type: int
+      sample: 36
+    groups:
+      description:
+        - Numbers of hosts by key of O(group_by) and group, as C(group), C(hosts), C(eligible) and C(protected).
+        - The largest groups come first. Beyond 100 groups, the others are counted as V(others). Hosts without a group
+          are V(none).
+      type: dict
+      sample:
+        region:
+          - {group: eu, hosts: 30, eligible: 30, protected: 28}
+          - {group: none, hosts: 8, eligible: 6, protected: 4}
     states:
       description: Number of hosts in each state. Contains every state.
       type: dict

@@ -54,6 +54,15 @@ options:
         the time and the reason.
     type: path
     aliases: [record_dir]
+  group_by:
+    description:
+      - Groups of the inventory and host variables that are stored with the record, for reports by group.
+      - Groups of the inventory are the values of the key C(group). A host is in the first one that contains it. Each
+        host variable is a key of its own, with a value that is a string, a number or a boolean.
+      - At most 50 names, of which at most 8 are variables.
+    type: list
+    elements: str
+    default: []
 seealso:
   - module: kernelops.livepatch.eligibility_info
   - module: kernelops.livepatch.fleet_report
@@ -127,6 +136,10 @@ record:
           description: Architecture of the userland, as in dpkg.
           type: str
           sample: amd64
+        groups:
+          description: Groups of the host by key, as O(group_by) names them. Absent if it has none.
+          type: dict
+          sample: {"group": "production", "region": "eu"}
         virtualization:
           description: Type of virtual machine or container, V(wsl), or V(none).
           type: str

@@ -22,6 +22,7 @@ from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import causes
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.groups import host_groups
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Reason
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import (
@@ -89,6 +90,7 @@ class LivepatchAction(ActionBase):
         self.host = str(self._task.delegate_to or (task_vars or {}).get("inventory_hostname", ""))
         self.groups: dict[str, list[str]] = (task_vars or {}).get("groups", {})
         self.inventory: object = (task_vars or {}).get("ansible_inventory_sources")
+        self._variables = task_vars or {}
         validation = ArgumentSpecValidator(self.ARGUMENT_SPEC).validate(self._arguments())
         result.update(changed=False)
         result.update(self._perform(validation))
@@ -101,6 +103,21 @@ class LivepatchAction(ActionBase):
         stores = list_from_text(self._task.args.get("store") or self._task.args.get("record_dir") or [])
         texts = [str(each) for each in (stores if isinstance(stores, list) else [stores])]
         return passwords(DatabaseAddress(text) for text in texts if is_database(text))
+
+    def host_groups(self, names: t.Sequence[str]) -> dict[str, str]:
+        """Return the groups of the host that these names of the option `group_by` select."""
+        of_host = [name for name in names if self.host in self.groups.get(name, ())]
+        return host_groups(names, of_host, self.groups, self._value_of)
+
+    def _value_of(self, variable: str) -> object:
+        if self._task.delegate_to:
+            # The variables of the task are those of the host of the play.
+            variables = self._variables.get("hostvars", {}).get(self.host, {})
+            return variables.get(variable)
+        try:
+            return self._templar.template(self._variables.get(variable))
+        except AnsibleError:
+            return None
 
     def _arguments(self) -> dict[str, t.Any]:
         """Return the options of the task, with texts for lists as the lists that they mean."""
@@ -159,10 +176,16 @@ class LivepatchAction(ActionBase):
             # The options cannot be used, which is the failure that the task reports.
             return
         try:
-            store.note_attempt(self.host, now, [reason])
+            store.note_attempt(self.host, now, [reason], self._groups_of_attempt())
         except Exception as error:
             # Whatever prevents this must not replace the first failure.
             self._hide_outdated_record(store, error)
+
+    def _groups_of_attempt(self) -> dict[str, str]:
+        """Return the groups of the host. Wrong options are a failure of the task already."""
+        names = self._arguments().get("group_by", [])
+        names = names.split(",") if isinstance(names, str) else names
+        return self.host_groups([str(name) for name in names]) if isinstance(names, list) else {}
 
     def _hide_outdated_record(self, store: RecordStore, reason: Exception) -> None:
         """Make sure that no report shows the last record of the host as one of this run."""

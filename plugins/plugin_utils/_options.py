@@ -58,7 +58,12 @@ TRUST_ARGUMENTS: Arguments = {
     "trusted_certificates": {"type": "list", "elements": "path", "default": []},
     "trusted_spki_sha256": {"type": "list", "elements": "str"},
 }
-RECORDING_ARGUMENTS: Arguments = {**PROBE_ARGUMENTS, **TRUST_ARGUMENTS, "store": STORE}
+RECORDING_ARGUMENTS: Arguments = {
+    **PROBE_ARGUMENTS,
+    **TRUST_ARGUMENTS,
+    "store": STORE,
+    "group_by": {"type": "list", "elements": "str", "default": []},
+}
 REPORT_ARGUMENTS: Arguments = {
     "store": STORES,
     "hosts": {"type": "list", "elements": "str"},

@@ -45,7 +45,7 @@ _OF_RUN = frozenset(
     for name in (
         *("canary", "closed_cves", "event_host", "fail_on", "history", "hosts", "max_fail_percentage", "notices"),
         *("priority", "record_dir", "report_dir", "report_formats", "retention", "rules", "seats", "serial", "waivers"),
-        *("notify", "report_title", "store"),
+        *("group_by", "notify", "report_title", "store"),
         *("minimum_priority", "openvex_author", "vulnerability_data", "vulnerability_deadlines"),
         "vulnerability_deadlines_from",
     )
@@ -107,9 +107,24 @@ class VariableReader:
             values_of_hosts=of_hosts,
             inventory=self._vars.get("groups", {}).get("all", ()),
             hosts=hosts,
+            groups=self._vars.get("groups", {}).keys(),
+            variables=self._found_variables(of_run.get("livepatch_group_by", ()), hosts),
             tags=self._vars.get("ansible_run_tags", ()) if _runs_only_this_collection() else (),
             found=self._faults,
         )
+
+    def _found_variables(self, wanted: Collection[str], hosts: Sequence[str]) -> frozenset[str]:
+        """Return those of the names that are variables of any host. An inventory sets most of them for whole groups."""
+        missing = set(wanted) - self._vars.get("groups", {}).keys()
+        if not missing:
+            return frozenset()
+        hostvars = self._vars["hostvars"]
+        inventory = getattr(hostvars, "_inventory", None)
+        own = (inventory.get_host(host) for host in hosts) if inventory is not None else ()
+        found = {name for host in own if host is not None for name in missing & host.vars.keys()}
+        for host in self._representatives(hosts) if missing - found else ():
+            found |= missing & {str(name) for name in hostvars.raw_get(host)}
+        return frozenset(found)
 
     def _hosts(self, pattern: str | list[str] | None) -> list[str]:
         """Return the hosts of the run: those of the pattern or of a list of patterns, within a limit."""

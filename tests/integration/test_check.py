@@ -193,15 +193,21 @@ def test_a_second_run_prints_the_same_table(fleet: Fleet, ansible: Ansible) -> N
 
 
 def test_an_unreachable_host_keeps_its_last_record(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
-    ansible.playbook(CHECK, "--limit", "xenial-generic")
+    names: dict[str, t.Any] = {"livepatch_group_by": ["nowhere_else", "inventory_hostname"]}
+    refused = ansible.playbook(CHECK, "--limit", "xenial-generic", **names)
+    assert "'nowhere_else' is neither a group of the inventory nor a variable of its hosts" in refused.output
+    names = {"livepatch_group_by": ["all", "rack"], "rack": "r{{ 3 + 4 }}"}
+    first = ansible.playbook(CHECK, "--limit", "xenial-generic", **names)
+    assert "Protected by rack: r7 1 of 1." in first.output
     session = fleet.directory / "hosts" / "xenial-generic" / "session.json"
     healthy = session.read_text(encoding="utf-8")
     session.write_text(json.dumps(json.loads(healthy) | {"unreachable": True}), encoding="utf-8")
     try:
-        gone = ansible.playbook(CHECK, "--limit", "xenial-generic")
+        gone = ansible.playbook(CHECK, "--limit", "xenial-generic", **names)
     finally:
         session.write_text(healthy, encoding="utf-8")
     assert re.search(r"^xenial-generic +no_answer", gone.output, re.MULTILINE)
+    assert "Protected by group: all 0 of 1." in gone.output
     assert "protected" in gone.output, "the table has the last known state"
     assert (tmp_path / "livepatch-records" / "xenial-generic.json").exists()
     back = ansible.playbook(CHECK, "--limit", "xenial-generic")

@@ -9,7 +9,7 @@ import datetime
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.rules import Finding, Rule
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waivers import Waiver, Waivers
-from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Reason, Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Reason, Record, State
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import (
     Document,
     FailedAttempt,
@@ -94,6 +94,28 @@ def a_waived_report(text: str = "rebuilt every night") -> Report:
         FailedAttempt("build3", "2026-01-11T00:00:00Z", []),
     )
     return report.with_waivers(Waivers(entries, today, {"build": ["build1", "build3"]}))
+
+
+def grouped(record: Record, groups: dict[str, str]) -> Record:
+    """Return a record with groups, as with the option `group_by`."""
+    return {**record, "system": {**record["system"], "groups": groups}}
+
+
+def a_grouped_report() -> Report:
+    """Return a report by group of the inventory and by region. One host has no group, one no region and no answer."""
+    groups: dict[str, tuple[State, dict[str, str]]] = {
+        "web1": ("protected", {"group": "production", "region": "eu"}),
+        "web2": ("protected", {"group": "production", "region": "eu"}),
+        "web3": ("disabled", {"group": "production", "region": "us"}),
+        "build1": ("ineligible", {"group": "staging"}),
+        "other": ("protected", {}),
+    }
+    at = "2026-01-11T22:00:00Z"
+    documents = [
+        recorded(grouped(make_record(host, state, collected_at=at), own)) for host, (state, own) in groups.items()
+    ]
+    gone = FailedAttempt("db1", "2026-01-11T00:00:00Z", [], groups={"group": "staging", "region": "us"})
+    return dataclasses.replace(a_report(*documents, gone), group_keys=("group", "region"))
 
 
 def a_report_with_every_state() -> Report:

@@ -5,9 +5,10 @@
 A rule is broken if its expression is true in JMESPath: any value except ``null``, ``false`` and empty values. If an
 expression cannot be evaluated with the data of a host, the rule is broken too, because missing data never passes.
 
-The expression of a rule for hosts is evaluated with the record and `RuleFacts`; without an answer of the host, only
-``host`` and ``assessment`` of the record exist. A rule for the fleet is evaluated once, with `FleetFacts`. If its
-expression returns hosts (a list of ``{host, found}``), each of them breaks the rule, otherwise the fleet as a whole.
+The expression of a rule for hosts is evaluated with the record, its `groups` and `RuleFacts`; without an answer of the
+host, only ``host`` and ``assessment`` of the record exist. A rule for the fleet is evaluated once, with `FleetFacts`.
+If its expression returns hosts (a list of ``{host, found}``), each of them breaks the rule, otherwise the fleet as a
+whole.
 """
 
 from __future__ import annotations
@@ -119,6 +120,12 @@ class VulnerabilityFacts(t.TypedDict):
     open_cves: list[OpenCve]
 
 
+class GroupFacts(t.TypedDict):
+    """The groups of a host that the option `group_by` selects, by key: ``group``, and names of host variables."""
+
+    groups: dict[str, str]
+
+
 class Clone(t.TypedDict):
     """A host with the same machine identity as others. `found` is the list of their names."""
 
@@ -203,6 +210,7 @@ class RuleSet:
         self._of_facts = [rule for rule in of_hosts if rule.fields <= set(RuleFacts._fields)]
         self._of_records = [rule for rule in of_hosts if not rule.fields <= set(RuleFacts._fields)]
         self.reads_records = bool(self._of_records)
+        self.reads_groups = any("groups" in rule.fields for rule in of_hosts)
         self.of_open_cves = [rule.rule.id for rule in of_hosts if "open_cves" in rule.fields]
         self._broken_by_facts = functools.lru_cache(_CACHED_RESULTS)(self._evaluate_facts)
 
@@ -310,7 +318,12 @@ def _days_until(date: str | None, now: datetime.datetime) -> int | None:
 
 
 _SCOPES: dict[Scope, dict[str, t.Any]] = {
-    "host": {**t.get_type_hints(Record), **t.get_type_hints(RuleFacts), **t.get_type_hints(VulnerabilityFacts)},
+    "host": {
+        **t.get_type_hints(Record),
+        **t.get_type_hints(RuleFacts),
+        **t.get_type_hints(VulnerabilityFacts),
+        **t.get_type_hints(GroupFacts),
+    },
     "fleet": t.get_type_hints(FleetFacts),
 }
 _PLACEHOLDERS: dict[Scope, tuple[str, ...]] = {

@@ -31,7 +31,13 @@ _CAUSES: dict[str, AttemptCause] = {
 """The cause of a failed attempt by the id of its first reason. All other ids are of answers that cannot be used."""
 
 
-class Attempt(t.TypedDict):
+class AttemptGroups(t.TypedDict, total=False):
+    """The groups of a host by key, if a failed attempt has any."""
+
+    groups: dict[str, str]
+
+
+class Attempt(AttemptGroups):
     """A failed attempt as it is stored. `attempted_at` is RFC 3339 in UTC."""
 
     schema: str
@@ -50,23 +56,32 @@ class Recorded(t.NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """A host gave no answer at `attempted_at` (RFC 3339, UTC). `cause` is one of `ATTEMPT_CAUSES`."""
+    """A host gave no answer at `attempted_at` (RFC 3339, UTC). `cause` is one of `ATTEMPT_CAUSES`.
+
+    `groups` are the groups of the host, as in a record.
+    """
 
     host: str
     attempted_at: str
     reasons: list[Reason]
     cause: AttemptCause = "unreachable"
+    groups: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def attempt_of(host: str, attempted_at: str, reasons: list[Reason]) -> Attempt:
+def attempt_of(
+    host: str, attempted_at: str, reasons: list[Reason], groups: t.Mapping[str, str] | None = None
+) -> Attempt:
     """Return the failed attempt to store for a host."""
-    return Attempt(
+    attempt = Attempt(
         schema=ATTEMPT_SCHEMA,
         host=host,
         attempted_at=attempted_at,
         cause=cause_of(reasons),
         reasons=limit_reasons(reasons),
     )
+    if groups:
+        attempt["groups"] = dict(groups)
+    return attempt
 
 
 def cause_of(reasons: t.Sequence[Reason]) -> AttemptCause:

@@ -54,9 +54,11 @@ class FolderStore:
         """Store the last record of a host. Return the path of its file."""
         return str(store(self.folder, record))
 
-    def note_attempt(self, host: str, attempted_at: str, reasons: list[Reason]) -> None:
+    def note_attempt(
+        self, host: str, attempted_at: str, reasons: list[Reason], groups: t.Mapping[str, str] | None = None
+    ) -> None:
         """Store a failed attempt."""
-        note_attempt(self.folder, host, attempted_at, reasons)
+        note_attempt(self.folder, host, attempted_at, reasons, groups)
 
     def set_aside(self, host: str) -> None:
         """Rename the record of a host."""
@@ -89,10 +91,12 @@ def last_record(record_dir: Path, host: str) -> Record | None:
     return document.record if isinstance(document, Recorded) and document.record["host"] == host else None
 
 
-def note_attempt(record_dir: Path, host: str, attempted_at: str, reasons: list[Reason]) -> Path:
-    """Store a failed attempt at a time (RFC 3339, UTC). The last record of the host stays."""
+def note_attempt(
+    record_dir: Path, host: str, attempted_at: str, reasons: list[Reason], groups: t.Mapping[str, str] | None = None
+) -> Path:
+    """Store a failed attempt at a time (RFC 3339, UTC), with the groups of the host. Its last record stays."""
     path = record_dir / note_name(host)
-    _write(path, attempt_of(host, attempted_at, reasons), f"the note that host {host} gave no answer")
+    _write(path, attempt_of(host, attempted_at, reasons, groups), f"the note that host {host} gave no answer")
     return path
 
 

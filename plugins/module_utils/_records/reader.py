@@ -133,10 +133,18 @@ def _attempt(document: dict[str, t.Any]) -> FailedAttempt:
     _check_time(attempted_at, "attempted_at")
     if not isinstance(reasons, list) or not all(_is_reason(reason) for reason in reasons):
         raise RecordError("reasons", "expected a list of reasons with id, message and remedy")
-    cause = document.get("cause")
+    cause, groups = document.get("cause"), document.get("groups")
     return FailedAttempt(
-        host, t.cast("str", attempted_at), reasons, cause if cause in ATTEMPT_CAUSES else cause_of(reasons)
+        host,
+        t.cast("str", attempted_at),
+        reasons,
+        cause if cause in ATTEMPT_CAUSES else cause_of(reasons),
+        groups if _are_groups(groups) else {},
     )
+
+
+def _are_groups(value: object) -> t.TypeGuard[dict[str, str]]:
+    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
 
 
 def _is_reason(value: object) -> bool:

@@ -29,8 +29,10 @@ class RecordStore(t.Protocol):
     def put(self, record: Record) -> str | None:
         """Store the last record of a host. Return the path of its file, if it has one."""
 
-    def note_attempt(self, host: str, attempted_at: str, reasons: list[Reason]) -> None:
-        """Store a failed attempt at a time (RFC 3339, UTC). The last record of the host stays."""
+    def note_attempt(
+        self, host: str, attempted_at: str, reasons: list[Reason], groups: t.Mapping[str, str] | None = None
+    ) -> None:
+        """Store a failed attempt at a time (RFC 3339, UTC), with the groups of the host. Its last record stays."""
 
     def set_aside(self, host: str) -> None:
         """Hide the record of a host, without any space on the disk. Raises `OSError`."""

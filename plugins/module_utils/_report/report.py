@@ -18,6 +18,7 @@ import typing as t
 
 from .._decisions import causes
 from .._decisions.states.evidence import shows_running_patch
+from .._fleet.group_counts import GroupCount, count_groups
 from .._fleet.rules import Finding, Rule
 from .._fleet.waivers import WAIVER_STATUSES, WaivedFinding, Waiver, Waivers
 from .._record import STATES, Containers, Fix, Reason, Record, State
@@ -35,19 +36,22 @@ from .host_exposure import HostExposure, HostExposures
 from .scanners.host_proof import HostProof
 from .state_steps import step_of_state
 from .summary.coverage import Coverage, coverage_of
+from .summary.protection import condition
 from .summary.run_context import RunContext
 
 if t.TYPE_CHECKING:
     from .rule_evaluation import RuleEvaluator
 
-URGENCY: tuple[State, ...] = (*(state for state in STATES if state != "protected"), "protected")
-"""The states in the order in which reports show them: the most urgent first, `protected` last."""
+_LAST: tuple[State, ...] = ("ineligible", "protected")
+URGENCY: tuple[State, ...] = (*(state for state in STATES if state not in _LAST), *_LAST)
+"""The states in the order in which reports show them: the most urgent first, at the end those without a next step."""
 
 _RANK = {state: rank for rank, state in enumerate(URGENCY)}
 
 _CLOCK_TOLERANCE = datetime.timedelta(minutes=5)
 """The clocks of several controllers may differ by this much. A record that is newer than that is from the future."""
 _ASSESSMENT = b'"assessment"'
+_NO_GROUPS: t.Mapping[str, str] = {}
 _SECONDS = 19  # characters of an RFC 3339 time without fractions and zone
 
 
@@ -69,7 +73,8 @@ class HostLine(t.NamedTuple):
     host which its own refuses. `waived` are findings that a waiver covers; `findings` does not have them.
     `exposure` are its vulnerabilities, or None without vulnerability data. `proof` is what the record proves to a
     vulnerability scanner, or None if no format needs it. `policy` is the name of the policy that the record was made
-    with.
+    with. vulnerability scanner, or None if no format needs it. `groups` are the groups of the host by key, see
+    `_fleet.groups`: those of its last record, or of a later failed attempt.
     """
 
     host: str
@@ -98,6 +103,7 @@ class HostLine(t.NamedTuple):
     exposure: HostExposure | None = None
     proof: HostProof | None = None
     policy: str | None = None
+    groups: t.Mapping[str, str] = _NO_GROUPS
 
     @property
     def exposes(self) -> int:
@@ -139,8 +145,8 @@ class Report:
     Findings that a waiver covers are not among them, but in `waived` of the line, and in `fleet_waived`.
     `history` is the history of the fleet, if one is stored. `waivers` are those that the report was made with.
     `exposure` has the vulnerabilities of the fleet, or None without vulnerability data. `changes` compares the report
-    with an earlier one, and is None if there is none. `run_started` is the begin of the run that
-    makes the report.
+    with an earlier one, and is None if there is none. `group_keys` are the keys of the groups that the report shows.
+    `run_started` is the begin of the run that makes the report.
     """
 
     generated_at: str
@@ -156,6 +162,7 @@ class Report:
     exposure: FleetExposure | None = None
     context: RunContext = dataclasses.field(default_factory=RunContext)
     changes: Changes | None = None
+    group_keys: tuple[str, ...] = ()
     run_started: datetime.datetime | None = None
 
     @functools.cached_property
@@ -172,6 +179,20 @@ class Report:
     def _states(self) -> dict[State, int]:
         counts = collections.Counter(line.state for line in self.lines)
         return {state: counts[state] for state in STATES}
+
+    @property
+    def eligible(self) -> int:
+        """Return the number of hosts that live patches could protect: those that are not `ineligible`."""
+        return len(self.lines) - self._states["ineligible"]
+
+    @functools.cached_property
+    def groups(self) -> dict[str, list[GroupCount]]:
+        """Return the numbers of hosts in each group, by key. A protected host has a recent record."""
+        conditions = [condition(line, self.generated_at) for line in self.lines] if self.group_keys else []
+        return {
+            key: count_groups((line.groups.get(key), each) for line, each in zip(self.lines, conditions, strict=True))
+            for key in self.group_keys
+        }
 
     def hosts_by_state(self) -> dict[str, list[str]]:
         """Return the names of the hosts in each state, in the order of the record's schema."""
@@ -322,7 +343,9 @@ class Report:
         times = [line.collected_at for line in seen if line.collected_at is not None]
         return {
             "hosts": len(self.lines),
+            "eligible": self.eligible,
             "states": self.states(),
+            "groups": {key: [dataclasses.asdict(each) for each in counts] for key, counts in self.groups.items()},
             "rules": self.findings_by_rule(),
             "kernels": _tally("kernel", (line.kernel_name for line in seen)),
             "patch_versions": _tally("version", (line.patch_version for line in seen)),
@@ -458,6 +481,7 @@ def document_without_record(line: HostLine) -> dict[str, t.Any]:
         "cause": line.cause,
         "assessment": {"state": line.state, "reasons": line.reasons, "reboot_needed": None},
         "last_record": line.last_record._asdict() if line.last_record else None,
+        **({"groups": dict(line.groups)} if line.groups else {}),
     }
 
 
@@ -487,6 +511,7 @@ def _line(
         patch_runs=shows_running_patch(record),
         exposure=exposure,
         policy=record["eligibility"]["policy"],
+        groups=record["system"].get("groups", _NO_GROUPS),
     )
 
 
@@ -540,6 +565,7 @@ def _counted(
         enabled=line.enabled if line else None,
         machine_id_sha256=line.machine_id_sha256 if line else None,
         containers=line.containers if line else None,
+        groups=(attempt.groups if attempt else None) or (line.groups if line else _NO_GROUPS),
     )
     if evaluator is None:
         return gone

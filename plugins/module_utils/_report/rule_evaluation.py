@@ -80,15 +80,18 @@ class RuleEvaluator:
         if self._by_notices is not None:
             seen = self._by_notices.applied(seen)
         facts = host_facts(record, self._now)
+        added: dict[str, t.Any] = {}
+        if self._set.reads_groups:
+            added["groups"] = record["system"].get("groups", {})
         if exposure is None:
-            return self._set.broken_by_host(seen, facts)
+            return self._set.broken_by_host({**seen, **added} if added else seen, facts)
         facts = facts._replace(
             open_vulnerabilities=len(exposure.open),
             overdue_vulnerabilities=exposure.overdue,
             unknown_vulnerabilities=exposure.unknown,
             waived_vulnerabilities=len(exposure.waived),
         )
-        return self._set.broken_by_host({**seen, "open_cves": list(exposure.open)}, facts)
+        return self._set.broken_by_host({**seen, **added, "open_cves": list(exposure.open)}, facts)
 
     def with_waived_cves(
         self, record: Record, exposures: HostExposures, exposure: HostExposure

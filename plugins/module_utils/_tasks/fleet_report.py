@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .. import _io
 from .._errors import LivepatchError
+from .._fleet import groups
 from .._fleet.rules import SEVERITIES, RuleError
 from .._fleet.waivers import Waivers, load_waivers
 from .._notifications import delivery
@@ -71,6 +72,7 @@ class ReportOptions:
 
     `groups` are the hosts of the groups of the inventory, for waivers. A report whose `context` has a limit is one of a
     part of the fleet. It never replaces the report of the fleet. `run_started` is the begin of the run of Ansible.
+    `group_by` names groups of the inventory and host variables, by which the report groups the hosts.
     """
 
     record_dirs: tuple[StorePlace, ...]
@@ -91,6 +93,7 @@ class ReportOptions:
     context: RunContext = dataclasses.field(default_factory=RunContext)
     notifier: Notifier = dataclasses.field(default_factory=Notifier)
     run_started: datetime.datetime | None = None
+    group_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise `LivepatchError` (``options_invalid``) for options that contradict each other."""
@@ -115,6 +118,9 @@ class ReportOptions:
             raise _invalid(f"retention is {self.retention}", "give retention as a number of days, 1 or more")
         if self.seats is not None and self.seats < 0:
             raise _invalid(f"seats is {self.seats}", "give seats as a whole number, 0 or more")
+        fault = groups.name_fault(self.group_by)
+        if fault is not None:
+            raise _invalid(f"group_by: {fault}", "name groups of the inventory, or host variables")
         folders = {folder.resolve() for folder in store.folders(self.record_dirs)}
         if self.output_dir and self.output_dir.resolve() in folders:
             raise _invalid(f"output_dir is {self.output_dir}, which holds records", "choose another folder")
@@ -175,6 +181,7 @@ def fleet_report(options: ReportOptions) -> Task[dict[str, t.Any]]:
         if exposures is None:
             evaluator.require_vulnerabilities()
         report = evaluator.with_fleet(_assemble(options, found, now, evaluator, exposures), options.seats)
+        report = yield from _with_groups(report, options)
         if exposures is not None:
             report = report.with_exposure(exposures)
         if waivers is not None:
@@ -383,6 +390,19 @@ def _parts(found: list[store.Stored]) -> list[list[store.Stored]]:
 def _shared(work: c.Callable[[_Share], _Result], shares: c.Sequence[_Share], hosts: int) -> list[_Result]:
     """Do all shares, in several processes where that saves more time than starting them takes."""
     return parallel.run_shared(work, shares) if hosts >= _FEW_HOSTS else [work(share) for share in shares]
+
+
+def _with_groups(report: Report, options: ReportOptions) -> Task[Report]:
+    """Return a report that shows the groups which `group_by` names, and warn of names that no host has."""
+    keys, unknown = groups.shown_keys(options.group_by, (line.groups for line in report.lines))
+    if unknown:
+        known = sorted({key for line in report.lines for key in line.groups})
+        yield from warn(
+            f"group_by: no host of the report has {visible(', '.join(unknown[:_NAMED_HOSTS]))} "
+            f"(recorded: {visible(', '.join(known[:_NAMED_HOSTS])) or 'no groups'}). Check the names, and run the "
+            "check playbook with the same group_by"
+        )
+    return dataclasses.replace(report, group_keys=tuple(keys))
 
 
 def _add_history(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import collections.abc as c
 import dataclasses
 import datetime
 import functools
@@ -28,7 +29,8 @@ class CheckOptions:
     `host` is the name in the inventory. `alternative` is a policy that the result names if it covers a host that
     `policy` refuses, None for none. `server` is an address, None for the one that the client uses. `ca_path` and
     `proxy` are for the controller's question to it, None for those of the controller's environment. `record_dir` is
-    the folder or the address of the store for the record, None for none.
+    the folder or the address of the store for the record, None for none. `groups` are the groups of the host by key,
+    see `_fleet.groups`.
     """
 
     host: str
@@ -43,6 +45,7 @@ class CheckOptions:
     anchors: TrustAnchors | None = None
     record_dir: str | None = None
     alternative: Policy | None = None
+    groups: c.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def check_host(options: CheckOptions) -> Task[dict[str, t.Any]]:
@@ -105,10 +108,12 @@ def build_record(options: CheckOptions, facts: HostFacts, collected_at: datetime
         alternative=options.alternative,
     )
     record = make()
-    if record["assessment"]["state"] != "applying" or not options.record_dir:
-        return record
-    # Only the last record shows since when a host waits. It is not read for the other hosts.
-    return make(earlier=open_store(store_place(options.record_dir)).last_record(options.host))
+    if record["assessment"]["state"] == "applying" and options.record_dir:
+        # Only the last record shows since when a host waits. It is not read for the other hosts.
+        record = make(earlier=open_store(store_place(options.record_dir)).last_record(options.host))
+    if options.groups:
+        record["system"]["groups"] = dict(options.groups)
+    return record
 
 
 def keep_record(options: CheckOptions, facts: HostFacts, collected_at: datetime.datetime) -> Task[dict[str, t.Any]]:

@@ -10,6 +10,7 @@ import typing as t
 from pathlib import Path
 
 from .._errors import LivepatchError
+from .._fleet import groups as group_names
 from .._fleet import waves
 from .._records.postgresql.address import is_database
 from .._report.formats.registry import FORMATS_OF_SCANNERS
@@ -31,7 +32,8 @@ class Settings:
     """The variables of a run, of the right types, and what they refer to.
 
     `values` has no entry for a variable with a fault or without a value. `inventory` has the names of all hosts,
-    `hosts` those of the run. `tags` are those that the user selected. `found` are faults of names and types.
+    `hosts` those of the run. `groups` are those of the inventory, and `variables` the names in `livepatch_group_by`
+    that are variables of hosts. `tags` are those that the user selected. `found` are faults of names and types.
     """
 
     playbook: str
@@ -39,6 +41,8 @@ class Settings:
     values_of_hosts: c.Sequence[tuple[str, t.Any, str]]
     inventory: c.Collection[str]
     hosts: c.Sequence[str]
+    groups: c.Collection[str]
+    variables: c.Collection[str]
     tags: c.Sequence[str]
     found: c.Sequence[Fault]
 
@@ -65,7 +69,7 @@ def _faults(settings: Settings) -> c.Iterator[Fault]:
         yield from values.value_faults(variable, value)
     for variable, value, host in settings.values_of_hosts:
         yield from values.value_faults(variable, value, host)
-    for each in (_tags, _hosts, _token, _report, _waivers, _vulnerabilities, _history, _folders, _trust):
+    for each in (_tags, _hosts, _groups, _token, _report, _waivers, _vulnerabilities, _history, _folders, _trust):
         yield from each(settings)
 
 
@@ -89,6 +93,20 @@ def _hosts(settings: Settings) -> c.Iterator[Fault]:
             waves.read_canaries(given["livepatch_canary"], settings.hosts)
         except waves.WavesError as error:
             yield Fault("livepatch_canary", str(error))
+
+
+def _groups(settings: Settings) -> c.Iterator[Fault]:
+    names = settings.values.get("livepatch_group_by", ())
+    fault = group_names.name_fault(names)
+    if fault is not None:
+        yield Fault("livepatch_group_by", fault)
+    if settings.playbook in _REPORTS_ONLY or not settings.hosts:
+        return
+    for name in names:
+        if name not in settings.groups and name not in settings.variables:
+            hint = faults.suggestion(name, settings.groups)
+            problem = f"{faults.quoted(name)} is neither a group of the inventory nor a variable of its hosts{hint}"
+            yield Fault("livepatch_group_by", problem)
 
 
 def _token(settings: Settings) -> c.Iterator[Fault]:

@@ -27,7 +27,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.rule_e
     load_rules,
 )
 from tests.samples.records import make_record
-from tests.samples.reports import recorded
+from tests.samples.reports import grouped, recorded
 
 # The records of the tests are from 2026-01-10 06:00; the last checks of their clients are from 05:31.
 NOW = datetime.datetime(2026, 1, 10, 8, 0, tzinfo=datetime.timezone.utc)
@@ -303,3 +303,15 @@ def test_the_default_rules_on_a_fleet() -> None:
     [message] = {message for _line, (rule, message) in report.findings() if rule == "cloned"}
     assert message.endswith(": web7, web1, web2, web3, web4 and 2 more")
     assert judgement.with_fleet(report, seats=8).fleet_findings == report.fleet_findings
+
+
+def test_a_rule_selects_hosts_by_group() -> None:
+    expression = "groups.region == 'eu' && state != 'protected'"
+    elsewhere, here = (grouped(make_record("web1", "disabled"), {"region": name}) for name in ("us", "eu"))
+    assert _is_broken(expression, here)
+    assert not _is_broken(expression, elsewhere)
+    assert not _is_broken(expression, make_record("web1", "disabled"))
+    gone = FailedAttempt("web1", "2026-01-10T07:00:00Z", [], groups={"region": "eu"})
+    evaluator = RuleEvaluator(rules_from_list([{"id": "eu", "expression": expression, "message": "m"}], "r"), NOW)
+    [line] = assemble([gone], None, "2026-01-10T08:00:00Z", Spool(), evaluator).lines
+    assert [rule for rule, _message in line.findings] == ["eu"]

@@ -23,17 +23,17 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 
 def faults(playbook: str, **given: t.Any) -> list[str]:
     """Return the faults of a run with these variables, and what else `Settings` has."""
-    own = {
-        name: given.pop(name) for name in ("inventory", "hosts", "tags", "found", "values_of_hosts") if name in given
-    }
-    values = {f"livepatch_{name}": value for name, value in given.items()}
     defaults: dict[str, t.Any] = {
         "inventory": ["web-1"],
         "hosts": ["web-1"],
+        "groups": ["all", "production"],
+        "variables": ["region"],
         "tags": [],
         "found": [],
         "values_of_hosts": [],
     }
+    own = {name: given.pop(name) for name in defaults if name in given}
+    values = {f"livepatch_{name}": value for name, value in given.items()}
     settings = Settings(playbook=playbook, values=values, **{**defaults, **own})
     try:
         next(validate_variables(settings))
@@ -226,3 +226,15 @@ def test_an_import_needs_a_database(tmp_path: Path) -> None:
     assert len(faults("store", store=str(tmp_path), **given)) == 3
     assert len(faults("store", store="postgresql:///?service=livepatch", **given)) == 1
     assert faults("store", store="postgresql:///?service=livepatch", **{"import": [str(tmp_path)]}) == []
+
+
+def test_a_group_must_be_in_the_inventory() -> None:
+    assert faults("check", group_by=["production", "region"]) == []
+    assert faults("report", group_by=["elsewhere"]) == [], "the records can be of another inventory"
+    assert faults("check", group_by=["prodution", "x"]) == [
+        (
+            "livepatch_group_by: 'prodution' is neither a group of the inventory nor a variable of its hosts; "
+            "did you mean 'production'?"
+        ),
+        "livepatch_group_by: 'x' is neither a group of the inventory nor a variable of its hosts",
+    ]

@@ -51,10 +51,12 @@ class LocalSpool:
         with self._errors(record["host"]), self._locked():
             folder_store.store(self.folder, record)
 
-    def keep_attempt(self, host: str, attempted_at: str, reasons: list[Reason]) -> None:
+    def keep_attempt(
+        self, host: str, attempted_at: str, reasons: list[Reason], groups: c.Mapping[str, str] | None = None
+    ) -> None:
         """Store a failed attempt until it can be sent. Raises `LivepatchError`."""
         with self._errors(host), self._locked():
-            folder_store.note_attempt(self.folder, host, attempted_at, reasons)
+            folder_store.note_attempt(self.folder, host, attempted_at, reasons, groups)
 
     def find(self) -> list[folder_store.Found]:
         """Return the files that wait; none without a spool."""
@@ -91,7 +93,7 @@ class LocalSpool:
         documents = list(zip(part, folder_store.read(part), strict=True))
         records = [each.record for _name, each in documents if isinstance(each, Recorded)]
         attempts = [
-            attempt_of(each.host, each.attempted_at, each.reasons)
+            attempt_of(each.host, each.attempted_at, each.reasons, each.groups)
             for _name, each in documents
             if isinstance(each, FailedAttempt)
         ]

@@ -47,10 +47,12 @@ class PostgresStore:
         if not self._reached([record], []):
             self.spool.keep_record(record)
 
-    def note_attempt(self, host: str, attempted_at: str, reasons: list[Reason]) -> None:
+    def note_attempt(
+        self, host: str, attempted_at: str, reasons: list[Reason], groups: t.Mapping[str, str] | None = None
+    ) -> None:
         """Store a failed attempt, or keep it in the spool. Raises `LivepatchError` if neither is possible."""
-        if not self._reached([], [attempt_of(host, attempted_at, reasons)]):
-            self.spool.keep_attempt(host, attempted_at, reasons)
+        if not self._reached([], [attempt_of(host, attempted_at, reasons, groups)]):
+            self.spool.keep_attempt(host, attempted_at, reasons, groups)
 
     def set_aside(self, host: str) -> None:
         """Raise `OSError`: a record in a database that cannot be reached cannot be hidden."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 import csv
 import functools
 import itertools
+import re
 import typing as t
 
+from ..._fleet import groups
 from ..._text import visible
 from ..report import HostLine, Report
 
@@ -34,18 +36,23 @@ COLUMNS = (
     "unknown_cves",
     "overdue_cves",
     "waived_cves",
+    "release",
 )
+_KEY = "group_"
 
 # A spreadsheet reads a cell that begins with one of these as a formula, also in the wide forms of East Asian keyboards.
 # A tab or line end, which some spreadsheets skip, is never first: `visible` has replaced it.
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001  (the wide forms are intended)
 _TEXT = "'"
+_NUMBER = re.compile(r"[0-9][0-9.,:/-]*")
 _REMEMBERED = 4096
 
 
 def render(report: Report) -> t.Iterator[str]:
     """Yield the rows, the names of the columns first."""
-    return csv_rows(itertools.chain([COLUMNS], map(_values, report.lines)))
+    keys = report.group_keys
+    heads = [*COLUMNS, *(key if key == groups.INVENTORY else f"{_KEY}{key}" for key in keys)]
+    return csv_rows(itertools.chain([heads], (_values(line, keys) for line in report.lines)))
 
 
 def csv_rows(rows: t.Iterable[t.Iterable[str | None]]) -> t.Iterator[str]:
@@ -62,7 +69,7 @@ class _CsvRow:
         return row
 
 
-def _values(line: HostLine) -> tuple[str | None, ...]:
+def _values(line: HostLine, keys: t.Sequence[str]) -> tuple[str | None, ...]:
     last, exposure = line.last_record, line.exposure
     return (
         line.host,
@@ -72,8 +79,8 @@ def _values(line: HostLine) -> tuple[str | None, ...]:
         " ".join(rule for rule, _message in line.findings),
         "; ".join(f"{each.rule}: {each.waiver.justification}" for each in line.waived),
         line.kernel_name,
-        line.patch_version,
-        line.client_version,
+        _version(line.patch_version),
+        _version(line.client_version),
         line.support,
         line.upgrade_required_by,
         line.last_check,
@@ -86,7 +93,14 @@ def _values(line: HostLine) -> tuple[str | None, ...]:
         str(exposure.unknown) if exposure else None,
         str(exposure.overdue) if exposure else None,
         str(len(exposure.waived)) if exposure else None,
+        _version(line.release),
+        *(line.groups.get(key) for key in keys),
     )
+
+
+def _version(version: str | None) -> str | None:
+    """Return a version that stays text: spreadsheets read 107.10 as the number 107.1, and 12.1 as a date."""
+    return f"{_TEXT}{version}" if version and _NUMBER.fullmatch(version) else version
 
 
 # Rows of one host or of similar hosts have equal cells.

@@ -36,9 +36,12 @@ PAGE = Path(__file__).parents[1] / "page"
 # These files become one script with one scope. Code outside of functions can only use the files before its own.
 SCRIPTS = (
     "elements.js",
+    "states.js",
     "data.js",
     "vulnerabilities.js",
     "filter.js",
+    "export.js",
+    "overview.js",
     "summary.js",
     "charts.js",
     "history.js",
@@ -46,6 +49,9 @@ SCRIPTS = (
     "host_details.js",
     "controls.js",
 )
+_ABSENT = "-"
+_HOSTS_WITHOUT_SCRIPT = 200
+_HEADINGS_WITHOUT_SCRIPT = ("Host", "State", "Release", "Kernel", "Patch", "Why", "Next step")
 _PLACE = re.compile(r"@([a-z]+)@")
 _MAX_KNOWN_SECTIONS = 512
 
@@ -67,7 +73,8 @@ def render(report: Report) -> t.Iterator[str]:
         "policy": [_policy(style, script)],
         "style": [style],
         "time": [html.escape(report.generated_at)],
-        "totals": [html.escape(visible(" ".join(totals(report))))],
+        "title": [html.escape(visible(report.context.title))],
+        "summary": _without_script(report),
         "changes": _changes(report),
         "data": _data(report),
         "script": [script],
@@ -95,6 +102,30 @@ def _changes(report: Report) -> t.Iterator[str]:
         yield from (f"<li>{html.escape(entry)}</li>" for entry in section.entries)
         yield f"<li>and {section.left_out} more</li></ul>" if section.left_out else "</ul>"
     yield "</details></section>" if found else "</section>"
+
+
+def _without_script(report: Report) -> t.Iterator[str]:
+    """Yield what the page shows where no script runs, as in the preview of a mail."""
+    yield "".join(f"<p>{_text(sentence)}</p>" for sentence in totals(report))
+    wanting = [line for line in report.lines if line.state not in ("protected", "ineligible")]
+    if wanting:
+        more = f", the first {_HOSTS_WITHOUT_SCRIPT} of {len(wanting)}" if len(wanting) > _HOSTS_WITHOUT_SCRIPT else ""
+        heads = "".join(f'<th scope="col">{heading}</th>' for heading in _HEADINGS_WITHOUT_SCRIPT)
+        yield f"<h2>Eligible hosts that are not protected{more}</h2>"
+        yield f'<div class="scrollable"><table class="plain-table"><thead><tr>{heads}</tr></thead><tbody>'
+        yield from map(_row, wanting[:_HOSTS_WITHOUT_SCRIPT])
+        yield "</tbody></table></div>"
+    yield "<p>Enable JavaScript to see all hosts, charts and details.</p>"
+
+
+def _row(line: HostLine) -> str:
+    state = line.state.replace("_", " ")
+    cells = (state, line.release, line.kernel_name, line.patch_version, line.message, line.next_step)
+    return f'<tr><th scope="row">{_text(line.host)}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in cells)}</tr>'
+
+
+def _text(value: str | None) -> str:
+    return html.escape(visible(value)) if value else _ABSENT
 
 
 def _source(name: str) -> str:
@@ -134,6 +165,10 @@ def _data(report: Report) -> t.Iterator[str]:
     summary = report.summary()
     head = {
         "states": URGENCY,
+        "title": report.context.title,
+        "inventory": report.context.inventory,
+        "limit": report.context.limit,
+        "group_keys": report.group_keys,
         "oldest_record": summary["oldest_record"],
         "newest_record": summary["newest_record"],
         "left_out": report.left_out,
@@ -224,7 +259,8 @@ class _Stream:
         """Return the new parts of a host and then the host, each as JSON."""
         findings = self._findings_part(line.findings, line.waived) if line.findings or line.waived else None
         members = self._without_record(line) if line.document is None else self._recorded(line, line.document)
-        row = _escape(_ENCODE([visible(line.host), self._states[line.state], findings, *members]))
+        groups = self._part({"groups": dict(line.groups)}) if line.groups else None
+        row = _escape(_ENCODE([visible(line.host), self._states[line.state], findings, groups, *members]))
         new, self._new = self._new, []
         return [*new, row]
 
@@ -268,6 +304,7 @@ class _Stream:
                 "booted_at": value["kernel"].pop("booted_at"),
             }
             value["kernel"].pop("packages", None)  # a long list that the page does not show
+            value.pop("groups", None)  # the row of the host has them
         elif key == "client":
             individual = {"last_check": value.pop("last_check")}
         return _Part(key, self._part(_PARTS[key](self, value)) if key in _PARTS else -1, individual)

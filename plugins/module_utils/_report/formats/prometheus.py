@@ -34,6 +34,7 @@ def render(report: Report) -> t.Iterator[str]:
         yield from _waived(report)
     if report.exposure is not None:
         yield from _vulnerabilities(report.exposure)
+    yield from _groups(report)
     yield _family("livepatch_problems", "Files and folders that could not be used for this report.")
     yield f"livepatch_problems {len(report.problems)}\n"
     if report.history and report.history.vulnerabilities:
@@ -70,8 +71,19 @@ def _vulnerabilities(exposure: FleetExposure) -> t.Iterator[str]:
         yield f'livepatch_exposure_hosts{{status="{status}"}} {number}\n'
     data = _seconds(exposure.oldest_data)
     if data is not None:
-        yield _family("livepatch_vulnerability_data_timestamp", "When the oldest package data was published.")
-        yield f"livepatch_vulnerability_data_timestamp {data}\n"
+        yield _family("livepatch_vulnerability_data_timestamp_seconds", "When the oldest package data was published.")
+        yield f"livepatch_vulnerability_data_timestamp_seconds {data}\n"
+
+
+def _groups(report: Report) -> t.Iterator[str]:
+    """Yield the numbers of each group. `count_groups` limits the number of series."""
+    for name, description, member in _OF_GROUPS:
+        if report.groups:
+            yield _family(name, description)
+        for key, counts in report.groups.items():
+            for each in counts:
+                labels = f'group_by="{_label(key)}",group="{_label(each.group)}"'
+                yield f"{name}{{{labels}}} {getattr(each, member)}\n"
 
 
 def _waived(report: Report) -> t.Iterator[str]:
@@ -147,16 +159,25 @@ _OF_HOSTS: tuple[tuple[str, str, t.Callable[[HostLine], _Sample]], ...] = (
     ("livepatch_host_open_cves", "Open vulnerabilities of a host.", _open_cves),
     ("livepatch_host_overdue_cves", "Open vulnerabilities of a host whose deadline has passed.", _overdue_cves),
     ("livepatch_host_waived_cves", "Open or unknown vulnerabilities of a host that waivers cover.", _waived_cves),
-    ("livepatch_record_timestamp", "When the last record of a host was collected.", _record_time),
-    ("livepatch_last_check_timestamp", "When a host's client last checked for patches.", _time_of("last_check")),
+    ("livepatch_record_timestamp_seconds", "When the last record of a host was collected.", _record_time),
     (
-        "livepatch_upgrade_required_by_timestamp",
+        "livepatch_last_check_timestamp_seconds",
+        "When a host's client last checked for patches.",
+        _time_of("last_check"),
+    ),
+    (
+        "livepatch_upgrade_required_by_timestamp_seconds",
         "Until when a host's kernel gets patches, the beginning of that day.",
         _time_of("upgrade_required_by"),
     ),
 )
 
 
+_OF_GROUPS = (
+    ("livepatch_group_hosts", "Hosts of each group.", "hosts"),
+    ("livepatch_group_eligible_hosts", "Hosts of each group that live patches could protect.", "eligible"),
+    ("livepatch_group_protected_hosts", "Protected hosts of each group.", "protected"),
+)
 _OF_VULNERABILITIES = ("livepatch_host_open_cves", "livepatch_host_overdue_cves", "livepatch_host_waived_cves")
 
 

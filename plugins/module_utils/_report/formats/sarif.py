@@ -2,6 +2,9 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """The report as SARIF 2.1.0 (OASIS standard), for code scanning pages: a result for each finding of a rule.
 
+GitHub accepts at most 25,000 results and shows the 5,000 most urgent ones. Findings are ordered by severity, and those
+beyond `MOST_RESULTS` are left out, with a notification.
+
 A finding that a waiver covers is a result with an accepted suppression. A host is a logical location. The physical
 one, which code scanning pages ask for, is the file of its record.
 """
@@ -10,6 +13,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
+import re
 import typing as t
 from urllib.parse import quote
 
@@ -17,6 +22,7 @@ from ..._fleet.rules import Finding, Rule, Severity
 from ..._fleet.waivers import Waiver
 from ..._records.spool import as_line
 from ..._text import visible
+from ..._version import COLLECTION_VERSION
 from ..report import HostLine, Report
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -27,40 +33,70 @@ _RECORDS = "RECORDS"
 _BASES = {_RECORDS: {"description": {"text": "The folder of records that the report was made from."}}}
 _FLEET = "the fleet"
 _REMEMBERED = 1024
+_SEMANTIC_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?")
+
+MOST_RESULTS = 25_000
+"""Results of a run that GitHub accepts. It refuses a file with more."""
+
+_SHOWN_RESULTS = 5_000
 
 
 def render(report: Report) -> t.Iterator[str]:
     """Yield the document with one result on each line. The third chunk holds the time of the report."""
-    driver = {"name": _TOOL, "informationUri": _INFORMATION, "rules": [_rule(rule) for rule in report.rules]}
+    driver = {**_tool(), "rules": [_rule(rule) for rule in report.rules]}
     yield f'{{"$schema": {as_line(_SCHEMA)}, "version": "2.1.0", "runs": [{{\n'
     yield f'"tool": {as_line({"driver": driver})},\n"invocations": [{{"executionSuccessful": true, "endTimeUtc": '
     yield as_line(report.generated_at)
-    notifications = [_notification(problem.path, problem.message) for problem in report.problems]
+    notifications = [_notification(f"{problem.path}: {problem.message}") for problem in report.problems]
+    notifications += map(_notification, _limits(report))
     yield f', "toolExecutionNotifications": {as_line(notifications)}}}],\n'
     yield f'"originalUriBaseIds": {as_line(_BASES)},\n"columnKind": "unicodeCodePoints",\n"results": ['
     places = {rule.id: place for place, rule in enumerate(report.rules)}
     before = "\n"
-    for line, finding in report.findings():
-        yield before + _result(report, places[finding[0]], line, finding, None)
-        before = ",\n"
-    for line, (rule, message, waiver) in report.waived():
-        yield before + _result(report, places[rule], line, Finding(rule, message), waiver)
+    for line, finding, waiver in itertools.islice(_ordered(report), MOST_RESULTS):
+        yield before + _result(report, places[finding[0]], line, finding, waiver)
         before = ",\n"
     yield "\n]}]}\n"
+
+
+def _tool() -> dict[str, str]:
+    name = {"name": _TOOL, "version": COLLECTION_VERSION, "informationUri": _INFORMATION}
+    return {
+        **name,
+        **({"semanticVersion": COLLECTION_VERSION} if _SEMANTIC_VERSION.fullmatch(COLLECTION_VERSION) else {}),
+    }
+
+
+def _ordered(report: Report) -> t.Iterator[tuple[HostLine | None, Finding, Waiver | None]]:
+    """Yield the findings, the most severe first, and at the end those that waivers cover."""
+    severities = {rule.id: rule.severity for rule in report.rules}
+    for severity in _LEVELS:
+        yield from ((line, each, None) for line, each in report.findings() if severities[each[0]] == severity)
+    yield from ((line, Finding(each.rule, each.message), each.waiver) for line, each in report.waived())
+
+
+def _limits(report: Report) -> t.Iterator[str]:
+    """Yield sentences about results that are left out, or that a code scanning page leaves out."""
+    number = sum(report.findings_by_rule().values()) + sum(report.waived_by_rule().values())
+    if number > MOST_RESULTS:
+        yield f"{number - MOST_RESULTS} of {number} findings are left out: a run may have {MOST_RESULTS} results"
+    if number > _SHOWN_RESULTS:
+        yield f"GitHub shows {_SHOWN_RESULTS} of the {min(number, MOST_RESULTS)} results, the most severe ones"
 
 
 def _rule(rule: Rule) -> dict[str, t.Any]:
     return {
         "id": rule.id,
         "shortDescription": {"text": rule.description},
+        "fullDescription": {"text": f"{rule.description.rstrip('.')}. The rule is of severity {rule.severity}."},
         "help": {"text": rule.remedy or rule.description},
         "defaultConfiguration": {"level": _LEVELS[rule.severity]},
         "properties": {"tags": ["security"]},
     }
 
 
-def _notification(path: str, message: str) -> dict[str, t.Any]:
-    return {"level": "warning", "message": {"text": f"{visible(path)}: {visible(message)}"}}
+def _notification(text: str) -> dict[str, t.Any]:
+    return {"level": "warning", "message": {"text": visible(text)}}
 
 
 def _result(report: Report, place: int, line: HostLine | None, finding: Finding, waiver: Waiver | None) -> str:
@@ -73,7 +109,9 @@ def _result(report: Report, place: int, line: HostLine | None, finding: Finding,
     return (
         f'{{"ruleId": "{rule}", "ruleIndex": {place}, "level": "{_LEVELS[report.rules[place].severity]}", '
         f'"message": {{"text": {said}}}, "locations": [{_location(host)}], '
-        f'"partialFingerprints": {{"ruleAndHost/v1": "{same}"}}{_suppression(waiver)}}}'
+        # GitHub compares the second one. It would compute it from the line of a file that it does not have.
+        f'"partialFingerprints": {{"ruleAndHost/v1": "{same}", "primaryLocationLineHash": "{same[:16]}:1"}}'
+        f"{_suppression(waiver)}}}"
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import collections
 import typing as t
 
+from ..._fleet.group_counts import GroupCount
 from ..._record import State
 from ..._text import pad, shorten, visible, width
 from ..changes.model import MOST
@@ -39,6 +40,7 @@ _SHOWN_GROUPS = 20
 _SHOWN_WAIVED = 20
 _SHOWN_CHANGES = 20
 _TERMINAL_NAMES = 20  # hosts of one command: more do not fit on a screen
+_SHOWN_COUNTS = 12
 
 # SGR parameters (ECMA-48) of the states: red is broken, yellow needs attention, cyan needs time.
 _BOLD = "1"
@@ -93,6 +95,7 @@ def totals(report: Report) -> t.Iterator[str]:
         yield protection_of(report).sentence()
     present = [f"{states[state]} {state}" for state in ("protected", *URGENCY[:-1]) if states[state]]
     yield f"{_count(len(report.lines), 'host')}: {', '.join(present)}." if present else "0 hosts."
+    yield from (_groups(key, counts) for key, counts in report.groups.items())
     exposing = [line.exposes for line in report.lines if line.exposes]
     if exposing:
         found, places = _count(sum(exposing), "container"), _count(len(exposing), "host")
@@ -134,6 +137,13 @@ def _coverage(report: Report) -> t.Iterator[str]:
     if oldest:
         times = oldest if oldest == newest else f"{oldest} to {newest}"
         yield f"Records of {recorded} of {_count(len(report.lines), 'host')}, collected {times}."
+
+
+def _groups(key: str, counts: t.Sequence[GroupCount]) -> str:
+    """Return a sentence with the protected hosts of each group."""
+    shown = [f"{visible(each.group)} {each.protected} of {each.eligible}" for each in counts[:_SHOWN_COUNTS]]
+    more = [f"and {len(counts) - _SHOWN_COUNTS} more"] if counts[_SHOWN_COUNTS:] else []
+    return f"Protected by {visible(key)}: {', '.join([*shown, *more])}."
 
 
 def _vulnerabilities(exposure: FleetExposure) -> t.Iterator[str]:

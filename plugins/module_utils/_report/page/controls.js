@@ -14,6 +14,7 @@ const matches = elementById("matches", HTMLParagraphElement);
 let openHostName = null;
 let addressTimer = 0;
 
+const choices = createChoices();
 const table = new HostsTable(openHostAt, sortBy);
 const details = new HostDetails(openHostAt, handleClosedDetails);
 
@@ -55,7 +56,9 @@ function toggleState(state) {
 function updatePage(addressDelay = 0) {
   updateShownHosts();
   table.update();
-  clearButton.hidden = view.states.size === 0 && view.query === "";
+  clearButton.hidden = view.states.size === 0 && view.query === "" && view.chosen.size === 0;
+  for (const [key, choice] of choices) choice.value = view.chosen.get(key) ?? "";
+  elementById("limit-note", HTMLSpanElement).textContent = limitNote();
   /** @type {Set<string | undefined>} */
   const selected = new Set(view.states);
   for (const filter of elementById("states", HTMLDivElement).querySelectorAll("button")) {
@@ -68,7 +71,8 @@ function updatePage(addressDelay = 0) {
 function describeMatches() {
   const texts = [formatCount(hosts.length, "host")];
   if (!clearButton.hidden) texts[0] = `${formatNumber(view.hosts.length)} of ${texts[0]}`;
-  if (view.states.size > 0) texts.push([...view.states].join(", "));
+  if (view.states.size > 0) texts.push([...view.states].map(stateName).join(", "));
+  for (const [key, value] of view.chosen) texts.push(`${key} ${value}`);
   const cve = describeSearchedCve();
   if (cve) texts.push(cve);
   return texts.join(" · ");
@@ -86,6 +90,7 @@ function updateAddress(delay = 0) {
 function currentAddress() {
   const words = [];
   if (view.states.size > 0) words.push(`state=${[...view.states].join(",")}`);
+  for (const [key, value] of view.chosen) words.push(`in=${encodeURIComponent(`${key}:${value}`)}`);
   if (view.query) words.push(`q=${encodeURIComponent(view.query)}`);
   if (openHostName !== null) words.push(`host=${encodeURIComponent(openHostName)}`);
   return `#${words.join("&")}`;
@@ -96,6 +101,7 @@ function followAddress() {
   const words = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B"));
   const states = new Set((words.get("state") ?? "").split(","));
   view.states = new Set(report.states.filter((state) => states.has(state)));
+  view.chosen = new Map(words.getAll("in").map((word) => splitChoice(word)).filter(([key]) => key in CHOICES));
   view.query = words.get("q") ?? "";
   searchField.value = view.query;
   updatePage();
@@ -107,6 +113,46 @@ function followAddress() {
   const host = hosts.find((each) => each.name === name);
   if (host) openHost(host, view.hosts.indexOf(host));
   else matches.textContent = `Host ${name} is not in this report.`;
+}
+
+/** @param {string} word @returns {[key: string, value: string]} */
+function splitChoice(word) {
+  const end = word.indexOf(":");
+  return [word.slice(0, end), word.slice(end + 1)];
+}
+
+/** Create a list of values for each key that has more than one. */
+function createChoices() {
+  /** @type {Map<string, HTMLSelectElement>} */
+  const created = new Map();
+  for (const [key, textOf] of Object.entries(CHOICES)) {
+    const values = [...new Set(hosts.map(textOf))].filter((value) => value !== null);
+    if (values.length < 2) continue;
+    const select = createElement("select", "plain", new Option(`All (${key})`, ""));
+    values.sort((one, other) => compareTexts(naturalSortKey(one), naturalSortKey(other)));
+    select.append(...values.map((value) => new Option(value, value)));
+    select.ariaLabel = `Filter hosts by ${key}`;
+    select.addEventListener("change", () => {
+      if (select.value) view.chosen.set(key, select.value);
+      else view.chosen.delete(key);
+      updatePage();
+    });
+    created.set(key, select);
+  }
+  return created;
+}
+
+function showActions() {
+  const holder = elementById("actions", HTMLDivElement);
+  holder.append(
+    ...choices.values(),
+    copyButton("Copy --limit", limitOption),
+    createButton("Download hosts.txt", "plain", downloadNames),
+    createButton("Download CSV", "plain", downloadCsv),
+    createElement("span", "muted"),
+  );
+  const note = holder.querySelector("span");
+  if (note) note.id = "limit-note";
 }
 
 function usesDarkTheme() {
@@ -131,6 +177,7 @@ searchField.addEventListener("input", () => {
 
 clearButton.addEventListener("click", () => {
   view.states.clear();
+  view.chosen.clear();
   view.query = "";
   searchField.value = "";
   updatePage();
@@ -143,9 +190,9 @@ elementById("skip", HTMLAnchorElement).addEventListener("click", (event) => {
 });
 
 // Links of charts, rules and CVEs filter the table: scroll to it.
-for (const id of ["charts", "history"]) {
+for (const id of ["figures", "board", "charts", "history"]) {
   elementById(id, HTMLElement).addEventListener("click", (event) => {
-    if (event.target instanceof Element && event.target.closest("a")) elementById("hosts", HTMLElement).scrollIntoView();
+    if (event.target instanceof Element && event.target.closest("a:not([href^='#host'])")) elementById("hosts", HTMLElement).scrollIntoView();
   });
 }
 
@@ -161,14 +208,19 @@ addEventListener("beforeprint", () => {
 addEventListener("hashchange", followAddress);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", updateThemeButton);
 
+document.documentElement.dataset.script = "on"; // shows what needs a script
 showTimes();
 updateThemeButton();
+showOverview();
 showStates(toggleState);
 showOtherPolicies();
 showVulnerabilities();
 showHistory();
+showGroups();
+showWorstHosts();
 showCharts();
 showRules();
 showWaivers();
+showActions();
 showProblems();
 followAddress();

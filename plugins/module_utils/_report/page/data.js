@@ -3,6 +3,8 @@
 
 // Reads the data of the report: its hosts, each with the parts that it shares with other hosts.
 
+const LONGEST_AGE_HOURS = 24;
+
 class Host {
   /**
    * @param {string} name
@@ -10,15 +12,17 @@ class Host {
    * @param {number} position In the order of the report: by urgency of the state, then by name.
    * @param {Assessment} assessment
    * @param {Findings | null} findings
+   * @param {Record<string, string>} groups By key: "group", and names of host variables.
    * @param {HostRecord | null} record
    * @param {LastContact | null} lastContact Null for a host with a record.
    */
-  constructor(name, state, position, assessment, findings, record, lastContact) {
+  constructor(name, state, position, assessment, findings, groups, record, lastContact) {
     this.name = name;
     this.state = state;
     this.position = position;
     this.assessment = assessment;
     this.findings = findings;
+    this.groups = groups;
     this.record = record;
     this.lastContact = lastContact;
   }
@@ -35,8 +39,16 @@ class Host {
     return this.record && this.record.client.version;
   }
 
+  get release() {
+    return this.record && this.record.system.release;
+  }
+
   get upgradeBy() {
-    return this.record && (this.record.patch.upgrade_required_by || this.record.patch.support);
+    return this.record && this.record.patch.upgrade_required_by;
+  }
+
+  get support() {
+    return this.record && this.record.patch.support;
   }
 
   /** The number of containers that run on an unprotected kernel. For a host that gave no answer, the last known number. */
@@ -47,11 +59,17 @@ class Host {
     return counts.reduce((/** @type {number} */ sum, count) => sum + (count ?? 0), 0);
   }
 
+  /** True for a host that was protected in a record that is too old to prove it, as in the rule not_protected. */
+  get isOutdated() {
+    const hours = (Date.parse(generatedAt) - Date.parse(this.record?.collectedAt ?? "")) / 3_600_000;
+    return this.state === "protected" && hours > LONGEST_AGE_HOURS;
+  }
+
   get nextStep() {
     const reason = this.assessment.reasons[0];
     const step = reason ? reason.remedy || reason.message : null;
     if (!this.lastContact?.state) return step;
-    return `${step ?? ""} (last seen ${formatTime(this.lastContact.collectedAt)}, ${this.lastContact.state})`;
+    return `${step ?? ""} (last seen ${formatTime(this.lastContact.collectedAt)}, ${stateName(this.lastContact.state).toLowerCase()})`;
   }
 }
 
@@ -80,14 +98,16 @@ function readReport() {
  * @param {State[]} states
  */
 function createHost(row, states) {
-  const [name, stateNumber, findingsPart, assessmentPart] = row;
+  const [name, stateNumber, findingsPart, groupsPart, assessmentPart] = row;
   const state = states[stateNumber] ?? "unknown";
   /** @type {Findings | null} */
   const findings = findingsPart === null ? null : part(findingsPart);
-  const isRecorded = row.length === 14;
+  /** @type {Groups | null} */
+  const groups = groupsPart === null ? null : part(groupsPart);
+  const isRecorded = row.length === 15;
   const record = isRecorded ? createRecord(row) : null;
   const lastContact = isRecorded ? null : createLastContact(row);
-  return new Host(name, state, hosts.length, part(assessmentPart), findings, record, lastContact);
+  return new Host(name, state, hosts.length, part(assessmentPart), findings, groups?.groups ?? {}, record, lastContact);
 }
 
 /**
@@ -95,7 +115,7 @@ function createHost(row, states) {
  * @returns {HostRecord}
  */
 function createRecord(row) {
-  const [, , , , eligibility, patch, modules, collector, system, client, collectedAt, bootedAt, lastCheck, patchRuns] =
+  const [, , , , , eligibility, patch, modules, collector, system, client, collectedAt, bootedAt, lastCheck, patchRuns] =
     row;
   return {
     eligibility: part(eligibility),
@@ -116,7 +136,7 @@ function createRecord(row) {
  * @returns {LastContact}
  */
 function createLastContact(row) {
-  const [, , , , attemptedAt, collectedAt, state, containers] = row;
+  const [, , , , , attemptedAt, collectedAt, state, containers] = row;
   return { attemptedAt, collectedAt, state, containers };
 }
 

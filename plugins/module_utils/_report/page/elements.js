@@ -5,27 +5,6 @@
 
 const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
 
-/** @type {Record<State, Tone>} */
-const TONES = {
-  no_answer: "unknown",
-  tampered: "bad",
-  ineligible: "excluded",
-  held_back: "action",
-  failed: "bad",
-  end_of_life: "bad",
-  upgrade_required: "action",
-  disabled: "action",
-  stale: "action",
-  applying: "pending",
-  unverified: "pending",
-  exposed: "bad",
-  unknown: "unknown",
-  protected: "good",
-};
-
-/** @type {Tone[]} The order of colours in a bar. */
-const TONE_ORDER = ["good", "pending", "action", "bad", "excluded", "unknown"];
-
 /**
  * Return an element of page.html.
  * @template {HTMLElement} Type
@@ -91,13 +70,6 @@ function createSearchLink(label, query) {
 /** @param {string} query */
 function searchAddress(query) {
   return `#q=${encodeURIComponent(query)}`;
-}
-
-/** @param {State} state */
-function createStateLabel(state) {
-  const label = createElement("span", "state", createElement("span", "mark"), state);
-  label.dataset.tone = TONES[state];
-  return label;
 }
 
 /**

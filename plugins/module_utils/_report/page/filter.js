@@ -6,10 +6,14 @@
 /** The value that finds hosts without one: `patch:none`. */
 const NO_VALUE = "none";
 
+const CVE_NUMBER = /^CVE-\d{4}-\d{4,}$/i;
+
 const view = {
   query: "",
   /** @type {Set<State>} Hosts in these states are shown, or all hosts if it is empty. */
   states: new Set(),
+  /** @type {Map<string, string>} The value that the shown hosts have, by key: release, and keys of groups. */
+  chosen: new Map(),
   sortColumn: "state",
   descending: false,
   /** @type {Host[]} The hosts that are shown, in this order. */
@@ -22,6 +26,8 @@ const SEARCH_FIELDS = {
   kernel: (host) => host.kernelName,
   patch: (host) => host.patchVersion,
   client: (host) => host.clientVersion,
+  release: (host) => host.release,
+  state: (host) => host.state,
 };
 
 /** @typedef {{id: string, title: string, text: (host: Host) => string | null}} Column */
@@ -40,16 +46,30 @@ const OPEN_CVES_COLUMN = {
   text: (host) => (host.record ? (openCvesOfHost.get(host) ?? null) : null),
 };
 
+/** @param {string} key @returns {Column} */
+function createGroupColumn(key) {
+  return { id: `group-${key}`, title: key, text: (host) => host.groups[key] ?? null };
+}
+
+/** @type {Record<string, (host: Host) => string | null>} What a reader can choose in a list above the table. */
+const CHOICES = {
+  release: (host) => host.release,
+  ...Object.fromEntries(report.group_keys.map((key) => [key, (/** @type {Host} */ host) => host.groups[key] ?? null])),
+};
+
 /** @type {Column[]} */
 const COLUMNS = [
   { id: "host", title: "Host", text: (host) => host.name },
-  { id: "state", title: "State", text: (host) => host.state },
+  { id: "state", title: "State", text: (host) => stateName(host.state) },
+  ...report.group_keys.map(createGroupColumn),
   ...(hosts.some((host) => host.exposedContainers > 0) ? [EXPOSES_COLUMN] : []),
   ...(report.vulnerabilities ? [OPEN_CVES_COLUMN] : []),
+  { id: "release", title: "Release", text: (host) => host.release },
   { id: "kernel", title: "Kernel", text: (host) => host.kernelName },
   { id: "patch", title: "Patch", text: (host) => host.patchVersion },
   { id: "client", title: "Client", text: (host) => host.clientVersion },
   { id: "upgrade", title: "Upgrade by", text: (host) => host.upgradeBy },
+  { id: "support", title: "Support", text: (host) => host.support },
   { id: "step", title: "Next step", text: (host) => host.nextStep },
 ];
 
@@ -57,6 +77,10 @@ const COLUMNS = [
 function updateShownHosts() {
   let shown = hosts;
   if (view.states.size > 0) shown = shown.filter((host) => view.states.has(host.state));
+  for (const [key, value] of view.chosen) {
+    const textOf = CHOICES[key];
+    if (textOf) shown = shown.filter((host) => textOf(host) === value);
+  }
   for (const word of view.query.toLowerCase().split(/\s+/)) {
     if (word) shown = shown.filter(matcherOf(word));
   }
@@ -86,7 +110,7 @@ function matcherOf(word) {
  * @param {string} field
  */
 function isFieldKnown(host, field) {
-  return host.record !== null || field === "host";
+  return host.record !== null || field === "host" || field === "state";
 }
 
 /** @type {Map<Part, string>} The text of each part that is searched, in lower case. Filled by the first search. */
@@ -98,14 +122,20 @@ const searchTexts = new Map();
  */
 function fullTextMatcherOf(word) {
   if (searchTexts.size === 0) hosts.forEach(addSearchTexts);
+  if (CVE_NUMBER.test(word)) {
+    // Only what the client reports: the text of a rule has the number too, and every host that breaks the rule has it.
+    return ({ record }) => record !== null && [...record.patch.open, ...record.patch.closed].some((cve) => cve.toLowerCase() === word);
+  }
   /** @type {Set<Part | null>} */
   const matching = new Set();
   for (const [sharedPart, text] of searchTexts) {
     if (text.includes(word)) matching.add(sharedPart);
   }
-  return ({ name, state, assessment, findings, record }) =>
+  return ({ name, state, assessment, findings, groups, record }) =>
     name.toLowerCase().includes(word) ||
     state.includes(word) ||
+    stateName(state).toLowerCase().includes(word) ||
+    Object.values(groups).some((group) => group.toLowerCase().includes(word)) ||
     matching.has(assessment) ||
     matching.has(findings) ||
     (record !== null &&
@@ -122,7 +152,7 @@ function addSearchTexts({ assessment, findings, record }) {
   if (findings) addSearchText(findings, findingTexts);
   if (!record) return;
   addSearchText(record.patch, patchTexts);
-  addSearchText(record.system, ({ kernel, codename }) => [kernel.full, kernel.release, kernel.flavour, codename]);
+  addSearchText(record.system, ({ kernel, codename, release }) => [kernel.full, kernel.release, kernel.flavour, codename, release]);
   addSearchText(record.client, ({ version, tier, server, check_state: check }) => [version, tier, server, check]);
   addSearchText(record.modules, ({ modules }) => modules.map(({ module }) => module));
   addSearchText(record.eligibility, failedCheckTexts);
@@ -208,7 +238,7 @@ function ranksOf(column) {
  */
 function describeSearchedCve() {
   const cve = view.query.trim().toUpperCase();
-  if (!/^CVE-\d{4}-\d{4,}$/.test(cve)) return "";
+  if (!CVE_NUMBER.test(cve)) return "";
   const evaluated = describeEvaluatedCve(cve);
   if (evaluated) return evaluated;
   /** @param {boolean} running */

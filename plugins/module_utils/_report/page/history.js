@@ -57,7 +57,7 @@ function formatDays(value) {
 
 /** @param {HistoryDay} day */
 function describeDay({ states }) {
-  const counts = Object.entries(states).map(([state, count]) => `${formatNumber(count)} ${state}`);
+  const counts = Object.entries(states).map(([state, count]) => `${formatNumber(count)} ${stateName(/** @type {State} */ (state)).toLowerCase()}`);
   return counts.join(", ") || "no hosts";
 }
 
@@ -105,7 +105,7 @@ function stackTones(days) {
   return days.map(({ states }) => {
     let from = 0;
     return TONE_ORDER.map((tone) => {
-      const ofTone = Object.entries(states).filter(([state]) => TONES[/** @type {State} */ (state)] === tone);
+      const ofTone = Object.entries(states).filter(([state]) => stateTone(/** @type {State} */ (state)) === tone);
       const to = ofTone.reduce((sum, [, count]) => sum + count, from);
       const layer = { from, to };
       from = to;
@@ -163,12 +163,12 @@ function drawDates(days, width, x) {
 /** @param {HistoryDay[]} days */
 function toneLegend(days) {
   const states = new Set(days.flatMap((day) => /** @type {State[]} */ (Object.keys(day.states))));
-  const statesByTone = Map.groupBy(states, (state) => TONES[state]);
+  const statesByTone = Map.groupBy(states, stateTone);
   const list = createElement("ul", "legend");
   for (const tone of TONE_ORDER) {
     const statesOfTone = statesByTone.get(tone);
     if (!statesOfTone) continue;
-    const item = createElement("li", "", createElement("span", "mark"), statesOfTone.join(", "));
+    const item = createElement("li", "", createElement("span", "mark"), statesOfTone.map(stateName).join(", "));
     item.dataset.tone = tone;
     list.append(item);
   }
@@ -233,5 +233,10 @@ function createTable(headings, rows) {
   const head = createElement("tr", "", ...headings.map((heading) => createElement("th", "", heading)));
   const body = rows.map((row) => createElement("tr", "", ...row.map((cell) => createElement("td", "", cell))));
   const table = createElement("table", "", createElement("thead", "", head), createElement("tbody", "", ...body));
-  return createElement("div", "scrollable", table);
+  const holder = createElement("div", "scrollable", table);
+  // The keyboard must reach a table that is wider than the page.
+  holder.tabIndex = 0;
+  holder.role = "region";
+  holder.ariaLabel = headings.join(", ");
+  return holder;
 }

@@ -34,6 +34,7 @@ class HostDetails {
     close.ariaLabel = "Close";
     const buttons = createElement("div", "steps", previous, next, close);
     const header = createElement("header", "", hostTitle(host), buttons);
+    this.element.dataset.state = host.state;
     this.element.replaceChildren(header, createElement("div", "content", ...hostSections(host)));
     if (!this.element.open) this.element.showModal();
     // A reader who goes from host to host keeps the focus on the same button.
@@ -49,18 +50,24 @@ function hostTitle(host) {
   name.id = "host-name";
   const state = createElement("p", "", createStateLabel(host.state));
   if (host.record) state.append(createElement("span", "muted", `checked ${formatTime(host.record.collectedAt)}`));
-  return createElement("div", "", name, state);
+  const copies = createElement("div", "copies", copyButton("Copy name", () => host.name));
+  const step = host.assessment.reasons[0]?.remedy;
+  if (step) copies.append(copyButton("Copy next step", () => step));
+  if (PLAIN_NAME.test(host.name)) copies.append(copyButton("Copy --limit", () => `--limit '${host.name}'`));
+  return createElement("div", "", name, state, copies);
 }
 
 /** @param {Host} host */
 function hostSections(host) {
   /** @type {Node[]} */
-  const sections = [messageList(host.assessment.reasons)];
+  const sections = [createStateMeaning(host.state), messageList(host.assessment.reasons)];
   if (host.findings?.findings.length) sections.push(failedRulesSection(host.findings));
   if (host.findings?.waived.length) sections.push(waivedSection(host.findings));
   const vulnerabilities = hostVulnerabilitiesSection(host);
   if (vulnerabilities) sections.push(vulnerabilities);
   if (host.lastContact) sections.push(lastContactSection(host.lastContact));
+  const groups = Object.entries(host.groups);
+  if (groups.length > 0) sections.push(createSection("Groups", detailList(...groups)));
   if (host.record) {
     const { patch, patchRuns, modules, eligibility, client, system, collector } = host.record;
     const { collectedAt, bootedAt, lastCheck } = host.record;
@@ -144,7 +151,7 @@ function lastContactSection({ attemptedAt, collectedAt, state }) {
     detailList(
       ["Last attempt", formatTime(attemptedAt), formatAge(attemptedAt)],
       ["Last seen", formatTime(collectedAt), formatAge(collectedAt)],
-      ["Last state", state],
+      ["Last state", state && stateName(state)],
     ),
   );
 }

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SPDX-FileCopyrightText: The kernelops.livepatch contributors
 
-// The table of hosts. Only the rows near the visible part of the page exist, so that any number of hosts can be shown.
+// The table of hosts. Of many hosts, only the rows near the visible part of the page exist, so that any number can be
+// shown. Up to MAX_WHOLE_ROWS hosts, all rows exist, so that the browser finds every name in the page.
 
 const MARGIN_ROWS = 12; // rows above and below the visible part
+const LONG_NAME = 22; // characters, of which a wide window shows all in one line
+const MAX_WHOLE_ROWS = 1500;
 const MAX_PRINTED_ROWS = 20000;
 
 /** A row without content that is as high as the rows that do not exist. */
@@ -39,7 +42,7 @@ class HostsTable {
     this.body.append(this.spaceAbove.row, this.spaceBelow.row);
     this.onOpen = onOpen;
     this.headings = COLUMNS.map((column) => createHeading(column, onSort));
-    elementById("headings", HTMLTableRowElement).append(...this.headings);
+    elementById("headings", HTMLTableRowElement).replaceChildren(...this.headings);
     this.body.addEventListener("click", (event) => this.handleClick(event));
     this.body.addEventListener("keydown", (event) => this.handleKey(event));
     this.body.addEventListener("focusin", (event) => this.handleFocus(event));
@@ -58,9 +61,12 @@ class HostsTable {
     this.element.hidden = total === 0;
     this.element.ariaRowCount = String(total + 1);
     elementById("no-matches", HTMLParagraphElement).hidden = total > 0;
+    const note = elementById("find-note", HTMLParagraphElement);
+    note.hidden = total <= MAX_WHOLE_ROWS;
+    note.textContent = `Find in page reaches all rows of at most ${formatNumber(MAX_WHOLE_ROWS)} hosts. For more, use the search above.`;
     for (const heading of this.headings) {
       const direction = view.descending ? "descending" : "ascending";
-      heading.ariaSort = heading.className === view.sortColumn ? direction : null;
+      heading.ariaSort = heading.dataset.column === view.sortColumn ? direction : null;
     }
     this.draw();
   }
@@ -80,6 +86,10 @@ class HostsTable {
 
   draw() {
     const total = view.hosts.length;
+    if (total <= MAX_WHOLE_ROWS) {
+      if (this.rows.size < total || total === 0) this.drawRows(0, total);
+      return;
+    }
     const hiddenHeight = -this.body.getBoundingClientRect().top;
     const first = Math.floor(hiddenHeight / this.rowHeight) - MARGIN_ROWS;
     const last = Math.ceil((hiddenHeight + innerHeight) / this.rowHeight) + MARGIN_ROWS;
@@ -194,17 +204,21 @@ class HostsTable {
 
 /** @param {Column} column @param {(column: string) => void} onSort */
 function createHeading(column, onSort) {
-  const heading = createElement("th", column.id, createButton(column.title, "", () => onSort(column.id)));
+  const className = column.id.startsWith("group-") ? `${column.id} group` : column.id;
+  const heading = createElement("th", className, createButton(column.title, "", () => onSort(column.id)));
   heading.scope = "col";
+  heading.dataset.column = column.id;
+  heading.dataset.title = column.title;
   return heading;
 }
 
 /** @param {Host} host @param {number} position Among the shown hosts. */
 function createRow(host, position) {
   const nextStep = host.nextStep ?? "";
+  const isLong = host.name.length > LONG_NAME;
   const link = createElement("a", "", host.name);
   link.href = `#host=${encodeURIComponent(host.name)}`;
-  const name = createElement("th", "host", link, createElement("span", "narrow-step", nextStep));
+  const name = createElement("th", isLong ? "host long" : "host", link, createElement("span", "narrow-step", nextStep));
   name.scope = "row";
   name.title = host.name;
   const cells = COLUMNS.slice(1).map((column) => createCell(column, host));
@@ -218,8 +232,9 @@ function createRow(host, position) {
 function createCell(column, host) {
   if (column.id === "state") return createElement("td", "state", createStateLabel(host.state));
   const text = column.text(host);
-  const cell = createElement("td", column.id, text ?? "–");
-  if (column.id === "step") cell.title = text ?? "";
+  const cell = createElement("td", column.id, column.id === "step" ? createElement("span", "lines", text ?? "–") : (text ?? "–"));
+  if (column.id === "step" || column.id.startsWith("group-")) cell.title = text ?? "";
+  if (column.id.startsWith("group-")) cell.classList.add("group");
   if (column.id === "upgrade" && isPastDate(text)) cell.append(createElement("strong", "overdue", "overdue"));
   return cell;
 }

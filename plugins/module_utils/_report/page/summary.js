@@ -15,12 +15,23 @@ function showTimes() {
   if (oldest && newest) notes.push(oldest === newest ? `records from ${oldest}` : `records from ${oldest} to ${newest}`);
   if (report.left_out) notes.push(`${formatCount(report.left_out, "host")} with records not in this report`);
   elementById("record-times", HTMLSpanElement).textContent = notes.map((note) => ` · ${note}`).join("");
+  elementById("run", HTMLParagraphElement).textContent = describeRun();
+}
+
+/** Return by which policies the hosts were judged, and which hosts the report has. */
+function describeRun() {
+  const policies = countValues(hosts.flatMap(({ record }) => (record ? [record.eligibility.policy] : [])));
+  const named = [...policies].map(([policy, count]) => (policies.size > 1 ? `${policy} (${formatNumber(count)})` : policy));
+  const texts = [];
+  if (named.length > 0) texts.push(`Policy: ${named.join(", ")}`);
+  if (report.inventory) texts.push(`Inventory: ${report.inventory}`);
+  if (report.limit) texts.push(`Limited to: ${report.limit}`);
+  return texts.join(" · ");
 }
 
 /** @param {(state: State) => void} onChoose */
 function showStates(onChoose) {
   const counts = countValues(hosts.map((host) => host.state));
-  showHeadline(counts.get("protected") ?? 0);
   const bar = elementById("bar", HTMLDivElement);
   const filters = elementById("states", HTMLDivElement);
   // Protected hosts are last in the report, and first here.
@@ -31,7 +42,7 @@ function showStates(onChoose) {
     if (!count) continue;
     bar.append(stateSegment(state, count, onChoose));
     filters.append(stateFilter(state, count, onChoose));
-    descriptions.push(`${formatNumber(count)} ${state}`);
+    descriptions.push(`${formatNumber(count)} ${stateName(state).toLowerCase()}`);
   }
   bar.setAttribute("aria-label", descriptions.join(", "));
 }
@@ -50,21 +61,12 @@ function showOtherPolicies() {
   );
 }
 
-/** @param {number} protectedHosts */
-function showHeadline(protectedHosts) {
-  elementById("headline", HTMLParagraphElement).append(
-    createElement("strong", "", formatNumber(protectedHosts)),
-    ` of ${formatCount(hosts.length, "host")} protected`,
-    createElement("span", "muted", formatPercentage(protectedHosts, hosts.length)),
-  );
-}
-
 /** @param {State} state @param {number} count @param {(state: State) => void} onChoose */
 function stateSegment(state, count, onChoose) {
   const segment = createElement("span", "");
-  segment.dataset.tone = TONES[state];
+  segment.dataset.tone = stateTone(state);
   segment.style.flexGrow = String(count);
-  segment.title = `${state}: ${formatNumber(count)}`;
+  segment.title = `${stateName(state)}: ${formatNumber(count)}`;
   segment.addEventListener("click", () => onChoose(state));
   return segment;
 }
@@ -73,6 +75,7 @@ function stateSegment(state, count, onChoose) {
 function stateFilter(state, count, onChoose) {
   const filter = createButton("", "filter", () => onChoose(state));
   filter.dataset.state = state;
+  filter.title = STATE_TEXTS[state].meaning;
   filter.append(
     createStateLabel(state),
     createElement("span", "number", formatNumber(count)),
@@ -95,14 +98,15 @@ function showRules() {
   if (passing.length > 0) {
     list.append(createElement("li", "", createElement("span", "muted", `Passing: ${passing.join(", ")}`)));
   }
-  const card = createElement("figure", "card", createElement("figcaption", "", "Rules"), list);
+  const card = createElement("figure", "card wide", createElement("figcaption", "", "Rules"), list);
   elementById("charts", HTMLElement).append(card);
 }
 
 /** @param {Rule} rule @param {number} failingHosts @param {Finding[]} fleetFindings */
 function ruleItem(rule, failingHosts, fleetFindings) {
-  const name = rule.of_fleet ? createElement("span", "", rule.id) : createSearchLink(rule.id, `rule:${rule.id}`);
-  const count = rule.of_fleet ? rule.severity : `${rule.severity}: ${formatCount(failingHosts, "host")}`;
+  // A rule for the fleet can name hosts too.
+  const name = failingHosts > 0 ? createSearchLink(rule.id, `rule:${rule.id}`) : createElement("span", "", rule.id);
+  const count = failingHosts > 0 ? `${rule.severity}: ${formatCount(failingHosts, "host")}` : rule.severity;
   return createElement(
     "li",
     rule.severity,
@@ -113,30 +117,24 @@ function ruleItem(rule, failingHosts, fleetFindings) {
   );
 }
 
-const WAIVER_LABELS = { active: "until", expiring: "expires soon:", expired: "expired:" };
+const WAIVER_LABELS = { active: "", expiring: "expires soon", expired: "expired" };
 
 function showWaivers() {
   const { waivers } = report;
   if (waivers.length === 0) return;
-  const items = waivers
-    .slice(0, MAX_PROBLEMS)
-    .map(({ scope, reason, owner, expires, status, findings }) =>
-      createElement(
-        "li",
-        status === "active" ? "info" : "warning",
-        createElement("span", "", scope),
-        createElement("span", "number", formatCount(findings, "finding")),
-        createElement("span", "muted", `${WAIVER_LABELS[status]} ${expires} · ${owner} · ${reason}`),
-      ),
-    );
-  const others = report.fleet_waived.map(({ rule, message, waiver }) =>
-    createElement("li", "", createElement("span", "", rule), createElement("span", "muted", `${message}. ${waiver}`)),
-  );
-  const list = createElement("ul", "rules", ...items, ...others);
+  const rows = waivers.slice(0, MAX_PROBLEMS).map(({ scope, reason, owner, expires, status, findings }) => {
+    const label = createElement("strong", "overdue", WAIVER_LABELS[status]);
+    return [scope, owner, createElement("span", "", expires, label), formatNumber(findings), reason];
+  });
+  const table = createTable(["Exception for", "Owner", "Expires", "Findings", "Reason"], rows);
+  table.classList.add("waivers");
+  const card = createElement("figure", "card wide", createElement("figcaption", "", "Exceptions (waivers)"), table);
   if (waivers.length > MAX_PROBLEMS) {
-    list.append(createElement("li", "", `and ${formatNumber(waivers.length - MAX_PROBLEMS)} more`));
+    card.append(createElement("p", "muted", `and ${formatNumber(waivers.length - MAX_PROBLEMS)} more`));
   }
-  const card = createElement("figure", "card", createElement("figcaption", "", "Waivers"), list);
+  for (const { rule, message, waiver } of report.fleet_waived) {
+    card.append(createElement("p", "muted", `${rule}: ${message}. ${waiver}`));
+  }
   elementById("charts", HTMLElement).append(card);
 }
 

@@ -28,6 +28,13 @@ type Tone = "good" | "pending" | "action" | "bad" | "excluded" | "unknown";
 interface ReportData {
   /** All states, the most urgent one first. Hosts name their state by its place here. */
   states: State[];
+  title: string;
+  /** The files of the inventory, or an empty text. */
+  inventory: string;
+  /** The pattern that limits the report to a part of the fleet. */
+  limit: string | null;
+  /** The keys of groups that the report shows. */
+  group_keys: string[];
   oldest_record: string | null;
   newest_record: string | null;
   left_out: number;
@@ -50,6 +57,7 @@ type RecordedRow = [
   name: string,
   state: number,
   findings: PartNumber | null,
+  groups: PartNumber | null,
   assessment: PartNumber,
   eligibility: PartNumber,
   patch: PartNumber,
@@ -68,6 +76,7 @@ type UnreachableRow = [
   name: string,
   state: number,
   findings: PartNumber | null,
+  groups: PartNumber | null,
   assessment: PartNumber,
   attemptedAt: string | null,
   collectedAt: string | null,
@@ -75,7 +84,12 @@ type UnreachableRow = [
   containers: number | null,
 ];
 
-type Part = Assessment | Client | Collector | Eligibility | EligibilityCheck | Findings | Modules | Patch | System;
+type Part = Assessment | Client | Collector | Eligibility | EligibilityCheck | Findings | Groups | Modules | Patch | System;
+
+/** The groups of a host by key: "group" for groups of the inventory, and names of host variables. */
+interface Groups {
+  groups: Record<string, string>;
+}
 
 interface Problem {
   id: string;
@@ -321,8 +335,9 @@ interface LastContact {
 /** Hosts that have a value in common, counted. */
 interface HostGroup {
   label: string;
-  /** The search that shows these hosts. Null where no search does. */
-  query: string | null;
+  /** The fragment of the address that shows these hosts. Null where none does. */
+  address: string | null;
   hosts: number;
+  eligible: number;
   tones: Map<Tone, number>;
 }

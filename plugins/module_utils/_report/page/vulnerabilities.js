@@ -68,8 +68,8 @@ function statusLabel(text) {
 /** @param {string | null} published */
 function cveAge(published) {
   if (published === null) return "no date";
-  const days = Math.floor((Date.parse(generatedAt) - Date.parse(published)) / 86_400_000);
-  return days < 0 ? published : `${published} · ${formatCount(days, "day")}`;
+  const days = daysSince(published);
+  return days === null || days < 0 ? published : `${published} · ${formatCount(days, "day")}`;
 }
 
 /**
@@ -213,7 +213,7 @@ function cveRow(each, data) {
 
 /** @param {OpenCve} each @param {Vulnerabilities} data */
 function cveDetails(each, data) {
-  const content = createElement("div", "cve-details", copyButton(() => cveText(each, data)));
+  const content = createElement("div", "cve-details", copyButton("Copy as text", () => cveText(each, data)));
   for (const { evaluation, members } of orderedGroups(each, data)) content.append(cveGroup(evaluation, members));
   return content;
 }
@@ -297,33 +297,6 @@ function cveText(each, data) {
     lines.push(`Hosts: ${members.map(({ name }) => name).join(", ")}`);
   }
   return lines.join("\n");
-}
-
-/**
- * Create a button that copies a text. Where the browser does not permit it, the text is shown for copying by hand.
- * @param {() => string} createText
- */
-function copyButton(createText) {
-  const holder = createElement("div", "copy");
-  const button = createButton("Copy as text", "plain", () => {
-    const text = createText();
-    const copied = () => {
-      button.textContent = "Copied";
-      setTimeout(() => (button.textContent = "Copy as text"), 2000);
-    };
-    const refused = () => {
-      const field = createElement("textarea", "", text);
-      field.readOnly = true;
-      field.rows = 8;
-      field.ariaLabel = "Text to copy";
-      holder.append(field);
-      button.hidden = true;
-      field.select();
-    };
-    navigator.clipboard.writeText(text).then(copied, refused);
-  });
-  holder.append(button);
-  return holder;
 }
 
 /**

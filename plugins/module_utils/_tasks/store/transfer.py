@@ -82,7 +82,7 @@ def _import_folders(place: DatabaseAddress, options: TransferOptions) -> dict[st
         if isinstance(document, Recorded):
             found.append(document.record)
         elif isinstance(document, FailedAttempt):
-            attempts.append(attempt_of(document.host, document.attempted_at, document.reasons))
+            attempts.append(attempt_of(document.host, document.attempted_at, document.reasons, document.groups))
         else:
             problems.append(document)
     hidden = next((problem for problem in problems if problem.host is None), None)
@@ -148,4 +148,4 @@ def _export(options: TransferOptions) -> tuple[int, bool]:
 def _as_mapping(document: Recorded | FailedAttempt) -> Record | Attempt:
     if isinstance(document, Recorded):
         return document.record
-    return attempt_of(document.host, document.attempted_at, document.reasons)
+    return attempt_of(document.host, document.attempted_at, document.reasons, document.groups)

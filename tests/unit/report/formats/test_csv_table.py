@@ -45,8 +45,8 @@ def test_a_host_is_a_row() -> None:
         "rules": "not_protected cloned",
         "waived": "",
         "kernel": "4.4.0-168.197-generic",
-        "patch": "65.1",
-        "client": "10.8.3",
+        "patch": "'65.1",
+        "client": "'10.8.3",
         "support": "supported",
         "upgrade_required_by": "2026-06-01",
         "last_check": "2026-01-10T05:31:02Z",
@@ -59,6 +59,7 @@ def test_a_host_is_a_row() -> None:
         "unknown_cves": "",
         "overdue_cves": "",
         "waived_cves": "",
+        "release": "'16.04",
     }
     assert {name: value for name, value in gone.items() if value} == {
         "host": "web2",

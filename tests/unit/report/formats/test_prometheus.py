@@ -64,9 +64,13 @@ def test_every_metric_is_present() -> None:
             ("web4", "no_answer"): 1.0,
         },
         "livepatch_patch_version": {("web1", "65.1"): 1.0},
-        "livepatch_record_timestamp": {("web1",): 1768024800.0, ("web2",): 1768024800.0, ("web3",): 1768024800.0},
-        "livepatch_last_check_timestamp": {("web1",): 1768023062.0, ("web2",): 1768023062.0},
-        "livepatch_upgrade_required_by_timestamp": {("web1",): 1780272000.0},
+        "livepatch_record_timestamp_seconds": {
+            ("web1",): 1768024800.0,
+            ("web2",): 1768024800.0,
+            ("web3",): 1768024800.0,
+        },
+        "livepatch_last_check_timestamp_seconds": {("web1",): 1768023062.0, ("web2",): 1768023062.0},
+        "livepatch_upgrade_required_by_timestamp_seconds": {("web1",): 1780272000.0},
     }
 
 
@@ -84,7 +88,7 @@ def test_texts_of_hosts_are_bounded_labels(text: str) -> None:
     assert len(version) <= 220
     written = "".join(prometheus.render(report))
     assert all(line.isprintable() and len(line) < 1000 for line in written.split("\n"))
-    assert not [key for key in samples["livepatch_last_check_timestamp"] if key != ("web1",)]
+    assert not [key for key in samples["livepatch_last_check_timestamp_seconds"] if key != ("web1",)]
 
 
 def test_each_host_has_its_own_series() -> None:
@@ -110,5 +114,5 @@ def test_vulnerabilities_are_counted_by_priority_and_status() -> None:
     assert 'livepatch_host_open_cves{host="web1"} 2\n' in text
     assert 'livepatch_host_overdue_cves{host="web1"} 1\n' in text
     assert 'livepatch_host_open_cves{host="web4"}' not in text, "without a record, nothing is known"
-    assert "livepatch_vulnerability_data_timestamp 1768003200\n" in text
+    assert "livepatch_vulnerability_data_timestamp_seconds 1768003200\n" in text
     assert "CVE-" not in text, "a label with the number of a vulnerability would have no bound"

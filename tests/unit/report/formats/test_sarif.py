@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 
 import pytest
@@ -13,6 +14,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats import sarif
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible
+from ansible_collections.kernelops.livepatch.plugins.module_utils._version import COLLECTION_VERSION
 from tests.samples.exposures import a_waived_exposure
 from tests.samples.records import make_record
 from tests.samples.reports import (
@@ -90,6 +92,30 @@ def test_fingerprints_are_stable_and_unique() -> None:
     assert len(set(fingerprints(REPORT))) == len(FINDINGS)
     later = a_judged_report([("web2", ("not_protected", "other words"))], recorded(make_record("web2")))
     assert set(fingerprints(later)) < set(fingerprints(REPORT))
+
+
+def test_github_finds_its_fingerprint() -> None:
+    hashes = [result["partialFingerprints"]["primaryLocationLineHash"] for result in _run(REPORT)["results"]]
+    assert len(set(hashes)) == len(FINDINGS)
+    assert all(re.fullmatch(r"[0-9a-f]{16}:1", each) for each in hashes)
+
+
+def test_the_tool_has_a_version_and_rules_full_descriptions() -> None:
+    driver = _run(REPORT)["tool"]["driver"]
+    assert driver["version"] == driver["semanticVersion"] == COLLECTION_VERSION
+    assert driver["rules"][0]["fullDescription"]["text"] == "the host is not protected. The rule is of severity error."
+
+
+def test_results_beyond_the_limit_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sarif, "MOST_RESULTS", 3)
+    monkeypatch.setattr(sarif, "_SHOWN_RESULTS", 2)
+    run = _run(REPORT)
+    assert [result["ruleId"] for result in run["results"]] == ["seats_exceeded", "not_protected", "upgrade_soon"]
+    texts = [each["message"]["text"] for each in run["invocations"][0]["toolExecutionNotifications"]]
+    assert texts[1:] == [
+        "1 of 4 findings are left out: a run may have 3 results",
+        "GitHub shows 2 of the 3 results, the most severe ones",
+    ]
 
 
 def test_unusable_input_is_a_notification() -> None:
