@@ -3,6 +3,7 @@
 """Keep the complete records of a fleet in temporary files until a format needs them.
 
 The records of a large fleet do not fit in memory, and reading their files twice could show two different fleets.
+A section that many records have in common is written once, and each of these records has a reference to it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,22 @@ import tempfile
 import typing as t
 
 _BUFFER = 1024 * 1024  # bytes
+_MEMORY = 8 * 1024 * 1024  # bytes of sections that a process keeps
+
+ALIKE = (
+    "schema",
+    "collector",
+    "eligibility",
+    "patch",
+    "kernel_patches",
+    "assessment",
+    "clock_skew_seconds",
+    "vulnerabilities",
+)
+"""Keys of the sections that similar hosts have in common. The others differ from host to host."""
+
+_ALIKE_BEGINNINGS = tuple(f'"{key}": '.encode() for key in ALIKE)
+_REFERENCE = "@"  # never begins a section, which begins with the quotation mark of its key
 
 
 class SpoolPosition(t.NamedTuple):
@@ -31,6 +48,8 @@ class Spool:
 
     def __init__(self) -> None:
         self._files: list[t.IO[bytes]] = []
+        self._known: dict[tuple[int, str], str] = {}
+        self._room = _MEMORY
 
     def writer(self) -> SpoolWriter:
         """Add a file and return its writer."""
@@ -38,19 +57,31 @@ class Spool:
         return SpoolWriter(len(self._files) - 1, self._files[-1])
 
     def sections(self, position: SpoolPosition) -> list[str]:
-        """Return the sections of the document at a position, each a member of a JSON object."""
-        return self._read(position).split("\n")
+        """Return the sections of the document at a position, each a member of a JSON object.
+
+        A section that documents have in common is the same object each time, so that looking it up is fast.
+        """
+        lines = self._read(*position).split("\n")
+        return [self._common(position.file, line) if line[0] == _REFERENCE else line for line in lines]
 
     def document(self, position: SpoolPosition) -> str:
         """Return the document at a position as one line of JSON, without a line end."""
-        return f"{{{self._read(position).replace(_JOINT, _JSON_JOINT)}}}"
+        return f"{{{', '.join(self.sections(position))}}}"
 
-    def _read(self, position: SpoolPosition) -> str:
-        return os.pread(self._files[position.file].fileno(), position.size, position.begin).decode("ascii")
+    def _common(self, file: int, reference: str) -> str:
+        section = self._known.get((file, reference))
+        if section is None:
+            begin, size = map(int, reference[1:].split())
+            section = self._read(file, begin, size)
+            self._room -= size
+            if self._room < 0:
+                self._known.clear()
+                self._room = _MEMORY - size
+            self._known[file, reference] = section
+        return section
 
-
-_JOINT = "\n"  # never inside JSON text on one line
-_JSON_JOINT = ", "
+    def _read(self, file: int, begin: int, size: int) -> str:
+        return os.pread(self._files[file].fileno(), size, begin).decode("ascii")
 
 
 class SpoolWriter:
@@ -60,16 +91,34 @@ class SpoolWriter:
         self._number = number
         self._file = file
         self._end = 0
+        self._references: dict[bytes, bytes] = {}
+        self._room = _MEMORY
 
     def append(self, sections: t.Iterable[bytes]) -> SpoolPosition:
         """Write a document, given as sections from `sections_of`. It can be read after `flush`."""
-        position = SpoolPosition(self._number, self._end, self._file.write(_JOINT.encode().join(sections)))
-        self._end += position.size
-        return position
+        lines = [self._reference(each) if each.startswith(_ALIKE_BEGINNINGS) else each for each in sections]
+        return SpoolPosition(self._number, *self._write(b"\n".join(lines)))
 
     def flush(self) -> None:
         """Make all appended documents readable."""
         self._file.flush()
+
+    def _reference(self, section: bytes) -> bytes:
+        """Return the reference to a section, which is written unless an earlier document has it."""
+        reference = self._references.get(section)
+        if reference is None:
+            begin, size = self._write(section)
+            self._room -= size
+            if self._room < 0:
+                self._references.clear()
+                self._room = _MEMORY - size
+            reference = self._references[section] = f"{_REFERENCE}{begin} {size}".encode("ascii")
+        return reference
+
+    def _write(self, text: bytes) -> tuple[int, int]:
+        begin, size = self._end, self._file.write(text)
+        self._end += size
+        return begin, size
 
 
 def sections_of(document: t.Mapping[str, object]) -> tuple[bytes, ...]:
