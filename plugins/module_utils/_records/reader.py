@@ -181,7 +181,7 @@ def _is_reason(value: object) -> bool:
         isinstance(value, dict)
         and isinstance(value.get("id"), str)
         and isinstance(value.get("message"), str)
-        and isinstance(value.get("remedy"), (str, type(None)))
+        and isinstance(value.get("remedy", False), (str, type(None)))
     )
 
 

@@ -65,6 +65,12 @@ def _write_sections(path: Path, document: t.Mapping[str, object]) -> None:
             "malformed_record",
             "reasons",
         ),
+        (
+            b'{"schema": "kernelops.livepatch/attempt/1", "host": "a", "attempted_at": "2026-01-01T00:00:00Z", '
+            b'"reasons": [{"id": "no_answer", "message": "m"}]}',
+            "malformed_record",
+            "reasons",
+        ),
     ],
 )
 def test_an_unusable_file_does_not_hide_others(tmp_path: Path, content: bytes, identifier: str, message: str) -> None:
