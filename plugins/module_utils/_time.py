@@ -40,7 +40,7 @@ def parse_time(
 
 # The times of a fleet repeat: a report parses each of them several times, and hosts are checked in the same seconds.
 @functools.lru_cache(_REMEMBERED)
-def _moment(text: str, utc_only: bool, basic_offset: bool, date_only: bool) -> dt.datetime | None:  # noqa: FBT001  (a cache compares positions faster than names)
+def _moment(text: str, utc_only: bool, basic_offset: bool, date_only: bool) -> dt.datetime | None:
     match = _TIME.fullmatch(text)
     if match is None:
         day = parse_date(text) if date_only else None

@@ -771,9 +771,9 @@ problems:
       sample: web-07
 not_listed:
   description:
-    - Number of entries that are missing from RV(hosts_by_state), RV(hosts_by_rule) and RV(problems), by key, because the
-      result would be too large for AWX. Empty for most fleets. Use the counts in RV(summary), and the format V(json)
-      for all names.
+    - Number of entries that are missing from RV(hosts_by_state), RV(hosts_by_rule) and RV(problems), by key, because
+      the result would be too large for AWX. Empty for most fleets. Use the counts in RV(summary), and the format
+      V(json) for all names.
   returned: success
   type: dict
   sample: {}

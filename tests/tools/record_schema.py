@@ -136,8 +136,8 @@ def record_schema() -> Schema:
     # Readers accept and replace the names of earlier releases.
     properties["assessment"]["properties"]["state"]["enum"] += list(_record.FORMER_STATES)
     text = (
-        "Everything that is stored about a host after one round trip. Unknown values are null. Readers must accept keys "
-        "that are not described here: releases add keys without another version of the schema. Keys that are not "
+        "Everything that is stored about a host after one round trip. Unknown values are null. Readers must accept "
+        "keys that are not described here: releases add keys without another version of the schema. Keys that are not "
         "required are missing in records of earlier releases."
     )
     return {**head("record-1.schema.json", "Record of a host", text), **schema}

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from ..._fleet.rules import Finding, Rule
 from ..._fleet.waivers import WaivedFinding, Waiver
-from ..._records.individual import SplitSection, split_section
+from ..._records.individual import split_section
 from ..._records.spool import SpoolPosition
 from ..._text import visible
 from ..changes.model import MOST
@@ -200,6 +200,9 @@ class _Part(t.NamedTuple):
     individual: c.Mapping[str, str | None]
 
 
+_NOT_SHOWN = _Part("", -1, {})
+
+
 class _Stream:
     """Encodes hosts, each after the parts that no earlier host has.
 
@@ -240,20 +243,19 @@ class _Stream:
         numbers: dict[str, int] = {}
         individual: dict[str, str | None] = {}
         for text in self._report.spool.sections(document):
-            if not text.startswith(_SECTIONS_IN_LINE):
-                self._section(text, numbers, individual)
+            part = self._known.get(text) or self._section(text)
+            numbers[part.key] = part.number
+            if part.individual:
+                individual.update(part.individual)
         times = (line.collected_at, individual["booted_at"], individual["last_check"])
         return [*[numbers[key] for key in _PARTS], *[time and visible(time) for time in times], line.patch_runs]
 
-    def _section(self, text: str, numbers: dict[str, int], individual: dict[str, str | None]) -> None:
-        part = self._known.get(text)
-        if part is None:
-            split = split_section(text)
-            part = self._split(text, split) if split else self._remember(text, self._parse(text))
-        numbers[part.key] = part.number
-        individual.update(part.individual)
-
-    def _split(self, text: str, split: SplitSection) -> _Part:
+    def _section(self, text: str) -> _Part:
+        if text.startswith(_SECTIONS_IN_LINE):
+            return _NOT_SHOWN
+        split = split_section(text)
+        if split is None:
+            return self._remember(text, self._parse(text))
         known = self._known.get(split.common) or self._remember(split.common, self._parse(text))
         return _Part(known.key, known.number, split.individual)
 
