@@ -66,8 +66,14 @@ def _write_sections(path: Path, document: t.Mapping[str, object]) -> None:
             "reasons",
         ),
         (
-            b'{"schema": "kernelops.livepatch/attempt/1", "host": "a", "attempted_at": "2026-01-01T00:00:00Z",'
-            + b'"reasons": [{"id": "no_answer", "message": "m"}]}',
+            json.dumps(
+                {
+                    "schema": "kernelops.livepatch/attempt/1",
+                    "host": "a",
+                    "attempted_at": COLLECTED_AT,
+                    "reasons": [{"id": "no_answer", "message": "without a remedy"}],
+                }
+            ).encode(),
             "malformed_record",
             "reasons",
         ),
