@@ -14,8 +14,7 @@ from urllib.parse import unquote
 from .._record import NewerSchemaError, Record, RecordError, is_section, rename_former_state, validate
 from .._time import parse_time
 from .document import ATTEMPT_CAUSES, ATTEMPT_SCHEMA, Document, FailedAttempt, Problem, Recorded, cause_of
-from .individual import SplitSection, split_section
-from .spool import ALIKE, sections_of
+from .spool import ALIKE, SplitSection, sections_of, split_section
 
 RECORD_SUFFIX = ".json"
 NOTE_SUFFIX = ".unreachable.json"

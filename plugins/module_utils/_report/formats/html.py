@@ -24,8 +24,7 @@ from pathlib import Path
 
 from ..._fleet.rules import Finding, Rule
 from ..._fleet.waivers import WaivedFinding, Waiver
-from ..._records.individual import split_section
-from ..._records.spool import SpoolPosition
+from ..._records.spool import SpoolPosition, split_section
 from ..._text import visible
 from ..changes.model import MOST
 from ..changes.wording import headline, sections, short
