@@ -140,8 +140,8 @@ def as_line(document: object) -> str:
     return _ENCODER.encode(document)
 
 
-# A fleet has few kinds of systems and clients, but each host has its machine ID and its times. Without these values, the
-# sections of similar hosts are equal, and each kind has to be parsed only once.
+# A fleet has few kinds of systems and clients, but each host has its machine ID and its times. Without these values,
+# the sections of similar hosts are equal, and each kind has to be parsed only once.
 # Keys whose values differ from host to host, by the beginning of their section, in the order in which records have
 # them. All values are texts or null.
 _KEYS = {'"system"': ('"machine_id_sha256"', '"booted_at"'), '"client"': ('"last_check"',)}
