@@ -9,6 +9,7 @@ enough: Python 3.10 reads less than RFC 3339, and later versions read other form
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import re
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -20,6 +21,8 @@ _TIME = re.compile(
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 _MICROSECOND = dt.timedelta(microseconds=1)
 _EARLIEST = dt.datetime.min.replace(tzinfo=dt.timezone.utc)
+_LONGEST = 64  # characters; the longest time that the pattern takes has 58
+_REMEMBERED = 16_384
 
 
 def parse_time(
@@ -30,9 +33,17 @@ def parse_time(
     `utc_only` takes only the form with ``T`` and ``Z``, as `format_time` writes it. `basic_offset` also takes an offset
     without a colon (``+0530``). `date_only` also takes a date, as its midnight.
     """
-    match = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        return None
+    return _moment(value, utc_only, basic_offset, date_only)
+
+
+# The times of a fleet repeat: a report parses each of them several times, and hosts are checked in the same seconds.
+@functools.lru_cache(_REMEMBERED)
+def _moment(text: str, utc_only: bool, basic_offset: bool, date_only: bool) -> dt.datetime | None:
+    match = _TIME.fullmatch(text)
     if match is None:
-        day = parse_date(value) if date_only else None
+        day = parse_date(text) if date_only else None
         return None if day is None else dt.datetime(day.year, day.month, day.day, tzinfo=dt.timezone.utc)
     if match["sign"] and not match["colon"] and not basic_offset:
         return None

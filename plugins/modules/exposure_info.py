@@ -410,6 +410,12 @@ openvex:
       type: int
       returned: always
       sample: 0
+    not_listed:
+      description: Number of names that are missing from RV(openvex.changed) and RV(openvex.withdrawn), by key, because
+        the result would be too large. C(index.json) has the names of all documents.
+      type: dict
+      returned: always
+      sample: {}
 oldest_record:
   description: Time of the oldest record that was evaluated (RFC 3339, UTC). Null if there is none.
   returned: success
@@ -575,6 +581,10 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.state_
     step_of_record,
     step_of_state,
 )
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.summary.result_limits import (
+    ENTRIES,
+    limit_lists,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Downloader, DownloadOptions
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import parse_time
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.data_files import DataFiles
@@ -707,7 +717,8 @@ def write_results(
     changed = write_file(options["output_file"], exposure.document, check_mode=check_mode)
     changed |= write_file(options["scanner_csv"], table, check_mode=check_mode)
     openvex = write_openvex(options, exposure, proofs, check_mode=check_mode)
-    return {"changed": changed or bool(openvex and openvex["changed"]), "openvex": openvex}
+    limited = limit_lists(openvex, {"changed": ENTRIES, "withdrawn": ENTRIES}) if openvex else None
+    return {"changed": changed or bool(openvex and openvex["changed"]), "openvex": limited}
 
 
 def run(options: dict[str, t.Any], *, check_mode: bool, warn: c.Callable[[str], object]) -> dict[str, t.Any]:

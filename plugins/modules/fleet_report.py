@@ -531,6 +531,11 @@ summary:
       description: Number of hosts that have a record but are not in O(hosts).
       type: int
       sample: 0
+    not_listed:
+      description: Number of entries that are missing from RV(summary.kernels) and RV(summary.patch_versions), by key,
+        because the result would be too large. Empty for most fleets. The format V(json) has all.
+      type: dict
+      sample: {}
     vulnerabilities:
       description: Figures of the vulnerabilities. Null without O(vulnerability_data).
       type: dict
@@ -615,6 +620,11 @@ openvex:
       description: Number of hosts without a document, because they have no usable record, or it lacks the packages.
       type: int
       sample: 0
+    not_listed:
+      description: Number of names that are missing from RV(openvex.changed) and RV(openvex.withdrawn), by key, because
+        the result would be too large. C(index.json) has the names of all documents.
+      type: dict
+      sample: {}
 changes:
   description:
     - Changes since the last report, with up to 20 entries of each list, and none in a failure. Null without an earlier
@@ -726,7 +736,8 @@ notifications:
       type: str
       sample: check user and password
 hosts_by_state:
-  description: Names of the hosts in each state. Contains every state.
+  description: Names of the hosts in each state. Contains every state. In a fleet of more than about 4000 hosts, only
+    the first names, see RV(not_listed).
   returned: success
   type: dict
   sample:
@@ -744,7 +755,8 @@ hosts_by_state:
     protected: [web-01, web-02]
     unknown: []
 hosts_by_rule:
-  description: Names of the hosts that violate each rule. Contains every rule.
+  description: Names of the hosts that violate each rule. Contains every rule. With more than about 4000 names, only the
+    first ones, see RV(not_listed).
   returned: success
   type: dict
   sample:
@@ -780,4 +792,12 @@ problems:
       description: Name of the host that the file belongs to. Null if it is unknown.
       type: str
       sample: web-07
+not_listed:
+  description:
+    - Number of entries that are missing from RV(hosts_by_state), RV(hosts_by_rule) and RV(problems), by key, because
+      the result would be too large for AWX. Empty for most fleets. Use the counts in RV(summary), and the format
+      V(json) for all names.
+  returned: success
+  type: dict
+  sample: {}
 """

@@ -198,4 +198,11 @@ problems:
       description: Name of the host that the file belongs to.
       type: str
       sample: web-07
+not_listed:
+  description:
+    - Number of entries that are missing from RV(denied), RV(in_use) and RV(problems), by key, because the result would
+      be too large for AWX. Empty for most fleets. RV(granted) always has all hosts, because plays select hosts with it.
+  returned: success
+  type: dict
+  sample: {}
 """

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import datetime
 import itertools
-import json
 import shutil
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rec
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ReportedFix
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import sections_of
 from tests.samples.facts import a_client, a_host, a_kernel, a_patch, shipped, without_client
 
 MACHINE_ID = str(a_host().machine_id_sha256)
@@ -46,12 +46,11 @@ def write_records(folder: Path, count: int) -> None:
     collector = Collector(collection="1.0.0", ansible_core="2.19.0")
     policy = shipped("launch")
     now = datetime.datetime.now(datetime.timezone.utc)
-    texts = [
-        json.dumps(make_record("HOSTNAME", facts, policy, collector=collector, collected_at=now), indent=2)
-        for facts in kinds()
-    ]
+    records = [make_record("HOSTNAME", facts, policy, collector=collector, collected_at=now) for facts in kinds()]
+    # The layout of the store, without its wait for the disk.
+    texts = ["{\n  " + b",\n  ".join(sections_of(record)).decode("ascii") + "\n}\n" for record in records]
     for number, text in zip(range(count), itertools.cycle(texts), strict=False):
         name = f"host-{number:06}.example.com"
         record = text.replace("HOSTNAME", name).replace(MACHINE_ID, f"{number:064x}")
-        (folder / f"{name}.json").write_text(record + "\n", encoding="utf-8")
+        (folder / f"{name}.json").write_text(record, encoding="utf-8")
     stamp.write_text(str(count), encoding="utf-8")

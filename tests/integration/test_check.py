@@ -13,6 +13,7 @@ import pytest
 
 from tests.lab.fleet import Fleet
 from tests.lab.hosts.description import load_descriptions
+from tests.samples.schemas import check_document
 
 from .conftest import Ansible, Run
 
@@ -66,6 +67,8 @@ def without_times(record: dict[str, t.Any]) -> dict[str, t.Any]:
 def test_every_host_has_its_described_state(policy: str, checked: Checked, fleet: Fleet) -> None:
     expected = {host: fleet.hosts[host].expected(policy) for host in REACHABLE}
     records = {host: checked.record(host) for host in REACHABLE}
+    for path in (checked.folder / "livepatch-records").glob("*.json"):
+        check_document(json.loads(path.read_text(encoding="utf-8")))
     found = {}
     for host, record in records.items():
         failing = (check["id"] for check in record["eligibility"]["checks"] if check["status"] == "fail")

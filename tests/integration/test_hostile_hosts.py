@@ -26,6 +26,7 @@ from tests.lab.hosts.description import Client, Description
 from tests.lab.live_patches import module_files, signing
 from tests.lab.plugins.connection.hostile import PLANTED, SCENARIOS, STAGES
 from tests.samples.records import make_record
+from tests.samples.schemas import check_document
 
 from .conftest import Ansible, Run
 from .record_files import note_of, write_record
@@ -118,6 +119,7 @@ class Attacked:
         note = note_of(self.folder / RECORDS, host)
         path = note if note.exists() else self.folder / RECORDS / f"{host}.json"
         document: dict[str, t.Any] = json.loads(path.read_text(encoding="utf-8"))
+        check_document(document)
         return document
 
 

@@ -45,7 +45,6 @@ TESTED_ELSEWHERE = {
     "_records/postgresql/history.py": "records/test_history_store.py",
     "_records/postgresql/locks.py": "records/test_store.py",
     "_records/postgresql/runs.py": "records/postgresql/test_records.py",
-    "_records/spool.py": "report/test_report.py",  # every test of a report spools its records
     "_report/changes/model.py": "report/changes/test_comparison.py",  # types only
     "_report/formats/json_lines.py": "report/formats/test_json_document.py",  # the same records, one a line
     "_report/formats/registry.py": "report/formats/test_json_document.py",  # a table of the formats

@@ -8,6 +8,7 @@ The rows describe kinds of problems. The first part of a name is the number of t
 from __future__ import annotations
 
 import datetime
+import json
 import typing as t
 
 import pytest
@@ -20,6 +21,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.kernel i
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector, validate
 from tests.samples.facts import shipped
 from tests.samples.public_hosts import NOT_ENABLED, NOW, Text, as_json, as_yaml, describe, says
+from tests.samples.schemas import check_document
 
 MINUTE = datetime.timedelta(minutes=1)
 DAY = datetime.timedelta(days=1)
@@ -619,6 +621,7 @@ def test_published_hosts(row: Row) -> None:
         alternative=None if row.policy == "current" else POLICIES["current"],
     )
     validate(record)
+    check_document(json.loads(json.dumps(record)))
     assessment = record["assessment"]
     reasons = [reason["id"] for reason in assessment["reasons"]]
     expected = [each for each in row.ids.split("|") if each]

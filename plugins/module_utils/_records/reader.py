@@ -7,13 +7,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import typing as t
 from urllib.parse import unquote
 
 from .._record import NewerSchemaError, Record, RecordError, is_section, rename_former_state, validate
 from .._time import parse_time
 from .document import ATTEMPT_CAUSES, ATTEMPT_SCHEMA, Document, FailedAttempt, Problem, Recorded, cause_of
-from .spool import sections_of
+from .spool import ALIKE, SplitSection, sections_of, split_section
 
 RECORD_SUFFIX = ".json"
 NOTE_SUFFIX = ".unreachable.json"
@@ -21,8 +22,8 @@ NOTE_SUFFIX = ".unreachable.json"
 # The layout of a stored record: each section is one line, indented by two spaces. JSON has line ends only between
 # tokens, so these markers separate the members of the object if each part can be parsed as a member.
 _BEGIN, _JOINT, _END = b'{\n  "', b',\n  "', b"\n}\n"
-# Sections that similar hosts have in common. The others differ from host to host and are not cached.
-_ALIKE = frozenset({"schema", "collector", "eligibility", "patch", "kernel_patches", "assessment"})
+_ALIKE = tuple(f'{key}"'.encode() for key in ALIKE)
+_PLAIN_TEXT = re.compile(rb'(host|collected_at)": "([ !#-\[\]-~]*)"')  # printable ASCII without escapes
 _AT_ONCE = 64 * 1024  # bytes; a regular file returns less only at its end
 _MEMORY = 8 * 1024 * 1024  # bytes of JSON text
 
@@ -40,7 +41,7 @@ class RecordReader:
     """
 
     def __init__(self) -> None:
-        self._known: dict[bytes, _RecordSection] = {}
+        self._known: dict[bytes | tuple[str, ...], _RecordSection] = {}
         self._remembered = 0
 
     def read(self, folder: str, name: str) -> Document:
@@ -67,35 +68,67 @@ class RecordReader:
         """Return the record of a file in the stored layout, or None where the whole file has to be parsed."""
         if not (content.startswith(_BEGIN) and content.endswith(_END)):
             return None
+        record: dict[str, t.Any] = {}
+        lines = []
         texts = content[len(_BEGIN) : -len(_END)].split(_JOINT)
-        sections = [self._known.get(text) or self._section(text) for text in texts]
-        record = {section.key: section.value for section in sections if section is not None}
-        if None in sections or not record.keys() >= Record.__required_keys__ or len(record) != len(sections):
+        for text in texts:
+            section = self._known.get(text) or self._section(text)
+            if section is None:
+                return None
+            record[section.key] = section.value
+            lines.append(section.line)
+        if not record.keys() >= Record.__required_keys__ or len(record) != len(texts):
             return None
         if parse_time(record["collected_at"], utc_only=True) is None:
             return None
-        return Recorded(t.cast("Record", record), tuple(section.line for section in sections if section is not None))
+        return Recorded(t.cast("Record", record), tuple(lines))
 
     def _section(self, text: bytes) -> _RecordSection | None:
-        try:
-            members = _DECODER.decode(f'{{"{text.decode("utf-8")}}}')
-        except (ValueError, RecursionError):
-            return None
-        key, value = next(iter(members.items()))
-        renamed = key == "assessment" and rename_former_state(value)
-        if len(members) != 1 or not is_section(key, value):
-            return None
-        section = _RecordSection(key, value, sections_of(members)[0] if renamed else _one_line(text, members))
-        if key in _ALIKE:
-            self._remember(text, section)
-        return section
+        plain = _PLAIN_TEXT.fullmatch(text)
+        if plain is not None:
+            return _RecordSection(plain[1].decode(), plain[2].decode(), b'"' + text)
+        if text.startswith(_ALIKE):
+            section = _parse(text)
+            return None if section is None else self._remember(text, section)
+        split = split_section(f'"{text.decode()}') if _is_simple(text) else None
+        return _parse(text) if split is None else self._with_individual(text, split)
 
-    def _remember(self, text: bytes, section: _RecordSection) -> None:
-        self._remembered += len(text)
+    def _with_individual(self, text: bytes, split: SplitSection) -> _RecordSection | None:
+        """Return a section with its individual values, which are texts or null, as the schema allows them."""
+        known = self._known.get(split.common)
+        if known is None:
+            section = _parse(text)
+            return None if section is None else self._remember(split.common, section)
+        return _RecordSection(known.key, _with_values(known.key, known.value, split.individual), _one_line(text))
+
+    def _remember(self, text: bytes | tuple[str, ...], section: _RecordSection) -> _RecordSection:
+        self._remembered += len(section.line)
         if self._remembered > _MEMORY:
             self._known.clear()
-            self._remembered = len(text)
+            self._remembered = len(section.line)
         self._known[text] = section
+        return section
+
+
+def _parse(text: bytes) -> _RecordSection | None:
+    """Parse a section in the stored layout. Return None if it is not one that the schema allows."""
+    try:
+        members = _DECODER.decode(f'{{"{text.decode("utf-8")}}}')
+    except (ValueError, RecursionError):
+        return None
+    key, value = next(iter(members.items()))
+    renamed = key == "assessment" and rename_former_state(value)
+    if len(members) != 1 or not is_section(key, value):
+        return None
+    return _RecordSection(key, value, _one_line(text) if _is_simple(text) and not renamed else sections_of(members)[0])
+
+
+def _with_values(key: str, section: dict[str, t.Any], values: dict[str, str | None]) -> dict[str, t.Any]:
+    """Return a copy of a section with other individual values."""
+    if key == "client":
+        return {**section, "last_check": values["last_check"]}
+    kernel = {**section["kernel"], "booted_at": values["booted_at"]}
+    return {**section, "machine_id_sha256": values["machine_id_sha256"], "kernel": kernel}
 
 
 def _content(path: str) -> bytes:
@@ -110,11 +143,14 @@ def _content(path: str) -> bytes:
         os.close(descriptor)
 
 
-def _one_line(text: bytes, members: dict[str, t.Any]) -> bytes:
+def _is_simple(text: bytes) -> bool:
+    """Return True if no character needs an escape in a line of pure ASCII."""
+    return text.isascii() and b"\x7f" not in text
+
+
+def _one_line(text: bytes) -> bytes:
     # Without characters that need an escape, removing the line ends is sufficient.
-    if text.isascii() and b"\x7f" not in text:
-        return b'"' + text.translate(None, b"\r\n")
-    return sections_of(members)[0]
+    return b'"' + (text.translate(None, b"\r\n") if b"\n" in text or b"\r" in text else text)
 
 
 def _as_a_whole(content: bytes) -> Recorded | FailedAttempt:
@@ -152,7 +188,7 @@ def _is_reason(value: object) -> bool:
         isinstance(value, dict)
         and isinstance(value.get("id"), str)
         and isinstance(value.get("message"), str)
-        and isinstance(value.get("remedy"), (str, type(None)))
+        and isinstance(value.get("remedy", False), (str, type(None)))
     )
 
 

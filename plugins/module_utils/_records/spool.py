@@ -3,6 +3,7 @@
 """Keep the complete records of a fleet in temporary files until a format needs them.
 
 The records of a large fleet do not fit in memory, and reading their files twice could show two different fleets.
+A section that many records have in common is written once, and each of these records has a reference to it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,22 @@ import tempfile
 import typing as t
 
 _BUFFER = 1024 * 1024  # bytes
+_MEMORY = 8 * 1024 * 1024  # bytes of sections that a process keeps
+
+ALIKE = (
+    "schema",
+    "collector",
+    "eligibility",
+    "patch",
+    "kernel_patches",
+    "assessment",
+    "clock_skew_seconds",
+    "vulnerabilities",
+)
+"""Keys of the sections that similar hosts have in common. The others differ from host to host."""
+
+_ALIKE_BEGINNINGS = tuple(f'"{key}": '.encode() for key in ALIKE)
+_REFERENCE = "@"  # never begins a section, which begins with the quotation mark of its key
 
 
 class SpoolPosition(t.NamedTuple):
@@ -31,6 +48,8 @@ class Spool:
 
     def __init__(self) -> None:
         self._files: list[t.IO[bytes]] = []
+        self._known: dict[tuple[int, str], str] = {}
+        self._room = _MEMORY
 
     def writer(self) -> SpoolWriter:
         """Add a file and return its writer."""
@@ -38,19 +57,31 @@ class Spool:
         return SpoolWriter(len(self._files) - 1, self._files[-1])
 
     def sections(self, position: SpoolPosition) -> list[str]:
-        """Return the sections of the document at a position, each a member of a JSON object."""
-        return self._read(position).split("\n")
+        """Return the sections of the document at a position, each a member of a JSON object.
+
+        A section that documents have in common is the same object each time, so that looking it up is fast.
+        """
+        lines = self._read(*position).split("\n")
+        return [self._common(position.file, line) if line[0] == _REFERENCE else line for line in lines]
 
     def document(self, position: SpoolPosition) -> str:
         """Return the document at a position as one line of JSON, without a line end."""
-        return f"{{{self._read(position).replace(_JOINT, _JSON_JOINT)}}}"
+        return f"{{{', '.join(self.sections(position))}}}"
 
-    def _read(self, position: SpoolPosition) -> str:
-        return os.pread(self._files[position.file].fileno(), position.size, position.begin).decode("ascii")
+    def _common(self, file: int, reference: str) -> str:
+        section = self._known.get((file, reference))
+        if section is None:
+            begin, size = map(int, reference[1:].split())
+            section = self._read(file, begin, size)
+            self._room -= size
+            if self._room < 0:
+                self._known.clear()
+                self._room = _MEMORY - size
+            self._known[file, reference] = section
+        return section
 
-
-_JOINT = "\n"  # never inside JSON text on one line
-_JSON_JOINT = ", "
+    def _read(self, file: int, begin: int, size: int) -> str:
+        return os.pread(self._files[file].fileno(), size, begin).decode("ascii")
 
 
 class SpoolWriter:
@@ -60,16 +91,34 @@ class SpoolWriter:
         self._number = number
         self._file = file
         self._end = 0
+        self._references: dict[bytes, bytes] = {}
+        self._room = _MEMORY
 
     def append(self, sections: t.Iterable[bytes]) -> SpoolPosition:
         """Write a document, given as sections from `sections_of`. It can be read after `flush`."""
-        position = SpoolPosition(self._number, self._end, self._file.write(_JOINT.encode().join(sections)))
-        self._end += position.size
-        return position
+        lines = [self._reference(each) if each.startswith(_ALIKE_BEGINNINGS) else each for each in sections]
+        return SpoolPosition(self._number, *self._write(b"\n".join(lines)))
 
     def flush(self) -> None:
         """Make all appended documents readable."""
         self._file.flush()
+
+    def _reference(self, section: bytes) -> bytes:
+        """Return the reference to a section, which is written unless an earlier document has it."""
+        reference = self._references.get(section)
+        if reference is None:
+            begin, size = self._write(section)
+            self._room -= size
+            if self._room < 0:
+                self._references.clear()
+                self._room = _MEMORY - size
+            reference = self._references[section] = f"{_REFERENCE}{begin} {size}".encode("ascii")
+        return reference
+
+    def _write(self, text: bytes) -> tuple[int, int]:
+        begin, size = self._end, self._file.write(text)
+        self._end += size
+        return begin, size
 
 
 def sections_of(document: t.Mapping[str, object]) -> tuple[bytes, ...]:
@@ -89,3 +138,47 @@ _ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False)
 def as_line(document: object) -> str:
     """Return JSON as one line of ASCII, so that no text from a host reaches a terminal or parser unescaped."""
     return _ENCODER.encode(document)
+
+
+# A fleet has few kinds of systems and clients, but each host has its machine ID and its times. Without these values,
+# the sections of similar hosts are equal, and each kind has to be parsed only once.
+# Keys whose values differ from host to host, by the beginning of their section, in the order in which records have
+# them. All values are texts or null.
+_KEYS = {'"system"': ('"machine_id_sha256"', '"booted_at"'), '"client"': ('"last_check"',)}
+_BEGINNING = len('"system"')
+_NULL = "null"
+
+
+class SplitSection(t.NamedTuple):
+    """The texts of a section around its individual values, and these values by their keys."""
+
+    common: tuple[str, ...]
+    individual: dict[str, str | None]
+
+
+def split_section(text: str) -> SplitSection | None:
+    """Split a section, given as ``"key": value``.
+
+    Return None if it has no individual values, has them in another form, or might have their keys within a string.
+    """
+    keys = _KEYS.get(text[:_BEGINNING])
+    # In text without a backslash, quotation marks only delimit strings, so that a match is a whole string.
+    if keys is None or "\\" in text:
+        return None
+    common: list[str] = []
+    individual: dict[str, str | None] = {}
+    rest = text
+    for key in keys:
+        before, _found, rest = rest.partition(f"{key}: ")
+        value: str | None = None
+        if rest.startswith('"'):
+            value, _quote, rest = rest[1:].partition('"')
+        elif rest.startswith(_NULL):
+            rest = rest[len(_NULL) :]
+        else:
+            return None
+        if text.count(key) != 1 or (value is not None and not value.isprintable()):
+            return None
+        common.append(before)
+        individual[key[1:-1]] = value
+    return SplitSection((*common, rest), individual)

@@ -41,6 +41,7 @@ from .._report.report import Condensed, HostLine, Report, condense, merge
 from .._report.rule_evaluation import RuleEvaluator
 from .._report.scanners.openvex import vex_documents
 from .._report.scanners.vex_folder import VexFigures, update_folder
+from .._report.summary.result_limits import ENTRIES, NAMES, limit_lists
 from .._report.summary.run_context import RunContext
 from .._server.download import Downloader
 from .._text import visible
@@ -62,6 +63,9 @@ _FOR_PEOPLE = ("html", "table", "markdown")
 _ENTRIES_OF_RESULT = 20
 _FORMATS_OF_RULES = {"junit", "sarif"}
 _SLOWEST_FORMAT = "html"
+_LIMITS_OF_SUMMARY = {"kernels": ENTRIES, "patch_versions": ENTRIES}
+_LIMITS_OF_OPENVEX = {"changed": ENTRIES, "withdrawn": ENTRIES}
+_LIMITS = {"hosts_by_state": NAMES, "hosts_by_rule": NAMES, "problems": ENTRIES}
 _Share = t.TypeVar("_Share")
 _Result = t.TypeVar("_Result")
 
@@ -517,9 +521,9 @@ def _result(
     result = {
         "changed": changed,
         "files": [str(path) for path in options.targets.values()],
-        "summary": report.summary(),
+        "summary": limit_lists(report.summary(), _LIMITS_OF_SUMMARY),
         "history": report.history.summary() if report.history else None,
-        "openvex": openvex,
+        "openvex": limit_lists(openvex, _LIMITS_OF_OPENVEX) if openvex else None,
         "changes": report.changes.as_dict(_ENTRIES_OF_RESULT) if report.changes else None,
         "notifications": [each.as_dict() for each in notifications],
     }
@@ -527,13 +531,16 @@ def _result(
     if failure is not None:
         # A failed task prints its whole result: the names of all hosts would hide the message.
         raise failure.with_details(**{**result, "changes": report.changes.as_dict(0) if report.changes else None})
-    return {
-        **result,
-        "hosts_by_state": report.hosts_by_state(),
-        "hosts_by_rule": report.hosts_by_rule(),
-        "waived_by_rule": report.waived_by_rule(),
-        "problems": _problems(report),
-    }
+    return limit_lists(
+        {
+            **result,
+            "hosts_by_state": report.hosts_by_state(),
+            "hosts_by_rule": report.hosts_by_rule(),
+            "waived_by_rule": report.waived_by_rule(),
+            "problems": _problems(report),
+        },
+        _LIMITS,
+    )
 
 
 def _found(report: Report, names: list[str]) -> dict[str, list[str]]:

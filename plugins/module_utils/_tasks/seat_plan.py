@@ -14,9 +14,13 @@ from .._fleet.seats import plan_seats
 from .._records import grants
 from .._records.postgresql.address import StorePlace
 from .._report.formats import seat_table
+from .._report.summary.result_limits import ENTRIES, NAMES, limit_lists
 from .._time import format_time
 from .commands import Task, read_clock, show_table
 from .store.delivery import send_waiting
+
+# The granted hosts are complete, because plays select hosts with them.
+_LIMITS = {"denied": NAMES, "in_use": NAMES, "problems": ENTRIES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +60,7 @@ def seat_plan(options: SeatOptions) -> Task[dict[str, t.Any]]:
     }
     if options.show:
         yield from show_table(lambda **layout: seat_table.render(result, **layout))
-    return result
+    return limit_lists(result, _LIMITS)
 
 
 def _in_order(options: SeatOptions, known: grants.SeatGrants) -> list[str]:

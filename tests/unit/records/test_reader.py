@@ -65,6 +65,18 @@ def _write_sections(path: Path, document: t.Mapping[str, object]) -> None:
             "malformed_record",
             "reasons",
         ),
+        (
+            json.dumps(
+                {
+                    "schema": "kernelops.livepatch/attempt/1",
+                    "host": "a",
+                    "attempted_at": COLLECTED_AT,
+                    "reasons": [{"id": "no_answer", "message": "without a remedy"}],
+                }
+            ).encode(),
+            "malformed_record",
+            "reasons",
+        ),
     ],
 )
 def test_an_unusable_file_does_not_hide_others(tmp_path: Path, content: bytes, identifier: str, message: str) -> None:
@@ -180,3 +192,30 @@ def test_the_cache_of_sections_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
     for record in records:
         store(tmp_path, record)
     assert [document.record for document in load([tmp_path]) if isinstance(document, Recorded)] == records
+
+
+def test_individual_values_are_read_and_written(tmp_path: Path) -> None:
+    """Sections of similar hosts are parsed once. The values that each host has alone stay apart."""
+    records = {
+        "web1": make_record("web1"),
+        "web2": make_record("web2", client__last_check=None, system__machine_id_sha256="00"),
+        "web3": make_record("web3", client__last_check="ä", system__kernel__booted_at='"'),
+        "web4": make_record("web4", client__last_check="\x7f", system__kernel__booted_at=None),
+    }
+    for name, record in records.items():
+        _write_sections(tmp_path / f"{name}.json", record)
+    for found in load([tmp_path]):
+        assert isinstance(found, Recorded)
+        expected = records[found.record["host"]]
+        assert found.record == expected
+        assert json.loads(b"{" + b",".join(found.sections) + b"}") == expected
+
+
+def test_an_invalid_individual_value_is_refused(tmp_path: Path) -> None:
+    text = json.dumps(make_record("web1"), indent=2)
+    (tmp_path / "web1.json").write_text(text + "\n")
+    for number, wrong in enumerate(('"2026\n"', "5", "nullx", '"a" "b"', '"a", "last_check": 5')):
+        (tmp_path / f"web2-{number}.json").write_text(text.replace('"2026-01-10T05:31:02Z"', wrong) + "\n")
+    first, *others = load([tmp_path])
+    assert isinstance(first, Recorded)
+    assert [type(other) for other in others] == [Problem] * 5

@@ -586,3 +586,15 @@ def test_check_mode_shows_what_would_be_sent(options: ReportOptions) -> None:
 def test_notifications_need_a_folder(options: ReportOptions) -> None:
     error = error_of(options, notifier=Notifier(parse_targets([NOWHERE])), output_dir=None)
     assert (error.id, error.remedy) == ("options_invalid", "set output_dir, or remove notify")
+
+
+def test_the_result_for_many_hosts_is_small(options: ReportOptions) -> None:
+    """AWX removes results of more than 700,000 bytes."""
+    hosts = [f"web-{number:06}.example.com" for number in range(100_000)]
+    rules = [{"id": "silent", "expression": "state == 'no_answer'", "message": "there is no answer"}]
+    result, _replay = report(options, hosts=hosts, rules=rules, formats=())
+    assert len(json.dumps(result)) < 300_000
+    assert result["summary"]["states"]["no_answer"] == result["summary"]["rules"]["silent"] == len(hosts)
+    for key, name in (("hosts_by_state", "no_answer"), ("hosts_by_rule", "silent")):
+        assert result[key][name] == hosts[: len(result[key][name])]
+        assert len(result[key][name]) + result["not_listed"][key] == len(hosts)

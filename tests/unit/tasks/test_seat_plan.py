@@ -90,3 +90,12 @@ def test_a_missing_folder_is_an_error(options: SeatOptions, tmp_path: Path) -> N
         plan(options, record_dirs=(tmp_path / "missing",))
     assert caught.value.id == "records_unusable"
     assert caught.value.remedy is not None
+
+
+def test_the_result_for_many_hosts_is_small(options: SeatOptions) -> None:
+    """AWX removes results of more than 700,000 bytes. Plays select hosts with the granted ones, which are complete."""
+    hosts = ["web1", *(f"web-{number:06}.example.com" for number in range(20_000))]
+    result, _replay = plan(options, hosts=hosts, seats=50, check_mode=True)
+    assert len(json.dumps(result)) < 300_000
+    assert result["granted"] == ["web1"]
+    assert len(result["denied"]) + result["not_listed"]["denied"] == 20_000

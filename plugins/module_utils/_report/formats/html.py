@@ -24,7 +24,7 @@ from pathlib import Path
 
 from ..._fleet.rules import Finding, Rule
 from ..._fleet.waivers import WaivedFinding, Waiver
-from ..._records.spool import SpoolPosition
+from ..._records.spool import SpoolPosition, split_section
 from ..._text import visible
 from ..changes.model import MOST
 from ..changes.wording import headline, sections, short
@@ -57,10 +57,6 @@ _MAX_KNOWN_SECTIONS = 512
 
 # Sections whose values the `HostLine` contains, or that the page does not show.
 _SECTIONS_IN_LINE = ('"schema": ', '"host": ', '"collected_at": ', '"clock_skew_seconds": ')
-# Keys whose values differ from host to host, by section, sorted.
-_INDIVIDUAL_KEYS = {'"system"': ["booted_at", "machine_id_sha256"], '"client"': ["last_check"]}
-_SECTION_KEY_LENGTH = len('"system"')
-_INDIVIDUAL = re.compile(r'"(booted_at|last_check|machine_id_sha256)"\s*:\s*(?:"([^"]*)"|null)')
 
 _ENCODE = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 
@@ -238,12 +234,15 @@ class _Part(t.NamedTuple):
     individual: c.Mapping[str, str | None]
 
 
+_NOT_SHOWN = _Part("", -1, {})
+
+
 class _Stream:
     """Encodes hosts, each after the parts that no earlier host has.
 
     Parts are recognized by their digest. Their text would need much memory in a fleet without common parts.
 
-    Most sections are not parsed: `_split_section` finds the individual values in the text, and a section whose other
+    Most sections are not parsed: `split_section` finds the individual values in the text, and a section whose other
     text occurred before refers to the same part. For 20,000 records this takes 0.9 s instead of 5.2 s.
     """
 
@@ -252,7 +251,7 @@ class _Stream:
         self._states = {state: index for index, state in enumerate(URGENCY)}
         self._numbers: dict[bytes, int] = {}
         self._new: list[str] = []
-        self._known: dict[tuple[str, ...], _Part] = {}
+        self._known: dict[str | tuple[str, ...], _Part] = {}
         self._findings_part = functools.lru_cache(_MAX_KNOWN_SECTIONS)(self._findings)
 
     def host(self, line: HostLine) -> list[str]:
@@ -279,21 +278,27 @@ class _Stream:
         numbers: dict[str, int] = {}
         individual: dict[str, str | None] = {}
         for text in self._report.spool.sections(document):
-            if not text.startswith(_SECTIONS_IN_LINE):
-                self._section(text, numbers, individual)
+            part = self._known.get(text) or self._section(text)
+            numbers[part.key] = part.number
+            if part.individual:
+                individual.update(part.individual)
         times = (line.collected_at, individual["booted_at"], individual["last_check"])
-        return [*(numbers[key] for key in _PARTS), *map(_visible, times), line.patch_runs]
+        return [*[numbers[key] for key in _PARTS], *[time and visible(time) for time in times], line.patch_runs]
 
-    def _section(self, text: str, numbers: dict[str, int], individual: dict[str, str | None]) -> None:
-        common, keys, values = _split_section(text)
-        part = self._known.get(common)
-        if part is None:
-            part = self._parse(text)
-            if len(self._known) >= _MAX_KNOWN_SECTIONS:
-                self._known.clear()
-            self._known[common] = part
-        numbers[part.key] = part.number
-        individual.update(zip(keys, values, strict=True) if keys else part.individual)
+    def _section(self, text: str) -> _Part:
+        if text.startswith(_SECTIONS_IN_LINE):
+            return _NOT_SHOWN
+        split = split_section(text)
+        if split is None:
+            return self._remember(text, self._parse(text))
+        known = self._known.get(split.common) or self._remember(split.common, self._parse(text))
+        return _Part(known.key, known.number, split.individual)
+
+    def _remember(self, text: str | tuple[str, ...], part: _Part) -> _Part:
+        if len(self._known) >= _MAX_KNOWN_SECTIONS:
+            self._known.clear()
+        self._known[text] = part
+        return part
 
     def _parse(self, text: str) -> _Part:
         [(key, value)] = json.loads(f"{{{text}}}").items()
@@ -347,19 +352,3 @@ _PARTS: dict[str, t.Callable[[_Stream, t.Any], dict[str, t.Any]]] = {
     "system": _Stream._unchanged,
     "client": _Stream._unchanged,
 }
-
-
-def _split_section(text: str) -> tuple[tuple[str, ...], list[str], list[str | None]]:
-    """Split the JSON text of a section into the text that hosts have in common, the individual keys, and their values.
-
-    Without individual keys, or where the text might contain them within a string, all of the text is common.
-    """
-    wanted = _INDIVIDUAL_KEYS.get(text[:_SECTION_KEY_LENGTH])
-    # In text without a backslash, quotation marks only delimit strings, so that a match is a key with its value.
-    if wanted is None or "\\" in text:
-        return (text,), [], []
-    pieces = _INDIVIDUAL.split(text)
-    keys = pieces[1::3]
-    if sorted(keys) != wanted:
-        return (text,), [], []
-    return (*pieces[::3], *keys), keys, pieces[2::3]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
@@ -17,6 +18,7 @@ from .table import totals
 _HEADINGS = ("Host", "State", "Kernel", "Patch", "Client", "Upgrade by", "Why", "Next step")
 _WAIVED = ("Host", "Rule", "Finding", "Reason for the waiver", "Owner", "Expires")
 _ABSENT = "-"
+_REMEMBERED = 1024
 
 # In a table a pipe ends the cell before any other rule is applied; HTML and entities begin with < and &.
 # Mail addresses and mentions are recognised after backslashes are removed, but never in a code span.
@@ -85,6 +87,8 @@ def _waived(report: Report) -> t.Iterator[str]:
         yield f"| {' | '.join((host, *texts))} |\n"
 
 
+# Similar hosts have equal texts.
+@functools.lru_cache(_REMEMBERED)
 def code(text: str | None) -> str:
     """Return external text as a code span, in which only its end and the pipe of a table have a meaning."""
     if not text:
@@ -93,6 +97,7 @@ def code(text: str | None) -> str:
     return f"`{inert}`"
 
 
+@functools.lru_cache(_REMEMBERED)
 def prose(text: str | None) -> str:
     """Return external text as running text in which no markup, HTML or link works."""
     if not text:

@@ -8,6 +8,7 @@ number of series follows that of the hosts, whatever they say.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import typing as t
 
@@ -19,6 +20,7 @@ from ..report import HostLine, Report
 
 _LONGEST_LABEL = 200
 _DAY = 24 * 3600
+_REMEMBERED = 4096
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\""})
 
 
@@ -194,6 +196,7 @@ def _label(text: str) -> str:
     return shown.translate(_ESCAPES)
 
 
+@functools.lru_cache(_REMEMBERED)
 def _seconds(time: str | None) -> int | None:
     """Return seconds since 1970 of an RFC 3339 time or of a date; ``None`` for anything else."""
     moment = parse_time(time, date_only=True)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import typing as t
 
 from ..._fleet.group_counts import GroupCount
@@ -35,6 +36,7 @@ _GAP = "  "
 _NARROWEST_NEXT_STEP = 44
 _NARROWEST_KERNEL = 10
 _INDENT = "    "
+_REMEMBERED = 4096
 _SHOWN_PROBLEMS = 20
 _SHOWN_GROUPS = 20
 _SHOWN_WAIVED = 20
@@ -237,6 +239,8 @@ def _group(kernel: str | None, patch: str | None, hosts: int) -> _HostRow:
     return _HostRow("protected", cells, "")
 
 
+# Rows of similar hosts have equal cells.
+@functools.lru_cache(_REMEMBERED)
 def _cell(text: str | None) -> str:
     return visible(text) if text else _ABSENT
 
@@ -265,9 +269,14 @@ def _whole_table(rows: list[_HostRow], paint: _Paint) -> t.Iterator[str]:
     headings = _GAP.join(pad(_HEADINGS[index], size) for index, size in widths.items())
     yield paint(f"{headings}{_GAP}{_LAST_HEADING}", _BOLD) + "\n"
     for row in rows:
-        cells = {index: row.cells[index] + " " * (size - width(row.cells[index])) for index, size in widths.items()}
+        cells = {index: _filled(row.cells[index], size) for index, size in widths.items()}
         cells[_STATE] = paint(cells[_STATE], COLOURS[row.state])
         yield f"{_GAP.join(cells.values())}{_GAP}{row.next_step}".rstrip() + "\n"
+
+
+@functools.lru_cache(_REMEMBERED)
+def _filled(cell: str, size: int) -> str:
+    return cell + " " * (size - width(cell))
 
 
 def _fit(rows: list[_HostRow], columns: int) -> dict[int, int]:
@@ -323,7 +332,7 @@ def _waived(report: Report, columns: int | None, most: int | None, paint: _Paint
 def _widths(rows: list[_HostRow]) -> dict[int, int]:
     """Return the columns that have values by their index, and the width of each."""
     widths = {
-        index: min(widest, max(len(heading), *(width(row.cells[index]) for row in rows)))
+        index: min(widest, max(len(heading), *map(width, {row.cells[index] for row in rows})))
         for index, (heading, widest) in enumerate(zip(_HEADINGS, _WIDEST, strict=True))
     }
     if not any(row.cells[_EXPOSES].isdigit() for row in rows):
