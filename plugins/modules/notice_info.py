@@ -59,6 +59,8 @@ options:
     description:
       - Folder to cache downloads in. A URL is downloaded again if the server reports that the content has changed
         (ETag).
+      - Only root and the user that runs the module may be able to write to it. Otherwise, the module fails with
+        V(unsafe_folder).
     type: path
     default: ~/.cache/kernelops.livepatch
   timeout:

@@ -22,6 +22,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.pol
     policy_from_mapping,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import expand_user, read_bounded
 from ansible_collections.kernelops.livepatch.plugins.module_utils._notifications import targets
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.drain_lock import DrainLock
@@ -74,6 +75,7 @@ _LONGEST_INVENTORY = 200
 
 COLLECTOR = Collector(collection=COLLECTION_VERSION, ansible_core=ansible_core_version)
 
+_POLICY_LIMIT = 1 << 20
 _SHIPPED = {
     path.stem: parse_policy(path.read_text(encoding="utf-8"), str(path))
     for path in sorted((pathlib.Path(__file__).parent / "policies").glob("*.yml"), reverse=True)
@@ -119,12 +121,12 @@ def load_policy(wanted: object) -> Policy:
     name = str(wanted)
     if name in _SHIPPED:
         return _SHIPPED[name]
-    path = pathlib.Path(name).expanduser()
+    path = expand_user(name)
     if not path.is_file():
         shipped = ", ".join(_SHIPPED)
         raise PolicyError(f"{name} is neither a policy of the collection ({shipped}) nor a file on the controller")
     try:
-        return parse_policy(path.read_text(encoding="utf-8"), str(path))
+        return parse_policy(read_bounded(str(path), _POLICY_LIMIT).decode("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyError(f"the file {wanted} cannot be read: {error}") from error
 

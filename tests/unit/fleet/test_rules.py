@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import typing as t
 from pathlib import Path
 
@@ -303,3 +304,31 @@ def test_the_default_rules_on_a_fleet() -> None:
     [message] = {message for _line, (rule, message) in report.findings() if rule == "cloned"}
     assert message.endswith(": web7, web1, web2, web3, web4 and 2 more")
     assert judgement.with_fleet(report, seats=8).fleet_findings == report.fleet_findings
+
+
+@pytest.mark.parametrize(
+    "expression", ["floor(to_number(system.architecture))", "patch.fixes[::0]", "ceil(to_number('nan'))"]
+)
+def test_no_text_of_a_host_ends_the_report(expression: str) -> None:
+    record = make_record(system__architecture="nan")
+    [(rule, message)] = RuleEvaluator(load_rules([{**RULE, "expression": expression}], []), NOW).of_record(record)
+    assert rule == "client_old"
+    assert message.startswith("this rule cannot be evaluated: ")
+
+
+def test_a_number_with_many_digits_is_an_error() -> None:
+    with pytest.raises(RuleError, match="is invalid"):
+        load_rules([{**RULE, "expression": f"patch.fixes[{'9' * 5000}]"}], [])
+
+
+def test_a_file_of_rules_is_regular_and_bounded(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yml")
+    (tmp_path / "large.yml").write_bytes(b"#" * ((1 << 20) + 1))
+    for name in ("pipe.yml", "large.yml"):
+        with pytest.raises(RuleError, match="cannot be read"):
+            load_rules(str(tmp_path / name), [])
+
+
+def test_the_home_of_an_unknown_user_is_no_file() -> None:
+    with pytest.raises(RuleError, match="cannot be read"):
+        load_rules("~no-such-user/rules.yml", [])

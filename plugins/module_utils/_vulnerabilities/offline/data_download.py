@@ -9,6 +9,7 @@ interrupted continues where it ended, if the server still has the same file. A f
 from __future__ import annotations
 
 import collections.abc as c
+import contextlib
 import dataclasses
 import datetime as dt
 import json
@@ -17,12 +18,12 @@ import urllib.parse
 from pathlib import Path
 
 from ..._errors import LivepatchError
-from ..._io import has_content, lock_within, open_at, open_lock, read_bounded, write_atomically
+from ..._io import has_content, lock_within, open_at, open_lock, open_owned, read_bounded, write_atomically
 from ..._server.download import Downloader, FileVersion
 from ..._text import mask_credentials
 from ..._time import format_time
 from ..kernel_source import CODENAMES
-from .manifest import MANIFEST, DataFile, file_digest, manifest_text, read_manifest
+from .manifest import MANIFEST, DataFile, file_digest, is_file_name, manifest_text, read_manifest
 
 PACKAGE_DATA_URL = "https://security-metadata.canonical.com/oval/"
 NOTICES_URL = "https://security-metadata.canonical.com/osv/osv-all.tar.xz"
@@ -30,6 +31,7 @@ NOTICES_URL = "https://security-metadata.canonical.com/osv/osv-all.tar.xz"
 FILE_LIMIT = 1 << 30
 """Bytes of one file. The largest, the archive of all OSV documents, has about 50 MB."""
 
+_FOLDER_MODE, _FILE_MODE = 0o755, 0o644  # the data is public
 _PART = ".part"
 _LOCK = ".lock"
 _LOCK_SECONDS = 60
@@ -62,7 +64,14 @@ def data_urls(releases: c.Iterable[str], url: str, notices: str | None, *, fips:
             name = f"com.ubuntu.{realm}{codename}.pkg.json.xz"
             found[name] = f"{url.rstrip('/')}/{name}"
     if notices:
-        found[urllib.parse.urlsplit(notices).path.rpartition("/")[2] or "notices"] = notices
+        name = urllib.parse.urlsplit(notices).path.rpartition("/")[2] or "notices"
+        if not is_file_name(name) or name in found:
+            raise LivepatchError(
+                "bad_option",
+                f"the option notices ends with {name!r:.80}, which cannot be the name of its file in the folder",
+                "use a URL that ends with a name such as osv-all.tar.xz, of letters, digits, '.', '_' and '-'",
+            )
+        found[name] = notices
     return found
 
 
@@ -73,9 +82,10 @@ def download_data(
 
     The manifest is written after each file, so that it always describes the folder. Check mode only asks the server.
     """
+    with contextlib.suppress(FileNotFoundError):
+        os.close(open_owned(folder, None if check_mode else _FOLDER_MODE))
     if check_mode:
         return _download_all(folder, urls, downloader, now, check_mode=True)
-    folder.mkdir(parents=True, exist_ok=True)
     with open_lock(folder / _LOCK) as lock:
         if not lock_within(lock.fileno(), _LOCK_SECONDS):
             raise LivepatchError(
@@ -140,8 +150,8 @@ def _download(
             )
         return present, False
     sha256, size = file_digest(part)
+    part.chmod(_FILE_MODE)
     part.replace(path)
-    path.chmod(0o644)
     state.unlink(missing_ok=True)
     is_new = present is None or present.sha256 != sha256
     return DataFile(mask_credentials(url), sha256, size, "", found.etag, found.modified), is_new

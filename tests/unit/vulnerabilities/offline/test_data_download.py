@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import os
 import socket
 import threading
 import typing as t
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
-from ansible_collections.kernelops.livepatch.plugins.module_utils._io import lock_within, open_lock
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import UnsafeFolderError, lock_within, open_lock
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import (
     Downloader,
     DownloadOptions,
@@ -194,4 +195,43 @@ def test_releases_are_numbers_or_codenames() -> None:
 def test_an_unknown_release_is_an_error(release: str) -> None:
     with pytest.raises(LivepatchError, match="not a long-term release") as caught:
         data_urls([release], "https://x.test/", None, fips=False)
+    assert caught.value.id == "bad_option"
+
+
+def test_a_folder_that_others_can_write_is_refused(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(0o777)
+    for check_mode in (True, False):
+        with pytest.raises(UnsafeFolderError):
+            site.download(tmp_path / "data", check_mode=check_mode)
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_the_folder_and_its_files_are_public(site: Site, tmp_path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        site.download(tmp_path / "data")
+    finally:
+        os.umask(mask)
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "data" / XENIAL, tmp_path / "data" / NOTICES)}
+    assert ((tmp_path / "data").stat().st_mode & 0o777, modes) == (0o755, {0o644})
+
+
+def test_a_planted_link_is_not_followed(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("unchanged")
+    (tmp_path / "target").chmod(0o600)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / XENIAL).symlink_to(tmp_path / "target")
+    site.download(tmp_path / "data")
+    assert contents(tmp_path / "data")[XENIAL] == CONTENT
+    assert (tmp_path / "target").read_text() == "unchanged"
+    assert (tmp_path / "target").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".lock", "a+b.tar.xz", "%2e%2e", "x" * 200, MANIFEST, "com.ubuntu.xenial.pkg.json.xz"]
+)
+def test_the_name_of_notices_is_a_file_name(name: str) -> None:
+    with pytest.raises(LivepatchError, match="cannot be the name of its file") as caught:
+        data_urls(["xenial"], "https://x.test/", f"https://x.test/{name}", fips=False)
     assert caught.value.id == "bad_option"
