@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The playbook `upgrade` on a fleet of 30 hosts: canaries in every form, waves, a host that is lost, and a second run."""
+"""The playbook `upgrade` on a fleet of 30 hosts: canaries in every form, waves, a lost host, and a second run."""
 
 from __future__ import annotations
 
