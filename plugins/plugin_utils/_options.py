@@ -86,13 +86,17 @@ def list_from_text(value: object) -> object:
     """Return the list that a text from the command line means; any other value unchanged.
 
     An empty text is an empty list, and a text in square brackets is YAML or JSON. Ansible splits others at commas,
-    except for the address of a database, which can have several servers.
+    except for the address of a database, which can have several servers, and refuses the mapping that is returned for
+    invalid YAML.
     """
     if not isinstance(value, str):
         return value
     text = value.strip()
     if text.startswith("[") and text.endswith("]"):
-        return yaml.safe_load(text)
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            return {"invalid YAML": text}
     if text.startswith(("postgresql://", "postgres://")):
         return [text]
     return [] if not text else value

@@ -114,7 +114,7 @@ def _lock_file(folder: Path, group: str) -> t.Iterator[_LockFile]:
     """Let other runs wait. Without a file system that has locks, no host is drained."""
     file = _LockFile(lock_path(folder, group), group)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock = open_lock(folder / _LOCK)
     except OSError as error:
         raise file.unusable(error) from error
