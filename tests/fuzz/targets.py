@@ -26,11 +26,12 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.folder
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.index import read_index
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.listing import read_list
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store, history_db
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import cve_history, folder_store, history_db
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.grants import read_seat_grants
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.reader import RecordReader
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Sighting
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import sections_of
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report import history
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Downloader, DownloadOptions
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import (
@@ -217,7 +218,10 @@ def read_history(data: bytes, folder: Path) -> None:
     try:
         with contextlib.suppress(LivepatchError):
             history_db.read_spans(path)
+        with contextlib.suppress(LivepatchError):
+            history.build_cve_history(*cve_history.read_counts(path))
         history_db.add_sightings(path, [_SIGHTING])
+        cve_history.add_counts(path, _COUNTS._replace(at=_COUNTS.at + 1), {})
     finally:
         (folder / "history.db-journal").unlink(missing_ok=True)
 
@@ -225,10 +229,14 @@ def read_history(data: bytes, folder: Path) -> None:
 _SIGHTING = Sighting("web1", 1_700_000_000_000_000, Kind("protected", "4.4.0-168-generic", "16.04", "65.1", ()))
 
 
+_COUNTS = cve_history.CveCounts(_SIGHTING.at, 2, 0, {"high": 1})
+
+
 def _history() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "history.db")
         history_db.add_sightings(path, [_SIGHTING, _SIGHTING._replace(host="web2")])
+        cve_history.add_counts(path, _COUNTS, {"CVE-2031-1001": "high"})
         return path.read_bytes()
 
 

@@ -10,8 +10,8 @@ import typing as t
 
 from .._errors import LivepatchError
 from .._fleet import waves
-from .._records.postgresql.address import is_database
 from .._io import expand_user
+from .._records.postgresql.address import is_database
 from .._report.formats.registry import FORMATS_OF_SCANNERS
 from .._tasks.client_comparison import check_token
 from .._tasks.commands import Task
@@ -209,7 +209,7 @@ def _file(settings: Settings, variable: str) -> c.Iterator[Fault]:
 
 def _folder(settings: Settings, variable: str) -> c.Iterator[Fault]:
     if variable in settings.values:
-        yield from _unusable(variable, folders.unwritable(Path(settings.values[variable]).expanduser().resolve(), 0))
+        yield from _unusable(variable, folders.unwritable(expand_user(settings.values[variable]).resolve(), 0))
 
 
 def _unusable(variable: str, problem: str | None) -> c.Iterator[Fault]:

@@ -86,7 +86,7 @@ def waiver_faults(variable: str, path: str, rules: object, closed_cves: c.Sequen
             ids = [rule.id for rule in rule_evaluation.load_rules(rules, [])]
             known = [*ids, *closed_cves, *rule_evaluation.RULES_OF_VULNERABILITIES]
     try:
-        load_waivers(Path(path).expanduser(), datetime.datetime.now(datetime.timezone.utc).date(), rules=known)
+        load_waivers(expand_user(path), datetime.datetime.now(datetime.timezone.utc).date(), rules=known)
     except WaiverError as error:
         return [Fault(variable, error.reason)]
     return []
