@@ -94,11 +94,11 @@ _UNFINISHED_SECONDS = 86_400.0
 _BUFFER = 256 * 1024  # bytes: a large report is written in few calls
 
 
-def make_folder(path: Path) -> None:
-    """Create a folder, and missing ones above it, with access for their owner only. Raises `OSError`."""
+def make_folder(path: Path, mode: int = 0o700) -> None:
+    """Create a folder, and missing ones above it, by default with access for their owner only. Raises `OSError`."""
     if not path.parent.exists():
-        make_folder(path.parent)
-    path.mkdir(0o700, exist_ok=True)
+        make_folder(path.parent, mode)
+    path.mkdir(mode, exist_ok=True)
 
 
 def write_atomically(path: Path, chunks: t.Iterable[str], *, durable: bool = False) -> None:

@@ -9,7 +9,6 @@ interrupted continues where it ended, if the server still has the same file. A f
 from __future__ import annotations
 
 import collections.abc as c
-import contextlib
 import dataclasses
 import datetime as dt
 import json
@@ -18,7 +17,7 @@ import urllib.parse
 from pathlib import Path
 
 from ..._errors import LivepatchError
-from ..._io import has_content, lock_within, open_at, open_lock, open_owned, read_bounded, write_atomically
+from ..._io import has_content, lock_within, make_folder, open_at, open_lock, read_bounded, write_atomically
 from ..._server.download import Downloader, FileVersion
 from ..._text import mask_credentials
 from ..._time import format_time
@@ -82,10 +81,9 @@ def download_data(
 
     The manifest is written after each file, so that it always describes the folder. Check mode only asks the server.
     """
-    with contextlib.suppress(FileNotFoundError):
-        os.close(open_owned(folder, None if check_mode else _FOLDER_MODE))
     if check_mode:
         return _download_all(folder, urls, downloader, now, check_mode=True)
+    make_folder(folder, _FOLDER_MODE)
     with open_lock(folder / _LOCK) as lock:
         if not lock_within(lock.fileno(), _LOCK_SECONDS):
             raise LivepatchError(
@@ -139,6 +137,8 @@ def _download(
             write_atomically(state, [json.dumps({"url": mask_credentials(url), "etag": found.etag})])
 
         found = downloader.download_newer(url, file, FILE_LIMIT, version, _etag_of_part(state, url), begin)
+        # Not by the path: another user may write to the folder, and could replace the file by a link.
+        os.fchmod(file.fileno(), _FILE_MODE)
     if found is None:
         part.unlink()
         state.unlink(missing_ok=True)
@@ -150,7 +150,6 @@ def _download(
             )
         return present, False
     sha256, size = file_digest(part)
-    part.chmod(_FILE_MODE)
     part.replace(path)
     state.unlink(missing_ok=True)
     is_new = present is None or present.sha256 != sha256
