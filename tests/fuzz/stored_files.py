@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waivers import Waivers
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.drain_lock import DrainLock
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.drain_lock import DrainLock, lock_path
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folder_store import load
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.newest import newest_records
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanners import scanner_csv
@@ -85,7 +85,7 @@ def read_index(data: bytes, _folder: Path) -> None:
 
 def read_drain_lock(data: bytes, folder: Path) -> None:
     lock = DrainLock(folder, "web", "web1", "run", "a controller")
-    lock.path.write_bytes(data)
+    lock_path(folder, "web").write_bytes(data)
     lock.take(_NOW, _NOW)
     lock.renew(_NOW)
     lock.release()

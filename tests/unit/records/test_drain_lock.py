@@ -121,19 +121,16 @@ def test_runs_at_the_same_time_give_one_holder(tmp_path: Path) -> None:
 def test_a_nested_lock_is_unusable(tmp_path: Path) -> None:
     mine = lock(tmp_path)
     take(mine)
-    mine.path.write_text("[" * 60_000)
+    lock_path(tmp_path, "orders").write_text("[" * 60_000)
     with pytest.raises(LivepatchError) as caught:
         take(mine)
     assert caught.value.id == "drain_lock_unusable"
 
 
-@pytest.mark.parametrize("mode", [0o700, 0o755, 0o2775])
-def test_who_may_store_records_may_lock(tmp_path: Path, mode: int) -> None:
-    (tmp_path / "records").mkdir()
-    (tmp_path / "records").chmod(mode)
+def test_a_new_folder_is_private(tmp_path: Path) -> None:
     mask = os.umask(0)
     try:
-        take(lock(tmp_path / "records" / "locks"))
+        take(lock(tmp_path / "records"))
     finally:
         os.umask(mask)
-    assert (tmp_path / "records" / "locks").stat().st_mode & 0o777 == mode & 0o777
+    assert (tmp_path / "records").stat().st_mode & 0o777 == 0o700
