@@ -50,7 +50,7 @@ def evaluated(monkeypatch: pytest.MonkeyPatch, folder: Path, **options: t.Any) -
     (folder / "data" / "lsn.json").write_text(json.dumps(notice()))
     given = {
         **{name: spec.get("default") for name, spec in exposure_info.ARGUMENT_SPEC.items()},
-        "record_dir": [str(folder / "records")],
+        "store": [str(folder / "records")],
         "vulnerability_data": [str(folder / "data")],
         "cache_dir": str(folder / "cache"),
         **options,
