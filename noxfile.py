@@ -238,6 +238,7 @@ EXTENDED = {
     "store": ("Stores in PostgreSQL under load.", ()),
     "terminal": ("The status line in all its forms.", PARALLEL),
     "vm": ("Real live patches in a virtual machine.", WHOLE_FILES),
+    "waves": ("An upgrade of 30 hosts in waves.", ()),
 }
 """Markers of integration tests that `make test` does not run: what their session tests, and options of pytest."""
 PLATFORMS = "platforms or docs"

@@ -22,7 +22,6 @@ from ansible_collections.kernelops.livepatch.plugins.plugin_utils._run import RU
 
 class ActionModule(LivepatchAction):
     ARGUMENT_SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {
-        "limit": {"type": "str"},
         "formats": {"type": "list", "elements": "str", "choices": list(NAMES), "default": ["table"]},
         "rules": {"type": "raw", "default": DEFAULT},
         **{n: {"type": "list", "elements": "str", "default": []} for n in ("closed_cves", "fail_on", "group_by")},

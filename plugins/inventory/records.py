@@ -89,6 +89,7 @@ from ansible.plugins.inventory import BaseInventoryPlugin, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import expand_user
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES, Record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import (
     Document,
@@ -136,7 +137,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         """Return the stores. Raises `AnsibleParserError` for an address that cannot be used."""
         texts = [os.path.expandvars(text) for text in self.get_option("store")]
         try:
-            return [store_place(text) if is_database(text) else path.parent / Path(text).expanduser() for text in texts]
+            return [store_place(text) if is_database(text) else path.parent / expand_user(text) for text in texts]
         except LivepatchError as error:
             raise AnsibleParserError(f"{path}: {error.message}; {error.remedy}") from error
 

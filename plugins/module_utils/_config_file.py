@@ -83,9 +83,9 @@ def nearest(word: str, known: c.Iterable[str], kind: str) -> str:
 def read_yaml(text: str, source: str, failure: c.Callable[[str], Exception]) -> tuple[object, dict[str, int]]:
     """Read YAML as plain data, with the line of each value by its path, such as ``systems[0].kernel``.
 
-    Scalars stay text: a release 16.10 must not become the number 16.1. For invalid YAML, a key that occurs twice, and
-    more than `_VALUES_LIMIT` values, raise the exception that `failure` returns for a message with the `source` and the
-    line.
+    Scalars stay text: a release 16.10 must not become the number 16.1. For invalid YAML, a key that occurs twice or is
+    no scalar, and more than `_VALUES_LIMIT` values, raise the exception that `failure` returns for a message with the
+    `source` and the line.
     """
     # Imported here because ansible-test loads every module of the core without third-party libraries.
     import yaml
@@ -113,6 +113,9 @@ def _plain(node: t.Any, path: str, lines: dict[str, int], wrong: c.Callable[[int
     if node.id == "mapping":
         result: dict[object, object] = {}
         for key, value in node.value:
+            # A key that is a list with aliases could make any amount of text.
+            if key.id != "scalar":
+                raise wrong(key.start_mark.line + 1, f"expected text as a key, found a {key.id}")
             name = str(key.value)
             if name in result:
                 raise wrong(key.start_mark.line + 1, f"the key {name!r:.80} occurs twice")

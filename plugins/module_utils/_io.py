@@ -11,6 +11,7 @@ import io
 import os
 import re
 import secrets
+import shlex
 import stat
 import time
 import typing as t
@@ -21,6 +22,8 @@ from ._errors import LivepatchError
 _SAFE_OPEN = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """Flags without which opening a pipe that has just replaced a file would block."""
 
+_LINK_LIMIT = 40
+_SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_BUFFER = 1 << 16  # bytes: those of a download that are lost when the process is killed
 
 
@@ -72,6 +75,12 @@ def read_bounded(path: str, limit: int) -> bytes:
     return data
 
 
+def expand_user(path: str) -> Path:
+    """Return a path with the home folder for ``~``. That of an unknown user stays, as in Ansible's options."""
+    # pathlib raises RuntimeError for an unknown user.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
 def file_error(error: OSError, path: str, remedy: str) -> LivepatchError:
     """Return the error (``files``) for a file or folder that cannot be used. `path` is used if `error` has no path."""
     return LivepatchError("files", f"cannot use {error.filename or path}: {error.strerror or error}", remedy)
@@ -85,11 +94,11 @@ _UNFINISHED_SECONDS = 86_400.0
 _BUFFER = 256 * 1024  # bytes: a large report is written in few calls
 
 
-def make_folder(path: Path) -> None:
-    """Create a folder, and missing ones above it, with access for their owner only. Raises `OSError`."""
+def make_folder(path: Path, mode: int = 0o700) -> None:
+    """Create a folder, and missing ones above it, by default with access for their owner only. Raises `OSError`."""
     if not path.parent.exists():
-        make_folder(path.parent)
-    path.mkdir(0o700, exist_ok=True)
+        make_folder(path.parent, mode)
+    path.mkdir(mode, exist_ok=True)
 
 
 def write_atomically(path: Path, chunks: t.Iterable[str], *, durable: bool = False) -> None:
@@ -196,3 +205,118 @@ def lock_within(
             if clock() >= end:
                 return False
         sleep(_LOCK_PAUSE_SECONDS)
+
+
+# --- folders that only their owner can change
+
+
+class UnsafeFolderError(LivepatchError):
+    """Another user could replace files in a folder."""
+
+    def __init__(self, path: str, fault: str, remedy: str) -> None:
+        super().__init__(
+            "unsafe_folder",
+            f"{path} {fault}, so that another user could replace its files",
+            f"{remedy}, or use another folder",
+        )
+
+
+def open_owned(path: Path, mode: int | None) -> int:
+    """Open a folder that only root and this user can change, and return its descriptor.
+
+    Another user could otherwise replace a file by a link, whose target this process would write, change or remove. So
+    all folders above are checked too, as ssh checks those of its key files. With a `mode`, a missing folder is created;
+    folders above it get the mode 0755. Raises `UnsafeFolderError`, `FileNotFoundError` and other `OSError`.
+    """
+    return _Walk(path.absolute(), mode).open()
+
+
+def make_own_folder(path: Path) -> None:
+    """Create a private folder. Raises `OSError`, and `UnsafeFolderError` if another user can change an existing one."""
+    make_folder(path)
+    check_owned(path.stat(), str(path))
+
+
+class _Walk:
+    """Opens the folders of a path one after the other, and checks each. Links are followed by hand."""
+
+    def __init__(self, path: Path, mode: int | None) -> None:
+        self._path = path
+        self._mode = mode
+        self._left = list(reversed(path.parts[1:]))
+        self._links = 0
+        self._shown = Path("/")
+        self._current = os.open("/", _SEARCH)
+
+    def open(self) -> int:
+        """Return a descriptor of the folder, open for reading."""
+        try:
+            self._check(os.fstat(self._current))
+            while self._left:
+                self._step(self._left.pop())
+            return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._current)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+        finally:
+            os.close(self._current)
+
+    def _step(self, name: str) -> None:
+        try:
+            status = os.lstat(name, dir_fd=self._current)
+        except FileNotFoundError:
+            if self._mode is None:
+                raise
+            # Another thread or process can create it at the same time.
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o755 if self._left else self._mode, dir_fd=self._current)
+            status = os.lstat(name, dir_fd=self._current)
+        if stat.S_ISLNK(status.st_mode):
+            _check_owner(status, str(self._shown / name))
+            self._follow(name)
+            return
+        self._enter(name)
+        self._shown = self._shown / name
+        self._check(os.fstat(self._current))
+
+    def _follow(self, name: str) -> None:
+        self._links += 1
+        if self._links > _LINK_LIMIT:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        target = Path(os.readlink(name, dir_fd=self._current))
+        if target.is_absolute():
+            self._enter("/")
+            self._shown = Path("/")
+        self._left += reversed([part for part in target.parts if part != "/"])
+
+    def _enter(self, name: str) -> None:
+        entered = os.open(name, _SEARCH, dir_fd=self._current)
+        os.close(self._current)
+        self._current = entered
+
+    def _check(self, status: os.stat_result) -> None:
+        check_owned(status, str(self._shown), is_last=not self._left)
+
+
+def check_owned(status: os.stat_result, path: str, *, is_last: bool = True) -> None:
+    """Check that only root and this user can replace entries of a folder. Raises `UnsafeFolderError`.
+
+    Without `is_last`, it is a folder above: others may create entries there if they cannot replace those of this user,
+    as in ``/tmp``.
+    """
+    _check_owner(status, path)
+    is_shared = not is_last and status.st_mode & stat.S_ISVTX
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not is_shared:
+        mode = stat.S_IMODE(status.st_mode)
+        raise UnsafeFolderError(
+            path, f"has the mode {mode:04o}: its group or others may write to it", f"run chmod go-w {shlex.quote(path)}"
+        )
+
+
+def _check_owner(status: os.stat_result, path: str) -> None:
+    user = os.geteuid()
+    if status.st_uid not in (0, user):
+        raise UnsafeFolderError(
+            path,
+            f"belongs to the user with the id {status.st_uid}, and the task runs as the user with the id {user}",
+            f"run chown {user} {shlex.quote(path)}",
+        )

@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import re
+import typing as t
 import unicodedata
 
 ELLIPSIS = "…"
 _LONGEST_MESSAGE = 2000  # characters
+_LONGEST_VALUE = 20_000
+"""Characters of a text in a result. The log of a step has fewer."""
 
 _WORD_WITH_USER = re.compile(r"\S+@\S*")
 _FIRST_WORD = re.compile(r"[^\s:/]+:[^\s]+(?=\s)")
@@ -42,6 +45,17 @@ def visible_lines(text: str) -> str:
     if text.isprintable() and text.isascii():
         return text
     return "\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n"))
+
+
+def visible_values(value: t.Any) -> t.Any:
+    """Escape invisible characters in all texts of a result, except line ends and tabs, and limit their length."""
+    if isinstance(value, str):
+        shown = visible_lines(value[:_LONGEST_VALUE])
+        cut = len(value) > _LONGEST_VALUE or len(shown) > _LONGEST_VALUE
+        return f"{shown[: _LONGEST_VALUE - 1]}{ELLIPSIS}" if cut else shown
+    if isinstance(value, dict):
+        return {visible_values(key): visible_values(each) for key, each in value.items()}
+    return [visible_values(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def width(text: str) -> int:

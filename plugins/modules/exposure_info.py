@@ -140,6 +140,8 @@ options:
     description:
       - Folder to cache downloads and compiled data in. A URL is downloaded again if the server reports that the content
         has changed (ETag).
+      - Only root and the user that runs the module may be able to write to it. Otherwise, the module fails with
+        V(unsafe_folder).
     type: path
     default: ~/.cache/kernelops.livepatch
   timeout:
@@ -586,6 +588,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._report.summar
     limit_lists,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Downloader, DownloadOptions
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import user_and_password, visible_values
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import parse_time
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.data_files import DataFiles
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.exposure import (
@@ -795,11 +798,14 @@ def unreadable_notices(indexes: c.Iterable[VulnerabilityIndex]) -> list[dict[str
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     module.no_log_values |= passwords(DatabaseAddress(each) for each in module.params["store"] if is_database(each))
+    # These options are shown with -vvv. Their credentials are masked there, and in the result.
+    given = (*module.params["vulnerability_data"], *module.params["notices"])
+    module.no_log_values.update(filter(None, map(user_and_password, given)))
     try:
         result = run(module.params, check_mode=module.check_mode, warn=module.warn)
     except LivepatchError as error:
-        module.fail_json(**error.as_result())
-    module.exit_json(**result)
+        module.fail_json(**visible_values(error.as_result()))
+    module.exit_json(**visible_values(result))
 
 
 if __name__ == "__main__":

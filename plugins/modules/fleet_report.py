@@ -228,7 +228,8 @@ options:
     default: Operator of the fleet
   cache_dir:
     description:
-      - Folder on the controller for downloaded and compiled vulnerability data.
+      - Folder on the controller for downloaded and compiled vulnerability data. Only root and the user that runs
+        Ansible may be able to write to it.
     type: path
     default: ~/.cache/kernelops.livepatch
   title:

@@ -59,6 +59,8 @@ options:
     description:
       - Folder to cache downloads in. A URL is downloaded again if the server reports that the content has changed
         (ETag).
+      - Only root and the user that runs the module may be able to write to it. Otherwise, the module fails with
+        V(unsafe_folder).
     type: path
     default: ~/.cache/kernelops.livepatch
   timeout:
@@ -202,7 +204,11 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._server.downlo
     Downloader,
     DownloadOptions,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._text import mask_credentials, user_and_password
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import (
+    mask_credentials,
+    user_and_password,
+    visible_values,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_cache import cached_notices
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.notice_files import read_notices
@@ -312,8 +318,8 @@ def main() -> None:
     try:
         result = run(module.params)
     except LivepatchError as error:
-        module.fail_json(**error.as_result())
-    module.exit_json(changed=False, **result)
+        module.fail_json(**visible_values(error.as_result()))
+    module.exit_json(changed=False, **visible_values(result))
 
 
 if __name__ == "__main__":

@@ -179,6 +179,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._io import file_error, read_bounded
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import visible_values
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import patch_file, trust
 
 ARGUMENT_SPEC = {
@@ -217,8 +218,8 @@ def main() -> None:
     try:
         result = examine(module.params)
     except LivepatchError as error:
-        module.fail_json(**error.as_result())
-    module.exit_json(**result)
+        module.fail_json(**visible_values(error.as_result()))
+    module.exit_json(**visible_values(result))
 
 
 if __name__ == "__main__":

@@ -298,7 +298,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._server.downlo
     Downloader,
     DownloadOptions,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._text import user_and_password
+from ansible_collections.kernelops.livepatch.plugins.module_utils._text import user_and_password, visible_values
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
 
 _MOST_PARALLEL = 32
@@ -448,8 +448,8 @@ def main() -> None:
     try:
         result = run(module.params, check_mode=module.check_mode)
     except LivepatchError as error:
-        module.fail_json(**error.as_result())
-    module.exit_json(**result)
+        module.fail_json(**visible_values(error.as_result()))
+    module.exit_json(**visible_values(result))
 
 
 if __name__ == "__main__":

@@ -34,10 +34,9 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postg
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.store import RecordStore, open_store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
 from ansible_collections.kernelops.livepatch.plugins.module_utils._text import (
-    ELLIPSIS,
     visible,
-    visible_lines,
     visible_message,
+    visible_values,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._driver import Driver
@@ -49,9 +48,6 @@ _TEMPLATE = re.compile(r"\{(?=[{%#])")
 
 _SEVERAL_LINES = {"variables_invalid"}
 """Errors with a message of several lines. No part of it comes from a host."""
-
-_LONGEST_TEXT = 20_000
-"""Characters of a text in a result. The log of a step has fewer."""
 
 
 class LivepatchAction(ActionBase):
@@ -128,7 +124,7 @@ class LivepatchAction(ActionBase):
 
     def _perform(self, validation: t.Any) -> dict[str, t.Any]:
         """Run the task. Any text of the result can quote a host, and Ansible, roles and playbooks print it as it is."""
-        result: dict[str, t.Any] = _visible_values(self._run_task(validation))
+        result: dict[str, t.Any] = visible_values(self._run_task(validation))
         if isinstance(result.get("msg"), str) and result.get("error_id") not in _SEVERAL_LINES:
             result["msg"] = visible_message(result["msg"])
         return result
@@ -204,19 +200,6 @@ class LivepatchAction(ActionBase):
         if isinstance(errors[0], UnsupportedError):
             return f"Unsupported parameters for ({self._task.action}) module: {errors.msg}"
         return str(errors.msg)
-
-
-def _limited(text: str, limit: int, *, cut: bool) -> str:
-    return f"{text[: limit - 1]}{ELLIPSIS}" if cut or len(text) > limit else text
-
-
-def _visible_values(value: t.Any) -> t.Any:
-    """Escape invisible characters in all texts of a result, except line ends and tabs, and limit their length."""
-    if isinstance(value, str):
-        return _limited(visible_lines(value[:_LONGEST_TEXT]), _LONGEST_TEXT, cut=len(value) > _LONGEST_TEXT)
-    if isinstance(value, dict):
-        return {_visible_values(key): _visible_values(each) for key, each in value.items()}
-    return [_visible_values(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _visible_error(error: AnsibleError) -> AnsibleError:

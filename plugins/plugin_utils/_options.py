@@ -22,6 +22,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.pol
     policy_from_mapping,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import expand_user, read_bounded
 from ansible_collections.kernelops.livepatch.plugins.module_utils._notifications import targets
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.drain_lock import DrainLock
@@ -79,6 +80,7 @@ _LONGEST_INVENTORY = 200
 
 COLLECTOR = Collector(collection=COLLECTION_VERSION, ansible_core=ansible_core_version)
 
+_POLICY_LIMIT = 1 << 20
 _SHIPPED = {
     path.stem: parse_policy(path.read_text(encoding="utf-8"), str(path))
     for path in sorted((pathlib.Path(__file__).parent / "policies").glob("*.yml"), reverse=True)
@@ -89,13 +91,17 @@ def list_from_text(value: object) -> object:
     """Return the list that a text from the command line means; any other value unchanged.
 
     An empty text is an empty list, and a text in square brackets is YAML or JSON. Ansible splits others at commas,
-    except for the address of a database, which can have several servers.
+    except for the address of a database, which can have several servers, and refuses the mapping that is returned for
+    invalid YAML.
     """
     if not isinstance(value, str):
         return value
     text = value.strip()
     if text.startswith("[") and text.endswith("]"):
-        return yaml.safe_load(text)
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            return {"invalid YAML": text}
     if text.startswith(("postgresql://", "postgres://")):
         return [text]
     return [] if not text else value
@@ -124,12 +130,12 @@ def load_policy(wanted: object) -> Policy:
     name = str(wanted)
     if name in _SHIPPED:
         return _SHIPPED[name]
-    path = pathlib.Path(name).expanduser()
+    path = expand_user(name)
     if not path.is_file():
         shipped = ", ".join(_SHIPPED)
         raise PolicyError(f"{name} is neither a policy of the collection ({shipped}) nor a file on the controller")
     try:
-        return parse_policy(path.read_text(encoding="utf-8"), str(path))
+        return parse_policy(read_bounded(str(path), _POLICY_LIMIT).decode("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyError(f"the file {wanted} cannot be read: {error}") from error
 

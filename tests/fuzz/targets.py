@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import collections.abc as c
 import contextlib
-import dataclasses
 import datetime as dt
 import io
-import json
 import tempfile
 import typing as t
 import zipfile
 from pathlib import Path
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import parse_policy
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
-from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.rules import RuleSet
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host import apt, boot_loader, client_status, sections
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_files import read_client_setup
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import read_facts
@@ -30,12 +26,12 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.folder
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.index import read_index
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.listing import read_list
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store, history_db
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import cve_history, folder_store, history_db
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.grants import read_seat_grants
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.reader import RecordReader
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Sighting
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import sections_of
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report import rule_evaluation
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report import history
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Downloader, DownloadOptions
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.kernel_support import (
@@ -48,10 +44,13 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.file_v
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify.signature import split_module
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities import notice_files
 from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.data_files import DataFiles
+from tests.fuzz.operator_files import OPERATOR_TARGETS
+from tests.fuzz.stored_files import STORED_TARGETS
+from tests.fuzz.target import ALIASES, AcceptedForgeryError, Target, json_bytes
 from tests.lab.live_patches import signing
 from tests.samples import answers, mirror, notices, vulnerabilities
 from tests.samples.facts import MODULE as MODULE_NAME
-from tests.samples.facts import SHIPPED, shipped
+from tests.samples.facts import shipped
 from tests.samples.records import make_record as sample_record
 from tests.samples.reports import a_report
 from tests.unit.server.hostile_server import serving
@@ -65,19 +64,6 @@ MODULE = signing.sign(CONTENT, VENDOR)
 RECORD_LIMIT = 66_000
 _COLLECTOR = Collector(collection="2.0.0", ansible_core="2.19.0")
 _POLICIES = (shipped("launch"), shipped("current"))
-
-
-class AcceptedForgeryError(Exception):
-    """A changed input was accepted as genuine, or a limit was exceeded."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """A reader. `errors` are the exceptions with which it may refuse an input. `run` gets an input and a folder."""
-
-    seeds: tuple[bytes, ...]
-    run: c.Callable[[bytes, Path], object]
-    errors: tuple[type[Exception], ...] = (LivepatchError,)
 
 
 # --- hosts ---
@@ -232,27 +218,25 @@ def read_history(data: bytes, folder: Path) -> None:
     try:
         with contextlib.suppress(LivepatchError):
             history_db.read_spans(path)
+        with contextlib.suppress(LivepatchError):
+            history.build_cve_history(*cve_history.read_counts(path))
         history_db.add_sightings(path, [_SIGHTING])
+        cve_history.add_counts(path, _COUNTS._replace(at=_COUNTS.at + 1), {})
     finally:
         (folder / "history.db-journal").unlink(missing_ok=True)
 
 
-def read_policy(data: bytes, _folder: Path) -> None:
-    parse_policy(data.decode("utf-8", "replace"), "policy.yml")
-
-
-def read_rules(data: bytes, folder: Path) -> None:
-    (folder / "rules.yml").write_bytes(data)
-    RuleSet(rule_evaluation.load_rules([str(folder / "rules.yml")], []))
-
-
 _SIGHTING = Sighting("web1", 1_700_000_000_000_000, Kind("protected", "4.4.0-168-generic", "16.04", "65.1", ()))
+
+
+_COUNTS = cve_history.CveCounts(_SIGHTING.at, 2, 0, {"high": 1})
 
 
 def _history() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "history.db")
         history_db.add_sightings(path, [_SIGHTING, _SIGHTING._replace(host="web2")])
+        cve_history.add_counts(path, _COUNTS, {"CVE-2031-1001": "high"})
         return path.read_bytes()
 
 
@@ -262,10 +246,6 @@ def _zip(files: dict[str, bytes]) -> bytes:
         for name, content in files.items():
             archive.writestr(name, content)
     return buffer.getvalue()
-
-
-def _json(document: object) -> bytes:
-    return json.dumps(document, indent=1).encode()
 
 
 def _stored(record: t.Mapping[str, object]) -> bytes:
@@ -296,11 +276,6 @@ status:
 _LINES_STATUS = b'kernel: 4.4.0-38.57-generic\nfully-patched: true\nversion: "12.2"\n'
 _CONFIG = b'http-proxy: "http://u:p@proxy:3128"\nca-certs: |\n  -----BEGIN CERTIFICATE-----\nlog-level: "warning"\n'
 _LISTED = [{"filename": mirror.name_of(version), "hash": "ab" * 32, "tier": "stable"} for version in ("65.1", "66.1")]
-_RULES = b"- id: old\n  severity: error\n  expression: hours_since_record > `24`\n  message: the record is old\n"
-
-_ALIASES = b"a0: &a0 [x, x]\n" + b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (i, i, i - 1, i - 1) for i in range(1, 40))
-"""A document whose values are 2^40 when each alias is replaced by its list."""
-
 _PROBES = (
     answers.probe(livepatch=answers.APPLYING),
     answers.probe(livepatch=answers.PROTECTED, installed=(answers.NEW,)),
@@ -368,34 +343,36 @@ TARGETS: dict[str, Target] = {
         download,
         (),
     ),
-    "list": Target((_json(_LISTED), _json({"patches": _LISTED}).replace(b'"', b"'"), _ALIASES), read_patch_list),
+    "list": Target(
+        (json_bytes(_LISTED), json_bytes({"patches": _LISTED}).replace(b'"', b"'"), ALIASES), read_patch_list
+    ),
     "index": Target(
         (mirror.index_of(mirror.mirrored("65.1")).text().encode(),), read_mirror_index, (LivepatchError, OSError)
     ),
     "package_data": Target(
         (
-            _json(
+            json_bytes(
                 vulnerabilities.release_data({"linux": vulnerabilities.package({"CVE-2031-1001": None}, "4.4.0-1.1")})
             ),
         ),
         read_package_data,
     ),
-    "osv": Target((_json(_OSV), _json(notices.notice()), _json([_OSV, _RAW])), read_osv),
+    "osv": Target((json_bytes(_OSV), json_bytes(notices.notice()), json_bytes([_OSV, _RAW])), read_osv),
     "osv_archive": Target(
         (
-            _zip({"a.json": _json(_OSV), "b.json": _json(notices.notice())}),
-            signing.archive({"a.json": _json(_OSV)}, packing="xz"),
+            _zip({"a.json": json_bytes(_OSV), "b.json": json_bytes(notices.notice())}),
+            signing.archive({"a.json": json_bytes(_OSV)}, packing="xz"),
         ),
         read_osv_archive,
     ),
     "notices": Target(
-        (_json(notices.notice()), _json(_RAW)), read_notice_files, (LivepatchError, notice_files.NoticeError)
+        (json_bytes(notices.notice()), json_bytes(_RAW)), read_notice_files, (LivepatchError, notice_files.NoticeError)
     ),
     "record": Target(
         (
             _stored(sample_record()),
             _stored(sample_record(state="failed")),
-            _json(
+            json_bytes(
                 {
                     "schema": "kernelops.livepatch/attempt/1",
                     "host": "web1",
@@ -408,11 +385,10 @@ TARGETS: dict[str, Target] = {
         (),
     ),
     "grants": Target(
-        (_json({"schema": "kernelops.livepatch/grants/1", "granted": {"web1": "2026-01-10T06:00:00Z"}}),), read_grants
+        (json_bytes({"schema": "kernelops.livepatch/grants/1", "granted": {"web1": "2026-01-10T06:00:00Z"}}),),
+        read_grants,
     ),
     "history": Target((_history(),), read_history),
-    "policy": Target(
-        (*((SHIPPED / f"{name}.yml").read_bytes() for name in ("launch", "current")), _ALIASES), read_policy
-    ),
-    "rules": Target((_RULES, _ALIASES), read_rules),
+    **OPERATOR_TARGETS,
+    **STORED_TARGETS,
 }

@@ -163,3 +163,13 @@ def test_any_text_is_data_or_an_error(text: str) -> None:
         read_document(text, 8)
     except YamlError as error:
         assert str(error)
+
+
+NESTED_KEY = "? [&a0 [x, x], " + "".join(f"&a{i} [*a{i - 1}, *a{i - 1}], " for i in range(1, 60)) + "x]\n: value\n"
+
+
+@pytest.mark.parametrize("key", [NESTED_KEY, "? {a: b}\n: value\n", "? &a [*a]\n: value\n"])
+def test_a_key_is_a_scalar(key: str) -> None:
+    assert message(read_yaml, key, "policy.yml", FailureError).startswith(
+        "policy.yml:1: expected text as a key, found "
+    )

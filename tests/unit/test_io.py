@@ -12,10 +12,14 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._io import (
+    UnsafeFolderError,
+    expand_user,
     has_content,
     lock_within,
+    make_own_folder,
     open_for_writing,
     open_lock,
+    open_owned,
     open_regular,
     read_bounded,
     remove_unfinished,
@@ -187,3 +191,30 @@ def test_a_lock_is_awaited_for_a_limited_time(tmp_path: Path) -> None:
             fcntl.flock(first, fcntl.LOCK_UN)
 
         assert lock_within(second.fileno(), 1.0, sleep=release, clock=lambda: 0.0)
+
+
+def test_a_user_is_expanded_or_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert expand_user("~/records") == Path("/home/anna/records")
+    assert expand_user("~no-such-user/records") == Path("~no-such-user/records")
+
+
+def test_an_own_folder_is_private(tmp_path: Path) -> None:
+    make_own_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "a" / "b").chmod(0o720)
+    with pytest.raises(UnsafeFolderError, match="another user could replace its files"):
+        make_own_folder(tmp_path / "a" / "b")
+
+
+def test_a_folder_of_this_user_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with pytest.raises(FileNotFoundError):
+        open_owned(tmp_path / "link" / "below", None)
+    descriptor = open_owned(tmp_path / "target" / "below", 0o750)
+    os.close(descriptor)
+    assert (tmp_path / "target" / "below").stat().st_mode & 0o777 == 0o750
+    os.close(open_owned(tmp_path / "link" / "below", None))
+    tmp_path.chmod(0o777)
+    with pytest.raises(UnsafeFolderError, match="its group or others may write to it"):
+        open_owned(tmp_path / "target", None)

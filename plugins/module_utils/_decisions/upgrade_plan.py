@@ -102,7 +102,7 @@ def leading_release(facts: HostFacts, found: KernelPackages, *, series: str | No
             if name is None or name.foreign or (series is not None and name.series != series):
                 continue
             leads[release] = name
-            if name.flavour == wanted or (flavour is None and _named_after(metapackage, wanted)):
+            if name.flavour == wanted or (flavour is None and _leads_from(metapackage, wanted, name.flavour)):
                 own.add(release)
     if own:
         of_series = [release for release in own if leads[release].series == (series or running.series)]
@@ -172,9 +172,14 @@ def _foreign_runs(facts: HostFacts, found: KernelPackages) -> bool:
     return facts.kernel.origin == "custom" and facts.kernel.release not in _own_images(facts, found)
 
 
-def _named_after(metapackage: str, flavour: str | None) -> bool:
-    """Return True for a metapackage such as ``linux-image-lowlatency-hwe-24.04`` of a flavour."""
-    return flavour is not None and f"{_suffix(metapackage)}-".startswith(f"{flavour}-")
+def _leads_from(metapackage: str, flavour: str | None, to: str) -> bool:
+    """Return True if a metapackage of a flavour leads to another one, as ``linux-image-lowlatency-hwe-24.04`` does.
+
+    A flavour with a longer name, such as ``azure-fips`` or ``generic-64k``, has metapackages of its own.
+    """
+    if flavour is None or to.startswith(f"{flavour}-"):
+        return False
+    return f"{_suffix(metapackage)}-".startswith(f"{flavour}-")
 
 
 def _suffix(metapackage: str) -> str:

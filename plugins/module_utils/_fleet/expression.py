@@ -41,7 +41,8 @@ class Expression:
         self._tree = _parse(text)
         # The entry point of the library creates an interpreter for each call, which costs more than most expressions.
         self._interpreter = _library("visitor").TreeInterpreter()
-        self._errors = (_library("exceptions").JMESPathError, ArithmeticError, TypeError, RecursionError)
+        # JMESPathError is a ValueError, and `floor` of a text such as "nan" is one too.
+        self._errors = (ValueError, ArithmeticError, TypeError, RecursionError)
         check = _Names(text, names)
         try:
             check.check(self._tree, names)
@@ -85,7 +86,8 @@ def _parse(text: str) -> _Tree:
         raise _wrong(text, error.lexer_position, error.message) from error
     except exceptions.ParseError as error:
         raise _wrong(text, error.lex_position, f"{error.token_value!r} is not allowed here") from error
-    except (exceptions.JMESPathError, RecursionError) as error:
+    # JMESPathError is a ValueError, and a number with too many digits is one too.
+    except (ValueError, RecursionError) as error:
         raise _wrong(text, 0, str(error)) from error
 
 

@@ -10,6 +10,7 @@ import re
 import types
 
 _PERCENT = re.compile(r"(\d{1,3})\s*%")
+_NUMBER = re.compile(r"\d{1,9}")
 
 
 class WavesError(ValueError):
@@ -75,7 +76,7 @@ def read_canaries(
         return int(value)
     items = value if isinstance(value, (list, tuple)) else str(value or "").split(",")
     names = [name for name in (str(item).strip() for item in items) if name]
-    if len(names) == 1 and names[0].isdecimal() and names[0] not in known:
+    if len(names) == 1 and _NUMBER.fullmatch(names[0]) and names[0] not in known:
         return int(names[0])
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -104,8 +105,8 @@ def _size(item: object, total: int) -> int:
     percent = _PERCENT.fullmatch(text)
     if percent is not None:
         return max(1, total * int(percent[1]) // 100)
-    if not text.isdecimal() or int(text) < 1:
-        raise WavesError(f"the size of a wave is {text!r}, but must be a number of hosts or a percentage such as 10%")
+    if not _NUMBER.fullmatch(text) or int(text) < 1:
+        raise WavesError(f"the size of a wave is {text!r:.80}: use a number of hosts, or a percentage such as 10%")
     return int(text)
 
 

@@ -16,6 +16,7 @@ _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "su
 _CLOCK = r"(\d{1,2}):(\d{2})"
 # The command line of Ansible splits a value at blanks, so that the parts can also be joined with @.
 _NAMES = r"[a-z]{3,9}(?:\s*[,-]\s*[a-z]{3,9})*"
+_ZONE = re.compile(r"[A-Za-z0-9_+/-]{1,64}")
 _WINDOW = re.compile(rf"(?:({_NAMES})[\s@]+)?{_CLOCK}\s*-\s*{_CLOCK}(?:[\s@]+(\S+))?", re.IGNORECASE)
 _FORM = "use the form 22:00-04:00, Mon-Fri 22:00-04:00 or Sat,Sun 00:00-24:00 Europe/Berlin"
 
@@ -125,10 +126,12 @@ def _day(text: str, name: str) -> int:
 
 
 def _zone(name: str) -> zoneinfo.ZoneInfo:
+    message = f"the time zone {name:.64} is unknown on this machine: use a name such as Europe/Berlin or UTC"
+    if not _ZONE.fullmatch(name):
+        raise WindowError(message)
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-        message = f"the time zone {name} is unknown on this machine: use a name such as Europe/Berlin or UTC"
         raise WindowError(message) from error
 
 

@@ -51,14 +51,19 @@ class MenuEntry:
         """The identifier or the title by which `default` can name the entry."""
         return self.id or self.title.replace(">", ">>")
 
+    @property
+    def is_recovery(self) -> bool:
+        """True for an entry of the recovery mode."""
+        return _RECOVERY.search(f"{self.title} {self.id}") is not None
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BootChoice:
     """The kernel that the boot loader starts next.
 
-    `release` is None if it is not known, or if the chosen `entry` starts no Linux kernel. `cause` says what selects the
-    entry; None if this could not be determined, with the reason in `problem`. `menu` has the references of the entries
-    for each kernel, for GRUB only.
+    `release` is None if it is not known, or if the chosen `entry` starts no Linux kernel, or one in recovery mode.
+    `cause` says what selects the entry; None if this could not be determined, with the reason in `problem`. `menu` has
+    the references of the entries for each kernel, for GRUB only.
     """
 
     release: str | None
@@ -113,7 +118,8 @@ def choose_entry(config: str, environment: str, linked: str | None = None) -> Bo
     if entry is None or (wanted.strip() == "0" and cause != "next_entry"):
         cause = "order"
     entry = _first_leaf(entry or reader.entries[0])
-    return BootChoice(entry.release, entry.title, cause, menu=menu)
+    # A host in recovery mode waits at its console: it does not run the kernel as intended.
+    return BootChoice(None if entry.is_recovery else entry.release, entry.title, cause, menu=menu)
 
 
 class _Configuration:
@@ -257,6 +263,6 @@ def _menu(entries: list[MenuEntry], before: str = "", depth: int = 0) -> dict[st
         if entry.children is not None:
             if depth < _DEPTH_LIMIT:
                 nested = {**_menu(entry.children, f"{before}{entry.reference}>", depth + 1), **nested}
-        elif entry.release is not None and not _RECOVERY.search(f"{entry.title} {entry.id}"):
+        elif entry.release is not None and not entry.is_recovery:
             menu.setdefault(entry.release, before + entry.reference)
     return {**menu, **nested}

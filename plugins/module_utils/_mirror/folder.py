@@ -15,30 +15,15 @@ import errno
 import os
 import re
 import secrets
-import shlex
 import shutil
 import stat
 import types
 import typing as t
 from pathlib import Path
 
-from .._errors import LivepatchError
-from .._io import lock_within, open_at
+from .._io import check_owned, lock_within, open_at, open_owned
 
-_LINK_LIMIT = 40
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
-_SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class UnsafeFolderError(LivepatchError):
-    """Another user could replace files in a folder."""
-
-    def __init__(self, path: str, fault: str, remedy: str) -> None:
-        super().__init__(
-            "unsafe_folder",
-            f"{path} {fault}, so that another user could replace files of the mirror",
-            f"{remedy}, or use another folder",
-        )
 
 
 class Folder:
@@ -151,7 +136,7 @@ class Folder:
             opened = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._descriptor)
         folder = Folder(path, opened)
         try:
-            _check(os.fstat(opened), str(path), is_last=True)
+            check_owned(os.fstat(opened), str(path))
         except BaseException:
             os.close(opened)
             raise
@@ -213,99 +198,15 @@ class Folder:
 def open_folder(path: Path, *, create: bool = False, mode: int = 0o755) -> Folder:
     """Open a folder that only its owner can change; without `create`, also one that does not exist.
 
-    `mode` is that of a new folder. Folders above it are created with the mode 0755. Raises `UnsafeFolderError` and
-    `OSError`.
+    `mode` is that of a new folder. Raises `UnsafeFolderError` and `OSError`.
     """
     path = path.absolute()
     try:
-        descriptor = _Walk(path, mode if create else None).open()
+        return Folder(path, open_owned(path, mode if create else None))
     except FileNotFoundError:
         if create:
             raise
         return Folder(path, None)
-    return Folder(path, descriptor)
-
-
-class _Walk:
-    """Opens the folders of a path one after the other, and checks each. Links are followed by hand."""
-
-    def __init__(self, path: Path, mode: int | None) -> None:
-        self._path = path
-        self._mode = mode
-        self._left = list(reversed(path.parts[1:]))
-        self._links = 0
-        self._shown = Path("/")
-        self._current = os.open("/", _SEARCH)
-
-    def open(self) -> int:
-        """Return a descriptor of the folder, open for reading."""
-        try:
-            self._check(os.fstat(self._current))
-            while self._left:
-                self._step(self._left.pop())
-            return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._current)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self._path)) from error
-        finally:
-            os.close(self._current)
-
-    def _step(self, name: str) -> None:
-        try:
-            status = os.lstat(name, dir_fd=self._current)
-        except FileNotFoundError:
-            if self._mode is None:
-                raise
-            # Another thread or process can create it at the same time.
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o755 if self._left else self._mode, dir_fd=self._current)
-            status = os.lstat(name, dir_fd=self._current)
-        if stat.S_ISLNK(status.st_mode):
-            _check_owner(status, str(self._shown / name))
-            self._follow(name)
-            return
-        self._enter(name)
-        self._shown = self._shown / name
-        self._check(os.fstat(self._current))
-
-    def _follow(self, name: str) -> None:
-        self._links += 1
-        if self._links > _LINK_LIMIT:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        target = Path(os.readlink(name, dir_fd=self._current))
-        if target.is_absolute():
-            self._enter("/")
-            self._shown = Path("/")
-        self._left += reversed([part for part in target.parts if part != "/"])
-
-    def _enter(self, name: str) -> None:
-        entered = os.open(name, _SEARCH, dir_fd=self._current)
-        os.close(self._current)
-        self._current = entered
-
-    def _check(self, status: os.stat_result) -> None:
-        _check(status, str(self._shown), is_last=not self._left)
-
-
-def _check(status: os.stat_result, path: str, *, is_last: bool) -> None:
-    """Check that only root and this user can replace entries of a folder. Raises `UnsafeFolderError`."""
-    _check_owner(status, path)
-    # In a folder like /tmp, another user can create entries, but cannot replace those of this user.
-    is_shared = not is_last and status.st_mode & stat.S_ISVTX
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not is_shared:
-        mode = stat.S_IMODE(status.st_mode)
-        raise UnsafeFolderError(
-            path, f"has the mode {mode:04o}: its group or others may write to it", f"run chmod go-w {shlex.quote(path)}"
-        )
-
-
-def _check_owner(status: os.stat_result, path: str) -> None:
-    user = os.geteuid()
-    if status.st_uid not in (0, user):
-        raise UnsafeFolderError(
-            path,
-            f"belongs to the user with the id {status.st_uid}, and the task runs as the user with the id {user}",
-            f"run chown {user} {shlex.quote(path)}",
-        )
 
 
 def _flush(file: t.BinaryIO) -> None:

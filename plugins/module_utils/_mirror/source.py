@@ -11,7 +11,7 @@ import typing as t
 import urllib.parse
 from pathlib import Path
 
-from .._io import open_regular, read_bounded
+from .._io import expand_user, open_regular, read_bounded
 from .._server.download import Downloader
 from .._text import mask_credentials
 from .._verify.patch_file import FILE_LIMIT
@@ -74,7 +74,7 @@ def is_url(place: str) -> bool:
 
 def as_path(place: str) -> Path:
     """Return the path of a place that is not a URL, with ``~`` expanded as in Ansible's options of type path."""
-    return Path(place).expanduser()
+    return expand_user(place)
 
 
 def make_source(server: str | None, list_at: str | None, folder: str | None, downloader: Downloader) -> PatchSource:

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import collections.abc as c
 import json
+import typing as t
 from pathlib import Path
 
 from .history_db import history_writer, read_rows
 from .spans import CveCounts, CvePeriod
+
+_DAMAGED = "the table exposure is damaged"
 
 
 def add_counts(path: Path, counts: CveCounts, open_cves: c.Mapping[str, str], forget_before: int | None = None) -> bool:
@@ -35,11 +38,8 @@ def add_counts(path: Path, counts: CveCounts, open_cves: c.Mapping[str, str], fo
                 "priority = excluded.priority, lost = excluded.lost, closed = NULL",
                 [(cve, priority, counts.at, counts.lost) for cve, priority in open_cves.items()],
             )
-            gone = [
-                (counts.at, name)
-                for name, lost in database.execute("SELECT name, lost FROM cve WHERE closed IS NULL")
-                if name not in open_cves and counts.lost <= lost
-            ]
+            still = database.execute("SELECT name FROM cve WHERE closed IS NULL AND lost >= ?", (counts.lost,))
+            gone = [(counts.at, name) for (name,) in still if name not in open_cves]
             database.executemany("UPDATE cve SET closed = ? WHERE name = ?", gone)
         if forget_before is not None:
             database.execute("DELETE FROM exposure WHERE at < ?", (forget_before,))
@@ -49,17 +49,31 @@ def add_counts(path: Path, counts: CveCounts, open_cves: c.Mapping[str, str], fo
 
 def read_counts(path: Path) -> tuple[list[CveCounts], list[CvePeriod]]:
     """Read the counts in order of time, and the vulnerabilities. Raises `HistoryError`."""
-    rows = read_rows(path, 2, "SELECT at, counts FROM exposure ORDER BY at")
-    counts = [CveCounts(at, *_parsed(text)) for at, text in rows]
+    counts = read_rows(path, 2, "SELECT at, counts FROM exposure ORDER BY at", _counts)
     return counts, read_periods(path)
 
 
 def read_periods(path: Path) -> list[CvePeriod]:
     """Read the vulnerabilities, sorted by name. Raises `HistoryError`."""
-    rows = read_rows(path, 2, "SELECT name, priority, opened, closed FROM cve ORDER BY name")
-    return [CvePeriod(*row) for row in rows]
+    return read_rows(path, 2, "SELECT name, priority, opened, closed FROM cve ORDER BY name", _period)
 
 
-def _parsed(text: str) -> tuple[int, int, dict[str, int]]:
-    hosts, lost, found = json.loads(text)
-    return hosts, lost, found
+def _counts(at: object, text: object) -> CveCounts:
+    """Return the counts of a row. Columns of SQLite can have values of any type. Raises `ValueError`."""
+    try:
+        hosts, lost, found = json.loads(t.cast("str", text))
+        numbers = (at, hosts, lost, *found.values())
+    except (TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(_DAMAGED) from error
+    if not all(isinstance(number, int) for number in numbers):
+        raise ValueError(_DAMAGED)
+    return CveCounts(t.cast("int", at), hosts, lost, found)
+
+
+def _period(name: object, priority: object, opened: object, closed: object) -> CvePeriod:
+    """Return the period of a row. Raises `ValueError`."""
+    if not isinstance(name, str) or not isinstance(priority, str):
+        raise ValueError("the table cve is damaged")
+    if not isinstance(opened, int) or not isinstance(closed, int | None):
+        raise ValueError("the table cve is damaged")
+    return CvePeriod(name, priority, opened, closed)

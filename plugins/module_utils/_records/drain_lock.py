@@ -21,7 +21,7 @@ from pathlib import Path
 
 from .._decisions import causes
 from .._errors import LivepatchError
-from .._io import lock_within, open_lock, read_bounded, write_atomically
+from .._io import lock_within, make_folder, open_lock, read_bounded, write_atomically
 from .._time import format_time, parse_time
 from .postgresql import locks
 from .postgresql.address import DatabaseAddress, StorePlace
@@ -114,7 +114,7 @@ def _lock_file(folder: Path, group: str) -> t.Iterator[_LockFile]:
     """Let other runs wait. Without a file system that has locks, no host is drained."""
     file = _LockFile(lock_path(folder, group), group)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock = open_lock(folder / _LOCK)
     except OSError as error:
         raise file.unusable(error) from error
@@ -141,7 +141,7 @@ class _LockFile:
             content = json.loads(read_bounded(str(self.path), _LIMIT))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise self.unusable(error) from error
         holder = _holder(content)
         if holder is None or content["group"] != self.group:

@@ -53,6 +53,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
+Row = t.TypeVar("Row")
+
+
 class HistoryError(LivepatchError):
     """A history cannot be used."""
 
@@ -88,15 +91,15 @@ def history_writer(path: Path) -> c.Iterator[sqlite3.Connection]:
             yield database
 
 
-def read_rows(path: Path, version: int, query: str) -> list[tuple[t.Any, ...]]:
-    """Return the rows of a query; none if the file is missing, or older than this version of the schema.
+def read_rows(path: Path, version: int, query: str, convert: c.Callable[..., Row]) -> list[Row]:
+    """Return the converted rows of a query; none if the file is missing, or older than this version of the schema.
 
-    Raises `HistoryError`.
+    `convert` raises `ValueError` for a damaged row. Raises `HistoryError`.
     """
     if not path.exists():
         return []
     with _errors(path), open_regular(str(path)), contextlib.closing(_connect(path)) as database:
-        return database.execute(query).fetchall() if _version(database, path) >= version else []
+        return [convert(*row) for row in database.execute(query)] if _version(database, path) >= version else []
 
 
 def restrict_access(path: Path) -> bool:

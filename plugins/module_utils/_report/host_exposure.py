@@ -19,6 +19,7 @@ from pathlib import Path
 from .._errors import LivepatchError
 from .._fleet.rules import OpenCve
 from .._fleet.waivers import Waiver, Waivers
+from .._io import expand_user
 from .._record import Assessment, Reason, Record
 from .._records.spool import as_line
 from .._time import parse_date
@@ -126,7 +127,7 @@ class ExposureOptions:
         if deadlines and not data:
             raise _invalid("vulnerability_deadlines needs vulnerability data", "name it with vulnerability_data")
         days, start = read_deadlines(deadlines), options["vulnerability_deadlines_from"]
-        cache = Path(options["cache_dir"]).expanduser()
+        cache = expand_user(options["cache_dir"])
         return cls(tuple(data), cache, options["minimum_priority"], days, options["openvex_author"], start)
 
 

@@ -23,6 +23,7 @@ from .._fleet.rules import (
     rules_from_list,
 )
 from .._fleet.waivers import WaivedFinding, Waiver
+from .._io import expand_user, read_bounded
 from .._record import Record
 from .._vulnerabilities.notice_fixes import FixesByNotices
 from . import report as _report
@@ -30,6 +31,7 @@ from .host_exposure import HostExposure, HostExposures
 
 DEFAULT = "default"
 _DEFAULT_FILE = Path(__file__).parents[2] / "plugin_utils" / "rules" / "default.yml"
+_FILE_LIMIT = 1 << 20
 _NAMED_CLONES = 5
 
 RULES_OF_VULNERABILITIES = ("vulnerability_open", "vulnerability_overdue")
@@ -160,10 +162,10 @@ def _fleet_facts(report: _report.Report, seats: int | None) -> FleetFacts:
 
 
 def _file(name: str) -> list[Rule]:
-    path = _DEFAULT_FILE if name == DEFAULT else Path(name).expanduser()
+    path = _DEFAULT_FILE if name == DEFAULT else expand_user(name)
     source = f"rules {DEFAULT}" if name == DEFAULT else str(path)
     try:
-        content = path.read_text(encoding="utf-8")
+        content = read_bounded(str(path), _FILE_LIMIT).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RuleError(f"{source}: the file cannot be read: {error}") from error
     document, lines = read_yaml(content, source, RuleError)

@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 
 from .._errors import LivepatchError
-from .._text import visible
+from .._text import mask_credentials, visible
 
 _NEAR = 0.5
 _LONGEST_VALUE = 80
@@ -30,8 +30,8 @@ class Fault:
 
 
 def quoted(value: object) -> str:
-    """Return a value as a message shows it: as Python writes it, on one line, cut."""
-    text = visible(repr(value))
+    """Return a value as a message shows it: as Python writes it, on one line, cut, without the passwords of URLs."""
+    text = mask_credentials(visible(repr(value)))
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .faults import quoted
+
 _LEAST_BYTES = 1 << 20
 _BYTES_OF_A_HOST = 16 << 10
 
@@ -16,6 +18,13 @@ def unwritable(folder: Path, hosts: int) -> str | None:
 
     The folder need not exist. Nothing is created.
     """
+    try:
+        return _unwritable(folder, hosts)
+    except OSError as error:
+        return f"{quoted(str(folder))} cannot be used: {error.strerror}"
+
+
+def _unwritable(folder: Path, hosts: int) -> str | None:
     existing = folder
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
@@ -28,10 +37,13 @@ def unwritable(folder: Path, hosts: int) -> str | None:
 
 def unwritable_file(path: Path) -> str | None:
     """Return the reason why a file cannot be written, or None."""
-    if path.is_dir():
-        return f"{path} is a folder, not a file"
-    if path.exists() and not os.access(path, os.W_OK):
-        return f"{path} is not writable for the user who runs Ansible"
+    try:
+        if path.is_dir():
+            return f"{path} is a folder, not a file"
+        if path.exists() and not os.access(path, os.W_OK):
+            return f"{path} is not writable for the user who runs Ansible"
+    except OSError as error:
+        return f"{quoted(str(path))} cannot be used: {error.strerror}"
     return unwritable(path.parent, 0)
 
 

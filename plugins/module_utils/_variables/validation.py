@@ -7,11 +7,11 @@ from __future__ import annotations
 import collections.abc as c
 import dataclasses
 import typing as t
-from pathlib import Path
 
 from .._errors import LivepatchError
 from .._fleet import groups as group_names
 from .._fleet import waves
+from .._io import expand_user
 from .._records.postgresql.address import is_database
 from .._report.formats.registry import FORMATS_OF_SCANNERS
 from .._tasks.client_comparison import check_token
@@ -187,7 +187,7 @@ def _folders(settings: Settings) -> c.Iterator[Fault]:
         return
     name = "livepatch_store" if "livepatch_store" in given else "livepatch_record_dir"
     stores = _several(given.get(name, ()))
-    records = [Path(place).expanduser().resolve() for place in stores if not is_database(place)]
+    records = [expand_user(place).resolve() for place in stores if not is_database(place)]
     if len(stores) > 1 and settings.playbook not in _SEVERAL_FOLDERS:
         yield Fault(name, f"the playbook {settings.playbook} needs one folder, not {len(stores)}")
     if not stores and name in given:
@@ -206,7 +206,7 @@ def _folders(settings: Settings) -> c.Iterator[Fault]:
         return
     yield from _file(settings, "livepatch_history")
     if "livepatch_report_dir" in given:
-        report = Path(given["livepatch_report_dir"]).expanduser().resolve()
+        report = expand_user(given["livepatch_report_dir"]).resolve()
         if report in records:
             yield Fault("livepatch_report_dir", f"{report} is the folder of the records; choose another one")
         yield from _unusable("livepatch_report_dir", folders.unwritable(report, len(settings.hosts)))
@@ -222,12 +222,12 @@ def _transfer(settings: Settings, stores: c.Sequence[str]) -> c.Iterator[Fault]:
 
 def _file(settings: Settings, variable: str) -> c.Iterator[Fault]:
     if variable in settings.values:
-        yield from _unusable(variable, folders.unwritable_file(Path(settings.values[variable]).expanduser().resolve()))
+        yield from _unusable(variable, folders.unwritable_file(expand_user(settings.values[variable]).resolve()))
 
 
 def _folder(settings: Settings, variable: str) -> c.Iterator[Fault]:
     if variable in settings.values:
-        yield from _unusable(variable, folders.unwritable(Path(settings.values[variable]).expanduser().resolve(), 0))
+        yield from _unusable(variable, folders.unwritable(expand_user(settings.values[variable]).resolve(), 0))
 
 
 def _unusable(variable: str, problem: str | None) -> c.Iterator[Fault]:

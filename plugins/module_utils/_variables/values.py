@@ -13,12 +13,12 @@ import contextlib
 import datetime
 import typing as t
 import urllib.parse
-from pathlib import Path
 
 from .._errors import LivepatchError
 from .._fleet import waves, window
 from .._fleet.rules import SEVERITIES, RuleError
 from .._fleet.waivers import WaiverError, load_waivers
+from .._io import expand_user
 from .._notifications.targets import target_faults
 from .._record import STATES
 from .._records.postgresql.address import address_fault, is_database
@@ -49,6 +49,9 @@ def value_faults(variable: str, value: object, host: str | None = None) -> list[
         problems = [] if error.id == _LIBRARY_MISSING else [error.message]
     except ValueError as error:
         problems = [str(error)]
+    except OSError as error:
+        # A path that cannot even be looked for: its name is too long, or a folder above it is not readable.
+        problems = [f"{quoted(error.filename)} cannot be used: {error.strerror}"]
     return [Fault(variable, problem, host) for problem in [_negative(value), *problems] if problem]
 
 
@@ -83,7 +86,7 @@ def waiver_faults(variable: str, path: str, rules: object, closed_cves: c.Sequen
             ids = [rule.id for rule in rule_evaluation.load_rules(rules, [])]
             known = [*ids, *closed_cves, *rule_evaluation.RULES_OF_VULNERABILITIES]
     try:
-        load_waivers(Path(path).expanduser(), datetime.datetime.now(datetime.timezone.utc).date(), rules=known)
+        load_waivers(expand_user(path), datetime.datetime.now(datetime.timezone.utc).date(), rules=known)
     except WaiverError as error:
         return [Fault(variable, error.reason)]
     return []
@@ -213,7 +216,7 @@ def _serial(value: object) -> str | None:
 def _data(value: object) -> str | None:
     for source in value if isinstance(value, (list, tuple)) else [value]:
         text = str(source)
-        if not text.startswith(_URL) and not Path(text).expanduser().exists():
+        if not text.startswith(_URL) and not expand_user(text).exists():
             return (
                 f"{mask_url(text)!r} is neither a URL with https:// or http://, nor a file or folder on the controller"
             )
@@ -235,7 +238,7 @@ def _url(value: str) -> str | None:
 
 
 def _existing(value: str) -> str | None:
-    return None if Path(value).expanduser().exists() else f"{value} does not exist on the controller"
+    return None if expand_user(value).exists() else f"{value} does not exist on the controller"
 
 
 def _existing_folders(value: c.Sequence[str]) -> str | None:
@@ -243,7 +246,7 @@ def _existing_folders(value: c.Sequence[str]) -> str | None:
 
 
 def _task_file(value: str) -> str | None:
-    return unreadable_file(Path(value).expanduser()) if value else None
+    return unreadable_file(expand_user(value)) if value else None
 
 
 def _notify(value: object) -> str | None:

@@ -21,7 +21,7 @@ import urllib.parse
 from pathlib import Path
 
 from .._errors import LivepatchError
-from .._io import open_regular, read_bounded, write_atomically
+from .._io import check_owned, expand_user, make_own_folder, open_regular, read_bounded, write_atomically
 from .._server.download import Downloader
 from .._tar import TarError, TarStream
 from .._text import mask_credentials
@@ -91,7 +91,7 @@ class DataFiles:
         if place.startswith(("https://", "http://")):
             yield from self._download(place, releases)
             return
-        path = Path(place).expanduser()
+        path = expand_user(place)
         if not path.is_dir():
             yield _Place(path.name, path)
             return
@@ -128,6 +128,9 @@ class DataFiles:
 
     def _index(self, name: str, path: Path) -> tuple[VulnerabilityIndex, str]:
         """Return the index of a source, and its digest. It is compiled if the cache does not have it."""
+        # Whoever can write to the cache could store an index without any vulnerability.
+        if self._cache.exists():
+            check_owned(self._cache.stat(), str(self._cache))
         digest = _digest(name, path)
         stored = self._cache / f"index-{FORMAT}-{digest}.json"
         try:
@@ -135,7 +138,7 @@ class DataFiles:
         except (OSError, IndexFormatError):
             # Missing, damaged or of another version.
             index = _compile(name, path)
-        self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_own_folder(self._cache)
         write_atomically(stored, [dump_index(index, digest)])
         _remove_old(self._cache)
         return index, digest

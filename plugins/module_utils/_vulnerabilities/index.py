@@ -104,7 +104,7 @@ def load_index(text: bytes, digest: str) -> VulnerabilityIndex:
         notices = [_notice(each) for each in document["notices"]]
         unreadable = [Unreadable(str(name), str(reason)) for name, reason in document["unreadable"]]
         return VulnerabilityIndex([_package(each) for each in document["packages"]], NoticeFiles(notices, unreadable))
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise IndexFormatError(str(error)) from error
 
 

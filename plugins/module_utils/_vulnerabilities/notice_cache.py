@@ -9,8 +9,9 @@ import json
 import secrets
 from pathlib import Path
 
-from .._io import open_regular, read_bounded
+from .._io import make_own_folder, open_regular, read_bounded, write_atomically
 from .._server.download import Downloader
+from .._text import mask_credentials
 
 NOTICES_LIMIT = 1 << 30
 """Bytes of notices at one URL. The archive of all that Ubuntu publishes has about 200 MB."""
@@ -20,8 +21,11 @@ _PIECE = 1 << 20
 
 
 def cached_notices(url: str, folder: Path, downloader: Downloader) -> tuple[Path, bool]:
-    """Return a file with the content at a URL, and True if it is a new download. Raises `ServerError` and `OSError`."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Return a file with the content at a URL, and True if it is a new download.
+
+    Raises `LivepatchError` and `OSError`.
+    """
+    make_own_folder(folder)
     name = hashlib.sha256(url.encode()).hexdigest()
     content, stamp = folder / name, folder / f"{name}.json"
     unfinished = folder / f".{secrets.token_hex(8)}"
@@ -30,8 +34,9 @@ def cached_notices(url: str, folder: Path, downloader: Downloader) -> tuple[Path
         if changed:
             # An old stamp with new content costs one more download. The other way round, the old content would stay.
             unfinished.replace(content)
-            details = {"url": url, "etag": etag, "sha256": _sha256(content)}
-            stamp.write_text(json.dumps(details), encoding="utf-8")
+            # The name of the file has the URL, and the text must not have its password.
+            details = {"url": mask_credentials(url), "etag": etag, "sha256": _sha256(content)}
+            write_atomically(stamp, [json.dumps(details)])
     finally:
         unfinished.unlink(missing_ok=True)
     return content, changed
@@ -41,7 +46,8 @@ def _etag(stamp: Path, url: str, content: Path) -> str | None:
     """Return the ETag of the stored content, if it is unchanged."""
     try:
         details = json.loads(read_bounded(str(stamp), _STAMP_LIMIT))
-        if details["url"] == url and details["sha256"] == _sha256(content) and isinstance(details["etag"], str):
+        known = details["url"] == mask_credentials(url) and details["sha256"] == _sha256(content)
+        if known and isinstance(details["etag"], str):
             return str(details["etag"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         # Missing, incomplete or modified: download again.

@@ -107,13 +107,16 @@ unable to lock directory
 unable to lock the download directory
 is another process using it
 locked by another
+lock was locked by
 held by process
 open (11: resource temporarily unavailable
 lock: resource temporarily unavailable
 another process is using the packaging system'
 lp_lock_exceptions='are you root
 permission denied
-read-only file system'
+read-only file system
+open (2: no such file
+open (28: no space left'
 
 # reports_lock TEXT: succeeds if the output of a command contains one of the first texts and none of the others. Since
 # 1.9.11, apt reports its wait for a lock ("Waiting for cache lock: …"), and then continues.

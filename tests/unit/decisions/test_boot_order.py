@@ -128,6 +128,13 @@ def test_an_entry_without_a_kernel_is_named() -> None:
     assert "the entry 'Windows' instead" in failure(check, choice).message
 
 
+@pytest.mark.parametrize("environment", ["next_entry=1>1", f"saved_entry=1>Ubuntu, with Linux {NEW} (recovery mode)"])
+def test_the_recovery_mode_is_never_booted(environment: str) -> None:
+    choice = choose_entry(grub_configuration([NEW, OLD], default="${saved_entry}"), environment)
+    assert f"the entry 'Ubuntu, with Linux {NEW} (recovery mode)' instead" in failure(check, choice).message
+    assert check(choice, select=True) == BootOrder(entry=ENTRY)
+
+
 def test_the_entry_can_be_selected_for_one_boot() -> None:
     for starts in (MAINLINE, FIPS, HWE):
         assert check(grub(starts, NEW), select=True) == BootOrder(entry=ENTRY)

@@ -332,6 +332,61 @@ def test_a_fips_kernel_that_was_left_behind() -> None:
         ),
         # A metapackage that depends on the image itself.
         ("4.4.0-1002-fips", {"linux-fips": "linux-image-4.4.0-1090-fips"}, "", "4.4.0-1090-fips"),
+        # Flavours with longer names have metapackages of their own, which are not those of the running one.
+        (
+            "5.15.0-1050-azure",
+            {
+                "linux-image-azure": "linux-image-5.15.0-1080-azure",
+                "linux-image-azure-fips": "linux-image-5.15.0-1090-azure-fips",
+                "linux-image-azure-fde": "linux-image-5.15.0-1095-azure-fde",
+            },
+            "",
+            "5.15.0-1080-azure",
+        ),
+        (
+            "5.15.0-1050-azure-fips",
+            {
+                "linux-image-azure": "linux-image-5.15.0-1095-azure",
+                "linux-image-azure-fips": "linux-image-5.15.0-1090-azure-fips",
+            },
+            "",
+            "5.15.0-1090-azure-fips",
+        ),
+        (
+            "6.8.0-50-generic",
+            {
+                "linux-image-generic": "linux-image-6.8.0-90-generic",
+                "linux-image-generic-64k": "linux-image-6.8.0-95-generic-64k",
+            },
+            "",
+            "6.8.0-90-generic",
+        ),
+        (
+            "6.8.0-1010-ibm",
+            {"linux-image-ibm-gt": "linux-image-6.8.0-1090-ibm-gt"},
+            "linux-image-6.8.0-1020-ibm",
+            "6.8.0-1020-ibm",
+        ),
+        # The lines of a cloud: -edge, -lts-NN.NN and one series, of which that of the running series counts.
+        (
+            "6.8.0-1010-aws",
+            {
+                "linux-image-aws-edge": "linux-image-6.17.0-1005-aws",
+                "linux-image-aws-lts-24.04": "linux-image-6.8.0-1040-aws",
+                "linux-image-aws-6.14": "linux-image-6.14.0-1020-aws",
+            },
+            "",
+            "6.8.0-1040-aws",
+        ),
+        ("5.15.0-1030-gke", {"linux-image-gke-5.15": "linux-image-5.15.0-1080-gke"}, "", "5.15.0-1080-gke"),
+        ("6.5.0-1010-oem", {"linux-image-oem-22.04d": "linux-image-6.5.0-1027-oem"}, "", "6.5.0-1027-oem"),
+        ("6.1.0-1010-oem", {"linux-image-oem-22.04c": "linux-image-6.8.0-90-generic"}, "", "6.8.0-90-generic"),
+        (
+            "5.15.0-50-generic",
+            {"linux-image-virtual-hwe-22.04": "linux-image-6.8.0-90-generic"},
+            "",
+            "6.8.0-90-generic",
+        ),
         # The series of another flavour has ended.
         ("6.0.0-1021-oem", {"linux-image-generic-hwe-22.04": "linux-image-6.8.0-90-generic"}, "", "6.8.0-90-generic"),
         # A flavour with its own newer kernel is kept.

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import typing as t
 from pathlib import Path
 
@@ -315,3 +316,31 @@ def test_a_rule_selects_hosts_by_group() -> None:
     evaluator = RuleEvaluator(rules_from_list([{"id": "eu", "expression": expression, "message": "m"}], "r"), NOW)
     [line] = assemble([gone], None, "2026-01-10T08:00:00Z", Spool(), evaluator).lines
     assert [rule for rule, _message in line.findings] == ["eu"]
+
+
+@pytest.mark.parametrize(
+    "expression", ["floor(to_number(system.architecture))", "patch.fixes[::0]", "ceil(to_number('nan'))"]
+)
+def test_no_text_of_a_host_ends_the_report(expression: str) -> None:
+    record = make_record(system__architecture="nan")
+    [(rule, message)] = RuleEvaluator(load_rules([{**RULE, "expression": expression}], []), NOW).of_record(record)
+    assert rule == "client_old"
+    assert message.startswith("this rule cannot be evaluated: ")
+
+
+def test_a_number_with_many_digits_is_an_error() -> None:
+    with pytest.raises(RuleError, match="is invalid"):
+        load_rules([{**RULE, "expression": f"patch.fixes[{'9' * 5000}]"}], [])
+
+
+def test_a_file_of_rules_is_regular_and_bounded(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yml")
+    (tmp_path / "large.yml").write_bytes(b"#" * ((1 << 20) + 1))
+    for name in ("pipe.yml", "large.yml"):
+        with pytest.raises(RuleError, match="cannot be read"):
+            load_rules(str(tmp_path / name), [])
+
+
+def test_the_home_of_an_unknown_user_is_no_file() -> None:
+    with pytest.raises(RuleError, match="cannot be read"):
+        load_rules("~no-such-user/rules.yml", [])

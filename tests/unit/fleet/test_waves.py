@@ -65,7 +65,7 @@ def test_a_group_with_a_lost_host_is_skipped() -> None:
     assert "a3" in planned.left_out["a1"]
 
 
-@pytest.mark.parametrize("serial", ["0", 0, "ten", "1.5", ["10%", "x"], "-1", "5%%", "", None])
+@pytest.mark.parametrize("serial", ["0", 0, "ten", "1.5", ["10%", "x"], "-1", "5%%", "", None, "9" * 5000])
 def test_an_invalid_size_is_refused(serial: object) -> None:
     with pytest.raises(WavesError, match="size of a wave"):
         waves_of(plain("abc"), 0, serial)
@@ -129,3 +129,8 @@ def test_waves_partition_the_hosts(hosts: list[Candidate], canaries: int, serial
         assert wave
         taken = [groups[name] for name in wave if groups[name] is not None]
         assert len(taken) == len(set(taken))
+
+
+def test_a_number_with_many_digits_is_no_host() -> None:
+    with pytest.raises(WavesError, match="is not a host of this run"):
+        read_canaries("9" * 5000, ["a"])

@@ -159,3 +159,12 @@ def test_an_invalid_window_is_refused(window: object, text: str) -> None:
 def test_an_invalid_freeze_date_is_refused(freeze: object, text: str) -> None:
     with pytest.raises(WindowError, match=text):
         window_open("", at(THURSDAY, "12:00"), freeze)
+
+
+@pytest.mark.parametrize(
+    "zone", ["../" * 30_000, "/etc/passwd", "x" * 5000, "Europe", "a\udcff", "Europe/../Europe/Berlin"]
+)
+def test_a_zone_is_a_name(zone: str) -> None:
+    with pytest.raises(WindowError, match="is unknown on this machine") as caught:
+        window_open(f"22:00-04:00 {zone}", at(THURSDAY, "23:00"))
+    assert len(str(caught.value)) < 200

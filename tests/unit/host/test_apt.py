@@ -231,6 +231,9 @@ LOCKED = [
     ),
     "dpkg: error: unable to access the dpkg database lock: Resource temporarily unavailable",
     "dpkg: error: dpkg frontend lock was locked by another process with pid 4602\nNote: removing the lock file …",
+    "dpkg: error: dpkg database lock was locked by apt-get process with pid 99\nNote: removing the lock file …",
+    "Error: Could not get lock /var/lib/apt/lists/lock. It is held by process 812 (aptd)",
+    "E: Could not get lock /var/cache/debconf/config.dat - open (11: Resource temporarily unavailable)",
 ]
 NOT_LOCKED = [
     "",
@@ -245,6 +248,8 @@ NOT_LOCKED = [
     "E: Unable to lock the administration directory (/var/lib/dpkg/), are you root?",
     "E: Could not open lock file /var/lib/dpkg/lock - open (13: Permission denied)",
     "E: Sub-process /usr/bin/dpkg returned an error code (1)",
+    "E: Could not get lock /var/lib/dpkg/lock - open (2: No such file or directory)",
+    "E: Could not get lock /var/lib/dpkg/lock-frontend - open (28: No space left on device)",
 ]
 
 

@@ -10,12 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import UnsafeFolderError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror import sync
-from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.folder import (
-    Folder,
-    UnsafeFolderError,
-    open_folder,
-)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.folder import Folder, open_folder
 from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust
 from tests.samples.mirror import listed, name_of
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -103,3 +104,26 @@ def test_a_year_is_small(path: Path) -> None:
     assert path.stat().st_size < 100_000
     with sqlite3.connect(path) as database:
         assert database.execute("SELECT count(*) FROM cve").fetchone() == (259,)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        """UPDATE exposure SET counts = '[1, 2]'""",
+        """UPDATE exposure SET counts = '{}'""",
+        """UPDATE exposure SET counts = '[1, 2, []]'""",
+        """UPDATE exposure SET counts = '[1, "2", {"high": 1}]'""",
+        """UPDATE exposure SET counts = '[1, 2, {"high": null}]'""",
+        """UPDATE exposure SET counts = x'ff'""",
+        """UPDATE cve SET opened = 'yesterday'""",
+        """UPDATE cve SET priority = x'00'""",
+        """UPDATE cve SET closed = 'never'""",
+    ],
+)
+def test_a_damaged_row_is_an_error(path: Path, change: str) -> None:
+    add(path, 1, A)
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute(change)
+    with pytest.raises(history_db.HistoryError, match="cannot be used: "):
+        read_counts(path)
+    assert add(path, 2, A), "later reports are stored"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -115,3 +116,21 @@ def test_runs_at_the_same_time_give_one_holder(tmp_path: Path) -> None:
         holders = list(pool.map(take, locks))
     assert holders.count(None) == 1
     assert len({holder.host for holder in holders if holder is not None}) == 1
+
+
+def test_a_nested_lock_is_unusable(tmp_path: Path) -> None:
+    mine = lock(tmp_path)
+    take(mine)
+    lock_path(tmp_path, "orders").write_text("[" * 60_000)
+    with pytest.raises(LivepatchError) as caught:
+        take(mine)
+    assert caught.value.id == "drain_lock_unusable"
+
+
+def test_a_new_folder_is_private(tmp_path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        take(lock(tmp_path / "records"))
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "records").stat().st_mode & 0o777 == 0o700

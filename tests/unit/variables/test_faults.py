@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ansible_collections.kernelops.livepatch.plugins.module_utils._variables.faults import (
     Fault,
     failure,
@@ -47,3 +49,16 @@ def test_only_similar_words_are_suggested() -> None:
     assert suggestion("xyz", ["table", "json"]) == ""
     assert nearest("sate", ["state"], cutoff=0.8) == "state"
     assert nearest("plan", ["state"], cutoff=0.8) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://anna:s3cret@proxy",
+        ["https://anna:s3cret@x/" + "y" * 90],
+        {"a": "anna:s3cret@proxy"},
+        "https://anna:" + "s3cret" * 20 + "@x",
+    ],
+)
+def test_a_value_is_shown_without_passwords(value: object) -> None:
+    assert "s3cret" not in quoted(value)

@@ -60,3 +60,10 @@ def test_a_file_to_read_is_checked(tmp_path: Path) -> None:
     (tmp_path / "tasks.yml").touch()
     assert folders.unreadable_file(tmp_path / "tasks.yml") is None
     assert folders.unreadable_file(tmp_path / "none.yml") == f"{tmp_path / 'none.yml'} is not a file on the controller"
+
+
+def test_a_name_that_is_too_long_is_a_reason(tmp_path: Path) -> None:
+    for check in (folders.unwritable_file, lambda path: folders.unwritable(path, 1)):
+        found = check(tmp_path / ("x" * 300))
+        assert found is not None
+        assert found.endswith("cannot be used: File name too long")

@@ -74,6 +74,13 @@ REFUSED: list[tuple[str, t.Any, str]] = [
     ("livepatch_proxy", "http://:3128", "is not a URL with http:// or https://"),
     ("livepatch_proxy", "http://proxy.example.com:many", "is not a URL with http:// or https://"),
     ("livepatch_post_tasks", "/no/such/file.yml", "is not a file on the controller"),
+    ("livepatch_post_tasks", "~no-such-user/file.yml", "is not a file on the controller"),
+    ("livepatch_pre_tasks", "/" + "x" * 300, "cannot be used: File name too long"),
+    ("livepatch_ca_path", "x" * 300, "cannot be used: File name too long"),
+    ("livepatch_notices", "~no-such-user/notices", "does not exist on the controller"),
+    ("livepatch_rules", "~no-such-user/rules.yml", "cannot be read"),
+    ("livepatch_serial", "9" * 5000, "the size of a wave is"),
+    ("livepatch_window", f"22:00-04:00 {'../' * 30_000}", "is unknown on this machine"),
 ]
 
 

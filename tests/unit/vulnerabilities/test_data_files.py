@@ -304,3 +304,13 @@ def test_downloaded_data_is_current(tmp_path: Path) -> None:
     web = Web(**{f"{NAME}.xz": lzma.compress(DATA)})
     sources = opened(tmp_path, "https://x.test/oval/", web=web).sources
     assert [each["checked_at"] for each in sources] == ["2031-06-02T00:00:00Z"]
+
+
+def test_a_cache_that_others_can_write_is_refused(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(DATA)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(0o1777)
+    with pytest.raises(LivepatchError) as caught:
+        opened(tmp_path, tmp_path / NAME)
+    assert caught.value.id == "unsafe_folder"
+    assert list((tmp_path / "cache").iterdir()) == []

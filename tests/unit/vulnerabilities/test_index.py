@@ -68,6 +68,14 @@ def test_the_stored_form_has_everything() -> None:
         {"digest": "d2"},
         {"packages": None},
         {"packages": [{}]},
+        {
+            "packages": [
+                {
+                    **dict.fromkeys(("release", "realm", "published")),
+                    **{key: [] for key in ("cves", "priorities", "dates", "sources")},
+                }
+            ]
+        },
         {"notices": [["LSN-1-1"]]},
         {"notices": [["LSN-1-1", "yesterday", "today", [], [], False]]},
         {"unreadable": [[1]]},

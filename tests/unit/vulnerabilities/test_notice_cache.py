@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import UnsafeFolderError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import (
     Downloader,
     DownloadOptions,
@@ -29,7 +31,7 @@ class Server(Downloader):
         self.asked: list[str | None] = []
 
     def download_if_changed(self, url: str, path: Path, limit: int, etag: str | None) -> tuple[bool, str | None]:
-        assert url.startswith("https://notices.example.com/")
+        assert url.partition("//")[2].rpartition("@")[2].startswith("notices.example.com/")
         assert len(self.content) <= limit
         self.asked.append(etag)
         if etag is not None and etag == self.etag:
@@ -104,3 +106,35 @@ def test_a_failed_download_leaves_the_old_content(tmp_path: Path) -> None:
         cached_notices(URL, tmp_path, Broken(b""))
     assert path.read_bytes() == b"notices"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775])
+def test_a_cache_that_others_can_write_is_refused(tmp_path: Path, mode: int) -> None:
+    server = Server(b"notices")
+    tmp_path.chmod(mode)
+    with pytest.raises(UnsafeFolderError):
+        cached_notices(URL, tmp_path, server)
+    assert server.asked == []
+
+
+def test_a_planted_link_or_pipe_is_replaced(tmp_path: Path) -> None:
+    server, target = Server(b"notices"), tmp_path / "target"
+    target.write_text("unchanged")
+    for plant in (lambda path: path.symlink_to(target), os.mkfifo):
+        path, _is_new = cached_notices(URL, tmp_path / "cache", server)
+        stamp = path.with_name(f"{path.name}.json")
+        stamp.unlink()
+        plant(stamp)
+        assert cached_notices(URL, tmp_path / "cache", server)[1]
+        assert stamp.is_file()
+        assert not stamp.is_symlink()
+    assert target.read_text() == "unchanged"
+
+
+def test_no_password_is_stored(tmp_path: Path) -> None:
+    url = URL.replace("https://notices", "https://user:secret@notices")
+    server = Server(b"notices")
+    for _run in range(2):
+        path, is_new = cached_notices(url, tmp_path, server)
+    assert not is_new
+    assert "secret" not in path.with_name(f"{path.name}.json").read_text()

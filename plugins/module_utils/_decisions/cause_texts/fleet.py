@@ -53,9 +53,8 @@ STORE_NOT_PREPARED = Cause(
 )
 STORE_NEWER = Cause(
     "database_newer",
-    "the store {store} was written by a later version of this collection: it has schema {found}, and this version"
-    " knows schemas up to {known}",
-    "upgrade kernelops.livepatch on this controller",
+    "the schema {found} of the store {store} comes from a later release of this collection. Here, {known} is the newest",
+    "install that release on this controller too: ansible-galaxy collection install --upgrade kernelops.livepatch",
 )
 STORE_SPOOL_FULL = Cause(
     "record_not_stored",

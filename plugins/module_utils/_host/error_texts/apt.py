@@ -14,6 +14,7 @@ LOCK_TEXTS = (
     "unable to lock the download directory",
     "is another process using it",
     "locked by another",
+    "lock was locked by",
     "held by process",
     "open (11: resource temporarily unavailable",
     "lock: resource temporarily unavailable",
@@ -28,7 +29,13 @@ is locked by another process: Resource temporarily unavailable``. The function `
 has the same list.
 """
 
-LOCK_EXCEPTIONS = ("are you root", "permission denied", "read-only file system")
+LOCK_EXCEPTIONS = (
+    "are you root",
+    "permission denied",
+    "read-only file system",
+    "open (2: no such file",
+    "open (28: no space left",
+)
 """Parts of messages about a lock for which waiting does not help, in lower case."""
 
 ROWS = (

@@ -12,6 +12,7 @@ import urllib.parse
 from pathlib import Path
 
 from ..._errors import LivepatchError
+from ..._io import expand_user
 from ..._text import mask_url
 
 _SCHEMES = ("postgresql", "postgres")
@@ -64,7 +65,7 @@ def is_database(text: str) -> bool:
 def store_place(text: str) -> StorePlace:
     """Return where a store is. Raises `LivepatchError` (``options_invalid``) for a URL that cannot be used."""
     if not is_database(text):
-        return Path(text).expanduser().absolute()
+        return expand_user(text).absolute()
     fault = address_fault(text)
     if fault is not None:
         raise LivepatchError("options_invalid", fault, _REMEDY)

@@ -17,13 +17,17 @@ import typing as t
 from pathlib import Path
 
 from ..._errors import LivepatchError
-from ..._io import has_content, make_folder, read_bounded, write_atomically
+from ..._io import has_content, lock_within, make_folder, open_lock, read_bounded, write_atomically
 from .openvex import SUFFIX, TOOLING, VexDocuments
 
 INDEX = "index.json"
 INDEX_SCHEMA = "kernelops.livepatch/openvex-index/1"
 
 _DOCUMENT_LIMIT = 64 << 20
+_LOCK = ".lock"
+_LOCK_SECONDS = 60
+_KEPT = ("vulnerability", "products", "timestamp")
+"""Members of a statement that do not change when the document is withdrawn."""
 _WITHDRAWN = (
     "The last evaluation confirmed the live patch on no host with these packages, for example after a boot, or because "
     "the host was not part of it: evaluate the host again, and use the document that index.json names for it."
@@ -52,9 +56,16 @@ class VexFigures(t.TypedDict):
 
 def update_folder(folder: Path, documents: VexDocuments, *, check_mode: bool) -> VexFigures:
     """Write the files that differ, in check mode only compare them. Raises `LivepatchError` and `OSError`."""
-    changes = plan_folder(folder, documents)
-    if not check_mode:
-        write_folder(folder, changes)
+    if check_mode:
+        changes = plan_folder(folder, documents)
+    else:
+        make_folder(folder)
+        with open_lock(folder / _LOCK) as lock:
+            # Two runs at once would use the same version for different documents.
+            if not lock_within(lock.fileno(), _LOCK_SECONDS):
+                raise _locked(folder)
+            changes = plan_folder(folder, documents)
+            write_folder(folder, changes)
     return {
         "documents": len(documents.documents),
         "changed": sorted(changes.files),
@@ -136,7 +147,7 @@ def _withdrawn_text(path: Path, newest: str | None) -> str:
         if statement.get("status") != "not_affected":
             statements.append(statement)
             continue
-        kept: dict[str, t.Any] = {key: statement[key] for key in ("vulnerability", "products", "timestamp")}
+        kept: dict[str, t.Any] = {key: statement[key] for key in _KEPT if key in statement}
         dated = {"timestamp": newest} if newest else {}
         statements.append({**kept, **dated, "status": "affected", "action_statement": _WITHDRAWN})
     updated = {"last_updated": newest} if newest else {}
@@ -156,12 +167,20 @@ def _read(path: Path) -> dict[str, t.Any]:
     try:
         content = json.loads(read_bounded(str(path), _DOCUMENT_LIMIT))
         version, statements = content["version"], content["statements"]
-        usable = isinstance(version, int) and all(isinstance(each, dict) for each in statements)
+        usable = type(version) is int and all(isinstance(each, dict) for each in statements)
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise _unusable(path, str(error) or type(error).__name__) from error
     if not usable:
         raise _unusable(path, "it has no version or no statements")
     return t.cast("dict[str, t.Any]", content)
+
+
+def _locked(folder: Path) -> LivepatchError:
+    return LivepatchError(
+        "openvex_locked",
+        f"another run writes OpenVEX documents to {folder}",
+        "wait until it has ended, then run the task again",
+    )
 
 
 def _unusable(path: Path, why: str) -> LivepatchError:

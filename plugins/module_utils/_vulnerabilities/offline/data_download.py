@@ -17,12 +17,12 @@ import urllib.parse
 from pathlib import Path
 
 from ..._errors import LivepatchError
-from ..._io import has_content, lock_within, open_at, open_lock, read_bounded, write_atomically
+from ..._io import has_content, lock_within, make_folder, open_at, open_lock, read_bounded, write_atomically
 from ..._server.download import Downloader, FileVersion
 from ..._text import mask_credentials
 from ..._time import format_time
 from ..kernel_source import CODENAMES
-from .manifest import MANIFEST, DataFile, file_digest, manifest_text, read_manifest
+from .manifest import MANIFEST, DataFile, file_digest, is_file_name, manifest_text, read_manifest
 
 PACKAGE_DATA_URL = "https://security-metadata.canonical.com/oval/"
 NOTICES_URL = "https://security-metadata.canonical.com/osv/osv-all.tar.xz"
@@ -30,6 +30,7 @@ NOTICES_URL = "https://security-metadata.canonical.com/osv/osv-all.tar.xz"
 FILE_LIMIT = 1 << 30
 """Bytes of one file. The largest, the archive of all OSV documents, has about 50 MB."""
 
+_FOLDER_MODE, _FILE_MODE = 0o755, 0o644  # the data is public
 _PART = ".part"
 _LOCK = ".lock"
 _LOCK_SECONDS = 60
@@ -62,7 +63,14 @@ def data_urls(releases: c.Iterable[str], url: str, notices: str | None, *, fips:
             name = f"com.ubuntu.{realm}{codename}.pkg.json.xz"
             found[name] = f"{url.rstrip('/')}/{name}"
     if notices:
-        found[urllib.parse.urlsplit(notices).path.rpartition("/")[2] or "notices"] = notices
+        name = urllib.parse.urlsplit(notices).path.rpartition("/")[2] or "notices"
+        if not is_file_name(name) or name in found:
+            raise LivepatchError(
+                "bad_option",
+                f"the option notices ends with {name!r:.80}, which cannot be the name of its file in the folder",
+                "use a URL that ends with a name such as osv-all.tar.xz, of letters, digits, '.', '_' and '-'",
+            )
+        found[name] = notices
     return found
 
 
@@ -75,7 +83,7 @@ def download_data(
     """
     if check_mode:
         return _download_all(folder, urls, downloader, now, check_mode=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, _FOLDER_MODE)
     with open_lock(folder / _LOCK) as lock:
         if not lock_within(lock.fileno(), _LOCK_SECONDS):
             raise LivepatchError(
@@ -129,6 +137,8 @@ def _download(
             write_atomically(state, [json.dumps({"url": mask_credentials(url), "etag": found.etag})])
 
         found = downloader.download_newer(url, file, FILE_LIMIT, version, _etag_of_part(state, url), begin)
+        # Not by the path: another user may write to the folder, and could replace the file by a link.
+        os.fchmod(file.fileno(), _FILE_MODE)
     if found is None:
         part.unlink()
         state.unlink(missing_ok=True)
@@ -141,7 +151,6 @@ def _download(
         return present, False
     sha256, size = file_digest(part)
     part.replace(path)
-    path.chmod(0o644)
     state.unlink(missing_ok=True)
     is_new = present is None or present.sha256 != sha256
     return DataFile(mask_credentials(url), sha256, size, "", found.etag, found.modified), is_new

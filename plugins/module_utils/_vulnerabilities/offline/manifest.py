@@ -62,6 +62,11 @@ def read_manifest(folder: Path) -> dict[str, DataFile] | None:
     return files
 
 
+def is_file_name(name: str) -> bool:
+    """Return True for a name that a file of the folder can have."""
+    return _NAME.fullmatch(name) is not None and name != MANIFEST
+
+
 def _entry(name: str, value: dict[str, t.Any]) -> DataFile:
     entry = DataFile(**value)
     texts: list[object] = [entry.url, entry.sha256, entry.checked_at, entry.etag or "", entry.modified or ""]

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import lock_within, open_lock
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Record
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanners import vex_folder
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanners.openvex import vex_documents
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.scanners.vex_folder import (
     VexChanges,
@@ -129,3 +131,27 @@ def test_a_damaged_document_is_an_error(tmp_path: Path, content: str) -> None:
         store(tmp_path, a_record())
     assert caught.value.id == "openvex_unusable"
     assert "a.openvex.json" in caught.value.message
+
+
+@pytest.mark.parametrize("missing", ["products", "vulnerability", "timestamp", "justification"])
+def test_an_incomplete_statement_is_withdrawn(tmp_path: Path, missing: str) -> None:
+    store(tmp_path, a_record())
+    [path] = tmp_path.glob("*.openvex.json")
+    content = json.loads(path.read_text())
+    del content["statements"][0][missing]
+    path.write_text(json.dumps(content))
+    update_folder(tmp_path, vex_documents({}, (), [an_index()], CVES, "an author"), check_mode=False)
+    withdrawn = json.loads(path.read_text())
+    assert withdrawn["version"] == 2
+    assert {each["status"] for each in withdrawn["statements"]}.isdisjoint({"not_affected", "fixed"})
+
+
+def test_two_runs_do_not_use_one_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vex_folder, "_LOCK_SECONDS", 0)
+    documents = vex_documents(proofs(a_record()), (), [an_index()], CVES, "an author")
+    with open_lock(tmp_path / ".lock") as lock:
+        assert lock_within(lock.fileno(), 0)
+        with pytest.raises(LivepatchError) as caught:
+            update_folder(tmp_path, documents, check_mode=False)
+    assert caught.value.id == "openvex_locked"
+    assert list(tmp_path.iterdir()) == [tmp_path / ".lock"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import os
 import socket
 import threading
 import typing as t
@@ -194,4 +195,40 @@ def test_releases_are_numbers_or_codenames() -> None:
 def test_an_unknown_release_is_an_error(release: str) -> None:
     with pytest.raises(LivepatchError, match="not a long-term release") as caught:
         data_urls([release], "https://x.test/", None, fips=False)
+    assert caught.value.id == "bad_option"
+
+
+def test_the_folder_and_its_files_are_public(site: Site, tmp_path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        site.download(tmp_path / "site" / "data")
+    finally:
+        os.umask(mask)
+    folder = tmp_path / "site" / "data"
+    modes = [path.stat().st_mode & 0o777 for path in (folder.parent, folder, folder / XENIAL, folder / NOTICES)]
+    assert modes == [0o755, 0o755, 0o644, 0o644]
+
+
+def test_a_planted_link_is_not_followed(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("unchanged")
+    (tmp_path / "target").chmod(0o600)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / XENIAL).symlink_to(tmp_path / "target")
+    part = tmp_path / "data" / f".{XENIAL}.part"
+    part.symlink_to(tmp_path / "target")
+    with pytest.raises(OSError, match="not a regular file"):
+        site.download(tmp_path / "data")
+    part.unlink()
+    site.download(tmp_path / "data")
+    assert contents(tmp_path / "data")[XENIAL] == CONTENT
+    assert (tmp_path / "target").read_text() == "unchanged"
+    assert (tmp_path / "target").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".lock", "a+b.tar.xz", "%2e%2e", "x" * 200, MANIFEST, "com.ubuntu.xenial.pkg.json.xz"]
+)
+def test_the_name_of_notices_is_a_file_name(name: str) -> None:
+    with pytest.raises(LivepatchError, match="cannot be the name of its file") as caught:
+        data_urls(["xenial"], "https://x.test/", f"https://x.test/{name}", fips=False)
     assert caught.value.id == "bad_option"
