@@ -63,6 +63,7 @@ ATTEMPT = {
     "attempted_at": "Time of the attempt (RFC 3339, UTC, clock of the controller).",
     "cause": "Cause of the failure. Readers derive it from the first reason if it is missing or unknown.",
     "reasons": "Reasons for the failure. The first one decided.",
+    "groups": "Groups of the host by key, as in a record. Readers ignore another value.",
 }
 
 Schema = dict[str, t.Any]
@@ -96,6 +97,8 @@ class Types:
             return self._mapping(kind, path, docs)
         if t.get_origin(kind) is list:
             return {"type": "array", "items": self.schema(arguments[0], path, docs)}
+        if t.get_origin(kind) is dict:
+            return {"type": "object", "additionalProperties": self.schema(arguments[1], path, docs)}
         if t.get_origin(kind) is t.Literal:
             return {"type": "string", "enum": list(arguments)}
         names = [_KINDS[each] for each in arguments or (kind,)]
@@ -152,12 +155,13 @@ def attempt_schema() -> Schema:
         "attempted_at": {"type": "string", "format": "date-time", "pattern": TIME_IN_UTC},
         "cause": {"type": "string", "enum": list(document.ATTEMPT_CAUSES)},
         "reasons": {"type": "array", "items": reason},
+        "groups": {},
     }
     text = "A host gave no usable answer. The last record of the host stays, and a report shows the host as no_answer."
     return {
         **head("attempt-1.schema.json", "Note of a failed attempt", text),
         "type": "object",
-        "required": [key for key in kinds if key != "cause"],
+        "required": [key for key in kinds if key not in ("cause", "groups")],
         "properties": {key: {"description": ATTEMPT[key], **kind} for key, kind in kinds.items()},
     }
 

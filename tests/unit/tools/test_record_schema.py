@@ -42,6 +42,7 @@ def full_record() -> Document:
     """Return a record with every key of the schema."""
     record: t.Any = make_record()
     record["clock_skew_seconds"] = 1
+    record["system"]["groups"] = {"group": "production"}
     record["system"]["containers"] |= {"kubernetes": 2, "containerd": None}
     record["system"]["kernel"] |= {"source_package": "linux", "source_version": "4.4.0-168.197"}
     package = {"name": "linux-image-4.4.0-168-generic", "version": "4.4.0-168.197"}

@@ -53,7 +53,7 @@ STORE_NOT_PREPARED = Cause(
 )
 STORE_NEWER = Cause(
     "database_newer",
-    "the schema {found} of the store {store} comes from a later release of this collection. Here, {known} is the newest",
+    "the schema {found} of the store {store} is of a later release of this collection. This one knows {known}",
     "install that release on this controller too: ansible-galaxy collection install --upgrade kernelops.livepatch",
 )
 STORE_SPOOL_FULL = Cause(
