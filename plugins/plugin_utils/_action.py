@@ -178,10 +178,13 @@ class LivepatchAction(ActionBase):
             self._hide_outdated_record(store, error)
 
     def _groups_of_attempt(self) -> dict[str, str]:
-        """Return the groups of the host. Wrong options are a failure of the task already."""
-        names = self._arguments().get("group_by", [])
-        names = names.split(",") if isinstance(names, str) else names
-        return self.host_groups([str(name) for name in names]) if isinstance(names, list) else {}
+        """Return the groups of the host, none if they cannot be found: a failed attempt counts without groups too."""
+        try:
+            names = self._arguments().get("group_by") or []
+            names = names.split(",") if isinstance(names, str) else names
+            return self.host_groups([str(name) for name in names]) if isinstance(names, list) and names else {}
+        except Exception:
+            return {}
 
     def _hide_outdated_record(self, store: RecordStore, reason: Exception) -> None:
         """Make sure that no report shows the last record of the host as one of this run."""

@@ -312,6 +312,8 @@ def test_only_records_and_the_report_are_written(attacked: Attacked) -> None:
         REPORT,
         f"{REPORT}/fleet.json",
         f"{REPORT}/fleet.txt",
+        *(f"{REPORT}/{name}" for name in ("summary.txt", "changes.txt", "changes.json")),
+        *(f"{REPORT}/{name}" for name in ("states", "states/named.json", "states/named.before.json")),
         f"{RECORDS}/seats.lock",
         f"{RECORDS}/seats.granted",
     }

@@ -330,7 +330,7 @@ def test_every_shell_returns_the_same_result(start: Start) -> None:
             (proc / place / "patch_state").write_text(f"{state}\n", encoding="ascii")
         for lock in (*locks, "other"):
             (lab.root(host) / COMMON / "locks" / lock).touch()
-    (results,) = operator.run(hosts, {"timeout": 1, "clear_crash_lock": True})
+    (results,) = operator.run(hosts, {"timeout": 5, "clear_crash_lock": True})
     for host, result in results.items():
         assert result["error_id"] == "transition_stalled", result
         tasks = [(task["pid"], task["tid"], task["name"]) for task in result["tasks"]]

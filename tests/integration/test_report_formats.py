@@ -342,7 +342,7 @@ def test_the_report_has_the_formats_of_scanners(exposed: Controller) -> None:
     }
     first = exposed.playbook(**options)
     assert first.code == 0, first.output
-    assert "fleet.txt, openvex/, fleet.scanner.csv." in " ".join(first.output.split())
+    assert "fleet.txt, openvex/, fleet.scanner.csv, " in " ".join(first.output.split())
     figures = first.result("localhost")["openvex"]
     assert (figures["documents"], figures["without_document"]) == (2, 1)
     index = json.loads(exposed.written("openvex/index.json"))
