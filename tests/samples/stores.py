@@ -4,16 +4,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import typing as t
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql import schema
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import (
     DatabaseAddress,
     StorePlace,
 )
 from tests.samples.postgresql import NOT_INSTALLED, PostgresServer
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "store.md"
+
+
+@dataclasses.dataclass(frozen=True)
+class DatabaseRoles:
+    """A database with a schema, as the roles of the guide use it."""
+
+    owner: DatabaseAddress
+    writer: DatabaseAddress
+    reader: DatabaseAddress
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +51,19 @@ def spool_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def database(server: PostgresServer, spool_folder: Path) -> DatabaseAddress:
     """An empty database."""
     return DatabaseAddress(server.empty_database())
+
+
+@pytest.fixture
+def roles(server: PostgresServer, database: DatabaseAddress) -> t.Iterator[DatabaseRoles]:
+    """A database with the schema, and the roles that the guide creates."""
+    [statements] = re.findall(r"```sql\n(CREATE ROLE.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    schema.migrate(database)
+    server.sql(statements, database.url)
+    name = database.url.partition("@/")[2].partition("?")[0]
+    writer, reader = (DatabaseAddress(server.address(name, role)) for role in ("livepatch_writer", "livepatch_reader"))
+    yield DatabaseRoles(database, writer, reader)
+    server.sql("DROP OWNED BY livepatch_writer, livepatch_reader", database.url)
+    server.sql("DROP ROLE livepatch_writer, livepatch_reader")
 
 
 @pytest.fixture(params=["folder", "postgresql"])

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The alert rules and the dashboard: they use metrics of the report, and have descriptions."""
+"""The alert rules and the dashboards: they use metrics of the report, and have descriptions.
+
+tests/unit/records/postgresql/test_dashboard.py runs the queries of the dashboard of a store.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ from tests.samples.reports import recorded
 MONITORING = Path(__file__).resolve().parents[2] / "docs" / "monitoring"
 ALERTS = MONITORING / "alerts.yml"
 DASHBOARD: dict[str, t.Any] = json.loads((MONITORING / "grafana-dashboard.json").read_text(encoding="utf-8"))
+STORE_DASHBOARD = json.loads((MONITORING / "grafana-dashboard-postgresql.json").read_text(encoding="utf-8"))
 RULES: list[dict[str, t.Any]] = [
     rule for group in yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]
 ]
@@ -88,8 +92,9 @@ def test_every_alert_has_summary_and_remedy() -> None:
         assert rule["labels"]["severity"] in ("warning", "critical")
 
 
-def test_dashboard_panels_are_unique_and_separate() -> None:
-    panels = DASHBOARD["panels"]
+@pytest.mark.parametrize("dashboard", [DASHBOARD, STORE_DASHBOARD], ids=["prometheus", "postgresql"])
+def test_dashboard_panels_are_unique_and_separate(dashboard: dict[str, t.Any]) -> None:
+    panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
     taken: set[tuple[int, int]] = set()
     for panel in panels:
@@ -101,6 +106,17 @@ def test_dashboard_panels_are_unique_and_separate() -> None:
         taken |= cells
         assert panel["description"]
         assert all(target["datasource"]["uid"] == "${datasource}" for target in panel["targets"])
+
+
+def test_dashboards_differ_and_let_choose_their_source() -> None:
+    assert DASHBOARD["uid"] != STORE_DASHBOARD["uid"]
+    assert DASHBOARD["title"] != STORE_DASHBOARD["title"]
+    for dashboard, kind in ((DASHBOARD, "prometheus"), (STORE_DASHBOARD, "postgres")):
+        source, *others = dashboard["templating"]["list"]
+        assert (source["name"], source["type"], source["query"]) == ("datasource", "datasource", kind)
+        used = [each["datasource"] for each in (*others, *dashboard["panels"])]
+        used += [target["datasource"] for panel in dashboard["panels"] for target in panel["targets"]]
+        assert all(each == {"type": kind, "uid": "${datasource}"} for each in used)
 
 
 @needs_promtool

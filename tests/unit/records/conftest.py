@@ -5,6 +5,6 @@
 from __future__ import annotations
 
 # Fixtures are found by their names in this module.
-from tests.samples.stores import database, place, server, spool_folder
+from tests.samples.stores import database, place, roles, server, spool_folder
 
-__all__ = ["database", "place", "server", "spool_folder"]
+__all__ = ["database", "place", "roles", "server", "spool_folder"]

@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-import re
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+import psycopg
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
@@ -16,8 +15,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postg
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import DatabaseAddress
 from tests.samples.postgresql import PostgresServer
 from tests.samples.records import make_record
-
-GUIDE = Path(__file__).resolve().parents[4] / "docs" / "guide" / "store.md"
+from tests.samples.stores import DatabaseRoles
 
 
 def error_of(address: DatabaseAddress) -> LivepatchError:
@@ -82,21 +80,36 @@ def test_a_later_schema_is_refused(server: PostgresServer, database: DatabaseAdd
         assert "schema 99" in error.message
 
 
-def test_the_roles_of_the_guide_have_their_rights(server: PostgresServer, database: DatabaseAddress) -> None:
-    [statements] = re.findall(r"```sql\n(CREATE ROLE.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
-    schema.migrate(database)
-    name = database.url.partition("@/")[2].partition("?")[0]
-    server.sql(statements.replace("DATABASE livepatch", f"DATABASE {name}"), database.url)
-    try:
-        writer, reader = (
-            DatabaseAddress(server.address(name, role)) for role in ("livepatch_writer", "livepatch_reader")
-        )
-        assert records.put(writer, [make_record("web1")], [], None) == (1, 0)
-        store.open_store(reader).put(make_record("web2"))
-        assert [found.key for found in records.find(reader)] == ["web1"]
-        assert error_of(reader).id == "database_refused"
-        server.sql("DROP SCHEMA livepatch CASCADE", database.url)
-        assert error_of(writer).id == "database_not_prepared"
-    finally:
-        server.sql("DROP OWNED BY livepatch_writer, livepatch_reader", database.url)
-        server.sql("DROP ROLE livepatch_writer, livepatch_reader")
+def test_the_roles_of_the_guide_store_and_read(server: PostgresServer, roles: DatabaseRoles) -> None:
+    assert records.put(roles.writer, [make_record("web1")], [], None) == (1, 0)
+    store.open_store(roles.reader).put(make_record("web2"))
+    assert [found.key for found in records.find(roles.reader)] == ["web1"]
+    assert error_of(roles.reader).id == "database_refused"
+    server.sql("DROP SCHEMA livepatch CASCADE", roles.owner.url)
+    assert error_of(roles.writer).id == "database_not_prepared"
+
+
+def test_the_roles_of_the_guide_may_do_nothing_else(server: PostgresServer, roles: DatabaseRoles) -> None:
+    records.put(roles.writer, [make_record("web1")], [], None)
+    query = (
+        "SELECT relname, relkind FROM pg_class WHERE relnamespace = 'livepatch'::regnamespace AND relkind IN ('r', 'v')"
+    )
+    found = server.sql(query, roles.owner.url)
+    tables = [name for name, kind in found if kind == "r"]
+    assert {"record", "span", "run", "seat_grant", "schema_version"} <= set(tables)
+    changes = [
+        statement.format(table)
+        for table in tables
+        for statement in ("DELETE FROM livepatch.{}", "INSERT INTO livepatch.{} DEFAULT VALUES")
+    ]
+    design = [f"ALTER TABLE livepatch.{table} ADD COLUMN added integer" for table in tables]
+    design += [f"DROP TABLE livepatch.{table} CASCADE" for table in tables]
+    design += [f"TRUNCATE livepatch.{table} CASCADE" for table in tables]
+    design += ["CREATE TABLE livepatch.other (a integer)", "DROP VIEW livepatch.host", "DROP SCHEMA livepatch CASCADE"]
+    for role, statements in ((roles.reader, changes + design), (roles.writer, design)):
+        with psycopg.connect(role.url, autocommit=True) as connection:
+            for statement in statements:
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(statement.encode())
+    assert server.sql("SELECT host FROM livepatch.record", roles.reader.url) == [("web1",)]
+    assert server.sql(query, roles.owner.url) == found
