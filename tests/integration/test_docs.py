@@ -52,8 +52,8 @@ _NAMED = re.compile(r"\A# ([\w./-]+\.(?:ya?ml|sh|pem))\b")
 # Commands that other tests run, or that nothing here can: by their first words, with the reason.
 ELSEWHERE = {
     "ansible-builder build": "it needs a container engine; test_platforms.py lets ansible-builder make what is built",
-    "ansible-playbook docs/platforms/awx/": "it needs an AWX; test_platforms.py compares the file with the playbooks",
-    "ansible-navigator run": "it needs a container engine, too",
+    "ansible-playbook docs/platforms/awx/": "it needs an AWX; test_awx.py runs it with modules that record it",
+    "ansible-navigator run": "it needs a container engine, too; test_platforms.py runs the navigator without one",
     "ansible-rulebook": "it listens until it is ended, by a plugin of ansible.eda; test_platforms.py runs the rulebook",
     "ansible-vault create": "it opens an editor; the folder has the file that it writes",
     "make": "the Makefile has the target (held below), and CI runs it",

@@ -61,6 +61,8 @@ def test_an_execution_environment_is_described(tmp_path: Path) -> None:
     assert (tmp_path / "context" / "Containerfile").exists() or (tmp_path / "context" / "Dockerfile").exists()
     galaxy = yaml.safe_load((tmp_path / "context" / "_build" / "requirements.yml").read_text(encoding="utf-8"))
     assert galaxy == {"collections": [{"name": "kernelops.livepatch"}]}
+    python = (tmp_path / "context" / "_build" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in python if line.startswith("psycopg[binary]")] == python != []
 
 
 def test_an_execution_environment_has_every_requirement(tmp_path: Path) -> None:
@@ -98,6 +100,23 @@ def test_the_runner_checks_a_fleet(fleet: Fleet, ansible: Ansible, tmp_path: Pat
     assert looked == {"xenial-generic": "protected", "i386": "ineligible"}
     report = json.loads((tmp_path / "report" / "limited" / "fleet.json").read_text(encoding="utf-8"))
     assert report["summary"]["hosts"] == 3
+
+
+def test_the_navigator_checks_a_fleet_without_a_container(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
+    theirs = ("ANSIBLE_CALLBACK_PLUGINS", "ANSIBLE_CALLBACKS_ENABLED")
+    ours = {key: value for key, value in ansible.environment().items() if key.startswith("ANSIBLE_")}
+    where = {"livepatch_record_dir": f"{tmp_path}/records", "livepatch_report_dir": f"{tmp_path}/report"}
+    ended = run(
+        *(tool("ansible-navigator"), "run", "kernelops.livepatch.check", "--execution-environment", "false"),
+        *("--mode", "stdout", "--playbook-artifact-enable", "false", "--log-file", str(tmp_path / "navigator.log")),
+        *("-i", str(fleet.inventory), "--limit", "xenial-generic,i386", "-e", json.dumps(where)),
+        cwd=tmp_path,
+        **{key: value for key, value in ours.items() if key not in theirs},
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    report = json.loads((tmp_path / "report" / "limited" / "fleet.json").read_text(encoding="utf-8"))
+    assert {record["host"] for record in report["records"]} == {"xenial-generic", "i386"}
+    assert "xenial-generic" in ended.stdout
 
 
 def run_slice(fleet: Fleet, folder: Path, environment: dict[str, str], limit: str, variables: dict[str, t.Any]) -> str:
