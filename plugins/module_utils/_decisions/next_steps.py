@@ -47,12 +47,16 @@ def playbook(name: str, facts: HostFacts, policy: Policy | None, **variables: ob
     """Return how to run a playbook of the collection for this host alone, with the policy of its check."""
     host = limit(facts.inventory_name)
     command = f"ansible-playbook kernelops.livepatch.{name}"
-    if policy is not None and policy.name == _NAMED_POLICY:
-        variables["policy"] = policy.name
     options = "".join(f" -e livepatch_{variable}={value}" for variable, value in variables.items())
+    options += policy_option(None if policy is None else policy.name)
     if host is None:
         return f"run `{command}{options}` with --limit for this host only"
     return f"{command} --limit {host}{options}"
+
+
+def policy_option(name: str | None) -> str:
+    """Return the option of a command for a host that was checked with this policy."""
+    return f" -e livepatch_policy={name}" if name == _NAMED_POLICY else ""
 
 
 def limit(host: str | None) -> str | None:

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import typing as t
 
-from .._decisions.next_steps import limit
+from .._decisions.next_steps import limit, policy_option
 from .._fleet.waivers import WAIVER_STATUSES, Waiver, Waivers
 from .._record import Reason
 from .._records.newest import NewestRecords
@@ -497,20 +497,26 @@ def _described(
     }
 
 
-def next_step(verdict: Verdict, source: str | None, *, enabled: bool | None, host: str | None = None) -> str | None:
-    """Return what to do about a verdict on hosts whose kernel has this source package; `host` is the only one."""
+def next_step(
+    verdict: Verdict, source: str | None, *, enabled: bool | None, host: str | None = None, policy: str | None = None
+) -> str | None:
+    """Return what to do about a verdict on hosts whose kernel has this source package.
+
+    `host` is the only one, and `policy` the one of its record.
+    """
+    options = policy_option(policy)
     if verdict.reason is not None:
         return verdict.reason["remedy"]
     if verdict.fix == "patch":
         if enabled:
-            return f"apply live patch {verdict.patch} or newer: {_command('patch', host)}"
+            return f"apply live patch {verdict.patch} or newer: {_command('patch', host)}{options}"
         if enabled is None:
             return f"repair the client, as the report shows for the host; live patch {verdict.patch} has the fix"
-        return f"enable the client, which applies live patch {verdict.patch}: {_command('enable', host)}"
+        return f"enable the client, which applies live patch {verdict.patch}: {_command('enable', host)}{options}"
     if verdict.fix == "reboot":
-        return f"reboot into the installed kernel with the fix ({verdict.fixed_in} or newer): {_upgrade(host)}"
+        return f"reboot into the installed kernel with the fix ({verdict.fixed_in} or newer): {_upgrade(host, options)}"
     if verdict.fix == "kernel":
-        return f"upgrade {source or 'the kernel'} to {verdict.fixed_in} or newer and reboot: {_upgrade(host)}"
+        return f"upgrade {source or 'the kernel'} to {verdict.fixed_in} or newer and reboot: {_upgrade(host, options)}"
     if verdict.fix == "none":
         return "wait: no fix is published for this kernel; evaluate again with newer vulnerability data"
     return None
@@ -521,9 +527,9 @@ def _command(playbook: str, host: str | None) -> str:
     return f"ansible-playbook kernelops.livepatch.{playbook}{f' --limit {only}' if only else ''}"
 
 
-def _upgrade(host: str | None) -> str:
+def _upgrade(host: str | None, options: str) -> str:
     """Return the command for an upgrade of hosts whose client does not ask for one."""
-    command = f"{_command('upgrade', host)} -e livepatch_force=true"
+    command = f"{_command('upgrade', host)} -e livepatch_force=true{options}"
     return command if limit(host) else f"run `{command}` with --limit for these hosts only"
 
 

@@ -320,7 +320,7 @@ def _exposed(record: Record, exposure: HostExposure, source: str | None, minimum
     found = f"{subject} of priority {minimum_priority} or higher {'is' if number == 1 else 'are'} open"
     published = f"published {chosen[0]['published']}" if chosen[0]["published"] else "without a date"
     named = f"the most urgent is {chosen[0]['cve']} ({chosen[0]['priority'] or 'no priority'}, {published})"
-    remedy = _remedy(record["host"], chosen, exposure.evidence, source)
+    remedy = _remedy(record, chosen, exposure.evidence, source)
     if exposure.open:
         waived = len(exposure.waived_open)
         more = f"; {waived} more {'is' if waived == 1 else 'are'} waived" if waived else ""
@@ -339,9 +339,10 @@ def _exposed(record: Record, exposure: HostExposure, source: str | None, minimum
     }
 
 
-def _remedy(host: str, found: c.Sequence[OpenCve], evidence: KernelEvidence, source: str | None) -> str | None:
+def _remedy(record: Record, found: c.Sequence[OpenCve], evidence: KernelEvidence, source: str | None) -> str | None:
     """Return the step for the most urgent vulnerability that has a fix, or for the first one if none has."""
     chosen = next((each for each in found if each["fix"] != "none"), found[0])
     patch = None if chosen["patch"] is None else int(chosen["patch"])
     verdict = Verdict("open", chosen["fix"], chosen["fixed_in"], patch, chosen["evidence"])
-    return next_step(verdict, source, enabled=evidence.enabled, host=host)
+    policy = record["eligibility"]["policy"]
+    return next_step(verdict, source, enabled=evidence.enabled, host=record["host"], policy=policy)

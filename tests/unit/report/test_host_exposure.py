@@ -78,6 +78,9 @@ def test_a_protected_host_with_an_open_vulnerability_is_exposed() -> None:
     }
     assert record["assessment"]["reboot_needed"] is True
     assert EXPOSED["assessment"]["state"] == "protected", "records are shared, and never changed"
+    current = {**EXPOSED, "eligibility": {**EXPOSED["eligibility"], "policy": "current"}}
+    remedy = found.assessed(current, of(EXPOSED))["assessment"]["reasons"][0]["remedy"]
+    assert remedy.endswith(" --limit web1 -e livepatch_force=true -e livepatch_policy=current")
 
 
 def test_only_vulnerabilities_of_the_priority_expose_a_host() -> None:
