@@ -57,7 +57,7 @@ options:
   formats:
     description:
       - Formats of the report. Without O(output_dir), all formats except V(table) are ignored.
-      - V(table) is a text table. On the terminal, a fleet of more than 200 hosts is reduced to the hosts that are not
+      - V(table) is a text table. On the terminal, a fleet of more than 50 hosts is reduced to the hosts that are not
         protected. The file contains all hosts. Omit V(table) if standard output must keep another format, for example
         with a JSON callback.
       - V(json) is one document with the summary, the problems, the records and the hosts without an answer.

@@ -136,7 +136,7 @@ def test_several_processes_write_the_same_files(controller: Controller) -> None:
 
 def test_the_table_ends_with_broken_rules(controller: Controller) -> None:
     outcome = controller.playbook(livepatch_fail_on=[])
-    assert "Broken rules: no_answer (1), not_protected (2), patch_tampered (1)." in outcome.output
+    assert "Failed rules: no_answer (1), not_protected (2), patch_tampered (1)." in outcome.output
     findings = json.loads(controller.written("fleet.json"))["findings"]
     assert {
         "rule": "patch_tampered",

@@ -166,7 +166,9 @@ def _file(name: str) -> list[Rule]:
     source = f"rules {DEFAULT}" if name == DEFAULT else str(path)
     try:
         content = read_bounded(str(path), _FILE_LIMIT).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RuleError(f"{source}: the file cannot be read: {error}") from error
+    except OSError as error:
+        raise RuleError(f"{source}: the file cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise RuleError(f"{source}: the file is not UTF-8") from error
     document, lines = read_yaml(content, source, RuleError)
     return rules_from_list(document, source, lines)

@@ -58,8 +58,7 @@ def _actions(report: Report) -> t.Iterator[str]:
     if actions:
         yield "\n## To do\n\n"
     for action in actions:
-        hosts = "1 host" if len(action.hosts) == 1 else f"{len(action.hosts)} hosts"
-        yield f"- {hosts}: {prose(action.title)}\n"
+        yield f"- {prose(action.heading())}\n"
         command = action.command()
         yield "" if action.playbook else "  Then:\n"
         yield f"\n  ```console\n  $ {command}\n  ```\n" if command else f"  {UNWRITABLE}\n"

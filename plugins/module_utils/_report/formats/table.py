@@ -38,7 +38,7 @@ _NARROWEST_KERNEL = 10
 _INDENT = "    "
 _REMEMBERED = 4096
 _SHOWN_PROBLEMS = 20
-_SHOWN_GROUPS = 20
+_SHOWN_GROUPS = 10
 _SHOWN_WAIVED = 20
 _SHOWN_CHANGES = 20
 _TERMINAL_NAMES = 20  # hosts of one command: more do not fit on a screen
@@ -84,14 +84,14 @@ def render(
     yield "\n"
     yield from (f"{line}\n" for line in totals(report))
     named = _TERMINAL_NAMES if most is not None else LONGEST_LIMIT
-    yield from _actions(report, columns, named, elsewhere, paint)
+    yield from _actions(report, named, elsewhere, paint)
     yield from _changes(report, most, paint)
     yield from _waived(report, columns, most, paint)
     yield from _problems(report, paint)
 
 
 def totals(report: Report) -> t.Iterator[str]:
-    """Yield sentences with the protected hosts, those in each state, the run and its records, and the broken rules."""
+    """Yield sentences with the protected hosts, those in each state, the run and its records, and the failed rules."""
     states = report.states()
     if report.lines:
         yield protection_of(report).sentence()
@@ -108,7 +108,7 @@ def totals(report: Report) -> t.Iterator[str]:
     yield from _coverage(report)
     broken = [f"{rule} ({found})" for rule, found in report.findings_by_rule().items() if found]
     if broken:
-        yield f"Broken rules: {', '.join(broken)}."
+        yield f"Failed rules: {', '.join(broken)}."
     if report.exposure:
         yield from _vulnerabilities(report.exposure)
     yield from _waiver_sentences(report)
@@ -118,7 +118,13 @@ def totals(report: Report) -> t.Iterator[str]:
     if coverage is not None:
         yield coverage
     if report.left_out:
-        yield f"Not asked for, and left out: {_count(report.left_out, 'host')} with records in these folders."
+        yield _not_selected(report.left_out)
+
+
+def _not_selected(hosts: int) -> str:
+    if hosts == 1:
+        return "1 more host has a record, and is not in this report, because it was not selected."
+    return f"{hosts} more hosts have records, and are not in this report, because they were not selected."
 
 
 def _coverage(report: Report) -> t.Iterator[str]:
@@ -166,7 +172,8 @@ def _waiver_sentences(report: Report) -> t.Iterator[str]:
     number = report.summary()["waived"]
     used = len({id(waived.waiver) for _line, waived in report.waived()})
     if number:
-        yield f"Waived: {_count(number, 'finding')}, by {_count(used, 'waiver')}. The states of the hosts stay."
+        waived = f"Waived: {_count(number, 'finding')}, by {_count(used, 'waiver')}"
+        yield f"{waived}. Waivers do not change the states of hosts."
     yield from report.waivers.to_renew()
 
 
@@ -293,15 +300,15 @@ def _fit(rows: list[_HostRow], columns: int) -> dict[int, int]:
     return widths
 
 
-def _actions(report: Report, columns: int | None, named: int, elsewhere: str, paint: _Paint) -> t.Iterator[str]:
-    """Yield what people must do, with commands that can be pasted: their lines are never cut."""
+def _actions(report: Report, named: int, elsewhere: str, paint: _Paint) -> t.Iterator[str]:
+    """Yield what people must do. Its lines are never cut, because they have commands that can be pasted."""
     actions = actions_of(report)
     if not actions:
         return
     yield "\n" + paint("To do", _BOLD) + "\n"
     for action in actions:
-        heading = f"{_GAP}{_count(len(action.hosts), 'host')}: {action.title}"
-        yield (heading if columns is None else shorten(heading, columns)) + "\n"
+        lines = [f"{action.counted()}: {action.why}", f"{_GAP}{action.step}"] if action.why else [action.heading()]
+        yield from (f"{_GAP}{line}\n" for line in lines)
         yield f"{_INDENT}{'' if action.playbook else 'then: '}{action.command(named) or UNWRITABLE}\n"
         if action.hosts[named:]:
             yield f"{_INDENT}The first {named} of {len(action.hosts)} hosts are named. {elsewhere}".rstrip() + "\n"

@@ -11,7 +11,7 @@ import typing as t
 
 from ..._decisions.next_steps import limit
 from ..._text import visible
-from ..report import Report
+from ..report import HostLine, Report
 
 LONGEST_LIMIT = 1000
 """Hosts in one ``--limit``: longer arguments than those with this many names do not fit on every command line."""
@@ -22,10 +22,10 @@ UNWRITABLE = "name the hosts in --limit yourself, because their names have signs
 _PLAYBOOK = re.compile(r"kernelops\.livepatch\.(?P<name>[a-z]+)\b(?P<options>(?: --limit \S+| -e [\w]+=[\w.]+)*)")
 _VARIABLE = re.compile(r"-e ([\w]+=[\w.]+)")
 _TITLES = {
-    "check": "Check again",
-    "enable": "Enable the client",
-    "patch": "Apply the latest patch",
-    "upgrade": "Upgrade the kernel and reboot",
+    "check": "check again",
+    "enable": "enable the client",
+    "patch": "apply the latest patch",
+    "upgrade": "upgrade the kernel and reboot",
 }
 _RECHECK = "check"
 _WAITING = frozenset({"protected", "applying"})
@@ -36,13 +36,24 @@ _WAITING = frozenset({"protected", "applying"})
 class Action:
     """The next step of some hosts. `playbook` is the one that performs it, None where people do it.
 
-    `hosts` are in the order of the report. Where people do it, the title has the next step of the first one.
+    `hosts` are in the order of the report. Where people do it, `state`, `why` and `step` are those of the first one.
     """
 
-    title: str
+    step: str
     playbook: str | None
     variables: tuple[str, ...]
+    state: str | None = None
+    why: str | None = None
     hosts: list[str] = dataclasses.field(default_factory=list)
+
+    def heading(self) -> str:
+        """Return the number of hosts, their state where people do the step, and the step."""
+        return f"{self.counted()}: {self.step}"
+
+    def counted(self) -> str:
+        """Return the number of hosts, and their state where people do the step."""
+        hosts = "1 host" if len(self.hosts) == 1 else f"{len(self.hosts)} hosts"
+        return f"{hosts} ({self.state})" if self.state else hosts
 
     def command(self, most: int = LONGEST_LIMIT) -> str | None:
         """Return the command for the first hosts, None if no name can be written as a limit.
@@ -69,10 +80,16 @@ def actions_of(report: Report) -> list[Action]:
         key = (playbook, variables) if playbook else (line.state, reason)
         action = found.get(key)
         if action is None:
-            by_hand = f"{line.state}: {visible(step or line.message or 'see the host')}"
-            action = found[key] = Action(_TITLES[playbook] if playbook else by_hand, playbook, variables)
+            action = found[key] = Action(_TITLES[playbook], playbook, variables) if playbook else _by_hand(line)
         action.hosts.append(line.host)
     return list(found.values())
+
+
+def _by_hand(line: HostLine) -> Action:
+    """Return the step of a host that no playbook performs."""
+    step = visible(line.next_step or line.message or "see the host")
+    why = visible(line.message) if line.next_step and line.message else None
+    return Action(step, None, (), line.state, why)
 
 
 def limit_of(hosts: list[str]) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import collections.abc as c
 from pathlib import Path
 
-from ..._text import visible
+from ..._text import shorten, visible
 from ..changes.wording import before, short
 from ..report import URGENCY, Report
 from .actions import Action, actions_of
@@ -16,7 +16,7 @@ from .protection import protection_of
 _MOST_ACTIONS = 8
 _MOST_RULES = 10
 _NAMED_HOSTS = 3
-_LONGEST_TITLE = 100
+_LONGEST_HEADING = 120
 
 
 def subject(report: Report) -> str:
@@ -55,7 +55,7 @@ def _rules(report: Report) -> c.Iterator[str]:
     broken = [f"{rule} ({found})" for rule, found in report.findings_by_rule().items() if found]
     if broken:
         more = f" and {len(broken) - _MOST_RULES} more" if broken[_MOST_RULES:] else ""
-        yield f"Failing rules: {', '.join(broken[:_MOST_RULES])}{more}."
+        yield f"Failed rules: {', '.join(broken[:_MOST_RULES])}{more}."
 
 
 def _to_do(report: Report) -> c.Iterator[str]:
@@ -71,6 +71,5 @@ def _to_do(report: Report) -> c.Iterator[str]:
 def _action(action: Action) -> str:
     hosts = action.hosts
     more = f" and {len(hosts) - _NAMED_HOSTS} more" if hosts[_NAMED_HOSTS:] else ""
-    counted = "1 host" if len(hosts) == 1 else f"{len(hosts)} hosts"
-    title = action.title if len(action.title) <= _LONGEST_TITLE else f"{action.title[: _LONGEST_TITLE - 1]}…"
-    return f"- {counted}: {title} ({', '.join(map(visible, hosts[:_NAMED_HOSTS]))}{more})"
+    named = f"{', '.join(map(visible, hosts[:_NAMED_HOSTS]))}{more}"
+    return f"- {shorten(action.heading(), _LONGEST_HEADING)} [{named}]"

@@ -51,13 +51,13 @@ def test_urgent_hosts_come_first() -> None:
         "\n"
         "## To do\n"
         "\n"
-        "- 1 host: no\\_answer: refused\n"
+        "- 1 host (no\\_answer): refused\n"
         "  Then:\n"
         "\n"
         "  ```console\n"
         "  $ ansible-playbook kernelops.livepatch.check --limit web3\n"
         "  ```\n"
-        "- 1 host: disabled: Enable the client.\n"
+        "- 1 host (disabled): Enable the client.\n"
         "  Then:\n"
         "\n"
         "  ```console\n"
@@ -165,7 +165,7 @@ def test_a_hostile_host_changes_only_its_line(text: str) -> None:
         actions, heading, after = actions.partition("\n## Not protected")
         # A name that cannot be written in a command has a sentence instead.
         first, *command = actions.splitlines()
-        assert first.startswith("- 1 host: failed: ")
+        assert first.startswith("- 1 host (failed): ")
         assert command[0] == "  Then:"
         assert not [line for line in command if line and not line.startswith("  ")]
         return f"{before}{heading}{after}".split("\n")

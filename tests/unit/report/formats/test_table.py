@@ -60,9 +60,11 @@ def test_the_most_urgent_host_comes_first() -> None:
         "Records of 2 of 3 hosts, collected 2026-01-10T06:00:00Z.\n"
         "\n"
         "To do\n"
-        "  1 host: no_answer: start sshd\n"
+        "  1 host (no_answer): refused\n"
+        "    start sshd\n"
         "    then: ansible-playbook kernelops.livepatch.check --limit web3\n"
-        "  1 host: disabled: Enable the client.\n"
+        "  1 host (disabled): The client is not enabled.\n"
+        "    Enable the client.\n"
         "    then: ansible-playbook kernelops.livepatch.check --limit web2\n"
     )
 
@@ -176,8 +178,8 @@ def test_omitted_hosts_are_counted() -> None:
 
 def test_the_size_of_groups_is_limited() -> None:
     lines = _text(_fleet(60, kernels=30), most=10).splitlines()
-    assert sum("hosts" in line and " protected  " in line for line in lines) == 20
-    assert "Not named: 40 protected hosts, grouped by kernel and patch, 20 on other kernels are not shown." in lines
+    assert sum("hosts" in line and " protected  " in line for line in lines) == 10
+    assert "Not named: 20 protected hosts, grouped by kernel and patch, 40 on other kernels are not shown." in lines
 
 
 def test_problems_are_listed_up_to_a_limit() -> None:
@@ -190,7 +192,7 @@ def test_problems_are_listed_up_to_a_limit() -> None:
 
 def test_unrequested_hosts_are_mentioned() -> None:
     report = a_report(recorded(make_record("web1")), recorded(make_record("db1")), hosts=["web1"])
-    assert "Not asked for, and left out: 1 host with records in these folders." in _text(report)
+    assert "1 more host has a record, and is not in this report, because it was not selected." in _text(report)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -242,7 +244,7 @@ def test_changes_follow_the_totals() -> None:
 def test_waivers_are_shown_with_their_end() -> None:
     text = "".join(render(a_waived_report()))
     assert "Waived: 3 findings, by 2 waivers." in text
-    assert "Broken rules: not_protected (1)." in text
+    assert "Failed rules: not_protected (1)." in text
     assert "Waivers that expire within 14 days: rule seats_exceeded (2026-01-19, purchasing)." in text
     assert "Expired waivers, whose findings count again: host web2 (2026-01-11, web team)." in text
     assert "  build1: not_protected: it is disabled\n    Waived until 2026-03-01 by build team: rebuilt" in text

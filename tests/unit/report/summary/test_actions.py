@@ -21,7 +21,7 @@ def host(name: str, state: t.Any, remedy: str, reason: str = "x") -> t.Any:
 
 
 def shown(report: Report) -> list[tuple[str, list[str], str | None]]:
-    return [(each.title, each.hosts, each.command()) for each in actions_of(report)]
+    return [(each.step, each.hosts, each.command()) for each in actions_of(report)]
 
 
 def test_hosts_with_one_playbook_have_one_command() -> None:
@@ -37,8 +37,8 @@ def test_hosts_with_one_playbook_have_one_command() -> None:
     )
     run = "ansible-playbook kernelops.livepatch."
     assert shown(report) == [
-        ("Upgrade the kernel and reboot", ["db2", "db1"], f"{run}upgrade --limit db2,db1"),
-        ("Enable the client", ["web2", "web3"], f"{run}enable --limit web2,web3 -e livepatch_policy=current"),
+        ("upgrade the kernel and reboot", ["db2", "db1"], f"{run}upgrade --limit db2,db1"),
+        ("enable the client", ["web2", "web3"], f"{run}enable --limit web2,web3 -e livepatch_policy=current"),
     ]
 
 
@@ -48,7 +48,7 @@ def test_other_variables_are_another_command() -> None:
         host("db1", "end_of_life", upgrade.format("db1", " -e livepatch_force=true")),
         host("db2", "end_of_life", upgrade.format("db2", "")),
     )
-    assert [command for _title, _hosts, command in shown(report)] == [
+    assert [command for _step, _hosts, command in shown(report)] == [
         "ansible-playbook kernelops.livepatch.upgrade --limit db1 -e livepatch_force=true",
         "ansible-playbook kernelops.livepatch.upgrade --limit db2",
     ]
@@ -64,20 +64,20 @@ def test_steps_of_people_end_with_a_check() -> None:
     )
     check = "ansible-playbook kernelops.livepatch.check --limit"
     assert shown(report) == [
-        ("failed: Start the daemon.", ["web1", "web2"], f"{check} web1,web2"),
-        ("failed: Remove the lock.", ["web3"], f"{check} web3"),
+        ("Start the daemon.", ["web1", "web2"], f"{check} web1,web2"),
+        ("Remove the lock.", ["web3"], f"{check} web3"),
     ]
 
 
 def test_ineligible_hosts_come_last() -> None:
     report = reported(fresh("box1", "ineligible"), fresh("web1", "unknown"))
-    assert [hosts for _title, hosts, _command in shown(report)] == [["web1"], ["box1"]]
+    assert [hosts for _step, hosts, _command in shown(report)] == [["web1"], ["box1"]]
 
 
 @pytest.mark.parametrize("names", [["a b", "web1"], ["web*", "web1"], ["fe80::1", "web1"], ["$(id)", "web1"]])
 def test_a_limit_is_one_argument(names: list[str]) -> None:
     report = reported(*(fresh(name, "failed") for name in names))
-    [(_title, _hosts, command)] = shown(report)
+    [(_step, _hosts, command)] = shown(report)
     assert command is not None
     words = shlex.split(command)
     assert words[:3] == ["ansible-playbook", "kernelops.livepatch.check", "--limit"]
@@ -89,7 +89,7 @@ def test_a_limit_is_one_argument(names: list[str]) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_texts_of_hosts_stay_text(text: str) -> None:
     [action] = actions_of(reported(recorded(hostile_record(text))))
-    assert action.title.isprintable()
+    assert action.step.isprintable()
     assert (action.command() or "").isprintable()
 
 

@@ -24,8 +24,8 @@ def test_the_summary_has_the_numbers_and_the_steps() -> None:
         "Hosts: 1 protected, 1 failed, 1 disabled.",
         f"Since {EARLIER}: {CHANGES}.",
         "To do:",
-        "- 1 host: failed: Read the log of the client. (web1)",
-        "- 1 host: Enable the client (new)",
+        "- 1 host (failed): Read the log of the client. [web1]",
+        "- 1 host: enable the client [new]",
         "Report: file:///srv/report/fleet.html",
     ]
 
@@ -43,7 +43,7 @@ def test_the_longest_summary_has_twenty_lines() -> None:
     changed = dataclasses.replace(report, changes=a_changed_report().changes)
     lines = list(brief.lines(changed, Path("/srv/fleet.html")))
     assert len(lines) <= 20
-    assert any(line.startswith("Failing rules: not_protected (1), seats_exceeded (1)") for line in lines)
+    assert any(line.startswith("Failed rules: not_protected (1), seats_exceeded (1)") for line in lines)
     assert any(line.startswith("- and ") for line in lines)
 
 
