@@ -196,8 +196,10 @@ def load_waivers(
     """
     try:
         content = read_bounded(str(path), _FILE_LIMIT).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WaiverError(f"{path}: the file cannot be read: {error}") from error
+    except OSError as error:
+        raise WaiverError(f"{path}: the file cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise WaiverError(f"{path}: the file is not UTF-8") from error
     document, lines = read_yaml(content, str(path), WaiverError)
     place = Location(str(path), "", lines, WaiverError)
     if document is not None and not isinstance(document, list):

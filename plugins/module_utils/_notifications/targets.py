@@ -74,6 +74,9 @@ class Target:
 
     def hide(self, text: str) -> str:
         """Return a text without the secrets of the target: the URL except its server, and what is sent to log in."""
+        if self.url:
+            place = urllib.parse.urlsplit(self.url)
+            text = text.replace(self.url, f"{place.scheme}://{place.netloc.rpartition('@')[2]}/{_MASK}")
         for secret in self._secrets():
             text = text.replace(secret, _MASK)
         return text

@@ -15,6 +15,7 @@ import typing as t
 from pathlib import Path
 
 from .. import _io
+from .._decisions import causes
 from .._errors import LivepatchError
 from .._fleet import groups
 from .._fleet.rules import SEVERITIES, RuleError
@@ -55,7 +56,7 @@ from .store.delivery import send_waiting
 
 _FILE_STEM = "fleet"
 _FOLDER_OF_LIMITS = "limited"
-_TERMINAL_HOSTS = 200
+_TERMINAL_HOSTS = 50
 _NAMED_HOSTS = 5
 _FLEET = "the fleet"
 _FEW_HOSTS = 2000
@@ -371,6 +372,11 @@ def _assemble(
     report = dataclasses.replace(report, run_started=options.run_started)
     if report.lines:
         return report
+    for problem in report.problems:
+        for place in options.record_dirs:
+            if problem.id == causes.STORE_UNREACHABLE.id and problem.path == str(place):
+                remedy = causes.STORE_UNREACHABLE.reason(store=place)["remedy"]
+                raise LivepatchError(problem.id, problem.message, remedy, problems=_problems(report))
     folders = ", ".join(map(str, options.record_dirs))
     details = "".join(f"; {problem.path}: {problem.message}" for problem in report.problems[:_NAMED_HOSTS])
     raise LivepatchError(
@@ -399,7 +405,8 @@ def _shared(work: c.Callable[[_Share], _Result], shares: c.Sequence[_Share], hos
 def _with_groups(report: Report, options: ReportOptions) -> Task[Report]:
     """Return a report that shows the groups which `group_by` names, and warn of names that no host has."""
     keys, unknown = groups.shown_keys(options.group_by, (line.groups for line in report.lines))
-    if unknown:
+    # The hosts of a limit need not be in every group.
+    if unknown and not options.context.limit:
         known = sorted({key for line in report.lines for key in line.groups})
         yield from warn(
             f"group_by: no host of the report has {visible(', '.join(unknown[:_NAMED_HOSTS]))} "

@@ -69,7 +69,19 @@ def _faults(settings: Settings) -> c.Iterator[Fault]:
         yield from values.value_faults(variable, value)
     for variable, value, host in settings.values_of_hosts:
         yield from values.value_faults(variable, value, host)
-    for each in (_tags, _hosts, _groups, _token, _report, _waivers, _vulnerabilities, _history, _folders, _trust):
+    for each in (
+        _tags,
+        _hosts,
+        _groups,
+        _token,
+        _report,
+        _waivers,
+        _vulnerabilities,
+        _store,
+        _history,
+        _folders,
+        _trust,
+    ):
         yield from each(settings)
 
 
@@ -159,6 +171,17 @@ def _vulnerabilities(settings: Settings) -> c.Iterator[Fault]:
         yield Fault("livepatch_report_formats", text)
     if given.get("livepatch_vulnerability_deadlines"):
         yield Fault("livepatch_vulnerability_deadlines", "they need livepatch_vulnerability_data")
+
+
+def _store(settings: Settings) -> c.Iterator[Fault]:
+    given = settings.values
+    wanted = ("livepatch_import", "livepatch_import_history", "livepatch_export")
+    if settings.playbook != "store" or any(given.get(name) for name in wanted):
+        return
+    if not any(is_database(place) for place in _several(given.get("livepatch_store", ()))):
+        yield Fault(
+            "livepatch_store", "there is nothing to do: it names no database, and nothing is imported or exported"
+        )
 
 
 def _history(settings: Settings) -> c.Iterator[Fault]:

@@ -90,5 +90,6 @@ def test_secrets_are_hidden_in_any_form() -> None:
     text = f"{SECRET} url: /services/T0SECRET/B0SECRET?sig=SIGSECRET%2F1 B0SECRET SIGSECRET/1 Bearer TOKENSECRET"
     assert "SECRET" not in slack.hide(text)
     assert "hooks.example.com" in slack.hide("https://hooks.example.com refused")
+    assert slack.hide(f"cannot send to {slack.url}") == "cannot send to https://hooks.example.com/***"
     assert mail.hide("535 PASSECRET") == "535 ***"
     assert "SECRET" not in f"{slack!r} {mail!r}"

@@ -18,6 +18,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import
 from ansible_collections.kernelops.livepatch.plugins.module_utils._notifications.delivery import Notifier
 from ansible_collections.kernelops.livepatch.plugins.module_utils._notifications.targets import parse_targets
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store, history_db
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import store_place
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import parallel
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import (
     FORMATS,
@@ -177,6 +178,24 @@ def test_errors_are_reported_before_anything_is_written(
     assert error.remedy is not None
     assert options.output_dir is not None
     assert not options.output_dir.exists()
+
+
+def test_a_store_that_is_down_is_the_error(
+    options: ReportOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("psycopg")
+    monkeypatch.setenv("LIVEPATCH_SPOOL_DIR", str(tmp_path / "spool"))
+    error = error_of(options, record_dirs=(store_place(f"postgresql://u@/x?host={tmp_path}"),))
+    assert error.id == "database_unreachable"
+    message = error.as_result()["msg"]
+    assert message.count("postgresql://") == 2, "in the message and in the remedy"
+    assert "No such file or directory. Check that PostgreSQL runs" in message
+
+
+def test_a_report_with_a_limit_may_lack_groups(options: ReportOptions) -> None:
+    limited = RunContext(limit="web1")
+    assert any("group_by" in text for text in report(options, group_by=("nowhere",))[1].warnings)
+    assert not any("group_by" in text for text in report(options, group_by=("nowhere",), context=limited)[1].warnings)
 
 
 def test_the_report_is_not_written_among_records(options: ReportOptions) -> None:

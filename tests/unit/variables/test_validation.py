@@ -104,6 +104,13 @@ def test_retention_and_notices_need_a_history(tmp_path: Path) -> None:
     assert faults("exposure", notices=str(tmp_path)) == []
 
 
+def test_a_store_without_a_database_needs_an_import_or_an_export(tmp_path: Path) -> None:
+    [nothing] = faults("store")
+    assert nothing.startswith("livepatch_store: there is nothing to do")
+    assert faults("store", store="postgresql://db.example.com/livepatch") == []
+    assert faults("store", export=str(tmp_path / "records.jsonl")) == []
+
+
 @pytest.mark.parametrize(
     ("variables", "text"),
     [

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import collections.abc as c
 import contextlib
+import re
 import typing as t
 
 from ..._decisions import causes
@@ -19,6 +20,9 @@ READ_SECONDS = 300.0
 _LOCK_SECONDS = 60.0
 _PURPOSE = "a store in PostgreSQL"
 _T = t.TypeVar("_T")
+
+_CONNECTION_FAILED = re.compile(r"^connection (?:is bad|failed): ")
+_LIBPQ_QUESTION = " Is the server running "
 
 Database: t.TypeAlias = t.Any
 """A connection of psycopg, which publishes no types where it is not installed."""
@@ -66,13 +70,19 @@ def _connect(psycopg: t.Any, address: DatabaseAddress) -> t.Any:
     return psycopg.connect(**{**defaults, **given}, autocommit=True, prepare_threshold=None)
 
 
+def _reason(error: Exception) -> str:
+    """Return the text of an error in one line, without what libpq and psycopg add to a failed connection."""
+    text = _CONNECTION_FAILED.sub("", " ".join(str(error).split()))
+    return text.split(_LIBPQ_QUESTION)[0].rstrip()
+
+
 @contextlib.contextmanager
 def _errors(address: DatabaseAddress) -> c.Iterator[None]:
     psycopg = library()
     try:
         yield
     except psycopg.Error as error:
-        detail = " ".join(str(error).split())
+        detail = _reason(error)
         if address.password:
             detail = detail.replace(address.password, "***")
         lost = isinstance(error, psycopg.OperationalError) and not isinstance(error, psycopg.errors.QueryCanceled)
