@@ -370,13 +370,10 @@ def _assemble(
     lines = itertools.chain(*_shared(condensed, shares, len(found)))
     report = merge(lines, options.hosts, format_time(now), spool, evaluator)
     report = dataclasses.replace(report, run_started=options.run_started)
+    if options.hosts is None or not report.lines:
+        _require_store(report, options)
     if report.lines:
         return report
-    for problem in report.problems:
-        for place in options.record_dirs:
-            if problem.id == causes.STORE_UNREACHABLE.id and problem.path == str(place):
-                remedy = causes.STORE_UNREACHABLE.reason(store=place)["remedy"]
-                raise LivepatchError(problem.id, problem.message, remedy, problems=_problems(report))
     folders = ", ".join(map(str, options.record_dirs))
     details = "".join(f"; {problem.path}: {problem.message}" for problem in report.problems[:_NAMED_HOSTS])
     raise LivepatchError(
@@ -385,6 +382,14 @@ def _assemble(
         "name the folder in which kernelops.livepatch.patch_info stores records, or run the check playbook first",
         problems=_problems(report),
     )
+
+
+def _require_store(report: Report, options: ReportOptions) -> None:
+    """Raise `LivepatchError` if a database was not reached: without it, the hosts of the fleet are not known."""
+    for problem, place in itertools.product(report.problems, options.record_dirs):
+        if problem.id == causes.STORE_UNREACHABLE.id and problem.path == str(place):
+            remedy = causes.STORE_UNREACHABLE.reason(store=place)["remedy"]
+            raise LivepatchError(problem.id, problem.message, remedy, problems=_problems(report))
 
 
 def _parts(found: list[store.Stored]) -> list[list[store.Stored]]:

@@ -185,11 +185,15 @@ def test_a_store_that_is_down_is_the_error(
 ) -> None:
     pytest.importorskip("psycopg")
     monkeypatch.setenv("LIVEPATCH_SPOOL_DIR", str(tmp_path / "spool"))
-    error = error_of(options, record_dirs=(store_place(f"postgresql://u@/x?host={tmp_path}"),))
+    place = store_place(f"postgresql://u@/x?host={tmp_path}")
+    error = error_of(options, record_dirs=(place,))
     assert error.id == "database_unreachable"
     message = error.as_result()["msg"]
     assert message.count("postgresql://") == 2, "in the message and in the remedy"
     assert "No such file or directory. Check that PostgreSQL runs" in message
+    assert error_of(options, record_dirs=(*options.record_dirs, place)).id == "database_unreachable"
+    named, _replay = report(options, record_dirs=(*options.record_dirs, place), hosts=["web1", "web2"])
+    assert [problem["id"] for problem in named["problems"]] == ["database_unreachable"]
 
 
 def test_a_report_with_a_limit_may_lack_groups(options: ReportOptions) -> None:

@@ -22,8 +22,8 @@ class Coverage(t.NamedTuple):
     none: int
 
     def sentence(self) -> str | None:
-        """Return the numbers as a sentence; None if all records are of this run."""
-        if not (self.last_day or self.older or self.none):
+        """Return the numbers as a sentence; None if all records are of this run: another one counts the missing."""
+        if not (self.last_day or self.older):
             return None
         return (
             f"Records: {self.this_run} of this run, {self.last_day} of the last 24 hours, {self.older} older, "

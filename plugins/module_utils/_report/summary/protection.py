@@ -43,8 +43,13 @@ class Protection(t.NamedTuple):
 
     @property
     def share(self) -> str:
-        """Return the share in parentheses. It is never rounded up to all hosts."""
-        return f" ({100 * self.protected // self.eligible}%)" if self.eligible else ""
+        """Return the share in parentheses, rounded as on the page: only none is 0%, and only all is 100%."""
+        if not self.eligible:
+            return ""
+        percentage = 100 * self.protected / self.eligible
+        if 0 < percentage < 1:
+            return " (<1%)"
+        return f" ({99 if 99 < percentage < 100 else int(percentage + 0.5)}%)"
 
 
 def protection_of(report: Report) -> Protection:

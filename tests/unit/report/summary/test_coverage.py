@@ -20,7 +20,7 @@ def test_hosts_are_counted_by_age() -> None:
 
 
 def test_a_complete_run_needs_no_sentence() -> None:
-    assert coverage_of([NOW], NOW, STARTED).sentence() is None
+    assert coverage_of([NOW, None], NOW, STARTED).sentence() is None
 
 
 def test_without_a_begin_no_record_is_of_this_run() -> None:
