@@ -562,6 +562,8 @@ def test_a_limited_report_is_compared_with_the_same_limit(options: ReportOptions
     folder_store.store(options.record_dirs[0], make_record("web1", "failed", collected_at="2026-02-28T05:00:00Z"))
     changes = report(options, hosts=["web1"], context=RunContext(limit="web1"))[0]["changes"]
     assert (changes["others"]["number"], changes["gone"]["number"]) == (1, 0)
+    again = [report(options, hosts=["web1"], context=RunContext(limit=limit))[1].shown for limit in ("web1", "new")]
+    assert ["no earlier report" in shown[-1] for shown in again] == [False, True]
 
 
 def test_check_mode_shows_changes_and_keeps_the_last_report(options: ReportOptions) -> None:
