@@ -461,7 +461,7 @@ def _where(report: Report, options: ReportOptions) -> str:
         return f"Check mode: no file was written to {folder} ({files})."
     if options.context.limit is None:
         return f"The report is in {folder}: {files}."
-    none_before = "" if report.changes is not None else " There is no earlier report with this limit to compare it with."
+    none_before = " There is no earlier report with this limit to compare it with." if report.changes is None else ""
     return (
         f"This run was limited to {visible(options.context.limit)}. Its report is in {folder}: {files}. "
         f"The report of the fleet in {options.output_dir} was not changed.{none_before}"
