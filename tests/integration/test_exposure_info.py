@@ -223,7 +223,7 @@ def test_the_playbook_passes_over_waivers(ansible: Ansible, records: Path, data:
     assert run.code == 2, "two hosts are unknown, and not waived"
     assert f"{CVE} (high, 2031-01-02): 2 unknown, 1 waived, 1 live_patched, 1 fixed" in run.output
     assert f'"    waived until {expires} by web team: no users"' in run.output
-    assert "of 5 hosts, 2 unknown, which livepatch_exposure_fail_on lists (1 waived, not counted)" in run.output
+    assert "Of 5 hosts, 2 unknown, which livepatch_exposure_fail_on lists (1 waived, not counted)" in run.output
     assert "cover no host there: no_such_group" in " ".join(run.output.split())
 
 
