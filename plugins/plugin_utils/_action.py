@@ -21,6 +21,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import causes
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.next_steps import connection_step
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.groups import host_groups
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Reason
@@ -140,7 +141,7 @@ class LivepatchAction(ActionBase):
         except LivepatchError as error:
             return self._failed(error)
         except AnsibleError as error:
-            remedy = f"check the connection: ansible {self.host} -m ansible.builtin.raw -a 'echo ok'"
+            remedy = connection_step(self.host, str(error))
             self._record_attempt(Reason(id="connection_failed", message=str(error), remedy=remedy))
             raise _visible_error(error) from None
         except Exception as error:

@@ -29,6 +29,9 @@ _PLAIN_NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]*")
 _PATTERN_SIGNS = re.compile(r"^[&!~@-]|[,*?\[\]{}\s]")
 """Signs that Ansible's option --limit does not accept as part of a name."""
 
+_HOST_KEY = re.compile(r"host key verification failed|host identification has changed|host key .{0,80}changed", re.I)
+"""Errors of ssh for a host key that is not the expected one."""
+
 _UNSIGNED_SINCE = (4, 17)
 """Since this version, the image packages of the mainline archive are named ``linux-image-unsigned-*``."""
 
@@ -57,6 +60,16 @@ def playbook(name: str, facts: HostFacts, policy: Policy | None, **variables: ob
 def policy_option(name: str | None) -> str:
     """Return the option of a command for a host that was checked with this policy."""
     return f" -e livepatch_policy={name}" if name == _NAMED_POLICY else ""
+
+
+def connection_step(host: str, error: str) -> str:
+    """Return what to do about a connection that failed with this error."""
+    if _HOST_KEY.search(error):
+        return (
+            "find out why the host key is unknown or has changed: another machine can answer in place of the host. "
+            "Accept the key in known_hosts only if you expect it, for example after a reinstallation"
+        )
+    return f"check the connection: ansible {host} -m ansible.builtin.raw -a 'echo ok'"
 
 
 def limit(host: str | None) -> str | None:

@@ -18,6 +18,7 @@ from ansible.inventory.manager import split_host_pattern
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import next_steps
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import assess_eligibility
+from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.next_steps import connection_step
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import AdmittedSystem, Policy
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.apt import KernelPackages, Package
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientError, ClientStatus
@@ -518,3 +519,16 @@ def test_a_mainframe_has_no_grub(installed: tuple[str, ...]) -> None:
     step = next_steps.boot_step(on("22.04", foreign("6.1.55-acme"), *installed, architecture="s390x"), CURRENT)
     assert "zipl" in step
     assert "grub" not in step.lower()
+
+
+@pytest.mark.parametrize(
+    ("error", "step"),
+    [
+        ("Failed to connect to the host via ssh: Host key verification failed.", "find out why the host key"),
+        ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @", "find out why the host key"),
+        ("connect to host db-07 port 22: No route to host", "check the connection: ansible db-07 -m"),
+        ("Permission denied (publickey)", "check the connection: ansible db-07 -m"),
+    ],
+)
+def test_a_changed_host_key_is_no_problem_of_the_network(error: str, step: str) -> None:
+    assert connection_step("db-07", error).startswith(step)
