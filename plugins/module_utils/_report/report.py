@@ -73,8 +73,8 @@ class HostLine(t.NamedTuple):
     host which its own refuses. `waived` are findings that a waiver covers; `findings` does not have them.
     `exposure` are its vulnerabilities, or None without vulnerability data. `proof` is what the record proves to a
     vulnerability scanner, or None if no format needs it. `policy` is the name of the policy that the record was made
-    with. vulnerability scanner, or None if no format needs it. `groups` are the groups of the host by key, see
-    `_fleet.groups`: those of its last record, or of a later failed attempt.
+    with. `groups` are the groups of the host by key, see `_fleet.groups`: those of its last record, or of a later
+    failed attempt.
     """
 
     host: str
@@ -340,7 +340,7 @@ class Report:
     @functools.cached_property
     def _summary(self) -> dict[str, t.Any]:
         seen = [line for line in self.lines if line.collected_at is not None]
-        times = [line.collected_at for line in seen if line.collected_at is not None]
+        times = dict.fromkeys(line.collected_at for line in seen if line.collected_at is not None)
         return {
             "hosts": len(self.lines),
             "eligible": self.eligible,
@@ -584,6 +584,9 @@ def _natural(host: str) -> str:
 
 
 def _tally(name: str, values: t.Iterable[str | None]) -> list[dict[str, t.Any]]:
-    counts = collections.Counter(visible(value) if value else None for value in values)
+    counts: collections.Counter[str | None] = collections.Counter()
+    # Hosts have few different values, so each is made visible once.
+    for value, hosts in collections.Counter(values).items():
+        counts[visible(value) if value else None] += hosts
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0] is None, item[0] or ""))
     return [{name: value, "hosts": count} for value, count in ordered]
