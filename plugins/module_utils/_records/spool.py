@@ -151,7 +151,7 @@ def as_line(document: object) -> str:
 # them. All values are texts or null.
 _KEYS = {'"system"': ('"machine_id_sha256"', '"booted_at"'), '"client"': ('"last_check"',)}
 _BEGINNING = len('"system"')
-_NULL = "null"
+_TEXT, _NULL = ': "', ": null"
 
 
 class SplitSection(t.NamedTuple):
@@ -174,15 +174,15 @@ def split_section(text: str) -> SplitSection | None:
     individual: dict[str, str | None] = {}
     rest = text
     for key in keys:
-        before, _found, rest = rest.partition(f"{key}: ")
+        before, _key, rest = rest.partition(key)
         value: str | None = None
-        if rest.startswith('"'):
-            value, _quote, rest = rest[1:].partition('"')
+        if rest.startswith(_TEXT):
+            value, _quote, rest = rest[len(_TEXT) :].partition('"')
         elif rest.startswith(_NULL):
             rest = rest[len(_NULL) :]
         else:
             return None
-        if text.count(key) != 1 or (value is not None and not value.isprintable()):
+        if key in rest or (value is not None and not value.isprintable()):
             return None
         common.append(before)
         individual[key[1:-1]] = value

@@ -51,6 +51,7 @@ _RANK = {state: rank for rank, state in enumerate(URGENCY)}
 _CLOCK_TOLERANCE = datetime.timedelta(minutes=5)
 """The clocks of several controllers may differ by this much. A record that is newer than that is from the future."""
 _ASSESSMENT = b'"assessment"'
+_DIGITS = re.compile("[0-9]+")
 _NO_GROUPS: t.Mapping[str, str] = {}
 _SECONDS = 19  # characters of an RFC 3339 time without fractions and zone
 
@@ -580,7 +581,7 @@ def _running(containers: Containers) -> int | None:
 
 
 def _natural(host: str) -> str:
-    return re.sub(r"[0-9]+", lambda digits: digits[0].zfill(20), host)
+    return _DIGITS.sub(lambda digits: digits[0].zfill(20), host)
 
 
 def _tally(name: str, values: t.Iterable[str | None]) -> list[dict[str, t.Any]]:
