@@ -48,12 +48,13 @@ class Spool:
 
     def __init__(self) -> None:
         self._files: list[t.IO[bytes]] = []
-        self._known: dict[tuple[int, str], str] = {}
+        self._known: list[dict[str, str]] = []  # the common sections of each file, by their references
         self._room = _MEMORY
 
     def writer(self) -> SpoolWriter:
         """Add a file and return its writer."""
         self._files.append(tempfile.TemporaryFile(buffering=_BUFFER))
+        self._known.append({})
         return SpoolWriter(len(self._files) - 1, self._files[-1])
 
     def sections(self, position: SpoolPosition) -> list[str]:
@@ -61,23 +62,25 @@ class Spool:
 
         A section that documents have in common is the same object each time, so that looking it up is fast.
         """
+        known = self._known[position.file]
         lines = self._read(*position).split("\n")
-        return [self._common(position.file, line) if line[0] == _REFERENCE else line for line in lines]
+        return [
+            known.get(line) or self._common(position.file, line) if line[0] == _REFERENCE else line for line in lines
+        ]
 
     def document(self, position: SpoolPosition) -> str:
         """Return the document at a position as one line of JSON, without a line end."""
         return f"{{{', '.join(self.sections(position))}}}"
 
     def _common(self, file: int, reference: str) -> str:
-        section = self._known.get((file, reference))
-        if section is None:
-            begin, size = map(int, reference[1:].split())
-            section = self._read(file, begin, size)
-            self._room -= size
-            if self._room < 0:
-                self._known.clear()
-                self._room = _MEMORY - size
-            self._known[file, reference] = section
+        """Read a section that documents have in common, and keep it."""
+        begin, size = map(int, reference[1:].split())
+        self._room -= size
+        if self._room < 0:
+            for known in self._known:
+                known.clear()
+            self._room = _MEMORY - size
+        section = self._known[file][reference] = self._read(file, begin, size)
         return section
 
     def _read(self, file: int, begin: int, size: int) -> str:
@@ -100,8 +103,10 @@ class SpoolWriter:
         return SpoolPosition(self._number, *self._write(b"\n".join(lines)))
 
     def flush(self) -> None:
-        """Make all appended documents readable."""
+        """Make all appended documents readable, and free the memory that appending needs."""
         self._file.flush()
+        self._references.clear()
+        self._room = _MEMORY
 
     def _reference(self, section: bytes) -> bytes:
         """Return the reference to a section, which is written unless an earlier document has it."""
@@ -146,7 +151,7 @@ def as_line(document: object) -> str:
 # them. All values are texts or null.
 _KEYS = {'"system"': ('"machine_id_sha256"', '"booted_at"'), '"client"': ('"last_check"',)}
 _BEGINNING = len('"system"')
-_NULL = "null"
+_TEXT, _NULL = ': "', ": null"
 
 
 class SplitSection(t.NamedTuple):
@@ -169,15 +174,15 @@ def split_section(text: str) -> SplitSection | None:
     individual: dict[str, str | None] = {}
     rest = text
     for key in keys:
-        before, _found, rest = rest.partition(f"{key}: ")
+        before, _key, rest = rest.partition(key)
         value: str | None = None
-        if rest.startswith('"'):
-            value, _quote, rest = rest[1:].partition('"')
+        if rest.startswith(_TEXT):
+            value, _quote, rest = rest[len(_TEXT) :].partition('"')
         elif rest.startswith(_NULL):
             rest = rest[len(_NULL) :]
         else:
             return None
-        if text.count(key) != 1 or (value is not None and not value.isprintable()):
+        if key in rest or (value is not None and not value.isprintable()):
             return None
         common.append(before)
         individual[key[1:-1]] = value

@@ -346,7 +346,8 @@ def _kinds(records: NewestRecords[KernelEvidence], waivers: Waivers, steps: c.Ma
     found: dict[tuple[KernelEvidence | None, int, StateStep | None], list[str]] = collections.defaultdict(list)
     # Hosts with the same waivers have the same object, which is quicker to compare than its waivers.
     accepted: dict[int, tuple[Waiver, ...]] = {}
-    without_record = ((host, None) for host in records.missing)
+    # Sorted, so that two reports on the same records are equal.
+    without_record = ((host, None) for host in sorted(records.missing))
     for host, evidence in (*records.records.items(), *without_record):
         of_host = waivers.of_host(host)
         accepted[id(of_host)] = of_host

@@ -51,6 +51,7 @@ _RANK = {state: rank for rank, state in enumerate(URGENCY)}
 _CLOCK_TOLERANCE = datetime.timedelta(minutes=5)
 """The clocks of several controllers may differ by this much. A record that is newer than that is from the future."""
 _ASSESSMENT = b'"assessment"'
+_DIGITS = re.compile("[0-9]+")
 _NO_GROUPS: t.Mapping[str, str] = {}
 _SECONDS = 19  # characters of an RFC 3339 time without fractions and zone
 
@@ -73,8 +74,8 @@ class HostLine(t.NamedTuple):
     host which its own refuses. `waived` are findings that a waiver covers; `findings` does not have them.
     `exposure` are its vulnerabilities, or None without vulnerability data. `proof` is what the record proves to a
     vulnerability scanner, or None if no format needs it. `policy` is the name of the policy that the record was made
-    with. vulnerability scanner, or None if no format needs it. `groups` are the groups of the host by key, see
-    `_fleet.groups`: those of its last record, or of a later failed attempt.
+    with. `groups` are the groups of the host by key, see `_fleet.groups`: those of its last record, or of a later
+    failed attempt.
     """
 
     host: str
@@ -340,7 +341,7 @@ class Report:
     @functools.cached_property
     def _summary(self) -> dict[str, t.Any]:
         seen = [line for line in self.lines if line.collected_at is not None]
-        times = [line.collected_at for line in seen if line.collected_at is not None]
+        times = dict.fromkeys(line.collected_at for line in seen if line.collected_at is not None)
         return {
             "hosts": len(self.lines),
             "eligible": self.eligible,
@@ -580,10 +581,13 @@ def _running(containers: Containers) -> int | None:
 
 
 def _natural(host: str) -> str:
-    return re.sub(r"[0-9]+", lambda digits: digits[0].zfill(20), host)
+    return _DIGITS.sub(lambda digits: digits[0].zfill(20), host)
 
 
 def _tally(name: str, values: t.Iterable[str | None]) -> list[dict[str, t.Any]]:
-    counts = collections.Counter(visible(value) if value else None for value in values)
+    counts: collections.Counter[str | None] = collections.Counter()
+    # Hosts have few different values, so each is made visible once.
+    for value, hosts in collections.Counter(values).items():
+        counts[visible(value) if value else None] += hosts
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0] is None, item[0] or ""))
     return [{name: value, "hosts": count} for value, count in ordered]

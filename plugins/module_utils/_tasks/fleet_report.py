@@ -63,7 +63,8 @@ _FEW_HOSTS = 2000
 _FOR_PEOPLE = ("html", "table", "markdown")
 _ENTRIES_OF_RESULT = 20
 _FORMATS_OF_RULES = {"junit", "sarif"}
-_SLOWEST_FORMAT = "html"
+_SLOWEST_FIRST = (OPENVEX, "html", "csv", "table", "json", "junit", "prometheus", "jsonl", "markdown", "sarif")
+_PARTS_OF_PROCESSOR = 4
 _LIMITS_OF_SUMMARY = {"kernels": ENTRIES, "patch_versions": ENTRIES}
 _LIMITS_OF_OPENVEX = {"changed": ENTRIES, "withdrawn": ENTRIES}
 _LIMITS = {"hosts_by_state": NAMES, "hosts_by_rule": NAMES, "problems": ENTRIES}
@@ -393,13 +394,10 @@ def _require_store(report: Report, options: ReportOptions) -> None:
 
 
 def _parts(found: list[store.Stored]) -> list[list[store.Stored]]:
-    """Split the files into one part for each processor. The first is larger: other processes have to send theirs."""
-    others = parallel.processors() - 1 if len(found) >= _FEW_HOSTS else 0
-    if others < 1:
-        return [found]
-    first = round(len(found) * 1.1 / (others + 1))
-    size = -(-(len(found) - first) // others)
-    return [found[:first], *(found[begin : begin + size] for begin in range(first, len(found), size))]
+    """Split the files into several parts for each processor, so that all are busy until the end."""
+    processors = parallel.processors() if len(found) >= _FEW_HOSTS else 1
+    size = -(-len(found) // (_PARTS_OF_PROCESSOR * processors)) if processors > 1 else len(found)
+    return [found[begin : begin + size] for begin in range(0, len(found), size)] or [found]
 
 
 def _shared(work: c.Callable[[_Share], _Result], shares: c.Sequence[_Share], hosts: int) -> list[_Result]:
@@ -482,8 +480,8 @@ def _write(report: Report, options: ReportOptions) -> tuple[bool, VexFigures | N
             figures = _write_openvex(report, targets[name], options)
             return bool(figures["changed"]), figures
 
-    # This process begins with the slowest format, while others take the rest.
-    names = sorted(targets, key=lambda name: name != _SLOWEST_FORMAT)
+    # All processes are ready at the same time if the short tasks are the last ones.
+    names = sorted(targets, key=lambda name: _SLOWEST_FIRST.index(name) if name in _SLOWEST_FIRST else -1)
     written = _shared(write, names, len(report.lines))
     figures = next((found for _differs, found in written if found is not None), None)
     return any(differs for differs, _figures in written), figures
@@ -557,6 +555,8 @@ def _result(
 
 def _found(report: Report, names: list[str]) -> dict[str, list[str]]:
     """Return the hosts of each state, severity and rule that `fail_on` names and that has any."""
+    if not names:
+        return {}
     severities = {rule.id: rule.severity for rule in report.rules}
     hosts: dict[str, dict[str, None]] = {name: {} for name in names}
     for line in report.lines:

@@ -425,3 +425,10 @@ def test_the_step_of_the_state_comes_first() -> None:
         document["evaluations"][position]["state"] for each in document["groups"] for position in each["cves"].values()
     }
     assert shown == {None, "failed", "stale", "no_answer"}
+
+
+def test_hosts_without_record_are_in_order() -> None:
+    steps = {f"web-{number}": StateStep("no_answer", f"repair the connection {number}") for number in range(10, 50)}
+    records = NewestRecords[KernelEvidence]({}, set(steps), [], None)
+    entries, _left_out = evaluate_fleet(records, [index()], [EARLY], "high", None, steps).entries()
+    assert [group["next_step"] for group in entries[0]["groups"]] == [each.step for each in steps.values()]

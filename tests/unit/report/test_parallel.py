@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -63,6 +64,23 @@ def test_processes_work_at_the_same_time() -> None:
         return os.read(mine[0], 1)  # blocks unless the other process writes
 
     assert run_shared(meet, [0, 1]) == [b"x", b"x"]
+
+
+def test_a_long_share_delays_no_other() -> None:
+    receive, send = os.pipe()
+
+    def work(share: int) -> bytes | None:
+        if share > 1:
+            os.write(send, bytes([share]))
+        # The other process ends its share after this one has done all others.
+        return b"".join(_read(receive) for _share in range(3)) if share == 1 else None
+
+    assert run_shared(work, range(5))[1] == bytes([2, 3, 4])
+
+
+def _read(pipe: int) -> bytes:
+    ready, _write, _errors = select.select([pipe], [], [], 10)
+    return os.read(pipe, 1) if ready else b""
 
 
 def test_a_result_may_be_larger_than_a_pipe() -> None:

@@ -57,9 +57,7 @@ def render(report: Report) -> t.Iterator[str]:
 
 def csv_rows(rows: t.Iterable[t.Iterable[str | None]]) -> t.Iterator[str]:
     """Yield rows of text in which a spreadsheet finds no formula. Unknown values are empty."""
-    writer = csv.writer(_CsvRow())
-    for row in rows:
-        yield writer.writerow(map(_cell, row))
+    return (f"{','.join(map(_cell, row))}\r\n" for row in rows)
 
 
 class _CsvRow:
@@ -76,8 +74,8 @@ def _values(line: HostLine, keys: t.Sequence[str]) -> tuple[str | None, ...]:
         line.state,
         line.message,
         line.next_step,
-        " ".join(rule for rule, _message in line.findings),
-        "; ".join(f"{each.rule}: {each.waiver.justification}" for each in line.waived),
+        " ".join([rule for rule, _message in line.findings]),
+        "; ".join([f"{each.rule}: {each.waiver.justification}" for each in line.waived]),
         line.kernel_name,
         _version(line.patch_version),
         _version(line.client_version),
@@ -103,7 +101,7 @@ def _version(version: str | None) -> str | None:
     return f"{_TEXT}{version}" if version and _NUMBER.fullmatch(version) else version
 
 
-# Rows of one host or of similar hosts have equal cells.
+# Rows of one host or of similar hosts have equal cells, which are quoted only once.
 @functools.lru_cache(_REMEMBERED)
 def _cell(text: str | None) -> str:
     if not text:
@@ -111,4 +109,8 @@ def _cell(text: str | None) -> str:
     shown = visible(text)
     # Nearly every cell begins with a letter or a digit, which is the quicker check.
     harmless = shown[0].isalnum() or not shown.lstrip().startswith(_FORMULA)
-    return shown if harmless else f"{_TEXT}{shown}"
+    row: str = _WRITER.writerow((shown if harmless else f"{_TEXT}{shown}",))
+    return row.removesuffix("\r\n")
+
+
+_WRITER = csv.writer(_CsvRow())

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import collections
 import collections.abc as c
 import datetime
 import typing as t
@@ -35,12 +36,12 @@ def coverage_of(times: c.Iterable[str | None], generated_at: str, run_started: d
     """Return the coverage of hosts with these times of their last records (RFC 3339, UTC), None for no record."""
     now = parse_time(generated_at)
     counts = [0, 0, 0, 0]
-    for text in times:
+    for text, hosts in collections.Counter(times).items():
         time = parse_time(text)
         if time is None or now is None:
-            counts[3] += 1
+            counts[3] += hosts
         elif run_started is not None and time >= run_started:
-            counts[0] += 1
+            counts[0] += hosts
         else:
-            counts[1 if time >= now - _DAY else 2] += 1
+            counts[1 if time >= now - _DAY else 2] += hosts
     return Coverage(*counts)
