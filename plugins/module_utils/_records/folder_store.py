@@ -28,7 +28,7 @@ _OUTDATED_SUFFIX = ".outdated"
 _LONGEST_STEM = 200  # with a suffix still below 255 bytes, the longest name that common file systems take
 
 
-Found: t.TypeAlias = "tuple[str, str] | Problem"
+Found: t.TypeAlias = tuple[str, str] | Problem
 """The folder and name of a file, or the reason why a folder cannot be read."""
 
 

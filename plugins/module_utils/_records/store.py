@@ -19,7 +19,7 @@ from .postgresql.runs import Run
 from .postgresql.store import PostgresStore
 from .reader import RecordReader
 
-Stored: t.TypeAlias = "folder_store.Found | StoredHost"
+Stored: t.TypeAlias = folder_store.Found | StoredHost
 """A file of a folder, a host of a database, or the reason why a folder or database cannot be read."""
 
 

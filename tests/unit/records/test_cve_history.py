@@ -122,8 +122,9 @@ def test_a_year_is_small(path: Path) -> None:
 )
 def test_a_damaged_row_is_an_error(path: Path, change: str) -> None:
     add(path, 1, A)
-    with contextlib.closing(sqlite3.connect(path)) as database, database:
+    with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute(change)
+        database.commit()
     with pytest.raises(history_db.HistoryError, match="cannot be used: "):
         read_counts(path)
     assert add(path, 2, A), "later reports are stored"

@@ -52,7 +52,7 @@ class DatabaseAddress:
         return urllib.parse.unquote(found) if found else None
 
 
-StorePlace: t.TypeAlias = "Path | DatabaseAddress"
+StorePlace: t.TypeAlias = Path | DatabaseAddress
 """Where a store is: its folder, absolute, or its database."""
 
 

@@ -41,10 +41,11 @@ class LocalSpool:
     folder: Path
 
     @classmethod
-    def of(cls, address: DatabaseAddress, environment: c.Mapping[str, str] = os.environ) -> LocalSpool:
+    def of(cls, address: DatabaseAddress, environment: c.Mapping[str, str] | None = None) -> LocalSpool:
         """Return the spool of a store, in the folder that the environment variable LIVEPATCH_SPOOL_DIR names."""
         name = hashlib.sha256(str(address).encode()).hexdigest()[:16]
-        return cls(Path(environment.get(_VARIABLE) or _DEFAULT).expanduser().absolute() / name)
+        folder = (os.environ if environment is None else environment).get(_VARIABLE) or _DEFAULT
+        return cls(Path(folder).expanduser().absolute() / name)
 
     def keep_record(self, record: Record) -> None:
         """Store a record until it can be sent. Raises `LivepatchError`."""

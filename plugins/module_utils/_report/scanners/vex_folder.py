@@ -167,7 +167,8 @@ def _read(path: Path) -> dict[str, t.Any]:
     try:
         content = json.loads(read_bounded(str(path), _DOCUMENT_LIMIT))
         version, statements = content["version"], content["statements"]
-        usable = type(version) is int and all(isinstance(each, dict) for each in statements)
+        usable = isinstance(version, int) and not isinstance(version, bool)
+        usable = usable and all(isinstance(each, dict) for each in statements)
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise _unusable(path, str(error) or type(error).__name__) from error
     if not usable:

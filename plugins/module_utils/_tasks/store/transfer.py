@@ -111,7 +111,7 @@ def _import_history(place: DatabaseAddress, path: Path, options: TransferOptions
     known = FileHistory(path)
     spans = known.read_spans()
     ends = (
-        Sighting(host, at, span.kind) for host, of_host in spans for span in of_host for at in {span.begin, span.end}
+        Sighting(host, at, span.kind) for host, of_host in spans for span in of_host for at in (span.begin, span.end)
     )
     stored = DatabaseHistory(place, keep=not options.check_mode).import_all(ends, *known.read_counts())
     return stored, len(spans)
