@@ -31,9 +31,10 @@ CAUSES = {
     "frozen": ("timed_out", f"did not complete its answer within {ANSWER_SECONDS} s"),
     "killed": ("unreachable", "the connection was lost before the host had completed its answer"),
     "off": ("unreachable", "Connection refused"),
-    "away": ("unreachable", "No route to host"),
+    # On a busy machine, ssh may end its attempt before the kernel gives up the search for the address.
+    "away": ("unreachable", "No route to host", "Connection timed out"),
 }
-"""How hosts disappear: the cause, and a part of its message. The first three begin to answer."""
+"""How hosts disappear: the cause, and parts of its message, of which it has one. The first three begin to answer."""
 STOPPING = ("cut", "frozen", "killed")
 LIMIT = 600
 """Seconds for the run, also on a machine that is busy. A host that disappears takes its `ANSWER_SECONDS` at most."""
@@ -130,9 +131,9 @@ def test_every_host_that_disappears_has_the_cause(checked: Checked) -> None:
     assert len(found) == EACH * len(CAUSES)
     for name, attempt in found.items():
         (reason,) = attempt["assessment"]["reasons"]
-        cause, text = CAUSES[name.partition("-")[0]]
+        cause, *texts = CAUSES[name.partition("-")[0]]
         assert (attempt["assessment"]["state"], attempt["cause"]) == ("no_answer", cause), attempt
-        assert text in reason["message"], attempt
+        assert any(text in reason["message"] for text in texts), attempt
         assert reason["remedy"], attempt
 
 
