@@ -201,7 +201,7 @@ def test_the_playbook_fails_on_statuses(
     assert "  1 open: web-02" in run.output
     assert "    apply live patch 113 or newer: ansible-playbook kernelops.livepatch.patch" in run.output
     assert (ansible.folder / "exposure.json").is_file()
-    assert ("of 5 hosts, 1 open" in run.output) == ("open" in fail_on)
+    assert ("Of 5 hosts, 1 open" in run.output) == ("open" in fail_on)
 
 
 @pytest.mark.matrix

@@ -158,7 +158,7 @@ def test_only_expected_hosts_are_reported(controller: Controller) -> None:
     assert outcome.result("localhost")["hosts_by_state"]["no_answer"] == ["web9"]
     assert outcome.result("localhost")["summary"]["hosts"] == 2
     assert outcome.result("localhost")["summary"]["left_out"] == 2
-    assert "left out: 2 hosts" in outcome.output
+    assert "2 more hosts have records, and are not in this report" in outcome.output
 
 
 def test_unusable_files_hide_no_other_record(controller: Controller) -> None:

@@ -178,7 +178,7 @@ def test_a_blocked_transition_names_its_tasks(start: Start) -> None:
     for host in hosts:
         operator.remove_patch(host)
         operator.change_client(host, held_by="backupd {{ 1/0 }}")
-    (results,) = operator.run(hosts, EachHost({started: {"wait": False}, blocked: {"timeout": 1}}))
+    (results,) = operator.run(hosts, EachHost({started: {"wait": False}, blocked: {"timeout": 5}}))
     result = results[started]
     assert (result["kind"], result["changed"], result["patch_state"]) == ("ok", True, "applying")
     assert result["record"]["assessment"]["state"] == "applying"
