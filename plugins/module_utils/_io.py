@@ -77,8 +77,7 @@ def read_bounded(path: str, limit: int) -> bytes:
 
 def expand_user(path: str) -> Path:
     """Return a path with the home folder for ``~``. That of an unknown user stays, as in Ansible's options."""
-    # pathlib raises RuntimeError for an unknown user.
-    return Path(os.path.expanduser(path))  # noqa: PTH111
+    return Path(os.path.expanduser(path))  # noqa: PTH111  (pathlib raises RuntimeError for an unknown user)
 
 
 def file_error(error: OSError, path: str, remedy: str) -> LivepatchError:

@@ -221,4 +221,4 @@ def _span(row: tuple[object, ...], kinds: dict[str, Kind]) -> Span:
     """Return the span of a row: first seen, last seen, facts."""
     first, last, facts = row
     kind = kinds.get(str(facts)) or kinds.setdefault(str(facts), parse_kind(facts))
-    return Span(to_microseconds(first), to_microseconds(last), kind)  # type: ignore[arg-type]
+    return Span(to_microseconds(first), to_microseconds(last), kind)  # type: ignore[arg-type]  # the driver has no types
