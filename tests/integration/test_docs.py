@@ -65,6 +65,9 @@ ELSEWHERE = {
         "it needs the internet; test_vulnerability_data.py runs it with a server of the lab"
     ),
     "curl --fail": "it needs a server of DefectDojo",
+    "wget https://security-metadata": "it needs the internet",
+    "bunzip2 com.ubuntu": "it needs what the command before downloads",
+    "scp canonical-livepatch_": "it needs files of the snap store; test_snapd.py installs the client from files",
     "grype": "a program that is not ours; test_openvex.py has the rule by which it applies a document",
     "oscap": "a program that is not ours, which does not read documents",
     "trivy": "a program that is not ours; test_openvex.py has the rule by which it applies a document",

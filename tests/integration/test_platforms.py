@@ -190,7 +190,7 @@ def test_the_rulebook_handles_alerts_that_name_hosts() -> None:
     for name in listened:
         # Which labels an alert has is what its expression leaves of those of the metric; these two have `host`.
         expression = alerts()[name]["expr"]
-        assert re.search(r"livepatch_(host_state|last_check_timestamp)\b", expression)
+        assert re.search(r"livepatch_(host_state|last_check_timestamp_seconds)\b", expression)
         assert " by " not in expression
     action = rule["action"]["run_playbook"]
     playbook = ROOT / "playbooks" / f"{action['name'].removeprefix('kernelops.livepatch.')}.yml"
