@@ -59,6 +59,7 @@ ELSEWHERE = {
     "make": "the Makefile has the target (held below), and CI runs it",
     "git clone": "it needs the internet",
     "pip install": "requirements.txt has the names (held below), and test_release.py installs them",
+    "python3 -m pip install 'psycopg": "it needs the internet; tests/requirements-tests.txt has the name",
     "ansible-galaxy collection install": "test_release.py installs the archive",
     ".build/": "of this repository's own tools (held below)",
     "ansible-playbook kernelops.livepatch.vulnerability_data": (
@@ -100,6 +101,8 @@ def read_page(text: str) -> Page:
 
 
 def elsewhere(command: str) -> str | None:
+    if "livepatch_store=postgresql:" in command:
+        return "it needs the database of the page; test_store.py runs the playbooks with a database"
     return next((reason for start, reason in ELSEWHERE.items() if command.startswith(start)), None)
 
 
