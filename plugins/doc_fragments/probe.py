@@ -78,3 +78,16 @@ notes:
   - Root privileges are recommended. Without them, values that only root can read are reported as unknown, with the
     reason. The task does not fail because of this.
 """
+
+    GROUPS = r"""
+options:
+  group_by:
+    description:
+      - Groups of the inventory and host variables that are stored with the record, for reports by group.
+      - Groups of the inventory are the values of the key C(group). A host is in the first one that contains it. Each
+        host variable is a key of its own, with a value that is a string, a number or a boolean.
+      - At most 50 names, of which at most 8 are variables.
+    type: list
+    elements: str
+    default: []
+"""

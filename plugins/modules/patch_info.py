@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - kernelops.livepatch.attributes.host
   - kernelops.livepatch.probe
   - kernelops.livepatch.probe.answer
+  - kernelops.livepatch.probe.groups
   - kernelops.livepatch.probe.looks
   - kernelops.livepatch.trust
 requirements:
@@ -54,15 +55,6 @@ options:
         the time and the reason.
     type: path
     aliases: [record_dir]
-  group_by:
-    description:
-      - Groups of the inventory and host variables that are stored with the record, for reports by group.
-      - Groups of the inventory are the values of the key C(group). A host is in the first one that contains it. Each
-        host variable is a key of its own, with a value that is a string, a number or a boolean.
-      - At most 50 names, of which at most 8 are variables.
-    type: list
-    elements: str
-    default: []
 seealso:
   - module: kernelops.livepatch.eligibility_info
   - module: kernelops.livepatch.fleet_report

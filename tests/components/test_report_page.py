@@ -789,6 +789,7 @@ def test_open_vulnerabilities_are_listed_by_urgency(browser: Browser, fleet_repo
 def test_a_vulnerability_shows_hosts_and_evidence(browser: Browser) -> None:
     browser.open(an_exposed_report())
     browser.driver.find_elements(By.CSS_SELECTOR, ".cve summary")[1].click()
+    wait_for(lambda: browser.texts(".cve-details h4") != [])
     assert browser.texts(".cve-details h4") == [
         "open on 1 host",
         "unknown on 1 host",
@@ -809,6 +810,8 @@ def test_a_waived_vulnerability_is_counted_apart(browser: Browser) -> None:
     browser.open(an_exposed_report(waivers=Waivers([waiver], NOW.date())))
     assert browser.texts(".cve .cve-counts")[0] == "1 open · 1 unknown · 1 waived · 1 fixed"
     browser.find(".cve summary").click()
+    # The page draws the details after the event.
+    wait_for(lambda: browser.texts(".cve-details h4") != [])
     assert "waived (open) on 1 host" in browser.texts(".cve-details h4")
     browser.find(".cve-details section:nth-of-type(3) .cve-hosts a").click()
     wait_for(lambda: browser.dialog is not None)

@@ -108,7 +108,7 @@ def _record(number: int) -> Record:
     return grouped(record, groups if number % 50 else {})
 
 
-def _vulnerabilities() -> HostExposures:
+def _vulnerabilities(waivers: Waivers) -> HostExposures:
     details = {cve: Vulnerability("high", "2025-11-03") for cve in _CVES}
     details["CVE-2025-40300"] = Vulnerability("critical", "2025-12-01")
     details["CVE-2025-40301"] = Vulnerability("high", "2025-10-12")
@@ -120,7 +120,9 @@ def _vulnerabilities() -> HostExposures:
         advice["CVE-2025-40301"] = Advice("fixed", f"{series}-{'85' if release == '18.04' else '70'}.95")
         kinds.append(index_packages(Packages(release, "", "2026-01-10", details, {"linux": known}, {"linux": advice})))
     indexes = [VulnerabilityIndex(kinds, NoticeFiles([], []))]
-    return HostExposures(indexes, ExposureOptions(data=("data",), deadlines={"critical": 14, "high": 30}), NOW)
+    return HostExposures(
+        indexes, ExposureOptions(data=("data",), deadlines={"critical": 14, "high": 30}), NOW, waivers=waivers
+    )
 
 
 def _history(report: Report) -> History:
@@ -146,16 +148,16 @@ def a_fleet_of_300() -> Report:
     ]
     problem = Problem("invalid_json", "livepatch-records/old.json", "the file ends too early")
     evaluator = RuleEvaluator(load_rules(DEFAULT, []), NOW)
-    found, spool = _vulnerabilities(), Spool()
-    condensed = condense([*map(recorded, records), *gone, problem], spool.writer(), evaluator, found)
-    hosts = [record["host"] for record in records]
-    report = evaluator.with_fleet(merge(condensed, hosts, GENERATED_AT, spool, evaluator), 250)
     entries = [
         Waiver("replaced by release 26.04 in spring", "web team", datetime.date(2026, 3, 31), rule="not_protected"),
         Waiver("no local users on these hosts", "security", datetime.date(2026, 1, 20), cve="CVE-2025-40301"),
         Waiver("was tested", "build team", datetime.date(2026, 1, 2), host="build240"),
     ]
-    waivers = Waivers([dataclasses.replace(entries[0], host=hosts[17]), *entries[1:]], NOW.date(), {})
+    waivers = Waivers([dataclasses.replace(entries[0], host=records[17]["host"]), *entries[1:]], NOW.date(), {})
+    found, spool = _vulnerabilities(waivers), Spool()
+    condensed = condense([*map(recorded, records), *gone, problem], spool.writer(), evaluator, found)
+    hosts = [record["host"] for record in records]
+    report = evaluator.with_fleet(merge(condensed, hosts, GENERATED_AT, spool, evaluator), 250)
     report = report.with_exposure(found).with_waivers(waivers)
     context = RunContext("Fleet of Example Ltd.", "production.yml, staging.yml", "kernelops.livepatch.check")
     keys = ("group", "region", "owner")

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import typing as t
 
 from ..._time import from_microseconds, to_microseconds
 from ..spans import CveCounts, CvePeriod, Kind, Sighting, Span, add_to_table, parse_kind
@@ -217,8 +218,8 @@ def _forget(database: Database, before: int | None) -> bool:
     return forget_runs(database, moment) + dropped > 0
 
 
-def _span(row: tuple[object, ...], kinds: dict[str, Kind]) -> Span:
+def _span(row: tuple[t.Any, ...], kinds: dict[str, Kind]) -> Span:
     """Return the span of a row: first seen, last seen, facts."""
     first, last, facts = row
     kind = kinds.get(str(facts)) or kinds.setdefault(str(facts), parse_kind(facts))
-    return Span(to_microseconds(first), to_microseconds(last), kind)  # type: ignore[arg-type]  # the driver has no types
+    return Span(to_microseconds(first), to_microseconds(last), kind)
