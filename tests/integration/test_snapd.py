@@ -85,6 +85,16 @@ def installed(machine: Machine) -> Machine:
     return machine
 
 
+@pytest.fixture
+def limited(installed: Machine) -> Iterator[Machine]:
+    """The machine, on which the limit of five starts counts those of an hour, so that it never depends on the speed."""
+    folder = f"/run/systemd/system/{SERVICE}.d"
+    setting = "[Unit]\\nStartLimitIntervalSec=3600\\n"
+    installed.read(f"mkdir -p {folder}; printf '{setting}' >{folder}/limit.conf; systemctl daemon-reload")
+    yield installed
+    installed.read(f"rm -r {folder}; systemctl daemon-reload; systemctl reset-failed {SERVICE}")
+
+
 def test_a_client_comes_from_a_store_or_a_signed_file(client: Client, machine: Machine) -> None:
     """Nothing of these can succeed here, and each failure is recognised by the words of the real snapd."""
     machine.read(f"printf garbage >/root/bad.assert; cat >/root/alone.assert <<'END'\n{ASSERTION}END")
@@ -112,7 +122,8 @@ def test_a_client_comes_from_a_store_or_a_signed_file(client: Client, machine: M
     assert machine.run("snap list canonical-livepatch").returncode == 1
 
 
-def test_a_client_is_configured_enabled_changed_and_disabled(client: Client, installed: Machine) -> None:
+def test_a_client_is_configured_enabled_changed_and_disabled(client: Client, limited: Machine) -> None:
+    """In mode `stop`, systemd reaches its limit of starts, and refuses all others."""
     found = client.each(
         {"state": "present"},
         {"config": {"check-interval": 120}},
@@ -135,8 +146,8 @@ def test_a_client_is_configured_enabled_changed_and_disabled(client: Client, ins
     ]
     assert found[1]["token_transport"] == "socket"
     assert (found[1]["version"], found[1]["enabled"]) == ("10.8.3", True)
-    assert services(installed) == "enabled active"
-    assert installed.read(f"systemctl is-active {SERVICE}") == "active"
+    assert services(limited) == "enabled active"
+    assert limited.read(f"systemctl is-active {SERVICE}") == "active"
     (disabled, again) = client.each({"state": "disabled"}, {"state": "disabled"})
     assert outcomes([disabled, again]) == [(None, ["disable"]), (None, [])]
 

@@ -236,16 +236,24 @@ step_forget() {
 
 # --- the client ---
 
+restart_daemon() {
+    lp_service=snap.canonical-livepatch.canonical-livepatchd
+    # In mode stop, the daemon ends each time that systemd starts it, until systemd refuses to start it for a while.
+    capture bounded 60 systemctl reset-failed "$lp_service"
+    # Given only the name of the snap, snapd does not start a service that has ended.
+    capture bounded 60 snap restart canonical-livepatch.canonical-livepatchd
+    if [ "$lp_exit" != 0 ]; then
+        capture bounded 60 systemctl restart "$lp_service"
+    fi
+}
+
 step_mode() {
     load_step "$1"
     # If this script is killed before the restart, this file shows that the daemon still runs in its old mode.
     store_file restart "$lp_argument" || return
     mkdir -p "${lp_mode_file%/*}" && printf '%s\n' "$lp_argument" >"$lp_mode_file.part" &&
         mv -f "$lp_mode_file.part" "$lp_mode_file" || return
-    capture bounded 60 snap restart canonical-livepatch
-    if [ "$lp_exit" != 0 ]; then
-        capture bounded 60 systemctl restart snap.canonical-livepatch.canonical-livepatchd
-    fi
+    restart_daemon
     report_result || return
     rm -f "$lp_state_folder/restart"
     if [ "$lp_argument" != stop ]; then

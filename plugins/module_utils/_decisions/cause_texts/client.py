@@ -166,7 +166,8 @@ WITHHELD_BY_MODE_FILE = Cause(
     "mode_withholds",
     "the client's mode is {mode}, set in /var/local/canonical_livepatch_mode: {effect}",
     "set `client_mode: normal` in the role kernelops.livepatch.client, or run on the host: echo normal >"
-    " /var/local/canonical_livepatch_mode && snap restart canonical-livepatch",
+    # By the name of the service: given only that of the snap, snapd does not start a service that has ended.
+    " /var/local/canonical_livepatch_mode && snap restart canonical-livepatch.canonical-livepatchd",
 )
 WITHHELD_BY_COMMAND_LINE = Cause(
     "mode_withholds",
