@@ -9,6 +9,7 @@ Tags:
     lint    checks that run no test
     test    what every change must pass: `make test`
     rest    what CI checks too: `make check-all` is `test` and `rest`
+    pair    waits for a machine or a host most of the time, so one other session of this kind runs at the same time
     alone   runs tests on all processors, so no other session runs at the same time
 """
 
@@ -241,6 +242,8 @@ EXTENDED = {
     "waves": ("An upgrade of 30 hosts in waves.", ()),
 }
 """Markers of integration tests that `make test` does not run: what their session tests, and options of pytest."""
+PAIRS = ("vm", "snapd", "waves", "runtimes", "oracle", "debian", "doubles")
+"""Those that run in pairs, the longest first. No test of them measures time, and their limits are generous."""
 PLATFORMS = "platforms or docs"
 """Markers of integration tests that need the programs of other platforms, which `make test` does not run either."""
 
@@ -253,7 +256,9 @@ def extended(marker: str) -> None:
         run_tests(session, pytest(session, WITH_HOSTS, "-m", marker, *options))
 
     session_of_marker.__doc__ = content
-    nox.session(python=False, name=marker, requires=["tests"], tags=["rest", "alone"])(session_of_marker)
+    paired = marker in PAIRS
+    tags = ["rest", "pair" if paired else "alone"]
+    nox.session(python=False, name=marker, requires=["tests"], tags=tags, allow_parallel=paired)(session_of_marker)
 
 
 @nox.session(python=NEWEST_PYTHON, tags=["rest", "alone"])
@@ -339,5 +344,5 @@ for each in interpreters.CORES:
 for each in interpreters.CORES:
     if each.version in interpreters.TESTED:
         matrix(each)
-for marker in EXTENDED:
+for marker in (*PAIRS, *(each for each in EXTENDED if each not in PAIRS)):
     extended(marker)

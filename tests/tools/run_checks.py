@@ -5,8 +5,8 @@
     python tests/tools/run_checks.py NAME…
 
 A name is that of a session, or a tag. Sessions that use one processor run at the same time, and the output of each is
-printed at its end. Sessions with the tag `alone` run after them, one after the other. The exit code is 1 if a session
-failed, or if sessions that have tests ran none.
+printed at its end. After them, sessions with the tag `pair` run two at a time, and then those with the tag `alone` one
+after the other. The exit code is 1 if a session failed, or if sessions that have tests ran none.
 """
 
 from __future__ import annotations
@@ -24,15 +24,19 @@ from pathlib import Path
 import trees
 
 REPORTS = trees.BUILD / "reports"
+WAYS = {"together": ("--parallel", "auto"), "pair": ("--parallel", "2"), "alone": ()}
+"""The ways in which sessions run, in this order, and the options of nox for each. All but the first are tags."""
 NOX = (sys.executable, "-m", "nox")
 
 
-def find_sessions(names: list[str]) -> tuple[list[str], list[str]]:
-    """Return the sessions that are named or have a tag that is named: those that may run together, and the others."""
+def find_sessions(names: list[str]) -> dict[str, list[str]]:
+    """Return the sessions that are named or have a tag that is named, by the way in which they run."""
     listed = subprocess.run([*NOX, "--list", "--json"], cwd=trees.ROOT, check=True, stdout=subprocess.PIPE)
     sessions = [each for each in json.loads(listed.stdout) if {each["name"], *each["tags"]} & set(names)]
-    together = [each["session"] for each in sessions if "alone" not in each["tags"]]
-    return together, [each["session"] for each in sessions if "alone" in each["tags"]]
+    found: dict[str, list[str]] = {way: [] for way in WAYS}
+    for each in sessions:
+        found[next((way for way in WAYS if way in each["tags"]), "together")].append(each["session"])
+    return found
 
 
 def run_sessions(sessions: list[str], *options: str) -> tuple[int, list[dict[str, t.Any]]]:
@@ -74,15 +78,18 @@ def main(names: list[str]) -> int:
     shutil.rmtree(REPORTS, ignore_errors=True)
     REPORTS.mkdir(parents=True)
     start = time.monotonic()
-    together, alone = find_sessions(names)
-    if not together and not alone:
+    found = find_sessions(names)
+    if not any(found.values()):
         raise SystemExit(f"no session has one of these names or tags: {' '.join(names)}")
-    code, sessions = run_sessions(together, "--parallel", "auto")
-    code_alone, sessions_alone = run_sessions(alone)
-    code = code or code_alone
-    # A session that others require is in both.
-    sessions += [each for each in sessions_alone if each["name"] not in together]
-    print("", *table(sessions, time.monotonic() - start), sep="\n")
+    code = 0
+    sessions: dict[str, dict[str, t.Any]] = {}
+    for way, options in WAYS.items():
+        code_of_way, sessions_of_way = run_sessions(found[way], *options)
+        code = code or code_of_way
+        for session in sessions_of_way:
+            # A session that others require is in each; its first run counts.
+            sessions.setdefault(session["name"], session)
+    print("", *table(list(sessions.values()), time.monotonic() - start), sep="\n")
     if any(REPORTS.glob("*.xml")):
         counts = count_tests(REPORTS)
         print(f"\n{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
