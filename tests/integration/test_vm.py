@@ -337,3 +337,25 @@ def test_grub_starts_the_intended_kernel_beside_a_foreign_one(ansible: Ansible, 
     assert machine.read("uname -r") == intended
     assert f"BOOT_IMAGE=/boot/vmlinuz-{intended} " in machine.read("cat /proc/cmdline")
     assert "next_entry=gnulinux" not in machine.read("grub-editenv list"), "GRUB has used it up"
+
+
+def test_a_kernel_that_panics_returns_to_the_default_one(ansible: Ansible, machine: VirtualMachine) -> None:
+    """The selected kernel finds no root file system. It panics, and GRUB has already used up the selection."""
+    older, newer = machine.image.kernels
+    if machine.run(f"test -e /boot/vmlinuz-{newer.release}").returncode != 0:
+        machine.read("apt-get -q update && apt-get -q -y install linux-image-cloud-amd64")
+    running, broken = machine.read("uname -r"), older.release
+    if running == broken:
+        broken = newer.release
+    # The default entry is the first one: a copy of the running kernel.
+    for name in ("vmlinuz", "initrd.img"):
+        machine.read(f"cp /boot/{name}-{running} /boot/{name}-{FOREIGN}")
+    machine.read(f"/usr/lib/livepatch-lab/kernel-hook {running}")
+    machine.read(f"cd $(mktemp -d) && echo . | busybox cpio -o -H newc >/boot/initrd.img-{broken}")
+    boot_id = machine.read("cat /proc/sys/kernel/random/boot_id")
+
+    options = {"kernel": broken, "require_protected": False, "delay": 0, "boot_entry": "set"}
+    returned = failure(ansible.task("kernelops.livepatch.kernel_reboot", NAME, **options))
+    assert returned["error_id"] == "old_kernel"
+    assert f"booted {running} instead of {broken}" in returned["msg"]
+    assert machine.read("cat /proc/sys/kernel/random/boot_id") != boot_id
