@@ -7,6 +7,7 @@ The token has more seats at the server than in the plan, so that only the plan l
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import typing as t
@@ -74,8 +75,8 @@ def shown_steps(run: Run) -> dict[str, list[str]]:
 
 
 def seat_plan(run: Run) -> dict[str, t.Any]:
-    """Return the result of the module `seat_plan`."""
-    [result] = [line["result"] for line in run.results if "granted" in line["result"]]
+    """Return the plan of the seats of the whole run, which comes before those of the waves."""
+    result = next(line["result"] for line in run.results if "granted" in line["result"])
     return t.cast("dict[str, t.Any]", result)
 
 
@@ -205,6 +206,56 @@ def test_a_killed_run_never_exceeds_the_seats(
     assert whole.code == 0, whole.output
     assert registered(copies) == SEATS, "no seat is lost"
     assert TOKEN not in _all_text(*map(copies.root, COPIES), ansible.folder / "livepatch-records")
+
+
+# --- waves ---
+
+
+def test_a_refused_token_is_tried_on_the_canary_only(copies: Fleet, tmp_path: Path) -> None:
+    """Hosts of waves that did not start are not changed, and hold no seat."""
+    ansible = runner(copies, tmp_path / "run")
+    copies.set_tokens({})
+    stopped = enable(ansible, livepatch_seats=3, livepatch_canary="web-0002")
+    assert stopped.code == 2, stopped.output
+    assert "wave 1: 1 host (web-0002)" in stopped.output
+    assert "No further wave starts. Failed hosts: 1. Hosts of this wave: 1. livepatch_max" in stopped.output
+    assert "Hosts of later waves, which were not changed: 2." in stopped.output
+    changed = [host for host in COPIES if any(not is_reading(command) for command in copies.commands(host))]
+    assert changed == ["web-0002"]
+    report = json.loads((ansible.folder / "livepatch-report" / "fleet.json").read_text(encoding="utf-8"))
+    assert report["summary"]["hosts"] == len(COPIES), "the report is complete"
+    print(stopped.output)
+    granted = (ansible.folder / "livepatch-records" / "seats.granted").read_text(encoding="utf-8")
+    assert [host for host in COPIES if host in granted] == ["web-0002"]
+
+
+def test_failures_within_the_percentage_do_not_stop_the_waves(copies: Fleet, tmp_path: Path) -> None:
+    ansible = runner(copies, tmp_path / "run")
+    copies.change("web-0001", lambda now: dataclasses.replace(now, snapd=None))
+    run = enable(
+        ansible,
+        livepatch_seats=4,
+        livepatch_canary=0,
+        livepatch_serial=[2, "100%"],
+        livepatch_max_fail_percentage=50,
+        livepatch_require_eligible=False,
+    )
+    assert [len(wave) for wave in client_waves(run)] == [2, 2], run.output
+    assert run.code == 2, "the host that failed is a failure of the run"
+    assert "No further wave starts" not in run.output
+    assert registered(copies) == 3
+    assert len(re.findall(r"^4 hosts: ", run.output, re.MULTILINE)) == 1, "one report, at the end"
+
+
+def client_waves(run: Run) -> list[set[str]]:
+    """Return the hosts of each wave: those between two grants of seats."""
+    waves: list[set[str]] = []
+    for line in run.results:
+        if line["task"].endswith("Grant the seats of the wave"):
+            waves.append(set())
+        elif line["task"].endswith("Apply the state of the client"):
+            waves[-1].add(line["host"])
+    return waves
 
 
 # --- the token ---

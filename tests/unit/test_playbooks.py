@@ -53,7 +53,7 @@ def set_by_playbook(plays: list[dict[str, t.Any]]) -> set[str]:
     for task in tasks(plays):
         names.add(task.get("register"))
         names.update(task.get("vars", {}), task.get("ansible.builtin.set_fact", {}))
-        names.add(task.get("ansible.builtin.add_host", {}).get("groups"))
+        names |= {task.get("ansible.builtin.add_host", {}).get("groups"), task.get("ansible.builtin.group_by", {}).get("key")}
     return {name for name in names if name} | {"livepatch_patch_", "livepatch_patch_first", "livepatch_patch_then"}
 
 
@@ -124,6 +124,8 @@ def test_names_that_playbooks_set_are_known() -> None:
     """A later playbook of the same run must not take them for misspelt variables."""
     found = {name for path in PLAYBOOKS for name in set_by_playbook(read_yaml(path)) if VARIABLE.fullmatch(name)}
     groups = {
+        "livepatch_enable",
+        "livepatch_enable_failed",
         "livepatch_patch",
         "livepatch_patch_",
         "livepatch_patch_first",

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Plan the waves in which hosts are patched or upgraded."""
+"""Plan the waves in which hosts are enabled, patched or upgraded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import types
 
 _PERCENT = re.compile(r"(\d{1,3})\s*%")
 _NUMBER = re.compile(r"\d{1,9}")
+_NAMED = 5
 
 
 class WavesError(ValueError):
@@ -62,6 +63,17 @@ def plan_waves(
     waves = [*_fill(begun, [len(begun)]), *_fill(first, [len(first)]), *_fill(rest, sizes)]
     order = tuple(candidate.name for wave in waves for candidate in wave)
     return Waves(order, tuple(len(wave) for wave in waves), left_out)
+
+
+def describe_waves(waves: Waves) -> list[str]:
+    """Return a line for each wave, with the number of its hosts and the first names."""
+    lines, begin = [], 0
+    for number, size in enumerate(waves.sizes, start=1):
+        hosts = waves.order[begin : begin + size]
+        more = f" and {size - _NAMED} more" if size > _NAMED else ""
+        lines.append(f"wave {number}: {size} host{'' if size == 1 else 's'} ({', '.join(hosts[:_NAMED])}{more})")
+        begin += size
+    return lines
 
 
 def read_canaries(

@@ -100,7 +100,7 @@ def _hosts(settings: Settings) -> c.Iterator[Fault]:
         yield Fault("livepatch_hosts", f"the pattern {faults.quoted(pattern)} matches no host of the inventory")
         return
     yield from values.host_faults("livepatch_priority", given.get("livepatch_priority", ()), settings.inventory)
-    if settings.playbook in ("patch", "upgrade") and "livepatch_canary" in given:
+    if settings.playbook in ("enable", "patch", "upgrade") and "livepatch_canary" in given:
         try:
             waves.read_canaries(given["livepatch_canary"], settings.hosts)
         except waves.WavesError as error:

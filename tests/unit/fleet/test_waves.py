@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves import (
     Candidate,
     WavesError,
+    describe_waves,
     plan_waves,
     read_canaries,
 )
@@ -45,6 +46,12 @@ def test_wave_sizes_follow_the_table(canaries: object, serial: object, expected:
 def test_no_hosts_give_no_waves() -> None:
     planned = plan_waves([], canaries=1, serial="10%", groups_down={})
     assert (planned.order, planned.sizes) == ((), ())
+
+
+def test_a_wave_is_described_by_its_first_hosts() -> None:
+    planned = plan_waves(plain("abcdefgh"), canaries=1, serial="100%", groups_down={})
+    assert describe_waves(planned) == ["wave 1: 1 host (a)", "wave 2: 7 hosts (b, c, d, e, f and 2 more)"]
+    assert describe_waves(plan_waves([], canaries=1, serial=1, groups_down={})) == []
 
 
 def test_a_wave_has_one_host_per_group() -> None:
