@@ -111,7 +111,7 @@ def enable_waves(
     """Divide the hosts with a seat into waves. Raises `AnsibleFilterError`."""
     hosts = [str(name) for name in names]
     seated = [str(name) for name in granted]
-    unfit = {name: "gets no seat" for name in set(hosts) - set(seated)}
+    unfit = dict.fromkeys(set(hosts) - set(seated), "gets no seat")
     ordered = sorted(seated, key=lambda name: _is_enabled(hostvars[name].get(check) or {}))
     try:
         first = read_canaries(canaries, hosts, unfit)

@@ -51,13 +51,8 @@ _OF_RUN = frozenset(
     )
 )
 """Variables that a playbook reads once for all hosts."""
-_KEYWORDS = {
-    "check": {"livepatch_hosts"},
-    "enable": {"livepatch_hosts"},
-    "patch": {"livepatch_hosts", "livepatch_max_fail_percentage", "livepatch_serial"},
-    "upgrade": {"livepatch_hosts", "livepatch_max_fail_percentage"},
-}
-"""Variables in keywords of plays, which Ansible evaluates without the variables of the inventory."""
+_KEYWORD = f"{names.PREFIX}hosts"
+"""The variable in a keyword of plays, which Ansible evaluates without the variables of the inventory."""
 
 Specs = dict[str, dict[str, t.Any]]
 
@@ -199,7 +194,7 @@ class VariableReader:
 
     def _is_placed_well(self, name: str, value: t.Any, host: str) -> bool:
         """Note a fault for a variable of the inventory that would have no effect there."""
-        if name in _KEYWORDS.get(self._playbook, ()) and name not in self._extra_vars:
+        if name == _KEYWORD and name not in self._extra_vars:
             self._faults.append(Fault(name, "it has no effect in the inventory; set it with -e"))
         elif name in _OF_RUN and self._vars.get(name) != value:
             self._faults.append(Fault(name, "it applies to the whole run; set it in the group all or with -e", host))
@@ -247,6 +242,10 @@ class VariableReader:
 def _convert(spec: Mapping[str, t.Any], value: t.Any) -> tuple[t.Any, str | None]:
     """Return the value in the type of a specification, and what is wrong with it or None."""
     kind = spec["type"]
+    if kind == "dict" and not isinstance(value, dict):
+        return None, 'expected a mapping; with -e, write it as JSON: -e \'{"name": {"key": "value"}}\''
+    if kind == "path" and value == "" and spec.get("default") != "":
+        return None, "expected a path, and not an empty text"
     if kind in ("str", "path") and isinstance(value, (dict, list)):
         return None, f"expected {_KINDS[kind]}"
     if kind == "list":

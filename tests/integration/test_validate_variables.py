@@ -29,7 +29,7 @@ WRONG: dict[str, list[tuple[str, t.Any, str]]] = {
         ("livepatch_ask_server", "2", "livepatch_ask_server: '2': expected true or false"),
         ("livepatch_verify", "of", "livepatch_verify: 'of': expected one of auto, file, off; did you mean 'off'?"),
         ("livepatch_server", "livepatch.example.com", "is not a URL with https:// or http://, and a host"),
-        ("livepatch_seats", "-1", "livepatch_seats: -1 is less than 0"),
+        ("livepatch_seats", "-1", "livepatch_seats: -1 is not allowed; the least is 0"),
         ("livepatch_report_formats", "table,htlm", "did you mean 'html'?"),
         (
             "livepatch_fail_on",
@@ -45,6 +45,9 @@ WRONG: dict[str, list[tuple[str, t.Any, str]]] = {
         ("livepatch_report_dir", "a-file/report", "a-file is not a folder"),
         ("livepatch_history", "a-file/history.sqlite", "livepatch_history: "),
         ("livepatch_hosts", "no-such-group", "livepatch_hosts: the pattern 'no-such-group' matches no host"),
+        ("livepatch_answer_timeout", "5", "livepatch_answer_timeout: 5 is not between 10 and 3600 seconds"),
+        ("livepatch_ca_path", "", "livepatch_ca_path: '': expected a path, and not an empty text"),
+        ("livepatch_waivers", "no-waivers.yml", "livepatch_waivers: no-waivers.yml: the file cannot be read: No such"),
     ],
     "enable": [
         ("livepatch_token", "two words", "livepatch_token: the token is too short or contains invalid characters"),
@@ -62,7 +65,7 @@ WRONG: dict[str, list[tuple[str, t.Any, str]]] = {
             "web-0009",
             "livepatch_priority: 'web-0009' is not a host of the inventory; did you mean",
         ),
-        ("livepatch_retry_timeout", "-5", "livepatch_retry_timeout: -5 is less than 0"),
+        ("livepatch_retry_timeout", "-5", "livepatch_retry_timeout: -5 is not allowed; the least is 0"),
         ("livepatch_require_eligible", [], "livepatch_require_eligible: []: expected true or false"),
         (
             "livepatch_rules",
@@ -76,6 +79,22 @@ WRONG: dict[str, list[tuple[str, t.Any, str]]] = {
             "without livepatch_vulnerability_data, a report cannot be written as openvex or scanner_csv",
         ),
         ("livepatch_report_dir", "livepatch-records", "is the folder of the records; choose another one"),
+        ("livepatch_canary", "web-0009", "the canary web-0009 is not a host of this run; did you mean 'web-000"),
+        (
+            "livepatch_serial",
+            "0",
+            "livepatch_serial: the size of a wave is '0': use a number of hosts, or a percentage",
+        ),
+        (
+            "livepatch_snap_file",
+            "client.snap",
+            "livepatch_snap_file: snap_file is not an absolute path of a file on the",
+        ),
+        (
+            "livepatch_proxy",
+            "socks5://proxy.example",
+            "livepatch_proxy: 'socks5://proxy.example' is not a URL with http",
+        ),
     ],
     "patch": [
         (
@@ -92,12 +111,28 @@ WRONG: dict[str, list[tuple[str, t.Any, str]]] = {
             "livepatch_patch_verify: 'optional': expected one of required, best_effort, off",
         ),
         ("livepatch_throttle", "1.5", "livepatch_throttle: '1.5': expected a whole number"),
+        ("livepatch_group_by", "prodution", "livepatch_group_by: 'prodution' is neither a group of the inventory nor"),
+        ("livepatch_event_host", "web-0009", "'web-0009' is not a host of this run; did you mean 'web-000"),
+        ("livepatch_config", "https-proxy=http://p:1", "expected a mapping; with -e, write it as JSON: -e '{"),
     ],
     "upgrade": [
         ("livepatch_window", "22-04", "livepatch_window: the window '22-04' is not valid"),
         ("livepatch_pre_tasks", "drain.yml", "drain.yml is not a file on the controller"),
         ("livepatch_docker", "pause", "livepatch_docker: 'pause': expected one of stop, wait, ignore"),
         ("livepatch_boot_entry", "sett", "did you mean 'set'?"),
+        (
+            "livepatch_freeze",
+            "2026-13-01",
+            "livepatch_freeze: the freeze date '2026-13-01' is not valid: use 2026-12-24",
+        ),
+        (
+            "livepatch_upgrade_states",
+            "upgrade-required",
+            "no state 'upgrade-required'; did you mean 'upgrade_required'?",
+        ),
+        ("livepatch_series", "5,15", "livepatch_series: '5,15' is not a series of kernels such as 5.15"),
+        ("livepatch_reboot_timeout", "0", "livepatch_reboot_timeout: 0 is not allowed; the least is 1"),
+        ("livepatch_pre_commands", {"drain": "x"}, "livepatch_pre_commands: {'drain': 'x'}: expected a list"),
         ("livepatch_policy", {"name": "ours", "sytems": []}, "livepatch_policy: policy: sytems: unknown key"),
     ],
     "exposure": [
@@ -114,6 +149,40 @@ WRONG: dict[str, list[tuple[str, t.Any, str]]] = {
         ),
         ("livepatch_exposure_fail_on", "opne", "did you mean 'open'?"),
         ("livepatch_exposure_file", "a-file/x.json", "livepatch_exposure_file: "),
+    ],
+    "report": [
+        ("livepatch_fail_on", "unreachable", "no state, severity or rule 'unreachable'; did you mean 'no_answer'?"),
+        ("livepatch_history", "/", "livepatch_history: / is a folder, not a file"),
+        ("livepatch_minimum_priority", "hihg", "did you mean 'high'?"),
+        (
+            "livepatch_notify",
+            [{"type": "slak", "url": "x"}],
+            "type is 'slak', and must be one of webhook, slack, teams",
+        ),
+        ("livepatch_report_title", {"a": "b"}, "livepatch_report_title: {'a': 'b'}: expected text"),
+        ("livepatch_store", "mysql://db.example/x", "livepatch_store: there is no store with the scheme mysql"),
+        (
+            "livepatch_vulnerability_deadlines",
+            {"urgent": 7},
+            "has 'urgent', which is not a priority; use critical, high",
+        ),
+        ("livepatch_vulnerability_deadlines_from", "publised", "did you mean 'published'?"),
+    ],
+    "store": [
+        ("livepatch_import", "a-file", "livepatch_import: a-file is not a folder on the controller"),
+        ("livepatch_import_history", "no-history", "livepatch_import_history: no-history is not a file"),
+        ("livepatch_export", "a-file/x.jsonl", "livepatch_export: "),
+        ("livepatch_importt", "x", "livepatch_importt: there is no such variable; did you mean livepatch_import?"),
+    ],
+    "vulnerability_data": [
+        (
+            "livepatch_releases",
+            "24.4,noble",
+            "contains '24.4', which is not a long-term release of Ubuntu; use releases",
+        ),
+        ("livepatch_fips_data", "maybe", "livepatch_fips_data: 'maybe': expected true or false"),
+        ("livepatch_package_data_url", "example.com/oval", "'example.com/oval' is not a URL with https:// or http://"),
+        ("livepatch_vulnerability_data_dir", "a-file", "a-file is not a folder"),
     ],
 }
 CASES = [(playbook, variable, expected) for playbook, rows in WRONG.items() for variable, _value, expected in rows]

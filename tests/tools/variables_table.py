@@ -29,7 +29,7 @@ GUIDES = {
 }
 """Guide page of each playbook."""
 LINKS = {
-    "livepatch_canary": "patch.md",
+    "livepatch_canary": "enable.md#waves",
     "livepatch_closed_cves": "rules.md",
     "livepatch_config": "enable.md#proxies-private-cas-on-premises-servers",
     "livepatch_docker": "upgrade.md#containers",
@@ -92,10 +92,8 @@ reserved: a variable with this prefix that no playbook has is a fault.
 Variables that only a connection, a client or a kernel needs can differ between hosts. Those of the report, the
 folders, the seats and the waves apply to the whole run: set them in the group `all`, or with `-e`.
 
-Ansible evaluates the keywords of a play before it reads the variables of hosts. Set these variables with `-e` or as
-`vars` of `import_playbook`, because they have no effect in the inventory: `livepatch_hosts`,
-`livepatch_max_fail_percentage`, and for the playbook `patch` also `livepatch_serial` and a number in
-`livepatch_canary`.
+Ansible evaluates the keywords of a play before it reads the variables of hosts. Set `livepatch_hosts` with `-e` or as
+`vars` of `import_playbook`, because it has no effect in the inventory.
 
 The role `playbook_defaults` defines the default values. Ansible's setting `private_role_vars` must have its default,
 `false`.

@@ -53,8 +53,11 @@ def set_by_playbook(plays: list[dict[str, t.Any]]) -> set[str]:
     for task in tasks(plays):
         names.add(task.get("register"))
         names.update(task.get("vars", {}), task.get("ansible.builtin.set_fact", {}))
-        names |= {task.get("ansible.builtin.add_host", {}).get("groups"), task.get("ansible.builtin.group_by", {}).get("key")}
-    return {name for name in names if name} | {"livepatch_patch_", "livepatch_patch_first", "livepatch_patch_then"}
+        names |= {
+            task.get("ansible.builtin.add_host", {}).get("groups"),
+            task.get("ansible.builtin.group_by", {}).get("key"),
+        }
+    return {name for name in names if name}
 
 
 def options_of_role(name: str) -> dict[str, t.Any]:
@@ -127,9 +130,7 @@ def test_names_that_playbooks_set_are_known() -> None:
         "livepatch_enable",
         "livepatch_enable_failed",
         "livepatch_patch",
-        "livepatch_patch_",
-        "livepatch_patch_first",
-        "livepatch_patch_then",
+        "livepatch_patch_failed",
         "livepatch_upgrade",
     }
     assert found - groups == SET_BY_PLAYBOOKS

@@ -15,7 +15,11 @@ _NAMED = 5
 
 
 class WavesError(ValueError):
-    """An option cannot be used: the size of a wave, or the canaries."""
+    """An option cannot be used: the size of a wave, or the canaries. `unknown` has names that are not in the run."""
+
+    def __init__(self, message: str, unknown: c.Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.unknown = tuple(unknown)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def read_canaries(
         return int(names[0])
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise WavesError(f"the canary {', '.join(unknown)} is not a host of this run")
+        raise WavesError(f"the canary {', '.join(unknown)} is not a host of this run", unknown)
     useless = [f"{name} {unfit[name]}" for name in names if name in unfit]
     if useless:
         raise WavesError(f"a canary proves nothing: {', '.join(useless)}")

@@ -137,10 +137,12 @@ def read_deadlines(deadlines: c.Mapping[str, object]) -> dict[str, int]:
     for priority, value in deadlines.items():
         if priority not in PRIORITIES:
             hint = f"use {', '.join(reversed(PRIORITIES))}"
-            raise _invalid(f"vulnerability_deadlines has the priority {priority!r:.40}", hint)
+            raise _invalid(f"vulnerability_deadlines has {priority!r:.40}, which is not a priority", hint)
         if not _DAYS.fullmatch(str(value)) or isinstance(value, bool):
             hint = "give the deadline of each priority as a number of days, such as {critical: 7, high: 30}"
-            raise _invalid(f"vulnerability_deadlines has {value!r:.40} for {priority}", hint)
+            raise _invalid(
+                f"vulnerability_deadlines has {value!r:.40} for {priority}, which is not a number of days", hint
+            )
         days[priority] = int(str(value))
     return days
 

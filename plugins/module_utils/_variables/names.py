@@ -22,7 +22,16 @@ SET_BY_PLAYBOOKS = frozenset(
         *("enable_check", "enable_failure", "enable_granted", "enable_hosts", "enable_max_fail"),
         *("enable_seats", "enable_waves", "exposure", "exposure_counts", "exposure_failing", "patch_check", "transfer"),
         "vulnerability_files",
-        *("patch_max_fail", "patch_waves", "upgrade_begins", "upgrade_check", "upgrade_failure", "upgrade_hosts"),
+        *(
+            "patch_failure",
+            "patch_hosts",
+            "patch_max_fail",
+            "patch_waves",
+            "upgrade_begins",
+            "upgrade_check",
+            "upgrade_failure",
+            "upgrade_hosts",
+        ),
         *("upgrade_look", "upgrade_lost", "upgrade_max_fail", "upgrade_waves"),
     )
 )

@@ -14,7 +14,7 @@ from .._fleet import waves
 from .._io import expand_user
 from .._records.postgresql.address import is_database
 from .._report.formats.registry import FORMATS_OF_SCANNERS
-from .._tasks.client_comparison import check_token
+from .._tasks.client_comparison import DesiredClient, check_snap_files, check_token
 from .._tasks.commands import Task
 from . import faults, folders, values
 from .faults import Fault
@@ -51,7 +51,7 @@ def validate_variables(settings: Settings) -> Task[dict[str, t.Any]]:
     """Fail with all faults of the variables at once."""
     found = list(dict.fromkeys([*settings.found, *_faults(settings)]))
     if found:
-        raise faults.failure(found, "the page on variables in the guide")
+        raise faults.failure(found, "ansible-doc -t role kernelops.livepatch.playbook_defaults")
     yield from ()
     return {"changed": False}
 
@@ -74,6 +74,7 @@ def _faults(settings: Settings) -> c.Iterator[Fault]:
         _hosts,
         _groups,
         _token,
+        _snap,
         _report,
         _waivers,
         _vulnerabilities,
@@ -100,11 +101,16 @@ def _hosts(settings: Settings) -> c.Iterator[Fault]:
         yield Fault("livepatch_hosts", f"the pattern {faults.quoted(pattern)} matches no host of the inventory")
         return
     yield from values.host_faults("livepatch_priority", given.get("livepatch_priority", ()), settings.inventory)
+    event_host = given.get("livepatch_event_host")
+    if settings.playbook == "patch" and event_host and event_host not in settings.hosts:
+        hint = faults.suggestion(event_host, settings.hosts)
+        yield Fault("livepatch_event_host", f"{faults.quoted(event_host)} is not a host of this run{hint}")
     if settings.playbook in ("enable", "patch", "upgrade") and "livepatch_canary" in given:
         try:
             waves.read_canaries(given["livepatch_canary"], settings.hosts)
         except waves.WavesError as error:
-            yield Fault("livepatch_canary", str(error))
+            near = "".join(faults.suggestion(name, settings.hosts) for name in error.unknown[:1])
+            yield Fault("livepatch_canary", f"{error}{near}")
 
 
 def _groups(settings: Settings) -> c.Iterator[Fault]:
@@ -135,6 +141,18 @@ def _token(settings: Settings) -> c.Iterator[Fault]:
         check_token(token, via)
     except LivepatchError as error:
         yield Fault("livepatch_token", error.message)
+
+
+def _snap(settings: Settings) -> c.Iterator[Fault]:
+    if settings.playbook != "enable":
+        return
+    given = {
+        name: settings.values.get(f"livepatch_{name}") or None for name in ("snap_file", "snap_assertion", "channel")
+    }
+    try:
+        check_snap_files(DesiredClient(**given))
+    except LivepatchError as error:
+        yield Fault("livepatch_snap_file", f"{error.message}; {error.remedy}")
 
 
 def _report(settings: Settings) -> c.Iterator[Fault]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections.abc as c
 import contextlib
 import datetime
+import re
 import typing as t
 import urllib.parse
 
@@ -20,7 +21,7 @@ from .._fleet.rules import SEVERITIES, RuleError
 from .._fleet.waivers import WaiverError, load_waivers
 from .._io import expand_user
 from .._notifications.targets import target_faults
-from .._record import STATES
+from .._record import FORMER_STATES, STATES
 from .._records.postgresql.address import address_fault, is_database
 from .._records.postgresql.connection import library
 from .._report import rule_evaluation
@@ -35,6 +36,7 @@ from .faults import Fault, quoted, suggestion
 from .folders import unreadable_file
 
 _LIBRARY_MISSING = "library_missing"
+_SERIES = re.compile(r"\d{1,2}\.\d{1,2}")
 _URL = ("https://", "http://")
 
 Check = c.Callable[[t.Any], "str | None"]
@@ -46,13 +48,13 @@ def value_faults(variable: str, value: object, host: str | None = None) -> list[
         problems = [CHECKS[variable](value)] if variable in CHECKS else []
     except LivepatchError as error:
         # What needs the library says so with its own remedy.
-        problems = [] if error.id == _LIBRARY_MISSING else [error.message]
+        problems = [] if error.id == _LIBRARY_MISSING else ["; ".join(filter(None, (error.message, error.remedy)))]
     except ValueError as error:
         problems = [str(error)]
     except OSError as error:
         # A path that cannot even be looked for: its name is too long, or a folder above it is not readable.
         problems = [f"{quoted(error.filename)} cannot be used: {error.strerror}"]
-    return [Fault(variable, problem, host) for problem in [_negative(value), *problems] if problem]
+    return [Fault(variable, problem, host) for problem in [_negative(variable, value), *problems] if problem]
 
 
 def fail_on_faults(variable: str, names: c.Sequence[str], rules: object, closed_cves: c.Sequence[str]) -> list[Fault]:
@@ -64,10 +66,16 @@ def fail_on_faults(variable: str, names: c.Sequence[str], rules: object, closed_
         return []
     known = [*STATES, *SEVERITIES, *ids, *closed_cves]
     return [
-        Fault(variable, f"there is no state, severity or rule {quoted(name)}{suggestion(name, known)}")
+        Fault(variable, f"there is no state, severity or rule {quoted(name)}{_suggestion_or_all(name, known)}")
         for name in names
         if name not in known
     ]
+
+
+def _suggestion_or_all(name: str, known: c.Sequence[str]) -> str:
+    if name in FORMER_STATES:
+        return f"; did you mean {FORMER_STATES[name]!r}?"
+    return suggestion(name, known) or f"; use some of {', '.join(known)}"
 
 
 def without_data_faults(variable: str, names: c.Sequence[str]) -> list[Fault]:
@@ -134,9 +142,12 @@ def store_fault(place: str) -> str | None:
     return None
 
 
-def _negative(value: object) -> str | None:
+def _negative(variable: str, value: object) -> str | None:
     numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return f"{value} is less than 0" if numeric and t.cast("float", value) < 0 else None
+    check = CHECKS.get(variable)
+    if check is _answer_timeout or not numeric or t.cast("float", value) >= 0:
+        return None
+    return f"{value} is not allowed; the least is {1 if check is _at_least_one else 0}"
 
 
 def _at_least_one(value: int) -> str | None:
@@ -144,7 +155,7 @@ def _at_least_one(value: int) -> str | None:
 
 
 def _answer_timeout(value: int) -> str | None:
-    return answer_timeout_fault(value) if value >= 0 else None
+    return answer_timeout_fault(value)
 
 
 def _percentage(value: float) -> str | None:
@@ -163,7 +174,7 @@ def _proxy(value: str) -> str | None:
     # Without a scheme, HTTP is meant, as in the variables of the environment. A wrong port is an error of urllib.
     with contextlib.suppress(ValueError):
         url = urllib.parse.urlsplit(value if "://" in value else f"http://{value}")
-        if url.scheme in ("http", "https") and url.hostname and url.port != 0:
+        if url.scheme in ("http", "https") and url.hostname and url.port != 0 and not re.search(r"\s", value):
             return None
     return f"{mask_url(value)!r} is not a URL with http:// or https://, and a host"
 
@@ -241,8 +252,23 @@ def _existing(value: str) -> str | None:
     return None if expand_user(value).exists() else f"{value} does not exist on the controller"
 
 
+def _existing_file(value: str) -> str | None:
+    return unreadable_file(expand_user(value))
+
+
 def _existing_folders(value: c.Sequence[str]) -> str | None:
-    return next((fault for folder in value if (fault := _existing(folder)) is not None), None)
+    wrong = [folder for folder in value if not expand_user(folder).is_dir()]
+    return f"{', '.join(wrong)} is not a folder on the controller" if wrong else None
+
+
+def _states(value: object) -> str | None:
+    names = [str(name) for name in value] if isinstance(value, (list, tuple)) else str(value).split(",")
+    wrong = [name.strip() for name in names if name.strip() and name.strip() not in STATES]
+    return f"there is no state {quoted(wrong[0])}{_suggestion_or_all(wrong[0], STATES)}" if wrong else None
+
+
+def _series(value: str) -> str | None:
+    return None if _SERIES.fullmatch(value) else f"{quoted(value)} is not a series of kernels such as 5.15"
 
 
 def _task_file(value: str) -> str | None:
@@ -259,9 +285,10 @@ CHECKS: t.Final[dict[str, Check]] = {
     "livepatch_closed_cves": _cves,
     "livepatch_config": _config,
     "livepatch_cve": _evaluated_cves,
+    "livepatch_drain_timeout": _at_least_one,
     "livepatch_freeze": _freeze,
     "livepatch_import": _existing_folders,
-    "livepatch_import_history": _existing,
+    "livepatch_import_history": _existing_file,
     "livepatch_max_fail_percentage": _percentage,
     "livepatch_notices": _existing,
     "livepatch_notices_url": _url,
@@ -269,13 +296,18 @@ CHECKS: t.Final[dict[str, Check]] = {
     "livepatch_package_data_url": _url,
     "livepatch_post_tasks": _task_file,
     "livepatch_pre_tasks": _task_file,
+    "livepatch_protected_timeout": _at_least_one,
     "livepatch_proxy": _proxy,
+    "livepatch_reboot_timeout": _at_least_one,
     "livepatch_releases": _releases,
     "livepatch_retention": _at_least_one,
     "livepatch_rules": _rules,
     "livepatch_serial": _serial,
+    "livepatch_series": _series,
     "livepatch_server": _server,
     "livepatch_timeout": _at_least_one,
+    "livepatch_upgrade_states": _states,
+    "livepatch_upgrade_timeout": _at_least_one,
     "livepatch_vulnerability_data": _data,
     "livepatch_vulnerability_deadlines": _deadlines,
     "livepatch_window": _window,

@@ -56,8 +56,8 @@ def test_all_faults_are_listed_once() -> None:
     found = faults("check", found=[fault, fault], seats=-1, values_of_hosts=[("livepatch_delay", -2, "web-1")])
     assert found == [
         "livepatch_polcy: there is no such variable",
-        "livepatch_seats: -1 is less than 0",
-        "livepatch_delay of web-1: -2 is less than 0",
+        "livepatch_seats: -1 is not allowed; the least is 0",
+        "livepatch_delay of web-1: -2 is not allowed; the least is 0",
     ]
 
 
@@ -85,8 +85,31 @@ def test_enable_needs_a_usable_token(token: str, via: str, text: str) -> None:
 def test_canaries_must_be_hosts() -> None:
     for playbook in ("enable", "patch", "upgrade"):
         [found] = [line for line in faults(playbook, canary="web-9") if line.startswith("livepatch_canary")]
-        assert found == "livepatch_canary: the canary web-9 is not a host of this run"
+        assert found == "livepatch_canary: the canary web-9 is not a host of this run; did you mean 'web-1'?"
     assert faults("patch", canary="1") == faults("upgrade", canary=["web-1"]) == faults("check", canary="web-9") == []
+
+
+def test_the_nearest_host_is_suggested() -> None:
+    assert faults("patch", event_host="web-1") == []
+    for variable in ("canary", "event_host"):
+        [found] = faults("patch", **{variable: "web1"})
+        assert found.startswith(f"livepatch_{variable}: ")
+        assert found.endswith(" is not a host of this run; did you mean 'web-1'?")
+
+
+@pytest.mark.parametrize(
+    ("variables", "text"),
+    [
+        ({"snap_file": "client.snap"}, "snap_file is not an absolute path of a file on the host; set `snap_file`"),
+        ({"snap_assertion": "/srv/x.assert"}, "snap_assertion is set without the snap"),
+        ({"snap_file": "/srv/x.snap", "channel": "latest/edge"}, "does not follow a channel"),
+    ],
+)
+def test_snap_files_are_checked_before_a_host_is_contacted(variables: dict[str, t.Any], text: str) -> None:
+    [found] = faults("enable", **variables)
+    assert found.startswith("livepatch_snap_file: ")
+    assert text in found
+    assert faults("patch", **variables) == faults("enable", snap_file="", channel="edge") == []
 
 
 def test_unknown_tags_are_faults() -> None:
