@@ -20,7 +20,16 @@ SET_BY_PLAYBOOKS = frozenset(
     f"{PREFIX}{name}"
     for name in (
         *("enable_check", "enable_failure", "enable_granted", "enable_hosts", "enable_max_fail"),
-        *("enable_seats", "enable_waves", "exposure", "exposure_counts", "exposure_failing", "patch_check", "transfer"),
+        *(
+            "enable_seats",
+            "enable_waves",
+            "exposure",
+            "exposure_counts",
+            "exposure_failing",
+            "patch_check",
+            "report",
+            "transfer",
+        ),
         "vulnerability_files",
         *(
             "patch_failure",

@@ -290,11 +290,11 @@ def test_options_are_read() -> None:
     ("changes", "message"),
     [
         ({"vulnerability_data": None}, "needs vulnerability data"),
-        ({"vulnerability_deadlines": {"urgent": 7}}, "the priority 'urgent'"),
+        ({"vulnerability_deadlines": {"urgent": 7}}, "has 'urgent', which is not a priority"),
         ({"vulnerability_deadlines": {"high": -7}}, "-7 for high"),
         ({"vulnerability_deadlines": {"high": True}}, "True for high"),
         ({"vulnerability_deadlines": {"high": "a week"}}, "'a week' for high"),
-        ({"vulnerability_deadlines": {7: 7}}, "the priority 7"),
+        ({"vulnerability_deadlines": {7: 7}}, "has 7, which is not a priority"),
     ],
 )
 def test_unusable_options_are_refused(changes: dict[str, t.Any], message: str) -> None:

@@ -305,7 +305,7 @@ def _actions(report: Report, named: int, elsewhere: str, paint: _Paint) -> t.Ite
     actions = actions_of(report)
     if not actions:
         return
-    yield "\n" + paint("To do", _BOLD) + "\n"
+    yield f"\n{paint('To do', _BOLD)} (add the options of this run to the commands, such as -i and --become)\n"
     for action in actions:
         lines = [f"{action.counted()}: {action.why}", f"{_GAP}{action.step}"] if action.why else [action.heading()]
         yield from (f"{_GAP}{line}\n" for line in lines)

@@ -9,7 +9,7 @@ import re
 import shlex
 import typing as t
 
-from ..._decisions.next_steps import limit
+from ..._decisions.next_steps import limit, policy_option
 from ..._text import visible
 from ..report import HostLine, Report
 
@@ -76,20 +76,24 @@ def actions_of(report: Report) -> list[Action]:
         if playbook is None and line.state in _WAITING:
             continue
         reason = line.reasons[0]["id"] if line.reasons else None
+        if playbook is None:
+            # The check after the step needs the policy of the last one.
+            variables = tuple(_VARIABLE.findall(policy_option(line.policy)))
         # Hosts with one reason can have different steps, which depend on their facts.
-        key = (playbook, variables) if playbook else (line.state, reason)
+        key = (playbook, variables) if playbook else (line.state, reason, variables)
         action = found.get(key)
         if action is None:
-            action = found[key] = Action(_TITLES[playbook], playbook, variables) if playbook else _by_hand(line)
+            action = Action(_TITLES[playbook], playbook, variables) if playbook else _by_hand(line, variables)
+            found[key] = action
         action.hosts.append(line.host)
     return list(found.values())
 
 
-def _by_hand(line: HostLine) -> Action:
+def _by_hand(line: HostLine, variables: tuple[str, ...]) -> Action:
     """Return the step of a host that no playbook performs."""
     step = visible(line.next_step or line.message or "see the host")
     why = visible(line.message) if line.next_step and line.message else None
-    return Action(step, None, (), line.state, why)
+    return Action(step, None, variables, line.state, why)
 
 
 def limit_of(hosts: list[str]) -> str | None:

@@ -59,7 +59,7 @@ def test_the_most_urgent_host_comes_first() -> None:
         "Policy: launch (2 hosts).\n"
         "Records of 2 of 3 hosts, collected 2026-01-10T06:00:00Z.\n"
         "\n"
-        "To do\n"
+        "To do (add the options of this run to the commands, such as -i and --become)\n"
         "  1 host (no_answer): refused\n"
         "    start sshd\n"
         "    then: ansible-playbook kernelops.livepatch.check --limit web3\n"

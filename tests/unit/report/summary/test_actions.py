@@ -54,6 +54,17 @@ def test_other_variables_are_another_command() -> None:
     ]
 
 
+def test_the_check_after_a_step_has_the_policy_of_the_last_one() -> None:
+    checked = [
+        fresh(name, "failed", assessment__reasons=[{"id": "x", "message": "x", "remedy": "x"}], eligibility__policy=policy)
+        for name, policy in (("web1", "current"), ("web2", "launch"), ("web3", "current"))
+    ]
+    assert [command for _step, _hosts, command in shown(reported(*checked))] == [
+        "ansible-playbook kernelops.livepatch.check --limit web1,web3 -e livepatch_policy=current",
+        "ansible-playbook kernelops.livepatch.check --limit web2",
+    ]
+
+
 def test_steps_of_people_end_with_a_check() -> None:
     report = reported(
         host("web1", "failed", "Start the daemon.", "daemon_down"),
