@@ -55,8 +55,8 @@ class Run:
     results: list[dict[str, t.Any]]
 
     def result(self, host: str) -> dict[str, t.Any]:
-        """Return the last result of a host, with its ``kind`` (ok, failed, unreachable, skipped)."""
-        found = [line for line in self.results if line["host"] == host]
+        """Return the last result of a host, with its ``kind`` (ok, failed, unreachable). Skipped tasks do not count."""
+        found = [line for line in self.results if line["host"] == host and line["kind"] != "skipped"]
         return {"kind": found[-1]["kind"], **found[-1]["result"]}
 
 

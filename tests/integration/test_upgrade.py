@@ -273,6 +273,7 @@ def test_a_failed_canary_stops_the_run(hosts: Hosts, tmp_path: Path) -> None:
     run = upgrade(ansible, names, livepatch_canary=[names[2]], livepatch_max_fail_percentage=100)
     assert run.code != 0
     assert f"instead of {NEW}" in run.output
+    assert "Hosts of later waves, which were not changed: 2." in run.output
     assert [untouched(hosts, name) for name in names] == [True, True, False]
     assert hosts.running(names[2]) == RUNNING
 

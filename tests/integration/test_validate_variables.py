@@ -265,8 +265,10 @@ def test_variables_of_the_inventory_are_checked(tmp_path: Path) -> None:
         "web-2": {**NOBODY, "livepatch_sever": "x"},
         "db-1": NOBODY,
     }
-    variables = inventory(tmp_path, {"livepatch_hosts": "web-*", "livepatch_timeout": "soon"}, hosts)
-    message = refused(Ansible(tmp_path, variables).playbook("kernelops.livepatch.check"))["msg"]
+    waves = {"livepatch_serial": 5, "livepatch_max_fail_percentage": 10, "livepatch_canary": "web-1"}
+    variables = inventory(tmp_path, {"livepatch_hosts": "web-*", "livepatch_timeout": "soon", **waves}, hosts)
+    message = refused(Ansible(tmp_path, variables).playbook("kernelops.livepatch.patch"))["msg"]
+    assert not [name for name in waves if name in message], "they count in the inventory"
     assert "- livepatch_verify of web-1: 'fiel': expected one of auto, file, off; did you mean 'file'?" in message
     assert "- livepatch_sever of web-2: there is no such variable; did you mean livepatch_server?" in message
     assert "- livepatch_timeout: 'soon': expected a whole number" in message

@@ -27,6 +27,19 @@ ROLE = ROOT / "roles" / "playbook_defaults"
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 # The modules alone neither write files nor fail. The role `report` has the same defaults as the playbooks.
 SET_FOR_REPORTS = {"livepatch_report_formats": "report_formats", "livepatch_fail_on": "report_fail_on"}
+# Names that would be ambiguous among all playbooks, and those that release 1 gave to options of roles.
+LONGER_NAMES = {
+    ("export", "export_file"),
+    ("fips_data", "fips"),
+    ("import", "import_folders"),
+    ("maximum_data_age", "maximum_age"),
+    ("package_data_url", "url"),
+    ("report_dir", "output_dir"),
+    ("report_formats", "formats"),
+    ("report_title", "title"),
+    ("store", "record_dir"),
+    ("upgrade_timeout", "timeout"),
+}
 VARIABLE = re.compile(r"\blivepatch_\w+")
 WHOLE = re.compile(r"\{\{ (livepatch_\w+) \}\}")
 
@@ -132,6 +145,7 @@ def test_names_that_playbooks_set_are_known() -> None:
         "livepatch_patch",
         "livepatch_patch_failed",
         "livepatch_upgrade",
+        "livepatch_upgrade_failed",
     }
     assert found - groups == SET_BY_PLAYBOOKS
 
@@ -166,6 +180,30 @@ def test_defaults_match_their_options(modules: dict[str, dict[str, t.Any]]) -> N
             assert default == options_of_role("report")[SET_FOR_REPORTS[name]]["default"]
         elif specification.get("default") is not None and default is not None:
             assert specification["default"] in (default, [default]), f"{name} sets {option}"
+
+
+def test_a_variable_has_the_name_of_its_option(modules: dict[str, dict[str, t.Any]]) -> None:
+    prefixes = tuple(f"{path.name}_" for path in (ROOT / "roles").iterdir())
+    found = set()
+    for name, option, _specification in assignments(modules):
+        prefix = next((each for each in prefixes if option.startswith(each)), "")
+        names = {option, option.removeprefix(prefix)}
+        if name.removeprefix("livepatch_") not in names:
+            found.add((name.removeprefix("livepatch_"), option.removeprefix(prefix)))
+    assert found == LONGER_NAMES
+
+
+def test_reports_of_all_playbooks_use_the_same_variables() -> None:
+    """The report of the playbook `report` has no hosts of a run. Only the last task of a run may fail."""
+    of_run = {"hosts", "limit", "fail_on"}
+    used = {}
+    for path in PLAYBOOKS:
+        for number, task in enumerate(tasks(read_yaml(path))):
+            options = task.get("kernelops.livepatch.fleet_report", {"formats": []})
+            if options["formats"] != []:
+                used[path.stem, number] = {name: options[name] for name in options.keys() - of_run}
+    assert {name for name, _number in used} == {"check", "enable", "patch", "report", "upgrade"}
+    assert len({json.dumps(options, sort_keys=True) for options in used.values()}) == 1
 
 
 def test_choices_match_their_options(modules: dict[str, dict[str, t.Any]]) -> None:
