@@ -146,11 +146,11 @@ def _token(settings: Settings) -> c.Iterator[Fault]:
 def _snap(settings: Settings) -> c.Iterator[Fault]:
     if settings.playbook != "enable":
         return
-    given = {
-        name: settings.values.get(f"livepatch_{name}") or None for name in ("snap_file", "snap_assertion", "channel")
-    }
+    snap_file, snap_assertion, channel = (
+        settings.values.get(f"livepatch_{name}") or None for name in ("snap_file", "snap_assertion", "channel")
+    )
     try:
-        check_snap_files(DesiredClient(**given))
+        check_snap_files(DesiredClient(snap_file=snap_file, snap_assertion=snap_assertion, channel=channel))
     except LivepatchError as error:
         yield Fault("livepatch_snap_file", f"{error.message}; {error.remedy}")
 

@@ -55,8 +55,9 @@ def test_other_variables_are_another_command() -> None:
 
 
 def test_the_check_after_a_step_has_the_policy_of_the_last_one() -> None:
+    reasons = [{"id": "x", "message": "x", "remedy": "x"}]
     checked = [
-        fresh(name, "failed", assessment__reasons=[{"id": "x", "message": "x", "remedy": "x"}], eligibility__policy=policy)
+        fresh(name, "failed", assessment__reasons=reasons, eligibility__policy=policy)
         for name, policy in (("web1", "current"), ("web2", "launch"), ("web3", "current"))
     ]
     assert [command for _step, _hosts, command in shown(reported(*checked))] == [
