@@ -91,6 +91,7 @@ def test_each_task_has_the_fields_of_its_module(tasks: Objects) -> None:
 def test_each_project_playbook_imports_the_collection(tasks: Objects) -> None:
     used = {template["playbook"] for template in of_kind(tasks, "job_template")}
     assert used == {path.name for path in PROJECT.glob("*.yml")}
+    assert {"check.yml", "enable.yml", "report.yml", "upgrade.yml"} <= used
     for template in of_kind(tasks, "job_template"):
         assert playbook_behind(template)
 

@@ -98,7 +98,10 @@ def _hosts(settings: Settings) -> c.Iterator[Fault]:
     given = settings.values
     if not settings.hosts:
         pattern = given.get("livepatch_hosts", "")
-        yield Fault("livepatch_hosts", f"the pattern {faults.quoted(pattern)} matches no host of the inventory")
+        hint = ", which has no hosts: name an inventory with -i"
+        if settings.inventory:
+            hint = faults.suggestion(pattern, settings.groups)
+        yield Fault("livepatch_hosts", f"the pattern {faults.quoted(pattern)} matches no host of the inventory{hint}")
         return
     yield from values.host_faults("livepatch_priority", given.get("livepatch_priority", ()), settings.inventory)
     event_host = given.get("livepatch_event_host")

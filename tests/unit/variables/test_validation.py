@@ -22,7 +22,7 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 
 
 def faults(playbook: str, **given: t.Any) -> list[str]:
-    """Return the faults of a run with these variables, and what else `Settings` has."""
+    """Return the faults of a run with these variables, and what else `Settings` has. `hosts_` is the variable."""
     defaults: dict[str, t.Any] = {
         "inventory": ["web-1"],
         "hosts": ["web-1"],
@@ -33,7 +33,7 @@ def faults(playbook: str, **given: t.Any) -> list[str]:
         "values_of_hosts": [],
     }
     own = {name: given.pop(name) for name in defaults if name in given}
-    values = {f"livepatch_{name}": value for name, value in given.items()}
+    values = {f"livepatch_{name.rstrip('_')}": value for name, value in given.items()}
     settings = Settings(playbook=playbook, values=values, **{**defaults, **own})
     try:
         next(validate_variables(settings))
@@ -65,6 +65,9 @@ def test_all_faults_are_listed_once() -> None:
 def test_only_playbooks_that_contact_hosts_need_one(playbook: str, number: int) -> None:
     found = faults(playbook, hosts=[], inventory=[])
     assert len([line for line in found if line.startswith("livepatch_hosts")]) == number
+    assert all("which has no hosts: name an inventory with -i" in line for line in found[:number])
+    near = "livepatch_hosts: the pattern 'prodution' matches no host of the inventory; did you mean 'production'?"
+    assert faults(playbook, hosts=[], hosts_="prodution")[:number] == [near] * number
 
 
 @pytest.mark.parametrize(
