@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import collections.abc as c
 import dataclasses
+import ipaddress
 import re
 import types
 
@@ -54,6 +55,7 @@ def plan_waves(
     list of these whose last item repeats. A wave never contains two hosts of one drain group. `groups_down` maps each
     drain group with a host that is down to this host: the other hosts of the group are left out.
     """
+    _check_names(candidates)
     left_out = {
         candidate.name: f"{groups_down[group]} of its drain group ({group}) is down"
         for candidate in candidates
@@ -101,6 +103,21 @@ def read_canaries(
     if useless:
         raise WavesError(f"a canary proves nothing: {', '.join(useless)}")
     return names
+
+
+def _check_names(hosts: c.Iterable[Candidate]) -> None:
+    """Fail for names that a play cannot have as its hosts. Ansible would divide them, and leave out the host."""
+    for name in (host.name for host in hosts):
+        if "," in name or (":" in name and not _is_address(name)):
+            raise WavesError(f"the name {name!r:.80} has a comma or a colon, so no play can select this host alone")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _canaries(hosts: c.Sequence[Candidate], canaries: int | c.Sequence[str]) -> list[Candidate]:

@@ -48,6 +48,13 @@ def test_no_hosts_give_no_waves() -> None:
     assert (planned.order, planned.sizes) == ((), ())
 
 
+def test_a_name_that_no_play_can_select_is_an_error() -> None:
+    assert waves_of([Candidate("2001:db8::1"), Candidate("!web*")], 0, 9) == [["2001:db8::1", "!web*"]]
+    for name in ("web1,web2", "web:80a"):
+        with pytest.raises(WavesError, match="no play can select this host alone"):
+            waves_of([Candidate("a"), Candidate(name)])
+
+
 def test_a_wave_is_described_by_its_first_hosts() -> None:
     planned = plan_waves(plain("abcdefgh"), canaries=1, serial="100%", groups_down={})
     assert describe_waves(planned) == ["wave 1: 1 host (a)", "wave 2: 7 hosts (b, c, d, e, f and 2 more)"]
