@@ -64,6 +64,10 @@ _value:
       description: Number of hosts in each wave. Use it as the value of the keyword C(serial).
       type: list
       elements: int
+    plan:
+      description: A line for each wave, with the number of its hosts and the first of their names.
+      type: list
+      elements: str
 """
 
 import typing as t
@@ -74,6 +78,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves import (
     Candidate,
     WavesError,
+    describe_waves,
     plan_waves,
     read_canaries,
 )
@@ -94,7 +99,7 @@ def patch_waves(
         waves = plan_waves(enabled, canaries=read_canaries(canaries, hosts, unfit), serial=serial, groups_down={})
     except WavesError as error:
         raise AnsibleFilterError(f"patch_waves: {error}") from error
-    return {"order": list(waves.order), "sizes": list(waves.sizes)}
+    return {"order": list(waves.order), "sizes": list(waves.sizes), "plan": describe_waves(waves)}
 
 
 def _unfit(result: Mapping[str, t.Any]) -> str | None:

@@ -366,6 +366,7 @@ def test_a_failed_canary_stops_the_waves(start: Start, tmp_path: Path) -> None:
     assert re.search(rf"^{re.escape(canary)} +failed ", stopped.output, re.MULTILINE), stopped.output
     assert re.search(r"^not-enabled +disabled ", stopped.output, re.MULTILINE), "the report has all hosts of the run"
     assert "Hosts of later waves, which were not changed: 3." in stopped.output
+    assert f"wave 1: 1 host ({canary})" in stopped.output
     assert {host for host in lab.hosts if "canonical-livepatch refresh" in lab.commands(host)} == {canary}
     operator.change_client(canary, apply_fails=False)
     done = operator.ansible.playbook(PLAYBOOK, livepatch_fail_on=[], **terms)

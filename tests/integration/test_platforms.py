@@ -232,8 +232,9 @@ def test_an_alert_patches_its_host_and_no_other(tmp_path: Path) -> None:
     }
     shipped = yaml.safe_load((ROOT / "playbooks" / "patch.yml").read_text(encoding="utf-8"))
     tasks = [task for each in shipped for task in each["tasks"]]
-    [guard] = [each for each in tasks if each.get("name") == "Leave out hosts that the event does not name"]
-    play = {"name": "Patch", "hosts": "all", "connection": "local", "gather_facts": False, "tasks": [guard, task]}
+    [condition] = [each["when"] for each in tasks if each.get("register") == "livepatch_patch_check"]
+    guarded = {**task, "when": condition}
+    play = {"name": "Patch", "hosts": "all", "connection": "local", "gather_facts": False, "tasks": [guarded]}
     (patch / "playbooks" / "patch.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
     inventory = tmp_path / "inventory.yml"
     groups = {"web": {"hosts": {"web5": None, "web6": None}}}
