@@ -72,7 +72,12 @@ ATTACKS = {
     "enable": Attack(
         "enrollable",
         {"not-enabled": "protected", "not-installed": "protected", "enable-10": "protected"},
-        {"livepatch_token": TOKEN, "livepatch_seats": 1000},
+        {
+            "livepatch_token": TOKEN,
+            "livepatch_seats": 1000,
+            "livepatch_max_fail_percentage": 100,
+            "livepatch_canary": 0,
+        },
     ),
     "patch": Attack(
         "protected",
