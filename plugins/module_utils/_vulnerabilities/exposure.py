@@ -22,7 +22,7 @@ from .._kernel_name import (
     parse_release,
 )
 from .._package_version import VERSION_LIMIT, version_key
-from .._record import KernelPackage, Reason, Record
+from .._record import Check, KernelPackage, Reason, Record
 from .index import PackageIndex, VulnerabilityIndex
 from .kernel_source import source_candidates
 from .notices import Notice, UbuntuKernel, newest_of_each, patch_major
@@ -49,6 +49,11 @@ OTHER_KERNEL = Reason(
     message="Ubuntu did not build the running kernel, so its data does not apply to it",
     remedy="boot a kernel from the Ubuntu archive",
 )
+OTHER_MACHINE = Reason(
+    id="kernel_of_another_machine",
+    message="the host is a container, and its kernel is that of the machine that runs it",
+    remedy="check the machine that runs the container: its record shows the vulnerabilities of the kernel",
+)
 NO_SOURCE = Reason(
     id="source_package_unknown",
     message="the data has no source package for the running kernel",
@@ -68,6 +73,11 @@ UNDECIDED = Reason(
     id="cve_undecided",
     message="the data does not show whether the kernel is affected",
     remedy="use newer vulnerability data, or see the vulnerability on https://ubuntu.com/security/cves",
+)
+DATA_ENDED = Reason(
+    id="kernel_data_ended",
+    message="the data lists no vulnerability as new as this one for the kernel, so Ubuntu may not maintain it any more",
+    remedy="upgrade to a kernel that Ubuntu maintains, or use newer vulnerability data",
 )
 NO_UPLOAD = Reason(
     id="kernel_version_incomplete",
@@ -111,7 +121,8 @@ class KernelEvidence(t.NamedTuple):
     host reports. `patch` is the version of the running patch, and `confirmed` is True where kernel and state of the
     host confirm it. `fixes` is the list of the client: CVE, and True if patched. `patchable` is False where a live
     patch cannot help. `enabled` is ``None`` if the client does not report whether it is enabled. `installed` is the
-    version of the newest installed kernel of the same kind, if it is newer than the running one.
+    version of the newest installed kernel of the same kind, if it is newer than the running one. `container` is True
+    for a container, whose kernel can be of another release.
     """
 
     ubuntu: bool | None
@@ -124,13 +135,14 @@ class KernelEvidence(t.NamedTuple):
     patchable: bool
     enabled: bool | None
     installed: str | None = None
+    container: bool = False
 
 
 def kernel_evidence(record: Record) -> KernelEvidence:
     """Return the evidence in a record."""
     system, patch, assessment = record["system"], record["patch"], record["assessment"]
     kernel = _kernel_of(record)
-    ran = patch["state"] in _PATCH_RAN and patch["version"] is not None
+    ran = patch["state"] in _PATCH_RAN and patch["version"] is not None and _is_of_running_kernel(record)
     reported = system["kernel"].get("source_package")
     return KernelEvidence(
         ubuntu=_is_of_ubuntu(record),
@@ -143,7 +155,18 @@ def kernel_evidence(record: Record) -> KernelEvidence:
         patchable=assessment["state"] not in _NO_PATCHES_STATES and record["eligibility"]["verdict"] != "ineligible",
         enabled=record["client"]["enabled"],
         installed=_newer_installed(record, kernel),
+        container=any(check["id"] == "container" and check["status"] == "fail" for check in _checks(record)),
     )
+
+
+def _checks(record: Record) -> list[Check]:
+    return record["eligibility"]["checks"]
+
+
+def _is_of_running_kernel(record: Record) -> bool:
+    """Return False if the client reports on another kernel, as it can after a reboot: its patch does not run."""
+    reported, running = record["patch"].get("kernel"), record["system"]["kernel"]["full"]
+    return reported is None or running is None or reported == running
 
 
 def _newer_installed(record: Record, kernel: str | None) -> str | None:
@@ -248,6 +271,15 @@ class _NoticeAdvice(t.NamedTuple):
         return max(self, other, key=lambda advice: advice.needed)
 
 
+_NOT_NAMED = (
+    Verdict("not_affected", evidence="package_data"),
+    Verdict("unknown", reason=NO_CVE),
+    Verdict("unknown", reason=DATA_ENDED),
+)
+_NOT_LISTED, _MISSING, _ENDED = range(len(_NOT_NAMED))
+"""Verdicts where the data does not name the package for a vulnerability, and their positions."""
+
+
 class Evaluator:
     """Evaluates a list of vulnerabilities for the evidence of hosts."""
 
@@ -260,6 +292,7 @@ class Evaluator:
         self._merged = functools.cache(self._merge)
         self._by_notice = functools.cache(self._of_notices)
         self._listed = [self._listed_since(cve) for cve in self.cves]
+        self._published = [self._published_on(cve) for cve in self.cves]
 
     def verdicts(self, evidence: KernelEvidence) -> list[Verdict]:
         """Return one verdict for each vulnerability, in their order."""
@@ -280,18 +313,19 @@ class Evaluator:
     def identify(self, evidence: KernelEvidence) -> IdentifiedKernel | Reason:
         """Return the kernel with its source package, or the reason why it cannot be evaluated."""
         name = parse_kernel_name(evidence.kernel or "")
+        if evidence.container:
+            return OTHER_MACHINE
         if evidence.kernel is None or evidence.release is None or evidence.ubuntu is None:
             return NOT_IDENTIFIED
         if not evidence.ubuntu or name is None or name.mainline:
             return OTHER_KERNEL
         if name.ubuntu_release not in (None, evidence.release):
-            # A container shows the kernel of its host, and its own release.
             return NOT_IDENTIFIED
         layers = self._layers(evidence.release, fips=name.fips)
         if not layers:
             return NO_RELEASE
         source = evidence.source or _derived_source(evidence.release, name, layers)
-        if source is None or all(source not in layer.sources for layer in layers):
+        if source is None or not _is_published(source, name, layers):
             return NO_SOURCE
         derived = evidence.source is None
         return IdentifiedKernel(name, evidence.release, source, derived=derived, installed=evidence.installed)
@@ -312,6 +346,11 @@ class Evaluator:
                 return index.published if published is not None and published < index.published else None
         return None
 
+    def _published_on(self, cve: str) -> str:
+        """Return the first date of a vulnerability in the data; without one, the year of its number."""
+        days = (index.published_on(cve) for index in self._packages if cve in index.positions)
+        return min(days, default=cve[4:8])
+
     def _by_packages(self, kernel: IdentifiedKernel) -> list[Verdict]:
         """Evaluate package data for a kernel."""
         values, column = self._merged(kernel.release, kernel.name.fips, kernel.source)
@@ -321,16 +360,18 @@ class Evaluator:
     def _merge(self, release: str, fips: bool, source: str) -> tuple[list[Advice | Verdict], list[int]]:
         """Return what all data has on a source package: distinct values, and the position of that for each CVE."""
         layers = [layer for layer in self._layers(release, fips=fips) if source in layer.sources]
-        not_affected, missing = Verdict("not_affected", evidence="package_data"), Verdict("unknown", reason=NO_CVE)
+        newest = max((layer.newest_of(source) for layer in layers), default="")
         values: dict[Advice, int] = {}
         column = []
-        for cve, listed in zip(self.cves, self._listed, strict=True):
+        for cve, listed, published in zip(self.cves, self._listed, self._published, strict=True):
             advice = next((found for layer in layers if (found := layer.advice(source, cve))), None)
             if advice is not None:
-                column.append(2 + values.setdefault(advice, len(values)))
+                column.append(len(_NOT_NAMED) + values.setdefault(advice, len(values)))
+            elif any(cve in one.positions or _is_newer(one, listed) for one in layers):
+                column.append(_NOT_LISTED if published <= newest else _ENDED)
             else:
-                column.append(0 if any(cve in one.positions or _is_newer(one, listed) for one in layers) else 1)
-        return [not_affected, missing, *values], column
+                column.append(_MISSING)
+        return [*_NOT_NAMED, *values], column
 
     def _of_notices(self, kernel: UbuntuKernel) -> dict[str, _NoticeAdvice]:
         """Return what the notices for a kernel show."""
@@ -398,6 +439,17 @@ def _patched(evidence: KernelEvidence, fixed_in: str | None, patch: int, source:
     if evidence.confirmed:
         return Verdict("live_patched", fixed_in=fixed_in, patch=patch, evidence=source)
     return Verdict("unknown", fixed_in=fixed_in, patch=patch, evidence=source, reason=NOT_CONFIRMED)
+
+
+def _is_published(source: str, name: KernelName, layers: c.Sequence[PackageIndex]) -> bool:
+    """Return True if the data has the source package, and does not only have versions of other series.
+
+    A kernel of another release of Ubuntu can have the same source package (``linux``) in a version that is not
+    comparable.
+    """
+    columns = [layer.sources[source] for layer in layers if source in layer.sources]
+    versions = [version for column in columns for version in column.all_versions()]
+    return bool(columns) and (not versions or any(version.startswith(f"{name.series}.") for version in versions))
 
 
 def _derived_source(release: str, name: KernelName, layers: c.Sequence[PackageIndex]) -> str | None:

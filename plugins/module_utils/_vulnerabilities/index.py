@@ -57,6 +57,19 @@ class PackageIndex:
         """The position of each vulnerability."""
         return {cve: position for position, cve in enumerate(self.cves)}
 
+    def published_on(self, cve: str) -> str:
+        """Return the date of a vulnerability that the data has; without one, the year of its number."""
+        return self.vulnerabilities[self.positions[cve]].published or cve[4:8]
+
+    def newest_of(self, source: str) -> str:
+        """Return the date of the newest vulnerability that the data lists for a package; empty without one.
+
+        Later vulnerabilities that are not listed say nothing: the package may not be maintained any more.
+        """
+        column = self.sources.get(source)
+        positions = () if column is None else column.column
+        return max((self.published_on(self.cves[at]) for at, value in enumerate(positions) if value), default="")
+
     def advice(self, source: str, cve: str) -> Advice | None:
         """Return the advice for a package; ``None`` if the data does not name it for this vulnerability."""
         column, position = self.sources.get(source), self.positions.get(cve)

@@ -205,12 +205,57 @@ def test_the_upload_number_can_decide() -> None:
 
 
 def test_a_reported_source_is_used_as_it_is() -> None:
-    found = Evaluator([XENIAL], ALL).identify(host(source="linux-aws-hwe"))
+    found = Evaluator([XENIAL], ALL).identify(host("4.15.0-1191.204~16.04.1-aws", source="linux-aws-hwe"))
     assert isinstance(found, IdentifiedKernel)
     assert (found.source, found.derived) == ("linux-aws-hwe", False)
     derived = Evaluator([XENIAL], ALL).identify(host())
     assert isinstance(derived, IdentifiedKernel)
     assert (derived.source, derived.derived) == ("linux", True)
+
+
+def test_a_kernel_of_another_release_is_not_compared() -> None:
+    """The kernel of 24.04 on a host with 22.04 has the source package of the older kernel of 22.04."""
+    advice = {FIXED: Advice("fixed", "5.15.0-80.90"), NOT_AFFECTED: Advice("not-vulnerable")}
+    jammy = packages({"linux": advice}, {"linux": {"5.15.0-139.149"}}, release="22.04")
+    installed = host("6.8.0-60.63-generic", "22.04", source="linux")
+    assert status(FIXED, installed, jammy) == ("unknown", "source_package_unknown")
+    assert status(NOT_AFFECTED, installed, jammy) == ("unknown", "source_package_unknown")
+    assert status(FIXED, host("5.15.0-139.149-generic", "22.04", source="linux"), jammy) == ("fixed", None)
+
+
+def of_source(source: str, *dates: tuple[str, str | None, Advice]) -> Packages:
+    """Return data of 22.04 on one source package: vulnerabilities with their dates and advice."""
+    known = {cve: Vulnerability("high", date) for cve, date, _advice in dates}
+    advice = {source: {cve: each for cve, _date, each in dates}}
+    return Packages("22.04", "", "2031-06-01", known, {source: {"6.5.0-45.45~22.04.1"}}, advice)
+
+
+@pytest.mark.parametrize(
+    ("last", "date", "expected"),
+    [
+        ("2031-05-02", "2031-05-03", ("unknown", "kernel_data_ended")),
+        ("2031-05-03", "2031-05-03", ("not_affected", None)),
+        ("2031-05-04", "2031-05-03", ("not_affected", None)),
+        (None, "2031-05-03", ("unknown", "kernel_data_ended")),
+        ("2031-05-03", None, ("not_affected", None)),
+    ],
+)
+def test_a_source_that_ended_shows_nothing_about_later_vulnerabilities(
+    last: str | None, date: str | None, expected: tuple[str, str | None]
+) -> None:
+    """An HWE kernel is not named any more after a newer one has replaced it, whether it is affected or not."""
+    ended = of_source("linux-hwe-6.5", (FIXED, last, Advice("fixed", "6.5.0-41.41~22.04.2")))
+    maintained = of_source("linux", (ELSEWHERE, date, Advice("vulnerable")))
+    both = Packages(
+        "22.04",
+        "",
+        "2031-06-01",
+        ended.vulnerabilities | maintained.vulnerabilities,
+        ended.versions | maintained.versions,
+        ended.advice | maintained.advice,
+    )
+    data = VulnerabilityIndex([index_packages(both)])
+    assert status(ELSEWHERE, host("6.5.0-45.45~22.04.1-generic", "22.04"), data) == expected
 
 
 def test_published_versions_choose_among_candidates() -> None:
@@ -532,6 +577,26 @@ def test_a_patch_needs_evidence_of_the_kernel(places: dict[str, t.Any]) -> None:
 def test_the_list_of_a_patch_that_does_not_run_is_ignored(state: str | None) -> None:
     found = kernel_evidence(make_record(patch__state=state))
     assert (found.patch, found.confirmed, found.fixes) == (None, False, ())
+
+
+def test_the_list_of_another_kernel_is_ignored() -> None:
+    """After a reboot into another kernel, the client can still report on the one before."""
+    fixes = [{"cve": FIXED_LATER, "patched": True}, {"cve": FIXED, "patched": False}]
+    record = make_record("web1", "unknown", patch__fixes=fixes)
+    record["patch"]["kernel"] = "4.4.0-167.196-generic"
+    found = kernel_evidence(record)
+    assert (found.patch, found.confirmed, found.fixes) == (None, False, ())
+    assert status(FIXED_LATER, found, XENIAL) == ("open", "kernel")
+    assert status(FIXED, found, XENIAL) == ("fixed", None)
+
+
+def test_the_kernel_of_a_container_is_that_of_another_machine() -> None:
+    check = {"id": "container", "status": "fail", "found": "lxc", "required": None, "message": "x", "remedy": None}
+    record = make_record("web1", "ineligible", eligibility__verdict="ineligible", eligibility__checks=[check])
+    for cve in ALL:
+        assert status(cve, kernel_evidence(record), XENIAL, NOTICES) == ("unknown", "kernel_of_another_machine")
+    passed = make_record("web1", eligibility__checks=[{**check, "status": "pass"}])
+    assert status(FIXED, kernel_evidence(passed), XENIAL) == ("fixed", None)
 
 
 def test_a_loaded_patch_has_the_full_name_of_the_kernel() -> None:
