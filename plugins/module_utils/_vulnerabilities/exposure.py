@@ -317,7 +317,7 @@ class Evaluator:
             return OTHER_MACHINE
         if evidence.kernel is None or evidence.release is None or evidence.ubuntu is None:
             return NOT_IDENTIFIED
-        if not evidence.ubuntu or name is None or name.mainline:
+        if not evidence.ubuntu or name is None or name.foreign:
             return OTHER_KERNEL
         if name.ubuntu_release not in (None, evidence.release):
             return NOT_IDENTIFIED

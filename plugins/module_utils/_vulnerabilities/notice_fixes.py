@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import collections.abc as c
+import dataclasses
 import functools
 from pathlib import Path
 
 from .._errors import LivepatchError
 from .._record import Fix, Record
+from .exposure import kernel_evidence
 from .notice_files import read_notices
 from .notices import Notice, NoticeError, UbuntuKernel, resolved_cves
 
@@ -44,21 +46,25 @@ class FixesByNotices:
     def applied(self, record: Record) -> Record:
         """Return the record with the fixes that notices show.
 
-        The patch of a host that is not protected fixes nothing. The client's own list of fixes takes precedence.
+        A patch must be shown to run. Where the client lists what its patch fixes, this list decides, because a notice
+        also names vulnerabilities that the patch of another kernel fixes. The kernel itself must be one of Ubuntu.
         """
-        patch, system = record["patch"], record["system"]
-        version = patch["version"] if record["assessment"]["state"] in ("protected", "exposed") else None
-        kernel = system["kernel"]["full"] or system["kernel"]["release"]
+        evidence, patch = kernel_evidence(record), record["patch"]
+        if evidence.kernel is None or not evidence.ubuntu or evidence.container:
+            return record
+        version = evidence.patch if evidence.confirmed and not evidence.fixes else None
         named = {fix["cve"] for fix in patch["fixes"]}
-        added = [cve for cve in self._resolved(kernel, system["release"], version) if cve not in named]
+        found = self._resolved(evidence.kernel, evidence.release, evidence.source, version)
+        added = [cve for cve in found if cve not in named]
         if not added:
             return record
         fixes = [*patch["fixes"], *(Fix(cve=cve, patched=True) for cve in added)]
         return {**record, "patch": {**patch, "fixes": fixes}}
 
-    def _find(self, kernel: str | None, release: str | None, version: str | None) -> list[str]:
+    def _find(self, kernel: str, release: str | None, source: str | None, version: str | None) -> list[str]:
         try:
-            found = resolved_cves(self._notices, UbuntuKernel.parse(kernel or "", release), version)
+            parsed = dataclasses.replace(UbuntuKernel.parse(kernel, release), source=source)
+            found = resolved_cves(self._notices, parsed, version)
         except ValueError:
             return []
         return sorted(found & self._cves)

@@ -130,7 +130,7 @@ class UbuntuKernel:
     def parse(cls, name: str, release: str | None = None) -> UbuntuKernel:
         """Parse the name of a kernel. Raises `ValueError` for any other text."""
         kernel = parse_kernel_name(name)
-        if kernel is None:
+        if kernel is None or kernel.foreign:
             raise ValueError(
                 f"{name[:KERNEL_NAME_LIMIT]!r} is not the name of an Ubuntu kernel, as 4.4.0-168.197-generic is"
             )

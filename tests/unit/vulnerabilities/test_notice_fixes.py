@@ -35,6 +35,7 @@ def record(state: str = "protected", **patch: object) -> Record:
     made["patch"].update(patch)  # type: ignore[typeddict-item]  # the keys are those of a patch
     made["system"]["release"] = "16.04"
     made["system"]["kernel"]["full"] = "4.4.0-168.197-generic"
+    made["kernel_patches"][0]["module"] = "lkp_Ubuntu_4_4_0_168_197_generic_101"
     return made
 
 
@@ -59,6 +60,36 @@ def test_a_fixed_kernel_needs_no_patch() -> None:
 @pytest.mark.parametrize("patched", [True, False])
 def test_the_clients_list_takes_precedence(patched: bool) -> None:
     assert fixes(record(fixes=[{"cve": CVE, "patched": patched}])) == {CVE: patched}
+
+
+def test_a_list_of_the_client_is_not_completed_by_a_notice() -> None:
+    """A notice has vulnerabilities that its patch does not fix on each of its kernels."""
+    listed = record(fixes=[{"cve": "CVE-2031-5000", "patched": True}])
+    assert fixes(listed) == {"CVE-2031-5000": True}
+    listed["system"]["kernel"]["full"] = "4.4.0-200.232-generic"
+    listed["kernel_patches"][0]["module"] = "lkp_Ubuntu_4_4_0_200_232_generic_101"
+    assert fixes(listed) == {"CVE-2031-5000": True, CVE: True}, "the kernel itself has the fix"
+
+
+def test_a_patch_that_the_kernel_does_not_show_fixes_nothing() -> None:
+    made = record()
+    made["kernel_patches"] = []
+    assert fixes(made) == {}
+
+
+@pytest.mark.parametrize("origin", ["mainline", "custom", "unknown"])
+def test_a_kernel_that_ubuntu_did_not_build_has_no_fixes(origin: str) -> None:
+    made = record("ineligible", version=None)
+    made["system"]["kernel"].update(full=None, release="4.4.200-0404200-generic")
+    assert fixes(made) == {}
+    made["system"]["kernel"].update(full="4.4.0-200.232-generic", origin=origin)
+    assert fixes(made) == {}
+
+
+def test_the_source_package_decides_whose_version_counts() -> None:
+    made = record("disabled", version=None)
+    made["system"]["kernel"].update(full="4.4.0-200.232-generic", source_package="linux-euclid")
+    assert fixes(made) == {}
 
 
 @pytest.mark.parametrize("full", [None, "custom", "4.4.0-168.197-aws"])

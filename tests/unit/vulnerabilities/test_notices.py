@@ -202,7 +202,12 @@ def test_a_vulnerability_needs_all_notices_closed() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "generic", "4.4.0", "4.4.0-168", "x" * 200, "4.4.0-168.197-generic\n", "4.4.0-1-ä"]
+    "name",
+    [
+        *("", "generic", "4.4.0", "4.4.0-168", "x" * 200, "4.4.0-168.197-generic\n", "4.4.0-1-ä"),
+        # The mainline archive and Pop!_OS: their ABI numbers are higher than those of Ubuntu with the same fixes.
+        *("4.4.200-0404200-generic", "6.2.6-76060206-generic"),
+    ],
 )
 def test_an_invalid_kernel_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is not the name of an Ubuntu kernel"):
