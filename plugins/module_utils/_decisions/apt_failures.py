@@ -103,7 +103,7 @@ _ARCHIVE = _pattern(
     r"(?:Could not|Temporary failure|Something wicked happened) resolv",
     r"(?:Could not|Unable to|cannot initiate the) connect(?:ion)? to",
     r"Some index files failed to download",
-    r"does not have a Release file",
+    r"(?:does not have|no longer has) a Release file",
     r"is (?:not|no longer) signed",
     r"is not valid yet",
     r"^(?:E|Error): Release file for [^\n]{1,300} is expired",

@@ -112,6 +112,7 @@ TEXTS = {
         "E: Failed to fetch https://esm.ubuntu.com/x  Could not connect to esm.ubuntu.com:443",
         "E: Release file for http://archive.example.com/InRelease is expired (invalid since 20d 1h 2min 3s).",
         "Error: Couldn't find any package by glob 'linux-image-4.4.0-1-generic'",
+        "E: The repository 'http://archive.example.com/ubuntu mantic Release' no longer has a Release file.",
     ],
     "file_system_read_only": [
         (

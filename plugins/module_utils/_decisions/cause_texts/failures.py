@@ -20,7 +20,7 @@ from .client import CRASH_LOCK, NOT_ENABLED_ANY_MORE
 from .pro import PRO_CAUSES, PRO_REFUSALS
 from .status import CLIENT_ERRORS
 from .task import INTERRUPTED
-from .upgrade import APT_FAILED, APT_LOCKED, ARCHIVE_UNREACHABLE
+from .upgrade import APT_FAILED, APT_LOCKED, ARCHIVE_UNREACHABLE, PRO_CREDENTIALS
 
 _OPEN_NETWORK = "open port 443 to the server, or set https-proxy in the client's config"
 
@@ -200,6 +200,7 @@ CLIENT_FAILURES = {
         APT_LOCKED,
         APT_FAILED,
         ARCHIVE_UNREACHABLE,
+        PRO_CREDENTIALS,
         *_COMMAND_FAILURES,
         *PRO_CAUSES,
     )

@@ -22,6 +22,7 @@ ROWS = (
             rf"{DIAL}permission denied",
             r"access denied \(try with sudo\)",
             r"(?:must|needs? to) be (?:run as )?root\b|root (?:privileges|access) (?:is|are) required|requires root",
+            r"needs? root (?:access|privileges|permissions?)\b|\b(?:with|using) sudo\b",
         ],
         (
             "client",
@@ -34,6 +35,7 @@ ROWS = (
         ("snap", "error: access denied (try with sudo)", "snapd"),
         ("pro", "This command must be run as root (try using sudo).", PRO),
         ("client", "you need to be root to do that", "in the form of the clients of 2016"),
+        ("client", "permission denied: please run the command with sudo", "in the form of current clients"),
         is_status=True,
     ),
     row(
@@ -76,7 +78,7 @@ ROWS = (
             r"not eligible for livepatch",
             r"unsupported kernel",
             r"\bkernel\b(?!-| module)[^:;]{0,80}?\b(?:is|are) (?:not (?:supported|covered)|unsupported)\b",
-            r"\bkernel \"?[0-9][^ ]{1,100} (?:not supported|unsupported)|not supported by livepatch",
+            r"\bkernel \"?[0-9][^ ]{1,100} (?:not supported|unsupported)|not supported by (?:livepatch|canonical)",
             r"kernel needs apparmor .{0,20}compatibility patch",
         ],
         (
@@ -137,7 +139,7 @@ ROWS = (
     row(
         "apparmor",
         "client snap_run snapd",
-        [r"apparmor|aa_change_onexec"],
+        [r"apparmor|aa_change_onexec|cannot change profile for the next exec call"],
         (
             "client",
             (
@@ -147,6 +149,7 @@ ROWS = (
             "canonical/ubuntu.com#1034",
         ),
         ("client", "aa_change_onexec failed with -1. errmsg: No such file or directory", "canonical/snapd#2489"),
+        ("client", "cannot change profile for the next exec call: No such file or directory", "snap-confine"),
         is_status=True,
     ),
 )

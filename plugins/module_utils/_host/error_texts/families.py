@@ -18,13 +18,16 @@ UNAVAILABLE = (
 """Answers of a server that works again later, or that limits the number of requests."""
 PROXY = (
     CODE.format("407"),
-    r"proxy authentication (?:required|failed)|proxyconnect|socks connect|is not working\. not setting as proxy",
+    r"proxy authentication (?:required|failed)|proxyconnect|socks connect|not setting as proxy",
+    r"(?:connect )?tunnel (?:connection )?failed|http code [0-9]{3} from proxy|https proxy for https connections",
+    # Go prints only the text of the status with which a proxy refuses a tunnel. A server has a body too.
+    r"\b(?:get|post|put|head) \"?https://[^ \"]{1,300}\"?: (?:forbidden|method not allowed)\b",
 )
 REFUSED = (CODE.format("40[0-69]|4[1-9][0-9]"), r"\bforbidden\b", r"access denied by server")
 CLOCK = (
     r"certificate has expired or is not yet valid",
     r"current time [^ ]{1,40} is (?:before|after)",
-    r"certificate (?:is )?(?:not yet valid|has expired|expired)",
+    r"certificate (?:is )?(?:not yet valid|has expired|expired)|tls: expired certificate",
 )
 OTHER_NAME = (
     r"certificate is (?:not )?valid for",
@@ -39,7 +42,7 @@ UNTRUSTED = (
     r"certificate_verify_failed",
     r"cannot verify certificate",
     r"failed to verify certificate",
-    r"self[- ]signed certificate",
+    r"self[- ]signed certificate|unable to get local issuer certificate|reading ssl ca cert",
     r"tls: (?:unknown|bad) certificate",
 )
 UNREACHABLE = (
@@ -50,7 +53,9 @@ UNREACHABLE = (
     r"i/o timeout|deadline exceeded|timeout exceeded|handshake timeout|client\.timeout|timeout awaiting|timed out",
     r"cannot send request|couldn't send req|server communication failed|request cancell?ed",
     r"unexpected eof|: eof\b|malformed http|first record does not look like a tls handshake|tls: handshake failure",
-    r"server gave http response to https client",
+    r"server gave http response to https client|oversized record received|server selected unsupported protocol",
+    r"stream error: stream id|http2: (?:server sent goaway|client connection)|use of closed network connection",
+    r"remote end closed connection|unexpectedly closed",
     r"cannot assign requested address",
     # An alert with which the other side ends the connection, except those about certificates.
     r"remote error: tls: (?!(?:unknown|bad) cert|expired cert|.{0,20}certificate)",

@@ -26,7 +26,7 @@ ROWS = (
     row(
         "already_enabled",
         "client livepatch_server pro",
-        [r"machine-token already exists", r"livepatch is already enabled"],
+        [r"machine-token already exists", r"livepatch (?:is )?already enabled"],
         (
             "client",
             (
@@ -40,7 +40,7 @@ ROWS = (
     row(
         "pro_not_attached",
         "pro",
-        [r"not attached to an ubuntu|when unattached|need an ubuntu (?:pro|advantage) subscription"],
+        [r"not attached to an? (?:ubuntu|ua)\b|when unattached|need an ubuntu (?:pro|advantage) subscription"],
         ("pro", "This machine is not attached to an Ubuntu Pro subscription. See https://ubuntu.com/pro", PRO),
         ("pro", "To use 'livepatch' you need an Ubuntu Pro subscription", PRO),
     ),
@@ -81,7 +81,7 @@ ROWS = (
         "pro_token_invalid",
         "pro contract_server",
         [
-            r"invalid token\. see https?://|\btoken (?:is )?(?:not valid|invalid)|magic attach token",
+            r"invalid token(?:\. see https?://|: )|\btoken (?:is )?(?:not valid|invalid)|magic attach token",
             r"attach.{0,60}(?:invalid|unknown) (?:contract )?token",
         ],
         ("pro", "Invalid token. See https://ubuntu.com/pro/dashboard", PRO),
@@ -117,6 +117,42 @@ ROWS = (
             "canonical/ubuntu-pro-client#1817",
         ),
         ("pro", "Livepatch is not available for kernel 4.15.0-20. Minimum kernel version required: 4.4.", PRO),
+    ),
+    row(
+        "not_eligible_kernel",
+        "pro",
+        [r"reached the end of its (?:active )?livepatch (?:window|coverage)"],
+        (
+            "pro",
+            (
+                "The running kernel has reached the end of its active livepatch window. Please upgrade the kernel with"
+                " apt and reboot for continued livepatch coverage."
+            ),
+            PRO,
+        ),
+    ),
+    row(
+        "pro_credentials",
+        "pro",
+        [r"invalid apt credentials"],
+        ("pro", "Invalid APT credentials provided for https://esm.ubuntu.com/infra/ubuntu", PRO),
+    ),
+    row(
+        "archive_unreachable",
+        "pro",
+        [r"timeout trying to access apt repository|timeout after [0-9]{1,6} seconds trying to reach"],
+        ("pro", "Timeout trying to access APT repository at https://esm.ubuntu.com/infra/ubuntu", PRO),
+        (
+            "pro",
+            "Cannot validate credentials for APT repo. Timeout after 60 seconds trying to reach esm.ubuntu.com.",
+            PRO,
+        ),
+    ),
+    row(
+        "snap_failed",
+        "pro",
+        [r"unexpected snapd api error"],
+        ("pro", "Unexpected SNAPD API error snap has no updates available", PRO),
     ),
     row(
         "container",

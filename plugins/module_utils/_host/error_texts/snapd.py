@@ -163,7 +163,10 @@ SNAP_ROWS = (
     row(
         "snap_prerequisite_missing",
         "snapd",
-        [r"ensure prerequisites for .{1,80} are available \(cannot install (?:snap base|system snap)"],
+        [
+            r"ensure prerequisites for .{1,80} are available \(cannot install (?:snap base|system snap)",
+            r"cannot find required base",
+        ],
         (
             "snap",
             (
@@ -174,6 +177,7 @@ SNAP_ROWS = (
             ),
             "snapd 2.57.6",
         ),
+        unless=[r"assumes unsupported features"],
     ),
     row(
         "snapd_too_old",
@@ -196,7 +200,7 @@ SNAP_ROWS = (
         "channel_unknown",
         "snapd store",
         [
-            r"no snap revision (?:available|on)|not available on .{1,60} but is available|invalid .{0,30}channel",
+            r"no snap revision (?:available|on)|non-existing branch|not available on .{1,60} but is available|invalid .{0,30}channel",
             r"channel .{1,60} (?:not found|does not exist)|not available as specified",
         ],
         (

@@ -85,6 +85,12 @@ ROWS = (
             "Go, net/http",
         ),
         ("pro", "Proxy authentication failed", PRO),
+        ("pro", '"proxy.example.com:3128" is not a valid url. Not setting as proxy.', PRO),
+        (
+            "client",
+            'failed to register client: Post "https://livepatch.example.com/v1/client/x": Forbidden',
+            "Go, net/http: the answer of a proxy to CONNECT",
+        ),
     ),
     row(
         "store_refused",
@@ -102,9 +108,20 @@ ROWS = (
     row(
         "disk_full",
         "snapd snap_run pro apt file client",
-        [r"no space left on device|disk quota exceeded|not enough (?:free )?(?:disk )?space|disk is full"],
+        [
+            r"no space left on device|disk quota exceeded|not enough (?:free )?(?:disk )?space|disk is full",
+            r"insufficient (?:free |disk )?space",
+        ],
         ("snap", "error: cannot perform the following tasks: - Copy snap data (no space left on device)", "Linux"),
         ("file", "sh: printf: write error: No space left on device", "Linux"),
+        (
+            "snap",
+            (
+                'error: insufficient space in "/var/lib/snapd" to perform "install" change for the following snaps:'
+                " canonical-livepatch"
+            ),
+            "canonical/snapd, snapstate",
+        ),
     ),
     row(
         "file_system_read_only",
