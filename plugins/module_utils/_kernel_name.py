@@ -26,6 +26,10 @@ _KERNEL = re.compile(
 )
 _SERIES = re.compile(r"([0-9]+\.[0-9]+)(?![0-9])")
 _UBUNTU_RELEASE = re.compile(r"~([0-9]{2}\.[0-9]{2})(?:\.|$)")
+_ARCHIVE_UPLOAD = re.compile(
+    r"[0-9]+(?:\.[0-9]+)*(?:~[0-9]{2}\.[0-9]{2}(?:\.[0-9]+)*)?(?:~recert[0-9]*|\+(?:fips|cvm)[0-9]*)?(?:\.[0-9]+)*"
+)
+"""Uploads of the Ubuntu archive: HWE kernels add the release, FIPS kernels and those of confidential VMs a word."""
 _META = re.compile(r"linux-(?:signed|meta)(?=-|$)")
 _MODULE = re.compile(r"(?:lkp|livepatch)_Ubuntu_(?P<kernel>[0-9][0-9A-Za-z_]*)_(?P<major>[0-9]+)")
 _PATCH_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*")
@@ -80,6 +84,14 @@ class KernelName:
         """The Ubuntu release that an HWE kernel names (``16.04`` of ``~16.04.1``)."""
         match = _UBUNTU_RELEASE.search(self.upload or "")
         return match[1] if match else None
+
+    @property
+    def of_archive(self) -> bool:
+        """Return True if the upload has a form of the archive: private builds add words (``25.25~lp123``, ``+acme1``).
+
+        Patches are only made for kernels of the archive.
+        """
+        return self.upload is None or _ARCHIVE_UPLOAD.fullmatch(self.upload) is not None
 
     @property
     def mainline(self) -> bool:

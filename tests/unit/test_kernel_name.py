@@ -142,6 +142,27 @@ def test_names_show_who_built_a_kernel(text: str, foreign: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "of_archive"),
+    [
+        ("4.4.0-168-generic", True),
+        ("6.8.0-60.63-generic", True),
+        ("6.8.0-60.63.1-lowlatency", True),
+        ("4.15.0-36.39~16.04.1-generic", True),
+        ("5.15.0-1019.24~20.04.1.1-azure-fde", True),
+        ("5.4.0-1098.104+cvm1.1-azure", True),
+        ("5.4.0-1021.21+fips2-aws-fips", True),
+        ("4.4.0-1017.22~recert1-fips", True),
+        ("5.15.0-25.25~lp1956396-generic", False),
+        ("5.15.0-25.25+acme1-generic", False),
+        ("5.15.0-25.25~20220401-generic", False),
+        ("5.15.0-25.25b1-generic", False),
+    ],
+)
+def test_uploads_of_the_archive_have_known_forms(text: str, of_archive: bool) -> None:
+    assert parsed(text).of_archive is of_archive
+
+
+@pytest.mark.parametrize(
     ("text", "fips"),
     [
         ("4.4.0-1019-fips", True),

@@ -37,6 +37,7 @@ UPGRADE = "kernelops.livepatch.upgrade --limit host1"
 ENABLE = "kernelops.livepatch.enable --limit host1"
 OTHER_POLICY = "livepatch_policy=current"
 FOCAL, NOBLE, HWE = "5.4.0-42.46-generic", "6.8.0-51.52-generic", "6.17.0-14.14~24.04.1-generic"
+JAMMY_HWE, PRIVATE = "6.8.0-60.63~22.04.1-generic", "6.8.0-60.63~lp2100001-generic"
 ROLLED = "4.13.0-37.42~16.04.1-generic"
 XENIAL_HWE = "4.15.0-30.32~16.04.1-generic"
 LINODE = "4.8.1-x86_64-linode71"
@@ -172,6 +173,26 @@ ROWS = [
         "canonical-livepatch disable",
         "enabled_though_ineligible",
         "launch",
+    ),
+    Row(
+        "20b before the first reboot after an upgrade of Ubuntu",
+        describe("24.04", JAMMY_HWE, as_json(JAMMY_HWE, "nothing-to-apply")),
+        "unknown",
+        "kernel_of_other_release",
+        f"{UPGRADE} -e livepatch_force=true|reboot",
+    ),
+    Row(
+        "20c a patch that runs after such an upgrade",
+        describe("24.04", JAMMY_HWE, as_json(JAMMY_HWE, "applied", "121.4"), loaded="121.4"),
+        "protected",
+        "applied",
+    ),
+    Row(
+        "20d private build, which has the name of an Ubuntu kernel",
+        describe("24.04", PRIVATE, as_json(PRIVATE, "nothing-to-apply")),
+        "unknown",
+        "kernel_origin",
+        "apt-get install linux-image-generic",
     ),
     Row(
         "39 applied",
@@ -354,6 +375,45 @@ ROWS = [
         "crash_lock",
         "clear_crash_lock: true",
         "network|proxy|journalctl",
+    ),
+    Row(
+        "31a drivers that the client refuses",
+        noble(as_json(NOBLE, "apply-failed", "121.4"), journal="System contains non-livepatch tainted modules."),
+        "failed",
+        "tainted_modules",
+        "/proc/modules",
+        "refresh",
+    ),
+    Row(
+        "31b a full disk",
+        noble(as_json(NOBLE, "apply-failed", "121.4"), journal="write /var/snap/x.ko: no space left on device"),
+        "failed",
+        "disk_full",
+        "df -h|canonical-livepatch refresh",
+        "run the task again",
+    ),
+    Row(
+        "31c a lock that only the journal shows",
+        noble(as_json(NOBLE, "apply-failed", "121.4"), journal="the patch may have caused kernel crash, skipping"),
+        "failed",
+        "crash_lock",
+        "clear_crash_lock: true",
+    ),
+    Row(
+        "31d a file system that became read-only",
+        failing("cannot write client-info: read-only file system"),
+        "failed",
+        "check_failed",
+        "mount|canonical-livepatch refresh",
+        "run the task again|proxy|disable the client",
+    ),
+    Row(
+        "31e a proxy that refuses the tunnel",
+        failing('Post "https://livepatch.canonical.com/v1/client/x/updates": Forbidden'),
+        "failed",
+        "check_failed",
+        "https-proxy|canonical-livepatch refresh",
+        "disable the client",
     ),
     Row(
         "36 one of two servers",

@@ -298,6 +298,10 @@ def _kernel_origin(facts: HostFacts, policy: Policy) -> Check:
     required = "a kernel built by Ubuntu"
     if kernel.origin == "ubuntu":
         return _passed("kernel_origin", "the kernel was built by Ubuntu", found=kernel.full, required=required)
+    if kernel.origin == "unknown" and kernel.full is not None:
+        step = next_steps.boot_step(facts, policy)
+        reason = causes.KERNEL_NOT_OF_ARCHIVE.reason(evidence=kernel.origin_reason, step=step)
+        return _unmet("unknown", reason, found=kernel.full, required=required)
     if kernel.origin == "unknown":
         reason = causes.KERNEL_ORIGIN_UNKNOWN.reason(evidence=kernel.origin_reason)
         return _unmet("unknown", reason, found=kernel.release, required=required)

@@ -12,6 +12,7 @@ import collections.abc as c
 import datetime
 
 from .._host.client_status import ClientStatus
+from .._kernel_name import parse_kernel_name
 from .._record import Assessment, Check, Reason, State
 from . import causes, next_steps
 from .policy import DEFAULT_MONTHS
@@ -239,6 +240,21 @@ def _kernel_doubts(evidence: Evidence) -> c.Iterator[Reason]:
         yield causes.OTHER_KERNEL.reason(reported=reported or "no kernel", running=running or "an unknown kernel")
     if evidence.facts.patches is None:
         yield causes.PATCHES_NOT_READABLE.reason()
+    if evidence.client.patch_state == "nothing-to-apply":
+        yield from _build_doubts(evidence)
+
+
+def _build_doubts(evidence: Evidence) -> c.Iterator[Reason]:
+    """Yield why it means nothing that no patch exists: the service has patches for other builds than this kernel."""
+    facts = evidence.facts
+    origin = evidence.check("kernel_origin")
+    if origin is not None and origin["status"] == "unknown":
+        yield _reason_of(origin)
+    name = parse_kernel_name(facts.kernel.full or "")
+    other = None if name is None else name.ubuntu_release
+    if other is not None and facts.release is not None and other != facts.release:
+        step = next_steps.upgrade_step(facts, evidence.policy, forced=True)
+        yield causes.KERNEL_OF_OTHER_RELEASE.reason(other=other, release=facts.release, step=step)
 
 
 def _time_doubts(evidence: Evidence) -> c.Iterator[Reason]:
@@ -292,7 +308,8 @@ def _unknown(evidence: Evidence) -> list[Reason]:
         reasons.append(causes.CLIENT_ERRORS.get(client.error.id, causes.UNREADABLE_OUTPUT).reason(detail))
     elif client.enabled:
         reasons.extend(doubts(evidence))
-    reasons.extend(_reason_of(check) for check in evidence.eligibility["checks"] if check["status"] == "unknown")
+    unknown = (_reason_of(check) for check in evidence.eligibility["checks"] if check["status"] == "unknown")
+    reasons.extend(reason for reason in unknown if reason not in reasons)
     cut_short = causes.ANSWER_CUT_SHORT.reason()
     if not evidence.facts.complete and cut_short not in reasons:
         reasons.append(cut_short)

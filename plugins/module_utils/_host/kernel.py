@@ -118,7 +118,7 @@ def identify(
     signed = _signed_name(signature)
     origin, reason = _origin(release, signed, signature, signature_absent, in_container)
     # A signature that contradicts uname -r is not that of the running kernel.
-    named = signed if signed and (origin == "ubuntu" or release is None) else None
+    named = signed if signed and (release is None or release == signed.release) else None
     source = named or parts
     flavour = source.flavour if source else None
     return KernelIdentity(
@@ -204,6 +204,8 @@ def _origin(
 def _signed_origin(release: str | None, signed: KernelName) -> tuple[Origin, str]:
     if release is None:
         return "unknown", "uname -r printed no release to compare /proc/version_signature with"
+    if release == signed.release and not signed.of_archive:
+        return "unknown", f"the version of {signed} has an addition that kernels of the Ubuntu archive do not have"
     if release == signed.release:
         return "ubuntu", "/proc/version_signature names an Ubuntu build, and uname -r agrees"
     return "custom", f"/proc/version_signature names {signed}, but uname -r prints {release}"

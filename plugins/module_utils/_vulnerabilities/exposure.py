@@ -315,9 +315,11 @@ class Evaluator:
         name = parse_kernel_name(evidence.kernel or "")
         if evidence.container:
             return OTHER_MACHINE
+        if name is not None and (name.foreign or not name.of_archive):
+            return OTHER_KERNEL
         if evidence.kernel is None or evidence.release is None or evidence.ubuntu is None:
             return NOT_IDENTIFIED
-        if not evidence.ubuntu or name is None or name.foreign:
+        if not evidence.ubuntu or name is None:
             return OTHER_KERNEL
         if name.ubuntu_release not in (None, evidence.release):
             return NOT_IDENTIFIED

@@ -187,6 +187,8 @@ def test_an_unlisted_vulnerability_needs_newer_data() -> None:
         (host("4.15.0-30.32~18.04.1-generic"), "kernel_not_identified"),
         (host(kernel="4.4.0-040400-generic"), "kernel_without_data"),
         (host(ubuntu=False), "kernel_without_data"),
+        (host("4.4.0-168.197~lp123-generic", ubuntu=None), "kernel_without_data"),
+        (host("6.2.6-76060206-generic"), "kernel_without_data"),
         (host(kernel="6.1.0-custom"), "kernel_without_data"),
         (host()._replace(kernel=None), "kernel_not_identified"),
         (host()._replace(release=None), "kernel_not_identified"),

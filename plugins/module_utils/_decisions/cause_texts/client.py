@@ -137,6 +137,12 @@ OTHER_KERNEL = Cause(
     "the client reports on {reported}, and {running} is running",
     f"refresh the client: canonical-livepatch refresh; if this repeats, restart its daemon: systemctl restart {DAEMON}",
 )
+KERNEL_OF_OTHER_RELEASE = Cause(
+    "kernel_of_other_release",
+    "the running kernel is of Ubuntu {other}, and the host has Ubuntu {release}, as before the first reboot after an"
+    " upgrade: that there is nothing to apply proves nothing",
+    STEP,
+)
 SUPPORT_MISSING = Cause(
     "support_unknown",
     "the client reports no support status for the kernel",

@@ -92,6 +92,9 @@ KERNEL_ORIGIN_UNKNOWN = Cause(
     "it could not be determined if Ubuntu built the kernel: {evidence}",
     "check /proc/version_signature on the host",
 )
+KERNEL_NOT_OF_ARCHIVE = Cause(
+    "kernel_origin", "the kernel may be a private build, which gets no live patches: {evidence}", STEP
+)
 KERNEL_LIVEPATCH = Cause("kernel_livepatch", "the kernel was built without support for live patching", STEP)
 KERNEL_LIVEPATCH_UNKNOWN = Cause(
     "kernel_livepatch",

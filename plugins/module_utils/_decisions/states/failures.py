@@ -8,6 +8,7 @@ reason. All sources are used: the status, the network check, the journal of the 
 
 from __future__ import annotations
 
+import collections.abc as c
 import re
 
 from ..._host.client_status import ClientError
@@ -15,6 +16,7 @@ from ..._host.error_texts.table import find_error
 from ..._kernel_name import parse_lock_name
 from ..._record import Reason
 from .. import causes
+from ..cause_texts.cause import RUN_AGAIN
 from ..next_steps import enable_step, secure_boot_step, upgrade_step
 from .evidence import Evidence
 
@@ -23,6 +25,10 @@ _NOT_A_FAILURE = frozenset({"permission_denied", "not_eligible_kernel", "platfor
 _REGISTRATION_REFUSED = frozenset({"bad_token", "machine_token_invalid"})
 _CONNECTION_REFUSED = frozenset({"clock_wrong", "proxy_failed", "tls_untrusted", "tls_wrong_name"})
 """Errors in the journal with which a check fails, although the host itself can reach the server."""
+_OF_THE_HOST = frozenset(
+    {"apparmor", "crash_lock", "disk_full", "file_system_read_only", "interface_not_connected", "tainted_modules"}
+)
+"""Errors in the journal for which the host is the cause, whatever the client was doing."""
 _KEY_MISSING = re.compile(r"required key not available|key was rejected by service", re.IGNORECASE)
 """The errors with which a kernel refuses a module whose key it does not have: ENOKEY and EKEYREJECTED."""
 
@@ -63,7 +69,13 @@ def _patch(evidence: Evidence, *, locked: bool) -> list[Reason]:
     check = evidence.check("secure_boot")
     if (check is not None and check["status"] == "fail") or any(map(_KEY_MISSING.search, facts.client_log)):
         return [with_log(evidence, causes.KEY_MISSING.reason(step=secure_boot_step(facts, evidence.policy)))]
-    return [] if locked else [with_log(evidence, causes.APPLY_FAILED.reason())]
+    if locked:
+        return []
+    fault = causes.CLIENT_FAILURES.get(_fault_of_host(evidence))
+    reason = causes.APPLY_FAILED.reason() if fault is None else fault.reason()
+    # The remedy of a task repeats it, and a client repeats its check.
+    remedy = str(reason["remedy"]).replace(f", {RUN_AGAIN}", "; then refresh the client: canonical-livepatch refresh")
+    return [with_log(evidence, {**reason, "remedy": remedy})]
 
 
 def _client(evidence: Evidence, error: ClientError) -> list[Reason]:
@@ -97,6 +109,12 @@ def check_reason(evidence: Evidence) -> Reason:
     network = evidence.check("network")
     if network is not None and network["status"] == "fail" and network["remedy"] is not None:
         return causes.CHECK_WITHOUT_NETWORK.reason(problem=network["message"], remedy=network["remedy"])
+    fault = causes.CLIENT_FAILURES.get(_fault_of_host(evidence))
+    if fault is not None:
+        problem = causes.CHECK_WITHOUT_NETWORK.reason(
+            problem=fault.message, remedy=str(fault.remedy).removesuffix(f", {RUN_AGAIN}")
+        )
+        return with_log(evidence, problem)
     last = _last_error(evidence)
     if last in _REGISTRATION_REFUSED:
         step = enable_step(evidence.facts, evidence.policy)
@@ -113,10 +131,19 @@ def check_reason(evidence: Evidence) -> Reason:
     return with_log(evidence, causes.CHECK_REFUSED.reason())
 
 
-def _last_error(evidence: Evidence) -> str | None:
-    """Return the id of the last known error in the journal of the client."""
+def _errors(evidence: Evidence) -> c.Iterator[str]:
+    """Yield the ids of the known errors in the journal of the client, the last one first."""
     found = (find_error("client", line) for line in reversed(evidence.facts.client_log))
-    return next((error[0].id for error in found if error is not None), None)
+    return (error[0].id for error in found if error is not None)
+
+
+def _last_error(evidence: Evidence) -> str | None:
+    return next(_errors(evidence), None)
+
+
+def _fault_of_host(evidence: Evidence) -> str:
+    """Return the last error in the journal for which the host is the cause; empty without one."""
+    return next((error for error in _errors(evidence) if error in _OF_THE_HOST), "")
 
 
 def _not_checked_since_boot(evidence: Evidence) -> bool:
