@@ -333,8 +333,10 @@ class Evaluator:
         return IdentifiedKernel(name, evidence.release, source, derived=derived, installed=evidence.installed)
 
     def _layers(self, release: str, *, fips: bool) -> list[PackageIndex]:
-        realm = "fips" if fips else ""
-        return [index for index in self._packages if (index.release, index.realm) == (release, realm)]
+        # A fix in fips-updates decides by its version, also for the kernels that get no updates.
+        realms = ("fips-updates", "fips") if fips else ("",)
+        found = [index for index in self._packages if index.release == release and index.realm in realms]
+        return sorted(found, key=lambda index: realms.index(index.realm))
 
     def _listed_since(self, cve: str) -> str | None:
         """Return the date of the oldest data by release that lists a vulnerability.

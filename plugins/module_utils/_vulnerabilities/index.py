@@ -19,7 +19,7 @@ from .notice_files import NoticeFiles, Unreadable
 from .notices import Notice, NoticeModule
 from .package_data import Advice, Packages, Vulnerability
 
-FORMAT = 2
+FORMAT = 3
 """Version of the stored form. Files of another version are compiled again."""
 
 

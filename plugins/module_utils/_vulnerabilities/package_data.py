@@ -73,9 +73,9 @@ class Vulnerability:
 
 @dataclasses.dataclass
 class Packages:
-    """Kernel packages of one release. `realm` is ``fips`` for FIPS builds, else empty. `published` is a date.
+    """Kernel packages of one release. `realm` is ``fips`` or ``fips-updates`` for FIPS builds, else empty.
 
-    `versions` are the published versions of each source package, `advice` is by source package and vulnerability.
+    `published` is a date, `versions` are the published versions of each source package, and `advice` is by source package and vulnerability.
     """
 
     release: str
@@ -246,12 +246,16 @@ def _osv_row(entry: object) -> tuple[tuple[str, str], str, Advice, list[t.Any]] 
 
 
 def parse_ecosystem(ecosystem: str) -> tuple[str, str] | None:
-    """Return release and realm of an ecosystem (``Ubuntu:Pro:FIPS:16.04:LTS``), ``None`` if it is not of Ubuntu."""
+    """Return release and realm of an ecosystem (``Ubuntu:Pro:FIPS:16.04:LTS``), ``None`` if it is not of Ubuntu.
+
+    Kernels of fips-updates have a realm of their own: the same source package gets no fixes in the other one.
+    """
     parts = ecosystem.split(":")
     release = next((part for part in parts if _RELEASE.fullmatch(part)), None)
     if parts[0] != "Ubuntu" or release is None:
         return None
-    return release, "fips" if any(part.upper().startswith("FIPS") for part in parts) else ""
+    realms = {part.upper() for part in parts if part.upper().startswith("FIPS")}
+    return release, "fips-updates" if "FIPS-UPDATES" in realms else "fips" if realms else ""
 
 
 def _worse(one: Advice | None, other: Advice) -> Advice:

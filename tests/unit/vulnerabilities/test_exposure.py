@@ -348,6 +348,20 @@ def test_fips_kernels_need_fips_data(kernel: str) -> None:
     assert status(FIXED, host(kernel), packages(advice, versions, realm="fips")) == ("fixed", None)
 
 
+def test_a_fix_of_fips_updates_decides() -> None:
+    """The source package has the fix in fips-updates only, and the data of both realms lists the vulnerability."""
+
+    def realm(name: str, advice: Advice) -> VulnerabilityIndex:
+        versions = {"linux-fips": {"5.4.0-1021.24+fips1", "5.4.0-1130.139"}}
+        return packages({"linux-fips": {FIXED: advice}}, versions, release="20.04", realm=name)
+
+    certified, updates = realm("fips", Advice("vulnerable")), realm("fips-updates", Advice("fixed", "5.4.0-1120.129"))
+    for data in ((certified, updates), (updates, certified)):
+        assert status(FIXED, host("5.4.0-1130.139-fips", "20.04"), *data) == ("fixed", None)
+        assert status(FIXED, host("5.4.0-1021.24+fips1-fips", "20.04"), *data) == ("open", "kernel")
+    assert status(FIXED, host("5.4.0-1021.24+fips1-fips", "20.04"), certified) == ("open", "none")
+
+
 def test_other_kernels_use_no_fips_data() -> None:
     fips = packages({"linux": {FIXED_LATER: Advice("fixed", "4.4.0-1.1")}}, {"linux": {"4.4.0-168.197"}}, realm="fips")
     assert status(FIXED_LATER, host(), fips) == ("unknown", "release_not_in_data")
