@@ -87,6 +87,14 @@ ROWS = [
         f"apt-get purge linux-image-unsigned-5.7.7-050707-generic|{UPGRADE}|pro enable esm-infra",
     ),
     Row(
+        "1a a kernel above whose package is not known",
+        describe("20.04", FOCAL, UPGRADE_REQUIRED, installed=["6.14.8-x64v3-xanmod1"], built=IN_2020),
+        "upgrade_required",
+        "kernel_upgrade_required",
+        f"remove the kernel 6.14.8-x64v3-xanmod1|GRUB_DEFAULT|update-grub|{UPGRADE}",
+        "apt-get purge",
+    ),
+    Row(
         "2 mainline of the same series",
         describe("20.04", FOCAL, UPGRADE_REQUIRED, installed=["5.4.23-050423-generic"], built=IN_2020),
         "upgrade_required",
@@ -518,6 +526,13 @@ ROWS = [
         "kernel_conflict",
         "pro enable fips-updates",
         "linux-image-generic",
+    ),
+    Row(
+        "42a realtime kernel without another one",
+        describe("22.04", "5.15.0-1080.88-realtime", says(NOT_ENABLED)),
+        "ineligible",
+        "kernel_conflict",
+        "pro disable realtime-kernel|apt-get install linux-image-generic|purge linux-image-5.15.0-1080-realtime",
     ),
     Row(
         "43 refused flavour",

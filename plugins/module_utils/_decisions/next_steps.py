@@ -119,8 +119,12 @@ def upgrade_step(
     if within_days is not None:
         given["within_days"] = within_days
     command = f"upgrade the kernel and reboot: {playbook('upgrade', facts, policy, **given)}"
-    removal = _removal(facts, [name for name in _installed_above(facts, facts.kernel.release) if _is_foreign(name)])
-    if removal is not None:
+    above = [name for name in _installed_above(facts, facts.kernel.release) if _is_foreign(name)]
+    removal = _removal(facts, above)
+    if removal is None and above:
+        other = f"remove {_shown(above[0])}, which the boot loader would start after the upgrade"
+        command = f"{other}, or select an Ubuntu kernel with {_selection(facts)}; then {command}"
+    elif removal is not None:
         command = f"{removal}, because the boot loader would start it after the upgrade; then {command}"
     return f"{command}{subscription(facts)}"
 
@@ -214,7 +218,14 @@ def _boot(facts: HostFacts, policy: Policy) -> str:
 
 def _without_realtime(facts: HostFacts, policy: Policy) -> str:
     target = _installed_target(facts, policy)
-    boot = _start(facts, target) if target else "boot a kernel that the policy covers"
+    rows = [row for row in _rows(facts, policy) if "generic" in row.flavours]
+    if target is not None:
+        boot = _start(facts, target)
+    elif rows:
+        # A realtime kernel comes from Ubuntu Pro, so the host has a subscription.
+        boot = _install(facts, preferred_row(rows, facts.kernel.series), "generic").removesuffix(subscription(facts))
+    else:
+        boot = "boot a kernel that the policy covers"
     condition = "if the host does not need the realtime kernel"
     return f"{condition}, run `pro disable realtime-kernel`, then {boot}; otherwise {UPGRADE_INSTEAD}"
 
@@ -248,8 +259,7 @@ def _install(facts: HostFacts, row: AdmittedSystem, flavour: str) -> str:
     elif removal is not None:
         end = f"{removal}, and reboot"
     elif above:
-        loader = "the links in /boot, run `zipl`" if facts.architecture == "s390x" else _GRUB_DEFAULT
-        end = f"select it with {loader}, and reboot"
+        end = f"select it with {_selection(facts)}, and reboot"
     else:
         end = "reboot"
     return f"{command} {end}{subscription(facts)}"
@@ -264,6 +274,15 @@ def subscription(facts: HostFacts) -> str:
         f"; since {service.since}, Ubuntu {facts.release} gets kernels only from Ubuntu Pro: first run `pro attach` and"
         f" `pro enable {service.name}`, unless `pro status` shows it as enabled"
     )
+
+
+def _selection(facts: HostFacts) -> str:
+    """Return how to select the kernel that the boot loader starts: IBM Z has no GRUB."""
+    return "the links in /boot, run `zipl`" if facts.architecture == "s390x" else _GRUB_DEFAULT
+
+
+def _shown(release: str) -> str:
+    return f"the kernel {release}" if _PLAIN_NAME.fullmatch(release) else "the other kernels in /boot"
 
 
 def _boots_from_outside(facts: HostFacts) -> bool:

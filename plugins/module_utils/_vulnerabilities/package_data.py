@@ -75,7 +75,8 @@ class Vulnerability:
 class Packages:
     """Kernel packages of one release. `realm` is ``fips`` or ``fips-updates`` for FIPS builds, else empty.
 
-    `published` is a date, `versions` are the published versions of each source package, and `advice` is by source package and vulnerability.
+    `published` is a date. `versions` are the published versions of each source package, `advice` is by source package
+    and vulnerability.
     """
 
     release: str

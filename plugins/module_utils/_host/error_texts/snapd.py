@@ -200,8 +200,8 @@ SNAP_ROWS = (
         "channel_unknown",
         "snapd store",
         [
-            r"no snap revision (?:available|on)|non-existing branch|not available on .{1,60} but is available|invalid .{0,30}channel",
-            r"channel .{1,60} (?:not found|does not exist)|not available as specified",
+            r"no snap revision (?:available|on)|not available on .{1,60} but is available|invalid .{0,30}channel",
+            r"channel .{1,60} (?:not found|does not exist)|not available as specified|non-existing branch",
         ],
         (
             "snap",

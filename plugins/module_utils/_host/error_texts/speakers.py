@@ -27,12 +27,14 @@ _QUOTES = {
 }
 _STORE_MARK = re.compile(
     r"snapcraft\.io|snapcraftcontent\.com|/v2/snaps/(?:refresh|info|find|download)|\bstore\b|/assertions/"
-    r"|unexpected http (?:response|status) code|\bdownload snap\b|fetch and check assertions|cannot (?:install|refresh|download|fetch|query) .{0,300}https?://",
+    r"|unexpected http (?:response|status) code|\bdownload snap\b|fetch and check assertions"
+    r"|cannot (?:install|refresh|download|fetch|query) .{0,300}https?://",
     re.IGNORECASE,
 )
 _CONTRACT_MARK = re.compile(
     r"contracts?[a-z.-]{0,20}\.canonical\.com|contract server|authentication server|canonical servers"
-    r"|reading ssl ca cert|failed to (?:access|connect to) (?:url:? )?https?://|error connecting to https?://|proxy authentication failed",
+    r"|failed to (?:access|connect to) (?:url:? )?https?://|reading ssl ca cert"
+    r"|error connecting to https?://|proxy authentication failed",
     re.IGNORECASE,
 )
 

@@ -117,7 +117,11 @@ THROUGH_PRO = "Unable to install Livepatch client: Failed running command '/usr/
         ("server_unreachable", "client", f"{LIVEPATCH}: stream error: stream ID 5; INTERNAL_ERROR; received from peer"),
         ("server_unreachable", "client", f"{LIVEPATCH}: read tcp 10.0.0.2:4411: use of closed network connection"),
         ("server_unreachable", "client", f"{LIVEPATCH}: tls: oversized record received with length 20527"),
-        ("store_unreachable", "snap", '- Download snap "core20" (19) from channel "stable" (stream error: stream ID 3;'),
+        (
+            "store_unreachable",
+            "snap",
+            '- Download snap "core20" (19) from channel "stable" (stream error: stream ID 3;',
+        ),
         ("store_unreachable", "snap", '- Download snap "core20" (19) from channel "stable" (unexpected EOF)'),
         ("pro_tls_untrusted", "pro", "Problem reading SSL CA certificates"),
         ("permission_denied", "client", "error executing refresh: permission denied: please run with sudo"),
@@ -125,8 +129,10 @@ THROUGH_PRO = "Unable to install Livepatch client: Failed running command '/usr/
         (
             "snapd_too_old",
             "snap",
-            '- Ensure prerequisites for "x" are available (cannot install snap base "core20": snap "core20" assumes'
-            " unsupported features: snapd2.61 (try to refresh snapd))",
+            (
+                '- Ensure prerequisites for "x" are available (cannot install snap base "core20": snap "core20" assumes'
+                " unsupported features: snapd2.61 (try to refresh snapd))"
+            ),
         ),
         ("snap_prerequisite_missing", "snap", '- Mount snap "x" (28) (cannot find required base "core18")'),
         ("channel_unknown", "snap", 'error: requested a non-existing branch on latest/stable for snap "x": y'),
