@@ -62,6 +62,8 @@ def probe(
         ok("containers", "docker 2\nlxd 0\npodman 0"),
         ok("virtualization", "kvm"),
         ok("keys"),
+        ok("command_line"),
+        ok("config", 'log-level: "warning"'),
         _status(kernel, livepatch, last_check),
     ]
 

@@ -12,6 +12,7 @@ import typing as t
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.policy import Policy, parse_policy
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ClientStatus
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import (
+    ClientMode,
     HostFacts,
     ServerReachability,
     Snapd,
@@ -107,6 +108,7 @@ def a_host(**changes: t.Any) -> HostFacts:
         client_installed=True,
         client=a_client(),
         config={"remote-server": "https://livepatch.canonical.com"},
+        mode=ClientMode("normal", "default"),
         crash_locks=(),
         patches=(a_patch(),),
         reachability=(
@@ -124,4 +126,4 @@ def a_host(**changes: t.Any) -> HostFacts:
 
 def without_client(**changes: t.Any) -> HostFacts:
     """Return the same host without a client."""
-    return a_host(**{"client_installed": False, "client": None, "config": None, "patches": (), **changes})
+    return a_host(**{"client_installed": False, "client": None, "config": None, "mode": None, "patches": (), **changes})

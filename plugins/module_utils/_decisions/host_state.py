@@ -50,8 +50,12 @@ _SHADOWS: dict[str, tuple[str, ...]] = {
     "kernel_conflict": ("flavour", "kernel_supported"),
 }
 """Checks that fail because another one fails, by the other one. They are no reasons of their own."""
-_REPORTING_SUPPORT = ("10", "11")
-"""Generations of the client that report the support status of the kernel."""
+_REPORTING_SUPPORT = _WITHHOLDING = ("10", "11")
+"""Generations of the client that report the support status of the kernel, and have settings that withhold patches."""
+_IDENTITY = frozenset(
+    {"distribution", "release", "architecture", "container", "kernel_series", "flavour", "kernel_conflict"}
+)
+"""Checks that show which system the client protects, apart from the origin of the kernel."""
 _SETTLED = ("applied", "nothing-to-apply")
 """States of a patch that need no further action of the client."""
 _MODES = ("normal", "stop", "no-apply", "no-refresh")
@@ -226,8 +230,12 @@ def _status_doubts(evidence: Evidence) -> c.Iterator[Reason]:
     if not known_check or client.patch_state not in _SETTLED or not evidence.support <= {"supported"}:
         states = ", ".join(filter(None, (client.check_state, client.patch_state, *sorted(evidence.support))))
         yield causes.CLIENT_WORDS_UNKNOWN.reason(states=states or "no state")
-    if mode is not None and mode.value not in _MODES:
+    if mode is None:
+        yield causes.MODE_NOT_READABLE.reason()
+    elif mode.value not in _MODES:
         yield causes.MODE_UNKNOWN.reason(mode=mode.value)
+    if evidence.facts.config is None and client.generation in _WITHHOLDING:
+        yield causes.SETTINGS_NOT_READABLE.reason()
     if not evidence.facts.complete:
         yield causes.ANSWER_CUT_SHORT.reason()
 
@@ -240,6 +248,8 @@ def _kernel_doubts(evidence: Evidence) -> c.Iterator[Reason]:
         yield causes.OTHER_KERNEL.reason(reported=reported or "no kernel", running=running or "an unknown kernel")
     if evidence.facts.patches is None:
         yield causes.PATCHES_NOT_READABLE.reason()
+    checks = evidence.eligibility["checks"]
+    yield from (_reason_of(check) for check in checks if check["id"] in _IDENTITY and check["status"] == "unknown")
     if evidence.client.patch_state == "nothing-to-apply":
         yield from _build_doubts(evidence)
 

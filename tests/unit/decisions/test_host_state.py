@@ -386,6 +386,29 @@ def test_only_matching_crash_locks_count(changes: dict[str, t.Any], counts: bool
     assert ("crash_lock" in reasons(a_host(crash_locks=(LOCK,), **changes))) is counts
 
 
+@pytest.mark.parametrize(
+    ("missing", "reason"),
+    [
+        ({"mode": None}, "mode_unknown"),
+        ({"config": None}, "settings_unknown"),
+        ({"container_known": False}, "container"),
+        ({"architecture": None}, "architecture"),
+    ],
+)
+@pytest.mark.parametrize("state", ["applied", "nothing-to-apply"])
+def test_a_host_with_a_missing_witness_is_not_protected(missing: dict[str, t.Any], reason: str, state: str) -> None:
+    client = a_client() if state == "applied" else a_client(patch_state=state, patch_version=None)
+    facts = a_host(client=client, patches=(a_patch(),) if state == "applied" else ())
+    assert record_of(facts)["assessment"]["state"] == "protected"
+    assessment = record_of(dataclasses.replace(facts, **missing))["assessment"]
+    assert (assessment["state"], [each["id"] for each in assessment["reasons"]]) == ("unknown", [reason])
+
+
+def test_old_clients_have_no_settings_that_withhold_patches() -> None:
+    client = a_client(generation="9.5", version="9.5.5", supported=None)
+    assert record_of(a_host(client=client, config=None))["assessment"]["state"] != "unknown"
+
+
 def test_a_protected_host_has_one_reason() -> None:
     assert list(reasons(a_host())) == ["applied"]
     assert list(reasons(a_host(desktop=True))) == ["applied"]

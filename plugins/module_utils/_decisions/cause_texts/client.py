@@ -186,6 +186,16 @@ MODE_UNKNOWN = Cause(
     "set `client_mode: normal` in the role kernelops.livepatch.client, or delete /var/local/canonical_livepatch_mode,"
     " and canonical_livepatch_mode on the kernel command line",
 )
+MODE_NOT_READABLE = Cause(
+    "mode_unknown",
+    "the mode of the client could not be read, so it is not known whether it applies patches",
+    AS_ROOT,
+)
+SETTINGS_NOT_READABLE = Cause(
+    "settings_unknown",
+    "the client did not report its settings, so it is not known whether one of them withholds patches",
+    "run the check again; if this repeats, run `canonical-livepatch config` on the host, which lists the settings",
+)
 SERVICE_DISABLED = Cause(
     "service_disabled",
     "the service of the client's snap is disabled (snap stop --disable)",
