@@ -52,6 +52,7 @@ ROWS = (
             r"(?:unknown|invalid|expired|revoked) auth-?token",
             r"auth-?token .{0,20}\b(?:invalid|unknown|expired|revoked|not (?:valid|found))",
             r"\bunauthori[sz]ed\b",
+            r"\b(?:contract|subscription|resource token)\b.{0,40}\bexpired\b|\bexpired (?:contract|subscription)\b",
             CODE.format("401"),
         ],
         (

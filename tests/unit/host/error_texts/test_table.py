@@ -105,6 +105,7 @@ THROUGH_PRO = "Unable to install Livepatch client: Failed running command '/usr/
         ("server_error", "client", 'error response with status 429 (Too Many Requests): ""'),
         ("bad_token", "client", 'failed to register client: error response with status 401 (Unauthorized): "x"'),
         ("server_refused", "client", 'livepatch check failed: error response with status 403 (Forbidden): ""'),
+        ("bad_token", "client", 'error response with status 403 (Forbidden): "the contract has expired"'),
         ("machine_token_invalid", "client", 'error response with status 404 (Not Found): "machine not found"'),
         # The text of the status alone is the answer of a proxy to the request for a tunnel.
         ("proxy_failed", "client", f"{LIVEPATCH}: Forbidden"),
