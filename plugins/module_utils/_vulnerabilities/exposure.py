@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections.abc as c
 import dataclasses
+import datetime
 import functools
 import typing as t
 
@@ -23,6 +24,7 @@ from .._kernel_name import (
 )
 from .._package_version import VERSION_LIMIT, version_key
 from .._record import Check, KernelPackage, Reason, Record
+from .._time import parse_date
 from .index import PackageIndex, VulnerabilityIndex
 from .kernel_source import source_candidates
 from .notices import Notice, UbuntuKernel, newest_of_each, patch_major
@@ -38,6 +40,7 @@ _CONFIRMED_STATES = ("protected", "exposed")
 _CACHED_VERSIONS = 1 << 16
 _NO_PATCHES_STATES = ("tampered", "end_of_life", "upgrade_required", "ineligible")
 _PATCH_RAN = ("applied", "applied-with-bug")
+_MAINTAINED = datetime.timedelta(days=90)
 
 NOT_IDENTIFIED = Reason(
     id="kernel_not_identified",
@@ -364,7 +367,7 @@ class Evaluator:
     def _merge(self, release: str, fips: bool, source: str) -> tuple[list[Advice | Verdict], list[int]]:
         """Return what all data has on a source package: distinct values, and the position of that for each CVE."""
         layers = [layer for layer in self._layers(release, fips=fips) if source in layer.sources]
-        newest = max((layer.newest_of(source) for layer in layers), default="")
+        maintained = _maintained_until(max((layer.newest_of(source) for layer in layers), default=""))
         values: dict[Advice, int] = {}
         column = []
         for cve, listed, published in zip(self.cves, self._listed, self._published, strict=True):
@@ -372,7 +375,7 @@ class Evaluator:
             if advice is not None:
                 column.append(len(_NOT_NAMED) + values.setdefault(advice, len(values)))
             elif any(cve in one.positions or _is_newer(one, listed) for one in layers):
-                column.append(_NOT_LISTED if published <= newest else _ENDED)
+                column.append(_NOT_LISTED if published <= maintained else _ENDED)
             else:
                 column.append(_MISSING)
         return [*_NOT_NAMED, *values], column
@@ -472,6 +475,15 @@ def _derived_source(release: str, name: KernelName, layers: c.Sequence[PackageIn
         if any(version.startswith(prefix) for column in found for version in column.all_versions()):
             return candidate
     return None
+
+
+def _maintained_until(newest: str) -> str:
+    """Return the date until which a source package is maintained, by the date of its newest vulnerability.
+
+    Kernels get new vulnerabilities every week. Those that are not listed for a maintained one do not affect it.
+    """
+    day = parse_date(newest if "-" in newest else f"{newest}-01-01")
+    return "" if day is None else (min(day, datetime.date.max - _MAINTAINED) + _MAINTAINED).isoformat()
 
 
 def _is_newer(layer: PackageIndex, listed: str | None) -> bool:

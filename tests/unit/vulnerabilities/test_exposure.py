@@ -235,8 +235,9 @@ def of_source(source: str, *dates: tuple[str, str | None, Advice]) -> Packages:
 @pytest.mark.parametrize(
     ("last", "date", "expected"),
     [
-        ("2031-05-02", "2031-05-03", ("unknown", "kernel_data_ended")),
-        ("2031-05-03", "2031-05-03", ("not_affected", None)),
+        ("2029-05-03", "2031-05-03", ("unknown", "kernel_data_ended")),
+        ("2031-02-01", "2031-05-03", ("unknown", "kernel_data_ended")),
+        ("2031-02-02", "2031-05-03", ("not_affected", None)),
         ("2031-05-04", "2031-05-03", ("not_affected", None)),
         (None, "2031-05-03", ("unknown", "kernel_data_ended")),
         ("2031-05-03", None, ("not_affected", None)),
