@@ -37,6 +37,7 @@ UPGRADE = "kernelops.livepatch.upgrade --limit host1"
 ENABLE = "kernelops.livepatch.enable --limit host1"
 OTHER_POLICY = "livepatch_policy=current"
 FOCAL, NOBLE, HWE = "5.4.0-42.46-generic", "6.8.0-51.52-generic", "6.17.0-14.14~24.04.1-generic"
+NOBLE_MODULE = "lkp_Ubuntu_6_8_0_51_52_generic"
 JAMMY_HWE, PRIVATE = "6.8.0-60.63~22.04.1-generic", "6.8.0-60.63~lp2100001-generic"
 ROLLED = "4.13.0-37.42~16.04.1-generic"
 XENIAL_HWE = "4.15.0-30.32~16.04.1-generic"
@@ -422,6 +423,19 @@ ROWS = [
         "check_failed",
         "https-proxy|canonical-livepatch refresh",
         "disable the client",
+    ),
+    Row(
+        "31f a lock of a newer patch than the applied one",
+        noble(as_json(NOBLE, "applied", "121.9"), loaded="121.9", paths=[f"{LOCKS}/{NOBLE_MODULE}_121_121.10"]),
+        "failed",
+        "crash_lock",
+        "clear_crash_lock: true",
+    ),
+    Row(
+        "31g a lock of a patch that a newer one has replaced",
+        noble(as_json(NOBLE, "applied", "121.10"), loaded="121.10", paths=[f"{LOCKS}/{NOBLE_MODULE}_121_121.9"]),
+        "protected",
+        "applied",
     ),
     Row(
         "36 one of two servers",

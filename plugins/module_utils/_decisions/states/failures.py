@@ -14,6 +14,7 @@ import re
 from ..._host.client_status import ClientError
 from ..._host.error_texts.table import find_error
 from ..._kernel_name import parse_lock_name
+from ..._package_version import VERSION_LIMIT, version_key
 from ..._record import Reason
 from .. import causes
 from ..cause_texts.cause import RUN_AGAIN
@@ -152,13 +153,17 @@ def _not_checked_since_boot(evidence: Evidence) -> bool:
 
 
 def _lock_counts(lock: str, evidence: Evidence) -> bool:
-    """Return False for a lock of another kernel, and for one of a patch that the applied patch has replaced."""
+    """Return False for a lock of another kernel, and for one of a patch that the applied patch has replaced.
+
+    A lock of a newer patch withholds it from the host.
+    """
     client, full = evidence.client, evidence.facts.kernel.full
     module = parse_lock_name(lock)
     if full is not None and (module is None or not module.is_for(full)):
         return False
-    applied_another = client.patch_state == "applied" and not lock.endswith(f"_{client.patch_version}")
-    return not applied_another
+    if client.patch_state != "applied" or module is None:
+        return True
+    return version_key(lock.rpartition("_")[2]) >= version_key((client.patch_version or "")[:VERSION_LIMIT])
 
 
 def in_grace(evidence: Evidence) -> bool:
