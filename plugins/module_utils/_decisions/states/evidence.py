@@ -153,13 +153,13 @@ class Evidence:
     def stale_refusal(self) -> str | None:
         """The text by which the client refuses a release of Ubuntu that the host no longer runs; None without one.
 
-        The text is the answer of the client, or a line in the journal of a daemon that does not answer.
+        The text is the answer of the client, or a line in the journal of a daemon that does not answer, or whose check
+        has failed.
         """
         error = self.client.error
-        if error is None:
-            return None
-        lines = self.facts.client_log if error.id == "daemon_down" else ()
-        texts = (error.text, *(line for line in lines if _REFUSAL.search(line)))
+        failed = self.client.check_state == "check-failed" if error is None else error.id == "daemon_down"
+        lines = self.facts.client_log if failed else ()
+        texts = ("" if error is None else error.text, *(line for line in lines if _REFUSAL.search(line)))
         return next((text for text in texts if stale_platform(text, self.facts.release)), None)
 
 

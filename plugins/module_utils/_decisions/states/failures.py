@@ -17,15 +17,20 @@ from ..._kernel_name import parse_lock_name
 from ..._package_version import VERSION_LIMIT, version_key
 from ..._record import Reason
 from .. import causes
-from ..cause_texts.cause import RUN_AGAIN
-from ..next_steps import enable_step, secure_boot_step, upgrade_step
+from ..cause_texts.cause import DAEMON, RUN_AGAIN
+from ..next_steps import enable_step, refused_step, secure_boot_step, upgrade_step
 from .evidence import Evidence
 
 _NOT_A_FAILURE = frozenset({"permission_denied", "not_eligible_kernel", "platform_unsupported", "unreadable_output"})
 """Errors of the client that do not show that it has failed. The eligibility checks judge its refusals of a host."""
 _REGISTRATION_REFUSED = frozenset({"bad_token", "machine_token_invalid"})
-_CONNECTION_REFUSED = frozenset({"clock_wrong", "proxy_failed", "tls_untrusted", "tls_wrong_name"})
+_CONNECTION_REFUSED = frozenset({"clock_wrong", "proxy_failed", "seats_used_up", "tls_untrusted", "tls_wrong_name"})
 """Errors in the journal with which a check fails, although the host itself can reach the server."""
+_PLATFORM_REFUSED = {
+    "not_eligible_kernel": "",
+    "platform_unsupported": "refresh the snap of the client, which can be too old: snap refresh canonical-livepatch",
+}
+"""Refusals of the system of the host in the journal, with their next step; without one, it depends on the kernel."""
 _OF_THE_HOST = frozenset(
     {"apparmor", "crash_lock", "disk_full", "file_system_read_only", "interface_not_connected", "tainted_modules"}
 )
@@ -74,12 +79,18 @@ def _patch(evidence: Evidence, *, locked: bool) -> list[Reason]:
         return []
     fault = causes.CLIENT_FAILURES.get(_fault_of_host(evidence))
     reason = causes.APPLY_FAILED.reason() if fault is None else fault.reason()
-    # The remedy of a task repeats it, and a client repeats its check.
-    remedy = str(reason["remedy"]).replace(f", {RUN_AGAIN}", "; then refresh the client: canonical-livepatch refresh")
-    return [with_log(evidence, {**reason, "remedy": remedy})]
+    return [with_log(evidence, _followed_by(reason, "refresh the client: canonical-livepatch refresh"))]
+
+
+def _followed_by(reason: Reason, step: str) -> Reason:
+    """Return a reason whose remedy ends with another step than to repeat a task."""
+    return {**reason, "remedy": str(reason["remedy"]).replace(f", {RUN_AGAIN}", f"; then {step}")}
 
 
 def _client(evidence: Evidence, error: ClientError) -> list[Reason]:
+    fault = causes.CLIENT_FAILURES.get(_fault_of_host(evidence)) if error.id == "daemon_down" else None
+    if fault is not None:
+        return [with_log(evidence, _followed_by(fault.reason(), f"restart the daemon: systemctl restart {DAEMON}"))]
     if error.id == "daemon_down":
         ends = any(map(_ENDS.search, evidence.facts.client_log))
         return [with_log(evidence, (causes.DAEMON_ENDS if ends else causes.DAEMON_DOWN).reason())]
@@ -120,6 +131,10 @@ def check_reason(evidence: Evidence) -> Reason:
     if last in _REGISTRATION_REFUSED:
         step = enable_step(evidence.facts, evidence.policy)
         return with_log(evidence, causes.CHECK_NOT_ACCEPTED.reason(step=step))
+    if last in _PLATFORM_REFUSED:
+        remedy = _PLATFORM_REFUSED[last] or refused_step(evidence.facts, evidence.policy)
+        message = causes.CLIENT_FAILURES[last].message
+        return with_log(evidence, causes.CHECK_WITHOUT_NETWORK.reason(problem=message, remedy=remedy))
     if last in _CONNECTION_REFUSED:
         cause = causes.CLIENT_FAILURES[last].reason()
         problem = causes.CHECK_WITHOUT_NETWORK.reason(problem=cause["message"], remedy=cause["remedy"])
