@@ -17,7 +17,7 @@ from ..._kernel_name import parse_lock_name
 from ..._package_version import VERSION_LIMIT, version_key
 from ..._record import Reason
 from .. import causes
-from ..cause_texts.cause import DAEMON, RUN_AGAIN
+from ..cause_texts.cause import DAEMON, REFRESH, RUN_AGAIN
 from ..next_steps import enable_step, refused_step, secure_boot_step, upgrade_step
 from .evidence import Evidence
 
@@ -79,7 +79,7 @@ def _patch(evidence: Evidence, *, locked: bool) -> list[Reason]:
         return []
     fault = causes.CLIENT_FAILURES.get(_fault_of_host(evidence))
     reason = causes.APPLY_FAILED.reason() if fault is None else fault.reason()
-    return [with_log(evidence, _followed_by(reason, "refresh the client: canonical-livepatch refresh"))]
+    return [with_log(evidence, _followed_by(reason, REFRESH))]
 
 
 def _followed_by(reason: Reason, step: str) -> Reason:
