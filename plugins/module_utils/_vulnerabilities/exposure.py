@@ -41,6 +41,9 @@ _CACHED_VERSIONS = 1 << 16
 _NO_PATCHES_STATES = ("tampered", "end_of_life", "upgrade_required", "ineligible")
 _PATCH_RAN = ("applied", "applied-with-bug")
 _MAINTAINED = datetime.timedelta(days=90)
+_MISSED = 20
+"""A package that is missing from so many vulnerabilities in a row may not be maintained any more. Fewer can concern
+other packages only."""
 
 NOT_IDENTIFIED = Reason(
     id="kernel_not_identified",
@@ -368,6 +371,8 @@ class Evaluator:
         """Return what all data has on a source package: distinct values, and the position of that for each CVE."""
         layers = [layer for layer in self._layers(release, fips=fips) if source in layer.sources]
         maintained = _maintained_until(max((layer.newest_of(source) for layer in layers), default=""))
+        missed = sum(day > maintained for layer in layers for day in map(layer.published_on, layer.cves))
+        later = _ENDED if missed >= _MISSED else _NOT_LISTED
         values: dict[Advice, int] = {}
         column = []
         for cve, listed, published in zip(self.cves, self._listed, self._published, strict=True):
@@ -375,7 +380,7 @@ class Evaluator:
             if advice is not None:
                 column.append(len(_NOT_NAMED) + values.setdefault(advice, len(values)))
             elif any(cve in one.positions or _is_newer(one, listed) for one in layers):
-                column.append(_NOT_LISTED if published <= maintained else _ENDED)
+                column.append(_NOT_LISTED if published <= maintained else later)
             else:
                 column.append(_MISSING)
         return [*_NOT_NAMED, *values], column

@@ -247,18 +247,28 @@ def test_a_source_that_ended_shows_nothing_about_later_vulnerabilities(
     last: str | None, date: str | None, expected: tuple[str, str | None]
 ) -> None:
     """An HWE kernel is not named any more after a newer one has replaced it, whether it is affected or not."""
-    ended = of_source("linux-hwe-6.5", (FIXED, last, Advice("fixed", "6.5.0-41.41~22.04.2")))
-    maintained = of_source("linux", (ELSEWHERE, date, Advice("vulnerable")))
+    assert status(ELSEWHERE, host("6.5.0-45.45~22.04.1-generic", "22.04"), superseded(last, date, 20)) == expected
+
+
+def superseded(last: str | None, date: str | None, later: int) -> VulnerabilityIndex:
+    """Return data on an HWE kernel until a date, and a number of later vulnerabilities of another kernel on a date."""
+    hwe = of_source("linux-hwe-6.5", (FIXED, last, Advice("fixed", "6.5.0-41.41~22.04.2")))
+    cves = [ELSEWHERE, *(f"{ELSEWHERE[:8]}-{number}" for number in range(90001, 90000 + later))]
+    other = of_source("linux", *((cve, date, Advice("vulnerable")) for cve in cves))
     both = Packages(
         "22.04",
         "",
         "2031-06-01",
-        ended.vulnerabilities | maintained.vulnerabilities,
-        ended.versions | maintained.versions,
-        ended.advice | maintained.advice,
+        hwe.vulnerabilities | other.vulnerabilities,
+        hwe.versions | other.versions,
+        hwe.advice | other.advice,
     )
-    data = VulnerabilityIndex([index_packages(both)])
-    assert status(ELSEWHERE, host("6.5.0-45.45~22.04.1-generic", "22.04"), data) == expected
+    return VulnerabilityIndex([index_packages(both)])
+
+
+def test_a_few_vulnerabilities_can_concern_other_kernels_only() -> None:
+    data = superseded("2029-05-03", "2031-05-03", 19)
+    assert status(ELSEWHERE, host("6.5.0-45.45~22.04.1-generic", "22.04"), data) == ("not_affected", None)
 
 
 def test_published_versions_choose_among_candidates() -> None:
