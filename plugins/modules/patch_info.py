@@ -107,7 +107,7 @@ record:
     collector:
       description: Versions of this collection (C(collection)) and of ansible-core (C(ansible_core)).
       type: dict
-      sample: {"collection": "1.0.0", "ansible_core": "2.19.4"}
+      sample: {"collection": "2.0.0", "ansible_core": "2.19.4"}
     system:
       description: Description of the host.
       type: dict

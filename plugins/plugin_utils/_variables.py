@@ -9,6 +9,7 @@ import copy
 import functools
 import json
 import operator
+import os
 import typing as t
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -186,7 +187,9 @@ class VariableReader:
     @functools.cached_property
     def _names_in_host_vars(self) -> frozenset[str]:
         """The names of files and folders in `host_vars` next to inventories and to the playbook."""
-        sources = [Path(source) for source in self._vars.get("ansible_inventory_sources") or ()]
+        given = self._vars.get("ansible_inventory_sources") or ()
+        # A list of hosts (-i web1,web2) is not a path, and can be longer than a path may be.
+        sources = [Path(source) for source in given if "," not in source or os.path.exists(source)]
         places = {source if source.is_dir() else source.parent for source in sources}
         folders = [place / "host_vars" for place in (*places, Path(self._vars.get("playbook_dir", ".")))]
         files = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
