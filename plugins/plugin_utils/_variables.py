@@ -9,7 +9,6 @@ import copy
 import functools
 import json
 import operator
-import os
 import typing as t
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -188,8 +187,7 @@ class VariableReader:
     def _names_in_host_vars(self) -> frozenset[str]:
         """The names of files and folders in `host_vars` next to inventories and to the playbook."""
         given = self._vars.get("ansible_inventory_sources") or ()
-        # A list of hosts (-i web1,web2) is not a path, and can be longer than a path may be.
-        sources = [Path(source) for source in given if "," not in source or os.path.exists(source)]
+        sources = [Path(source) for source in given if not _is_host_list(source)]
         places = {source if source.is_dir() else source.parent for source in sources}
         folders = [place / "host_vars" for place in (*places, Path(self._vars.get("playbook_dir", ".")))]
         files = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
@@ -285,6 +283,14 @@ def _runs_only_this_collection() -> bool:
 def _plain(value: t.Any) -> t.Any:
     """Return a value without the types in which Ansible marks its origin."""
     return json.loads(json.dumps(value, default=str))
+
+
+def _is_host_list(source: str) -> bool:
+    """Return True for a list of hosts (``-i web1,web2``), which can be longer than a path may be."""
+    try:
+        return "," in source and not Path(source).exists()
+    except OSError:
+        return True
 
 
 def _read(path: Path) -> dict[str, t.Any]:

@@ -199,7 +199,7 @@ def test_the_playbook_fails_on_statuses(
     assert run.code == code, run.output
     assert f"{CVE} (high, 2031-01-02): 1 open, 2 unknown, 1 live_patched, 1 fixed" in run.output
     assert "  1 open: web-02" in run.output
-    assert "    apply live patch 113 or newer: ansible-playbook kernelops.livepatch.patch" in run.output
+    assert "    apply live patch 113 or newer: ansible-playbook kernelops.livepatch.patch --limit web-02" in run.output
     assert (ansible.folder / "exposure.json").is_file()
     assert ("Of 5 hosts, 1 open" in run.output) == ("open" in fail_on)
 

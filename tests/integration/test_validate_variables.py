@@ -304,7 +304,12 @@ def test_an_unknown_tag_is_a_failure(tmp_path: Path) -> None:
 
 def test_a_text_with_a_blank_is_not_cut_silently(tmp_path: Path) -> None:
     # The inventory is a list that is longer than the name of a file may be.
-    words = ("-i", ",".join(f"web-{number}" for number in range(100)), "-e", "livepatch_window=22:00-04:00 Europe/Berlin")
+    words = (
+        "-i",
+        ",".join(f"web-{number}" for number in range(100)),
+        "-e",
+        "livepatch_window=22:00-04:00 Europe/Berlin",
+    )
     run = Ansible(tmp_path, {}).command("playbook", "kernelops.livepatch.upgrade", *words)
     assert "- --extra-vars: 'Europe/Berlin' has no name" in refused(run)["msg"]
 

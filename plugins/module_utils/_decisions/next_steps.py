@@ -84,6 +84,14 @@ def limit(host: str | None) -> str | None:
     return shlex.quote(f"{host}," if ":" in host else host)
 
 
+def limit_of(hosts: c.Iterable[str]) -> str | None:
+    """Return hosts as the value of ``--limit`` in a shell, without those whose names have a meaning there."""
+    usable = [host for host in hosts if limit(host) is not None]
+    if len(usable) < 2:
+        return limit(usable[0]) if usable else None
+    return shlex.quote(",".join(usable))
+
+
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)

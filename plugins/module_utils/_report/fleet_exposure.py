@@ -10,12 +10,13 @@ import dataclasses
 import json
 import typing as t
 
-from .._decisions.next_steps import limit, policy_option
+from .._decisions.next_steps import limit, limit_of, policy_option
 from .._fleet.waivers import WAIVER_STATUSES, Waiver, Waivers
 from .._record import Reason
 from .._records.newest import NewestRecords
 from .._text import shorten, visible
 from .._vulnerabilities.exposure import (
+    CHECK,
     STATUSES,
     Evaluator,
     IdentifiedKernel,
@@ -49,9 +50,10 @@ _KEPT_HOSTS = 1000
 NO_RECORD = Reason(
     id="no_current_record",
     message="the host has no usable record: it gave no answer, or was never checked",
-    remedy="see the report for the reason, then check the host: ansible-playbook kernelops.livepatch.check --become",
+    remedy=f"see the report for the reason, then check the host: {CHECK}",
 )
 _WAIVABLE = ("open", "unknown")
+_NOTHING_TO_DO = ("live_patched", "fixed", "not_affected")
 WAIVED = "waived"
 COUNTED = ("open", "unknown", WAIVED, "live_patched", "fixed", "not_affected")
 """The statuses under which hosts are counted if there are waivers, in the order in which reports show them."""
@@ -61,12 +63,21 @@ _FIRST_DAY = "0000"  # a vulnerability without a date is shown first
 
 
 class _Kind(t.NamedTuple):
-    """Hosts with equal evidence, waivers and step of their state; without evidence those with no usable record."""
+    """Hosts with equal evidence, waivers and step of their state; without evidence those with no usable record.
+
+    `of_fleet` is the policy of all records of the fleet, None if there are several.
+    """
 
     evidence: KernelEvidence | None
     hosts: list[str]
     waivers: tuple[Waiver, ...] = ()
     state: StateStep | None = None
+    of_fleet: str | None = None
+
+    @property
+    def policy(self) -> str | None:
+        """Return the policy of the records; where there is none, that of all records of the fleet."""
+        return self.of_fleet if self.evidence is None else self.evidence.policy
 
     def step_before(self, verdict: Verdict) -> StateStep | None:
         """Return the step of the state of the hosts, if it comes before that of a vulnerability."""
@@ -81,9 +92,13 @@ class _Kind(t.NamedTuple):
 
 @dataclasses.dataclass
 class _Group:
-    """Hosts with the same status and next step: their common values, their number, and the first names."""
+    """Hosts with the same status and next step: their common values, their number, and the first names.
+
+    `step_for` returns the next step of hosts that are named, None if the step does not depend on their names.
+    """
 
     description: dict[str, t.Any]
+    step_for: c.Callable[[c.Sequence[str]], str | None] | None = None
     count: int = 0
     _hosts: list[str] = dataclasses.field(default_factory=list)
 
@@ -98,6 +113,13 @@ class _Group:
         """Return the first names."""
         self._hosts.sort()
         return self._hosts[:most]
+
+    def described(self, most: int) -> dict[str, t.Any]:
+        """Return the values, the number of hosts, and the first names. Commands for few hosts name all of them."""
+        described = {**self.description, "count": self.count, "hosts": self.hosts(most)}
+        if self.step_for is not None and self.count <= _HOSTS_OF_A_LINE:
+            described["next_step"] = self.step_for(self.hosts(self.count))
+        return described
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,10 +295,12 @@ class FleetExposure:
             for each, verdict in zip(shown, _verdicts(evaluator, kind), strict=True):
                 waiver = kind.waiver(each.cve, verdict)
                 state = kind.step_before(verdict)
-                key = (*verdict.key, kernel, enabled if verdict.fix == "patch" else None, waiver, state)
+                policy = None if verdict.status in _NOTHING_TO_DO else policy_option(kind.policy)
+                key = (*verdict.key, kernel, enabled if verdict.fix == "patch" else None, waiver, state, policy)
                 group = found[each.cve].get(key)
                 if group is None:
-                    group = found[each.cve][key] = _Group(_described(verdict, kernel, kind, waiver))
+                    step_for = _step_for(verdict, kernel[0], kind) if state is None else None
+                    group = found[each.cve][key] = _Group(_described(verdict, kernel, kind, waiver), step_for)
                 group.add(kind.hosts)
         return {
             cve: sorted(groups.values(), key=lambda group: (_RANK[_counted_as(group.description)], -group.count))
@@ -353,7 +377,12 @@ def _kinds(records: NewestRecords[KernelEvidence], waivers: Waivers, steps: c.Ma
         accepted[id(of_host)] = of_host
         found[evidence, id(of_host), steps.get(host)].append(host)
     about_cves = {key: tuple(each for each in given if each.rule is None) for key, given in accepted.items()}
-    return [_Kind(evidence, sorted(hosts), about_cves[key], state) for (evidence, key, state), hosts in found.items()]
+    policies = {evidence.policy for evidence, _waivers, _state in found if evidence is not None}
+    of_fleet = policies.pop() if len(policies) == 1 else None
+    return [
+        _Kind(evidence, sorted(hosts), about_cves[key], state, of_fleet)
+        for (evidence, key, state), hosts in found.items()
+    ]
 
 
 class _CountsOfCves:
@@ -434,12 +463,13 @@ def _waived_positions(
 
 
 def _without_data(evaluator: Evaluator, kinds: c.Sequence[_Kind]) -> list[dict[str, t.Any]]:
-    groups: dict[str, _Group] = {}
+    groups: dict[tuple[str, str | None], _Group] = {}
     for kind in kinds:
         reason = _reason(evaluator, kind)
         if reason is not None:
-            described = {"reason": reason["id"], "message": reason["message"], "next_step": reason["remedy"]}
-            groups.setdefault(reason["id"], _Group(described)).add(kind.hosts)
+            step = _with_policy(reason["remedy"], kind.policy)
+            described = {"reason": reason["id"], "message": reason["message"], "next_step": step}
+            groups.setdefault((reason["id"], step), _Group(described)).add(kind.hosts)
     ordered = sorted(groups.values(), key=lambda group: -group.count)
     return [{**group.description, "count": group.count, "hosts": group.hosts(_HOSTS_OF_A_REASON)} for group in ordered]
 
@@ -480,7 +510,6 @@ def _described(
     verdict: Verdict, kernel: tuple[str | None, bool], kind: _Kind, waiver: Waiver | None
 ) -> dict[str, t.Any]:
     source, derived = kernel
-    enabled = None if kind.evidence is None else kind.evidence.enabled
     state = kind.step_before(verdict)
     return {
         "status": verdict.status,
@@ -493,21 +522,27 @@ def _described(
         "reason": verdict.reason["id"] if verdict.reason else None,
         "message": verdict.reason["message"] if verdict.reason else None,
         "state": None if state is None else state.state,
-        "next_step": next_step(verdict, source, enabled=enabled) if state is None else state.step,
+        "next_step": _step_for(verdict, source, kind)(()) if state is None else state.step,
         "waived": None if waiver is None else waiver.as_dict(),
     }
 
 
 def next_step(
-    verdict: Verdict, source: str | None, *, enabled: bool | None, host: str | None = None, policy: str | None = None
+    verdict: Verdict,
+    source: str | None,
+    *,
+    enabled: bool | None,
+    hosts: c.Sequence[str] = (),
+    policy: str | None = None,
 ) -> str | None:
     """Return what to do about a verdict on hosts whose kernel has this source package.
 
-    `host` is the only one, and `policy` the one of its record.
+    `hosts` are all of them, or none if there are too many for a command. `policy` is that of their records.
     """
     options = policy_option(policy)
+    host = limit_of(hosts) if all(map(limit, hosts)) else None
     if verdict.reason is not None:
-        return verdict.reason["remedy"]
+        return _with_policy(verdict.reason["remedy"], policy)
     if verdict.fix == "patch":
         if enabled:
             return f"apply live patch {verdict.patch} or newer: {_command('patch', host)}{options}"
@@ -523,15 +558,25 @@ def next_step(
     return None
 
 
-def _command(playbook: str, host: str | None) -> str:
-    only = limit(host)
+def _step_for(verdict: Verdict, source: str | None, kind: _Kind) -> c.Callable[[c.Sequence[str]], str | None]:
+    """Return a function that returns the next step for some hosts of a kind."""
+    enabled = None if kind.evidence is None else kind.evidence.enabled
+    return lambda hosts: next_step(verdict, source, enabled=enabled, hosts=hosts, policy=kind.policy)
+
+
+def _with_policy(remedy: str | None, policy: str | None) -> str | None:
+    """Return a remedy whose check has the policy of the hosts."""
+    return f"{remedy}{policy_option(policy)}" if remedy is not None and remedy.endswith(CHECK) else remedy
+
+
+def _command(playbook: str, only: str | None) -> str:
     return f"ansible-playbook kernelops.livepatch.{playbook}{f' --limit {only}' if only else ''}"
 
 
-def _upgrade(host: str | None, options: str) -> str:
+def _upgrade(only: str | None, options: str) -> str:
     """Return the command for an upgrade of hosts whose client does not ask for one."""
-    command = f"{_command('upgrade', host)} -e livepatch_force=true{options}"
-    return command if limit(host) else f"run `{command}` with --limit for these hosts only"
+    command = f"{_command('upgrade', only)} -e livepatch_force=true{options}"
+    return command if only else f"run `{command}` with --limit for these hosts only"
 
 
 def _entry(exposure: CveExposure, groups: c.Sequence[_Group] | None, most: int) -> dict[str, t.Any]:
@@ -544,7 +589,7 @@ def _entry(exposure: CveExposure, groups: c.Sequence[_Group] | None, most: int) 
         "waived": exposure.waived,
     }
     if groups is not None:
-        entry["groups"] = [{**group.description, "count": group.count, "hosts": group.hosts(most)} for group in groups]
+        entry["groups"] = [group.described(most) for group in groups]
     return entry
 
 

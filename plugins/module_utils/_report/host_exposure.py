@@ -347,4 +347,4 @@ def _remedy(record: Record, found: c.Sequence[OpenCve], evidence: KernelEvidence
     patch = None if chosen["patch"] is None else int(chosen["patch"])
     verdict = Verdict("open", chosen["fix"], chosen["fixed_in"], patch, chosen["evidence"])
     policy = record["eligibility"]["policy"]
-    return next_step(verdict, source, enabled=evidence.enabled, host=record["host"], policy=policy)
+    return next_step(verdict, source, enabled=evidence.enabled, hosts=[record["host"]], policy=policy)

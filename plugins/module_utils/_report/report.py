@@ -259,6 +259,11 @@ class Report:
         counts = collections.Counter(visible(line.policy) for line in self.lines if line.policy is not None)
         return dict(counts.most_common())
 
+    def only_policy(self) -> str | None:
+        """Return the policy of all records; None if there are several."""
+        names = {line.policy for line in self.lines} - {None}
+        return names.pop() if len(names) == 1 else None
+
     def covered_by_other_policies(self) -> dict[str, int]:
         """Return the number of hosts that their policy refuses and another policy covers, by the name of the latter."""
         counts = collections.Counter(visible(line.covered_by) for line in self.lines if line.covered_by is not None)

@@ -45,10 +45,13 @@ _MISSED = 20
 """A package that is missing from so many vulnerabilities in a row may not be maintained any more. Fewer can concern
 other packages only."""
 
+CHECK = "ansible-playbook kernelops.livepatch.check --become"
+"""The end of the steps that collect a new record. Where the policy of a host is known, they continue with it."""
+
 NOT_IDENTIFIED = Reason(
     id="kernel_not_identified",
     message="the record does not show the running kernel or its Ubuntu release",
-    remedy="collect a new record as root: ansible-playbook kernelops.livepatch.check --become",
+    remedy=f"collect a new record as root: {CHECK}",
 )
 OTHER_KERNEL = Reason(
     id="kernel_without_data",
@@ -88,7 +91,7 @@ DATA_ENDED = Reason(
 NO_UPLOAD = Reason(
     id="kernel_version_incomplete",
     message="the record does not have the upload number of the kernel, which decides here",
-    remedy="collect a new record as root: ansible-playbook kernelops.livepatch.check --become",
+    remedy=f"collect a new record as root: {CHECK}",
 )
 NOT_CONFIRMED = Reason(
     id="patch_not_confirmed",
@@ -128,7 +131,8 @@ class KernelEvidence(t.NamedTuple):
     host confirm it. `fixes` is the list of the client: CVE, and True if patched. `patchable` is False where a live
     patch cannot help. `enabled` is ``None`` if the client does not report whether it is enabled. `installed` is the
     version of the newest installed kernel of the same kind, if it is newer than the running one. `container` is True
-    for a container, whose kernel can be of another release.
+    for a container, whose kernel can be of another release. `policy` is the name of the policy of the check, which the
+    commands of next steps repeat.
     """
 
     ubuntu: bool | None
@@ -142,6 +146,7 @@ class KernelEvidence(t.NamedTuple):
     enabled: bool | None
     installed: str | None = None
     container: bool = False
+    policy: str | None = None
 
 
 def kernel_evidence(record: Record) -> KernelEvidence:
@@ -162,6 +167,7 @@ def kernel_evidence(record: Record) -> KernelEvidence:
         enabled=record["client"]["enabled"],
         installed=_newer_installed(record, kernel),
         container=any(check["id"] == "container" and check["status"] == "fail" for check in _checks(record)),
+        policy=record["eligibility"]["policy"],
     )
 
 

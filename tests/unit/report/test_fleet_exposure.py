@@ -132,10 +132,15 @@ def test_groups_have_the_next_step() -> None:
     assert left_out == 0
     assert (entries[0]["priority"], entries[0]["published"]) == ("critical", "2031-01-01")
     found = [(each["status"], each["hosts"], each["reason"], each["next_step"]) for each in entries[0]["groups"]]
-    patch, enable = "kernelops.livepatch.patch", "kernelops.livepatch.enable"
+    run = "ansible-playbook kernelops.livepatch."
     assert found == [
-        ("open", ["web-2", "web-6"], None, f"apply live patch 101 or newer: ansible-playbook {patch}"),
-        ("open", ["web-3"], None, f"enable the client, which applies live patch 101: ansible-playbook {enable}"),
+        (
+            "open",
+            ["web-2", "web-6"],
+            None,
+            f"apply live patch 101 or newer: {run}patch --limit web-2,web-6",
+        ),
+        ("open", ["web-3"], None, f"enable the client, which applies live patch 101: {run}enable --limit web-3"),
         ("unknown", ["web-5"], "kernel_without_data", "boot a kernel from the Ubuntu archive"),
         ("unknown", ["web-7"], "no_current_record", found[3][3]),
         ("live_patched", ["web-1"], None, None),
@@ -159,12 +164,60 @@ def test_groups_have_the_next_step() -> None:
     }
 
 
+UPGRADE = "upgrade linux to 4.4.0-200.232 or newer and reboot: "
+
+
+def steps_of_groups(hosts: dict[str, KernelEvidence], cve: str, missing: t.Iterable[str] = ()) -> list[str | None]:
+    entries, _left_out = evaluated(hosts, set(missing), cves=[cve]).entries()
+    return [group["next_step"] for group in entries[0]["groups"]]
+
+
 def test_a_kernel_upgrade_names_package_and_version() -> None:
-    entries, _left_out = evaluated({"web-2": host()}, cves=[LATE]).entries()
-    assert entries[0]["groups"][0]["next_step"] == (
-        "upgrade linux to 4.4.0-200.232 or newer and reboot: run `ansible-playbook kernelops.livepatch.upgrade "
-        "-e livepatch_force=true` with --limit for these hosts only"
+    command = "ansible-playbook kernelops.livepatch.upgrade --limit web-2 -e livepatch_force=true"
+    assert steps_of_groups({"web-2": host()}, LATE) == [f"{UPGRADE}{command}"]
+
+
+@pytest.mark.parametrize("hosts", [[f"web-{number}" for number in range(6)], ["web-1", "web[2]"]])
+def test_a_command_names_all_hosts_or_none(hosts: list[str]) -> None:
+    """A command with many names does not fit in a line, and some names mean a pattern."""
+    command = (
+        "run `ansible-playbook kernelops.livepatch.upgrade -e livepatch_force=true` with --limit for these hosts only"
     )
+    assert steps_of_groups(dict.fromkeys(hosts, host()), LATE) == [f"{UPGRADE}{command}"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "cve", "playbook"),
+    [
+        ({}, EARLY, "patch --limit web-2"),
+        ({"enabled": False}, EARLY, "enable --limit web-2"),
+        ({}, LATE, "upgrade --limit web-2 -e livepatch_force=true"),
+        ({"kernel": None}, LATE, "check --become"),
+    ],
+)
+def test_commands_have_the_policy_of_the_check(changes: dict[str, t.Any], cve: str, playbook: str) -> None:
+    [step] = steps_of_groups({"web-2": host()._replace(policy="current", **changes)}, cve)
+    assert step is not None
+    assert step.endswith(f": ansible-playbook kernelops.livepatch.{playbook} -e livepatch_policy=current")
+
+
+def test_hosts_of_two_policies_have_two_commands() -> None:
+    hosts = {"web-2": host(policy="current"), "web-3": host(policy="launch"), "web-4": host(policy="launch")}
+    one, other = steps_of_groups(hosts, EARLY)
+    assert one is not None and other is not None
+    assert one.endswith("--limit web-3,web-4")
+    assert other.endswith("--limit web-2 -e livepatch_policy=current")
+
+
+@pytest.mark.parametrize(("other", "option"), [("current", " -e livepatch_policy=current"), ("launch", "")])
+def test_a_host_without_record_gets_the_policy_of_the_fleet(other: str, option: str) -> None:
+    """Unless the hosts of the fleet have different policies."""
+    hosts = {"web-2": host(policy="current"), "web-3": host(policy=other)}
+    step = steps_of_groups(hosts, EARLY, ["web-7"])[-1]
+    assert step is not None
+    assert step.endswith(f"check the host: ansible-playbook kernelops.livepatch.check --become{option}")
+    [group] = evaluated(hosts, {"web-7"}, cves=[EARLY]).without_data
+    assert group["next_step"] == step
 
 
 def test_a_vulnerability_that_nobody_knows_is_unknown() -> None:
@@ -205,7 +258,7 @@ def test_lines_summarise_the_fleet() -> None:
         "Oldest package data: 2031-06-01.",
         f"{EARLY} (critical, 2031-01-01): 1 open, 1 live_patched",
         "  1 open: web-2",
-        "    apply live patch 101 or newer: ansible-playbook kernelops.livepatch.patch",
+        "    apply live patch 101 or newer: ansible-playbook kernelops.livepatch.patch --limit web-2",
         "  1 live_patched: web-1",
     ]
     ages = exposure.lines([], 3, "2031-05-01T06:00:00Z")

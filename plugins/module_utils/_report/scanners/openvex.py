@@ -159,7 +159,8 @@ def _judgement(verdict: Verdict, proof: HostProof, impact: str | None) -> dict[s
             "status_notes": "The installed package is not fixed: the running kernel is.",
         }
     if verdict.status == "open":
-        step = next_step(verdict, proof.evidence.source, enabled=proof.evidence.enabled)
+        evidence = proof.evidence
+        step = next_step(verdict, evidence.source, enabled=evidence.enabled, policy=evidence.policy)
         return {"status": "affected", "action_statement": visible(step or "")}
     reason = verdict.reason["message"] if verdict.reason else "nothing confirms the live patch"
     return {"status": "under_investigation", "status_notes": visible(reason)}

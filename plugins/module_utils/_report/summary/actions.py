@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shlex
 import typing as t
 
-from ..._decisions.next_steps import limit, policy_option
+from ..._decisions.next_steps import limit_of, policy_option
 from ..._text import visible
 from ..report import HostLine, Report
 
@@ -19,8 +18,11 @@ LONGEST_LIMIT = 1000
 UNWRITABLE = "name the hosts in --limit yourself, because their names have signs with a meaning there"
 """Text instead of a command for hosts whose names cannot be written in it."""
 
-_PLAYBOOK = re.compile(r"kernelops\.livepatch\.(?P<name>[a-z]+)\b(?P<options>(?: --limit \S+| -e [\w]+=[\w.]+)*)")
+_COMMAND = re.compile(
+    r"ansible-playbook kernelops\.livepatch\.(?P<name>[a-z]+)\b(?P<options>(?: --limit \S+| -e [\w]+=[\w.]+)*)"
+)
 _VARIABLE = re.compile(r"-e ([\w]+=[\w.]+)")
+_POLICY = "livepatch_policy="
 _TITLES = {
     "check": "check again",
     "enable": "enable the client",
@@ -70,21 +72,23 @@ class Action:
 def actions_of(report: Report) -> list[Action]:
     """Return the actions, the most urgent first. Ineligible hosts are last: many of them need nothing."""
     found: dict[tuple[t.Any, ...], Action] = {}
+    # A host without a record has no policy of its own.
+    of_fleet = report.only_policy()
     for line in sorted(report.lines, key=lambda line: line.state == "ineligible"):
         step = line.next_step
         playbook, variables = _playbook(step or "")
+        if _POLICY not in " ".join(variables):
+            variables = (*variables, *_VARIABLE.findall(policy_option(line.policy or of_fleet)))
         if playbook is None and line.state in _WAITING:
             continue
         reason = line.reasons[0]["id"] if line.reasons else None
-        if playbook is None:
-            # The check after the step needs the policy of the last one.
-            variables = tuple(_VARIABLE.findall(policy_option(line.policy)))
         # Hosts with one reason can have different steps, which depend on their facts.
         key = (playbook, variables) if playbook else (line.state, reason, variables)
         action = found.get(key)
         if action is None:
-            action = Action(_TITLES[playbook], playbook, variables) if playbook else _by_hand(line, variables)
-            found[key] = action
+            action = found[key] = (
+                Action(_TITLES[playbook], playbook, variables) if playbook else _by_hand(line, variables)
+            )
         action.hosts.append(line.host)
     return list(found.values())
 
@@ -96,17 +100,12 @@ def _by_hand(line: HostLine, variables: tuple[str, ...]) -> Action:
     return Action(step, None, variables, line.state, why)
 
 
-def limit_of(hosts: list[str]) -> str | None:
-    """Return hosts as the value of ``--limit`` in a shell, without those whose names have a meaning there."""
-    usable = [host for host in hosts if limit(host) is not None]
-    if len(usable) < 2:
-        return limit(usable[0]) if usable else None
-    return shlex.quote(",".join(usable))
-
-
 def _playbook(step: str) -> tuple[str | None, tuple[str, ...]]:
-    """Return the playbook of the collection that a next step names, and the variables that it needs."""
-    found = _PLAYBOOK.search(step)
+    """Return the playbook of the collection whose whole command is in a next step, and its variables.
+
+    A step that only mentions a playbook is one for people, such as to find the cause of a crash before a patch.
+    """
+    found = _COMMAND.search(step)
     if found is None or found["name"] not in _TITLES:
         return None, ()
     return found["name"], tuple(_VARIABLE.findall(found["options"]))

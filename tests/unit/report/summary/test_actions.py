@@ -15,9 +15,9 @@ from tests.samples.changes import fresh, reported
 from tests.samples.reports import HOSTILE, hostile_record, recorded
 
 
-def host(name: str, state: t.Any, remedy: str, reason: str = "x") -> t.Any:
+def host(name: str, state: t.Any, remedy: str, reason: str = "x", **changes: t.Any) -> t.Any:
     reasons = [{"id": reason, "message": f"{name} is not well.", "remedy": remedy}]
-    return fresh(name, state, assessment__reasons=reasons)
+    return fresh(name, state, assessment__reasons=reasons, **changes)
 
 
 def shown(report: Report) -> list[tuple[str, list[str], str | None]]:
@@ -78,6 +78,37 @@ def test_steps_of_people_end_with_a_check() -> None:
     assert shown(report) == [
         ("Start the daemon.", ["web1", "web2"], f"{check} web1,web2"),
         ("Remove the lock.", ["web3"], f"{check} web3"),
+    ]
+
+
+def test_a_step_that_mentions_a_playbook_is_for_people() -> None:
+    """The playbook is a part of it, and may need variables that a person decides about."""
+    step = "find the cause of the crash, then run kernelops.livepatch.patch with clear_crash_lock: true"
+    [action] = actions_of(reported(host("web1", "failed", step, "crash_lock")))
+    assert (action.step, action.playbook) == (step, None)
+
+
+def test_every_command_has_the_policy_of_the_check() -> None:
+    current = {"eligibility__policy": "current"}
+    report = reported(
+        fresh("web1", "failed", **current),
+        host("web2", "unknown", "see ansible-playbook kernelops.livepatch.check", **current),
+        host("web3", "disabled", "ansible-playbook kernelops.livepatch.enable --limit web3", **current),
+        hosts=["web1", "web2", "web3", "web4"],
+    )
+    commands = [command for _step, _hosts, command in shown(report)]
+    assert len(commands) == 4
+    assert [command for command in commands if not str(command).endswith(" -e livepatch_policy=current")] == []
+
+
+def test_hosts_of_two_policies_have_two_checks() -> None:
+    documents = fresh("web1", "failed", eligibility__policy="current"), fresh("web2", "failed")
+    report = reported(*documents, hosts=["web1", "web2", "web3"])
+    check = "ansible-playbook kernelops.livepatch.check --limit"
+    assert sorted(str(command) for _step, _hosts, command in shown(report)) == [
+        f"{check} web1 -e livepatch_policy=current",
+        f"{check} web2",
+        f"{check} web3",
     ]
 
 
