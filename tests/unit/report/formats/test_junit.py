@@ -21,6 +21,8 @@ from tests.samples.reports import HOSTILE, RULES, a_judged_report, a_report, a_w
 
 SUITE = '<testsuite name="x" tests="1" failures="0" errors="0">'
 SCHEMA = xmlschema.XMLSchema(str(Path(__file__).with_name("junit.xsd")))
+JENKINS = xmlschema.XMLSchema(str(Path(__file__).parents[3] / "validators" / "jenkins-junit-10.xsd"))
+"""The schema of the xUnit plugin of Jenkins, which refuses other reports."""
 
 FINDINGS: list[t.Any] = [
     ("web2", ("not_protected", "it is disabled")),
@@ -37,7 +39,8 @@ DOCUMENTS: list[t.Any] = [
 
 def _parsed(report: Report) -> junitparser.JUnitXml:
     written = "".join(junit.render(report)).encode()
-    SCHEMA.validate(written.decode())
+    for schema in (SCHEMA, JENKINS):
+        schema.validate(written.decode())
     return junitparser.JUnitXml.fromstring(written)
 
 
@@ -50,6 +53,7 @@ def _parsed(report: Report) -> junitparser.JUnitXml:
         f"{SUITE}<testcase name='a' classname='b'><failure/></testcase></testsuite>",
         f"{SUITE}<testcase name='a' classname='b'><skipped/><skipped/></testcase></testsuite>",
         f"{SUITE}<testcase name='a'/></testsuite>",
+        '<testsuites tests="0" failures="0" errors="0" skipped="0"/>',
     ],
 )
 def test_the_schema_refuses_invalid_documents(wrong: str) -> None:
