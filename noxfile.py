@@ -294,6 +294,14 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST_PYTHON, default=False)
+def changelog(session: nox.Session) -> None:
+    """The notes of the release in galaxy.yml, from the fragments. A later run adds those that came since."""
+    install(session, ANSIBLE, "tests/requirements-files.txt")
+    # Filters and roles are found only where ansible-core can be imported.
+    session.run("antsibull-changelog", "release", "--reload-plugins", "--update-existing", *session.posargs)
+
+
+@nox.session(python=NEWEST_PYTHON, default=False)
 def mutation(session: nox.Session) -> None:
     """Small mistakes in the code that decides, each of which the unit tests must notice. Takes many minutes."""
     install(session, ANSIBLE, *TESTS, "tests/requirements-mutation.txt")

@@ -18,6 +18,7 @@ import yaml
 pytestmark = pytest.mark.release
 
 REPOSITORY = Path(__file__).parents[2]
+GALAXY = yaml.safe_load((REPOSITORY / "galaxy.yml").read_text(encoding="utf-8"))
 NAME = "kernelops.livepatch"
 TYPES = ("module", "inventory", "callback", "filter", "role")
 _MEGABYTE = 1024 * 1024
@@ -89,7 +90,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 
 
 def test_the_archive_has_its_version_and_is_small(installation: Installation) -> None:
-    assert installation.archive.name == "kernelops-livepatch-1.0.0.tar.gz"
+    assert installation.archive.name == f"kernelops-livepatch-{GALAXY['version']}.tar.gz"
     assert installation.archive.stat().st_size < _MEGABYTE
 
 
@@ -168,11 +169,10 @@ def test_the_demonstration_runs_from_the_installation(installation: Installation
         assert states[state] > 0, state
     assert reports["oddities/report"]["hosts"] > 60
     assert list((tmp_path / "demo" / "livepatch-openvex").glob("*.json"))
-    galaxy = yaml.safe_load((REPOSITORY / "galaxy.yml").read_text(encoding="utf-8"))
     records = list((tmp_path / "demo" / "livepatch-records").glob("*.json"))
     versions = {
         json.loads(record.read_text(encoding="utf-8"))["collector"]["collection"]
         for record in records
         if not record.name.endswith(".unreachable.json")
     }
-    assert versions == {galaxy["version"]}
+    assert versions == {GALAXY["version"]}
