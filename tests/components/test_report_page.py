@@ -803,6 +803,7 @@ def test_a_vulnerability_shows_hosts_and_evidence(browser: Browser) -> None:
     browser.driver.find_elements(By.CSS_SELECTOR, ".cve-hosts a")[2].click()
     wait_for(lambda: browser.dialog is not None)
     assert "Open: 2 · unknown: 0 · waived: 0 · of 3 that are open on any host" in (browser.dialog or "")
+    assert "ansible-playbook kernelops.livepatch.upgrade --limit web1 -e livepatch_force=true" in (browser.dialog or "")
 
 
 def test_a_waived_vulnerability_is_counted_apart(browser: Browser) -> None:
@@ -848,11 +849,14 @@ def test_a_vulnerability_is_copied_as_text(browser: Browser) -> None:
         "Object.defineProperty(navigator, 'clipboard', {value: {writeText: () => Promise.reject(new Error())}})"
     )
     browser.find(".cve summary").click()
-    browser.find(".copy button").click()
-    wait_for(lambda: browser.texts(".copy textarea") != [])
-    text = str(browser.find(".copy textarea").get_property("value"))
+    # The page draws the details after the event.
+    wait_for(lambda: browser.texts(".cve-details .copy button") != [])
+    browser.find(".cve-details .copy button").click()
+    wait_for(lambda: browser.texts(".cve-details .copy textarea") != [])
+    text = str(browser.find(".cve-details .copy textarea").get_property("value"))
     assert text.startswith(f"{CRITICAL} (critical, published 2026-01-02)\nopen 2 · unknown 1 · waived 0 · ")
     assert "Hosts: web3, web1" in text
+    assert "ansible-playbook kernelops.livepatch.upgrade --limit web3,web1 -e livepatch_force=true" in text
 
 
 @pytest.mark.parametrize("width", [1440, 768, 375])

@@ -41,6 +41,9 @@ SHOWN_PRIORITIES = (UNRATED, *reversed(PRIORITIES))
 _NAMED_HOSTS = (100, 20, 5, 1, 0)
 """Hosts of a group that a result names: as many as its limit allows."""
 
+LIMIT = "{hosts}"
+"""Stands for the limit to hosts that only the page knows."""
+
 _LINES = 200
 _HOSTS_OF_A_LINE = 5
 _HOST_COLUMNS = 64
@@ -94,11 +97,11 @@ class _Kind(t.NamedTuple):
 class _Group:
     """Hosts with the same status and next step: their common values, their number, and the first names.
 
-    `step_for` returns the next step of hosts that are named, None if the step does not depend on their names.
+    `step_for` returns the next step of hosts that a limit selects, None if the step does not depend on them.
     """
 
     description: dict[str, t.Any]
-    step_for: c.Callable[[c.Sequence[str]], str | None] | None = None
+    step_for: c.Callable[[str | None], str | None] | None = None
     count: int = 0
     _hosts: list[str] = dataclasses.field(default_factory=list)
 
@@ -118,7 +121,8 @@ class _Group:
         """Return the values, the number of hosts, and the first names. Commands for few hosts name all of them."""
         described = {**self.description, "count": self.count, "hosts": self.hosts(most)}
         if self.step_for is not None and self.count <= _HOSTS_OF_A_LINE:
-            described["next_step"] = self.step_for(self.hosts(self.count))
+            names = self.hosts(self.count)
+            described["next_step"] = self.step_for(limit_of(names) if all(map(limit, names)) else None)
         return described
 
 
@@ -257,10 +261,13 @@ class FleetExposure:
         yield '\n], "evaluations": [\n' + ",\n".join(evaluations) + "\n]}\n"
 
     def matrix(self, shown: c.Sequence[CveExposure]) -> tuple[list[list[int]], list[dict[str, t.Any]]]:
-        """Return for each kind of hosts the evaluation of each vulnerability, by number, and the evaluations."""
+        """Return for each kind of hosts the evaluation of each vulnerability, by number, and the evaluations.
+
+        An evaluation has `step_for`, which is its next step with `LIMIT` in place of the limit to hosts.
+        """
         evaluator = Evaluator(self.indexes, [each.cve for each in shown])
         evaluations: dict[str, int] = {}
-        positions = [list(_positions(evaluator, kind, evaluations)) for kind in self.kinds]
+        positions = [list(_positions(evaluator, kind, evaluations, with_limit=True)) for kind in self.kinds]
         return positions, [json.loads(text) for text in evaluations]
 
     def unknown_hosts(self, cves: c.Sequence[str]) -> dict[str, int]:
@@ -492,7 +499,9 @@ def _kernel(evaluator: Evaluator, kind: _Kind) -> tuple[str | None, bool]:
     return (kernel.source, kernel.derived) if isinstance(kernel, IdentifiedKernel) else (None, False)
 
 
-def _positions(evaluator: Evaluator, kind: _Kind, evaluations: dict[str, int]) -> c.Iterator[int]:
+def _positions(
+    evaluator: Evaluator, kind: _Kind, evaluations: dict[str, int], *, with_limit: bool = False
+) -> c.Iterator[int]:
     """Yield the position of the evaluation of each vulnerability in `evaluations`, to which new ones are added."""
     kernel = _kernel(evaluator, kind)
     known: dict[tuple[t.Any, ...], int] = {}
@@ -501,7 +510,11 @@ def _positions(evaluator: Evaluator, kind: _Kind, evaluations: dict[str, int]) -
         key = (verdict.key, waiver)
         position = known.get(key)
         if position is None:
-            text = json.dumps(_described(verdict, kernel, kind, waiver))
+            described = _described(verdict, kernel, kind, waiver)
+            if with_limit:
+                step = _step_for(verdict, kernel[0], kind)(LIMIT) if described["state"] is None else None
+                described["step_for"] = step if step is not None and LIMIT in step else None
+            text = json.dumps(described)
             position = known[key] = evaluations.setdefault(text, len(evaluations))
         yield position
 
@@ -522,7 +535,7 @@ def _described(
         "reason": verdict.reason["id"] if verdict.reason else None,
         "message": verdict.reason["message"] if verdict.reason else None,
         "state": None if state is None else state.state,
-        "next_step": _step_for(verdict, source, kind)(()) if state is None else state.step,
+        "next_step": _step_for(verdict, source, kind)(None) if state is None else state.step,
         "waived": None if waiver is None else waiver.as_dict(),
     }
 
@@ -532,36 +545,36 @@ def next_step(
     source: str | None,
     *,
     enabled: bool | None,
-    hosts: c.Sequence[str] = (),
+    only: str | None = None,
     policy: str | None = None,
 ) -> str | None:
     """Return what to do about a verdict on hosts whose kernel has this source package.
 
-    `hosts` are all of them, or none if there are too many for a command. `policy` is that of their records.
+    `only` is the limit of a command for all of them, None if there are too many for a command. `policy` is that of
+    their records.
     """
     options = policy_option(policy)
-    host = limit_of(hosts) if all(map(limit, hosts)) else None
     if verdict.reason is not None:
         return _with_policy(verdict.reason["remedy"], policy)
     if verdict.fix == "patch":
         if enabled:
-            return f"apply live patch {verdict.patch} or newer: {_command('patch', host)}{options}"
+            return f"apply live patch {verdict.patch} or newer: {_command('patch', only)}{options}"
         if enabled is None:
             return f"repair the client, as the report shows for the host; live patch {verdict.patch} has the fix"
-        return f"enable the client, which applies live patch {verdict.patch}: {_command('enable', host)}{options}"
+        return f"enable the client, which applies live patch {verdict.patch}: {_command('enable', only)}{options}"
     if verdict.fix == "reboot":
-        return f"reboot into the installed kernel with the fix ({verdict.fixed_in} or newer): {_upgrade(host, options)}"
+        return f"reboot into the installed kernel with the fix ({verdict.fixed_in} or newer): {_upgrade(only, options)}"
     if verdict.fix == "kernel":
-        return f"upgrade {source or 'the kernel'} to {verdict.fixed_in} or newer and reboot: {_upgrade(host, options)}"
+        return f"upgrade {source or 'the kernel'} to {verdict.fixed_in} or newer and reboot: {_upgrade(only, options)}"
     if verdict.fix == "none":
         return "wait: no fix is published for this kernel; evaluate again with newer vulnerability data"
     return None
 
 
-def _step_for(verdict: Verdict, source: str | None, kind: _Kind) -> c.Callable[[c.Sequence[str]], str | None]:
-    """Return a function that returns the next step for some hosts of a kind."""
+def _step_for(verdict: Verdict, source: str | None, kind: _Kind) -> c.Callable[[str | None], str | None]:
+    """Return a function that returns the next step of a kind, for hosts that a limit selects."""
     enabled = None if kind.evidence is None else kind.evidence.enabled
-    return lambda hosts: next_step(verdict, source, enabled=enabled, hosts=hosts, policy=kind.policy)
+    return lambda only: next_step(verdict, source, enabled=enabled, only=only, policy=kind.policy)
 
 
 def _with_policy(remedy: str | None, policy: str | None) -> str | None:

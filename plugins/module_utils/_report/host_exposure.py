@@ -17,6 +17,7 @@ import typing as t
 from pathlib import Path
 
 from .._errors import LivepatchError
+from .._decisions.next_steps import limit
 from .._fleet.rules import OpenCve
 from .._fleet.waivers import Waiver, Waivers
 from .._io import expand_user
@@ -347,4 +348,4 @@ def _remedy(record: Record, found: c.Sequence[OpenCve], evidence: KernelEvidence
     patch = None if chosen["patch"] is None else int(chosen["patch"])
     verdict = Verdict("open", chosen["fix"], chosen["fixed_in"], patch, chosen["evidence"])
     policy = record["eligibility"]["policy"]
-    return next_step(verdict, source, enabled=evidence.enabled, hosts=[record["host"]], policy=policy)
+    return next_step(verdict, source, enabled=evidence.enabled, only=limit(record["host"]), policy=policy)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from hypothesis import given
@@ -43,6 +44,15 @@ def test_groups_have_the_hosts_of_each_status() -> None:
     assert hosts_of(report, CRITICAL, "fixed") == ["web2"]
     assert hosts_of(report, PATCHED, "live_patched") == ["web1"]
     assert hosts_of(report, HIGH, "unknown") == ["web4"], "a host without a record"
+
+
+def test_a_step_has_a_place_for_hosts() -> None:
+    """The page puts names there. Steps without a command for some hosts have no such place."""
+    steps = {each["next_step"]: each["step_for"] for each in data_of(an_exposed_report())["evaluations"]}
+    commands = {step for step in steps.values() if step is not None}
+    playbooks = {name for step in commands for name in re.findall(r"livepatch\.(\w+) --limit \{hosts\}", step)}
+    assert (playbooks, len(commands)) == ({"patch", "upgrade"}, 2)
+    assert [step for step, place in steps.items() if place is None and "--limit" in str(step)] == []
 
 
 def test_the_number_of_vulnerabilities_is_limited(monkeypatch: t.Any) -> None:

@@ -33,6 +33,17 @@ function createElement(tag, className, ...children) {
   return element;
 }
 
+/** Programs and options that a line must not break at their hyphens. */
+const UNBROKEN = /(ansible-playbook|(?<=\s)(?:-e \S{1,40}(?![^\s;])|--?[a-z][a-z-]*))/;
+
+/**
+ * Return the nodes of a next step, whose commands stay readable where lines break. Their text is that of the step.
+ * @param {string} step
+ */
+function stepNodes(step) {
+  return step.split(UNBROKEN).map((word, number) => (number % 2 ? createElement("span", "unbroken", word) : word));
+}
+
 /**
  * Create an element of an SVG picture.
  * @template {keyof SVGElementTagNameMap} Tag

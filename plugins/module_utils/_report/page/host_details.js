@@ -111,7 +111,7 @@ function formatValue(value) {
 
 /** @param {string} remedy */
 function nextStepParagraph(remedy) {
-  return createElement("p", "remedy", createElement("b", "", "Next step"), remedy);
+  return createElement("p", "remedy", createElement("b", "", "Next step"), ...stepNodes(remedy));
 }
 
 /**

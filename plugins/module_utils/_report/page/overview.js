@@ -119,7 +119,7 @@ function showWorstHosts() {
     link.href = `#host=${encodeURIComponent(host.name)}`;
     const open = Number(openCvesOfHost.get(host) ?? 0);
     const cves = createElement("span", "muted", open > 0 ? `${formatNumber(open)} open CVE${open === 1 ? "" : "s"}` : "");
-    const step = createElement("span", "muted step", host.nextStep ?? "");
+    const step = createElement("span", "muted step", ...stepNodes(host.nextStep ?? ""));
     return createElement("li", "", createElement("span", "name", link), createStateLabel(host.state), cves, step);
   });
   const rest = worst.length - items.length;

@@ -304,6 +304,8 @@ interface CveEvaluation {
   /** The state of the hosts, if the next step solves its problem first. */
   state: string | null;
   next_step: string | null;
+  /** The next step with `{hosts}` in place of names. */
+  step_for: string | null;
   waived: { reason: string; owner: string; expires: string } | null;
 }
 

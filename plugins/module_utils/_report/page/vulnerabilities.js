@@ -5,6 +5,7 @@
 
 const FIRST_CVES = 20;
 const FIRST_HOSTS = 50;
+const MOST_NAMES_OF_A_STEP = 5;
 
 /** @type {CveStatus[]} The most urgent first. */
 const CVE_STATUSES = ["open", "unknown", "waived", "live_patched", "fixed", "not_affected"];
@@ -260,13 +261,24 @@ function evaluationLabel(evaluation) {
   return evaluation.waived ? `waived (${label})` : label;
 }
 
+/**
+ * Return the next step for hosts. Its command names them if they are few, and their names have no meaning in a shell.
+ * @param {CveEvaluation} evaluation @param {Host[]} members
+ */
+function stepFor({ next_step, step_for }, members) {
+  const names = members.map(({ name }) => name);
+  const isWritable = names.length <= MOST_NAMES_OF_A_STEP && names.every((name) => PLAIN_NAME.test(name));
+  return isWritable && step_for ? step_for.replace("{hosts}", names.join(",")) : next_step;
+}
+
 /** @param {CveEvaluation} evaluation @param {Host[]} members */
 function cveGroup(evaluation, members) {
   const label = createElement("span", "state", createElement("span", "mark"), evaluationLabel(evaluation));
   label.dataset.tone = CVE_TONES[countedStatus(evaluation) ?? "open"];
   const heading = createElement("h4", "", label, ` on ${formatCount(members.length, "host")}`);
   const group = createElement("section", "", heading, createElement("p", "muted", describeEvidence(evaluation)));
-  if (evaluation.next_step) group.append(nextStepParagraph(evaluation.next_step));
+  const step = stepFor(evaluation, members);
+  if (step) group.append(nextStepParagraph(step));
   const list = createElement("ul", "cve-hosts", ...members.slice(0, FIRST_HOSTS).map(hostItem));
   if (members.length > FIRST_HOSTS) {
     const rest = members.slice(FIRST_HOSTS);
@@ -293,7 +305,8 @@ function cveText(each, data) {
   ];
   for (const { evaluation, members } of orderedGroups(each, data)) {
     lines.push("", `${evaluationLabel(evaluation)} on ${formatCount(members.length, "host")}: ${describeEvidence(evaluation)}`);
-    if (evaluation.next_step) lines.push(`Next step: ${evaluation.next_step}`);
+    const step = stepFor(evaluation, members);
+    if (step) lines.push(`Next step: ${step}`);
     lines.push(`Hosts: ${members.map(({ name }) => name).join(", ")}`);
   }
   return lines.join("\n");
@@ -318,7 +331,7 @@ function hostVulnerabilitiesSection(host) {
     createSearchLink(each.cve, each.cve),
     each.priority ?? "unrated",
     each.published ?? "unknown",
-    describeWaiver(evaluation) ?? evaluation.next_step ?? "",
+    describeWaiver(evaluation) ?? createElement("span", "", ...stepNodes(stepFor(evaluation, [host]) ?? "")),
   ]);
   const unknown = items.length - open.length - waived.length;
   const note = createElement(
