@@ -302,6 +302,13 @@ def changelog(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST_PYTHON, default=False)
+def screenshots(session: nox.Session) -> None:
+    """The pictures of the report page in docs/images, from the demonstration."""
+    install(session, ANSIBLE, *TESTS, "pillow>=12")
+    session.run("python", "tests/tools/screenshots.py", env=ansible_environment(session.bin))
+
+
+@nox.session(python=NEWEST_PYTHON, default=False)
 def mutation(session: nox.Session) -> None:
     """Small mistakes in the code that decides, each of which the unit tests must notice. Takes many minutes."""
     install(session, ANSIBLE, *TESTS, "tests/requirements-mutation.txt")

@@ -16,8 +16,8 @@ import re
 import typing as t
 from pathlib import Path
 
-from .._errors import LivepatchError
 from .._decisions.next_steps import limit
+from .._errors import LivepatchError
 from .._fleet.rules import OpenCve
 from .._fleet.waivers import Waiver, Waivers
 from .._io import expand_user
