@@ -95,7 +95,11 @@ def take(driver: webdriver.Chrome, picture: Picture, page: Path) -> bytes:
 
 def reduce(png: bytes) -> Image.Image:
     """Return a picture with few colours."""
-    return Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    return (
+        Image.open(io.BytesIO(png))
+        .convert("RGB")
+        .quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    )
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import STATES
+from tests.tools import interpreters
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,6 +37,15 @@ def test_supported_systems_are_those_of_the_policy() -> None:
     shown = {(row[0], row[1]): (set(row[2].split(", ")), set(row[3].split(", "))) for row in rows}
     assert len(rows) == len(shown)
     assert shown == covered
+
+
+def test_versions_of_ansible_core_are_those_of_the_checks() -> None:
+    rows = re.findall(r"^\| (\d\.\d+) \| (3\.\d+ to 3\.\d+) \| (.*) \|$", README, re.MULTILINE)
+    pythons = {core.version: core.describe_pythons() for core in interpreters.CORES}
+    assert {version: python for version, python, _tests in rows} == {
+        version: pythons[version] for version in interpreters.SANE
+    }
+    assert {version for version, _python, tests in rows if "tests, " in tests} == set(interpreters.TESTED)
 
 
 def test_variables_have_the_defaults_of_the_role() -> None:
