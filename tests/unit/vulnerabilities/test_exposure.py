@@ -547,7 +547,7 @@ def test_a_patch_that_is_not_confirmed_is_unknown() -> None:
 
 def test_a_record_confirms_a_patch() -> None:
     found = kernel_evidence(make_record())
-    assert found == host(patch="65.1", confirmed=True, fixes=(("CVE-2019-14895", True),))
+    assert found == host(patch="65.1", confirmed=True, policy="launch", fixes=(("CVE-2019-14895", True),))
 
 
 @pytest.mark.parametrize(
