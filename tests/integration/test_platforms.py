@@ -60,7 +60,7 @@ def test_an_execution_environment_is_described(tmp_path: Path) -> None:
     assert made.returncode == 0, made.stdout + made.stderr
     assert (tmp_path / "context" / "Containerfile").exists() or (tmp_path / "context" / "Dockerfile").exists()
     galaxy = yaml.safe_load((tmp_path / "context" / "_build" / "requirements.yml").read_text(encoding="utf-8"))
-    assert galaxy == {"collections": [{"name": "kernelops.livepatch"}]}
+    assert galaxy == {"collections": [{"name": "kernelops.livepatch", "version": ">=2.0.0,<3.0.0"}]}
     python = (tmp_path / "context" / "_build" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     assert [line for line in python if line.startswith("psycopg[binary]")] == python != []
 

@@ -48,6 +48,16 @@ def test_versions_of_ansible_core_are_those_of_the_checks() -> None:
     assert {version for version, _python, tests in rows if "tests, " in tests} == set(interpreters.TESTED)
 
 
+def test_requirements_allow_this_major_version() -> None:
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"]
+    major = int(version.partition(".")[0])
+    pages = [ROOT / "README.md", *(path for path in (ROOT / "docs").rglob("*") if path.suffix in (".md", ".yml"))]
+    named = re.compile(r"kernelops\.livepatch(?:\n +version: \"|:)(>=[\d.]+,<[\d.]+)")
+    found = [wanted for page in pages for wanted in named.findall(page.read_text(encoding="utf-8"))]
+    assert len(found) > 4
+    assert set(found) == {f">={major}.0.0,<{major + 1}.0.0"}
+
+
 def test_variables_have_the_defaults_of_the_role() -> None:
     role = ROOT / "roles" / "playbook_defaults" / "meta" / "argument_specs.yml"
     options = yaml.safe_load(role.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
