@@ -185,7 +185,7 @@ def page(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST_PYTHON, tags=["rest", "alone"])
 def validators(session: nox.Session) -> None:
-    """A report with validators of others: HTML, accessibility in Chromium, SARIF, and JUnit XML."""
+    """A report with validators of others: HTML, accessibility in Chromium, and SARIF."""
     install(session, ANSIBLE, *TESTS, "tests/requirements-page.txt")
     session.run("python", "tests/tools/validators.py", env=ansible_environment(session.bin))
 
