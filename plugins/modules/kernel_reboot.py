@@ -18,6 +18,9 @@ description:
     block, or from the link C(/vmlinuz). If this is another kernel, the task fails with RV(error_id=boot_order), names
     that kernel, and stops nothing. A kernel that Ubuntu did not build is never booted. If the choice of the boot loader
     cannot be determined, the module warns, and it fails if a kernel is installed that Ubuntu did not build.
+  - A host is not rebooted if files of the intended kernel are missing or empty, a process holds a lock of C(dpkg), or a
+    program blocks a shutdown (C(systemd-inhibit)). The module waits for these programs, before it stops containers for
+    at most O(drain_timeout), and before the reboot for at most one minute.
   - Before the reboot, the module runs O(pre_commands), stores a list of the running Docker, Podman and LXD containers
     on the host, and stops them. After the reboot, it starts these containers again, verifies that they run, and runs
     O(post_commands).
@@ -131,13 +134,15 @@ options:
       - V(ignore) leaves them to Docker.
       - The containers are started in the order of their creation. Those that were paused are paused again.
       - If more containers are running than Docker lists, the task fails.
+      - Tasks of a Docker swarm are neither stopped nor started. The swarm does both.
     type: str
     choices: [stop, wait, ignore]
     default: stop
   podman:
     description:
       - How to handle Podman containers of root. The values are the same as for O(docker).
-      - A container that belongs to an active systemd unit, as with Quadlet, is stopped and started by this unit.
+      - A container that belongs to an active systemd service of Podman, as with Quadlet, is stopped and started by this
+        service.
     type: str
     choices: [stop, wait, ignore]
     default: stop

@@ -126,6 +126,61 @@ def test_a_container_of_a_unit_is_left_to_systemd(host: Host) -> None:
     assert host.states() == {"of-web": "running", "plain": "running"}
 
 
+@pytest.mark.parametrize(
+    ("label", "commands"),
+    [
+        ("ssh.service", "ExecStart={ path=/usr/sbin/sshd ; argv[]=/usr/sbin/sshd -D ; }"),
+        ("ssh.socket", ""),
+        ("multi-user.target", ""),
+        ("-Hexample.service", "ExecStart={ path=/usr/bin/podman ; }"),
+        ("--now.service", "ExecStart={ path=/usr/bin/podman ; }"),
+    ],
+)
+def test_the_label_of_an_image_stops_no_other_unit(host: Host, label: str, commands: str) -> None:
+    """Whoever builds an image sets its labels, and the container inherits them."""
+    host.add("podman", "plain", 10, unit=label)
+    (host.state / "active").write_text(f"{label}\n", encoding="ascii")
+    (host.state / "commands").write_text(f"{commands}\n", encoding="ascii")
+    assert host.drain() == ["podman id-plain plain"]
+    assert host.log("systemctl stop") == []
+    assert [line for line in host.log("systemctl") if label.startswith("-")] == []
+    assert host.restore() == []
+    assert host.states() == {"plain": "running"}
+
+
+def test_a_unit_of_podman_is_known_by_its_commands(host: Host) -> None:
+    host.add("podman", "of-web", 10, removed=True, unit='"web.service"')
+    (host.state / "active").write_text("web.service\n", encoding="ascii")
+    (host.state / "commands").write_text("ExecStart={ path=/usr/bin/podman ; }\n", encoding="ascii")
+    assert [each.handled_as for each in read_runtimes(host.run("look"))["podman"].running] == ["unit"]
+
+
+def test_a_label_with_blanks_is_text(host: Host) -> None:
+    host.add("podman", "web", 10, unit='"x\\n1 --all false false false /a.service"')
+    assert host.drain() == ["podman id-web web"]
+
+
+@pytest.mark.parametrize("identifier", ["--all", "-t0", "$(id)", "a;b"])
+def test_an_identifier_is_never_an_option(host: Host, identifier: str) -> None:
+    host.add("podman", "web", 10)
+    (host.state / "podman" / identifier).write_text("11 odd false running false\n", encoding="ascii")
+    assert host.drain() == ["podman id-web web"]
+    assert host.log("podman stop") == ["podman stop id-web"]
+
+
+def test_tasks_of_a_swarm_are_left_to_it(host: Host) -> None:
+    """The swarm starts other containers for them after the reboot, which have other names."""
+    host.add("docker", "web.1.x7k", 10, unit='"x7kq2"', state="paused")
+    host.add("docker", "plain", 11, unit='""')
+    runtime = read_runtimes(host.run("look"))["docker"]
+    assert [(each.handled_as, each.runtime) for each in runtime.running] == [("swarm", "docker"), ("docker", "docker")]
+    assert host.drain() == ["swarm id-web.1.x7k web.1.x7k", "docker id-plain plain"]
+    assert host.log("docker stop", "docker unpause") == ["docker stop id-plain"]
+    (host.state / "docker" / "id-web.1.x7k").unlink()
+    assert host.restore() == []
+    assert host.log("docker start") == ["docker start id-plain"]
+
+
 def test_the_label_of_an_inactive_unit_is_ignored(host: Host) -> None:
     host.add("podman", "job", 10, removed=True, unit="job.service")
     runtime = read_runtimes(host.run("look"))["podman"]

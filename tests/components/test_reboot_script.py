@@ -8,12 +8,14 @@ Commands that change the machine, and those of container runtimes, are replaced 
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
 from tests.integration.shells import SHELLS, each_shell
 
 pytestmark = pytest.mark.matrix
@@ -33,6 +35,7 @@ VARIABLES = {
     "lxd": "ignore",
     "message": "",
     "boot_entry": "",
+    "kernel": "",
     "boot_id": "another boot",
 }
 DOCKER = """\
@@ -88,6 +91,8 @@ class Machine:
         library, part = ((SCRIPTS / f"{name}.sh").read_text("utf-8") for name in ("sections", "kernel_reboot"))
         part = part.replace("/var/lib/kernelops-livepatch/kernel_reboot", str(self.state))
         part = part.replace("/run/kernelops-livepatch", str(self.folder / "lock"))
+        for path in ("/var/lib/dpkg/", "/boot/", "/lib/modules/"):
+            part = part.replace(path, f"{self.folder}{path}")
         head = "".join(f"lp_{name}='{value}'\n" for name, value in given.items())
         script = f"PATH={self.folder}/bin:$PATH\n{head}{library}\n{part}\nrun 100000 100000\n"
         command = [*SHELLS[self.shell].split(), "-s"]
@@ -237,3 +242,113 @@ def test_a_dead_mount_does_not_prevent_a_drain(shell: str, tmp_path: Path) -> No
     assert f"@{NONCE} end note ok 0" in output
     assert not machine.runs
     machine.answer()
+
+
+# --- what a reboot would interrupt, and a kernel that cannot start ---
+
+RUNNING, INTENDED = "5.4.0-42-generic", "5.4.0-216-generic"
+TABLE = """\
+unattended-upgr 0 root 811 unattended-upgr shutdown Stop ongoing upgrades or perform upgrades delay
+NetworkManager  0 root 700 NetworkManager  sleep    NetworkManager blocks shutdown delay
+"""
+FWUPD = "fwupd           0 root 900 fwupd           sleep:shutdown Firmware update in progress block\n"
+LINES = "     Who: {} (UID 0/root, PID 900/x)\n    What: {}\n     Why: Firmware: an update\n    Mode: {}\n\n"
+
+
+class ReadyMachine(Machine):
+    """A machine with the files of two kernels, and no program that a reboot would interrupt."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.command("uname", f"#!/bin/sh\necho {RUNNING}\n")
+        self.command("sleep", "#!/bin/sh\n")
+        for release in (RUNNING, INTENDED):
+            for path in (f"boot/vmlinuz-{release}", f"boot/initrd.img-{release}", f"lib/modules/{release}/modules.dep"):
+                self.file(path).write_text("content", encoding="ascii")
+        (self.folder / "running").touch()
+
+    def file(self, path: str) -> Path:
+        """A file of the machine, whose folder exists."""
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file
+
+    def inhibitors(self, text: str) -> None:
+        self.command("systemd-inhibit", f"#!/bin/sh\ncat <<'END'\n{text}END\n")
+
+    def drain(self) -> Sections:
+        return parse(self.run(task="drain", kernel=INTENDED, within="1", restore_after="0"), "", NONCE)
+
+
+@each_shell
+def test_a_machine_without_obstacles_is_drained(shell: str, tmp_path: Path) -> None:
+    machine = ReadyMachine(tmp_path, shell)
+    machine.inhibitors(TABLE + LINES.format("u", "shutdown", "delay") + LINES.format("gdm", "sleep:idle", "block"))
+    machine.file("var/lib/dpkg/lock-frontend").touch()
+    sections = machine.drain()
+    assert (sections["missing_files"].exit_code, sections["obstacles"].exit_code) == (0, 0)
+    assert not machine.runs
+
+
+@each_shell
+def test_a_kernel_that_was_removed_prevents_the_drain(shell: str, tmp_path: Path) -> None:
+    machine = ReadyMachine(tmp_path, shell)
+    machine.file(f"boot/initrd.img-{INTENDED}").write_bytes(b"")
+    machine.file(f"lib/modules/{INTENDED}/modules.dep").unlink()
+    section = machine.drain()["missing_files"]
+    assert section.exit_code != 0
+    assert section.output.replace(str(tmp_path), "").split() == [
+        f"/boot/initrd.img-{INTENDED}",
+        f"/lib/modules/{INTENDED}/modules.dep",
+    ]
+    assert machine.runs
+
+
+def test_a_machine_without_ramdisks_needs_none(tmp_path: Path) -> None:
+    machine = ReadyMachine(tmp_path, "dash")
+    for release in (RUNNING, INTENDED):
+        machine.file(f"boot/initrd.img-{release}").unlink()
+        machine.file(f"boot/vmlinuz-{release}").rename(machine.folder / f"boot/vmlinux-{release}")
+    assert machine.drain()["missing_files"].exit_code == 0
+    assert not machine.runs
+
+
+@each_shell
+@pytest.mark.parametrize("lock", ["lock-frontend", "lock"])
+def test_a_run_of_dpkg_is_not_interrupted(shell: str, lock: str, tmp_path: Path) -> None:
+    machine = ReadyMachine(tmp_path, shell)
+    with machine.file(f"var/lib/dpkg/{lock}").open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        sections = machine.drain()
+        assert (sections["obstacles"].exit_code, sections["obstacles"].output.strip()) == (1, f"dpkg {os.getpid()}")
+        assert machine.runs
+        output = machine.run(task="reboot", kernel=INTENDED, within="0", boot_id=BOOT_ID.read_text("ascii").strip())
+        assert "section down" not in output
+    assert machine.drain()["obstacles"].exit_code == 0
+
+
+@each_shell
+@pytest.mark.parametrize("listed", [TABLE + FWUPD, LINES.format("fwupd", "sleep:shutdown:idle", "block")])
+def test_a_blocked_shutdown_prevents_the_drain(shell: str, listed: str, tmp_path: Path) -> None:
+    machine = ReadyMachine(tmp_path, shell)
+    machine.inhibitors(listed)
+    sections = machine.drain()
+    assert (sections["obstacles"].exit_code, sections["obstacles"].output.strip()) == (1, "inhibitor fwupd")
+    assert machine.runs
+
+
+# --- the boot loader ---
+
+
+@each_shell
+def test_the_boot_loader_names_itself(shell: str, tmp_path: Path) -> None:
+    machine = ReadyMachine(tmp_path, shell)
+    variable = "sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+    machine.file(variable).write_bytes(b"\6\0\0\0" + "systemd-boot 255.4\0".encode("utf-16-le"))
+    machine.file("sys/kernel/kexec_loaded").write_text("1\n", encoding="ascii")
+    library, part = ((SCRIPTS / f"{name}.sh").read_text("utf-8") for name in ("sections", "kernel_reboot"))
+    script = f"lp_nonce={NONCE}\n{library}\n{part.replace(' /sys/', f' {tmp_path}/sys/').replace('=/sys/', f'={tmp_path}/sys/')}\nboot_loader_places\n"
+    script = script.replace("print_access /boot/grub/grub.cfg\n", "")
+    command = [*SHELLS[shell].split(), "-s"]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[:2] == ["loader systemd-boot 255.4", "kexec loaded"]

@@ -29,6 +29,7 @@ _CAUSES: dict[Cause, str] = {
     "default": "GRUB_DEFAULT selects it",
     "order": "it is the first entry in the boot menu, which is sorted by version",
     "link": "the link /vmlinuz leads to it",
+    "kexec": "it is loaded for kexec",
 }
 
 
@@ -115,6 +116,8 @@ def check_boot_order(
     With `select`, the entry of the intended kernel is selected for the next boot instead, if there is one. A `planned`
     kernel is not installed yet (check mode): its installation adds it to the menu, sorted by version.
     """
+    if choice.cause == "kexec":
+        raise causes.KEXEC_LOADED.error(intended=intended)
     entry = choice.menu.get(intended)
     if planned and entry is None and (select or _will_be_first(choice, intended)):
         return BootOrder()

@@ -7,6 +7,8 @@ from __future__ import annotations
 import collections.abc as c
 import dataclasses
 import datetime
+import re
+import shlex
 import typing as t
 
 from .._errors import LivepatchError
@@ -23,6 +25,7 @@ from .states.evidence import Evidence
 
 _NO_RUNTIME = Runtime(answers=True, running=(), auto_removed=())
 """A runtime whose command is not installed."""
+_OBSTACLE = re.compile(r"dpkg (?P<process>[0-9]{1,10})|inhibitor (?P<program>\S{1,64})")
 Step = t.Literal["nothing", "reboot", "finish"]
 
 
@@ -110,13 +113,16 @@ def _refuse_undrained(
 
 
 def order_failure(sections: Sections | None, intended: str, *, restore_after: int) -> LivepatchError | None:
-    """Return the error of a reboot that was not ordered: the host is not drained, or its entry could not be selected.
+    """Return the error of a reboot that was not ordered: the host is not ready, or its entry could not be selected.
 
     Raises `LivepatchError` if another run is stopping or starting containers.
     """
     if sections is None:
         return None
     refuse_parallel_run(sections)
+    obstacle = _obstacle(sections)
+    if obstacle is not None:
+        return obstacle
     drained, entry = sections.get("drained"), sections.get("boot_entry")
     if drained is not None and drained.exit_code != 0:
         return causes.DRAIN_EXPIRED.error(seconds=restore_after)
@@ -129,7 +135,7 @@ def drain_failure(sections: Sections | None) -> LivepatchError | None:
     """Return the error that ended a drain; None if the drain succeeded. `sections` is None for an incomplete answer."""
     if sections is None:
         return causes.DRAIN_LOST.error()
-    failure = command_failure(sections, "pre")
+    failure = _obstacle(sections) or command_failure(sections, "pre")
     if failure is not None:
         return failure
     for name in ("docker", "podman"):
@@ -145,6 +151,23 @@ def drain_failure(sections: Sections | None) -> LivepatchError | None:
         output = shortened(stop.output, stop.errors)
         return causes.DRAIN_FAILED.error(output or "the command did not end in time")
     return None
+
+
+def _obstacle(sections: Sections) -> LivepatchError | None:
+    """Return the error of a host that must not be rebooted now: its kernel is gone, or a program must not be ended."""
+    missing, obstacles = sections.get("missing_files"), sections.get("obstacles")
+    if missing is not None and missing.exit_code != 0:
+        files = missing.output.split()
+        release = next((path.partition("-")[2] for path in files if path.startswith("/boot/")), "RELEASE")
+        return causes.KERNEL_GONE.error(files=shortened(missing.output), release=shlex.quote(release))
+    if obstacles is None or obstacles.exit_code == 0:
+        return None
+    found = list(filter(None, map(_OBSTACLE.fullmatch, obstacles.output.splitlines())))
+    processes = ",".join(dict.fromkeys(match["process"] for match in found if match["process"]))
+    if processes:
+        return causes.PACKAGES_CHANGING.error(processes=processes)
+    programs = ", ".join(dict.fromkeys(match["program"] for match in found)) or "unknown"
+    return causes.SHUTDOWN_BLOCKED.error(programs=programs)
 
 
 def command_failure(sections: Sections, kind: str) -> LivepatchError | None:

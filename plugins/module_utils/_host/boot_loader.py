@@ -8,7 +8,8 @@ the index, the identifier or the title of an entry, and ``>`` separates a submen
 one boot, and ``grub-set-default`` stores ``saved_entry``. Without a known entry, GRUB starts the first one.
 `grub-mkconfig` sorts kernels by version, so that this is the newest kernel, of any builder.
 
-Without ``grub.cfg``, the link ``/vmlinuz`` counts, which other boot loaders use. The functions never raise.
+Without ``grub.cfg``, the link ``/vmlinuz`` counts, which other boot loaders use. Neither counts on a host that
+systemd-boot has started, whose files GRUB may have left there. The functions never raise.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import typing as t
 
 from .sections import Sections
 
-Cause = t.Literal["next_entry", "saved_entry", "default", "order", "link"]
+Cause = t.Literal["next_entry", "saved_entry", "default", "order", "link", "kexec"]
 
 _LINES_LIMIT = 20_000
 _LINE_LIMIT = 1024
@@ -33,7 +34,8 @@ _ANY_DEFAULT = re.compile(r"\bdefault=")
 _IMAGE = re.compile(r"(?:.*/)?vmlinu[xz]-(?P<release>[0-9][0-9A-Za-z.+~_-]{0,63}?)(?:\.efi\.signed)?[\"']?")
 _LINKED_IMAGE = re.compile(r"(?:.*/)?vmlinu[xz][\"']?")
 _ENVIRONMENT_LINE = re.compile(r"(?P<key>[A-Za-z_]{1,64})=(?P<value>.{0,512})")
-_INDEX = re.compile(r"\s*[0-9]{1,5}\s*")
+_INDEX = re.compile(r"\s*(?:0[xX](?P<hex>[0-9A-Fa-f]{1,6})|(?P<octal>0[0-7]{0,6})|(?P<decimal>[1-9][0-9]{0,6}))")
+_BLOCK, _BLOCK_FILLER = "# GRUB Environment Block\n", "#"
 _RECOVERY = re.compile(r"recovery", re.IGNORECASE)
 
 
@@ -76,6 +78,11 @@ class BootChoice:
 def read_boot_choice(sections: Sections) -> BootChoice:
     """Parse the sections ``boot_loader``, ``grub_cfg`` and ``grub_env``."""
     places = [line.split(maxsplit=2) for line in _text(sections, "boot_loader").splitlines()]
+    if ["kexec", "loaded"] in places:
+        return BootChoice(None, cause="kexec")
+    loader = next((" ".join(words[1:]) for words in places if words[:1] == ["loader"] and words[1:]), "")
+    if loader and not loader.startswith("GRUB"):
+        return BootChoice(None, problem=f"{loader} has started this host, and its configuration is not read")
     links = [words[2] for words in places if len(words) == 3 and words[0] == "link"]
     linked = next(filter(None, map(_release_of, links)), None)
     config = sections.get("grub_cfg")
@@ -224,7 +231,9 @@ def _unquote(value: str) -> str:
 
 
 def _environment(text: str) -> dict[str, str]:
-    """Parse the environment block, or the output of ``grub-editenv list``."""
+    """Parse the environment block, or the output of ``grub-editenv list``. GRUB ignores a block without its head."""
+    if _BLOCK_FILLER in text and not text.startswith(_BLOCK):
+        return {}
     matches = map(_ENVIRONMENT_LINE.fullmatch, text.splitlines()[:200])
     return {match["key"]: match["value"].strip() for match in matches if match is not None}
 
@@ -238,13 +247,25 @@ def _find(entries: list[MenuEntry], reference: str, depth: int = 0) -> MenuEntry
     """Return the entry that a reference names; None if the menu does not have it."""
     own, separator, rest = re.sub(">>", "\0", reference).partition(">")
     own = own.replace("\0", ">")
-    if _INDEX.fullmatch(own):
-        entry = entries[int(own)] if int(own) < len(entries) else None
-    else:
-        entry = next((each for each in entries if own in (each.title, each.id)), None)
+    entry = next((each for each in entries if own in (each.title, each.id)), None)
+    number = None if entry is not None else _index_of(own)
+    if number is not None and number < len(entries):
+        entry = entries[number]
     if entry is None or not separator or depth >= _DEPTH_LIMIT or not entry.children:
         return entry
     return _find(entry.children, rest.replace("\0", ">>"), depth + 1) or entry
+
+
+def _index_of(text: str) -> int | None:
+    """Return the number with which a text begins, as in C (``strtoul`` with base 0); None for another text."""
+    match = _INDEX.match(text)
+    if match is None:
+        return None
+    return next(
+        int(digits, base)
+        for digits, base in ((match["hex"], 16), (match["octal"], 8), (match["decimal"], 10))
+        if digits is not None
+    )
 
 
 def _first_leaf(entry: MenuEntry) -> MenuEntry:

@@ -12,8 +12,8 @@ import re
 from .sections import Sections
 
 _LINE = re.compile(
-    r"(?P<runtime>docker|podman|unit|lxd|evacuated|member) (?P<id>[\w.:@\\-]{1,256}) (?P<name>[^\s\x00-\x1f]{1,256})"
-    r"(?: paused)?"
+    r"(?P<runtime>docker|podman|unit|swarm|lxd|evacuated|member) (?P<id>[\w.:@\\-]{1,256}) "
+    r"(?P<name>[^\s\x00-\x1f]{1,256})(?: paused)?"
 )
 _GROUP = re.compile(r"group (?P<pause>pause|-) (?P<path>[\w.:@\\/-]{1,1024})", re.ASCII)
 _TASK = re.compile(r"task [\w.-]{1,128} (?P<id>[\w.-]{1,128})", re.ASCII)
@@ -50,8 +50,8 @@ class ContainerCounts:
 class Container:
     """A container. `handled_as` is how it is stopped and started.
 
-    It is ``docker``, ``podman``, ``unit`` for a container of Podman in a systemd unit, ``lxd``, or ``evacuated`` for
-    one on a member of an LXD cluster.
+    It is ``docker``, ``swarm`` for a task of a Docker swarm, ``podman``, ``unit`` for a container of Podman in a
+    systemd unit, ``lxd``, or ``evacuated`` for one on a member of an LXD cluster.
     """
 
     handled_as: str
@@ -60,7 +60,7 @@ class Container:
     @property
     def runtime(self) -> str:
         """Return the runtime: ``docker``, ``podman`` or ``lxd``."""
-        return {"unit": "podman", "evacuated": "lxd"}.get(self.handled_as, self.handled_as)
+        return {"swarm": "docker", "unit": "podman", "evacuated": "lxd"}.get(self.handled_as, self.handled_as)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

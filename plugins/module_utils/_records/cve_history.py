@@ -14,9 +14,7 @@ import typing as t
 from pathlib import Path
 
 from .history_db import history_writer, read_rows
-from .spans import CveCounts, CvePeriod
-
-_DAMAGED = "the table exposure is damaged"
+from .spans import CveCounts, CvePeriod, counts_of_row
 
 
 def add_counts(path: Path, counts: CveCounts, open_cves: c.Mapping[str, str], forget_before: int | None = None) -> bool:
@@ -61,13 +59,9 @@ def read_periods(path: Path) -> list[CvePeriod]:
 def _counts(at: object, text: object) -> CveCounts:
     """Return the counts of a row. Columns of SQLite can have values of any type. Raises `ValueError`."""
     try:
-        hosts, lost, found = json.loads(t.cast("str", text))
-        numbers = (at, hosts, lost, *found.values())
-    except (TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(_DAMAGED) from error
-    if not all(isinstance(number, int) for number in numbers):
-        raise ValueError(_DAMAGED)
-    return CveCounts(t.cast("int", at), hosts, lost, found)
+        return counts_of_row(at, json.loads(t.cast("str", text)))
+    except (TypeError, RecursionError) as error:
+        raise ValueError("the table exposure is damaged") from error
 
 
 def _period(name: object, priority: object, opened: object, closed: object) -> CvePeriod:

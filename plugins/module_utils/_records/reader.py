@@ -25,6 +25,10 @@ _BEGIN, _JOINT, _END = b'{\n  "', b',\n  "', b"\n}\n"
 _ALIKE = tuple(f'{key}"'.encode() for key in ALIKE)
 _PLAIN_TEXT = re.compile(rb'(host|collected_at)": "([ !#-\[\]-~]*)"')  # printable ASCII without escapes
 _AT_ONCE = 64 * 1024  # bytes; a regular file returns less only at its end
+DOCUMENT_LIMIT = 4 << 20
+"""Bytes of a document that is read. A record of this release has 64 KiB at most; whoever may write to a store may not
+fill the memory of a report."""
+
 _MEMORY = 8 * 1024 * 1024  # bytes of JSON text
 
 
@@ -55,6 +59,9 @@ class RecordReader:
 
     def document(self, content: bytes, place: str, host: t.Callable[[], str]) -> Document:
         """Parse a document. One that cannot be used is returned as a problem of its place and host; nothing raises."""
+        if len(content) > DOCUMENT_LIMIT:
+            message = f"this file is larger than {DOCUMENT_LIMIT >> 20} MiB, and no record"
+            return Problem("malformed_record", place, message, host())
         try:
             return self._by_sections(content) or _as_a_whole(content)
         except NewerSchemaError as error:
@@ -136,7 +143,9 @@ def _content(path: str) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         content = os.read(descriptor, _AT_ONCE)
-        while len(content) % _AT_ONCE == 0 and (more := os.read(descriptor, _AT_ONCE)):
+        while (
+            len(content) % _AT_ONCE == 0 and len(content) <= DOCUMENT_LIMIT and (more := os.read(descriptor, _AT_ONCE))
+        ):
             content += more
         return content
     finally:

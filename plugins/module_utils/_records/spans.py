@@ -85,6 +85,15 @@ class CveCounts(t.NamedTuple):
     open: dict[str, int]
 
 
+def counts_of_row(at: object, row: object) -> CveCounts:
+    """Return the counts that a history has stored as the list of hosts, lost and open. Raises `ValueError`."""
+    match row:
+        case [int(hosts), int(lost), dict(found)] if isinstance(at, int):
+            if all(isinstance(number, int) for number in found.values()):
+                return CveCounts(at, hosts, lost, found)
+    raise ValueError("the table exposure is damaged")
+
+
 class CvePeriod(t.NamedTuple):
     """A vulnerability was open on a host from the report at `opened` until that at `closed`, or still is."""
 

@@ -39,6 +39,8 @@ _SETTLING = 120.0
 """Seconds in which a host that came back may be unreachable again, for example while its network is configured."""
 _PAUSE = 5.0
 """Seconds between two checks of the client."""
+_OBSTACLES = 60
+"""Seconds for which the order to reboot waits for programs that it would interrupt, within the time of its answer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,7 +244,7 @@ class _Reboot:
             yield from self._refuse_closed_window()
             yield from self._take_lock()
             yield from self._refuse_closed_window()
-            yield from self._drain()
+            yield from self._drain(plan.intended)
             yield from self._reboot(plan.intended, boot_id)
             self.result["rebooted"] = True
             self.result["elapsed"] = round((yield from read_clock()).monotonic - begun)
@@ -259,11 +261,11 @@ class _Reboot:
         message = "rebooted into" if plan.step == "reboot" else "completed an interrupted run on"
         return {**self.result, "msg": f"{message} {plan.intended}"}
 
-    def _drain(self) -> Task[None]:
+    def _drain(self, intended: str) -> Task[None]:
         """Run the commands before the reboot, and stop containers. If this fails, start the containers again."""
         within = self._options.drain_timeout
         self._drained = True
-        variables, later = self._variables("drain", within=within), self._timer()
+        variables, later = {**self._variables("drain", within=within), "kernel": intended}, self._timer()
         sections = yield from try_script(_PARTS, variables, extra_seconds=within, later=later)
         if sections is not None:
             reboot_plan.refuse_parallel_run(sections)
@@ -309,15 +311,17 @@ class _Reboot:
 
     def _order_reboot(self, intended: str, boot_id: str) -> Task[None]:
         """Raises `LivepatchError` if the host must not be rebooted any more, or its next boot could not be prepared."""
+        options = self._options
         # The drain may have taken longer than the window was open.
-        yield from self._refuse_closed_window(self._options.delay)
+        yield from self._refuse_closed_window(options.delay)
         if not (yield from self._renew_lock()):
             raise causes.DRAIN_LOCK_TAKEN.error(group=self._lock.group if self._lock is not None else "")
-        variables = {**self._variables("reboot"), "boot_id": boot_id, "boot_entry": self._boot_entry}
+        variables = self._variables("reboot", within=int(min(_OBSTACLES, options.answer_timeout / 2)))
+        variables |= {"boot_id": boot_id, "boot_entry": self._boot_entry, "kernel": intended}
         # A host that goes down at once does not answer. The boot id shows if it has rebooted.
-        later = self._timer(self._options.delay + self._options.reboot_timeout)
+        later = self._timer(options.delay + options.reboot_timeout)
         sections = yield from try_script(_PARTS, variables, later=later)
-        failure = reboot_plan.order_failure(sections, intended, restore_after=self._options.restore_after)
+        failure = reboot_plan.order_failure(sections, intended, restore_after=options.restore_after)
         if failure is not None:
             raise failure
 
@@ -390,7 +394,8 @@ class _Reboot:
         texts = {"message": options.message, **{name: str(number) for name, number in numbers.items()}}
         # A runtime that does not answer, and has no containers, is not asked again.
         runtimes = {**options.runtimes, **dict.fromkeys(self._silent, "ignore")}
-        return {"task": task, "server": "", "network": "", "boot_entry": "", **texts, **runtimes, **commands}
+        unused = dict.fromkeys(("server", "network", "boot_entry", "kernel"), "")
+        return {"task": task, **unused, **texts, **runtimes, **commands}
 
 
 def _names(lock: DrainLock, holder: Holder) -> dict[str, str]:

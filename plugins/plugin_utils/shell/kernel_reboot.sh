@@ -15,13 +15,15 @@
 #   restore   start the saved containers, then run the commands lp_post_1, lp_post_2, …
 #   timer     do the same after lp_restore_after seconds, if no controller has continued until then. This task runs on
 #             the host, without a controller, from the file timer.lp_timer in the state folder
+# lp_kernel is the kernel into which drain and reboot prepare a reboot. Both wait until no program changes packages or
+# blocks a shutdown, at most lp_within seconds, before they begin.
 # lp_docker, lp_podman and lp_lxd are the policies for containers: stop, wait (until they end by themselves) or ignore.
 # lp_within is the maximum number of seconds for draining or restoring. lp_later is the script of the task timer, and
 # lp_restore_after is 0 for no timer.
 #
 # The state is kept in a folder that only root can read and that survives the reboot. It contains `boot_id`, the boot ID
 # when draining began, and `containers`, with a line "RUNTIME ID NAME [paused]" for each container in the order in which
-# they are started. `timer` contains the name of the timer that may start the containers. The folder is removed when all
+# they are started. Tasks of a Docker swarm (RUNTIME is swarm) are neither stopped nor started: the swarm does both. `timer` contains the name of the timer that may start the containers. The folder is removed when all
 # containers run again.
 
 lp_state_folder=/var/lib/kernelops-livepatch/kernel_reboot
@@ -90,15 +92,31 @@ unit_runs() {
     command -v systemctl >/dev/null && query_runtime systemctl is-active --quiet "$1"
 }
 
-# inspect_running ENGINE: prints a line "CREATED ID AUTO_REMOVED PAUSED INFRA NAME [UNIT]" for each running container.
+# runs_podman UNIT: succeeds if a unit is an active service of Podman. The name comes from a label of a container, which an
+# image can set: it could be the name of any unit of the host.
+runs_podman() {
+    case $1 in
+        -* | *[!A-Za-z0-9_.:@\\-]*) return 1 ;;
+        *.service) unit_runs "$1" || return ;;
+        *) return 1 ;;
+    esac
+    case $(query_runtime systemctl show --property=ExecStart "$1" 2>/dev/null) in
+        '' | *podman*) ;;
+        *) return 1 ;;
+    esac
+}
+
+# inspect_running ENGINE: prints a line "CREATED ID AUTO_REMOVED PAUSED INFRA NAME [LABEL]" for each running container.
+# LABEL is quoted, because it can be any text: for Podman the unit of the container, for Docker its task in a swarm.
 # Podman lists paused containers on request only. A container may end between both commands, so they are repeated once.
 inspect_running() {
     lp_status=
     lp_fields='{{.Created}} {{.Id}} {{.HostConfig.AutoRemove}} {{.State.Paused}} false {{.Name}}'
+    lp_fields="$lp_fields {{printf \"%q\" (index .Config.Labels \"com.docker.swarm.task.id\")}}"
     if [ "$1" = podman ]; then
         lp_status='--filter status=running --filter status=paused'
         lp_fields='{{.Created.UnixNano}} {{.Id}} {{.HostConfig.AutoRemove}} {{.State.Paused}} {{.IsInfra}} {{.Name}}'
-        lp_fields="$lp_fields {{index .Config.Labels \"PODMAN_SYSTEMD_UNIT\"}}"
+        lp_fields="$lp_fields {{printf \"%q\" (index .Config.Labels \"PODMAN_SYSTEMD_UNIT\")}}"
     fi
     # shellcheck disable=SC2086 # options and identifiers
     for lp_attempt in first second; do
@@ -118,13 +136,14 @@ inspect_running() {
 
 # ask_engine ENGINE: sets lp_listed to lines "RUNTIME ID NAME running|paused kept|removed", the oldest container first,
 # because containers are started in the order of their creation. RUNTIME is docker, podman, infra for the container of
-# Podman that keeps the namespaces of a pod, or unit: such a container belongs to an active systemd unit, which creates
-# it again, so ID is the unit. Docker prints times without trailing zeros.
+# Podman that keeps the namespaces of a pod, swarm for a task of a Docker swarm, or unit: such a container belongs to an
+# active systemd unit, which creates it again, so ID is the unit. Docker prints times without trailing zeros. An ID never
+# begins like an option.
 ask_engine() {
     lp_output=$(inspect_running "$1") || return
     lp_listed=$(
         emit "$lp_output
-" | awk 'NF > 5 { sub(/Z$/, "", $1); print }' | sort -s -k 1,1 |
+" | awk 'NF > 5 && $2 ~ /^[0-9A-Za-z][0-9A-Za-z_.-]*$/ { sub(/Z$/, "", $1); print }' | sort -s -k 1,1 |
             while read -r lp_created lp_id lp_removed lp_paused lp_infra lp_label lp_unit; do
                 lp_runtime=$1
                 lp_state=running
@@ -132,10 +151,16 @@ ask_engine() {
                     true/*) lp_runtime=infra ;;
                     */true) lp_state=paused ;;
                 esac
-                case $lp_unit in
-                    '' | *[!A-Za-z0-9_.:@\\-]*) ;;
+                lp_unit=${lp_unit#\"}
+                lp_unit=${lp_unit%\"}
+                case $1:$lp_unit in
+                    *:) ;;
+                    docker:*)
+                        lp_runtime=swarm
+                        lp_state=running
+                        ;;
                     *)
-                        if unit_runs "$lp_unit"; then
+                        if runs_podman "$lp_unit"; then
                             lp_runtime=unit
                             lp_id=$lp_unit
                             lp_removed=false
@@ -311,11 +336,74 @@ take_lock() {
     done
 }
 
+# list_missing_files: prints the files of the kernel lp_kernel that are missing or empty, and fails if there are any. A
+# host whose running kernel has no such file needs none. The kernel may have been removed since it was chosen.
+list_missing_files() {
+    lp_failed=0
+    lp_running=$(uname -r)
+    for lp_file in /boot/vmlinuz- /boot/vmlinux- /boot/initrd.img- /lib/modules/; do
+        lp_rest=
+        if [ "$lp_file" = /lib/modules/ ]; then
+            lp_rest=/modules.dep
+        fi
+        if [ -e "$lp_file$lp_running$lp_rest" ] && [ ! -s "$lp_file$lp_kernel$lp_rest" ]; then
+            printf '%s\n' "$lp_file$lp_kernel$lp_rest"
+            lp_failed=1
+        fi
+    done
+    return "$lp_failed"
+}
+
+# list_obstacles: prints what a reboot would interrupt: "dpkg PID" for a process that holds a lock of dpkg, and
+# "inhibitor NAME" for a program that blocks a shutdown (systemd-inhibit). The locks of dpkg are those of fcntl, which the
+# kernel lists by inode. Before 240, systemd-inhibit prints a line for each value.
+list_obstacles() {
+    for lp_file in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock; do
+        lp_inode=$(ls -i "$lp_file" 2>/dev/null | awk '{ print $1 }')
+        awk -v inode="${lp_inode:-none}" '
+            $2 == "POSIX" && $6 ~ (":" inode "$") { print "dpkg", $5 }' /proc/locks 2>/dev/null
+    done | sort -u
+    if command -v systemd-inhibit >/dev/null; then
+        query_runtime systemd-inhibit --list --no-pager --no-legend 2>/dev/null | awk '
+            $1 == "Who:" { name = $2; what = "" }
+            $1 == "What:" { what = ":" $2 ":" }
+            $1 == "Mode:" && $2 == "block" && what ~ /:shutdown:/ { print "inhibitor", name }
+            $NF == "block" && $1 !~ /:$/ {
+                for (number = 2; number < NF; number++)
+                    if (":" $number ":" ~ /^:([a-z-]+:)*shutdown:/) { print "inhibitor", $1; next }
+            }'
+    fi
+}
+
+# wait_for_obstacles: waits until there are none, at most until the deadline. Prints those that are left.
+wait_for_obstacles() {
+    while lp_output=$(list_obstacles) && [ -n "$lp_output" ]; do
+        if [ "$(date +%s)" -ge "$lp_deadline" ]; then
+            printf '%s\n' "$lp_output"
+            return 1
+        fi
+        sleep 2
+    done
+}
+
+# can_reboot: succeeds if the kernel lp_kernel is complete, and a reboot would interrupt nothing.
+can_reboot() {
+    if [ -z "$lp_kernel" ]; then
+        return
+    fi
+    section missing_files list_missing_files
+    if [ "$lp_exit" = 0 ]; then
+        section obstacles wait_for_obstacles
+    fi
+    return "$lp_exit"
+}
+
 drain() {
     section lock take_lock
     if [ "$lp_exit" != 0 ]; then
         return
     fi
+    can_reboot || return
     run_commands pre || return
     find_engines
     for lp_engine in $lp_engines; do
@@ -409,7 +497,7 @@ list_missing() {
     # The files are distinguished by name, not by line numbers, because the first one can be empty.
     awk -v running="$lp_state_folder/running" '
         FILENAME == running { runs[$1 " " $2] = 1; named[($1 == "unit" ? "podman" : $1) " " $3] = 1; next }
-        $1 != "member" && !runs[$1 " " $2] && !($1 != "unit" && named[$1 " " $3])' \
+        $1 != "member" && $1 != "swarm" && !runs[$1 " " $2] && !($1 != "unit" && named[$1 " " $3])' \
         "$lp_state_folder/running" "$lp_state_folder/containers"
 }
 
@@ -482,8 +570,18 @@ grub_configuration() {
         -e '[{][[:space:]]*$' /boot/grub/grub.cfg /boot/grub/custom.cfg | cut -b 1-1024
 }
 
+# boot_loader_places: prints what shows which boot loader counts: whether GRUB has a configuration, the links to the kernel,
+# the boot loader that has started the host, which names itself in an EFI variable (in UTF-16), and whether a reboot would
+# bypass it with kexec.
 boot_loader_places() {
     print_access /boot/grub/grub.cfg
+    lp_path=/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
+    if [ -r "$lp_path" ]; then
+        printf 'loader %s\n' "$(tr -cd 'A-Za-z0-9 .-' <"$lp_path" | cut -b 1-64)"
+    fi
+    if [ "$(cat /sys/kernel/kexec_loaded 2>/dev/null)" = 1 ]; then
+        printf 'kexec loaded\n'
+    fi
     for lp_path in /vmlinuz /boot/vmlinuz; do
         if [ -L "$lp_path" ]; then
             printf 'link %s %s\n' "$lp_path" "$(readlink "$lp_path")"
@@ -563,7 +661,7 @@ main() {
         drain) drain ;;
         reboot)
             section lock take_lock
-            if [ "$lp_exit" = 0 ]; then
+            if [ "$lp_exit" = 0 ] && can_reboot; then
                 section drained keep_drained
             fi
             if [ "$lp_exit" = 0 ] && [ -n "$lp_boot_entry" ]; then

@@ -52,6 +52,11 @@ def test_the_first_entry_is_started() -> None:
         # A submenu starts its first entry.
         ("1", MAINLINE, "default"),
         (ADVANCED, MAINLINE, "default"),
+        # GRUB reads a number as C does, also one that other text follows.
+        ("0x1", MAINLINE, "default"),
+        ("1>0x2", NEW, "default"),
+        ("1>4 kernels", OLD, "default"),
+        ("010", MAINLINE, "order"),
         # What does not exist counts as the first entry.
         ("9", MAINLINE, "order"),
         ("Ubuntu, with Linux 1", MAINLINE, "order"),
@@ -76,6 +81,23 @@ def test_references_of_entries(default: str, release: str | None, cause: str) ->
 def test_the_environment_selects_an_entry(environment: str, release: str, cause: str) -> None:
     choice = choose_entry(grub_configuration([MAINLINE, NEW, OLD], default="${saved_entry}"), environment)
     assert (choice.release, choice.cause) == (release, cause)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        f"GRUB Environment Block\nsaved_entry={by_id(OLD)}\nnext_entry={by_id(OLD)}\n" + "#" * 800,
+        f"\0\0# GRUB Environment Block\nsaved_entry={by_id(OLD)}\n" + "#" * 800,
+        f"# GRUB Environment BlocK\nsaved_entry={by_id(OLD)}\n" + "#" * 800,
+        "\0" * 1024,
+        "#" * 1024,
+        "",
+    ],
+)
+def test_a_damaged_environment_selects_nothing(block: str) -> None:
+    """GRUB refuses a block without its head, and starts the first entry."""
+    choice = choose_entry(grub_configuration([MAINLINE, NEW, OLD], default="${saved_entry}"), block)
+    assert (choice.release, choice.cause) == (MAINLINE, "order")
 
 
 def test_the_next_entry_counts_before_a_fixed_default() -> None:
@@ -204,3 +226,20 @@ def test_no_configuration_raises(lines: list[str], environment: str) -> None:
 )
 def test_hostile_configurations_end(config: str) -> None:
     choose_entry(config, "next_entry=" + ">" * 10_000)
+
+
+@pytest.mark.parametrize(
+    ("line", "release"),
+    [("loader systemd-boot 255.4-1ubuntu8", None), ("loader GRUB 2.12", NEW), ("loader", NEW), ("loader  ", NEW)],
+)
+def test_files_of_grub_do_not_count_for_systemd_boot(line: str, release: str | None) -> None:
+    places = ok("boot_loader", f"ok /boot/grub/grub.cfg\n{line}\nlink /vmlinuz boot/vmlinuz-{NEW}\n")
+    choice = read_boot_choice(answer(places, ok("grub_cfg", grub_configuration([NEW, OLD]))))
+    assert choice.release == release
+    assert (choice.problem is None) is (release is not None)
+
+
+def test_a_kernel_that_is_loaded_for_kexec_counts_first() -> None:
+    places = ok("boot_loader", "ok /boot/grub/grub.cfg\nkexec loaded\n")
+    choice = read_boot_choice(answer(places, ok("grub_cfg", grub_configuration([NEW, OLD]))))
+    assert choice == BootChoice(None, cause="kexec")

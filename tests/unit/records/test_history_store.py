@@ -4,13 +4,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.history_store import (
     HistoryStore,
     open_history,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import StorePlace
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import (
+    DatabaseAddress,
+    StorePlace,
+)
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import (
     CveCounts,
     CvePeriod,
@@ -77,3 +84,33 @@ def test_an_empty_history_has_nothing(history: HistoryStore, place: StorePlace) 
     history.add_sightings([])
     assert (history.read_spans(), history.read_counts()) == ([], ([], []))
     assert history.restrict_access()
+
+
+@pytest.mark.parametrize(
+    ("damage", "read"),
+    [
+        ("UPDATE {}kind SET facts = 'x'", "read_spans"),
+        ("UPDATE {}kind SET facts = '[1]'", "read_spans"),
+        ("UPDATE {}exposure SET counts = '7'", "read_counts"),
+        ("UPDATE {}exposure SET counts = '[1, 2]'", "read_counts"),
+        ("UPDATE {}exposure SET counts = '[1, 2, [3]]'", "read_counts"),
+        ("""UPDATE {}exposure SET counts = '[1, 2, {{"high": "x"}}]'""", "read_counts"),
+        ("UPDATE {}exposure SET counts = '" + "[" * 3000 + "]" * 3000 + "'", "read_counts"),
+    ],
+)
+def test_a_damaged_row_is_an_error(
+    history: HistoryStore, place: StorePlace, request: pytest.FixtureRequest, damage: str, read: str
+) -> None:
+    """A report is then made without its history."""
+    history.add_sightings([Sighting("web1", 1, GOOD)])
+    history.add_counts(CveCounts(1, 5, 0, {"high": 2}), {"CVE-1": "high"})
+    if isinstance(place, DatabaseAddress):
+        request.getfixturevalue("server").sql(damage.format("livepatch."), place.url)
+    else:
+        with contextlib.closing(sqlite3.connect(place)) as database, database:
+            database.execute(damage.format(""))
+    with pytest.raises(LivepatchError):
+        getattr(history, read)()
+    if read == "read_spans":
+        with pytest.raises(LivepatchError):
+            history.add_sightings([Sighting("web1", 2, BAD)])

@@ -293,6 +293,43 @@ def test_an_entry_that_was_not_selected_prevents_the_reboot() -> None:
     assert host.running == CONTAINERS
 
 
+GONE = ok("missing_files", f"/boot/initrd.img-{NEW}\n", 1)
+
+
+@pytest.mark.parametrize(
+    ("section", "error_id", "words"),
+    [
+        (GONE, "kernel_incomplete", f"/boot/initrd.img-{NEW}"),
+        (ok("obstacles", "dpkg 4711\ndpkg 4712\n", 1), "packages_changing", "4711,4712"),
+        (ok("obstacles", "inhibitor fwupd\n", 1), "shutdown_blocked", "fwupd"),
+        (ok("obstacles", "inhibitor a b\n$(reboot)\n", 1), "shutdown_blocked", "unknown"),
+    ],
+)
+def test_an_obstacle_prevents_the_drain_and_the_reboot(section: Section, error_id: str, words: str) -> None:
+    """A program can begin, and a kernel can be removed, while containers are being stopped."""
+    for task in ("drain", "reboot"):
+        host = Host(**{task: answer(ok("lock"), section)})
+        failure = host.failure(pre_commands=["one"])
+        assert (failure["error_id"], words in failure["msg"]) == (error_id, True)
+        assert host.tasks == ["look", "drain", *(["reboot"] if task == "reboot" else []), "restore"]
+        assert (host.running, failure["rebooted"]) == (CONTAINERS, False)
+        assert host.script(task)["kernel"] == NEW
+
+
+def test_the_wait_for_obstacles_ends_before_the_answer() -> None:
+    host = Host()
+    host.reboot(answer_timeout=30.0)
+    assert host.script("reboot")["within"] == "15"
+
+
+def test_a_kernel_that_is_loaded_for_kexec_is_refused() -> None:
+    host = Host()
+    loader = ok("boot_loader", "ok /boot/grub/grub.cfg\nkexec loaded\n")
+    host.boot_loader = lambda: [*Host().boot_loader()[:1], loader]  # type: ignore[method-assign]  # another host
+    failure = host.failure(boot_entry="set")
+    assert (failure["error_id"], "kexec -u" in failure["remedy"], host.tasks) == ("boot_order", True, ["look"])
+
+
 def test_an_unknown_boot_order_is_a_warning() -> None:
     host = Host()
     host.menu = []

@@ -80,6 +80,21 @@ DRAIN_EXPIRED = Cause(
     "the host was not rebooted, because it has started its containers again {seconds} s after they were stopped",
     "run the task again, with a larger `restore_after` if the controller is slow",
 )
+KERNEL_GONE = Cause(
+    "kernel_incomplete",
+    "files of the kernel to boot are missing or empty ({files}), so the host was not rebooted",
+    "install its packages again on the host: apt-get install --reinstall linux-image-{release}",
+)
+PACKAGES_CHANGING = Cause(
+    "packages_changing",
+    "a program on the host is changing packages, and a reboot would interrupt it (process IDs: {processes})",
+    "run the task again when it has finished; to find the program on the host: ps -fp {processes}",
+)
+SHUTDOWN_BLOCKED = Cause(
+    "shutdown_blocked",
+    "programs on the host block a shutdown: {programs}",
+    "run the task again when they have finished; to list them on the host: systemd-inhibit --list",
+)
 PRE_COMMAND_FAILED = Cause(
     "pre_command_failed",
     "command {number} of pre_commands ended with exit code {exit_code}",
@@ -149,6 +164,11 @@ BOOT_ORDER_UNKNOWN = Cause(
     "boot_order",
     "it is not known which kernel the boot loader would start ({problem}), and Ubuntu did not build {foreign}",
     "remove {foreign}: {removal}; then check which kernel the boot loader starts",
+)
+KEXEC_LOADED = Cause(
+    "boot_order",
+    "a kernel is loaded for kexec, and the next reboot could start it instead of {intended}",
+    "unload it on the host: kexec -u",
 )
 BOOT_ENTRY_NOT_SET = Cause(
     "boot_entry_not_set",

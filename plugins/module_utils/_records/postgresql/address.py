@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..._errors import LivepatchError
 from ..._io import expand_user
-from ..._text import mask_url
+from ..._text import mask_url, user_and_password
 
 _SCHEMES = ("postgresql", "postgres")
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<slashes>//)?")
@@ -47,8 +47,11 @@ class DatabaseAddress:
 
     @property
     def password(self) -> str | None:
-        """Return the password in the URL, to mask it."""
-        found = urllib.parse.urlsplit(self.url).password
+        """Return the password in the URL, to mask it, also if the URL has a fault."""
+        try:
+            found = urllib.parse.urlsplit(self.url).password
+        except ValueError:
+            found = user_and_password(self.url).partition(":")[2]
         return urllib.parse.unquote(found) if found else None
 
 

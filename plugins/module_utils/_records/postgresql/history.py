@@ -11,8 +11,9 @@ import itertools
 import json
 import typing as t
 
+from ..._decisions import causes
 from ..._time import from_microseconds, to_microseconds
-from ..spans import CveCounts, CvePeriod, Kind, Sighting, Span, add_to_table, parse_kind
+from ..spans import CveCounts, CvePeriod, Kind, Sighting, Span, add_to_table, counts_of_row, parse_kind
 from . import schema
 from .address import DatabaseAddress
 from .connection import READ_SECONDS, Database, session
@@ -81,8 +82,7 @@ class DatabaseHistory:
 
     def read_spans(self) -> list[tuple[str, list[Span]]]:
         """Read the spans of each host in order."""
-        with session(self.address, seconds=READ_SECONDS) as database:
-            schema.check(database, self.address)
+        with self._reader() as database:
             rows = database.execute(_ALL_SPANS)
             kinds: dict[str, Kind] = {}
             return [
@@ -92,12 +92,8 @@ class DatabaseHistory:
 
     def read_counts(self) -> tuple[list[CveCounts], list[CvePeriod]]:
         """Read the counts in order of time, and the vulnerabilities."""
-        with session(self.address, seconds=READ_SECONDS) as database:
-            schema.check(database, self.address)
-            counts = [
-                CveCounts(to_microseconds(at), hosts, lost, found)
-                for at, (hosts, lost, found) in database.execute(_COUNTS)
-            ]
+        with self._reader() as database:
+            counts = [counts_of_row(to_microseconds(at), row) for at, row in database.execute(_COUNTS)]
             periods = [
                 CvePeriod(cve, priority, to_microseconds(opened), None if closed is None else to_microseconds(closed))
                 for cve, priority, opened, closed in database.execute(
@@ -111,14 +107,30 @@ class DatabaseHistory:
         return True
 
     @contextlib.contextmanager
+    def _reader(self) -> c.Iterator[Database]:
+        with _damage(self.address), session(self.address, seconds=READ_SECONDS) as database:
+            schema.check(database, self.address)
+            yield database
+
+    @contextlib.contextmanager
     def _writer(self) -> c.Iterator[Database]:
         with (
+            _damage(self.address),
             session(self.address, seconds=READ_SECONDS) as database,
             database.transaction(force_rollback=not self.keep),
         ):
             schema.prepare(database, self.address)
             database.execute("SELECT pg_advisory_xact_lock(%s)", (schema.HISTORY_LOCK,))
             yield database
+
+
+@contextlib.contextmanager
+def _damage(address: DatabaseAddress) -> c.Iterator[None]:
+    """Raise `LivepatchError` for rows that this collection did not store: every controller may write to the tables."""
+    try:
+        yield
+    except (ValueError, RecursionError) as error:
+        raise causes.STORE_REFUSED.error("the history has damaged rows", store=address) from error
 
 
 @dataclasses.dataclass(frozen=True)

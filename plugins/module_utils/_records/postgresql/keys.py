@@ -17,5 +17,10 @@ def host_key(host: str) -> str:
 
 
 def host_of(key: str) -> str:
-    """Return the host of a text from `host_key`."""
-    return str(json.loads(key)) if key.startswith(_ENCODED) else key
+    """Return the host of a text from `host_key`. A text that others have stored, and that is no key, is the host."""
+    if not key.startswith(_ENCODED):
+        return key
+    try:
+        return str(json.loads(key))
+    except ValueError:
+        return key

@@ -3,7 +3,8 @@
 """Documents that wait on this controller because their store cannot be reached.
 
 The spool of a store is a folder of records. It has at most one record and one failed attempt of each host, and it never
-uses the last of the disk. The next run sends its content to the store.
+uses the last of the disk. The next run sends its content to the store. A folder that another user could have written is
+never used, because the records in it could be made up.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 
 from ..._decisions import causes
-from ..._io import lock_within, make_folder, open_lock
+from ..._io import UnsafeFolderError, check_owned, lock_within, make_own_folder, open_for_writing, open_lock
 from ..._record import Reason, Record
 from .. import folder_store
 from ..document import Attempt, FailedAttempt, Problem, Recorded, attempt_of
@@ -60,12 +61,31 @@ class LocalSpool:
             folder_store.note_attempt(self.folder, host, attempted_at, reasons, groups)
 
     def find(self) -> list[folder_store.Found]:
-        """Return the files that wait; none without a spool."""
-        return folder_store.find([self.folder]) if self.folder.is_dir() else []
+        """Return the files that wait; none without a spool. A folder that another user can change is a problem."""
+        try:
+            check_owned(self.folder.stat(), str(self.folder))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            return [Problem("folder_unreadable", str(self.folder), f"this folder cannot be read: {error.strerror}")]
+        except UnsafeFolderError as error:
+            return [Problem(error.id, str(self.folder), f"{error.message}; {error.remedy}")]
+        return folder_store.find([self.folder])
+
+    def last_record(self, host: str) -> Record | None:
+        """Return the record of a host that waits; None without one."""
+        safe = not any(isinstance(each, Problem) for each in self.find())
+        return folder_store.last_record(self.folder, host) if safe else None
 
     def send(self, put: c.Callable[[list[Record], list[Attempt]], object]) -> int:
-        """Send what waits, and remove it. Return the number of documents. Raises what `put` raises, and `OSError`."""
-        sent, names = 0, [each for each in self.find() if not isinstance(each, Problem)]
+        """Send what waits, and remove it. Return the number of documents.
+
+        Raises what `put` raises, `UnsafeFolderError` and `OSError`.
+        """
+        found = self.find()
+        if found:
+            make_own_folder(self.folder)
+        sent, names = 0, [each for each in found if not isinstance(each, Problem)]
         for begin in range(0, len(names), _AT_ONCE):
             # A run that is writing a newer document of a host waits: it would be removed without having been sent.
             with self._locked():
@@ -74,16 +94,17 @@ class LocalSpool:
 
     def is_down(self, now: float | None = None) -> bool:
         """Return True if the store could not be reached a short time ago: the next host need not wait for it too."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, UnsafeFolderError):
+            check_owned(self.folder.stat(), str(self.folder))
             age = (time.time() if now is None else now) - (self.folder / _DOWN).stat().st_mtime
             return 0 <= age < _DOWN_SECONDS
         return False
 
     def note_down(self) -> None:
         """Remember that the store cannot be reached now."""
-        with contextlib.suppress(OSError):
-            make_folder(self.folder)
-            (self.folder / _DOWN).write_bytes(b"")
+        with contextlib.suppress(OSError, UnsafeFolderError):
+            make_own_folder(self.folder)
+            open_for_writing(self.folder / _DOWN).close()
 
     def note_up(self) -> None:
         """Remember that the store can be reached."""
@@ -106,7 +127,7 @@ class LocalSpool:
 
     @contextlib.contextmanager
     def _locked(self) -> c.Iterator[None]:
-        make_folder(self.folder)
+        make_own_folder(self.folder)
         disk = os.statvfs(self.folder)
         if disk.f_blocks and disk.f_bavail * disk.f_frsize < _ROOM:
             raise OSError(f"the disk has less than {_ROOM >> 20} MiB left")
@@ -119,6 +140,6 @@ class LocalSpool:
     def _errors(self, host: str) -> c.Iterator[None]:
         try:
             yield
-        except OSError as error:
-            reason = error.strerror or str(error)
+        except (OSError, UnsafeFolderError) as error:
+            reason = error.message if isinstance(error, UnsafeFolderError) else error.strerror or str(error)
             raise causes.STORE_SPOOL_FULL.error(reason, host=host, path=self.folder) from error

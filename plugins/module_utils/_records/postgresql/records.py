@@ -3,6 +3,7 @@
 """Records and failed attempts in a database: the last of each host.
 
 Storing is idempotent: an older document never replaces a newer one, and one that is stored twice changes nothing.
+A document from the future, of a controller whose clock was wrong, is replaced by any other and hides none.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import typing as t
 from ..._record import Record
 from ..._time import parse_time
 from ..document import Attempt, Document, Recorded
-from ..reader import RecordReader
+from ..reader import DOCUMENT_LIMIT, RecordReader
 from ..spool import document_text
 from . import schema
 from .address import DatabaseAddress
-from .connection import READ_SECONDS, Database, library, session, within
+from .connection import READ_SECONDS, Database, session, within
 from .keys import host_key, host_of
 from .runs import Run, add_run
 
@@ -36,11 +37,13 @@ WITH new AS (
         kernel = excluded.kernel, release = excluded.release, patch_version = excluded.patch_version,
         run = excluded.run, document = excluded.document
     WHERE excluded.collected_at > known.collected_at
+        OR known.collected_at > now() + interval '5 minutes' AND excluded.collected_at <= now() + interval '5 minutes'
         OR excluded.collected_at = known.collected_at AND excluded.document::text <> known.document::text
     RETURNING host, collected_at
 ), outdated AS (
     DELETE FROM livepatch.attempt USING new
-    WHERE attempt.host = new.host AND attempt.attempted_at <= new.collected_at
+    WHERE attempt.host = new.host
+        AND (attempt.attempted_at <= new.collected_at OR attempt.attempted_at > now() + interval '5 minutes')
 )
 SELECT count(*) FROM new
 """
@@ -51,16 +54,18 @@ WITH new AS (
         AS given (host, attempted_at, cause, run, document)
     WHERE NOT EXISTS (
         SELECT FROM livepatch.record WHERE record.host = given.host AND record.collected_at > given.attempted_at
+            AND record.collected_at <= now() + interval '5 minutes'
     )
     ON CONFLICT (host) DO UPDATE SET attempted_at = excluded.attempted_at, cause = excluded.cause,
         run = excluded.run, document = excluded.document
     WHERE excluded.attempted_at > known.attempted_at
+        OR known.attempted_at > now() + interval '5 minutes' AND excluded.attempted_at <= now() + interval '5 minutes'
     RETURNING host
 )
 SELECT count(*) FROM new
 """
 _READ = """
-SELECT host, document FROM (
+SELECT host, convert_to(left(document::text, %(most)s), 'UTF8') FROM (
     SELECT host, document, 1 AS part FROM livepatch.record WHERE host BETWEEN %(first)s AND %(last)s
     UNION ALL
     SELECT host, document, 2 AS part FROM livepatch.attempt WHERE host BETWEEN %(first)s AND %(last)s
@@ -113,12 +118,14 @@ def find(address: DatabaseAddress) -> list[StoredHost]:
 
 def read(address: DatabaseAddress, first: str, last: str, reader: RecordReader) -> c.Iterator[Document]:
     """Read the documents of the hosts from one key to another, in order. Raises `LivepatchError`."""
-    with session(address, seconds=READ_SECONDS) as database, database.transaction():
-        database.adapters.register_loader("json", library().types.string.ByteaBinaryLoader)
-        with database.cursor(name="documents", binary=True) as cursor:
-            cursor.itersize = _AT_ONCE
-            for key, content in cursor.execute(_READ, {"first": first, "last": last}):
-                yield reader.document(bytes(content), f"{address} ({key})", functools.partial(host_of, key))
+    with (
+        session(address, seconds=READ_SECONDS) as database,
+        database.transaction(),
+        database.cursor(name="documents", binary=True) as cursor,
+    ):
+        cursor.itersize = _AT_ONCE
+        for key, content in cursor.execute(_READ, {"first": first, "last": last, "most": DOCUMENT_LIMIT + 1}):
+            yield reader.document(content, f"{address} ({key})", functools.partial(host_of, key))
 
 
 def last_record(address: DatabaseAddress, host: str) -> Record | None:

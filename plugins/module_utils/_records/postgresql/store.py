@@ -63,7 +63,7 @@ class PostgresStore:
         try:
             return within(self.address, WRITE_SECONDS, lambda: records.last_record(self.address, host))
         except LivepatchError:
-            return folder_store.last_record(self.spool.folder, host)
+            return self.spool.last_record(host)
 
     def find(self) -> list[folder_store.Found | records.StoredHost]:
         """Return the hosts of the store, and the files of the spool. A store that cannot be used is a problem."""

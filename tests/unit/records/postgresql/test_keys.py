@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,12 @@ def test_a_key_is_storable_and_distinct(host: str) -> None:
     assert host_of(key) == host
     assert "\0" not in key
     assert key.encode("utf-8").decode("utf-8") == key
+
+
+@pytest.mark.parametrize("key", ['"', '"web1', '"web1" web2'])
+def test_a_damaged_key_is_the_host(key: str) -> None:
+    """Whoever may write to a table can store any text, which must not end a report."""
+    assert host_of(key) == key
 
 
 def test_ordinary_names_are_their_own_keys() -> None:

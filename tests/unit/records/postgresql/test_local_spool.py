@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._io import UnsafeFolderError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Problem
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import DatabaseAddress
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.local_spool import LocalSpool
 from tests.samples.records import make_record
@@ -49,6 +51,34 @@ def test_what_was_not_sent_stays(tmp_path: Path) -> None:
     assert len(spool.find()) == 2
     assert spool.send(lambda _records, _attempts: None) == 1
     assert [name for _folder, name in spool.find()] == ["broken.json"]
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770])
+def test_a_folder_that_others_can_write_is_not_sent(tmp_path: Path, mode: int) -> None:
+    """Another user can know its name, and forge records in it."""
+    spool = LocalSpool(tmp_path / "spool")
+    spool.keep_record(make_record("web1"))
+    spool.folder.chmod(mode)
+    [problem] = spool.find()
+    assert isinstance(problem, Problem)
+    assert (problem.id, problem.path) == ("unsafe_folder", str(spool.folder))
+    assert spool.last_record("web1") is None
+    with pytest.raises(UnsafeFolderError):
+        spool.send(lambda _records, _attempts: None)
+    with pytest.raises(LivepatchError) as caught:
+        spool.keep_record(make_record("web2"))
+    assert caught.value.id == "record_not_stored"
+    assert f"{spool.folder} has the mode" in caught.value.message
+    assert [path.name for path in spool.folder.glob("*.json")] == ["web1.json"]
+
+
+def test_a_link_in_the_spool_is_not_followed(tmp_path: Path) -> None:
+    spool, target = LocalSpool(tmp_path / "spool"), tmp_path / "target"
+    target.write_text("precious", encoding="utf-8")
+    spool.folder.mkdir(0o700)
+    (spool.folder / "store.down").symlink_to(target)
+    spool.note_down()
+    assert target.read_text(encoding="utf-8") == "precious"
 
 
 def test_the_spool_leaves_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,10 +13,11 @@ import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import store
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import attempt_of
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Recorded, attempt_of
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql import records
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import DatabaseAddress
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.runs import Run
+from ansible_collections.kernelops.livepatch.plugins.module_utils._time import format_time
 from tests.samples.postgresql import PostgresServer
 from tests.samples.records import make_record
 
@@ -32,6 +34,46 @@ def test_an_older_document_changes_nothing(database: DatabaseAddress) -> None:
     records.put(database, [make_record("web1", collected_at=LATE)], [attempt_of("web2", LATE, [])], None)
     old = [attempt_of("web1", NOON, []), attempt_of("web2", NOON, [])]
     assert records.put(database, [make_record("web1", collected_at=EARLY)], old, None) == (0, 0)
+
+
+FUTURE, SOON = "2099-01-01T00:00:00Z", format_time(dt.datetime.now(dt.timezone.utc) + dt.timedelta(minutes=2))
+
+
+def test_a_document_from_the_future_is_replaced(database: DatabaseAddress) -> None:
+    """The clock of another controller was ahead once."""
+    records.put(database, [make_record("web1", collected_at=FUTURE)], [attempt_of("web2", FUTURE, [])], None)
+    assert records.put(database, [], [attempt_of("web1", NOON, []), attempt_of("web2", EARLY, [])], None) == (0, 2)
+    assert records.put(database, [make_record("web1", collected_at=LATE)], [], None) == (1, 0)
+    [document] = [each for each in store.load([database]) if isinstance(each, Recorded)]
+    assert document.record["collected_at"] == LATE
+    # A clock that differs a little is no reason to lose a newer document.
+    records.put(database, [make_record("web1", collected_at=SOON)], [], None)
+    assert records.put(database, [make_record("web1", collected_at=NOON)], [], None) == (0, 0)
+
+
+def test_an_attempt_from_the_future_does_not_hide_a_record(database: DatabaseAddress) -> None:
+    records.put(database, [], [attempt_of("web1", FUTURE, [])], None)
+    records.put(database, [make_record("web1", collected_at=NOON)], [], None)
+    assert [type(each) for each in store.load([database])] == [Recorded]
+
+
+def test_a_record_from_the_future_is_no_answer(server: PostgresServer, database: DatabaseAddress) -> None:
+    records.put(database, [make_record("web1", collected_at=FUTURE), make_record("web2")], [], None)
+    query = "SELECT host, state, last_state FROM livepatch.host ORDER BY host"
+    expected = [("web1", "no_answer", "protected"), ("web2", "protected", "protected")]
+    assert server.sql(query, database.url) == expected
+
+
+def test_a_large_document_is_never_read(server: PostgresServer, database: DatabaseAddress) -> None:
+    """A slice of a job can write any JSON, which PostgreSQL stores compressed."""
+    records.put(database, [make_record("web1"), make_record("web2")], [], None)
+    large = "UPDATE livepatch.record SET document = ('\"' || repeat('x', 100000000) || '\"')::json WHERE host = 'web1'"
+    server.sql(large, database.url)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    problem, document = store.load([database])
+    assert (problem.id, problem.host) == ("malformed_record", "web1")
+    assert document.record["host"] == "web2"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
 
 def test_a_record_sent_again_keeps_a_later_attempt(database: DatabaseAddress) -> None:

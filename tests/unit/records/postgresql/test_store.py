@@ -90,3 +90,10 @@ def note(down: DatabaseAddress) -> None:
 def test_passwords_of_addresses_are_known() -> None:
     places = [Path("records"), DatabaseAddress("postgresql://a:s%40@db/x"), DatabaseAddress("postgresql://a@db/x")]
     assert passwords(places) == {"s@"}
+
+
+@pytest.mark.parametrize("sign", ["[", "]", "\u2100"])
+def test_the_password_of_an_invalid_url_is_known(sign: str) -> None:
+    address = DatabaseAddress(f"postgresql://anna:s3{sign}cret@db/x")
+    assert passwords([address]) == {f"s3{sign}cret"}
+    assert "cret" not in str(address)
