@@ -276,7 +276,9 @@ def test_the_boundary_is_no_argument_of_a_process(shell: str, tmp_path: Path) ->
 
 
 @each_shell
-@pytest.mark.parametrize("path", ["", ":", "/usr/bin:", ":/usr/bin", "/usr/bin::/bin"])
+@pytest.mark.parametrize(
+    "path", ["", ":", "/usr/bin:", ":/usr/bin", "/usr/bin::/bin", ".:/usr/bin", "/usr/bin:.", "/usr/bin:bin/../."]
+)
 def test_programs_of_the_current_folder_are_not_run(shell: str, path: str, tmp_path: Path) -> None:
     for name in ("awk", "timeout", "planted"):
         program = tmp_path / name

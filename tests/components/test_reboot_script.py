@@ -347,7 +347,8 @@ def test_the_boot_loader_names_itself(shell: str, tmp_path: Path) -> None:
     machine.file(variable).write_bytes(b"\6\0\0\0" + "systemd-boot 255.4\0".encode("utf-16-le"))
     machine.file("sys/kernel/kexec_loaded").write_text("1\n", encoding="ascii")
     library, part = ((SCRIPTS / f"{name}.sh").read_text("utf-8") for name in ("sections", "kernel_reboot"))
-    script = f"lp_nonce={NONCE}\n{library}\n{part.replace(' /sys/', f' {tmp_path}/sys/').replace('=/sys/', f'={tmp_path}/sys/')}\nboot_loader_places\n"
+    part = part.replace(" /sys/", f" {tmp_path}/sys/").replace("=/sys/", f"={tmp_path}/sys/")
+    script = f"lp_nonce={NONCE}\n{library}\n{part}\nboot_loader_places\n"
     script = script.replace("print_access /boot/grub/grub.cfg\n", "")
     command = [*SHELLS[shell].split(), "-s"]
     done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)

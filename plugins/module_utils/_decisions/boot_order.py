@@ -23,6 +23,7 @@ from . import causes
 Images = c.Mapping[str, tuple[Package, ...]]
 """The installed packages of each kernel, by its release."""
 
+_UNSIGNED = "linux-image-unsigned-"
 _CAUSES: dict[Cause, str] = {
     "next_entry": "next_entry of /boot/grub/grubenv selects it",
     "saved_entry": "saved_entry of /boot/grub/grubenv selects it",
@@ -100,6 +101,15 @@ def refuse_foreign_kernel(
         intended in (running, *(images or ())) and is_foreign(intended, images, ubuntu=_shows_origin(facts, images))
     ):
         raise causes.FOREIGN_KERNEL.error(release=intended)
+
+
+def refuse_unsigned_kernel(intended: str, facts: HostFacts, images: Images | None) -> None:
+    """Raise `LivepatchError` (``kernel_unsigned``) for another kernel that Secure Boot would not start."""
+    if facts.secure_boot is not True or intended == facts.kernel.release:
+        return
+    found = [package.name for package in (images or {}).get(intended, ()) if _is_image(package, intended)]
+    if found and all(name == f"{_UNSIGNED}{intended}" for name in found):
+        raise causes.KERNEL_UNSIGNED.error(release=intended, package=found[0])
 
 
 def check_boot_order(

@@ -17,7 +17,7 @@ from .._host.facts import HostFacts
 from .._host.sections import Sections
 from .._record import Assessment, Eligibility
 from . import causes
-from .boot_order import Images, newest_own_kernel, refuse_foreign_kernel
+from .boot_order import Images, newest_own_kernel, refuse_foreign_kernel, refuse_unsigned_kernel
 from .host_state import assess
 from .patch_verification import verified_patches
 from .policy import Policy
@@ -51,7 +51,7 @@ def plan_reboot(
     kernel: str | None,
     force: bool,
 ) -> RebootPlan:
-    """Decide what to do. Raises `LivepatchError` (``boot_unknown``, ``foreign_kernel``).
+    """Decide what to do. Raises `LivepatchError` (``boot_unknown``, ``foreign_kernel``, ``kernel_unsigned``).
 
     Without `kernel`, the newest of the installed `images` that the distribution built is intended.
 
@@ -67,6 +67,7 @@ def plan_reboot(
         return RebootPlan("finish", intended, rebooted_before=True)
     if force or running != intended:
         refuse_foreign_kernel(intended, facts, images, running=running)
+        refuse_unsigned_kernel(intended, facts, images)
         return RebootPlan("reboot", intended)
     return RebootPlan("nothing" if saved is None else "finish", intended)
 

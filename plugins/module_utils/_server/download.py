@@ -330,7 +330,7 @@ class Downloader:
                 stream=True,
                 allow_redirects=False,
                 timeout=(min(_CONNECT_SECONDS, options.timeout), options.timeout),
-                verify=options.ca_path or True,
+                verify=_authorities(options.ca_path),
                 proxies={"http": options.proxy, "https": options.proxy} if options.proxy else None,
             )
         except exceptions.SSLError as error:
@@ -412,6 +412,15 @@ def _authorization(url: str, first_url: str) -> t.Any:
         return require("requests.auth", "a download").HTTPBasicAuth(user, password)
     # Without any object, requests would use the credentials of a netrc file.
     return lambda request: request
+
+
+def _authorities(ca_path: str | None) -> str:
+    """Return the trusted certificates: a file or a folder, also those of the environment, as in requests.
+
+    Before 2.28, requests verifies nothing if the variable ``CURL_CA_BUNDLE`` is empty and it has to find them itself.
+    """
+    given = ca_path or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    return given or str(require("requests.certs", "a download").where())
 
 
 _Result = t.TypeVar("_Result")

@@ -359,6 +359,7 @@ list_missing_files() {
 # kernel lists by inode. Before 240, systemd-inhibit prints a line for each value.
 list_obstacles() {
     for lp_file in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock; do
+        # shellcheck disable=SC2012 # a known name, and busybox may have no stat
         lp_inode=$(ls -i "$lp_file" 2>/dev/null | awk '{ print $1 }')
         awk -v inode="${lp_inode:-none}" '
             $2 == "POSIX" && $6 ~ (":" inode "$") { print "dpkg", $5 }' /proc/locks 2>/dev/null

@@ -11,9 +11,10 @@
 
 LC_ALL=C
 export LC_ALL
-# An empty element of PATH means the current folder, where another user could put programs.
+# An element of PATH that is empty or does not begin with / is below the current folder, where another user could put
+# programs.
 case ":$PATH:" in
-*::*)
+*:[!/]*)
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     export PATH
     ;;

@@ -210,3 +210,28 @@ def test_other_distributions_build_their_own_kernels() -> None:
     for facts, foreign in ((debian, False), (mint, True)):
         ubuntu = boot_order.based_on_ubuntu(facts)
         assert boot_order.is_foreign("6.1.0-41-cloud-amd64", images, ubuntu=ubuntu) is foreign
+
+
+@pytest.mark.parametrize(
+    ("secure_boot", "kinds", "is_refused"),
+    [
+        (True, ("image-unsigned", "modules"), True),
+        (True, ("image", "modules"), False),
+        (True, ("image", "image-unsigned"), False),
+        (True, ("modules",), False),
+        (False, ("image-unsigned",), False),
+        (None, ("image-unsigned",), False),
+    ],
+)
+def test_secure_boot_starts_signed_kernels_only(
+    secure_boot: bool | None, kinds: tuple[str, ...], is_refused: bool
+) -> None:
+    images = {NEW: tuple(Package(f"linux-{kind}-{NEW}", "5.4.0-216.1", True, False) for kind in kinds)}
+    facts = host(secure_boot=secure_boot)
+    if is_refused:
+        error = failure(boot_order.refuse_unsigned_kernel, NEW, facts, images)
+        assert (error.id, f"linux-image-{NEW}" in str(error.remedy)) == ("kernel_unsigned", True)
+    else:
+        boot_order.refuse_unsigned_kernel(NEW, facts, images)
+    # A kernel that runs has been started.
+    boot_order.refuse_unsigned_kernel(NEW, host(NEW, secure_boot=secure_boot), images)

@@ -89,6 +89,13 @@ def test_a_foreign_kernel_is_not_rebooted_into() -> None:
     assert plan.step == "nothing"
 
 
+def test_an_unsigned_kernel_is_not_rebooted_into() -> None:
+    images = {NEW: (Package(f"linux-image-unsigned-{NEW}", f"{NEW[:9]}.1", True, False),)}
+    facts = host(OLD, NEW, secure_boot=True)
+    error = failure(reboot_plan.plan_reboot, facts, THIS, None, images, kernel=NEW, force=False)
+    assert error.id == "kernel_unsigned"
+
+
 @pytest.mark.parametrize(("running", "boot_id"), [(None, THIS), (OLD, None)])
 def test_an_unknown_boot_is_not_rebooted(running: str | None, boot_id: str | None) -> None:
     error = failure(reboot_plan.plan_reboot, host(running, NEW), boot_id, None, kernel=None, force=True)

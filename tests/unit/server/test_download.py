@@ -182,6 +182,25 @@ def test_unreadable_authorities_are_named(lab: Lab) -> None:
         client(ca_path="/nonexistent").read(lab.https, 1000)
 
 
+def test_no_variable_switches_verification_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In old versions of requests, the empty variable does, unless the certificates are given."""
+    import requests
+
+    given = []
+
+    def request(_session: object, *_arguments: object, **options: t.Any) -> t.NoReturn:
+        given.append(options["verify"])
+        raise requests.ConnectionError
+
+    monkeypatch.setattr(requests.Session, "request", request)
+    for value in ("", "/etc/private"):
+        monkeypatch.setenv("CURL_CA_BUNDLE", value)
+        monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+        with pytest.raises(ServerError):
+            client(retries=0).read("https://localhost/", 1)
+    assert given == [requests.certs.where(), "/etc/private"]
+
+
 def test_environment_variables_do_not_change_the_trust(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent")
     assert client(ca_path=str(lab.authority.certificate)).read(lab.https, len(CONTENT)) == CONTENT

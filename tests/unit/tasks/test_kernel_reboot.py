@@ -299,7 +299,7 @@ GONE = ok("missing_files", f"/boot/initrd.img-{NEW}\n", 1)
 @pytest.mark.parametrize(
     ("section", "error_id", "words"),
     [
-        (GONE, "kernel_incomplete", f"/boot/initrd.img-{NEW}"),
+        (GONE, "kernel_files_missing", f"/boot/initrd.img-{NEW}"),
         (ok("obstacles", "dpkg 4711\ndpkg 4712\n", 1), "packages_changing", "4711,4712"),
         (ok("obstacles", "inhibitor fwupd\n", 1), "shutdown_blocked", "fwupd"),
         (ok("obstacles", "inhibitor a b\n$(reboot)\n", 1), "shutdown_blocked", "unknown"),

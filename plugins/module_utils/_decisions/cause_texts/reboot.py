@@ -81,7 +81,7 @@ DRAIN_EXPIRED = Cause(
     "run the task again, with a larger `restore_after` if the controller is slow",
 )
 KERNEL_GONE = Cause(
-    "kernel_incomplete",
+    "kernel_files_missing",
     "files of the kernel to boot are missing or empty ({files}), so the host was not rebooted",
     "install its packages again on the host: apt-get install --reinstall linux-image-{release}",
 )
@@ -137,6 +137,11 @@ FOREIGN_KERNEL = Cause(
     "foreign_kernel",
     "{release} is not a kernel that Ubuntu built, and this module never boots into one",
     "install a kernel of Ubuntu with kernelops.livepatch.kernel_upgrade (force: true), and set `kernel` to it",
+)
+KERNEL_UNSIGNED = Cause(
+    "kernel_unsigned",
+    "Secure Boot is enabled, and {release} is installed from the package {package}, whose image is not signed",
+    "install the signed image on the host: apt-get install linux-image-{release}",
 )
 FOREIGN_KERNEL_FIRST = Cause(
     "boot_order",
