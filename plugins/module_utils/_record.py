@@ -304,13 +304,30 @@ _ENTRY_LIMITS = {"fixes": 5000, "reasons": 20, "evidence": 5}
 _FROM_HOST = ("system", "eligibility", "client", "patch", "kernel_patches", "assessment")
 
 
+_NOT_IN_DATABASES = re.compile("[\0\ud800-\udfff]")
+
+
 def limit_text(text: str, limit: int = _TEXT_LIMIT) -> str:
-    """Cut a text to a number of characters, fewer if they need escapes in JSON. An ellipsis marks a cut."""
+    """Cut a text to a number of characters, fewer if they need escapes in JSON. An ellipsis marks a cut.
+
+    Characters that a database cannot have in a text are replaced.
+    """
+    if not text.isprintable():
+        text = _NOT_IN_DATABASES.sub("\ufffd", text)
     if len(text) > limit:
         text = f"{text[: limit - 1]}…"
     if len(text) * 12 > limit * _ENCODED and len(json.dumps(text)) > limit * _ENCODED:
         text = f"{text[: limit // 4 - 1]}…"
     return text
+
+
+def with_storable_texts(value: t.Any) -> t.Any:
+    """Return plain data without the characters that a database cannot have in a text."""
+    if isinstance(value, str):
+        return _NOT_IN_DATABASES.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {with_storable_texts(key): with_storable_texts(member) for key, member in value.items()}
+    return [with_storable_texts(member) for member in value] if isinstance(value, list) else value
 
 
 def limit_reasons(reasons: list[Reason]) -> list[Reason]:

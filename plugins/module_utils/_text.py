@@ -13,6 +13,9 @@ _LONGEST_MESSAGE = 2000  # characters
 _LONGEST_VALUE = 20_000
 """Characters of a text in a result. The log of a step has fewer."""
 
+_SECRET_PARAMETER = re.compile(
+    r"([?&][0-9A-Za-z_.-]{0,40}(?:sig|signature|token|key|secret|password|credential)=)[^\s&#\"'<>]+", re.IGNORECASE
+)
 _WORD_WITH_USER = re.compile(r"\S+@\S*")
 _FIRST_WORD = re.compile(r"[^\s:/]+:[^\s]+(?=\s)")
 _ANY_SCHEME = re.compile(r"([A-Za-z][0-9A-Za-z+.-]{0,31}://)")
@@ -102,8 +105,11 @@ def mask_credentials(text: str, mask: str = "***@") -> str:
 
     All of a word up to its last ``@`` counts as credentials, because a password can hold any other sign. So a name
     before an ``@`` that is not part of a URL, as of a mail address, is masked too. A password with blanks is masked
-    where it follows a user in a URL with a scheme.
+    where it follows a user in a URL with a scheme. The value of a parameter whose name ends with a word such as
+    ``token`` or ``signature`` is masked too: some servers give access to whoever has such a URL.
     """
+    if "=" in text:
+        text = _SECRET_PARAMETER.sub(lambda found: found[1] + mask.rstrip("@"), text)
     if "@" not in text:
         return text
     before, *urls = _ANY_SCHEME.split(text)

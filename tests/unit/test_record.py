@@ -18,6 +18,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._record import
     NewerSchemaError,
     RecordError,
     limit_record,
+    limit_text,
     validate,
 )
 from tests.samples.records import make_record
@@ -196,3 +197,7 @@ def test_a_record_never_exceeds_its_limit(name: str, entry: dict[str, t.Any], co
     if name != "assessment__reasons":
         assert len(json.dumps(limited)) > RECORD_LIMIT * 0.8
     validate(limited)
+
+
+def test_a_limited_text_can_be_stored_everywhere() -> None:
+    assert limit_text("a\0b\ud800\n") == "a\ufffdb\ufffd\n"

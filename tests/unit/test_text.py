@@ -164,3 +164,23 @@ def test_a_megabyte_is_masked_at_once(unit: str) -> None:
     started = time.process_time()
     mask_credentials(unit * (2**20 // len(unit)) + "@")
     assert time.process_time() - started < 3
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("https://h/list?sv=1&sig=a%2Fb=&x=1", "https://h/list?sv=1&sig=***&x=1"),
+        (
+            "cannot download https://h/a?X-Amz-Signature=0f, then",
+            "cannot download https://h/a?X-Amz-Signature=*** then",
+        ),
+        ("PUT /enable?auth-token=0123: refused", "PUT /enable?auth-token=*** refused"),
+        ('{"url": "https://h/?api_key=0f#a"}', '{"url": "https://h/?api_key=***#a"}'),
+        ("https://me:pw@h/?TOKEN=0f", "https://***@h/?TOKEN=***"),
+        ("https://h/?kernel-version=4.4&flavour=generic", "https://h/?kernel-version=4.4&flavour=generic"),
+        ("token=abc", "token=abc"),
+    ],
+)
+def test_secret_parameters_are_masked(text: str, masked: str) -> None:
+    assert mask_credentials(text) == masked
+    assert mask_credentials(masked) == masked

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import collections.abc as c
 import dataclasses
 import difflib
@@ -87,8 +88,17 @@ class Target:
         found |= {url.path, url.query, url.fragment, f"{url.path}?{url.query}"}
         parts = [*url.path.split("/"), *re.split(r"[&=]", url.query), url.fragment, url.username, url.password]
         found |= {part for part in parts if part and len(part) >= _SECRET_PART}
+        found |= {*_sent(self.user, self.password), *_sent(url.username, url.password)}
         found |= {urllib.parse.unquote(part) for part in found}
         return sorted(found - {"", "/", "?", "/?"}, key=len, reverse=True)
+
+
+def _sent(user: str | None, password: str | None) -> c.Iterator[str]:
+    """Yield the forms in which HTTP and SMTP send a user and a password: a server can repeat them in its answer."""
+    if user and password:
+        user, password = urllib.parse.unquote(user), urllib.parse.unquote(password)
+        for text in (f"{user}:{password}", f"\0{user}\0{password}", password):
+            yield base64.b64encode(text.encode(errors="backslashreplace")).decode("ascii")
 
 
 def target_faults(value: object) -> list[str]:

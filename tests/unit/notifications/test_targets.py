@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import typing as t
 
 import pytest
@@ -93,3 +94,11 @@ def test_secrets_are_hidden_in_any_form() -> None:
     assert slack.hide(f"cannot send to {slack.url}") == "cannot send to https://hooks.example.com/***"
     assert mail.hide("535 PASSECRET") == "535 ***"
     assert "SECRET" not in f"{slack!r} {mail!r}"
+
+
+def test_secrets_are_hidden_as_they_are_sent() -> None:
+    url = "https://bot:p%40ss@hooks.example.com/in"
+    hook, mail = parse_targets([{"type": "webhook", "url": url}, {**MAIL, "user": "bot", "password": "p@ss"}])
+    plain, login, password = (base64.b64encode(each).decode() for each in (b"\0bot\0p@ss", b"bot:p@ss", b"p@ss"))
+    assert hook.hide(f"401: no user {login}") == "401: no user ***"
+    assert mail.hide(f"500 {plain} and {password}?") == "500 *** and ***?"

@@ -12,7 +12,7 @@ import collections.abc as c
 import functools
 import typing as t
 
-from ..._record import Record
+from ..._record import Record, with_storable_texts
 from ..._time import parse_time
 from ..document import Attempt, Document, Recorded
 from ..reader import DOCUMENT_LIMIT, RecordReader
@@ -157,7 +157,7 @@ def _put_records(database: Database, records: list[Record], run: str | None) -> 
             _text(record["system"]["release"]),
             _text(record["patch"]["version"]),
             run,
-            document_text(record),
+            _json(record),
         )
         for record in records
     ]
@@ -166,16 +166,23 @@ def _put_records(database: Database, records: list[Record], run: str | None) -> 
 
 
 def _put_attempts(database: Database, attempts: list[Attempt], run: str | None) -> int:
-    rows = [
-        (host_key(each["host"]), _time(each["attempted_at"]), each["cause"], run, document_text(each))
-        for each in attempts
-    ]
+    rows = [(host_key(each["host"]), _time(each["attempted_at"]), each["cause"], run, _json(each)) for each in attempts]
     [count] = database.execute(_STORE_ATTEMPTS, [list(column) for column in zip(*rows, strict=True)]).fetchone()
     return int(count)
 
 
 def _time(text: str) -> t.Any:
     return parse_time(text)
+
+
+def _json(document: c.Mapping[str, object]) -> str:
+    """Return a document as JSON that queries can read: release 1.0 stored texts of hosts as they were."""
+    text = document_text(document)
+    if "\\u0000" in text or "\\ud" in text:
+        text = document_text(
+            {key: value if key == "host" else with_storable_texts(value) for key, value in document.items()}
+        )
+    return text
 
 
 def _text(value: str | None) -> str | None:

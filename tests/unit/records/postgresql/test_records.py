@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Reason, limit_record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import store
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Recorded, attempt_of
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql import records
@@ -74,6 +75,27 @@ def test_a_large_document_is_never_read(server: PostgresServer, database: Databa
     assert (problem.id, problem.host) == ("malformed_record", "web1")
     assert document.record["host"] == "web2"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+QUERIES = (
+    "SELECT record #>> '{assessment,reasons,0,remedy}' FROM livepatch.host WHERE host = 'web1'",
+    "SELECT document ->> 'host' FROM livepatch.attempt",
+)
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_no_text_of_a_host_ends_a_query(server: PostgresServer, database: DatabaseAddress, limited: bool) -> None:
+    """PostgreSQL reads no JSON with NUL or half of a surrogate pair, and a dashboard queries all hosts at once.
+
+    Release 1.0 stored texts without limits.
+    """
+    record = make_record("web1")
+    record["assessment"]["reasons"][0]["remedy"] = "a\0b\ud800 \U0001f427"
+    record["client"]["tier"] = "\0"
+    attempt = attempt_of("web2", NOON, [Reason(id="x", message="\0", remedy="\udcff")])
+    records.put(database, [limit_record(record)[0] if limited else record], [attempt], None)
+    found = [server.sql(query, database.url) for query in QUERIES]
+    assert found == [[("a\ufffdb\ufffd \U0001f427",)], [("web2",)]]
 
 
 def test_a_record_sent_again_keeps_a_later_attempt(database: DatabaseAddress) -> None:
