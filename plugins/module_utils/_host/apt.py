@@ -45,6 +45,7 @@ _INITRD_STARTS = (
 )
 """First bytes of initial ramdisks."""
 _NUMBER = re.compile(r"[0-9]{1,15}")
+_MOST_DEPENDENCIES = 64
 _BOOT_FILE = re.compile(
     r"(?P<size>[0-9]{1,15})\s+/boot/(?:vmlinuz|initrd\.img|System\.map|config)-(?P<release>\S{1,64})"
 )
@@ -279,17 +280,21 @@ def _metapackages(lines: list[str], packages: c.Mapping[str, Package]) -> dict[s
         elif name and relation.lstrip("|") == "Depends" and PACKAGE.fullmatch(target):
             depends[name].append(target)
     installed = (name for name in depends if name in packages and packages[name].installed)
-    images = {name: tuple(dict.fromkeys(_images(name, depends, set()))) for name in installed}
+    images = {name: tuple(dict.fromkeys(_images(name, depends))) for name in installed}
     return {name: found for name, found in images.items() if found}
 
 
-def _images(name: str, depends: c.Mapping[str, list[str]], seen: set[str]) -> c.Iterator[str]:
-    for target in depends.get(name, ()):
+def _images(name: str, depends: c.Mapping[str, list[str]]) -> c.Iterator[str]:
+    """Yield the images in the order of the dependencies. A host can name any number of packages."""
+    seen: set[str] = set()
+    left = [name]
+    while left and len(seen) < _MOST_DEPENDENCIES:
+        target = left.pop()
         if image_release(target):
             yield target
         elif target not in seen:
             seen.add(target)
-            yield from _images(target, depends, seen)
+            left += reversed(depends.get(target, [])[:_MOST_DEPENDENCIES])
 
 
 def _free(lines: list[str]) -> int | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -275,3 +276,15 @@ def test_the_shell_has_the_same_lock_texts() -> None:
             for path in SHELL.glob("*.sh")
         }
         assert {file: found for file, found in assignments.items() if found} == {"sections.sh": ["\n".join(texts)]}
+
+
+@pytest.mark.parametrize("last", ["linux-m3999", "linux-m0", "linux-image-5.4.0-42-generic"])
+def test_any_number_of_dependencies_is_read_at_once(last: str) -> None:
+    names = [f"linux-m{number}" for number in range(4000)]
+    listed = "".join(f"{name} 1.0 install ok installed linux-meta\n" for name in names)
+    chain = "".join(f"{name}\n  Depends: {after}\n" for name, after in zip(names, [*names[1:], last], strict=True))
+    started = time.process_time()
+    found = apt.read_kernel_packages(answer(ok("packages", listed), ok("metapackages", chain)))
+    assert time.process_time() - started < 2
+    assert found is not None
+    assert len(found.metapackages) == (63 if "image" in last else 0)
