@@ -128,6 +128,8 @@ def check_boot_order(
     """
     if choice.cause == "kexec":
         raise causes.KEXEC_LOADED.error(intended=intended)
+    if choice.broken:
+        raise causes.BOOT_MENU_BROKEN.error()
     entry = choice.menu.get(intended)
     if planned and entry is None and (select or _will_be_first(choice, intended)):
         return BootOrder()

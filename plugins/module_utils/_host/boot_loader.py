@@ -65,7 +65,8 @@ class BootChoice:
 
     `release` is None if it is not known, or if the chosen `entry` starts no Linux kernel, or one in recovery mode.
     `cause` says what selects the entry; None if this could not be determined, with the reason in `problem`. `menu` has
-    the references of the entries for each kernel, for GRUB only.
+    the references of the entries for each kernel, for GRUB only. `broken` is true for a configuration that ends within
+    an entry, as after a full disk: GRUB would not start any kernel with it.
     """
 
     release: str | None
@@ -73,6 +74,7 @@ class BootChoice:
     cause: Cause | None = None
     problem: str | None = None
     menu: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    broken: bool = False
 
 
 def read_boot_choice(sections: Sections) -> BootChoice:
@@ -114,6 +116,8 @@ def choose_entry(config: str, environment: str, linked: str | None = None) -> Bo
     for line in lines:
         reader.read(line[:_LINE_LIMIT])
     menu = _menu(reader.entries)
+    if reader.is_open:
+        return BootChoice(None, problem="/boot/grub/grub.cfg is incomplete", broken=True)
     if not reader.entries:
         return BootChoice(None, problem="/boot/grub/grub.cfg has no menu")
     if reader.conditional:
@@ -158,6 +162,11 @@ class _Configuration:
             self._open.append(None)
         elif not self._open:
             self._read_command(text)
+
+    @property
+    def is_open(self) -> bool:
+        """True if the configuration ends within an entry or another block."""
+        return bool(self._open)
 
     def default(self, environment: dict[str, str]) -> tuple[Cause, str | None]:
         """Return what selects the entry, and its reference; None for a reference that is not known."""

@@ -235,3 +235,10 @@ def test_secure_boot_starts_signed_kernels_only(
         boot_order.refuse_unsigned_kernel(NEW, facts, images)
     # A kernel that runs has been started.
     boot_order.refuse_unsigned_kernel(NEW, host(NEW, secure_boot=secure_boot), images)
+
+
+def test_a_broken_menu_is_never_booted() -> None:
+    choice = BootChoice(None, problem="it is incomplete", broken=True)
+    for select in (True, False):
+        error = failure(check, choice, installed(OLD, NEW), select=select)
+        assert (error.id, "update-grub" in str(error.remedy)) == ("boot_order", True)

@@ -243,3 +243,14 @@ def test_a_kernel_that_is_loaded_for_kexec_counts_first() -> None:
     places = ok("boot_loader", "ok /boot/grub/grub.cfg\nkexec loaded\n")
     choice = read_boot_choice(answer(places, ok("grub_cfg", grub_configuration([NEW, OLD]))))
     assert choice == BootChoice(None, cause="kexec")
+
+
+@pytest.mark.parametrize("lines", [5, 7, 14])
+def test_a_configuration_that_was_cut_is_broken(lines: int) -> None:
+    """The disk was full when it was written."""
+    whole = grub_configuration([NEW, OLD])
+    begin = whole.index("menuentry 'Ubuntu'")
+    cut = whole[:begin] + "\n".join(whole[begin:].split("\n")[:lines])
+    assert not choose_entry(whole, "").broken
+    choice = choose_entry(cut, "")
+    assert (choice.release, choice.broken) == (None, True)

@@ -170,6 +170,11 @@ BOOT_ORDER_UNKNOWN = Cause(
     "it is not known which kernel the boot loader would start ({problem}), and Ubuntu did not build {foreign}",
     "remove {foreign}: {removal}; then check which kernel the boot loader starts",
 )
+BOOT_MENU_BROKEN = Cause(
+    "boot_order",
+    "the configuration of the boot loader, /boot/grub/grub.cfg, is incomplete, so it might start no kernel",
+    "create it again on the host, with free space in /boot: update-grub",
+)
 KEXEC_LOADED = Cause(
     "boot_order",
     "a kernel is loaded for kexec, and the next reboot could start it instead of {intended}",
