@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime as dt
 import json
 import typing as t
 from pathlib import Path
@@ -20,7 +21,7 @@ from .._errors import LivepatchError
 from .._fleet.seats import KnownHost, known_from_record
 from .._io import lock_within, open_lock, read_bounded, write_atomically
 from .._record import Reason
-from .._time import parse_time, sort_key
+from .._time import format_time, parse_time, sort_key
 from . import store
 from .document import Document, FailedAttempt, Problem
 from .postgresql import grants as database_grants
@@ -34,6 +35,7 @@ _LOCK_SECONDS = 60.0
 _LIMIT = 256 << 20
 """Bytes of the file: a million hosts."""
 
+_CLOCK_TOLERANCE = dt.timedelta(minutes=5)
 _SCHEMA = "kernelops.livepatch/grants/1"
 
 
@@ -117,13 +119,14 @@ class SeatGrants:
             ) from error
 
 
-def read_seat_grants(places: t.Sequence[StorePlace]) -> SeatGrants:
+def read_seat_grants(places: t.Sequence[StorePlace], now: dt.datetime | None = None) -> SeatGrants:
     """Read which hosts hold a seat. Raises `LivepatchError`.
 
     A file that cannot be used is a problem, and its host counts as one that may hold a seat. A folder that cannot be
-    read is an error, because it can hide any number of hosts.
+    read is an error, because it can hide any number of hosts. With `now`, a document that is dated later is a problem
+    too, of a controller whose clock was wrong, and a grant that is dated later counts from now on.
     """
-    hosts, seen_at, problems = _hosts(store.load(places))
+    hosts, seen_at, problems = _hosts(_without_future(store.load(places), now))
     for problem in problems:
         if problem.host is None:
             raise SeatGrantsError(
@@ -135,7 +138,8 @@ def read_seat_grants(places: t.Sequence[StorePlace]) -> SeatGrants:
         stored = (
             database_grants.read_grants(place) if isinstance(place, DatabaseAddress) else _read_grants(place / _FILE)
         )
-        for host, time in stored.items():
+        for host, granted in stored.items():
+            time = format_time(now, exact=True) if now is not None and sort_key(granted) > now else granted
             grants[host] = max(time, grants.get(host, ""), key=sort_key)
     pending = {host: time for host, time in grants.items() if sort_key(seen_at.get(host)) <= sort_key(time)}
     for host in pending:
@@ -143,6 +147,23 @@ def read_seat_grants(places: t.Sequence[StorePlace]) -> SeatGrants:
             hosts.get(host) or KnownHost(host, failure=causes.GRANTED_WITHOUT_RECORD.reason()), holds_seat=True
         )
     return SeatGrants(hosts, problems, pending)
+
+
+def _without_future(documents: t.Iterable[Document], now: dt.datetime | None) -> t.Iterator[Document]:
+    """Yield the documents, and a problem in place of each that is dated in the future."""
+    for document in documents:
+        if isinstance(document, Problem):
+            yield document
+            continue
+        if isinstance(document, FailedAttempt):
+            host, time = document.host, document.attempted_at
+        else:
+            host, time = document.record["host"], document.record["collected_at"]
+        if now is None or sort_key(time) <= now + _CLOCK_TOLERANCE:
+            yield document
+        else:
+            cause = causes.RECORD_FROM_FUTURE
+            yield Problem(cause.id, f"the record of {host}", f"it is dated {time}, in the future", host)
 
 
 def _hosts(documents: t.Iterable[Document]) -> tuple[dict[str, KnownHost], dict[str, str], list[Problem]]:
@@ -165,8 +186,13 @@ def _hosts(documents: t.Iterable[Document]) -> tuple[dict[str, KnownHost], dict[
                 hosts[host] = known_from_record(record)
                 seen_at[host] = record["collected_at"]
     for problem in problems:
-        if problem.host is not None and problem.host not in hosts:
+        if problem.host is None:
+            continue
+        if problem.host not in hosts:
             hosts[problem.host] = KnownHost(problem.host, holds_seat=True, failure=_unusable(problem))
+        elif problem.id == causes.RECORD_FROM_FUTURE.id:
+            # It can be newer than the record that counts.
+            hosts[problem.host] = dataclasses.replace(hosts[problem.host], holds_seat=True)
     for host, attempt in attempts.items():
         # Storing a record removes the note of an earlier attempt: with equal times, the note is the later one.
         if sort_key(attempt.attempted_at) >= sort_key(seen_at.get(host)):
@@ -181,6 +207,8 @@ def _unreachable(attempt: FailedAttempt) -> Reason:
 
 
 def _unusable(problem: Problem) -> Reason:
+    if problem.id == causes.RECORD_FROM_FUTURE.id:
+        return causes.RECORD_FROM_FUTURE.reason(path=problem.path)
     return causes.RECORD_UNUSABLE.reason(problem.message, path=problem.path)
 
 

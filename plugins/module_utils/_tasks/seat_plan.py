@@ -45,7 +45,7 @@ def seat_plan(options: SeatOptions) -> Task[dict[str, t.Any]]:
         yield from send_waiting(options.record_dirs)
     # Check mode stores nothing, not even a lock.
     with contextlib.nullcontext() if options.check_mode else grants.lock_grants(options.record_dirs[0]) as ledger:
-        known = grants.read_seat_grants(list(options.record_dirs))
+        known = grants.read_seat_grants(list(options.record_dirs), now)
         plan = plan_seats(known.hosts, _in_order(options, known), seats, require_eligible=options.require_eligible)
         if ledger is not None:
             new = [host for host in plan.granted if host not in plan.in_use or host in known.grants]

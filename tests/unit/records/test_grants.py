@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import fcntl
 import functools
 import itertools
@@ -52,6 +53,33 @@ def test_the_newest_record_of_a_host_is_used(tmp_path: Path) -> None:
     keep(berlin, "b", enabled=False, at=EARLY)
     keep(lisbon, "b", enabled=True, at=LATE)
     assert holders(berlin, lisbon) == holders(lisbon, berlin) == ["b"]
+
+
+FUTURE, NOW = "2099-01-01T00:00:00Z", dt.datetime(2026, 1, 11, tzinfo=dt.timezone.utc)
+
+
+def test_a_record_from_the_future_frees_no_seat(tmp_path: Path) -> None:
+    """The clock of one controller was ahead: what it stored says nothing about the order."""
+    berlin, lisbon = tmp_path / "berlin", tmp_path / "lisbon"
+    for host, enabled in (("a", True), ("b", False)):
+        keep(berlin, host, enabled=not enabled, at=FUTURE)
+        keep(lisbon, host, enabled=enabled, at=LATE)
+    keep(berlin, "c", enabled=False, at=FUTURE)
+    note_attempt(berlin, "d", FUTURE, [REASON])
+    known = read_seat_grants([berlin, lisbon], NOW)
+    assert sorted(host.name for host in known.hosts.values() if host.holds_seat) == ["a", "b", "c", "d"]
+    assert known.hosts["c"].failure is not None
+    assert known.hosts["c"].failure["id"] == "record_from_future"
+    assert {problem.host for problem in known.problems} == {"a", "b", "c", "d"}
+
+
+def test_a_grant_from_the_future_ends_with_the_next_record(tmp_path: Path) -> None:
+    with lock_grants(tmp_path) as ledger:
+        read_seat_grants([tmp_path], NOW).grant(ledger, ["a"], FUTURE)
+        read_seat_grants([tmp_path], NOW).grant(ledger, [], LATE)
+    assert holders(tmp_path) == ["a"]
+    keep(tmp_path, "a", enabled=False, at="2026-01-11T00:00:01Z")
+    assert holders(tmp_path) == []
 
 
 def test_an_unreachable_host_keeps_its_seat(tmp_path: Path) -> None:
