@@ -354,6 +354,17 @@ list_missing_files() {
     return "$lp_failed"
 }
 
+# has_open PID PATH: succeeds if a process has a file open. Inodes are distinct on one file system only.
+has_open() {
+    for lp_path in "/proc/$1/fd"/*; do
+        # shellcheck disable=SC3013 # all of these shells have -ef
+        if [ "$lp_path" -ef "$2" ]; then
+            return 0
+        fi
+    done
+    return 1
+}
+
 # list_obstacles: prints what a reboot would interrupt: "dpkg PID" for a process that holds a lock of dpkg, and
 # "inhibitor NAME" for a program that blocks a shutdown (systemd-inhibit). The locks of dpkg are those of fcntl, which the
 # kernel lists by inode. Before 240, systemd-inhibit prints a line for each value.
@@ -362,7 +373,12 @@ list_obstacles() {
         # shellcheck disable=SC2012 # a known name, and busybox may have no stat
         lp_inode=$(ls -i "$lp_file" 2>/dev/null | awk '{ print $1 }')
         awk -v inode="${lp_inode:-none}" '
-            $2 == "POSIX" && $6 ~ (":" inode "$") { print "dpkg", $5 }' /proc/locks 2>/dev/null
+            $2 == "POSIX" && $6 ~ (":" inode "$") { print $5 }' /proc/locks 2>/dev/null |
+            while read -r lp_process; do
+                if has_open "$lp_process" "$lp_file"; then
+                    printf 'dpkg %s\n' "$lp_process"
+                fi
+            done
     done | sort -u
     if command -v systemd-inhibit >/dev/null; then
         query_runtime systemd-inhibit --list --no-pager --no-legend 2>/dev/null | awk '
