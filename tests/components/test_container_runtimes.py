@@ -187,6 +187,21 @@ def test_drained_containers_run_again(machine: Machine) -> None:
     assert [line.partition("/")[2] for line in sorted(times.splitlines())] == names
 
 
+def test_a_label_is_text_of_an_image(machine: Machine) -> None:
+    machine.read("docker run -d --network none --name task --label com.docker.swarm.task.id=x7k tiny:1")
+    machine.read("docker run -d --network none --name plain --label com.docker.swarm.task.id= tiny:1")
+    for name, label in (
+        ("other", "dbus.service"),
+        ("socket", "dbus.socket"),
+        ("lines", "x\n1 --all false false false /y"),
+    ):
+        text = f"--label 'PODMAN_SYSTEMD_UNIT={label}' localhost/tiny:1"
+        machine.read(f"podman run -d --network none --name {name} {text}")
+    _counts, runtimes = look(machine)
+    found = {each.name: each.handled_as for name in ("docker", "podman") for each in runtimes[name].running}
+    assert found == {"task": "swarm", "plain": "docker", **dict.fromkeys(("other", "socket", "lines"), "podman")}
+
+
 def test_a_daemon_that_hangs_is_noticed(machine: Machine) -> None:
     machine.read("docker run -d --network none --name web tiny:1")
     machine.read("kill -STOP $(pidof dockerd)")

@@ -112,12 +112,14 @@ runs_podman() {
 inspect_running() {
     lp_status=
     lp_fields='{{.Created}} {{.Id}} {{.HostConfig.AutoRemove}} {{.State.Paused}} false {{.Name}}'
-    lp_fields="$lp_fields {{printf \"%q\" (index .Config.Labels \"com.docker.swarm.task.id\")}}"
+    lp_label=com.docker.swarm.task.id
     if [ "$1" = podman ]; then
         lp_status='--filter status=running --filter status=paused'
         lp_fields='{{.Created.UnixNano}} {{.Id}} {{.HostConfig.AutoRemove}} {{.State.Paused}} {{.IsInfra}} {{.Name}}'
-        lp_fields="$lp_fields {{printf \"%q\" (index .Config.Labels \"PODMAN_SYSTEMD_UNIT\")}}"
+        lp_label=PODMAN_SYSTEMD_UNIT
     fi
+    # Docker gives the template null for a label or labels that a container does not have.
+    lp_fields="$lp_fields {{with .Config.Labels}}{{with index . \"$lp_label\"}}{{printf \"%q\" .}}{{end}}{{end}}"
     # shellcheck disable=SC2086 # options and identifiers
     for lp_attempt in first second; do
         lp_ids=$(query_runtime "$1" ps -q --no-trunc $lp_status) || return
