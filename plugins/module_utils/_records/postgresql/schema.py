@@ -72,18 +72,9 @@ MIGRATIONS: t.Final[tuple[tuple[str, ...], ...]] = (
             lost integer NOT NULL,
             closed timestamptz
         )""",
-        # The newest document of each host, as a report uses it.
+        # The newest document of each host, as a report uses it. A record from the future, of a controller whose clock was
+        # wrong, shows nothing.
         """CREATE VIEW livepatch.host AS
-            SELECT coalesce(record.host, attempt.host) AS host,
-                CASE WHEN attempt.host IS NULL OR attempt.attempted_at < record.collected_at
-                    THEN record.state ELSE 'no_answer' END AS state,
-                record.collected_at, attempt.attempted_at, attempt.cause, record.state AS last_state,
-                record.kernel, record.release, record.patch_version, record.document AS record
-            FROM livepatch.record FULL JOIN livepatch.attempt USING (host)""",
-    ),
-    (
-        # A record from the future, of a controller whose clock was wrong, shows nothing.
-        """CREATE OR REPLACE VIEW livepatch.host AS
             SELECT coalesce(record.host, attempt.host) AS host,
                 CASE WHEN (attempt.host IS NULL OR attempt.attempted_at < record.collected_at)
                     AND record.collected_at <= now() + interval '5 minutes'
