@@ -219,3 +219,11 @@ def test_an_invalid_individual_value_is_refused(tmp_path: Path) -> None:
     first, *others = load([tmp_path])
     assert isinstance(first, Recorded)
     assert [type(other) for other in others] == [Problem] * 5
+
+
+def test_a_large_file_is_no_record(tmp_path: Path) -> None:
+    with (tmp_path / "web1.json").open("wb") as file:
+        file.truncate(1 << 40)
+    problem = _problem(tmp_path)
+    assert (problem.id, problem.host) == ("malformed_record", "web1")
+    assert "larger than 4 MiB" in problem.message

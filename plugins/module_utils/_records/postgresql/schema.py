@@ -72,8 +72,8 @@ MIGRATIONS: t.Final[tuple[tuple[str, ...], ...]] = (
             lost integer NOT NULL,
             closed timestamptz
         )""",
-        # The newest document of each host, as a report uses it. A record from the future, of a controller whose clock was
-        # wrong, shows nothing.
+        # The newest document of each host, as a report uses it. A record from the future, of a controller whose clock
+        # was wrong, shows nothing.
         """CREATE VIEW livepatch.host AS
             SELECT coalesce(record.host, attempt.host) AS host,
                 CASE WHEN (attempt.host IS NULL OR attempt.attempted_at < record.collected_at)
