@@ -27,7 +27,7 @@ from tests.samples.fleets import a_fleet_of_300
 
 FOLDER = trees.BUILD / "screenshots"
 IMAGES = trees.ROOT / "docs" / "images"
-COLOURS = 256
+COLOURS = 64
 """Of a picture: enough for the marks of all states. The archive of a release must stay small."""
 
 
@@ -45,7 +45,6 @@ class Picture(t.NamedTuple):
 
 PICTURES = (
     Picture("report-page", "demonstration", 1280, 800),
-    Picture("report-page-dark", "demonstration", 1280, 800, "dark"),
     Picture("report-page-host", "demonstration", 1280, 800, "dark", "#host=app-prod-12"),
     Picture("report-page-phone", "demonstration", 390, 844),
     Picture("report-history", "sample", 1100, 800, element="#history"),
@@ -98,7 +97,7 @@ def reduce(png: bytes) -> Image.Image:
     return (
         Image.open(io.BytesIO(png))
         .convert("RGB")
-        .quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        .quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     )
 
 
