@@ -201,12 +201,13 @@ class Fleet:
         return token.read_text(encoding="utf-8").strip() if token.exists() else None
 
     def restart_daemon(self, name: str) -> None:
-        """Restart the livepatch daemon of a host; it reads its mode file."""
-        self._send(name, "/snap/restart")
+        """Restart the livepatch daemon of a host, however often it has ended; it reads its mode file."""
+        self._send(name, "/unit/reset-failed")
+        self._send(name, "/unit/restart")
 
     def kill_daemon(self, name: str) -> None:
         """Stop the livepatch daemon of a host and close its sockets."""
-        self._send(name, "/snap/stop")
+        self._send(name, "/unit/stop")
 
     def finish_apply(self, name: str) -> None:
         """Complete the application of a patch that is slow, or that a process blocks."""

@@ -30,6 +30,7 @@ from .jobs import Jobs
 from .reboots import Reboots
 from .snapd import Snapd, SnapError
 from .ubuntu_pro import ProError, ProService
+from .units import ClientUnit, UnitError
 
 SOCKETS = ("livepatchd.sock", "livepatchd-priv.sock")
 
@@ -41,7 +42,8 @@ class Host:
         all_commands = folder.parents[1] / "commands" / "all"
         self.current = CurrentHost(folder, lab_server, all_commands)
         self.livepatchd = Livepatchd(self.current, lab_server.address)
-        self.snapd = Snapd(self.current, self.livepatchd)
+        self.unit = ClientUnit(self.current, self.livepatchd)
+        self.snapd = Snapd(self.current, self.unit)
         self.pro = ProService(self.current, self.snapd, self.livepatchd, lab_server.address)
         self.packages = PackageManager(self.current)
         self.containers = Containers(self.current)
@@ -173,7 +175,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             text = action(query, body)
             self.note(address.path)
             self._answer(200, text)
-        except (RefusedError, SnapError, ProError, AptError, ContainerError) as error:
+        except (RefusedError, SnapError, UnitError, ProError, AptError, ContainerError) as error:
             self._answer(error.status, str(error))
 
     def note(self, path: str) -> None:
@@ -238,7 +240,7 @@ class LabHandler(_Handler):
 
     def routes(self) -> dict[tuple[str, str], Callable[[dict[str, str], str], str]]:
         daemon, snapd, pro = self.host.livepatchd, self.host.snapd, self.host.pro
-        packages, containers = self.host.packages, self.host.containers
+        packages, containers, unit = self.host.packages, self.host.containers, self.host.unit
         return {
             ("PUT", "/job"): lambda _query, body: self.host.jobs.start(body),
             ("PUT", "/reboot"): lambda _query, body: self.host.reboots.reboot(body),
@@ -268,9 +270,15 @@ class LabHandler(_Handler):
             ("PUT", "/snap/install"): lambda query, _body: self._with_sockets(snapd.install, query.get("channel", "")),
             ("PUT", "/snap/refresh"): lambda query, _body: self._with_sockets(snapd.refresh, query.get("channel", "")),
             ("PUT", "/snap/remove"): lambda _query, _body: self._with_sockets(snapd.remove),
-            ("PUT", "/snap/restart"): lambda _query, _body: self._with_sockets(snapd.restart),
-            ("PUT", "/snap/start"): lambda _query, _body: self._with_sockets(snapd.start),
-            ("PUT", "/snap/stop"): lambda _query, _body: self._with_sockets(snapd.stop),
+            ("PUT", "/snap/enable"): lambda _query, _body: self._with_sockets(snapd.enable),
+            ("PUT", "/snap/disable"): lambda _query, _body: self._with_sockets(snapd.disable),
+            ("PUT", "/snap/restart"): lambda _query, body: self._with_sockets(snapd.restart, *body.split()),
+            ("PUT", "/snap/start"): lambda _query, body: self._with_sockets(snapd.start, *body.split()),
+            ("PUT", "/snap/stop"): lambda _query, body: self._with_sockets(snapd.stop, *body.split()),
+            ("PUT", "/unit/start"): lambda _query, _body: self._with_sockets(unit.start),
+            ("PUT", "/unit/stop"): lambda _query, _body: self._with_sockets(unit.stop),
+            ("PUT", "/unit/restart"): lambda _query, _body: self._with_sockets(unit.restart),
+            ("PUT", "/unit/reset-failed"): lambda _query, _body: unit.reset_failed(),
         }
 
     def _with_sockets(self, action: Callable[..., str], *words: str) -> str:

@@ -122,7 +122,7 @@ def add_sandbox_files(root: Path, host: Description, command_folders: CommandFol
 def update_client_command(root: Path, host: Description, all_commands: Path) -> None:
     """Add the client double if the host has a client, and remove it otherwise."""
     client = root / CLIENT
-    if host.client is None:
+    if host.client is None or host.client.snap_disabled:
         client.unlink(missing_ok=True)
     elif not client.exists():
         client.hardlink_to(all_commands / _CLIENT_DOUBLE)

@@ -70,6 +70,16 @@ class CurrentHost:
             self._write(new, now)
         return new
 
+    def change_client(self, **changes: t.Any) -> Description:
+        """Replace keys of the client of the host, if it has one."""
+
+        def update(host: Description) -> Description:
+            if host.client is None:
+                return host
+            return dataclasses.replace(host, client=dataclasses.replace(host.client, **changes))
+
+        return self.change(update)
+
     def set_clock(self, now: dt.datetime) -> Description:
         """Make every age of the host count from `now`, and return the description."""
         with self._locked():

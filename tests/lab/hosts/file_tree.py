@@ -556,22 +556,10 @@ def snap_revision(client: Client) -> str:
 
 def _client(tree: Tree, host: Description, client: Client) -> None:
     revision = snap_revision(client)
-    tree.links |= {
-        "snap/canonical-livepatch/current": revision,
-        "var/snap/canonical-livepatch/current": revision,
-    }
-    tree.text(
-        f"snap/canonical-livepatch/{revision}/meta/snap.yaml", "name: canonical-livepatch", f"version: {client.version}"
-    )
-    tree.folders |= {f"var/snap/canonical-livepatch/{revision}", f"{COMMON}/locks", "snap/bin"}
-    tree.text(
-        f"etc/systemd/system/{SERVICE}",
-        "[Service]",
-        "ExecStart=/usr/bin/snap run canonical-livepatch.canonical-livepatchd",
-    )
-    if client.service_enabled:
-        tree.links[f"etc/systemd/system/multi-user.target.wants/{SERVICE}"] = f"/etc/systemd/system/{SERVICE}"
-    tree.folders.add("sys/fs/cgroup/systemd/system.slice")
+    tree.folders |= {f"snap/canonical-livepatch/{revision}", f"var/snap/canonical-livepatch/{revision}", "snap/bin"}
+    tree.folders |= {f"{COMMON}/locks", "sys/fs/cgroup/systemd/system.slice"}
+    if not client.snap_disabled:
+        _enabled_snap(tree, client, revision)
     if client.running:
         tree.folders.add(f"sys/fs/cgroup/systemd/system.slice/{SERVICE}")
     if client.log:
@@ -585,6 +573,18 @@ def _client(tree: Tree, host: Description, client: Client) -> None:
         tree.text(f"{COMMON}/payload/meta", f"version: {client.patch_version}")
     if client.crash_lock and host.kernel.full is not None:
         tree.text(f"{COMMON}/locks/{lock_name(host.kernel.full, client.patch_version)}")
+
+
+def _enabled_snap(tree: Tree, client: Client, revision: str) -> None:
+    """Add what `snap disable` removes: the mounted snap, the links to its revision, and its unit."""
+    tree.links |= {f"{folder}/canonical-livepatch/current": revision for folder in ("snap", "var/snap")}
+    tree.text(
+        f"snap/canonical-livepatch/{revision}/meta/snap.yaml", "name: canonical-livepatch", f"version: {client.version}"
+    )
+    unit = f"etc/systemd/system/{SERVICE}"
+    tree.text(unit, "[Service]", "ExecStart=/usr/bin/snap run canonical-livepatch.canonical-livepatchd")
+    if client.service_enabled:
+        tree.links[f"etc/systemd/system/multi-user.target.wants/{SERVICE}"] = f"/{unit}"
 
 
 def _facts_for_doubles(tree: Tree, host: Description, kernel: KernelIdentity) -> None:
@@ -626,6 +626,8 @@ def _facts_for_doubles(tree: Tree, host: Description, kernel: KernelIdentity) ->
             "client_generation": client.generation,
             "client_enabled": "yes" if client.enabled else "no",
             "client_running": "yes" if client.running else "no",
+            "client_unit": "active" if client.running else "failed" if client.start_limited else "inactive",
+            "client_notes": "disabled" if client.snap_disabled else "-",
             "client_trouble": client.trouble or "",
             "client_hangs": "yes" if client.hangs else "no",
             "client_refuses_kernel": "yes" if client.refuses_kernel else "no",

@@ -74,7 +74,7 @@ class Livepatchd:
             if client.enabled:
                 raise RefusedError(livepatchd_errors.ALREADY_ENABLED)
             issued, tier = self._register(host, client, token)
-            self._update(
+            self._current.change_client(
                 enabled=True, machine_token=issued, tier=tier, check_state="needs-check", patch_state="unapplied"
             )
             self.log("Client.Check")
@@ -131,7 +131,7 @@ class Livepatchd:
             if client.trouble == "interface":
                 self.log("Snappy kernel-module-control interface not connected!")
             running = mode != "stop" and client.trouble != "interface"
-            self._update(mode=mode, running=running)
+            self._current.change_client(mode=mode, running=running)
             if running and client.enabled and mode != "no-refresh":
                 self._check()
             return running
@@ -147,7 +147,7 @@ class Livepatchd:
 
     def stop(self) -> None:
         with self._lock:
-            self._update(running=False)
+            self._current.change_client(running=False)
 
     def finish(self) -> str:
         """Complete the application of a patch that is slow, or that a process blocks."""
@@ -172,14 +172,6 @@ class Livepatchd:
         host = self._current.describe()
         return host, self._client()
 
-    def _update(self, **changes: t.Any) -> Description:
-        def update(host: Description) -> Description:
-            if host.client is None:
-                return host
-            return dataclasses.replace(host, client=dataclasses.replace(host.client, **changes))
-
-        return self._current.change(update)
-
     def _text(self, name: str) -> str:
         return (self._current.root / LAB / "client" / name).read_text(encoding="utf-8")
 
@@ -189,7 +181,7 @@ class Livepatchd:
         if key == "remote-server":
             client = dataclasses.replace(client, settings=settings)
             self._try_server(host_network(host, client, self._current.root, self._server), value)
-        self._update(settings=settings)
+        self._current.change_client(settings=settings)
 
     def _try_server(self, network: HostNetwork, address: str) -> None:
         try:
@@ -266,7 +258,7 @@ class Livepatchd:
             self._check_failed(f"Bad server status code: {answer.status}. URL: {url} {text}")
             return
         supported = str(answer.document.get("supported", "unknown"))
-        self._update(
+        self._current.change_client(
             check_state="checked",
             last_check="0s",
             status_exit=0,
@@ -276,40 +268,40 @@ class Livepatchd:
 
     def _check_failed(self, why: str) -> None:
         self.log(f'Task "refresh" returned an error: livepatch check failed: {why}')
-        self._update(check_state="check-failed")
+        self._current.change_client(check_state="check-failed")
 
     def _apply_offer(self, supported: str, patch: dict[str, t.Any] | None) -> None:
         """Apply the patch that the server offers, or log why not."""
         host, client = self._ready()
         if supported == "kernel-upgrade-required":
-            self._update(patch_state="kernel-upgrade-required")
+            self._current.change_client(patch_state="kernel-upgrade-required")
             return
         loaded = loaded_module(host)
         if patch is None:
             self.log("No updates available at this time.")
             state = "applied" if loaded else "unapplied" if supported == "unsupported" else "nothing-to-apply"
-            self._update(patch_state=state, patch_version=loaded.version if loaded else "")
+            self._current.change_client(patch_state=state, patch_version=loaded.version if loaded else "")
             return
         version, fixes = str(patch["version"]), patch.get("fixes", [])
         named = {"patch_version": version, "fixes": _fixes(fixes)}
         if loaded is not None and loaded.version == version:
-            self._update(patch_state="applied", **named)
+            self._current.change_client(patch_state="applied", **named)
             return
         if client.mode == "no-apply":
-            self._update(patch_state="unapplied", **named)
+            self._current.change_client(patch_state="unapplied", **named)
             return
         lock = f"{COMMON}/locks/{lock_name(host.kernel.full or '', version)}"
         if (self._current.root / lock).exists():
             self.log("Module may have caused kernel crash! Not inserting module.")
             self.log(f"To override this warning, remove /{lock}")
             self.log(f'during refresh: cannot apply patches: lock file "/{lock}" already exists')
-            self._update(patch_state="apply-failed", **named)
+            self._current.change_client(patch_state="apply-failed", **named)
             return
         try:
             payload = self._fetch(host, client, patch)
         except (PayloadError, UnreachableError) as error:
             self.log(f"during refresh: cannot apply patches: {error}")
-            self._update(patch_state="apply-failed", **named)
+            self._current.change_client(patch_state="apply-failed", **named)
             return
         self._insert(payload, named)
 
@@ -337,7 +329,7 @@ class Livepatchd:
         if client.apply_fails:
             self.kernel_log(f"livepatch: failed to enable patch '{payload.name}'")
             self.log("during refresh: cannot apply patches: insmod: ERROR: could not insert module: Invalid parameters")
-            self._update(patch_state="apply-failed", **named)
+            self._current.change_client(patch_state="apply-failed", **named)
             return
         if not host.kernel.key:
             self.kernel_log(
@@ -371,9 +363,9 @@ class Livepatchd:
 
     # The host's logs.
 
-    def log(self, line: str) -> None:
-        """Add a line of the daemon to the host's system log."""
-        self._append(_SYSLOG, f"canonical-livepatch[1039]: {line}")
+    def log(self, line: str, process: str = "canonical-livepatch[1039]") -> None:
+        """Add a line of the daemon, or of systemd about it, to the host's system log."""
+        self._append(_SYSLOG, f"{process}: {line}")
 
     def kernel_log(self, line: str) -> None:
         """Add a line to the log of the kernel."""
