@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.eligibility import assess_eligibility
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.record_builder import make_record
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import BlockedPatches
-from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, read_facts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts, Snapd, read_facts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Check, Collector
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
@@ -25,7 +25,7 @@ from tests.samples.facts import NOW, shipped
 
 NONCE = "0f" * 16
 WITNESS_HOSTS = sorted(set(load_descriptions(HOST_DESCRIPTIONS, WITNESSES)) - set(load_descriptions()))
-HOSTS = [*WITNESS_HOSTS, "trusty", "not-enabled", "xenial-generic"]
+HOSTS = [*WITNESS_HOSTS, "trusty", "not-enabled", "snapd-down", "xenial-generic"]
 LATER = NOW + datetime.timedelta(days=270)
 MOST_SECONDS = 20
 """The limit for a host with a client that hangs, and without a network."""
@@ -88,6 +88,11 @@ def test_only_the_mode_leaves_the_command_line(lab: Fleet) -> None:
 )
 def test_the_service_is_read(host: str, enabled: bool | None, lab: Fleet) -> None:
     assert facts_of(lab, host).service_enabled is enabled
+
+
+def test_a_stopped_snapd_is_recognized(lab: Fleet) -> None:
+    """Its version is that of the package, because `snap version` prints nothing within the time limit."""
+    assert facts_of(lab, "snapd-down").snapd == Snapd(installed=True, version="2.61.4", answers=False)
 
 
 def test_the_journal_is_asked_if_the_client_fails(lab: Fleet) -> None:

@@ -326,6 +326,21 @@ def test_state_of_release_1_is_moved(start: Start) -> None:
     assert (lab.root(host) / STORE / "token.mark").exists()
 
 
+def test_a_daemon_starts_again_after_the_mode_stop(start: Start) -> None:
+    """systemd refuses its unit then. The same host has a disabled snap later."""
+    operator, hosts = start("enable-11"), ("enable-11",)
+    lab, (host,) = operator.fleet, hosts
+    wanted = {"token": TOKEN, "config": settings(lab)}
+    enabled, stopped, started = operator.run(hosts, wanted, {"mode": "stop"}, {"mode": "normal"})
+    assert [steps(each[host]) for each in (stopped, started)] == [["mode"], ["mode"]]
+    assert "Start request repeated too quickly" in (lab.root(host) / "var/log/syslog").read_text(encoding="utf-8")
+    assert [(each[host]["kind"], each[host]["enabled"]) for each in (enabled, started)] == [("ok", True)] * 2
+    assert lab.run(host, "snap disable canonical-livepatch").returncode == 0
+    check, repaired, again = operator.run(hosts, *predicted(**wanted), wanted)
+    assert_predicted(check, repaired)
+    assert (steps(repaired[host]), again[host]["changed"]) == (["snap_enable", "config", "config"], False)
+
+
 # --- failures ---
 
 OBSTACLES: dict[str, tuple[str, dict[str, t.Any]]] = {

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.lab
 CLIENT = "/snap/bin/canonical-livepatch"
 COMMON = "/var/snap/canonical-livepatch/common"
 MODE = "/var/local/canonical_livepatch_mode"
+DAEMON = "snap.canonical-livepatch.canonical-livepatchd"
 PUBLIC = "/var/snap/canonical-livepatch/current/livepatchd.sock"
 PRIVATE = "/var/snap/canonical-livepatch/current/livepatchd-priv.sock"
 TOKEN = "d3b07384d113edec49eaa6238ad5ff00"
@@ -340,13 +341,13 @@ def test_a_daemon_can_be_killed_and_started(shells: Shells, fleet: Fleet) -> Non
     fleet.kill_daemon("enable-10")
     assert host.fail(f"test -S {PRIVATE}") == ""
     assert "connect: no such file or directory" in host.fail(f"{CLIENT} status")
-    host.succeed("snap restart canonical-livepatch")
+    host.succeed("snap restart canonical-livepatch.canonical-livepatchd")
     host.succeed(f"test -S {PRIVATE} && {CLIENT} enable {TOKEN}")
 
 
 def test_a_daemon_that_may_not_load_modules_does_not_start(shells: Shells) -> None:
     host = shells("interface-not-connected")
-    host("snap restart canonical-livepatch")
+    host.succeed("snap restart canonical-livepatch.canonical-livepatchd")
     assert "connect: no such file or directory" in host.fail(f"{CLIENT} status")
     assert "Snappy kernel-module-control interface not connected!" in host.succeed("cat /var/log/syslog")
 
@@ -483,6 +484,36 @@ def test_the_mode_stop_ends_the_daemon(shells: Shells, fleet: Fleet) -> None:
     host.succeed(f"echo stop >{MODE} && {CLIENT} enable {TOKEN}")
     fleet.restart_daemon("enable-10")
     assert "connect: no such file or directory" in host.fail(f"{CLIENT} status")
+
+
+def test_systemd_refuses_a_daemon_that_ends_too_often(shells: Shells) -> None:
+    """As in the session `snapd`. Only the name of the service starts a service that has ended."""
+    host, service = shells("enable-10"), f"{DAEMON}.service"
+    host.succeed(f"echo stop >{MODE}; snap restart canonical-livepatch")
+    assert host(f"systemctl is-active {DAEMON}") == (3, "failed\n", "")
+    messages = host.succeed(f"journalctl -q --no-pager -o cat -n 2 -u {service}").splitlines()
+    assert messages == [
+        f"{service}: Start request repeated too quickly.",
+        f"{service}: Failed with result 'start-limit-hit'.",
+    ]
+    host.succeed(f"echo normal >{MODE}; snap restart canonical-livepatch")
+    assert "attempted too often" in host.fail(f"systemctl restart {DAEMON}")
+    assert "failed with exit status 1: Job for" in host.fail("snap restart canonical-livepatch.canonical-livepatchd")
+    host.succeed(f"systemctl reset-failed {DAEMON}; snap restart canonical-livepatch")
+    assert host(f"systemctl is-active {DAEMON}") == (3, "inactive\n", "")
+    host.succeed("snap restart canonical-livepatch.canonical-livepatchd")
+    host.succeed(f"systemctl is-active --quiet {DAEMON} && {CLIENT} enable {TOKEN}")
+
+
+def test_a_disabled_snap_has_no_command(shells: Shells) -> None:
+    host = shells("enable-10")
+    assert host.succeed("snap disable canonical-livepatch") == "canonical-livepatch disabled\n"
+    assert host(f"test -e {CLIENT} || test -e /snap/canonical-livepatch/current")[0] == 1
+    assert host.succeed("snap list canonical-livepatch").split()[-1] == "disabled"
+    assert host("snap install canonical-livepatch")[0] == 0
+    assert "not found" in host.fail(f"systemctl restart {DAEMON}", code=5)
+    assert host.succeed("snap enable canonical-livepatch") == "canonical-livepatch enabled\n"
+    host.succeed(f"{CLIENT} enable {TOKEN}")
 
 
 def test_without_refresh_nothing_is_checked(shells: Shells, fleet: Fleet) -> None:
@@ -675,7 +706,7 @@ def test_a_snap_follows_a_channel(shells: Shells) -> None:
     [
         ("not-seeded-yet", "too early for operation, device not yet seeded or device model not acknowledged", 10),
         ("store-unreachable", 'cannot install "canonical-livepatch": Post\n       "https://api.snapcraft.io', 1),
-        ("snapd-down-not-installed", "dial unix /run/snapd.socket: connect: no such file or directory", 1),
+        ("snapd-down-not-installed", "dial unix /run/snapd.socket: connect: connection refused", 1),
         ("snapd-2.14", "assumes unsupported features: snapd2.15", 1),
         ("not-root", "access denied (try with sudo)", 1),
     ],

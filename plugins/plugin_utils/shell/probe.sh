@@ -429,13 +429,17 @@ print_keys() {
 # before it has printed its own. So the sections have a fixed order, and no question waits for a reader. Descriptor 5 is
 # the output of the script.
 
-# copy_lines: copies standard input without starting a process.
+# copy_lines: copies standard input without starting a process. Sets lp_copied if it has lines.
 copy_lines() {
+    lp_copied=
     while IFS= read -r lp_line; do
+        lp_copied=1
         emit "$lp_line
 "
     done
 }
+
+lp_snapd_info=/usr/lib/snapd/info
 
 ask_snapd() {
     if [ -n "$lp_snap" ]; then
@@ -473,6 +477,16 @@ ask_status() {
     fi
 }
 
+# print_stopped_snapd: prints what `snap version` prints if snapd does not answer, but only after 25 seconds. Standard
+# input is the file of the package that contains its version.
+print_stopped_snapd() {
+    while IFS= read -r lp_line; do
+        case $lp_line in
+            VERSION=*) printf 'snap %.64s\nsnapd unavailable\n' "${lp_line#VERSION=}" ;;
+        esac
+    done
+}
+
 # ask_local: prints the answers of the client and of snapd, whose version is on standard input.
 ask_local() {
     {
@@ -490,6 +504,9 @@ ask_local() {
             fi
             boundary "section snapd"
             copy_lines
+            if [ -z "$lp_copied" ] && [ -r "$lp_snapd_info" ]; then
+                print_stopped_snapd <"$lp_snapd_info"
+            fi
             boundary "end snapd ok"
         fi
     } >&5

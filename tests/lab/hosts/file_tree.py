@@ -524,8 +524,7 @@ def _snapd(tree: Tree, host: Description) -> None:
     tree.folders |= {"snap/bin", "var/snap"}
     tree.text("usr/lib/snapd/info", f"VERSION={host.snapd.version}")
     tree.text("var/lib/snapd/state.json", "{}")
-    if host.snapd.running:
-        tree.text("run/snapd.socket")
+    tree.text("run/snapd.socket")
 
 
 def _pro(tree: Tree, host: Description, pro: Pro) -> None:
