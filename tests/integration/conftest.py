@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab.fleet import Fleet, running_fleet
+from tests.lab.runtimes.machine import Machine
+from tests.lab.snapd.machine import running_machine as running_snapd
 from tests.lab.vm.debian_packages import UnavailableError
 from tests.lab.vm.virtual_machine import VirtualMachine, running_machine
 
@@ -258,3 +260,13 @@ def virtual_machine(vm_service: Fleet) -> Iterator[VirtualMachine]:
             yield machine
     except UnavailableError as reason:
         pytest.skip(f"no virtual machine: {reason}")
+
+
+@pytest.fixture(scope="session")
+def snapd_machine() -> Iterator[tuple[Machine, Path]]:
+    """The machine with the real snapd, and its inventory. Its tests share one client, and run in the order of files."""
+    try:
+        with running_snapd() as started:
+            yield started
+    except UnavailableError as reason:
+        pytest.skip(f"no machine with snapd: {reason}")

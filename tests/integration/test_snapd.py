@@ -15,8 +15,7 @@ import pytest
 
 from tests.integration.conftest import Ansible
 from tests.lab.runtimes.machine import Machine
-from tests.lab.snapd.machine import CLIENT, NAME, TOKEN, running_machine
-from tests.lab.vm.debian_packages import UnavailableError
+from tests.lab.snapd.machine import CLIENT, NAME, TOKEN
 
 pytestmark = pytest.mark.snapd
 
@@ -39,23 +38,14 @@ AcLBXAQAAQoABgUCWYuXiAAKCRAdLQyY+/mCiST0D/0XGQauzV2bbTEy6DkrR1jlNbI6x8vfIdS8
 """
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[tuple[Machine, Path]]:
-    try:
-        with running_machine() as started:
-            yield started
-    except UnavailableError as error:
-        pytest.skip(str(error))
+@pytest.fixture
+def machine(snapd_machine: tuple[Machine, Path]) -> Machine:
+    return snapd_machine[0]
 
 
 @pytest.fixture
-def machine(lab: tuple[Machine, Path]) -> Machine:
-    return lab[0]
-
-
-@pytest.fixture
-def client(tmp_path: Path, lab: tuple[Machine, Path]) -> Client:
-    return Client(Ansible(tmp_path, {"ANSIBLE_INVENTORY": str(lab[1])}, timeout=900))
+def client(tmp_path: Path, snapd_machine: tuple[Machine, Path]) -> Client:
+    return Client(Ansible(tmp_path, {"ANSIBLE_INVENTORY": str(snapd_machine[1])}, timeout=900))
 
 
 class Client:
