@@ -242,6 +242,16 @@ def test_a_daemon_that_ends_while_draining_stops_nothing(host: Host) -> None:
     assert host.drain(docker="ignore") == ["podman id-db db"]
 
 
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_the_others_stop_if_a_container_has_ended(engine: str, host: Host) -> None:
+    """It ends after it was listed. Podman then stops no container of the same command."""
+    host.add(engine, "job", 10, removed=True)
+    host.add(engine, "web", 11)
+    (host.state / f"{engine}.ends").write_text("id-job", encoding="ascii")
+    assert host.drain() == [f"{engine} id-job job", f"{engine} id-web web"]
+    assert host.states() == {"web": "stopped"}
+
+
 @pytest.mark.parametrize("command", ["lxc", "incus"])
 def test_incus_takes_the_commands_of_lxd(command: str, tmp_path: Path) -> None:
     host = Host(tmp_path, command)

@@ -42,7 +42,9 @@ RUNNING = (
     *(f"snap install {SNAP}", f"snap install --channel=edge {SNAP}", f"snap enable {SNAP}"),
     *(f"snap restart {SNAP}.other", "snap restart", f"snap start {SNAP}", f"systemctl start {UNIT}"),
     *(f"snap restart {SNAP}", *STATE, f"snap restart {SERVICE}", *STATE),
-    *(f"systemctl reset-failed {UNIT}", f"systemctl restart {UNIT}", "systemctl is-system-running"),
+    *(f"systemctl reset-failed {UNIT}", f"systemctl restart {UNIT}"),
+    *(f"systemctl {verb} other.service" for verb in ("is-active", "start", "stop", "restart", "reset-failed")),
+    "journalctl -q --no-pager -o cat -n 5 -u other.service",
     # A service that does not run is only restarted by its own name.
     *(f"snap stop {SNAP}", *STATE, f"snap restart {SNAP}", *STATE, f"snap restart {SERVICE}", *STATE),
     *(f"snap stop --disable {SNAP}", f"systemctl stop {UNIT}", *STATE, f"snap start --enable {SNAP}", *STATE),

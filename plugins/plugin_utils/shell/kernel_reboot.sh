@@ -279,12 +279,26 @@ save_containers() {
     eval "$lp_flush"
 }
 
-# stop_batch ENGINE RUNTIME: stops all noted containers of an engine, with one command.
+# stop_batch ENGINE RUNTIME: stops all noted containers of an engine, with one command. A container that has ended and was
+# removed makes the command fail, and Podman then stops none of the others. So it is repeated once for those that run.
 stop_batch() {
     lp_ids=$(awk -v runtime="$2" '$1 == runtime { print $2 }' "$lp_state_folder/backwards")
-    if [ -n "$lp_ids" ]; then
+    for lp_attempt in first second; do
         # shellcheck disable=SC2086 # a list of identifiers
-        control_runtime "$1" stop $lp_ids || lp_failed=1
+        if [ -z "$lp_ids" ] || control_runtime "$1" stop $lp_ids; then
+            return
+        fi
+        lp_output=$(query_runtime "$1" ps -q --no-trunc) || break
+        lp_wanted=$lp_ids
+        lp_ids=
+        for lp_id in $lp_wanted; do
+            case $lp_output in
+                *"$lp_id"*) lp_ids="$lp_ids $lp_id" ;;
+            esac
+        done
+    done
+    if [ -n "$lp_ids" ]; then
+        lp_failed=1
     fi
 }
 
