@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The doubles of `docker`, `podman` and `lxc` answer as the real ones, on the machine of `test_container_runtimes.py`."""
+"""The doubles of `docker`, `podman` and `lxc` answer as the real ones do.
+
+The machine is that of `test_container_runtimes.py`.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +40,14 @@ lxc config set first boot.autostart.priority 10
 FIELDS = "{{.Id}} {{.HostConfig.AutoRemove}} {{.State.Paused}}"
 FORMATS = {
     "docker": "{{.Created}} " + FIELDS + " {{.Name}}",
-    "podman": "{{.Created.UnixNano}} " + FIELDS + " {{.IsInfra}} {{.Name}} {{index .Config.Labels \"PODMAN_SYSTEMD_UNIT\"}}",
+    "podman": "{{.Created.UnixNano}} "
+    + FIELDS
+    + ' {{.IsInfra}} {{.Name}} {{index .Config.Labels "PODMAN_SYSTEMD_UNIT"}}',
 }
 
 
 def engine_questions(engine: str, form: str) -> tuple[str, ...]:
-    """Return what the scripts ask an engine, and the same about containers that do not exist or are in another state."""
+    """Return what the scripts ask an engine, and the same about containers in another state or without one."""
     running, one, two = f"{engine} ps -q --no-trunc", f"{engine}-one", f"{engine}-two"
     return (
         *(f"{engine} --version", f"{engine} ps -q", running),

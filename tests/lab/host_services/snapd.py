@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""snapd of one host, for the only snap of the lab, canonical-livepatch: install, refresh, remove, enable, start, stop."""
+"""snapd of one host, for the only snap of the lab, canonical-livepatch: install, refresh, remove, enable, start."""
 
 from __future__ import annotations
 
@@ -163,10 +163,9 @@ class Snapd:
             act()
         except UnitError as error:
             raise SnapError(
-                f'cannot perform the following tasks:\n- Run service command "{command}" for services ["{_APP}"] of snap'
-                f' "{NAME}" (systemctl command [{verb} {SERVICE}] failed with exit status {error.code}: {error}\n)'
+                f'cannot perform the following tasks:\n- Run service command "{command}" for services ["{_APP}"] of'
+                f' snap "{NAME}" (systemctl command [{verb} {SERVICE}] failed with exit status {error.code}: {error}\n)'
             ) from error
-
 
 
 def _version(text: str) -> tuple[int, ...]:

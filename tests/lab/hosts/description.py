@@ -148,8 +148,8 @@ class Client:
     named `held_by` blocks it, and fails when `apply_fails`. `machine_token` is derived from the host's name unless a
     server issued one.
 
-    `service_enabled` false means that the daemon does not start at boot. The unit of a daemon that has ended too often is
-    `start_limited`: systemd refuses to start it. A snap that is `snap_disabled` has no command and no unit.
+    `service_enabled` false means that the daemon does not start at boot. The unit of a daemon that has ended too often
+    is `start_limited`: systemd refuses to start it. A snap that is `snap_disabled` has no command and no unit.
 
     A client that `hangs` answers no command. The journal of the daemon has the lines `log`. The status lists
     `blocking_options` and `excluded_notices` for patches that a setting withholds.
