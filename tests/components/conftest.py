@@ -4,7 +4,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
 # Fixtures are found by their names in this module.
 from tests.integration.conftest import ansible, fleet, lab_processes
+from tests.lab.runtimes.machine import Machine, running_machine
+from tests.lab.vm.debian_packages import UnavailableError
 
 __all__ = ["ansible", "fleet", "lab_processes"]
+
+# Removes all containers, and the files of the collection.
+_CLEAN = """\
+systemctl disable --now --quiet web.service
+docker ps -aq | xargs -r docker rm -f
+podman pod rm -f -a
+podman rm -f -a
+lxc delete -f one
+cd /home/alice
+runuser -u alice -- env HOME="$PWD" XDG_RUNTIME_DIR="/run/user/$(id -u alice)" podman rm -f -a
+for space in default k8s.io; do
+    ctr -n "$space" task ls -q | xargs -r -n 1 ctr -n "$space" task rm -f
+    ctr -n "$space" container ls -q | xargs -r ctr -n "$space" container rm
+done
+rm -rf /var/lib/kernelops-livepatch
+"""
+
+
+@pytest.fixture(scope="session")
+def running_runtimes() -> Iterator[Machine]:
+    """The machine with container runtimes."""
+    try:
+        with running_machine() as started:
+            yield started
+    except UnavailableError as reason:
+        pytest.skip(f"no machine with container runtimes: {reason}")
+
+
+@pytest.fixture
+def machine(running_runtimes: Machine) -> Machine:
+    """The machine without containers."""
+    running_runtimes.run(_CLEAN)
+    return running_runtimes

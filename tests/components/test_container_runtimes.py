@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,8 +16,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.containe
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
-from tests.lab.runtimes.machine import Machine, running_machine
-from tests.lab.vm.debian_packages import UnavailableError
+from tests.lab.runtimes.machine import Machine
 
 pytestmark = pytest.mark.runtimes
 
@@ -67,40 +65,11 @@ systemctl daemon-reload
 systemctl enable --now --quiet web.service
 run p-last localhost/tiny:1
 """
-CLEAN = f"""\
-systemctl disable --now --quiet web.service
-docker ps -aq | xargs -r docker rm -f
-podman pod rm -f -a
-podman rm -f -a
-lxc delete -f one
-{ALICE} podman rm -f -a
-for space in default k8s.io; do
-    ctr -n "$space" task ls -q | xargs -r -n 1 ctr -n "$space" task rm -f
-    ctr -n "$space" container ls -q | xargs -r ctr -n "$space" container rm
-done
-rm -rf /var/lib/kernelops-livepatch
-"""
 RUNNING = {
     *("d-first", "d-always", "d-stubborn", "d-last", "p-first", "p-always", "p-cgroupfs", "p-member", "p-last"),
     *("p-unit", "one"),
 }
 PAUSED = {"d-paused", "p-paused"}
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[Machine]:
-    try:
-        with running_machine() as machine:
-            yield machine
-    except UnavailableError as reason:
-        pytest.skip(f"no machine with container runtimes: {reason}")
-
-
-@pytest.fixture
-def machine(started: Machine) -> Machine:
-    """The machine without containers."""
-    started.run(CLEAN)
-    return started
 
 
 def script(machine: Machine, task: str, *, patience: int = 20, **variables: str) -> Sections:
