@@ -37,12 +37,11 @@ for name in first second; do
 done
 lxc config set first boot.autostart.priority 10
 """
-FIELDS = "{{.Id}} {{.HostConfig.AutoRemove}} {{.State.Paused}}"
+LABEL = '{{with index .Config.Labels "com.docker.compose.project"}}{{urlquery .}}{{end}}'
+COMMON = "{{.Id}} {{.HostConfig.AutoRemove}} {{.State.Paused}} {{.State.Status}} {{.Name}} /" + LABEL
 FORMATS = {
-    "docker": "{{.Created}} " + FIELDS + " {{.Name}}",
-    "podman": "{{.Created.UnixNano}} "
-    + FIELDS
-    + ' {{.IsInfra}} {{.Name}} {{index .Config.Labels "PODMAN_SYSTEMD_UNIT"}}',
+    "docker": "{{.Created}} " + COMMON + '/{{with index .Config "StopTimeout"}}{{.}}{{end}}',
+    "podman": "{{.Created.UnixNano}} {{.IsInfra}} " + COMMON + '/{{index .Config.Labels "PODMAN_SYSTEMD_UNIT"}}',
 }
 
 
