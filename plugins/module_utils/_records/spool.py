@@ -174,16 +174,20 @@ def split_section(text: str) -> SplitSection | None:
     individual: dict[str, str | None] = {}
     rest = text
     for key in keys:
-        before, _key, rest = rest.partition(key)
+        parts = rest.split(key)
+        if len(parts) != 2:
+            return None
+        before, rest = parts
         value: str | None = None
         if rest.startswith(_TEXT):
             value, _quote, rest = rest[len(_TEXT) :].partition('"')
+            if not value.isprintable():
+                return None
         elif rest.startswith(_NULL):
             rest = rest[len(_NULL) :]
         else:
             return None
-        if key in rest or (value is not None and not value.isprintable()):
-            return None
         common.append(before)
         individual[key[1:-1]] = value
-    return SplitSection((*common, rest), individual)
+    common.append(rest)
+    return SplitSection(tuple(common), individual)

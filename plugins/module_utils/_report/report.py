@@ -540,7 +540,8 @@ def _covered_by(record: Record) -> str | None:
 
 
 def _unpatched(fixes: t.Sequence[Fix]) -> tuple[str, ...]:
-    return tuple(sorted(fix["cve"] for fix in fixes if not fix["patched"]))
+    found = [fix["cve"] for fix in fixes if not fix["patched"]]
+    return tuple(sorted(found)) if found else ()
 
 
 def _counted(

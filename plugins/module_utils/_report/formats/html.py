@@ -227,14 +227,10 @@ def _visible(value: t.Any) -> t.Any:
 
 
 class _Part(t.NamedTuple):
-    """A parsed section: its key, the number of its part, and its individual values by key."""
+    """A parsed section without the individual values of a host: its key, and the number of its part."""
 
     key: str
     number: int
-    individual: c.Mapping[str, str | None]
-
-
-_NOT_SHOWN = _Part("", -1, {})
 
 
 class _Stream:
@@ -278,29 +274,30 @@ class _Stream:
         numbers: dict[str, int] = {}
         individual: dict[str, str | None] = {}
         for text in self._report.spool.sections(document):
-            part = self._known.get(text) or self._section(text)
+            if text.startswith(_SECTIONS_IN_LINE):
+                continue
+            part = self._known.get(text)
+            if part is None:
+                part, found = self._section(text)
+                individual.update(found)
             numbers[part.key] = part.number
-            if part.individual:
-                individual.update(part.individual)
         times = (line.collected_at, individual["booted_at"], individual["last_check"])
         return [*[numbers[key] for key in _PARTS], *[time and visible(time) for time in times], line.patch_runs]
 
-    def _section(self, text: str) -> _Part:
-        if text.startswith(_SECTIONS_IN_LINE):
-            return _NOT_SHOWN
+    def _section(self, text: str) -> tuple[_Part, c.Mapping[str, str | None]]:
+        """Return the part of a section, and the individual values of the host in it."""
         split = split_section(text)
-        if split is None:
-            return self._remember(text, self._parse(text))
-        known = self._known.get(split.common) or self._remember(split.common, self._parse(text))
-        return _Part(known.key, known.number, split.individual)
+        known = self._known.get(split.common) if split else None
+        if split and known:
+            return known, split.individual
+        part, individual = self._parse(text)
+        if split or not individual:
+            if len(self._known) >= _MAX_KNOWN_SECTIONS:
+                self._known.clear()
+            self._known[split.common if split else text] = part
+        return part, individual
 
-    def _remember(self, text: str | tuple[str, ...], part: _Part) -> _Part:
-        if len(self._known) >= _MAX_KNOWN_SECTIONS:
-            self._known.clear()
-        self._known[text] = part
-        return part
-
-    def _parse(self, text: str) -> _Part:
+    def _parse(self, text: str) -> tuple[_Part, c.Mapping[str, str | None]]:
         [(key, value)] = json.loads(f"{{{text}}}").items()
         individual: dict[str, str | None] = {}
         if key == "system":
@@ -312,7 +309,7 @@ class _Stream:
             value.pop("groups", None)  # the row of the host has them
         elif key == "client":
             individual = {"last_check": value.pop("last_check")}
-        return _Part(key, self._part(_PARTS[key](self, value)) if key in _PARTS else -1, individual)
+        return _Part(key, self._part(_PARTS[key](self, value)) if key in _PARTS else -1), individual
 
     def _part(self, part: dict[str, t.Any]) -> int:
         digest = hashlib.sha256(_ENCODE(part).encode("ascii")).digest()
