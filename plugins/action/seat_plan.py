@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import secrets
 import typing as t
+from pathlib import Path
+
+from ansible import constants
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import store_place
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.commands import Task
@@ -36,5 +40,7 @@ class ActionModule(LivepatchAction):
                 require_eligible=options["require_eligible"],
                 show=options["show"],
                 check_mode=self.check_mode,
+                # Ansible removes this folder at the end of the run.
+                granted_file=Path(constants.DEFAULT_LOCAL_TMP, f"granted-{secrets.token_hex(8)}"),
             )
         )

@@ -25,9 +25,8 @@ options:
     type: dict
     required: true
   granted:
-    description: Names of the hosts that get a seat, see RV(kernelops.livepatch.seat_plan#module:granted).
-    type: list
-    elements: str
+    description: Registered result of M(kernelops.livepatch.seat_plan), or the names of the hosts that get a seat, as a list.
+    type: raw
     required: true
   check:
     description: Name of the variable that contains the registered result.
@@ -63,7 +62,7 @@ EXAMPLES = r"""
 
 - name: Plan the waves
   ansible.builtin.set_fact:
-    waves: "{{ ansible_play_hosts_all | kernelops.livepatch.enable_waves(hostvars, seats.granted, canaries='web-01') }}"
+    waves: "{{ ansible_play_hosts_all | kernelops.livepatch.enable_waves(hostvars, seats, canaries='web-01') }}"
   run_once: true
 """
 
@@ -91,6 +90,7 @@ from collections.abc import Iterable, Mapping
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.host_list import read_hosts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves import (
     Candidate,
     WavesError,
@@ -103,14 +103,14 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves i
 def enable_waves(
     names: Iterable[str],
     hostvars: Mapping[str, Mapping[str, t.Any]],
-    granted: Iterable[str],
+    granted: Mapping[str, t.Any] | Iterable[str],
     check: str = "livepatch_enable_check",
     canaries: t.Any = 1,
     serial: t.Any = "100%",
 ) -> dict[str, t.Any]:
     """Divide the hosts with a seat into waves. Raises `AnsibleFilterError`."""
     hosts = [str(name) for name in names]
-    seated = [str(name) for name in granted]
+    seated = _granted(granted) if isinstance(granted, Mapping) else [str(name) for name in granted]
     unfit = dict.fromkeys(set(hosts) - set(seated), "gets no seat")
     ordered = sorted(seated, key=lambda name: _is_enabled(hostvars[name].get(check) or {}))
     try:
@@ -119,6 +119,18 @@ def enable_waves(
     except WavesError as error:
         raise AnsibleFilterError(f"enable_waves: {error}") from error
     return {"order": list(waves.order), "sizes": list(waves.sizes), "plan": describe_waves(waves)}
+
+
+def _granted(plan: Mapping[str, t.Any]) -> list[str]:
+    """Return the granted hosts of a seat plan, whose result has a file with them in a large fleet."""
+    file = plan.get("granted_file")
+    try:
+        return read_hosts(str(file)) if file else [str(name) for name in plan.get("granted") or ()]
+    except OSError as error:
+        raise AnsibleFilterError(
+            f"enable_waves: the list of granted hosts, {file}, cannot be read: {error.strerror or error}. "
+            "Run kernelops.livepatch.seat_plan again, in the run that uses its result"
+        ) from error
 
 
 def _is_enabled(result: Mapping[str, t.Any]) -> bool:

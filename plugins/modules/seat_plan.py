@@ -128,10 +128,20 @@ RETURN = r"""
 granted:
   description:
     - Hosts that can be enabled, starting with those that already have a seat. Never more than there are seats.
+    - A result with more than about 4,000 hosts has only the first ones. Select hosts with the filter
+      P(kernelops.livepatch.has_seat#filter), which finds all of them.
   returned: success
   type: list
   elements: str
   sample: [web-01, db-01, db-02]
+granted_file:
+  description:
+    - File on the controller with all granted hosts, for the filter P(kernelops.livepatch.has_seat#filter). Ansible removes it at the end
+      of the run.
+    - Null if RV(granted) has all hosts.
+  returned: success
+  type: str
+  sample: null
 denied:
   description: Hosts in O(hosts) that do not get a seat, in the order of O(hosts).
   returned: success
@@ -200,8 +210,8 @@ problems:
       sample: web-07
 not_listed:
   description:
-    - Number of entries that are missing from RV(denied), RV(in_use) and RV(problems), by key, because the result would
-      be too large for AWX. Empty for most fleets. RV(granted) always has all hosts, because plays select hosts with it.
+    - Number of entries that are missing from RV(granted), RV(denied), RV(in_use) and RV(problems), by key, because the
+      result would be too large for AWX. Empty for most fleets.
   returned: success
   type: dict
   sample: {}

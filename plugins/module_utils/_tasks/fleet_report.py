@@ -397,7 +397,7 @@ def _parts(found: list[store.Stored]) -> list[list[store.Stored]]:
     """Split the files into several parts for each processor, so that all are busy until the end."""
     processors = parallel.processors() if len(found) >= _FEW_HOSTS else 1
     size = -(-len(found) // (_PARTS_OF_PROCESSOR * processors)) if processors > 1 else len(found)
-    return [found[begin : begin + size] for begin in range(0, len(found), size)] or [found]
+    return [found[begin : begin + size] for begin in range(0, len(found), size or 1)]
 
 
 def _shared(work: c.Callable[[_Share], _Result], shares: c.Sequence[_Share], hosts: int) -> list[_Result]:

@@ -7,10 +7,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import typing as t
+from pathlib import Path
 
 from .._decisions.policy import Policy
 from .._errors import LivepatchError
+from .._fleet.host_list import write_hosts
 from .._fleet.seats import plan_seats
+from .._io import file_error
 from .._records import grants
 from .._records.postgresql.address import StorePlace
 from .._report.formats import seat_table
@@ -19,13 +22,15 @@ from .._time import format_time
 from .commands import Task, read_clock, show_table
 from .store.delivery import send_waiting
 
-# The granted hosts are complete, because plays select hosts with them.
-_LIMITS = {"denied": NAMES, "in_use": NAMES, "problems": ENTRIES}
+_LIMITS = {"granted": NAMES, "denied": NAMES, "in_use": NAMES, "problems": ENTRIES}
 
 
 @dataclasses.dataclass(frozen=True)
 class SeatOptions:
-    """Options of the module. `hosts` None means every host that has a record. The policy has the seats by default."""
+    """Options of the module. `hosts` None means every host that has a record. The policy has the seats by default.
+
+    `granted_file` is the file for the granted hosts where the result has no room for all of them.
+    """
 
     record_dirs: tuple[StorePlace, ...]
     hosts: list[str] | None
@@ -35,6 +40,7 @@ class SeatOptions:
     require_eligible: bool
     show: bool
     check_mode: bool
+    granted_file: Path
 
 
 def seat_plan(options: SeatOptions) -> Task[dict[str, t.Any]]:
@@ -60,7 +66,17 @@ def seat_plan(options: SeatOptions) -> Task[dict[str, t.Any]]:
     }
     if options.show:
         yield from show_table(lambda **layout: seat_table.render(result, **layout))
-    return limit_lists(result, _LIMITS)
+    limited = limit_lists({**result, "granted_file": None}, _LIMITS)
+    return limited if "granted" not in limited["not_listed"] else _with_file(limited, plan.granted, options.granted_file)
+
+
+def _with_file(result: dict[str, t.Any], granted: t.Iterable[str], path: Path) -> dict[str, t.Any]:
+    """Write all granted hosts to a file, in which plays find their hosts."""
+    try:
+        write_hosts(path, granted)
+    except OSError as error:
+        raise file_error(error, str(path), "check that the folder is writable and that its disk has room") from error
+    return {**result, "granted_file": str(path)}
 
 
 def _in_order(options: SeatOptions, known: grants.SeatGrants) -> list[str]:

@@ -613,6 +613,13 @@ def test_notifications_need_a_folder(options: ReportOptions) -> None:
     assert (error.id, error.remedy) == ("options_invalid", "set output_dir, or remove notify")
 
 
+def test_a_folder_without_records_is_an_error(options: ReportOptions, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert error_of(options, record_dirs=(tmp_path / "empty",)).id == "nothing_to_report"
+    result, _replay = report(options, record_dirs=(tmp_path / "empty",), hosts=["web1"])
+    assert result["summary"]["states"]["no_answer"] == 1
+
+
 def test_the_result_for_many_hosts_is_small(options: ReportOptions) -> None:
     """AWX removes results of more than 700,000 bytes."""
     hosts = [f"web-{number:06}.example.com" for number in range(100_000)]

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._errors import LivepatchError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.host_list import has_host
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.seats import SeatPlan
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records import folder_store
+from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks import seat_plan as task
 from ansible_collections.kernelops.livepatch.plugins.module_utils._tasks.seat_plan import SeatOptions, seat_plan
 from tests.samples.facts import shipped
 from tests.samples.records import make_record
@@ -34,6 +37,7 @@ def options(tmp_path: Path) -> SeatOptions:
         require_eligible=False,
         show=False,
         check_mode=False,
+        granted_file=tmp_path / "granted",
     )
 
 
@@ -93,9 +97,32 @@ def test_a_missing_folder_is_an_error(options: SeatOptions, tmp_path: Path) -> N
 
 
 def test_the_result_for_many_hosts_is_small(options: SeatOptions) -> None:
-    """AWX removes results of more than 700,000 bytes. Plays select hosts with the granted ones, which are complete."""
+    """AWX removes results of more than 700,000 bytes."""
     hosts = ["web1", *(f"web-{number:06}.example.com" for number in range(20_000))]
     result, _replay = plan(options, hosts=hosts, seats=50, check_mode=True)
     assert len(json.dumps(result)) < 300_000
-    assert result["granted"] == ["web1"]
+    assert (result["granted"], result["granted_file"]) == (["web1"], None)
     assert len(result["denied"]) + result["not_listed"]["denied"] == 20_000
+
+
+def test_many_granted_hosts_are_in_a_file(options: SeatOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = [f"web-{number:06}.example.com" for number in range(100_000)]
+    granted = SeatPlan(len(hosts), tuple(hosts), (), (), 0)
+    monkeypatch.setattr(task, "plan_seats", lambda *_arguments, **_options: granted)
+    result, _replay = plan(options, check_mode=True)
+    assert len(json.dumps(result)) < 300_000
+    assert result["granted"] == hosts[: len(hosts) - result["not_listed"]["granted"]]
+    assert result["granted_file"] == str(options.granted_file)
+    assert [name for name in (*hosts[::997], hosts[-1]) if not has_host(result["granted_file"], name)] == []
+    assert not has_host(result["granted_file"], "web1")
+
+
+def test_a_list_that_cannot_be_written_is_an_error(
+    options: SeatOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    granted = SeatPlan(9000, tuple(f"web-{number:06}.example.com" for number in range(9000)), (), (), 0)
+    monkeypatch.setattr(task, "plan_seats", lambda *_arguments, **_options: granted)
+    with pytest.raises(LivepatchError) as caught:
+        plan(options, check_mode=True, granted_file=tmp_path / "file" / "granted")
+    assert caught.value.id == "files"
