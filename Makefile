@@ -20,7 +20,7 @@ help:
 	@echo 'make check-rest   only what make check-all adds to make test'
 	@echo 'make docs         the documentation site, in .build/site/html'
 	@echo 'make mutation     mistakes in the code that decides, which the unit tests must notice'
-	@echo 'make bench        speed and memory, as ratios'
+	@echo 'make bench        speed and memory, as ratios; BENCH=store measures one part'
 	@echo 'make clean        remove what these made'
 
 .PHONY: demo
@@ -37,7 +37,7 @@ demo-shell:
 bench:
 	@sh tests/tools/bootstrap.sh demo
 	@$(DEMO) -m pip install --quiet 'psycopg[binary]>=3.1'
-	@$(DEMO) tests/bench
+	@$(DEMO) tests/bench $(BENCH)
 
 .PHONY: test
 test:

@@ -2,13 +2,15 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """Benchmarks of speed and memory, as ratios within one run, because absolute times depend on the machine.
 
-``make bench`` runs everything, ``python tests/bench --hosts 50 --rounds 1`` is a short run. Prints a table and writes
-``.build/bench.json``. Compared commands alternate (A B A B …), and a ratio is the median over the rounds.
+``make bench`` runs everything, ``make bench BENCH=store`` one part, and ``make bench BENCH='raw --hosts 50 --rounds 1'``
+a short one. Prints a table and writes ``.build/bench.json``. Compared commands alternate (A B A B …), and a ratio is the
+median over the rounds.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -25,6 +27,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose  # noqa: E402  (path above)
+from tests.bench.controller import controller_lines  # noqa: E402  (path above)
 from tests.bench.mirror import Job, publish  # noqa: E402  (path above)
 from tests.bench.records import write_records  # noqa: E402  (path above)
 from tests.bench.signature import signature_lines  # noqa: E402  (path above)
@@ -68,26 +71,22 @@ class Measurement:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"parts to measure, all by default: {', '.join(PARTS)}")
     parser.add_argument("--hosts", type=int, nargs="+", default=[50, 200, 1000], help="sizes of the fleet")
     parser.add_argument("--modules", type=int, default=200, help="hosts for ordinary modules, 0 for none")
     parser.add_argument("--records", type=int, nargs="+", default=[10_000, 100_000], help="records to report on")
     parser.add_argument("--archives", type=int, default=500, help="archives of 1 MB for a mirror, 0 for none")
+    parser.add_argument("--fleet", type=int, default=1000, help="hosts for one controller; 10000 for no extrapolation")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison")
     options = parser.parse_args()
+    unknown = [name for name in options.parts if name not in PARTS]
+    if unknown:
+        parser.error(f"there is no part {', '.join(unknown)}: use some of {', '.join(PARTS)}")
     WORK.mkdir(parents=True, exist_ok=True)
     results = []
-    for measure in (
-        compare_with_raw,
-        compare_with_modules,
-        memory_growth,
-        reports,
-        stores,
-        script_alone,
-        mirrors,
-        signatures,
-        vulnerabilities,
-    ):
-        for result in measure(options):
+    for name in dict.fromkeys(options.parts or PARTS):
+        print(f"{name}: {PARTS[name].__doc__}".splitlines()[0], flush=True)
+        for result in PARTS[name](options):
             print(show(result), flush=True)
             results.append(result)
     (REPOSITORY / ".build" / "bench.json").write_text(
@@ -185,7 +184,7 @@ def reports(options: argparse.Namespace) -> t.Iterator[Measurement]:
 
 def stores(options: argparse.Namespace) -> t.Iterator[Measurement]:
     """Measure a store in PostgreSQL with the most records to report on."""
-    missing = NOT_INSTALLED or (None if importlib.util.find_spec("psycopg") else "psycopg is not installed")
+    missing = without_postgresql()
     if missing or not options.records:
         print(f"skipped: the store in PostgreSQL ({missing or 'no records'})")
         return
@@ -264,6 +263,35 @@ def vulnerabilities(_options: argparse.Namespace) -> t.Iterator[Measurement]:
     """Measure vulnerability data of full size, and a year of reports."""
     for values in (*vulnerability_lines(WORK), *year_lines(WORK)):
         yield Measurement(*values)
+
+
+def controllers(options: argparse.Namespace) -> t.Iterator[Measurement]:
+    """Measure the check of 10,000 hosts from one controller, and from three slices that share a store."""
+    missing = without_postgresql()
+    if missing:
+        print(f"skipped: the slices ({missing})")
+    with contextlib.nullcontext() if missing else PostgresServer.run() as server:
+        for values in controller_lines(WORK, options.fleet, server):
+            yield Measurement(*values)
+
+
+def without_postgresql() -> str | None:
+    """Return why PostgreSQL cannot be used, or None."""
+    return NOT_INSTALLED or (None if importlib.util.find_spec("psycopg") else "psycopg is not installed")
+
+
+PARTS: dict[str, t.Callable[[argparse.Namespace], t.Iterator[Measurement]]] = {
+    "raw": compare_with_raw,
+    "modules": compare_with_modules,
+    "memory": memory_growth,
+    "report": reports,
+    "store": stores,
+    "controller": controllers,
+    "probe": script_alone,
+    "mirror": mirrors,
+    "signature": signatures,
+    "vulnerabilities": vulnerabilities,
+}
 
 
 def transfer(job: Job, words: list[str]) -> Cost:
