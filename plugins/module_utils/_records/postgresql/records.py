@@ -25,6 +25,8 @@ from .runs import Run, add_run
 
 _AT_ONCE = 500
 """Documents of one statement."""
+_SEPARATOR = chr(30)
+"""Between the documents of a statement. Unlike the text of an array, they need no escapes, which takes half the time."""
 _FIND_SECONDS = 60.0
 
 _STORE_RECORDS = """
@@ -32,7 +34,7 @@ WITH new AS (
     INSERT INTO livepatch.record AS known
         (host, collected_at, state, kernel, release, patch_version, run, document)
     SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-        %s::json[])
+        string_to_array(%s, chr(30))::json[])
     ON CONFLICT (host) DO UPDATE SET collected_at = excluded.collected_at, state = excluded.state,
         kernel = excluded.kernel, release = excluded.release, patch_version = excluded.patch_version,
         run = excluded.run, document = excluded.document
@@ -50,7 +52,8 @@ SELECT count(*) FROM new
 _STORE_ATTEMPTS = """
 WITH new AS (
     INSERT INTO livepatch.attempt AS known (host, attempted_at, cause, run, document)
-    SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::json[])
+    SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::text[],
+            string_to_array(%s, chr(30))::json[])
         AS given (host, attempted_at, cause, run, document)
     WHERE NOT EXISTS (
         SELECT FROM livepatch.record WHERE record.host = given.host AND record.collected_at > given.attempted_at
@@ -157,17 +160,24 @@ def _put_records(database: Database, records: list[Record], run: str | None) -> 
             _text(record["system"]["release"]),
             _text(record["patch"]["version"]),
             run,
-            _json(record),
         )
         for record in records
     ]
-    [count] = database.execute(_STORE_RECORDS, [list(column) for column in zip(*rows, strict=True)]).fetchone()
-    return int(count)
+    return _store(database, _STORE_RECORDS, rows, records)
 
 
 def _put_attempts(database: Database, attempts: list[Attempt], run: str | None) -> int:
-    rows = [(host_key(each["host"]), _time(each["attempted_at"]), each["cause"], run, _json(each)) for each in attempts]
-    [count] = database.execute(_STORE_ATTEMPTS, [list(column) for column in zip(*rows, strict=True)]).fetchone()
+    rows = [(host_key(each["host"]), _time(each["attempted_at"]), each["cause"], run) for each in attempts]
+    return _store(database, _STORE_ATTEMPTS, rows, attempts)
+
+
+def _store(
+    database: Database, statement: str, rows: list[tuple[t.Any, ...]], documents: c.Iterable[c.Mapping[str, object]]
+) -> int:
+    # JSON in ASCII has no control character but line ends.
+    text = _SEPARATOR.join(map(_json, documents))
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    [count] = database.execute(statement, [*columns, text]).fetchone()
     return int(count)
 
 
