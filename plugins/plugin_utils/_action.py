@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import copy
 import datetime
+import importlib
 import pathlib
 import re
 import traceback
@@ -43,6 +45,11 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._time import f
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._driver import Driver
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import list_from_text, read_answer_timeout
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._run import RUN
+
+# Ansible loads an action in the process that later starts one for each host. There, loading the library of a store in
+# PostgreSQL would take 0.1 s for each host, and here it takes them once. A store that needs it reports that it is missing.
+with contextlib.suppress(ImportError):
+    importlib.import_module("psycopg")
 
 _TEMPLATE = re.compile(r"\{(?=[{%#])")
 """The first character of what begins an expression, a statement or a comment of a template."""

@@ -18,7 +18,15 @@ import time
 from pathlib import Path
 
 from ..._decisions import causes
-from ..._io import UnsafeFolderError, check_owned, lock_within, make_own_folder, open_for_writing, open_lock
+from ..._io import (
+    UnsafeFolderError,
+    check_owned,
+    expand_user,
+    lock_within,
+    make_own_folder,
+    open_for_writing,
+    open_lock,
+)
 from ..._record import Reason, Record
 from .. import folder_store
 from ..document import Attempt, FailedAttempt, Problem, Recorded, attempt_of
@@ -46,7 +54,7 @@ class LocalSpool:
         """Return the spool of a store, in the folder that the environment variable LIVEPATCH_SPOOL_DIR names."""
         name = hashlib.sha256(str(address).encode()).hexdigest()[:16]
         folder = (os.environ if environment is None else environment).get(_VARIABLE) or _DEFAULT
-        return cls(Path(folder).expanduser().absolute() / name)
+        return cls(expand_user(folder).absolute() / name)
 
     def keep_record(self, record: Record) -> None:
         """Store a record until it can be sent. Raises `LivepatchError`."""

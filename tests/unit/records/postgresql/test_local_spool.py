@@ -34,6 +34,15 @@ def test_each_store_has_its_own_folder(tmp_path: Path) -> None:
     assert {folder.parent for folder in found} == {tmp_path}
 
 
+def test_the_home_of_an_unknown_user_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As in other paths: a container may run as a user without an entry in the list of users."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/anna")
+    address = DatabaseAddress("postgresql://a/x")
+    assert LocalSpool.of(address, {}).folder.is_relative_to("/home/anna/.local/state")
+    assert LocalSpool.of(address, {"LIVEPATCH_SPOOL_DIR": "~nobody-has-this-name/x"}).folder.is_relative_to(tmp_path)
+
+
 def test_a_host_has_one_record_in_the_spool(tmp_path: Path) -> None:
     spool = LocalSpool(tmp_path / "spool")
     for time in (EARLY, LATE):
