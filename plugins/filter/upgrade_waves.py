@@ -113,6 +113,10 @@ _value:
     not_checked:
       description: Hosts that could not be checked, with the reason, by host name.
       type: dict
+    not_listed:
+      description: Number of entries that are missing from V(plan), V(left_out), V(not_selected) and V(not_checked), by key,
+        because the result of a task that shows them would be too large for AWX. Empty for most fleets.
+      type: dict
 """
 
 import typing as t
@@ -127,6 +131,10 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.upgrade
     plan_upgrades,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves import WavesError
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.summary.result_limits import (
+    ENTRIES,
+    limit_lists,
+)
 
 
 def upgrade_waves(
@@ -149,15 +157,21 @@ def upgrade_waves(
     for host in hosts:
         if host.drain_group is not None:
             groups.setdefault(host.drain_group, []).append(host.name)
+    # Plays select hosts with the other values. These are shown, in the result of a task.
+    reasons: dict[str, Mapping[str, str]] = {
+        "left_out": run.waves.left_out,
+        "not_selected": run.not_selected,
+        "not_checked": {host.name: host.failure for host in hosts if host.failure is not None},
+    }
+    shown = {"plan": list(run.plan), **{name: list(of_hosts.items()) for name, of_hosts in reasons.items()}}
+    limited = limit_lists(shown, dict.fromkeys(shown, ENTRIES))
     found = {
         "order": list(run.waves.order),
         "sizes": list(run.waves.sizes),
-        "plan": list(run.plan),
         "by_state": list(run.by_state),
         "groups": groups,
-        "left_out": dict(run.waves.left_out),
-        "not_selected": dict(run.not_selected),
-        "not_checked": {host.name: host.failure for host in hosts if host.failure is not None},
+        **limited,
+        **{name: dict(limited[name]) for name in reasons},
     }
     # Reasons and kernels are texts of hosts. Before ansible-core 2.19, a variable with such a text would be evaluated.
     unsafe: dict[str, t.Any] = wrap_var(found)

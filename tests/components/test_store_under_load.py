@@ -100,6 +100,7 @@ def grant(url: str, names: list[str]) -> list[str]:
         require_eligible=False,
         show=False,
         check_mode=False,
+        granted_file=Path("unused"),
     )
     result = Replay(lambda _command: None).run(seat_plan(options))
     return t.cast("list[str]", result["granted"])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import collections
 import collections.abc as c
 import dataclasses
 import ipaddress
@@ -64,7 +65,8 @@ def plan_waves(
     wanted = [candidate for candidate in candidates if candidate.name not in left_out]
     begun = [candidate for candidate in wanted if candidate.unfinished]
     first = _canaries([candidate for candidate in wanted if not candidate.unfinished], canaries)
-    rest = [candidate for candidate in wanted if not candidate.unfinished and candidate not in first]
+    chosen = {candidate.name for candidate in first}
+    rest = [candidate for candidate in wanted if not candidate.unfinished and candidate.name not in chosen]
     sizes = _sizes(serial, len(rest))
     waves = [*_fill(begun, [len(begun)]), *_fill(first, [len(first)]), *_fill(rest, sizes)]
     order = tuple(candidate.name for wave in waves for candidate in wave)
@@ -146,19 +148,20 @@ def _size(item: object, total: int) -> int:
 def _fill(hosts: c.Sequence[Candidate], sizes: c.Sequence[int]) -> list[list[Candidate]]:
     """Divide hosts into waves of at most these sizes. The last size repeats. Drain groups can change the order."""
     waves: list[list[Candidate]] = []
-    waiting = list(hosts)
+    waiting = collections.deque(hosts)
     while waiting:
         size = sizes[min(len(waves), len(sizes) - 1)]
         wave: list[Candidate] = []
         later: list[Candidate] = []
         taken: set[str] = set()
-        for host in waiting:
-            if len(wave) < size and host.drain_group not in taken:
-                wave.append(host)
-                if host.drain_group is not None:
-                    taken.add(host.drain_group)
-            else:
+        while waiting and len(wave) < size:
+            host = waiting.popleft()
+            if host.drain_group in taken:
                 later.append(host)
+                continue
+            wave.append(host)
+            if host.drain_group is not None:
+                taken.add(host.drain_group)
         waves.append(wave)
-        waiting = later
+        waiting.extendleft(reversed(later))
     return waves
