@@ -23,8 +23,8 @@ options:
     type: str
     required: true
 notes:
-  - The complete list of a large fleet is in a file on the controller, which is removed at the end of the run. Plan the seats in the run
-    that uses them.
+  - The complete list of a large fleet is in a file on the controller, which is removed at the end of the run. Plan the
+    seats in the run that uses them.
 """
 
 EXAMPLES = r"""

@@ -114,8 +114,8 @@ _value:
       description: Hosts that could not be checked, with the reason, by host name.
       type: dict
     not_listed:
-      description: Number of entries that are missing from V(plan), V(left_out), V(not_selected) and V(not_checked), by key,
-        because the result of a task that shows them would be too large for AWX. Empty for most fleets.
+      description: Number of entries that are missing from V(plan), V(left_out), V(not_selected) and V(not_checked), by
+        key, because the result of a task that shows them would be too large for AWX. Empty for most fleets.
       type: dict
 """
 

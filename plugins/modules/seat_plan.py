@@ -136,8 +136,8 @@ granted:
   sample: [web-01, db-01, db-02]
 granted_file:
   description:
-    - File on the controller with all granted hosts, for the filter P(kernelops.livepatch.has_seat#filter). Ansible removes it at the end
-      of the run.
+    - File on the controller with all granted hosts, for the filter P(kernelops.livepatch.has_seat#filter). Ansible
+      removes it at the end of the run.
     - Null if RV(granted) has all hosts.
   returned: success
   type: str

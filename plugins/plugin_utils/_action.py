@@ -46,8 +46,8 @@ from ansible_collections.kernelops.livepatch.plugins.plugin_utils._driver import
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._options import list_from_text, read_answer_timeout
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._run import RUN
 
-# Ansible loads an action in the process that later starts one for each host. There, loading the library of a store in
-# PostgreSQL would take 0.1 s for each host, and here it takes them once. A store that needs it reports that it is missing.
+# Ansible loads an action in the process that later starts one for each host. In these, loading the library of a store
+# in PostgreSQL would take 0.1 s for each host. A store that needs the library reports that it is missing.
 with contextlib.suppress(ImportError):
     importlib.import_module("psycopg")
 

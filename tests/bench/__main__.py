@@ -2,8 +2,8 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """Benchmarks of speed and memory, as ratios within one run, because absolute times depend on the machine.
 
-``make bench`` runs everything, ``make bench BENCH=store`` one part, and ``make bench BENCH='raw --hosts 50 --rounds 1'``
-a short one. Prints a table and writes ``.build/bench.json``. Compared commands alternate (A B A B …), and a ratio is the
+``make bench`` runs everything, ``make bench BENCH=store`` one part, ``make bench BENCH='raw --hosts 50 --rounds 1'`` a
+short one. Prints a table and writes ``.build/bench.json``. Compared commands alternate (A B A B …), and a ratio is the
 median over the rounds.
 """
 
@@ -71,7 +71,9 @@ class Measurement:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"parts to measure, all by default: {', '.join(PARTS)}")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"parts to measure, all by default: {', '.join(PARTS)}"
+    )
     parser.add_argument("--hosts", type=int, nargs="+", default=[50, 200, 1000], help="sizes of the fleet")
     parser.add_argument("--modules", type=int, default=200, help="hosts for ordinary modules, 0 for none")
     parser.add_argument("--records", type=int, nargs="+", default=[10_000, 100_000], help="records to report on")

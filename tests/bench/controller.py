@@ -62,7 +62,9 @@ class RunCost:
         )
 
 
-def controller_lines(work: Path, hosts: int, server: PostgresServer | None) -> t.Iterator[tuple[str, float, str, bool, str]]:
+def controller_lines(
+    work: Path, hosts: int, server: PostgresServer | None
+) -> t.Iterator[tuple[str, float, str, bool, str]]:
     """Return the name of each measurement, the figure, its goal, True if the goal is reached, and details.
 
     Without a server, the slices are not measured.

@@ -22,7 +22,10 @@ pytestmark = pytest.mark.matrix
 
 def checked(state: str, **look: t.Any) -> dict[str, t.Any]:
     record = {"assessment": {"state": state, "reasons": [{"message": "the kernel gets no patches any more"}]}}
-    return {"livepatch_upgrade_check": {"record": record}, "livepatch_upgrade_look": {"from": "4.4.0-1-generic", **look}}
+    return {
+        "livepatch_upgrade_check": {"record": record},
+        "livepatch_upgrade_look": {"from": "4.4.0-1-generic", **look},
+    }
 
 
 def test_the_shown_plan_of_many_hosts_is_small() -> None:

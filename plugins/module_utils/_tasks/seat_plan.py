@@ -67,7 +67,9 @@ def seat_plan(options: SeatOptions) -> Task[dict[str, t.Any]]:
     if options.show:
         yield from show_table(lambda **layout: seat_table.render(result, **layout))
     limited = limit_lists({**result, "granted_file": None}, _LIMITS)
-    return limited if "granted" not in limited["not_listed"] else _with_file(limited, plan.granted, options.granted_file)
+    return (
+        limited if "granted" not in limited["not_listed"] else _with_file(limited, plan.granted, options.granted_file)
+    )
 
 
 def _with_file(result: dict[str, t.Any], granted: t.Iterable[str], path: Path) -> dict[str, t.Any]:
