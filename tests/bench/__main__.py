@@ -191,16 +191,23 @@ def stores(options: argparse.Namespace) -> t.Iterator[Measurement]:
         print(f"skipped: the store in PostgreSQL ({missing or 'no records'})")
         return
     write_records(WORK / "records", max(options.records))
+    history = WORK / "store-history.sqlite"
+    history.unlink(missing_ok=True)
+
+    def seconds(place: str) -> float:
+        # A store in PostgreSQL always has a history, so the folder has one too.
+        return report(place, history=None if place.startswith("postgresql:") else history).wall
+
     with PostgresServer.run() as server:
-        for values in store_lines(server, WORK / "records", lambda place: report(place).wall, options.rounds):
+        for values in store_lines(server, WORK / "records", seconds, options.rounds):
             yield Measurement(*values)
 
 
-def report(place: str = str(WORK / "records"), *, watched: bool = False) -> Cost:
+def report(place: str = str(WORK / "records"), *, watched: bool = False, history: Path | None = None) -> Cost:
     """Create the report again."""
     shutil.rmtree(WORK / "report", ignore_errors=True)
-    folders = ("-e", f"records={place}", "-e", f"out={WORK / 'report'}")
-    return run(["ansible-playbook", str(PLAYS / "report.yml"), *folders], watched=watched)
+    given = {"records": place, "out": str(WORK / "report"), **({"history": str(history)} if history else {})}
+    return run(["ansible-playbook", str(PLAYS / "report.yml"), "-e", json.dumps(given)], watched=watched)
 
 
 def script_alone(options: argparse.Namespace) -> t.Iterator[Measurement]:
