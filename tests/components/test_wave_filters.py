@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.kernelops.livepatch.plugins.filter.enable_waves import FilterModule as Enabling
 from ansible_collections.kernelops.livepatch.plugins.filter.has_seat import FilterModule as Seats
 from ansible_collections.kernelops.livepatch.plugins.filter.upgrade_waves import FilterModule as Upgrades
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.host_list import write_hosts
 
 HOSTS = [f"web-{number:06}.example.com" for number in range(100_000)]
 SHOWN = ("plan", "left_out", "not_selected", "not_checked", "not_listed")
@@ -51,7 +53,7 @@ def test_the_shown_plan_of_few_hosts_is_complete() -> None:
 
 def test_a_seat_is_found_in_list_and_file(tmp_path: Path) -> None:
     has_seat = Seats().filters()["has_seat"]
-    (tmp_path / "granted").write_text('"web-1"\n"web-3"\n', encoding="utf-8")
+    write_hosts(tmp_path / "granted", ["web-3", "web-1"])
     assert has_seat({"granted": ["web-2"], "granted_file": None}, "web-2")
     assert not has_seat({"granted": ["web-2"], "granted_file": None}, "web-1")
     assert not has_seat({}, "web-1")
@@ -59,3 +61,15 @@ def test_a_seat_is_found_in_list_and_file(tmp_path: Path) -> None:
     assert [has_seat(plan, f"web-{number}") for number in range(5)] == [False, True, True, True, False]
     with pytest.raises(AnsibleFilterError, match="cannot be read: No such file or directory"):
         has_seat({**plan, "granted_file": str(tmp_path / "gone")}, "web-1")
+
+
+def test_all_hosts_with_a_seat_are_enabled_in_their_order(tmp_path: Path) -> None:
+    enable_waves = Enabling().filters()["enable_waves"]
+    write_hosts(tmp_path / "granted", ["web-3", "web-1"])
+    names, variables = ["web-1", "web-2", "web-3"], dict.fromkeys(["web-1", "web-2", "web-3"], {})
+    plan = {"granted": ["web-3"], "granted_file": str(tmp_path / "granted")}
+    assert enable_waves(names, variables, plan)["order"] == ["web-3", "web-1"]
+    assert enable_waves(names, variables, {"granted": ["web-2"], "granted_file": None})["order"] == ["web-2"]
+    assert enable_waves(names, variables, ["web-2", "web-1"])["order"] == ["web-2", "web-1"]
+    with pytest.raises(AnsibleFilterError, match="cannot be read: No such file or directory"):
+        enable_waves(names, variables, {**plan, "granted_file": str(tmp_path / "gone")})

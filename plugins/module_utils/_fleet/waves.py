@@ -14,6 +14,7 @@ import types
 _PERCENT = re.compile(r"(\d{1,3})\s*%")
 _NUMBER = re.compile(r"\d{1,9}")
 _NAMED = 5
+_DESCRIBED = 100
 
 
 class WavesError(ValueError):
@@ -74,14 +75,15 @@ def plan_waves(
 
 
 def describe_waves(waves: Waves) -> list[str]:
-    """Return a line for each wave, with the number of its hosts and the first names."""
+    """Return a line for each of the first waves, with the number of its hosts and the first names."""
     lines, begin = [], 0
-    for number, size in enumerate(waves.sizes, start=1):
+    for number, size in enumerate(waves.sizes[:_DESCRIBED], start=1):
         hosts = waves.order[begin : begin + size]
         more = f" and {size - _NAMED} more" if size > _NAMED else ""
         lines.append(f"wave {number}: {size} host{'' if size == 1 else 's'} ({', '.join(hosts[:_NAMED])}{more})")
         begin += size
-    return lines
+    rest = waves.sizes[_DESCRIBED:]
+    return [*lines, f"and {len(rest)} more waves with {sum(rest)} hosts"] if rest else lines
 
 
 def read_canaries(

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.host_list import has_host, write_hosts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.host_list import (
+    has_host,
+    read_hosts,
+    write_hosts,
+)
 
 ODD = ["ü", "a b", 'a"b', "a\\b", "a\nb", "", "z" * 300]
 
@@ -21,6 +25,7 @@ def test_exactly_the_written_hosts_are_found(tmp_path: Path, count: int) -> None
     path = tmp_path / "names"
     write_hosts(path, names)
     assert [name for name in names if not has_host(str(path), name)] == []
+    assert read_hosts(str(path)) == names
     others = ["web-", "web-00", "web-1 ", "web-500", "Web-1", "a", "b", "~", "web-1\n", *([] if count == 500 else ODD)]
     assert [name for name in others if has_host(str(path), name)] == []
 

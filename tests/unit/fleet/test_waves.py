@@ -59,6 +59,8 @@ def test_a_wave_is_described_by_its_first_hosts() -> None:
     planned = plan_waves(plain("abcdefgh"), canaries=1, serial="100%", groups_down={})
     assert describe_waves(planned) == ["wave 1: 1 host (a)", "wave 2: 7 hosts (b, c, d, e, f and 2 more)"]
     assert describe_waves(plan_waves([], canaries=1, serial=1, groups_down={})) == []
+    many = describe_waves(plan_waves([Candidate(f"h{n}") for n in range(150)], canaries=0, serial=1, groups_down={}))
+    assert (len(many), many[-1]) == (101, "and 50 more waves with 50 hosts")
 
 
 def test_a_wave_has_one_host_per_group() -> None:
