@@ -66,7 +66,8 @@ def test_a_seat_is_found_in_list_and_file(tmp_path: Path) -> None:
 def test_all_hosts_with_a_seat_are_enabled_in_their_order(tmp_path: Path) -> None:
     enable_waves = Enabling().filters()["enable_waves"]
     write_hosts(tmp_path / "granted", ["web-3", "web-1"])
-    names, variables = ["web-1", "web-2", "web-3"], dict.fromkeys(["web-1", "web-2", "web-3"], {})
+    names = ["web-1", "web-2", "web-3"]
+    variables: dict[str, t.Any] = {name: {} for name in names}
     plan = {"granted": ["web-3"], "granted_file": str(tmp_path / "granted")}
     assert enable_waves(names, variables, plan)["order"] == ["web-3", "web-1"]
     assert enable_waves(names, variables, {"granted": ["web-2"], "granted_file": None})["order"] == ["web-2"]
