@@ -25,7 +25,7 @@ options:
     type: dict
     required: true
   granted:
-    description: Registered result of M(kernelops.livepatch.seat_plan), or a list of the names of the hosts that get a seat.
+    description: Registered result of M(kernelops.livepatch.seat_plan), or a list of the hosts that get a seat.
     type: raw
     required: true
   check:
