@@ -381,7 +381,7 @@ def _assemble(
         "nothing_to_report",
         f"there is no host to report on: no record in {folders}, and `hosts` names none{details}",
         "name the folder in which kernelops.livepatch.patch_info stores records, or run the check playbook first",
-        problems=_problems(report),
+        **_first_problems(report),
     )
 
 
@@ -390,7 +390,12 @@ def _require_store(report: Report, options: ReportOptions) -> None:
     for problem, place in itertools.product(report.problems, options.record_dirs):
         if problem.id == causes.STORE_UNREACHABLE.id and problem.path == str(place):
             remedy = causes.STORE_UNREACHABLE.reason(store=place)["remedy"]
-            raise LivepatchError(problem.id, problem.message, remedy, problems=_problems(report))
+            raise LivepatchError(problem.id, problem.message, remedy, **_first_problems(report))
+
+
+def _first_problems(report: Report) -> dict[str, t.Any]:
+    """Return the problems for a failed result, which has room for some of many damaged files."""
+    return limit_lists({"problems": _problems(report)}, {"problems": ENTRIES})
 
 
 def _parts(found: list[store.Stored]) -> list[list[store.Stored]]:

@@ -616,8 +616,14 @@ def test_notifications_need_a_folder(options: ReportOptions) -> None:
 def test_a_folder_without_records_is_an_error(options: ReportOptions, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert error_of(options, record_dirs=(tmp_path / "empty",)).id == "nothing_to_report"
-    result, _replay = report(options, record_dirs=(tmp_path / "empty",), hosts=["web1"])
-    assert result["summary"]["states"]["no_answer"] == 1
+
+
+def test_many_problems_fit_into_a_failed_result(options: ReportOptions, tmp_path: Path) -> None:
+    missing = tuple(tmp_path / f"folder-{number:04}" for number in range(600))
+    result = error_of(options, record_dirs=missing, hosts=None).as_result()
+    assert result["error_id"] == "nothing_to_report"
+    assert len(result["problems"]) + result["not_listed"]["problems"] == 600
+    assert len(json.dumps({**result, "msg": ""})) < 60_000
 
 
 def test_the_result_for_many_hosts_is_small(options: ReportOptions) -> None:
