@@ -4,10 +4,11 @@
 
     python tests/tools/mutation.py [name of a module …]
 
-Cosmic Ray creates the mutants. For each one, a process with the loaded test tools is forked, imports the mutant instead
-of its module, and runs the tests of the module: this takes some tenths of a second instead of a start of Python. The
-working tree does not change. Mutants that no test detects need an entry in ``tests/mutation-survivors.yml``; a missing
-or an outdated entry is an error.
+Cosmic Ray creates the mutants. For each one, a process is forked that has collected the tests of the module. There the
+functions get the code of the mutant, and the tests run: this takes less than a tenth of a second. A mutant that changes
+more than functions, or that no test detects in this way, is imported instead of its module in a process of its own,
+which takes some tenths of a second. The working tree does not change. Mutants that no test detects need an entry in
+``tests/mutation-survivors.yml``; a missing or an outdated entry is an error.
 """
 
 from __future__ import annotations
@@ -16,12 +17,18 @@ import ast
 import collections.abc as c
 import dataclasses
 import fnmatch
+import functools
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import inspect
+import itertools
 import json
+import multiprocessing
 import os
+import resource
 import signal
 import sys
 import time
@@ -45,7 +52,7 @@ _LOADED = (
     f"{PACKAGE}._host.client_failures",
     f"{PACKAGE}._host.facts",
 )
-# The modules that decide about eligibility, host states and signatures, with their tests: fast ones first.
+# The modules that decide, with their tests: fast ones first.
 TARGETS = {
     "_decisions.eligibility": ("decisions/test_eligibility.py",),
     "_decisions.host_state": ("decisions/test_host_state.py", "decisions/states/test_evidence.py"),
@@ -54,6 +61,13 @@ TARGETS = {
     "_decisions.states.held_back": ("decisions/states/test_held_back.py", "decisions/test_host_state.py"),
     "_decisions.states.waiting": ("decisions/states/test_waiting.py", "decisions/test_host_state.py"),
     "_verify.signature": ("verify/test_signature.py", "verify/test_signature_variants.py", "verify/test_trust.py"),
+    "_vulnerabilities.exposure": ("vulnerabilities/test_exposure.py",),
+    "_fleet.waivers": ("fleet/test_waivers.py",),
+    "_fleet.waves": ("fleet/test_waves.py",),
+    "_fleet.seats": ("fleet/test_seats.py",),
+    "_decisions.boot_order": ("decisions/test_boot_order.py",),
+    "_decisions.upgrade_plan": ("decisions/test_upgrade_plan.py",),
+    "_fleet.rules": ("fleet/test_rules.py",),
 }
 # One or two operators of each kind: the same tests would detect most of the others.
 OPERATORS = (
@@ -88,7 +102,9 @@ OPERATORS = (
     "core/ZeroIterationForLoop",
 )
 PROFILE = "mutation"
-SECONDS = 120  # of processor time: the limit for a mutant that never ends, on an idle and on a busy machine
+# Of a mutant that never ends. The tests of a module take one or two seconds of processor time.
+SECONDS = 10
+MEMORY = 2 << 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +125,7 @@ class Mutant:
 
 def mutants(module: str) -> c.Iterator[Mutant]:
     """Generate every mutant of a module, except those of annotations, which are not evaluated."""
-    path = ROOT / "plugins" / "module_utils" / f"{module.replace('.', '/')}.py"
-    source = path.read_text(encoding="utf-8")
+    source = _source(module)
     excluded = _annotations(source)
     nodes = list(ast_nodes(get_ast(source)))
     for name in OPERATORS:
@@ -124,6 +139,11 @@ def mutants(module: str) -> c.Iterator[Mutant]:
                 continue
             before, after = _difference(source, code)
             yield Mutant(module, name.removeprefix("core/"), start[0], before, after, code)
+
+
+def _source(module: str) -> str:
+    path = ROOT / "plugins" / "module_utils" / f"{module.replace('.', '/')}.py"
+    return path.read_text(encoding="utf-8")
 
 
 def _annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -167,32 +187,118 @@ class _MutantImporter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self._code, f"<mutant of {self._name}>", "exec"), module.__dict__)  # noqa: S102  (our own code)
 
 
-class _FastTestsFirst:
-    """Runs tests with many generated examples last, because most mutants are detected without them."""
+def _changed_functions(old: types.CodeType, new: types.CodeType) -> dict[types.CodeType, types.CodeType] | None:
+    """Return the code of the functions that differ, or ``None`` if a class, a default or a constant differs."""
+    if old.co_flags & inspect.CO_OPTIMIZED:
+        return {} if old == new else {old: new}
+    found: dict[types.CodeType, types.CodeType] = {}
+    bare = [code.replace(co_consts=tuple(filter(_is_value, code.co_consts))) for code in (old, new)]
+    inner = [list(itertools.filterfalse(_is_value, code.co_consts)) for code in (old, new)]
+    if bare[0] != bare[1] or len(inner[0]) != len(inner[1]):
+        return None
+    for one, other in zip(*inner, strict=True):
+        changed = _changed_functions(one, other)
+        if changed is None:
+            return None
+        found |= changed
+    return found
+
+
+def _is_value(constant: object) -> bool:
+    return not isinstance(constant, types.CodeType)
+
+
+class _TestsOfMutants:
+    """Runs the collected tests once for each mutant. `failed` is true if a test fails without a mutant."""
+
+    def __init__(self, module: str, generated: c.Sequence[Mutant]) -> None:
+        self._original = compile(_source(module), module, "exec")
+        self._name = f"{PACKAGE}.{module}"
+        self._mutants = generated
+        self.undecided: list[Mutant] = []
+        self.failed = False
 
     @staticmethod
     def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+        # Most mutants are detected without the tests that have many generated examples.
         items.sort(key=lambda item: hypothesis.is_hypothesis_test(getattr(item, "obj", None)))
 
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        found = [each for each in gc.get_objects() if isinstance(each, types.FunctionType)]
+        functions = [each for each in found if each.__module__ == self._name]
+        self.failed = _fails(lambda: _run_all(session))
+        for mutant in [] if self.failed else self._mutants:
+            changed = _changed_functions(self._original, compile(mutant.code, mutant.module, "exec"))
+            places = [(each, changed[each.__code__]) for each in functions if changed and each.__code__ in changed]
+            if not places or not _fails(functools.partial(_run_with, session, places)):
+                self.undecided.append(mutant)
+        return True
 
-def is_detected(mutant: Mutant | None, tests: c.Sequence[str]) -> bool:
-    """Run tests in a new process, with a mutant or with the original code. Return True if a test failed."""
+
+def _run_with(session: pytest.Session, places: c.Iterable[tuple[types.FunctionType, types.CodeType]]) -> int:
+    for function, code in places:
+        function.__code__ = code
+    return _run_all(session)
+
+
+def _run_all(session: pytest.Session) -> int:
+    """Run the tests up to the first that fails. Return 1 if one fails."""
+    for item, following in itertools.zip_longest(session.items, session.items[1:]):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.testsfailed:
+            return 1
+    return 0
+
+
+def _pytest(tests: c.Iterable[str], plugin: object = None) -> int:
+    words = [str(ROOT / "tests" / "unit" / name) for name in tests]
+    options = ["-x", "-q", "--tb=no", "--assert=plain", "--capture=no", f"--hypothesis-profile={PROFILE}"]
+    return int(pytest.main([*words, *options], plugins=[plugin] if plugin else []))
+
+
+def _fails(action: c.Callable[[], int]) -> bool:
+    """Perform an action in a new process without output. Return True if its exit status is not 0."""
     child = os.fork()
     if child == 0:
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        for stream in (1, 2):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        _be_silent()
         code = 1
         try:
-            if mutant is not None:
-                sys.meta_path.insert(0, _MutantImporter(mutant))
-            words = [str(ROOT / "tests" / "unit" / name) for name in tests]
-            options = ["-x", "-q", f"--hypothesis-profile={PROFILE}"]
-            code = int(pytest.main([*words, *options], plugins=[_FastTestsFirst()]))
+            code = action()
         finally:
             os._exit(code)
     _pid, status = os.waitpid(child, 0)
     return status != 0
+
+
+def _be_silent() -> None:
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+
+
+def undecided(module: str) -> tuple[int, list[Mutant]] | None:
+    """Return the number of mutants, and those that no test detects when only the functions are changed.
+
+    ``None`` if a test fails without a mutant.
+    """
+    _be_silent()
+    generated = list(mutants(module))
+    plugin = _TestsOfMutants(module, generated)
+    code = _pytest(TARGETS[module], plugin)
+    return None if code or plugin.failed else (len(generated), plugin.undecided)
+
+
+def survivors_of(module: str, candidates: c.Iterable[Mutant]) -> list[Mutant]:
+    """Return the mutants that no test detects when they are imported instead of the module."""
+    for slow in _LOADED:
+        importlib.import_module(slow)
+
+    def run(mutant: Mutant) -> int:
+        sys.meta_path.insert(0, _MutantImporter(mutant))
+        return _pytest(TARGETS[module])
+
+    return [mutant for mutant in candidates if not _fails(functools.partial(run, mutant))]
 
 
 def accepted_survivors() -> dict[tuple[str, str, str], str]:
@@ -204,44 +310,49 @@ def accepted_survivors() -> dict[tuple[str, str, str], str]:
 def main(words: list[str]) -> int:
     # A mutant is detected by any example, which need not be small.
     hypothesis.settings.register_profile(PROFILE, deadline=None, phases=(Phase.explicit, Phase.generate), database=None)
-    for slow in _LOADED:
-        importlib.import_module(slow)
+    sys.dont_write_bytecode = False  # the tests are compiled once
+    sys.pycache_prefix = str(ROOT / ".build" / "mutation")
     reasons = accepted_survivors()
     survivors: list[Mutant] = []
     figures: dict[str, t.Any] = {}
-    for module, tests in TARGETS.items():
+    for module in TARGETS:
         if words and not any(fnmatch.fnmatch(module, f"*{word}*") for word in words):
             continue
-        assert f"{PACKAGE}.{module}" not in sys.modules, "a module was imported before its mutant"
-        if is_detected(None, tests):
-            print(f"{module}: its tests fail without a mutant")
-            return 2
         started = time.monotonic()
-        generated = list(mutants(module))
-        survived = [mutant for mutant in generated if not is_detected(mutant, tests)]
-        survivors += survived
+        with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as new_process:
+            found = new_process.apply(undecided, (module,))
+            if found is None:
+                print(f"{module}: its tests fail without a mutant")
+                return 2
+            survived = new_process.apply(survivors_of, (module, found[1]))
+        new = [mutant for mutant in survived if mutant.key not in reasons]
         figures[module] = {
-            "mutants": len(generated),
-            "detected": len(generated) - len(survived),
-            "accepted": sum(mutant.key in reasons for mutant in survived),
+            "mutants": found[0],
+            "detected": found[0] - len(survived),
+            "accepted": len(survived) - len(new),
+            "new": len(new),
+            "seconds": round(time.monotonic() - started),
         }
-        seconds = time.monotonic() - started
-        print(
-            f"{module}: {len(generated)} mutants, {len(generated) - len(survived)} detected, {len(survived)} survived, "
-            f"{seconds:.0f} s",
-            flush=True,
-        )
-    new = [mutant for mutant in survivors if mutant.key not in reasons]
-    for mutant in new:
-        print(f"\n{mutant.module}:{mutant.line} {mutant.operator}\n  - {mutant.before}\n  + {mutant.after}")
+        survivors += survived
+        print(f"{module}: {', '.join(f'{name} {value}' for name, value in figures[module].items())}", flush=True)
+        for mutant in new:
+            print(f"{module}:{mutant.line} {mutant.operator}\n  - {mutant.before}\n  + {mutant.after}", flush=True)
+    return report(survivors, reasons, figures)
+
+
+def report(
+    survivors: c.Sequence[Mutant], reasons: c.Mapping[tuple[str, str, str], str], figures: c.Mapping[str, t.Any]
+) -> int:
+    """Print the total and the outdated entries, and write the figures to a file. Return the exit code."""
     keys = {mutant.key for mutant in survivors}
     outdated = [key for key in reasons if key[0] in figures and key not in keys]
     for module, before, after in outdated:
-        print(f"\n{module}: outdated entry, the mutant is detected or does not exist\n  - {before}\n  + {after}")
-    report = ROOT / ".build" / "mutation.json"
-    report.parent.mkdir(exist_ok=True)
-    report.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print(f"\n{len(survivors)} survived: {len(survivors) - len(new)} accepted, {len(new)} new")
+        print(f"{module}: outdated entry, the mutant is detected or does not exist\n  - {before}\n  + {after}")
+    path = ROOT / ".build" / "mutation.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    new = sum(mutant.key not in reasons for mutant in survivors)
+    print(f"{len(survivors)} survived: {len(survivors) - new} accepted, {new} new")
     return 1 if new or outdated else 0
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waivers import (
     LONGEST_DAYS,
+    WaivedFinding,
     Waiver,
     WaiverError,
     Waivers,
@@ -68,6 +69,8 @@ def test_an_entry_covers_what_it_names(tmp_path: Path) -> None:
         ({"group": "g"}, {"rule": "r"}, True),
         ({"group": "g", "host": "b"}, {"rule": "r"}, False),
         ({"group": "other"}, {"rule": "r"}, False),
+        ({"group": "other", "host": "a"}, {"rule": "r"}, False),
+        ({"group": "g", "host": "a"}, {"rule": "r"}, True),
     ],
 )
 def test_all_selectors_must_match(selected: dict[str, str], finding: dict[str, str], covers: bool) -> None:
@@ -98,6 +101,68 @@ def test_unknown_groups_are_named(tmp_path: Path) -> None:
     assert load(tmp_path, ENTRY).unknown_groups == ["build"]
 
 
+def test_waivers_to_renew_are_named() -> None:
+    entries = [
+        waiver(3, rule="r"),
+        waiver(-1, cve="CVE-2026-1000", group="g"),
+        waiver(2, host="a"),
+        waiver(99, host="b"),
+    ]
+    assert list(Waivers(entries, TODAY, {"g": ["a"]}).warnings()) == [
+        "Waivers that expire within 14 days: host a (2026-11-28, an owner); rule r (2026-11-29, an owner).",
+        "Expired waivers, whose findings count again: cve CVE-2026-1000, group g (2026-11-25, an owner).",
+    ]
+    assert list(Waivers([waiver(99, host="a")], TODAY).warnings()) == []
+
+
+@pytest.mark.parametrize(("number", "more"), [(5, ""), (6, " and 1 more"), (7, " and 2 more")])
+def test_a_warning_names_five(number: int, more: str) -> None:
+    found = list(Waivers([waiver(1, group=f"g{each}") for each in range(number)], TODAY).warnings())
+    named = "; ".join(f"group g{each} (2026-11-27, an owner)" for each in range(5))
+    assert found == [
+        f"Waivers that expire within 14 days: {named}{more}.",
+        f"Waivers name groups that the inventory does not have, and cover no host there: g0, g1, g2, g3, g4{more}.",
+    ]
+
+
+def test_the_limits_can_be_used(tmp_path: Path) -> None:
+    longest = (TODAY + datetime.timedelta(days=LONGEST_DAYS)).isoformat()
+    entry = ENTRY.replace("2026-12-31", longest).replace("rebuilt every night", "x" * 500)
+    (found,) = load(tmp_path, entry).entries
+    assert (found.expires.isoformat(), len(found.reason)) == (longest, 500)
+    with pytest.raises(WaiverError, match="is more than 731 days ahead"):
+        load(tmp_path, entry.replace(longest, (TODAY + datetime.timedelta(days=LONGEST_DAYS + 1)).isoformat()))
+
+
+def test_a_cve_can_be_in_lower_case(tmp_path: Path) -> None:
+    (found,) = load(tmp_path, ENTRY.replace("rule: not_protected", "cve: cve-2024-1086")).entries
+    assert found.cve == "CVE-2024-1086"
+
+
+def test_rules_are_checked_where_they_are_known(tmp_path: Path) -> None:
+    (found,) = load(tmp_path, ENTRY.replace("not_protected", "of_another_file"), rules=None).entries
+    assert found.rule == "of_another_file"
+
+
+def test_a_file_in_another_encoding_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "waivers.yml").write_bytes(ENTRY.encode("utf-16"))
+    with pytest.raises(WaiverError, match="is not UTF-8"):
+        load_waivers(tmp_path / "waivers.yml", TODAY)
+
+
+@pytest.mark.parametrize(
+    ("selected", "rule", "follows"),
+    [
+        ({"cve": "CVE-2026-1000"}, "exposed", True),
+        ({"cve": "CVE-2026-1000"}, "CVE-2026-1000", False),
+        ({"cve": "CVE-2026-1000", "rule": "exposed"}, "exposed", False),
+        ({"host": "a"}, "exposed", False),
+    ],
+)
+def test_a_waiver_for_a_cve_covers_more_than_its_rule(selected: dict[str, str], rule: str, follows: bool) -> None:
+    assert WaivedFinding(rule, "a message", waiver(**selected)).follows is follows
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -123,7 +188,8 @@ def test_unknown_groups_are_named(tmp_path: Path) -> None:
         ("- just text\n", "waivers.yml:1: [0]: expected a mapping with reason, owner, expires"),
         ("- [\n", "not valid YAML"),
         (ENTRY + "  owner: another\n", "waivers.yml:6: the key 'owner' occurs twice"),
-        (ENTRY * 2001, "there are 2001 waivers, and 2000 are possible"),
+        ("- 1\n" * 2001, "there are 2001 waivers, and 2000 are possible"),
+        ("- 1\n" * 2000, "waivers.yml:1: [0]: expected a mapping"),
         ("#" * (1 << 20) + "\n", "the file cannot be read"),
     ],
 )

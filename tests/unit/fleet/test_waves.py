@@ -37,6 +37,10 @@ def plain(names: str) -> list[Candidate]:
         (0, "1%", list("abcdefg")),
         (["f", "b"], 10, ["bf", "acdeg"]),
         (99, 1, ["abcdefg"]),
+        (0, [], ["abcdefg"]),
+        (0, ("2", " 100 % "), ["ab", "cdefg"]),
+        (0, "30%", ["ab", "cd", "ef", "g"]),
+        (0, "99%", ["abcdef", "g"]),
     ],
 )
 def test_wave_sizes_follow_the_table(canaries: object, serial: object, expected: list[str]) -> None:

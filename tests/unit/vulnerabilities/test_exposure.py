@@ -42,6 +42,8 @@ from tests.samples.vulnerabilities import raw_notice, raw_row
 KERNEL = "4.4.0-168.197-generic"
 FIXED_LATER, FIXED, OPEN, NOT_AFFECTED, TRIAGE = (f"CVE-2031-100{number}" for number in range(1, 6))
 ELSEWHERE, UNKNOWN = "CVE-2031-1006", "CVE-2031-9999"
+UNLISTED = "CVE-2031-1007"  # by the data
+AWS = r"lkp_Ubuntu_4_15_0[_|\d]+_aws_(\d+)"
 ALL = (FIXED_LATER, FIXED, OPEN, NOT_AFFECTED, TRIAGE, ELSEWHERE, UNKNOWN)
 ADVICE = {
     FIXED_LATER: Advice("fixed", "4.4.0-200.232"),
@@ -104,6 +106,33 @@ def status(cve: str, evidence: KernelEvidence, *indexes: VulnerabilityIndex) -> 
     """Return the status with the fix, or with the reason why it is unknown."""
     found = verdict(cve, evidence, *indexes)
     return found.status, found.reason["id"] if found.reason else found.fix
+
+
+# --- several vulnerabilities at once
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"patchable": False},
+        {"patch": "101.2", "confirmed": True},
+        {"patch": "100.1", "confirmed": True},
+        {"patch": "101.2", "confirmed": True, "fixes": ((UNLISTED, True), (OPEN, True), (FIXED_LATER, False))},
+        {"patch": "101.2", "fixes": ((UNLISTED, False), (FIXED_LATER, True), (OPEN, False))},
+    ],
+)
+def test_each_vulnerability_is_evaluated_on_its_own(changes: dict[str, t.Any]) -> None:
+    row = raw_row(r"lkp_Ubuntu_4_4_0[_|\d]+_generic_(\d+)", "4.4.0-1")
+    silent = raw_notice("102-1", {"xenial": {"generic-4.4": row}}, cves=[TRIAGE, FIXED, UNKNOWN])
+    other = notice("0099-1", affected(AWS, "99", package="linux-aws-hwe"), upstream=[FIXED_LATER, OPEN])
+    ours = notice("0101-1", upstream=[NOT_AFFECTED, FIXED, FIXED_LATER, OPEN, UNKNOWN])
+    for data in ([XENIAL, NOBLE], []):
+        for order in ((silent, other, ours), (ours, other, silent)):
+            indexes = [*data, noticed(*order)]
+            found = Evaluator(indexes, ALL).verdicts(host(**changes))
+            assert found == [verdict(cve, host(**changes), *indexes) for cve in ALL]
+            assert found[ALL.index(OPEN)].status != "unknown"
 
 
 # --- the date of the first fix
@@ -175,6 +204,30 @@ def test_an_unlisted_vulnerability_needs_newer_data() -> None:
         {"linux": {ELSEWHERE: Advice("vulnerable")}}, {"linux": set()}, release="24.04", published="2031-01-02"
     )
     assert status(ELSEWHERE, host(), XENIAL, new) == ("unknown", "cve_not_in_data"), "published on the same day"
+
+
+def test_the_oldest_data_that_lists_a_vulnerability_counts() -> None:
+    """The order of the data and data without a date do not count."""
+    listing = ({"linux": {ELSEWHERE: Advice("vulnerable")}}, {"linux": {"6.8.0-31.31"}})
+    later = packages(*listing, release="25.04", published="2031-07-01")
+    undated = packages(*listing, release="25.10", published=None)
+    assert status(ELSEWHERE, host(), later, XENIAL, NOBLE) == ("not_affected", None)
+    assert status(ELSEWHERE, host(), undated, XENIAL, NOBLE) == ("not_affected", None)
+    assert status(ELSEWHERE, host(), undated, XENIAL) == ("unknown", "cve_not_in_data")
+    old = packages({"linux": ADVICE}, {"linux": {"4.4.0-168.197"}}, published=None)
+    assert status(ELSEWHERE, host(), old, NOBLE) == ("unknown", "cve_not_in_data")
+
+
+def test_a_vulnerability_without_a_date_may_be_too_new() -> None:
+    advice = {"linux": {ELSEWHERE: Advice("vulnerable")}}
+    known = {ELSEWHERE: Vulnerability("high", None)}
+    index = index_packages(Packages("24.04", "", "2031-01-02", known, {"linux": set()}, advice))
+    assert status(ELSEWHERE, host(), XENIAL, VulnerabilityIndex([index])) == ("unknown", "cve_not_in_data")
+
+
+def test_a_fix_without_a_version_is_unknown() -> None:
+    data = packages({"linux": {FIXED: Advice("fixed")}}, {"linux": {"4.4.0-168.197"}})
+    assert status(FIXED, host(), data) == ("unknown", "cve_undecided")
 
 
 @pytest.mark.parametrize(
@@ -282,6 +335,7 @@ def test_published_versions_choose_among_candidates() -> None:
     assert source("5.15.0-88.97", **both) == "linux-lowlatency"
     assert source("5.15.0-88.98", **both) == "linux"
     assert source("5.15.0-99.1", **both) == "linux-lowlatency", "of the same series"
+    assert source("5.15.0-99", linux={"5.15.0-99.109"}, linux_lowlatency={"5.15.0-88.97"}) == "linux"
     assert source("5.15.0-99.1", linux={"6.8.0-1.1"}) is None
     assert source("4.4.0-300.1", linux=set()) is None, "4.4 is not a series of 22.04"
 
@@ -313,6 +367,14 @@ def test_an_installed_fix_needs_a_reboot() -> None:
     assert status(FIXED_LATER, with_packages(unsigned), XENIAL) == ("open", "reboot")
     assert status(FIXED_LATER, with_packages(), XENIAL) == ("open", "kernel")
     assert status(OPEN, with_packages(NEWER), XENIAL) == ("open", "none")
+
+
+def test_only_a_newer_package_is_an_installed_fix() -> None:
+    assert with_packages(NEWER).installed == "4.4.0-200.232"
+    assert with_packages(NEWER, kernel="4.4.0-200.232-generic").installed is None
+    assert with_packages(NEWER, kernel="4.4.0-168-generic").installed is None, "the upload number is not known"
+    newest = {"name": "linux-image-4.4.0-1000-generic", "version": "4.4.0-1000.1032"}
+    assert with_packages(NEWER, newest, NEWER).installed == "4.4.0-1000.1032"
 
 
 def test_an_upgraded_package_with_the_same_abi_needs_a_reboot() -> None:
@@ -394,6 +456,33 @@ def test_a_notice_covers_kernel_and_patch() -> None:
     assert status(OPEN, host(), XENIAL, NOTICES) == ("open", "patch")
 
 
+def test_a_verdict_shows_version_patch_and_source() -> None:
+    by_notice = Verdict("open", "patch", "4.4.0-200.232", 101, "notice", since="2031-03-04")
+    assert verdict(FIXED_LATER, host(), NOTICES) == by_notice
+    later = packages({"linux": {FIXED_LATER: Advice("fixed", "4.4.0-201.233", "2031-05-06")}}, {"linux": set()})
+    by_both = Verdict("open", "patch", "4.4.0-201.233", 101, "package_data", since="2031-03-04")
+    assert verdict(FIXED_LATER, host(), later, NOTICES) == by_both
+    assert verdict(FIXED_LATER, host(patchable=False), NOTICES) == by_notice._replace(fix="kernel", patch=None)
+    no_patch = host(fixes=((FIXED_LATER, False),), patchable=False)
+    by_client = Verdict("open", "kernel", "4.4.0-201.233", None, "client", since="2031-05-06")
+    assert verdict(FIXED_LATER, no_patch, later, NOTICES) == by_client
+    assert verdict(FIXED_LATER, no_patch._replace(patchable=True), later, NOTICES) == by_both._replace(
+        evidence="client"
+    )
+    assert verdict(OPEN, host(fixes=((OPEN, False),)), later) == Verdict("open", "none", evidence="client")
+
+
+def test_equal_verdicts_are_shown_together() -> None:
+    """The date of the fix and the text of the reason make no difference."""
+    plain = Verdict("open", "patch", "4.4.0-200.232", 101, "notice", since="2031-03-04")
+    assert plain.key == plain._replace(since=None).key
+    others = [{"status": "unknown"}, {"fix": "none"}, {"fixed_in": None}, {"patch": 102}, {"evidence": "client"}]
+    for change in (*others, {"reason": exposure.NO_CVE}):
+        assert plain._replace(**change).key != plain.key  # type: ignore[arg-type]  # names and values of a table
+    told = plain._replace(reason={**exposure.NO_CVE, "message": "another text"})
+    assert told.key == plain._replace(reason=exposure.NO_CVE).key
+
+
 def test_a_patch_helps_only_where_patches_are_applied() -> None:
     assert status(FIXED_LATER, host(patchable=False), XENIAL, NOTICES) == ("open", "kernel")
     assert status(OPEN, host(patchable=False), XENIAL, NOTICES) == ("open", "none")
@@ -435,6 +524,8 @@ def test_a_raw_notice_does_not_show_what_a_kernel_contains() -> None:
     assert status(FIXED_LATER, patched(), noticed(raw)) == ("live_patched", None)
     newer = notice("0102-1", affected(version="102", fixed="4.4.0-168.197"), upstream=[FIXED_LATER])
     assert status(FIXED_LATER, host(), noticed(raw, newer)) == ("fixed", None)
+    equal = notice("0101-2", affected(version="101", fixed="4.4.0-168.197"), upstream=[FIXED_LATER])
+    assert status(FIXED_LATER, host(), noticed(raw, equal)) == ("fixed", None)
     older = notice("0100-1", affected(version="100", fixed="4.4.0-168.197"), upstream=[FIXED_LATER])
     assert status(FIXED_LATER, host(), noticed(raw, older)) == ("unknown", "release_not_in_data")
 
@@ -467,11 +558,10 @@ def test_versions_of_another_source_are_not_compared() -> None:
 
 # --- one vulnerability on one source package, in the versions in which it was published
 
-AWS_HWE = r"lkp_Ubuntu_4_15_0[_|\d]+_aws_(\d+)"
 AWS_NOTICE = noticed(
     notice(
         "0121-1",
-        affected(AWS_HWE, "121", package="linux-aws-hwe", fixed="4.15.0-1195.208~16.04.1"),
+        affected(AWS, "121", package="linux-aws-hwe", fixed="4.15.0-1195.208~16.04.1"),
         upstream=[f"UBUNTU-{FIXED_LATER}", f"UBUNTU-{FIXED}"],
     )
 )
@@ -540,6 +630,9 @@ def test_a_patch_that_is_not_confirmed_is_unknown() -> None:
         "patch_not_confirmed",
     )
     assert status(FIXED, claimed, XENIAL) == ("fixed", None)
+    fixed_too = patched(fixes=((FIXED, True),))
+    assert status(FIXED, fixed_too, XENIAL) == ("live_patched", None)
+    assert status(FIXED, fixed_too._replace(confirmed=False), XENIAL) == ("fixed", None)
 
 
 # --- records
@@ -628,8 +721,17 @@ def test_the_kernel_of_a_container_is_that_of_another_machine() -> None:
 
 def test_a_loaded_patch_has_the_full_name_of_the_kernel() -> None:
     assert kernel_evidence(make_record(system__kernel__full=None)).kernel == KERNEL
-    none_loaded = make_record(system__kernel__full=None, kernel_patches=[])
-    assert kernel_evidence(none_loaded).kernel == "4.4.0-168-generic"
+    assert kernel_evidence(make_record(kernel_patches=[])).kernel == KERNEL, "the kernel itself has it"
+    other = _loaded(module="lkp_Ubuntu_4_4_0_167_196_generic_65") + _loaded(module="kpatch_of_a_vendor")
+    assert kernel_evidence(make_record(system__kernel__full=None, kernel_patches=[*other, *_loaded()])).kernel == KERNEL
+    for not_running in ([], _loaded(enabled=False), other):
+        record = make_record(system__kernel__full=None, kernel_patches=not_running)
+        assert kernel_evidence(record).kernel == "4.4.0-168-generic"
+
+
+def test_a_record_without_a_kernel_confirms_nothing() -> None:
+    found = kernel_evidence(make_record(system__kernel__full=None, system__kernel__release=None))
+    assert (found.kernel, found.confirmed) == (None, False)
 
 
 def test_a_record_can_have_the_source_package() -> None:
@@ -643,10 +745,16 @@ def test_some_states_get_no_patches(state: t.Any) -> None:
     assert not kernel_evidence(make_record(state=state)).patchable
 
 
+def test_an_ineligible_host_gets_no_patches() -> None:
+    assert kernel_evidence(make_record()).patchable
+    assert not kernel_evidence(make_record(eligibility__verdict="ineligible")).patchable
+
+
 def test_the_data_for_a_kernel_has_release_and_realm() -> None:
     assert exposure.release_and_realm(host()) == ("16.04", "")
     assert exposure.release_and_realm(host("4.15.0-1021.21+fips2-fips", "18.04")) == ("18.04", "fips")
     assert exposure.release_and_realm(host()._replace(kernel=None)) is None
+    assert exposure.release_and_realm(host()._replace(release=None)) is None
 
 
 def test_all_data_is_known() -> None:
