@@ -140,7 +140,7 @@ def _refusal(host: KnownHost, clones: c.Mapping[str, list[KnownHost]], require_e
         return _denial(host, host.failure)
     same = clones.get(host.identity or "", [])
     # If this host is the only enabled one of them, the server counts it, and there is no conflict yet.
-    if len(same) > 1 and [other.name for other in same if other.holds_seat] != [host.name]:
+    if same and [other.name for other in same if other.holds_seat] != [host.name]:
         return _denial(host, causes.CLONED.reason(hosts=_named([other.name for other in same])))
     if require_eligible and host.verdict != "eligible":
         return _not_eligible(host)

@@ -146,6 +146,11 @@ def test_check_mode_predicts_the_order() -> None:
     for choice in (grub(MAINLINE, OLD), grub(HWE, OLD), grub(OLD, default="1>0")):
         with pytest.raises(LivepatchError, match="instead of"):
             boot_order.check_boot_order(choice, NEW, host(), IMAGES, planned=True)
+    # The menu has a kernel of another flavour in the same version, or begins with another system.
+    windows = "menuentry 'Windows' {\n chainloader +1\n}\n" + grub_configuration([OLD])
+    for choice in (grub(NEW.replace("generic", "lowlatency"), OLD), choose_entry(windows, "")):
+        with pytest.raises(LivepatchError, match="instead"):
+            boot_order.check_boot_order(choice, NEW, host(), IMAGES, planned=True)
 
 
 def test_a_link_leads_to_another_kernel() -> None:

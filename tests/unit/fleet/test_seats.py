@@ -83,6 +83,8 @@ def test_grants_never_exceed_the_seats() -> None:
 def test_zero_seats_grant_nothing() -> None:
     found = plan([free("a")], seats=0)
     assert found.denied[0]["message"] == "the number of seats is 0"
+    found = plan([holder("a"), free("b")], seats=0, wanting=["b"])
+    assert found.denied[0]["message"] == "the number of seats is 0"
 
 
 def test_one_seat_is_singular() -> None:

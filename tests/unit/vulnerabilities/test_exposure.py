@@ -479,8 +479,8 @@ def test_equal_verdicts_are_shown_together() -> None:
     others = [{"status": "unknown"}, {"fix": "none"}, {"fixed_in": None}, {"patch": 102}, {"evidence": "client"}]
     for change in (*others, {"reason": exposure.NO_CVE}):
         assert plain._replace(**change).key != plain.key  # type: ignore[arg-type]  # names and values of a table
-    told = plain._replace(reason={**exposure.NO_CVE, "message": "another text"})
-    assert told.key == plain._replace(reason=exposure.NO_CVE).key
+    other_text = plain._replace(reason={**exposure.NO_CVE, "message": "another text"})
+    assert other_text.key == plain._replace(reason=exposure.NO_CVE).key
 
 
 def test_a_patch_helps_only_where_patches_are_applied() -> None:
