@@ -114,6 +114,24 @@ def test_reasons_for_an_upgrade(client: dict[str, t.Any] | None, within: int, fo
     assert [reason["id"] for reason in reasons] == expected
 
 
+def test_a_reason_names_the_days_that_are_left() -> None:
+    facts = running("4.4.0-21-generic", client=ClientStatus(enabled=True, upgrade_required_by=dt.date(2026, 1, 20)))
+    (reason,) = upgrade_plan.reasons_to_upgrade(facts, within_days=10, force=False)
+    assert reason["message"] == "patches for this kernel end on 2026-01-20, in 10 days"
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [({}, False), ({"force": True}, False), ({"required": True}, True), ({"force": True, "required": True}, True)],
+)
+def test_a_forced_upgrade_is_not_a_needed_one(options: dict[str, bool], needed: bool) -> None:
+    found = upgrade_plan.reasons_to_upgrade(
+        running("4.4.0-21-generic"), **{"within_days": 0, "force": False, **options}
+    )
+    assert len(found) == bool(options)
+    assert upgrade_plan.is_needed(found) is needed
+
+
 # --- the kernel that is chosen
 
 
@@ -230,6 +248,21 @@ def test_the_chosen_kernel(
 @pytest.mark.parametrize("release", [None, "mine", "5.10.0", "6.12.43+deb13-amd64"])
 def test_series_and_flavour_may_be_unknown(release: str | None) -> None:
     assert failure(plan, running(release), found(available=IMAGES)).id == "kernel_unknown"
+
+
+def test_a_line_does_not_replace_the_running_kernel() -> None:
+    line = {"series": "4.4", "flavour": "generic"}
+    assert failure(plan, running(None), found(available=IMAGES), **line).id == "kernel_unknown"
+
+
+def test_each_image_of_a_metapackage_counts() -> None:
+    images = ("linux-image-6.8.0-90-generic", "linux-image-5.7.7-050707-generic", "linux-image-5.15.0-100-generic")
+    packages = dataclasses.replace(found(), metapackages={"linux-image-generic": images})
+    assert plan(running("5.15.0-50-generic"), packages).target == "5.15.0-100-generic"
+    assert plan(running("5.15.0-50-generic"), packages, series="5.15").target == "5.15.0-100-generic"
+    mainline = dataclasses.replace(packages, metapackages={"linux-image-generic": images[1:2]})
+    lead = upgrade_plan.leading_release(running("5.7.0-10-generic"), mainline, series=None, flavour=None)
+    assert lead is None, "Ubuntu did not build this image"
 
 
 # --- the line of a host
@@ -399,6 +432,13 @@ def test_a_fips_kernel_that_was_left_behind() -> None:
         ("5.15.0-1050-aws", {"linux-image-virtual": "linux-image-5.15.0-100-generic"}, "", "5.15.0-1050-aws"),
         # From HWE back to GA.
         ("6.8.0-50-generic", {"linux-image-generic": "linux-image-5.15.0-160-generic"}, "", "5.15.0-160-generic"),
+        # The metapackage of another flavour leads to the running version, and nothing newer has the running flavour.
+        (
+            "5.15.0-160-lowlatency",
+            {"linux-image-generic": "linux-image-5.15.0-160-generic"},
+            "linux-image-5.15.0-160-lowlatency",
+            "5.15.0-160-generic",
+        ),
         # A newer kernel of the same series, for example from proposed.
         ("5.15.0-161-generic", {"linux-image-generic": "linux-image-5.15.0-160-generic"}, "", "5.15.0-161-generic"),
     ],
@@ -427,6 +467,20 @@ def test_a_series_that_has_ended(client: dict[str, t.Any], release: str, expecte
     assert [reason["id"] for reason in (reason,) if reason] == expected
 
 
+def test_a_series_without_a_successor_has_not_ended() -> None:
+    status = ClientStatus(enabled=True, patch_state="nothing-to-apply")
+    assert upgrade_plan.series_ended_reason(running("4.13.0-37-generic", client=status), found()) is None
+    packages = found("linux-image-generic-hwe-16.04", "", HWE)
+    assert upgrade_plan.series_ended_reason(running(None, client=status), packages) is None
+
+
+def test_foreign_kernels_that_start_first_are_named() -> None:
+    mainline = "linux-image-unsigned-5.7.7-050707-generic"
+    packages = found(f"linux-base linux-image-5.4.0-42-generic linux-image-4.1.0-040100-generic {mainline}")
+    first = upgrade_plan.sorted_before("5.4.0-216-generic", running("5.4.0-42-generic"), packages)
+    assert first == ["5.7.7-050707-generic"]
+
+
 # --- what prevents an installation
 
 
@@ -439,6 +493,7 @@ def test_a_series_that_has_ended(client: dict[str, t.Any], release: str, expecte
         (found(available=IMAGES, boot_free=100, boot_used={"a": 100, "b": 40}), True, "boot_full"),
         (found(available=IMAGES, boot_free=113, boot_used={"a": 100, "b": 50}), True, "boot_full"),
         (found(available=IMAGES, boot_free=116, boot_used={"a": 100}), True, None),
+        (found(available=IMAGES, boot_free=229, boot_used={"a": 200}), True, None),
         (found(available=IMAGES, boot_free=0), True, None),
         # Nothing is installed.
         (found("linux-image-4.4.0-210-generic", boot_free=0, boot_used={"a": 100}), True, None),
@@ -451,6 +506,28 @@ def test_plans_that_must_not_be_installed(packages: KernelPackages, repair: bool
         upgrade_plan.check_plan(made, packages, repair=repair)
     else:
         assert failure(upgrade_plan.check_plan, made, packages, repair=repair).id == expected
+
+
+def test_a_full_boot_is_described_in_mebibytes() -> None:
+    packages = found(available=IMAGES, boot_free=1100 * 1024, boot_used={"a": 1200 * 1024 + 100})
+    made = plan(running("4.4.0-21-generic"), packages)
+    error = failure(upgrade_plan.check_plan, made, packages, repair=False)
+    assert error.message == "/boot has 1100 MiB of free space, and a kernel needs about 1381 MiB"
+
+
+def test_an_interrupted_run_of_dpkg_is_described() -> None:
+    packages = found(available=IMAGES, interrupted=("linux-base", "another"))
+    made = plan(running("4.4.0-21-generic"), packages)
+    assert "(linux-base)" in failure(upgrade_plan.check_plan, made, packages, repair=False).message
+
+
+def test_a_failed_run_names_the_held_packages() -> None:
+    run = InstallRun("ended", 100, "E: Unable to correct problems, you have held broken packages.")
+    packages = found("linux-base", held="linux-image-generic")
+    packages = dataclasses.replace(packages, held=("libc6", "linux-image-generic"))
+    error = upgrade_plan.run_failure(run, packages, None)
+    assert (error.id, "libc6, linux-image-generic: E: Unable" in error.message) == ("packages_held", True)
+    assert "linux-base" not in error.message
 
 
 def test_a_held_metapackage_is_named() -> None:

@@ -106,6 +106,21 @@ def test_equal_hosts_are_evaluated_separately() -> None:
     assert not rules.broken_by_host(make_record("web3"), FACTS)
 
 
+def test_a_rule_can_use_every_fact() -> None:
+    expression = f"length([{', '.join(RuleFacts._fields)}]) == `{len(RuleFacts._fields)}`"
+    rules = RuleSet(rules_from_list([{**RULE, "expression": expression}], "rules"))
+    assert not rules.reads_records
+    assert rules.broken_by_host(make_record(), FACTS)
+
+
+def test_rules_about_groups_and_vulnerabilities_are_known() -> None:
+    about = {"old": "client.version != '11'", "db": "groups.group == 'db'", "urgent": "open_cves[?overdue]"}
+    document = [{**RULE, "id": name, "expression": expression} for name, expression in about.items()]
+    rules = RuleSet(rules_from_list(document, "rules"))
+    assert (rules.reads_groups, rules.of_open_cves) == (True, ["urgent"])
+    assert (RuleSet(rules.rules[:1]).reads_groups, RuleSet(rules.rules[:1]).reads_records) == (False, True)
+
+
 def test_a_message_contains_facts() -> None:
     document = [{**RULE, "expression": "state", "message": "{state}, {days_until_upgrade} days, {{}}"}]
     with pytest.raises(RuleError, match=r"unknown fact \{\}"):
