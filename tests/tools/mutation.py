@@ -102,8 +102,8 @@ OPERATORS = (
     "core/ZeroIterationForLoop",
 )
 PROFILE = "mutation"
-# Of a mutant that never ends. The tests of a module take one or two seconds of processor time.
-SECONDS = 10
+# The limits of a mutant that never ends: of processor time, a multiple of what the tests take without a mutant.
+SECONDS, TIMES = 2.0, 4
 MEMORY = 2 << 30
 
 
@@ -209,13 +209,17 @@ def _is_value(constant: object) -> bool:
 
 
 class _TestsOfMutants:
-    """Runs the collected tests once for each mutant. `failed` is true if a test fails without a mutant."""
+    """Runs the collected tests once for each mutant, for at most `seconds`.
+
+    `failed` is true if a test fails without a mutant.
+    """
 
     def __init__(self, module: str, generated: c.Sequence[Mutant]) -> None:
         self._original = compile(_source(module), module, "exec")
         self._name = f"{PACKAGE}.{module}"
         self._mutants = generated
         self.undecided: list[Mutant] = []
+        self.seconds = 0.0
         self.failed = False
 
     @staticmethod
@@ -226,11 +230,12 @@ class _TestsOfMutants:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         found = [each for each in gc.get_objects() if isinstance(each, types.FunctionType)]
         functions = [each for each in found if each.__module__ == self._name]
-        self.failed = _fails(lambda: _run_all(session))
+        self.failed = _fails(functools.partial(_run_all, session))
+        self.seconds = SECONDS + TIMES * os.times().children_user
         for mutant in [] if self.failed else self._mutants:
             changed = _changed_functions(self._original, compile(mutant.code, mutant.module, "exec"))
             places = [(each, changed[each.__code__]) for each in functions if changed and each.__code__ in changed]
-            if not places or not _fails(functools.partial(_run_with, session, places)):
+            if not places or not _fails(functools.partial(_run_with, session, places), self.seconds):
                 self.undecided.append(mutant)
         return True
 
@@ -256,11 +261,14 @@ def _pytest(tests: c.Iterable[str], plugin: object = None) -> int:
     return int(pytest.main([*words, *options], plugins=[plugin] if plugin else []))
 
 
-def _fails(action: c.Callable[[], int]) -> bool:
-    """Perform an action in a new process without output. Return True if its exit status is not 0."""
+def _fails(action: c.Callable[[], int], seconds: float = 0) -> bool:
+    """Perform an action in a new process without output. Return True if its exit status is not 0.
+
+    `seconds` limits its processor time, if it is not 0.
+    """
     child = os.fork()
     if child == 0:
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         _be_silent()
         code = 1
@@ -277,8 +285,8 @@ def _be_silent() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
-def undecided(module: str) -> tuple[int, list[Mutant]] | None:
-    """Return the number of mutants, and those that no test detects when only the functions are changed.
+def undecided(module: str) -> tuple[int, list[Mutant], float] | None:
+    """Return the number of mutants, those that no test detects when only the functions are changed, and the limit.
 
     ``None`` if a test fails without a mutant.
     """
@@ -286,10 +294,10 @@ def undecided(module: str) -> tuple[int, list[Mutant]] | None:
     generated = list(mutants(module))
     plugin = _TestsOfMutants(module, generated)
     code = _pytest(TARGETS[module], plugin)
-    return None if code or plugin.failed else (len(generated), plugin.undecided)
+    return None if code or plugin.failed else (len(generated), plugin.undecided, plugin.seconds)
 
 
-def survivors_of(module: str, candidates: c.Iterable[Mutant]) -> list[Mutant]:
+def survivors_of(module: str, candidates: c.Iterable[Mutant], seconds: float) -> list[Mutant]:
     """Return the mutants that no test detects when they are imported instead of the module."""
     for slow in _LOADED:
         importlib.import_module(slow)
@@ -298,7 +306,7 @@ def survivors_of(module: str, candidates: c.Iterable[Mutant]) -> list[Mutant]:
         sys.meta_path.insert(0, _MutantImporter(mutant))
         return _pytest(TARGETS[module])
 
-    return [mutant for mutant in candidates if not _fails(functools.partial(run, mutant))]
+    return [mutant for mutant in candidates if not _fails(functools.partial(run, mutant), seconds)]
 
 
 def accepted_survivors() -> dict[tuple[str, str, str], str]:
@@ -324,7 +332,7 @@ def main(words: list[str]) -> int:
             if found is None:
                 print(f"{module}: its tests fail without a mutant")
                 return 2
-            survived = new_process.apply(survivors_of, (module, found[1]))
+            survived = new_process.apply(survivors_of, (module, *found[1:]))
         new = [mutant for mutant in survived if mutant.key not in reasons]
         figures[module] = {
             "mutants": found[0],
