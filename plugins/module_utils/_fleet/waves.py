@@ -134,7 +134,7 @@ def _canaries(hosts: c.Sequence[Candidate], canaries: int | c.Sequence[str]) -> 
 
 def _sizes(serial: object, total: int) -> list[int]:
     items = list(serial) if isinstance(serial, (list, tuple)) else [serial]
-    return [_size(item, total) for item in items] or [max(1, total)]
+    return [_size(item, total) for item in items] or [total]
 
 
 def _size(item: object, total: int) -> int:
