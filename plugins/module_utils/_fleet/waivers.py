@@ -118,10 +118,7 @@ class Waivers:
         self.entries = tuple(entries)
         self.today = today
         self.unknown_groups = sorted({each.group for each in entries if each.group} - (groups or {}).keys())
-        # Of several waivers that cover a finding, the one that lasts longest counts.
-        self._active = sorted(
-            (each for each in entries if each.status(today) != "expired"), key=lambda each: each.expires, reverse=True
-        )
+        self._active = [each for each in entries if each.status(today) != "expired"]
         named = {each.group for each in self._active if each.group is not None}
         self._members = {name: frozenset((groups or {}).get(name, ())) for name in named}
         self._everywhere = tuple(each for each in self._active if each.host is None and each.group is None)
@@ -172,6 +169,7 @@ class Waivers:
         # Hosts with the same waivers share one object.
         key = tuple(map(id, own))
         if key not in self._shared:
+            # Of several waivers that cover a finding, the one that lasts longest counts.
             every = sorted((*self._everywhere, *own), key=lambda each: each.expires, reverse=True)
             self._shared[key] = tuple(every)
         return self._shared[key]
