@@ -205,7 +205,7 @@ def test_a_wrong_file_is_named_with_line_and_key(tmp_path: Path, content: str, m
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(WaiverError, match="the file cannot be read: No such file or directory$"):
+    with pytest.raises(WaiverError, match=r"the file cannot be read: No such file or directory$"):
         load_waivers(tmp_path / "none.yml", TODAY)
 
 
