@@ -89,6 +89,12 @@ def test_another_kernel_prevents_the_reboot(starts: str, text: str, removal: str
     assert "boot_entry: set" in str(error.remedy)
 
 
+def test_another_fips_kernel_is_one_of_the_same_kind() -> None:
+    newer = "5.4.0-1099-fips"
+    error = failure(boot_order.check_boot_order, grub(FIPS, newer), newer, host(), installed(FIPS, newer))
+    assert f"would start {FIPS} instead of {newer} (it is the first entry" in error.message
+
+
 def test_packages_may_be_unknown() -> None:
     error = failure(check, grub(MAINLINE, NEW), None)
     assert "which Ubuntu did not build" in error.message
