@@ -61,13 +61,10 @@ TARGETS = {
     "_decisions.states.held_back": ("decisions/states/test_held_back.py", "decisions/test_host_state.py"),
     "_decisions.states.waiting": ("decisions/states/test_waiting.py", "decisions/test_host_state.py"),
     "_verify.signature": ("verify/test_signature.py", "verify/test_signature_variants.py", "verify/test_trust.py"),
-    "_vulnerabilities.exposure": ("vulnerabilities/test_exposure.py",),
     "_fleet.waivers": ("fleet/test_waivers.py",),
     "_fleet.waves": ("fleet/test_waves.py",),
     "_fleet.seats": ("fleet/test_seats.py",),
     "_decisions.boot_order": ("decisions/test_boot_order.py",),
-    "_decisions.upgrade_plan": ("decisions/test_upgrade_plan.py",),
-    "_fleet.rules": ("fleet/test_rules.py",),
 }
 # One or two operators of each kind: the same tests would detect most of the others.
 OPERATORS = (
