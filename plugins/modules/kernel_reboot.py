@@ -132,7 +132,10 @@ options:
         (C(--rm)), the task fails, because the container could not be started again.
       - V(wait) waits until no container is running.
       - V(ignore) leaves them to Docker.
-      - The containers are started in the order of their creation. Those that were paused are paused again.
+      - If the stop timeout of a container is not less than O(drain_timeout), the task fails, because Docker would kill
+        the container after the end of a failed task.
+      - The containers are started in the order of their creation, but those of Compose after those that they depend on.
+        Those that were paused are paused again.
       - If more containers are running than Docker lists, the task fails.
       - Tasks of a Docker swarm are neither stopped nor started. The swarm does both.
     type: str
@@ -141,8 +144,8 @@ options:
   podman:
     description:
       - How to handle Podman containers of root. The values are the same as for O(docker).
-      - A container that belongs to an active systemd service of Podman, as with Quadlet, is stopped and started by this
-        service.
+      - A container that an active systemd service of Podman has started, as with Quadlet, is stopped and started by
+        this service.
     type: str
     choices: [stop, wait, ignore]
     default: stop
@@ -162,7 +165,8 @@ options:
       - V(kubernetes) are containers in pods. Drain the node first, for example with C(kubectl drain). The containers of
         its daemon sets remain.
       - V(containerd) are containers of containerd that neither Docker nor Kubernetes started, as with C(nerdctl).
-      - V(rootless) are containers of Podman and Docker that users without root privileges started.
+      - V(rootless) are containers of Podman and Docker that users without root privileges started, also in a unit of
+        systemd.
     type: list
     elements: str
     choices: [kubernetes, containerd, rootless]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,13 +18,18 @@ __all__ = ["ansible", "fleet", "lab_processes"]
 
 # Removes all containers, and the files of the collection.
 _CLEAN = """\
-systemctl disable --now --quiet web.service
+systemctl disable --now --quiet web.service front.service container-plain.service pod-group.service
 docker ps -aq | xargs -r docker rm -f
 podman pod rm -f -a
-podman rm -f -a
+podman rm -f -a -t 0
 lxc delete -f one
-cd /home/alice
-runuser -u alice -- env HOME="$PWD" XDG_RUNTIME_DIR="/run/user/$(id -u alice)" podman rm -f -a
+systemctl stop of-bob.service
+for user in alice bob; do
+    cd "/home/$user"
+    folder=/run/user/$(id -u "$user")
+    [ -d "$folder" ] || folder=
+    runuser -u "$user" -- env HOME="$PWD" ${folder:+XDG_RUNTIME_DIR=$folder} podman rm -f -a -t 0
+done
 for space in default k8s.io; do
     ctr -n "$space" task ls -q | xargs -r -n 1 ctr -n "$space" task rm -f
     ctr -n "$space" container ls -q | xargs -r ctr -n "$space" container rm
@@ -33,8 +39,8 @@ rm -rf /var/lib/kernelops-livepatch
 
 
 @pytest.fixture(scope="session")
-def running_runtimes() -> Iterator[Machine]:
-    """The machine with container runtimes."""
+def running_runtimes() -> Iterator[tuple[Machine, Path]]:
+    """The machine with container runtimes, and its inventory."""
     try:
         with running_machine() as started:
             yield started
@@ -43,7 +49,7 @@ def running_runtimes() -> Iterator[Machine]:
 
 
 @pytest.fixture
-def machine(running_runtimes: Machine) -> Machine:
+def machine(running_runtimes: tuple[Machine, Path]) -> Machine:
     """The machine without containers."""
-    running_runtimes.run(_CLEAN)
-    return running_runtimes
+    running_runtimes[0].run(_CLEAN)
+    return running_runtimes[0]

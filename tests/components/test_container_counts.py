@@ -55,6 +55,14 @@ class Root:
         path.mkdir(parents=True)
         (path / "init.pid").write_text(str(self._add_process("sh") if running else 4_000_000), encoding="ascii")
 
+    def add_monitor(self, command: str, user: int, group: str) -> None:
+        """Add a process of a user that watches over a container. Its name has at most 15 characters."""
+        words = command.split()
+        folder = self.folder / "proc" / str(self._add_process(words[0].rpartition("/")[2][:15]))
+        (folder / "status").write_text(f"Name:\tx\nUid:\t{user}\t{user}\t{user}\t{user}\n", encoding="ascii")
+        (folder / "cmdline").write_text("".join(f"{word}\0" for word in words), encoding="ascii")
+        (folder / "cgroup").write_text(f"1:name=systemd:/\n0::/{group}\n", encoding="ascii")
+
     def _add_process(self, name: str) -> int:
         number = 100 + len(list((self.folder / "proc").iterdir()))
         (self.folder / "proc" / str(number)).mkdir()
@@ -122,6 +130,36 @@ def test_containers_of_every_runtime_are_counted(shell: str, host: Root) -> None
     )
 
 
+@each_shell
+def test_containers_of_users_may_have_no_groups(shell: str, host: Root) -> None:
+    if shutil.which(SHELLS[shell].split()[0]) is None:
+        pytest.skip(f"{shell} is not installed on this machine")
+    user = "user.slice/user-1000.slice/user@1000.service/user.slice"
+    conmon = "/usr/bin/conmon --api-version 1 -c {} -u {} -r /usr/bin/crun -b /home -n {} --exit-command podman"
+    pod = f"machine-libpod_pod_{'77' * 32}.slice"
+    host.add(f"{user}/libpod-{identifier(1)}.scope", "good")
+    host.add(f"system.slice/db.service/libpod-payload-{identifier(4)}", "good")
+    for number, name, owner, group in (
+        # With a separate group, in a session, in a unit with User= (twice), and the infra container of a pod.
+        (1, "a", 1000, f"{user}/libpod-conmon-{identifier(1)}.scope"),
+        (2, "b", 1000, "user.slice/user-1000.slice/session-2.scope"),
+        (3, "c", 1001, "system.slice/web.service"),
+        (4, "d", 1001, "system.slice/db.service/runtime"),
+        (5, f"{'7' * 12}-infra", 1001, f"{pod}/libpod-conmon-{identifier(5)}.scope"),
+        # Of root, and of users within containers.
+        (6, "e", 0, "machine.slice/x.scope"),
+        (7, "f", 1001, f"system.slice/docker-{identifier(8)}.scope"),
+        (7, "g", 1001, "lxc.payload.one/user.slice"),
+    ):
+        host.add_monitor(conmon.format(identifier(number), identifier(number), name), owner, group)
+    shim = f"/usr/bin/containerd-shim-runc-v2 -namespace moby -id {identifier(9)} -address x"
+    host.add_monitor(shim, 1002, "user.slice/docker.service")
+    host.add_monitor("/usr/bin/conmonitor -c x", 1001, "a.slice")
+    assert host.count(SHELLS[shell]) == ContainerCounts(
+        {**NONE, "podman": 4, "docker": 1}, {"podman": {1000: 2, 1001: 2}, "docker": {1002: 1}}
+    )
+
+
 def test_containers_in_containers_are_not_counted(host: Root) -> None:
     outer = f"system.slice/docker-{identifier(1)}.scope"
     host.add(f"{outer}/docker/{identifier(2)}", "sh")
@@ -185,6 +223,13 @@ def test_too_many_groups_are_unknown(host: Root) -> None:
     parent = host.hierarchy / "user.slice/user-1000.slice/user@1000.service/app.slice"
     for number in range(20_001):
         (parent / f"a{number}").mkdir(parents=True)
+    assert host.count() is None
+
+
+def test_too_many_monitors_are_unknown(host: Root) -> None:
+    """Users can start any number of processes with such a name."""
+    for _ in range(201):
+        host.add_monitor("conmon -c x", 1000, "a.slice")
     assert host.count() is None
 
 

@@ -43,9 +43,13 @@ class Host:
         removed: bool = False,
         infra: bool = False,
         unit: str = "",
+        monitor: int = 0,
+        limit: str = "/",
+        service: str = "/",
+        needed: str = "/",
     ) -> None:
         """Add a container with the id ``id-NAME``."""
-        words = (created, name, str(removed).lower(), state, str(infra).lower(), unit)
+        words = (created, name, str(removed).lower(), state, str(infra).lower(), monitor, limit, service, needed, unit)
         (self.state / engine / f"id-{name}").write_text(f"{' '.join(map(str, words))}\n", encoding="ascii")
 
     def run(self, task: str, shell: str = "sh", **policies: str) -> Sections:
@@ -54,6 +58,7 @@ class Host:
         script = compose(("probe", "kernel_reboot"), NONCE, {**variables, **policies})
         script = script.replace("            probe\n", "").replace("/var/lib/kernelops", f"{self.folder}/kernelops")
         script = script.replace("/run/kernelops", f"{self.folder}/run").replace("PATH=$PATH:/snap/bin\n", "")
+        script = script.replace("/proc/$", f"{self.folder}/proc/$")
         done = subprocess.run(
             [*shell.split(), "-s"],
             input=script,
@@ -152,7 +157,7 @@ def test_a_unit_of_podman_is_known_by_its_commands(host: Host) -> None:
 def test_an_identifier_is_never_an_option(host: Host) -> None:
     host.add("podman", "web", 10)
     for identifier in ("--all", "-t0", "$(id)", "a;b"):
-        (host.state / "podman" / identifier).write_text("11 odd false running false\n", encoding="ascii")
+        (host.state / "podman" / identifier).write_text("11 odd false running false 0 / / /\n", encoding="ascii")
     assert host.drain() == ["podman id-web web"]
     assert host.log("podman stop") == ["podman stop id-web"]
 
@@ -168,6 +173,70 @@ def test_tasks_of_a_swarm_are_left_to_it(host: Host) -> None:
     (host.state / "docker" / "id-web.1.x7k").unlink()
     assert host.restore() == []
     assert host.log("docker start") == ["docker start id-plain"]
+
+
+@pytest.mark.parametrize(
+    ("main", "words", "handled"),
+    [
+        # podman generate systemd: the main process is the monitor of the container.
+        (41, ["conmon", "-n", "web"], "unit"),
+        # A unit that waits for the container.
+        (42, ["/usr/bin/podman", "start", "-a", "web"], "unit"),
+        (42, ["podman", "run", "--name=web", "image"], "unit"),
+        (42, ["sh", "-c", "podman run --name web image; :"], "unit"),
+        # Services that started it and do other work.
+        (42, ["podman", "system", "service"], "podman"),
+        (42, ["podman", "start", "-a", "web-2"], "podman"),
+        (42, ["agent", "web"], "podman"),
+        (0, [], "podman"),
+    ],
+)
+def test_a_unit_that_starts_a_container_stops_it(main: int, words: list[str], handled: str, host: Host) -> None:
+    """Such a container has no label. Podman could stop it, but the unit would start it again."""
+    host.add("podman", "web", 10, monitor=41)
+    for process in {41, main} - {0}:
+        (host.folder / f"proc/{process}").mkdir(parents=True)
+        (host.folder / f"proc/{process}/cgroup").write_text("1:cpu:/\n0::/system.slice/site.service\n", "ascii")
+    if main:
+        (host.folder / f"proc/{main}/cmdline").write_text("".join(f"{word}\0" for word in words), "ascii")
+    (host.state / "main.site.service").write_text(str(main), encoding="ascii")
+    (host.state / "active").write_text("site.service\n", encoding="ascii")
+    (found,) = read_runtimes(host.run("look"))["podman"].running
+    assert (found.handled_as, found.name) == (handled, "web")
+
+
+def test_a_pod_of_a_unit_is_left_to_systemd(host: Host) -> None:
+    host.add("podman", "pod-infra", 10, infra=True, unit="pod.service")
+    host.add("podman", "of-web", 11, removed=True, unit="web.service")
+    (host.state / "active").write_text("pod.service\nweb.service\n", encoding="ascii")
+    assert [each.name for each in read_runtimes(host.run("look"))["podman"].running] == ["of-web"]
+    assert host.drain() == ["pod_unit pod.service pod-infra", "unit web.service of-web"]
+    assert host.log("systemctl stop") == ["systemctl stop web.service", "systemctl stop pod.service"]
+    assert host.restore() == []
+    assert host.log("systemctl start") == ["systemctl start pod.service", "systemctl start web.service"]
+
+
+def test_a_container_starts_after_those_that_it_depends_on(host: Host) -> None:
+    """Compose created the database again, so that it is the youngest container of its project."""
+    host.add("docker", "web", 10, service="shop/web", needed="/queue%3Aservice_started%3Afalse%2Cdb%3Aservice_healthy")
+    host.add("docker", "other-web", 11, service="other/web", needed="/db%3Aservice_started%3Afalse")
+    host.add("docker", "plain", 12)
+    host.add("docker", "queue", 13, service="shop/queue", needed="/db%3Aservice_started%3Afalse%2Cgone%3A")
+    host.add("docker", "db-1", 14, service="shop/db")
+    host.add("docker", "db-2", 15, service="shop/db")
+    # Compose refuses such a project.
+    host.add("docker", "egg", 16, service="loop/egg", needed="/hen%3A")
+    host.add("docker", "hen", 17, service="loop/hen", needed="/egg%3A")
+    order = ["other-web", "plain", "db-1", "db-2", "queue", "web", "egg", "hen"]
+    assert [line.split()[2] for line in host.drain()] == order
+    assert host.restore() == []
+    assert host.log("docker start") == [f"docker start id-{name}" for name in order]
+
+
+def test_a_container_that_may_stop_late_is_named(host: Host) -> None:
+    host.add("docker", "db", 10, limit="/600")
+    host.add("docker", "web", 11)
+    assert read_runtimes(host.run("look"))["docker"].stop_limits == {"db": 600}
 
 
 def test_the_label_of_an_inactive_unit_is_ignored(host: Host) -> None:
@@ -217,7 +286,7 @@ def test_a_container_that_was_created_again_counts(host: Host) -> None:
     host.drain()
     (host.state / "docker" / "id-web").unlink()
     assert host.restore() == ["docker id-web web"]
-    (host.state / "docker" / "another").write_text("20 web false running false\n", encoding="ascii")
+    (host.state / "docker" / "another").write_text("20 web false running false 0 / / /\n", encoding="ascii")
     assert host.restore() == []
 
 
@@ -250,6 +319,20 @@ def test_the_others_stop_if_a_container_has_ended(engine: str, host: Host) -> No
     (host.state / f"{engine}.ends").write_text("id-job", encoding="ascii")
     assert host.drain() == [f"{engine} id-job job", f"{engine} id-web web"]
     assert host.states() == {"web": "stopped"}
+
+
+def test_a_runtime_is_awaited_until_it_answers_that_nothing_runs(host: Host) -> None:
+    """A paused container has not ended, and a daemon that does not answer may have containers."""
+    host.add("podman", "held", 10, state="paused")
+    (host.state / "docker.dead").touch()
+    paused = host.run("drain", docker="ignore", podman="wait", within="1")["ended podman"]
+    assert (paused.exit_code, paused.output.split()) == (1, ["podman", "id-held", "held", "paused"])
+    silent = host.run("drain", docker="wait", podman="ignore", within="1")["ended docker"]
+    assert (silent.exit_code, silent.output.split()) == (1, [])
+    assert host.states() == {"held": "paused"}
+    (host.state / "podman" / "id-held").unlink()
+    host.add("podman", "pod-infra", 10, infra=True)
+    assert host.run("drain", docker="ignore", podman="wait", within="1")["ended podman"].exit_code == 0
 
 
 @pytest.mark.parametrize("command", ["lxc", "incus"])

@@ -69,6 +69,20 @@ RUNNING = {
     *("d-first", "d-always", "d-stubborn", "d-last", "p-first", "p-always", "p-cgroupfs", "p-member", "p-last"),
     *("p-unit", "one"),
 }
+KILL_DOCKER = """\
+mkdir -p /run/systemd/system/docker.service.d
+printf '[Service]\\nRestart=no\\nExecStart=\\nExecStart=/bin/false\\n' >/run/systemd/system/docker.service.d/lab.conf
+systemctl daemon-reload
+systemctl kill -s KILL --kill-who=main docker.service
+while systemctl is-active --quiet docker.service; do sleep 0.1; done
+test -S /run/docker.sock
+"""
+START_DOCKER = """\
+rm -r /run/systemd/system/docker.service.d
+systemctl daemon-reload
+systemctl reset-failed docker.socket docker.service
+systemctl restart docker.socket docker.service
+"""
 PAUSED = {"d-paused", "p-paused"}
 
 
@@ -180,6 +194,17 @@ def test_a_daemon_that_hangs_is_noticed(machine: Machine) -> None:
         machine.read("kill -CONT $(pidof dockerd)")
     assert (counts.running["docker"], runtimes["docker"].answers) == (1, False)
     assert look(machine)[1]["docker"].answers
+
+
+def test_containers_of_a_killed_daemon_are_counted(machine: Machine) -> None:
+    """Its socket stays, and so do the containers."""
+    machine.read("docker run -d --network none --name web tiny:1")
+    machine.read(KILL_DOCKER)
+    try:
+        counts, runtimes = look(machine)
+    finally:
+        machine.read(START_DOCKER)
+    assert (counts.running["docker"], runtimes["docker"].answers) == (1, False)
 
 
 def test_a_stopped_daemon_has_no_containers(machine: Machine) -> None:

@@ -292,16 +292,24 @@ def test_programs_of_the_current_folder_are_not_run(shell: str, path: str, tmp_p
 
 
 @each_shell
-@pytest.mark.parametrize("terminal", ["", "1"])
-def test_no_answer_waits_for_a_detached_command(shell: str, terminal: str, tmp_path: Path) -> None:
-    """`cat` waits until the test opens the FIFO, after the script has ended."""
+@pytest.mark.parametrize(("terminal", "scopes"), [("", ""), ("1", "exit 1"), ("", "work")])
+def test_no_answer_waits_for_a_detached_command(shell: str, terminal: str, scopes: str, tmp_path: Path) -> None:
+    """`cat` waits until the test opens the FIFO, after the script has ended. systemd may refuse to make a scope."""
     fifo, end = tmp_path / "fifo", tmp_path / "end"
     os.mkfifo(fifo)
     os.mkfifo(end)
-    main = f"detach sh -c 'cat {fifo}; echo done >{end}'\nsection one echo content"
+    main = f"detach sh -c 'cat {fifo}; echo $IN_SCOPE done >{end}'\nsection one echo content"
     script = script_with(main, f"lp_terminal={terminal}")
+    if scopes:
+        program = tmp_path / "systemd-run"
+        start = "IN_SCOPE=scoped; export IN_SCOPE" if scopes == "work" else scopes
+        program.write_text(f'#!/bin/sh\n{start}\nshift 3\nexec "$@"\n', "ascii")
+        program.chmod(0o755)
+        script = script.replace("/run/systemd/system", str(tmp_path)).replace(
+            "lp_terminal=", f"PATH={tmp_path}:$PATH\nlp_terminal=", 1
+        )
     command = [*SHELLS[shell].split(), "-s"]
     done = subprocess.run(command, input=script, capture_output=True, text=True, check=True, timeout=60)
     assert f"@{NONCE} section one\ncontent\n" in done.stdout
     fifo.write_bytes(b"")
-    assert end.read_text("ascii") == "done\n"
+    assert end.read_text("ascii").split() == (["scoped", "done"] if scopes == "work" else ["done"])

@@ -43,7 +43,7 @@ DOCKER = """\
 case $1 in
 --version) echo 'Docker version 27.3.1, build ce12230' ;;
 ps) [ ! -e FOLDER/running ] || echo c1 ;;
-inspect) echo '2026-01-12T08:00:00.5Z c1 false false false /registry' ;;
+inspect) echo '2026-01-12T08:00:00.5Z c1 false false false - / / / /registry' ;;
 start) : >FOLDER/running ;;
 stop) rm -f FOLDER/running ;;
 esac

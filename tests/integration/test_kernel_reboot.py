@@ -164,7 +164,10 @@ def test_a_failed_drain_changes_nothing(hosts: Hosts, ansible: Ansible) -> None:
     hosts.break_command(broken, "docker")
     failing = ["true", "echo not today >&2; exit 3"]
     cases: dict[str, tuple[dict[str, t.Any], str, str]] = {
-        **{hanging(name): ({"drain_timeout": 3}, "drain_failed", "") for name in ("docker", "podman", "lxd")},
+        **{
+            hanging(name): ({"drain_timeout": 3}, "drain_failed", ": hanging; the others")
+            for name in ("docker", "podman", "lxd")
+        },
         refusing: ({"pre_commands": failing}, "pre_command_failed", "not today"),
         removed: ({}, "containers_would_vanish", "batch-job"),
         awaited: ({"docker": "wait", "drain_timeout": 1}, "containers_did_not_end", "batch-job"),

@@ -73,12 +73,17 @@ def plan_reboot(
 
 
 def refuse_undrainable(
-    facts: HostFacts, runtimes: c.Mapping[str, Runtime], policies: c.Mapping[str, str], allowed: c.Collection[str] = ()
+    facts: HostFacts,
+    runtimes: c.Mapping[str, Runtime],
+    policies: c.Mapping[str, str],
+    allowed: c.Collection[str] = (),
+    *,
+    drain_timeout: int,
 ) -> None:
     """Raise `LivepatchError` if a container would be lost, or cannot be stopped as its policy requires.
 
     `allowed` has the kinds of containers that may run although they are not stopped: ``kubernetes``, ``containerd``
-    and ``rootless``.
+    and ``rootless``. `drain_timeout` is in seconds.
     """
     counts = facts.containers or {}
     by_user = {runtime: sum(users.values()) for runtime, users in facts.rootless_containers.items()}
@@ -89,13 +94,29 @@ def refuse_undrainable(
         counted = counts.get(name, 0) - by_user.get(name, 0)
         # LXC, and a daemon in a snap or in a container, may have no command on the host.
         runtime = runtimes.get(name, _NO_RUNTIME)
+        if not runtime.answers and facts.containers is None:
+            raise causes.RUNTIME_UNCOUNTED.error(runtime=name)
         if not runtime.answers and counted:
             raise causes.RUNTIME_UNRESPONSIVE.error(count=counted, runtime=name)
         if counted > len(runtime.running):
             raise causes.CONTAINERS_UNLISTED.error(count=counted, runtime=name, listed=len(runtime.running))
-        if policy == "stop" and runtime.auto_removed:
-            names = ", ".join(runtime.auto_removed)
-            raise causes.CONTAINERS_WOULD_VANISH.error(runtime=name, containers=names)
+        if policy == "stop":
+            _refuse_unsafe_stop(name, runtime, drain_timeout)
+
+
+def _refuse_unsafe_stop(name: str, runtime: Runtime, drain_timeout: int) -> None:
+    """Raise `LivepatchError` for containers that a stop would remove, or that would stop after a failed drain.
+
+    The daemon of Docker completes a stop, although the command that waits for it has ended.
+    """
+    if runtime.auto_removed:
+        names = ", ".join(runtime.auto_removed)
+        raise causes.CONTAINERS_WOULD_VANISH.error(runtime=name, containers=names)
+    late = {each: limit for each, limit in runtime.stop_limits.items() if limit >= drain_timeout}
+    if late:
+        names = ", ".join(f"{each} ({limit} s)" for each, limit in late.items())
+        values = {"runtime": name, "seconds": drain_timeout, "containers": names, "longest": max(late.values())}
+        raise causes.CONTAINERS_STOP_LATE.error(**values)
 
 
 def _refuse_undrained(
@@ -142,7 +163,8 @@ def drain_failure(sections: Sections | None) -> LivepatchError | None:
     for name in ("docker", "podman"):
         wait = sections.get(f"ended {name}")
         if wait is not None and wait.exit_code != 0:
-            running = ", ".join(container.name for container in read_containers(wait.output))
+            named = ", ".join(container.name for container in read_containers(wait.output))
+            running = named or f"unknown, because {name} does not answer"
             return causes.CONTAINERS_DID_NOT_END.error(runtime=name, containers=running)
     note = sections.get("note")
     if note is not None and note.exit_code != 0:
@@ -150,6 +172,10 @@ def drain_failure(sections: Sections | None) -> LivepatchError | None:
     stop = sections.get("stop")
     if stop is not None and stop.exit_code != 0:
         output = shortened(stop.output, stop.errors)
+        unstopped = read_containers(sections.output("unstopped") or "")
+        if unstopped:
+            names = ", ".join(container.name for container in unstopped)
+            return causes.CONTAINERS_UNSTOPPED.error(shortened(stop.errors), containers=names)
         return causes.DRAIN_FAILED.error(output or "the command did not end in time")
     return None
 

@@ -17,6 +17,9 @@ _LINE = re.compile(
 )
 _GROUP = re.compile(r"group (?P<pause>pause|-) (?P<path>[\w.:@\\/-]{1,1024})", re.ASCII)
 _TASK = re.compile(r"task [\w.-]{1,128} (?P<id>[\w.-]{1,128})", re.ASCII)
+_MONITOR = re.compile(
+    r"monitor (?P<pause>pause|-) (?P<runtime>docker|podman) (?P<user>[1-9][0-9]{0,9}) (?P<id>[0-9a-f]{12}|-)", re.ASCII
+)
 # The names of the control groups of containers. Identifiers of 64 digits are cut to 12. Names differ with the driver of
 # control groups (systemd, cgroupfs). The monitor of a container (conmon) has a group with another name.
 _ID = "[0-9a-f]{12}"
@@ -30,6 +33,7 @@ _IN_POD = re.compile(rf"(?!crio-conmon-).*{_ID}(?:\.scope)?")
 _USER = re.compile(r"user@(?P<user>[1-9][0-9]{0,9})\.service")
 _BOOT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _AUTO_REMOVED = re.compile(r"true /?(\S{1,256})")
+_STOP_LIMIT = re.compile(r"([0-9]{1,9}) (\S{1,256})", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,11 +69,17 @@ class Container:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Runtime:
-    """A container runtime. `answers` is false if its daemon does not answer; `auto_removed` are removed on stop."""
+    """A container runtime.
+
+    `answers` is false if its daemon does not answer. The containers in `auto_removed` are removed on stop.
+    `stop_limits` has the seconds after which the runtime kills containers that do not stop, by name. Containers with
+    the default are missing in it.
+    """
 
     answers: bool
     running: tuple[Container, ...]
     auto_removed: tuple[str, ...]
+    stop_limits: c.Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,7 +97,10 @@ def read_boot_id(sections: Sections, name: str = "boot_id") -> str | None:
 
 
 def count_containers(sections: Sections) -> ContainerCounts | None:
-    """Count containers by control groups and by the state of containerd; None if these could not be read completely."""
+    """Count containers by control groups, by processes that watch over those of users, and by the state of containerd.
+
+    Return None if these could not be read completely.
+    """
     text = sections.output("containers")
     if text is None or sections["containers"].cut:
         return None
@@ -99,18 +112,30 @@ def count_containers(sections: Sections) -> ContainerCounts | None:
     if "containerd denied" not in lines:
         running["containerd"] = len(tasks)
     rootless: dict[str, collections.Counter[int]] = collections.defaultdict(collections.Counter)
+    monitors = [match for match in map(_MONITOR.fullmatch, lines) if match]
+    owners = {match["id"]: int(match["user"]) for match in monitors}
+    grouped: set[str] = set()
     of_containerd = {task[:12] for task in tasks}
     for group in filter(None, map(_GROUP.fullmatch, lines)):
         *parents, name = group["path"].split("/")
+        identifier = name.removesuffix(".scope")[-12:]
+        grouped.add(identifier)
         runtime = "containerd" if name in of_containerd else _runtime_of(parents, name)
         if runtime is None or (group["pause"] == "pause" and runtime in ("kubernetes", "podman")):
             continue
-        user = next(filter(None, map(_USER.fullmatch, parents)), None)
+        match = next(filter(None, map(_USER.fullmatch, parents)), None)
+        # In a unit with User=, a container can have a control group that does not show the user.
+        owner = owners.get(identifier) if name.startswith("libpod-payload-") else None
+        user = int(match["user"]) if match else owner
         if user is not None:
-            rootless[runtime][int(user["user"])] += 1
+            rootless[runtime][user] += 1
         # The state of containerd shows the containers of root.
         if runtime != "containerd" or (user is not None and runtime in running):
             running[runtime] += 1
+    for monitor in monitors:
+        if monitor["pause"] == "-" and monitor["id"] not in grouped:
+            rootless[monitor["runtime"]][int(monitor["user"])] += 1
+            running[monitor["runtime"]] += 1
     return ContainerCounts(dict(running), {name: dict(users) for name, users in rootless.items()})
 
 
@@ -142,12 +167,16 @@ def read_runtimes(sections: Sections) -> dict[str, Runtime]:
         section = sections.get(f"running {name}")
         if section is None:
             continue
-        listed = sections[f"auto_removed {name}"].output if f"auto_removed {name}" in sections else ""
-        names = (_AUTO_REMOVED.fullmatch(line.strip()) for line in listed.splitlines())
         answers = section.status == "ok" and section.exit_code == 0
-        auto_removed = tuple(match[1] for match in names if match)
-        runtimes[name] = Runtime(answers, read_containers(section.output), auto_removed)
+        auto_removed = tuple(match[1] for match in _match_lines(sections, f"auto_removed {name}", _AUTO_REMOVED))
+        limits = {match[2]: int(match[1]) for match in _match_lines(sections, f"stop_limits {name}", _STOP_LIMIT)}
+        runtimes[name] = Runtime(answers, read_containers(section.output), auto_removed, limits)
     return runtimes
+
+
+def _match_lines(sections: Sections, name: str, pattern: re.Pattern[str]) -> c.Iterator[re.Match[str]]:
+    text = sections[name].output if name in sections else ""
+    return filter(None, (pattern.fullmatch(line.strip()) for line in text.splitlines()))
 
 
 def read_saved_containers(sections: Sections) -> SavedContainers | None:

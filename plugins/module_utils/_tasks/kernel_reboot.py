@@ -130,7 +130,9 @@ class _Reboot:
         runtimes = containers.read_runtimes(sections)
         if plan.step == "reboot":
             self._check_boot_order(sections, plan.intended, facts, images)
-            reboot_plan.refuse_undrainable(facts, runtimes, options.runtimes, options.allow_running)
+            reboot_plan.refuse_undrainable(
+                facts, runtimes, options.runtimes, options.allow_running, drain_timeout=options.drain_timeout
+            )
             self._silent = {name for name, runtime in runtimes.items() if not runtime.answers}
         result["containers"] = self._affected_containers(runtimes, saved)
         result["changed"] = True

@@ -106,19 +106,64 @@ runs_podman() {
     esac
 }
 
-# inspect_running ENGINE: prints a line "CREATED ID AUTO_REMOVED PAUSED INFRA NAME [LABEL]" for each running container.
-# LABEL is quoted, because it can be any text: for Podman the unit of the container, for Docker its task in a swarm.
+# find_unit PROCESS NAME LABEL: sets lp_unit to the active systemd unit that a container of Podman belongs to, or to the
+# empty string. The label names it if the unit created the container. If it only starts it, the process that watches over
+# the container is in the control group of the unit, whose main process is this one, or a command podman with the name of
+# the container. Other services can have such processes, too: podman-restart.service, or one that runs jobs.
+find_unit() {
+    lp_unit=
+    if runs_podman "$3"; then
+        lp_unit=$3
+        return
+    fi
+    lp_group=
+    if [ -r "/proc/$1/cgroup" ]; then
+        lp_group=$(grep -m 1 -E -e '^0::/.*[.]service' -e ':name=systemd:/.*[.]service' "/proc/$1/cgroup")
+    fi
+    lp_group=${lp_group%.service*}
+    lp_group=${lp_group##*/}
+    case $lp_group in
+        '' | *[!A-Za-z0-9_.:@\\-]*) ;;
+        *)
+            lp_main=$(query_runtime systemctl show -p MainPID "$lp_group.service")
+            lp_main=${lp_main#MainPID=}
+            if [ -r "/proc/$lp_main/cmdline" ]; then
+                case " $(tr '\0' ' ' <"/proc/$lp_main/cmdline") " in
+                    *podman*[\ =]"$2 "*) lp_main=$1 ;;
+                esac
+            fi
+            if [ "$lp_main" = "$1" ]; then
+                lp_unit=$lp_group.service
+            fi
+            ;;
+    esac
+}
+
+# inspect_running ENGINE: prints a line "CREATED ID AUTO_REMOVED PAUSED INFRA PROCESS LIMIT SERVICE DEPENDENCIES NAME
+# [LABEL]" for each running container. PROCESS is the one of Podman that watches over the container. LIMIT is "/" and the
+# seconds after which Docker kills a container that does not stop, if it is not the usual 10. SERVICE is "PROJECT/SERVICE"
+# for a container of Compose, and otherwise "/". DEPENDENCIES is "/" and a list "SERVICE:CONDITION:RESTART,…", which only
+# version 2 of Compose sets. Characters of labels other than letters and digits are encoded as in URLs.
+# LABEL is quoted, because it can be any text: for Podman the unit of the container, for Docker its task in a swarm. Docker
+# gives the template null for a label or labels that a container does not have.
 # Podman lists paused containers on request only. A container may end between both commands, so they are repeated once.
 inspect_running() {
     lp_status=
-    lp_fields='{{.Created}} {{.Id}} {{.HostConfig.AutoRemove}} {{.State.Paused}} false {{.Name}}'
-    lp_label=com.docker.swarm.task.id
-    if [ "$1" = podman ]; then
-        lp_status='--filter status=running --filter status=paused'
-        lp_fields='{{.Created.UnixNano}} {{.Id}} {{.HostConfig.AutoRemove}} {{.State.Paused}} {{.IsInfra}} {{.Name}}'
-        lp_label=PODMAN_SYSTEMD_UNIT
-    fi
-    # Docker gives the template null for a label or labels that a container does not have.
+    lp_label='{{with .Config.Labels}}{{with index . "com.docker.compose'
+    lp_end='"}}{{urlquery .}}{{end}}{{end}}'
+    lp_service="$lp_label.project$lp_end/$lp_label.service$lp_end /$lp_label.depends_on$lp_end {{.Name}}"
+    lp_fields='{{.Id}} {{.HostConfig.AutoRemove}} {{.State.Paused}}'
+    case $1 in
+        podman)
+            lp_status='--filter status=running --filter status=paused'
+            lp_fields="{{.Created.UnixNano}} $lp_fields {{.IsInfra}} {{.State.ConmonPid}} / $lp_service"
+            lp_label=PODMAN_SYSTEMD_UNIT
+            ;;
+        *)
+            lp_fields="{{.Created}} $lp_fields false - /{{with index .Config \"StopTimeout\"}}{{.}}{{end}} $lp_service"
+            lp_label=com.docker.swarm.task.id
+            ;;
+    esac
     lp_fields="$lp_fields {{with .Config.Labels}}{{with index . \"$lp_label\"}}{{printf \"%q\" .}}{{end}}{{end}}"
     # shellcheck disable=SC2086 # options and identifiers
     for lp_attempt in first second; do
@@ -136,17 +181,52 @@ inspect_running() {
 "
 }
 
-# ask_engine ENGINE: sets lp_listed to lines "RUNTIME ID NAME running|paused kept|removed", the oldest container first,
-# because containers are started in the order of their creation. RUNTIME is docker, podman, infra for the container of
-# Podman that keeps the namespaces of a pod, swarm for a task of a Docker swarm, or unit: such a container belongs to an
-# active systemd unit, which creates it again, so ID is the unit. Docker prints times without trailing zeros. An ID never
-# begins like an option.
+# order_services: copies lines of inspect_running that are sorted by creation, with each container of Compose after the
+# containers of the services that it depends on. One that was created again is younger than those that depend on it.
+order_services() {
+    awk '
+        { lines[NR] = $0; service[NR] = $8; left[$8]++ }
+        function waits(number,    fields, project, names, count, position, name) {
+            split(lines[number], fields, " ")
+            project = fields[8]
+            sub(/[/].*/, "/", project)
+            count = split(substr(fields[9], 2), names, /%2C/)
+            for (position = 1; position <= count; position++) {
+                name = names[position]
+                sub(/%3A.*/, "", name)
+                if (name != "" && left[project name] > 0) return 1
+            }
+            return 0
+        }
+        END {
+            for (printed = 0; printed < NR; printed++) {
+                oldest = 0
+                chosen = 0
+                for (number = 1; number <= NR && !chosen; number++) {
+                    if (done[number]) continue
+                    if (!oldest) oldest = number
+                    if (!waits(number)) chosen = number
+                }
+                if (!chosen) chosen = oldest
+                done[chosen] = 1
+                left[service[chosen]]--
+                print lines[chosen]
+            }
+        }'
+}
+
+# ask_engine ENGINE: sets lp_listed to lines "RUNTIME ID NAME running|paused kept|removed /[LIMIT]", in the order in which
+# the containers are started: the oldest one first, but after those that it depends on. RUNTIME is docker, podman, infra for
+# the container of Podman that keeps the namespaces of a pod, swarm for a task of a Docker swarm, or unit: such a container
+# belongs to an active systemd unit, which starts it again, so ID is the unit. That of a pod is pod_unit. Docker prints
+# times without trailing zeros. An ID never begins like an option.
 ask_engine() {
     lp_output=$(inspect_running "$1") || return
     lp_listed=$(
         emit "$lp_output
-" | awk 'NF > 5 && $2 ~ /^[0-9A-Za-z][0-9A-Za-z_.-]*$/ { sub(/Z$/, "", $1); print }' | sort -s -k 1,1 |
-            while read -r lp_created lp_id lp_removed lp_paused lp_infra lp_label lp_unit; do
+" | awk 'NF > 9 && $2 ~ /^[0-9A-Za-z][0-9A-Za-z_.-]*$/ { sub(/Z$/, "", $1); print }' | sort -s -k 1,1 | order_services |
+            while read -r lp_created lp_id lp_removed lp_paused lp_infra lp_process lp_limit \
+                lp_service lp_needed lp_label lp_unit; do
                 lp_runtime=$1
                 lp_state=running
                 case $lp_infra/$lp_paused in
@@ -156,34 +236,37 @@ ask_engine() {
                 lp_unit=${lp_unit#\"}
                 lp_unit=${lp_unit%\"}
                 case $1:$lp_unit in
-                    *:) ;;
-                    docker:*)
+                    podman:*) find_unit "$lp_process" "$lp_label" "$lp_unit" ;;
+                    docker:) ;;
+                    *)
                         lp_runtime=swarm
                         lp_state=running
-                        ;;
-                    *)
-                        if runs_podman "$lp_unit"; then
-                            lp_runtime=unit
-                            lp_id=$lp_unit
-                            lp_removed=false
-                        fi
+                        lp_unit=
                         ;;
                 esac
+                if [ -n "$lp_unit" ]; then
+                    lp_id=$lp_unit
+                    lp_removed=false
+                    case $lp_infra in
+                        true) lp_runtime=pod_unit ;;
+                        *) lp_runtime=unit ;;
+                    esac
+                fi
                 case $lp_removed in
                     true) lp_removed=removed ;;
                     *) lp_removed=kept ;;
                 esac
-                printf '%s %s %s %s %s\n' "$lp_runtime" "$lp_id" "${lp_label#/}" "$lp_state" "$lp_removed"
+                printf '%s %s %s %s %s %s\n' "$lp_runtime" "$lp_id" "${lp_label#/}" "$lp_state" "$lp_removed" "$lp_limit"
             done
     )
 }
 
-# list_running ENGINE: prints these lines without their last word, and without the state running. Keeps them in lp_listed.
+# list_running ENGINE: prints these lines without their last words, and without the state running. Keeps them in lp_listed.
 list_running() {
     lp_listed=
     ask_engine "$1" || return
     emit "$lp_listed
-" | awk 'NF == 5 { print $1, $2, $3 ($4 == "paused" ? " paused" : "") }'
+" | awk 'NF == 6 { print $1, $2, $3 ($4 == "paused" ? " paused" : "") }'
 }
 
 # list_auto_removed: prints the containers in lp_listed that the engine removes when they stop.
@@ -219,11 +302,18 @@ list_running_lxd() {
         }' | sort -s -k 1,1nr | cut -d ' ' -f 2-
 }
 
+# list_stop_limits: prints a line "LIMIT NAME" for each container in lp_listed that may take longer to stop than usual.
+list_stop_limits() {
+    emit "$lp_listed
+" | awk '$1 == "docker" && $6 ~ /^[/][0-9]/ { print substr($6, 2), $3 }'
+}
+
 running_containers() {
     find_engines
     for lp_engine in $lp_engines; do
         section "running $lp_engine" list_running "$lp_engine"
         section "auto_removed $lp_engine" list_auto_removed
+        section "stop_limits $lp_engine" list_stop_limits
     done
     if [ -n "$lp_lxc" ]; then
         section "running lxd" list_running_lxd
@@ -288,7 +378,11 @@ stop_batch() {
         if [ -z "$lp_ids" ] || control_runtime "$1" stop $lp_ids; then
             return
         fi
-        lp_output=$(query_runtime "$1" ps -q --no-trunc) || break
+        # Podman does not list a container that it has waited for until the deadline.
+        query_runtime "$1" ps -q >/dev/null || break
+        # shellcheck disable=SC2086 # a list of identifiers
+        lp_output=$(query_runtime "$1" inspect --type container --format '{{.State.Status}} {{.Id}}' $lp_ids |
+            grep -v -E -e '^(created|configured|exited|stopped|dead|removing) ')
         lp_wanted=$lp_ids
         lp_ids=
         for lp_id in $lp_wanted; do
@@ -312,7 +406,7 @@ stop_containers() {
         case $lp_runtime/$lp_state in
             lxd/*) control_runtime "$lp_lxc" stop "$lp_id" </dev/null || lp_failed=1 ;;
             member/*) control_runtime "$lp_lxc" cluster evacuate "$lp_id" --force </dev/null || lp_failed=1 ;;
-            unit/*) control_runtime systemctl stop "$lp_id" </dev/null || lp_failed=1 ;;
+            unit/* | pod_unit/*) control_runtime systemctl stop "$lp_id" </dev/null || lp_failed=1 ;;
             */paused) control_runtime "$lp_runtime" unpause "$lp_id" </dev/null ;;
         esac
     done <"$lp_state_folder/backwards"
@@ -322,14 +416,39 @@ stop_containers() {
     return "$lp_failed"
 }
 
-# wait_until_stopped ENGINE: waits until no container of the engine is running.
+# wait_until_stopped ENGINE: waits until no container of the engine is running or paused. An engine that does not answer
+# may have some. The container that keeps the namespaces of a pod does not end by itself.
 wait_until_stopped() {
-    while [ -n "$(query_runtime "$1" ps -q)" ]; do
+    while :; do
+        if lp_running=$(list_running "$1"); then
+            lp_running=$(emit "$lp_running
+" | grep -v -e '^infra ' -e '^pod_unit ' -e '^$')
+            if [ -z "$lp_running" ]; then
+                return
+            fi
+        fi
         if [ "$(date +%s)" -ge "$lp_deadline" ]; then
-            list_running "$1"
+            emit "$lp_running
+"
             return 1
         fi
         sleep 2
+    done
+}
+
+# list_unstopped: prints the noted containers that have not stopped. Podman lists one that it waits for, as long as this
+# takes, neither as running nor as stopped.
+list_unstopped() {
+    list_missing >"$lp_state_folder/not_running"
+    grep -v -x -F -f "$lp_state_folder/not_running" "$lp_state_folder/containers" | grep -v -e '^docker ' -e '^podman '
+    for lp_engine in docker podman; do
+        lp_ids=$(awk -v runtime="$lp_engine" '$1 == runtime { print $2 }' "$lp_state_folder/containers")
+        if [ -n "$lp_ids" ]; then
+            # shellcheck disable=SC2086 # a list of identifiers
+            query_runtime "$lp_engine" inspect --type container --format '{{.State.Status}} {{.Id}} {{.Name}}' $lp_ids |
+                awk -v runtime="$lp_engine" '
+                    $1 ~ /^(running|paused|restarting|stopping)$/ { sub("^/", "", $3); print runtime, $2, $3 }'
+        fi
     done
 }
 
@@ -455,7 +574,11 @@ drain() {
     # The first timer is for a drain that is killed. The second one starts when the last container has stopped.
     arm_timer stopping
     section stop stop_containers
+    lp_stopped=$lp_exit
     arm_timer stopped
+    if [ "$lp_stopped" != 0 ]; then
+        section unstopped list_unstopped
+    fi
     section saved cat "$lp_state_folder/containers"
 }
 
@@ -516,10 +639,10 @@ list_missing() {
     if grep -q '^podman ' "$lp_state_folder/containers"; then
         list_running podman
     fi >>"$lp_state_folder/running"
-    awk '$1 == "unit" { print $2 }' "$lp_state_folder/containers" >"$lp_state_folder/units"
-    while read -r lp_unit; do
+    awk '$1 ~ /unit$/ { print $1, $2 }' "$lp_state_folder/containers" >"$lp_state_folder/units"
+    while read -r lp_runtime lp_unit; do
         if unit_runs "$lp_unit"; then
-            printf 'unit %s -\n' "$lp_unit"
+            printf '%s %s -\n' "$lp_runtime" "$lp_unit"
         fi
     done <"$lp_state_folder/units" >>"$lp_state_folder/running"
     if grep -q -e '^lxd ' -e '^member ' "$lp_state_folder/containers"; then
@@ -530,7 +653,7 @@ list_missing() {
     # The files are distinguished by name, not by line numbers, because the first one can be empty.
     awk -v running="$lp_state_folder/running" '
         FILENAME == running { runs[$1 " " $2] = 1; named[($1 == "unit" ? "podman" : $1) " " $3] = 1; next }
-        $1 != "member" && $1 != "swarm" && !runs[$1 " " $2] && !($1 != "unit" && named[$1 " " $3])' \
+        $1 != "member" && $1 != "swarm" && !runs[$1 " " $2] && !($1 !~ /unit$/ && named[$1 " " $3])' \
         "$lp_state_folder/running" "$lp_state_folder/containers"
 }
 
@@ -548,7 +671,7 @@ start_missing() {
         case $lp_runtime in
             docker | podman) control_runtime "$lp_runtime" start "$lp_id" </dev/null ;;
             infra) control_runtime podman start "$lp_id" </dev/null ;;
-            unit) control_runtime systemctl start "$lp_id" </dev/null ;;
+            unit | pod_unit) control_runtime systemctl start "$lp_id" </dev/null ;;
             lxd) control_runtime "$lp_lxc" start "$lp_id" </dev/null ;;
         esac
     done <"$lp_state_folder/not_running" >"$lp_state_folder/start_output" 2>&1
@@ -579,7 +702,7 @@ restore_saved() {
         while :; do
             start_missing
             # A pod that was created again has another container for its namespaces.
-            list_missing | grep -v '^infra ' >"$lp_state_folder/not_running"
+            list_missing | grep -v -e '^infra ' -e '^pod_unit ' >"$lp_state_folder/not_running"
             if [ ! -s "$lp_state_folder/not_running" ] || [ "$(date +%s)" -ge "$lp_deadline" ]; then
                 break
             fi

@@ -44,16 +44,26 @@ print_folder_access() {
     print_access "$1" "$1"/*
 }
 
+# find_owner FOLDER: sets lp_owner to the effective user ID of the process with this folder, or to the empty string.
 # shellcheck disable=SC2034 # lp_real is skipped
-# print_user: prints the effective user ID, as id -u does, but without starting a process if possible.
-print_user() {
-    if [ -r /proc/self/status ]; then
+find_owner() {
+    lp_owner=
+    if [ -r "$1/status" ]; then
         while read -r lp_key lp_real lp_effective lp_rest; do
             if [ "$lp_key" = Uid: ]; then
-                printf '%s\n' "$lp_effective"
+                lp_owner=$lp_effective
                 return
             fi
-        done </proc/self/status
+        done <"$1/status"
+    fi
+}
+
+# print_user: prints the effective user ID, as id -u does, but without starting a process if possible.
+print_user() {
+    find_owner /proc/self
+    if [ -n "$lp_owner" ]; then
+        printf '%s\n' "$lp_owner"
+        return
     fi
     id -u
 }
@@ -258,17 +268,88 @@ print_containerd_tasks() {
     done
 }
 
+# print_monitors: prints a line "monitor pause|- RUNTIME USER ID" for each process that watches over a container of a user
+# without root privileges. Such a container has no separate control group if systemd manages none for the user, as in a
+# unit with User=. A process in the control group of a container belongs to a container in this one, and is skipped.
+# Every user can start processes with these names, so their number is limited. Starts no process if there is none.
+print_monitors() {
+    for lp_path in /proc/[0-9]*/comm; do
+        lp_comm=
+        # The process may have ended.
+        { read -r lp_comm <"$lp_path"; } 2>/dev/null
+        case $lp_comm in
+            conmon | containerd-shim) ;;
+            *) continue ;;
+        esac
+        lp_path=${lp_path%/comm}
+        find_owner "$lp_path"
+        case $lp_owner in
+            '' | 0 | *[!0-9]*) continue ;;
+        esac
+        lp_remaining=$((lp_remaining - 100))
+        if [ "$lp_remaining" -lt 0 ]; then
+            return
+        fi
+        if is_nested "$lp_path"; then
+            continue
+        fi
+        lp_line=$(tr '\0' ' ' <"$lp_path/cmdline" 2>/dev/null)
+        lp_content=-
+        case $lp_line in
+            *' -c '*)
+                lp_runtime=podman
+                lp_member=${lp_line#* -c }
+                lp_space=${lp_line#* -n }
+                # shellcheck disable=SC2254 # a pattern
+                case ${lp_space%% *} in
+                    ${lp_digits}[0-9a-f][0-9a-f][0-9a-f][0-9a-f]-infra) lp_content=pause ;;
+                esac
+                ;;
+            *)
+                lp_runtime=docker
+                lp_member=${lp_line#* -id }
+                ;;
+        esac
+        lp_member=${lp_member%% *}
+        # shellcheck disable=SC2254 # a pattern
+        case $lp_member in
+            $lp_id) lp_member=${lp_member%????????????????????????????????????????????????????} ;;
+            *) lp_member=- ;;
+        esac
+        printf 'monitor %s %s %s %s\n' "$lp_content" "$lp_runtime" "$lp_owner" "$lp_member"
+    done
+}
+
+# is_nested FOLDER: succeeds if the process with this folder is in the control group of a container. That of conmon has
+# the identifier of the container that it watches over, and that of a pod has the one of the pod.
+is_nested() {
+    [ -r "$1/cgroup" ] || return 1
+    while read -r lp_line; do
+        lp_line=${lp_line%/libpod-conmon-*.scope}/
+        # shellcheck disable=SC2254 # patterns
+        case $lp_line in
+            */libpod_parent/*) ;;
+            */lxc.payload[./]* | */lxc/* | *[/-]$lp_id/* | *[/-]$lp_id.scope/*) return 0 ;;
+        esac
+    done <"$1/cgroup"
+    return 1
+}
+
 # containers: prints what shows the running containers of each runtime, without asking a daemon, which may hang.
 containers() {
     find_hierarchy
     if [ -z "$lp_groups" ]; then
         return 1
     fi
-    lp_id='[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
-    lp_id=$lp_id$lp_id$lp_id$lp_id$lp_id$lp_id$lp_id$lp_id
+    lp_digits='[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
+    lp_id=$lp_digits$lp_digits$lp_digits$lp_digits$lp_digits$lp_digits$lp_digits$lp_digits
     lp_remaining=20000
     lp_depth=1
     print_container_groups "$lp_groups"
+    if [ "$lp_remaining" -ge 0 ]; then
+        lp_remaining=20000
+        print_monitors
+    fi
     if [ "$lp_remaining" -lt 0 ]; then
         printf 'more\n'
     fi

@@ -59,9 +59,17 @@ exec_bounded() {
 }
 
 # detach COMMAND...: runs a command in a session of its own, in the background. It gets none of the descriptors of this
-# script (3, 4, and 9 for a lock), so that the answer does not wait for its end.
+# script (3, 4, and 9 for a lock), so that the answer does not wait for its end. With systemd, it also gets a scope:
+# logind can be configured to kill all processes of a login at its end (KillUserProcesses). Podman must not take the scope
+# for a service.
 detach() {
-    setsid "$@" </dev/null >/dev/null 2>&1 3>&- 4>&- 9>&- &
+    lp_scope=
+    if [ -d /run/systemd/system ] && command -v systemd-run >/dev/null &&
+        bounded 10 systemd-run --no-ask-password --quiet --scope true </dev/null >/dev/null 2>&1 3>&- 4>&- 9>&-; then
+        lp_scope='systemd-run --no-ask-password --quiet --scope env -u INVOCATION_ID'
+    fi
+    # shellcheck disable=SC2086 # words of a command
+    $lp_scope setsid "$@" </dev/null >/dev/null 2>&1 3>&- 4>&- 9>&- &
 }
 
 # section NAME COMMAND...: prints a section with the output and the exit code of a command. Sets lp_exit to this code.

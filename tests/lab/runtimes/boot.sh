@@ -13,5 +13,11 @@ mkdir -p /run/systemd
 mount -t tmpfs tmpfs /run/systemd
 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
 export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY
-systemd-nspawn --quiet --register=no --keep-unit --directory="$1" --machine="$3" --private-network \
-    --capability=all --system-call-filter='@default @known' --bind=/dev/fuse --boot
+# This exit code means that the system in the folder reboots.
+code=133
+while [ "$code" = 133 ]; do
+    code=0
+    systemd-nspawn --quiet --register=no --keep-unit --directory="$1" --machine="$3" --private-network \
+        --capability=all --system-call-filter='@default @known' --bind=/dev/fuse --boot || code=$?
+done
+exit "$code"

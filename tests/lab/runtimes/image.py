@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""The root of the machine: Debian with systemd, Docker, Podman, containerd and LXD, cached until its recipe changes."""
+"""The root of the machine: Debian with systemd, sshd, Docker, Podman, containerd and LXD, cached by its recipe."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -16,29 +17,33 @@ from ..vm.debian_packages import UnavailableError
 
 CACHE = Path(__file__).parents[3] / ".build" / "runtimes"
 _GUEST = Path(__file__).parent / "guest"
-_TOOLS = ("mmdebstrap", "nsenter", "systemd-nspawn", "unshare")
+_TOOLS = ("mmdebstrap", "nsenter", "ssh", "systemd-nspawn", "unshare")
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "procps", "iproute2", "kmod"),
     *("docker.io", "containerd", "runc", "podman", "catatonit", "containernetworking-plugins", "fuse-overlayfs"),
     *("slirp4netns", "uidmap", "netavark", "aardvark-dns", "lxd", "lxd-client", "dnsmasq-base", "iptables"),
-    *("nftables", "ca-certificates", "busybox-static"),
+    *("nftables", "ca-certificates", "busybox-static", "docker-compose", "openssh-server"),
 )
-# A container has the capabilities of this machine only, which may lack those for limits of resources.
+# A container has the capabilities of this machine only, which may lack those for limits of resources. The modules of
+# the collection refuse a container, which systemd-detect-virt and /run/systemd/container show.
 _FILES = {
     "etc/containers/containers.conf": b'[containers]\npids_limit = 0\n[engine]\nruntime = "runc"\n',
     "etc/hostname": b"runtimes\n",
     "etc/machine-id": b"",
+    "etc/ssh/sshd_config.d/lab.conf": b"UseDNS no\nAuthorizedKeysFile /etc/ssh/authorized_keys\n",
+    "etc/tmpfiles.d/lab.conf": b"r! /run/systemd/container\n",
 }
+_PROGRAMS = {"usr/local/bin/systemd-detect-virt": b"#!/bin/sh\necho kvm\n"}
 
 
 def built_root() -> Path:
-    """Return the root as a tar archive; build it if its recipe is new. Raises `UnavailableError`."""
+    """Return the folder with ``root.tar`` and ``login_key``; build it if it is new. Raises `UnavailableError`."""
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
         raise UnavailableError(f"this machine lacks {', '.join(missing)}")
     if os.geteuid() != 0:
         raise UnavailableError("only root can start a machine with systemd and container runtimes")
-    return cached_folder(CACHE, _recipe(), _build) / "root.tar"
+    return cached_folder(CACHE, _recipe(), _build)
 
 
 def _recipe() -> str:
@@ -49,10 +54,15 @@ def _recipe() -> str:
 
 
 def _build(folder: Path) -> None:
+    key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(folder / "login_key")]
+    subprocess.run(key, check=True, stdin=subprocess.DEVNULL)
     files = folder / "files.tar"
     with tarfile.open(files, "w") as tar:
         for name, content in _FILES.items():
             _add(tar, name, content, 0o644)
+        _add(tar, "etc/ssh/authorized_keys", (folder / "login_key.pub").read_bytes(), 0o644)
+        for name, content in _PROGRAMS.items():
+            _add(tar, name, content, 0o755)
         for path in sorted(_GUEST.iterdir()):
             _add(tar, f"root/tiny/{path.name}", path.read_bytes(), 0o755)
     make_root(folder / "root.tar", _PACKAGES, (f"tar-in {files} /", 'chroot "$1" /bin/sh /root/tiny/pack-images'))

@@ -8,18 +8,26 @@ It needs no emulator, so that it starts in seconds.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import shutil
+import re
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from .enter import enter
 from .image import built_root
 
+NAME = "runtimes"
+"""The name of the machine in its inventory."""
 _BOOT = Path(__file__).with_name("boot.sh")
+_ENTER = Path(__file__).with_name("enter.py")
 _BOOT_SECONDS = 240
+_MEMORY = Path("/dev/shm")  # noqa: S108  (a place for files of one run)
+_ENOUGH_BYTES = 6 << 30
 # The kernel is that of this machine: sync would write the data of all its file systems.
 _IMPORT = """\
 ln -s /bin/true /usr/local/sbin/sync
@@ -30,7 +38,10 @@ for space in default k8s.io; do ctr -n "$space" images import /root/tiny-docker.
 lxc storage create default dir </dev/null
 lxc profile device add default root disk path=/ pool=default
 lxc image import /root/tiny-lxd.tar.gz --alias tiny
-useradd -m -s /bin/sh alice
+for user in alice bob; do
+    useradd -m -s /bin/sh "$user"
+    cp /root/tiny.tar "/home/$user"
+done
 loginctl enable-linger alice
 """
 
@@ -43,12 +54,12 @@ class Machine:
 
     def run(self, line: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command line, or a script, with the machine's `sh`."""
-        enter = self.command_line("/bin/sh -s").split()
-        return subprocess.run(enter, input=line, capture_output=True, text=True, timeout=timeout, check=False)
+        enter_shell = enter(self._process.pid, ["/bin/sh", "-s"])
+        return subprocess.run(enter_shell, input=line, capture_output=True, text=True, timeout=timeout, check=False)
 
     def command_line(self, command: str) -> str:
-        """Return the command line that runs a command in the machine. Raises `LookupError` if it does not run."""
-        return f"nsenter -t {self._leader()} -m -u -i -n -p -C -- {command}"
+        """Return the command line that runs a command in the machine, also after a reboot."""
+        return f"{sys.executable} -IS {_ENTER} {self._process.pid} {command}"
 
     def read(self, line: str, timeout: float = 120) -> str:
         """Run a command line that must succeed, and return its output without the last newline."""
@@ -67,36 +78,57 @@ class Machine:
             time.sleep(0.5)
         raise RuntimeError(f"the machine did not start: {self._console.read_text(errors='replace')[-2000:]}")
 
-    def _leader(self) -> int:
-        """Return the process ID of its systemd. Raises `LookupError`."""
-        for path in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                name, parent, _group = _identify(path)
-                if name == "systemd" and _identify(path.with_name(parent))[2] == str(self._process.pid):
-                    return int(path.name)
-        raise LookupError("systemd does not run")
-
-
-def _identify(process: Path) -> tuple[str, str, str]:
-    """Return the name of a process, the process ID of its parent, and its process group. Raises `OSError`."""
-    name, _bracket, rest = (process / "stat").read_text(errors="replace").rpartition(")")
-    _state, parent, group, *_others = rest.split()
-    return name.partition("(")[2], parent, group
-
 
 @contextlib.contextmanager
-def running_machine() -> Iterator[Machine]:
-    """Start the machine with the images of containers, and stop it at the end. Raises `UnavailableError`."""
-    with running_root(built_root(), "runtimes", ("multi-user.target", "docker.service")) as machine:
+def running_machine() -> Iterator[tuple[Machine, Path]]:
+    """Start the machine with the images of containers, and stop it at the end. Raises `UnavailableError`.
+
+    Return it with its inventory, in which its name is `NAME`.
+    """
+    built = built_root()
+    with (
+        running_root(built / "root.tar", NAME, ("multi-user.target", "docker.service")) as machine,
+        # The path of a socket must be short.
+        tempfile.TemporaryDirectory(prefix=f"{NAME}-") as folder,
+    ):
         machine.read(_IMPORT)
-        yield machine
+        # The machine has no network but loopback.
+        proxy = machine.command_line("busybox nc 127.0.0.1 22")
+        yield machine, write_inventory(NAME, proxy, built / "login_key", Path(folder))
+
+
+def write_inventory(name: str, proxy: str, key: Path, folder: Path) -> Path:
+    """Write an inventory of one machine, with ssh through a command in its namespaces, and return its path."""
+    known = f"-o StrictHostKeyChecking=no -o UserKnownHostsFile={folder}/known_hosts"
+    variables = {
+        "ansible_host": "127.0.0.1",
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(key),
+        "ansible_ssh_args": f"-o ControlMaster=auto -o ControlPersist=600 -o ControlPath={folder}/%r",
+        "ansible_ssh_common_args": f"-F none {known} -o ProxyCommand='{proxy}'",
+        "ansible_ssh_timeout": 60,
+        "ansible_python_interpreter": "/nonexistent/python",
+    }
+    inventory = folder / "inventory.json"
+    inventory.write_text(json.dumps({"all": {"hosts": {name: variables}}}), encoding="utf-8")
+    return inventory
+
+
+def _find_place() -> Path:
+    """Return a folder for the root of a machine: in memory if there is enough, because its files are many and small."""
+    disk, flags = Path("/var/tmp"), os.ST_NOEXEC | os.ST_NOSUID  # noqa: S108  (the folder in it has a random name)
+    if not os.access(_MEMORY, os.W_OK):
+        return disk
+    place = os.statvfs(_MEMORY)
+    available = re.search(r"^MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text("ascii"), re.MULTILINE)
+    least = min(place.f_bavail * place.f_frsize, int(available[1]) * 1024 if available else 0)
+    return _MEMORY if least >= _ENOUGH_BYTES and not place.f_flag & flags else disk
 
 
 @contextlib.contextmanager
 def running_root(archive: Path, name: str, units: tuple[str, ...]) -> Iterator[Machine]:
     """Start the system in a tar archive, wait until these units of systemd have started, and stop it at the end."""
-    # The layers of containers need a file system on a disk.
-    folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=_find_place()))
     root, console, group = folder / "root", folder / "console.log", f"livepatch-lab-{name}-{os.getpid()}"
     try:
         root.mkdir()
@@ -117,7 +149,8 @@ def running_root(archive: Path, name: str, units: tuple[str, ...]) -> Iterator[M
             _end(group)
             process.wait()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        # Python takes several times as long for as many files.
+        subprocess.run(["rm", "-rf", "--", str(folder)], check=False)
 
 
 def _end(group: str) -> None:

@@ -5,13 +5,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
-import typing as t
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..runtimes.machine import Machine, running_root
+from ..runtimes.machine import Machine, running_root, write_inventory
 from .image import built_root
 
 NAME = "snapd"
@@ -36,21 +34,5 @@ def running_machine() -> Iterator[tuple[Machine, Path]]:
         machine.read(_PREPARE, timeout=600)
         # The path of a socket must be short.
         with tempfile.TemporaryDirectory(prefix="snapd-") as folder:
-            inventory = Path(folder) / "inventory.json"
-            hosts = {NAME: _variables(machine, built / "login_key", folder)}
-            inventory.write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
-            yield machine, inventory
-
-
-def _variables(machine: Machine, key: Path, folder: str) -> dict[str, t.Any]:
-    """Return variables for ssh through the namespaces of the machine, which has no network but loopback."""
-    known = f"-o StrictHostKeyChecking=no -o UserKnownHostsFile={folder}/known_hosts"
-    return {
-        "ansible_host": "127.0.0.1",
-        "ansible_user": "root",
-        "ansible_ssh_private_key_file": str(key),
-        "ansible_ssh_args": f"-o ControlMaster=auto -o ControlPersist=600 -o ControlPath={folder}/%r",
-        "ansible_ssh_common_args": f"-F none {known} -o ProxyCommand='{machine.command_line('/usr/sbin/sshd -i')}'",
-        "ansible_ssh_timeout": 60,
-        "ansible_python_interpreter": "/nonexistent/python",
-    }
+            proxy = machine.command_line("/usr/sbin/sshd -i")
+            yield machine, write_inventory(NAME, proxy, built / "login_key", Path(folder))

@@ -121,6 +121,10 @@ def test_an_unknown_boot_is_not_rebooted(running: str | None, boot_id: str | Non
         (Runtime(True, TWO, ("job",)), 2, "stop", "containers_would_vanish"),
         (Runtime(True, TWO, ("job",)), 2, "wait", None),
         (Runtime(True, TWO, ("job",)), 2, "ignore", None),
+        (Runtime(True, TWO, (), {"db": 300}), 2, "stop", "stop_timeout_too_long"),
+        (Runtime(True, TWO, (), {"db": 299}), 2, "stop", None),
+        (Runtime(True, TWO, (), {"db": 300}), 2, "wait", None),
+        (Runtime(True, TWO, (), {"db": 300}), 2, "ignore", None),
     ],
 )
 def test_containers_that_would_be_lost(
@@ -129,14 +133,22 @@ def test_containers_that_would_be_lost(
     runtimes = {"docker": runtime} if runtime else {}
     arguments = (host(OLD, NEW, containers={"docker": counted}), runtimes, {"docker": policy})
     if expected is None:
-        reboot_plan.refuse_undrainable(*arguments)
+        reboot_plan.refuse_undrainable(*arguments, drain_timeout=300)
     else:
-        assert failure(reboot_plan.refuse_undrainable, *arguments).id == expected
+        assert failure(reboot_plan.refuse_undrainable, *arguments, drain_timeout=300).id == expected
+
+
+def test_a_container_that_stops_late_is_named() -> None:
+    facts, runtime = host(OLD, NEW, containers={"docker": 2}), Runtime(True, TWO, (), {"db": 600, "web": 400})
+    error = failure(reboot_plan.refuse_undrainable, facts, {"docker": runtime}, {"docker": "stop"}, drain_timeout=300)
+    assert "drain_timeout (300 s), and would kill them after that: db (600 s), web (400 s)" in error.message
+    assert "more than 600 s" in str(error.remedy)
 
 
 def test_an_unlisted_container_is_named_by_numbers() -> None:
     facts = host(OLD, NEW, containers={"lxd": 3})
-    error = failure(reboot_plan.refuse_undrainable, facts, {"lxd": Runtime(True, TWO, ())}, {"lxd": "stop"})
+    runtimes = {"lxd": Runtime(True, TWO, ())}
+    error = failure(reboot_plan.refuse_undrainable, facts, runtimes, {"lxd": "stop"}, drain_timeout=300)
     assert error.message == "3 containers of lxd run on this host, but lxd lists only 2 of them"
 
 
@@ -156,15 +168,25 @@ def test_containers_that_are_never_stopped(
 ) -> None:
     facts = host(OLD, NEW, containers=counts, rootless_containers=rootless)
     policies = dict.fromkeys(("docker", "podman", "lxd"), "stop")
-    error = failure(reboot_plan.refuse_undrainable, facts, {}, policies, ["other"])
+    error = failure(reboot_plan.refuse_undrainable, facts, {}, policies, ["other"], drain_timeout=300)
     assert error.id == expected
     assert text in error.message
-    reboot_plan.refuse_undrainable(facts, {}, policies, [expected.removesuffix("_running")])
+    reboot_plan.refuse_undrainable(facts, {}, policies, [expected.removesuffix("_running")], drain_timeout=300)
 
 
 def test_unknown_counts_do_not_prevent_a_reboot() -> None:
     facts = host(OLD, NEW, containers=None)
-    reboot_plan.refuse_undrainable(facts, {"docker": Runtime(True, TWO, ())}, {"docker": "stop", "lxd": "stop"})
+    policies = {"docker": "stop", "lxd": "stop"}
+    reboot_plan.refuse_undrainable(facts, {"docker": Runtime(True, TWO, ())}, policies, drain_timeout=300)
+
+
+@pytest.mark.parametrize("policy", ["stop", "wait"])
+def test_a_silent_runtime_with_unknown_counts_prevents_a_reboot(policy: str) -> None:
+    facts, runtimes = host(OLD, NEW, containers=None), {"docker": Runtime(False, (), ())}
+    error = failure(reboot_plan.refuse_undrainable, facts, runtimes, {"docker": policy}, drain_timeout=300)
+    assert error.id == "runtime_unresponsive"
+    assert error.message == "docker does not answer, and its containers could not be counted"
+    reboot_plan.refuse_undrainable(facts, runtimes, {"docker": "ignore"}, drain_timeout=300)
 
 
 # --- drains
@@ -183,9 +205,19 @@ def test_a_drain_that_succeeded_has_no_failure() -> None:
         ([ok("pre 1", "", 3, "not\n today ")], "pre_command_failed", "exit code 3: not today"),
         ([Section("pre 1", "timeout", exit_code=124)], "pre_command_failed", "exit code 124: no output"),
         ([ok("ended podman", "podman 1 a\npodman 2 b\n", 1)], "containers_did_not_end", "drain_timeout: a, b"),
+        (
+            [ok("ended docker", "\n", 1)],
+            "containers_did_not_end",
+            "drain_timeout: unknown, because docker does not answer",
+        ),
         ([ok("note", "", 124, "no\nanswer")], "drain_failed", "none was stopped: no answer"),
         ([ok("stop", "one\n", 1, "two")], "drain_failed", "started again: one two"),
         ([Section("stop", "timeout", exit_code=124)], "drain_failed", "did not end in time"),
+        (
+            [ok("stop", "one", 124), ok("unstopped", "podman 1 db\nunit a.service web\n")],
+            "drain_failed",
+            "did not stop within drain_timeout: db, web; the others were started again",
+        ),
     ],
 )
 def test_drains_that_fail(sections: list[Section], expected: str, text: str) -> None:

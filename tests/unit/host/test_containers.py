@@ -122,6 +122,34 @@ def test_containers_of_users_are_counted_by_user() -> None:
     )
 
 
+def test_containers_of_users_without_groups_are_counted_by_their_monitors() -> None:
+    found = counts(
+        f"group - {USER}/user.slice/libpod-{A}.scope",
+        f"group - system.slice/web.service/libpod-payload-{B}",
+        f"group - system.slice/docker-{'0' * 12}.scope",
+        f"group pause {USER}/user.slice/libpod-{'1' * 12}.scope",
+        f"monitor - podman 1000 {A}",
+        f"monitor - podman 1001 {B}",
+        # A process that claims to be the monitor of a container of root.
+        f"monitor - docker 1001 {'0' * 12}",
+        # Without a group: one of each runtime, one whose identifier is unknown, and two that keep namespaces.
+        f"monitor - podman 1001 {'2' * 12}",
+        f"monitor - docker 1002 {'3' * 12}",
+        "monitor - podman 1002 -",
+        f"monitor pause podman 1002 {'4' * 12}",
+        f"monitor - podman 1000 {'1' * 12}",
+        # Other text.
+        f"monitor - podman 0 {'5' * 12}",
+        f"monitor - lxd 1000 {'5' * 12}",
+        f"monitor - podman root {'5' * 12}",
+        "containerd absent",
+    )
+    assert found == ContainerCounts(
+        {"docker": 2, "lxd": 0, "podman": 4, "kubernetes": 0, "containerd": 0},
+        {"podman": {1000: 1, 1001: 2, 1002: 1}, "docker": {1002: 1}},
+    )
+
+
 def test_containerd_counts_by_its_state() -> None:
     found = counts(
         "group - default/c1",
@@ -171,6 +199,7 @@ def test_other_text_is_no_boot_id(output: str) -> None:
         ("unit app-\\x2dx.service web", Container("unit", "web")),
         # A container for the namespaces of a pod, and a member of a cluster.
         ("infra ab12 cd34-infra", None),
+        ("pod_unit pod-web.service cd34-infra", None),
         ("member m1 node1", None),
         ("rkt x y", None),
         ("podman x", None),
@@ -193,11 +222,12 @@ def test_runtimes_are_read_by_name() -> None:
     sections = answer(
         ok("running docker", "docker ab12 web\n"),
         ok("auto_removed docker", "true /job\nfalse /web\ntrue x y\n"),
+        ok("stop_limits docker", "600 web\nlong db\n-1 db\n5 a b\n"),
         Section("running podman", "timeout", exit_code=124),
         ok("running lxd", "", 1, "Error: no daemon"),
     )
     assert containers.read_runtimes(sections) == {
-        "docker": Runtime(True, (Container("docker", "web"),), ("job",)),
+        "docker": Runtime(True, (Container("docker", "web"),), ("job",), {"web": 600}),
         "podman": Runtime(False, (), ()),
         "lxd": Runtime(False, (), ()),
     }

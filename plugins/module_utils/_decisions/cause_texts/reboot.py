@@ -14,6 +14,11 @@ RUNTIME_UNRESPONSIVE = Cause(
     "{count} containers of {runtime} run on this host, but {runtime} does not answer",
     "restart the daemon of {runtime}, or do not stop its containers ({runtime}: ignore)",
 )
+RUNTIME_UNCOUNTED = Cause(
+    "runtime_unresponsive",
+    "{runtime} does not answer, and its containers could not be counted",
+    "restart the daemon of {runtime}, or do not stop its containers ({runtime}: ignore)",
+)
 CONTAINERS_UNLISTED = Cause(
     "containers_unlisted",
     "{count} containers of {runtime} run on this host, but {runtime} lists only {listed} of them",
@@ -47,6 +52,12 @@ CONTAINERS_WOULD_VANISH = Cause(
     "containers_would_vanish",
     "{runtime} removes these containers when they stop (--rm), so they could not be started again: {containers}",
     "wait until they end ({runtime}: wait), or accept their loss ({runtime}: ignore)",
+)
+CONTAINERS_STOP_LATE = Cause(
+    "stop_timeout_too_long",
+    "{runtime} waits longer for these containers to stop than drain_timeout ({seconds} s), and would kill them after"
+    " that: {containers}",
+    "set drain_timeout to more than {longest} s, or reduce the stop timeout of the containers",
 )
 RESTART_RUNNING = Cause(
     "run_in_progress",
@@ -119,6 +130,11 @@ DRAIN_FAILED = Cause(
     "drain_failed",
     "containers could not be stopped within drain_timeout, and were started again",
     "find the container on the host that does not stop; the host was not rebooted",
+)
+CONTAINERS_UNSTOPPED = Cause(
+    "drain_failed",
+    "these containers did not stop within drain_timeout: {containers}; the others were started again",
+    "find out on the host why they do not stop, and start them if they stop later; the host was not rebooted",
 )
 REBOOT_DID_NOT_HAPPEN = Cause(
     "reboot_did_not_happen",
