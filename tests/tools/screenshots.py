@@ -95,9 +95,7 @@ def take(driver: webdriver.Chrome, picture: Picture, page: Path) -> bytes:
 def reduce(png: bytes) -> Image.Image:
     """Return a picture with few colours."""
     return (
-        Image.open(io.BytesIO(png))
-        .convert("RGB")
-        .quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     )
 
 
