@@ -216,16 +216,19 @@ def test_a_report_uses_notices_without_fixes(ansible: Ansible, tmp_path: Path) -
     silent: t.Any = {**make_record("silent")["patch"], "version": "101.1", "fixes": []}
     records = {
         "silent": make_record("silent", patch=silent),
+        "not-loaded": make_record("not-loaded", patch=silent),
         "stale": make_record("stale", "stale", patch=silent),
         "older": make_record("older", patch={**silent, "version": "100.1"}),
         "says-open": make_record("says-open", patch={**silent, "fixes": [{"cve": cve, "patched": False}]}),
-        # The kernel shows the patch 65, which is older than that of the notice.
+        # The patch 65 is older than that of the notice.
         "says-closed": make_record(
             "says-closed", patch={**silent, "version": "65.1", "fixes": [{"cve": cve, "patched": True}]}
         ),
         "new-kernel": make_record("new-kernel", patch={**silent, "version": None}),
     }
     records["new-kernel"]["system"]["kernel"]["full"] = "4.4.0-200.232-generic"
+    # The kernels of the other hosts show the patch 65, which the client does not report.
+    records["silent"]["kernel_patches"][0]["module"] = "lkp_Ubuntu_4_4_0_168_197_generic_101"
     for record in records.values():
         write_record(tmp_path / "records", record)
     (tmp_path / "lsn.json").write_text(json.dumps(notice()), encoding="utf-8")
@@ -236,5 +239,5 @@ def test_a_report_uses_notices_without_fixes(ansible: Ansible, tmp_path: Path) -
         "kernelops.livepatch.fleet_report", "localhost", [{**records_only, **case} for case in cases]
     )
     assert set(without["hosts_by_rule"][cve]) == set(records) - {"says-closed"}
-    assert set(with_notices["hosts_by_rule"][cve]) == {"stale", "older", "says-open"}
+    assert set(with_notices["hosts_by_rule"][cve]) == {"not-loaded", "stale", "older", "says-open"}
     assert "none of them is given" in needless["msg"]
