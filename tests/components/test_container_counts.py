@@ -228,8 +228,8 @@ def test_too_many_groups_are_unknown(host: Root) -> None:
 
 def test_too_many_monitors_are_unknown(host: Root) -> None:
     """Users can start any number of processes with such a name."""
-    for _ in range(201):
-        host.add_monitor("conmon -c x", 1000, "a.slice")
+    for number in range(201):
+        host.add_monitor(f"conmon -c {number}", 1000, "a.slice")
     assert host.count() is None
 
 

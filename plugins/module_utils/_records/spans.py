@@ -88,7 +88,7 @@ class CveCounts(t.NamedTuple):
 def counts_of_row(at: object, row: object) -> CveCounts:
     """Return the counts that a history has stored as the list of hosts, lost and open. Raises `ValueError`."""
     match row:
-        case [int(hosts), int(lost), dict(found)] if isinstance(at, int):
+        case [int() as hosts, int() as lost, dict() as found] if isinstance(at, int):
             if all(isinstance(number, int) for number in found.values()):
                 return CveCounts(at, hosts, lost, found)
     raise ValueError("the table exposure is damaged")

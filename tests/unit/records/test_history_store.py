@@ -107,8 +107,9 @@ def test_a_damaged_row_is_an_error(
     if isinstance(place, DatabaseAddress):
         request.getfixturevalue("server").sql(damage.format("livepatch."), place.url)
     else:
-        with contextlib.closing(sqlite3.connect(place)) as database, database:
+        with contextlib.closing(sqlite3.connect(place)) as database:
             database.execute(damage.format(""))
+            database.commit()
     with pytest.raises(LivepatchError):
         getattr(history, read)()
     if read == "read_spans":
