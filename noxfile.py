@@ -239,7 +239,7 @@ EXTENDED = {
     "store": ("Stores in PostgreSQL under load.", ()),
     "terminal": ("The status line in all its forms.", PARALLEL),
     "vm": ("Real live patches in a virtual machine.", WHOLE_FILES),
-    "waves": ("An upgrade of 30 hosts in waves.", ()),
+    "waves": ("Runs in waves, one of them over 30 hosts.", ()),
 }
 """Markers of integration tests that `make test` does not run: what their session tests, and options of pytest."""
 PAIRS = ("vm", "snapd", "waves", "runtimes", "oracle", "debian", "doubles")

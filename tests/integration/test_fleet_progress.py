@@ -83,6 +83,7 @@ def test_the_status_line_leaves_no_trace(strategy: str, fleet: Fleet, ansible: A
         assert error in text.replace("\n", "") or error in text
 
 
+@pytest.mark.terminal
 @pytest.mark.matrix
 def test_the_line_counts_states(fleet: Fleet, ansible: Ansible) -> None:
     extra = '{"livepatch_fail_on": []}'
@@ -208,6 +209,7 @@ def run_in_log(ansible: Ansible, *words: str, **variables: str) -> tuple[str, li
     return ended.stdout, [line for line in ended.stderr.splitlines() if re.search(r"\bhosts (\(|in \d)", line)]
 
 
+@pytest.mark.terminal
 @pytest.mark.matrix
 def test_a_log_gets_milestones(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
     play = write_play(ansible, hosts="all:!unreachable", tasks=[PLAY["tasks"][1]])

@@ -347,6 +347,7 @@ WAVES = ("not-enabled", "unreachable", "xenial-generic", "xenial-lowlatency", "c
 PLAYBOOK = "kernelops.livepatch.patch"
 
 
+@pytest.mark.waves
 @pytest.mark.matrix
 def test_a_failed_canary_stops_the_waves(start: Start, tmp_path: Path) -> None:
     operator = start(*WAVES)

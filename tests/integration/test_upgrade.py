@@ -88,6 +88,7 @@ def untouched(hosts: Hosts, name: str) -> bool:
     return (hosts.kernel(name), hosts.running(name), changes) == (OLD, RUNNING, [])
 
 
+@pytest.mark.waves
 def test_a_lost_host_stops_the_run(hosts: Hosts, tmp_path: Path) -> None:
     names = some(hosts, 7)
     lost, same_group = names[4], names[6]
@@ -176,6 +177,7 @@ def test_check_mode_only_shows_the_plan(hosts: Hosts, tmp_path: Path) -> None:
     assert [name for name in names if not untouched(hosts, name)] == []
 
 
+@pytest.mark.waves
 def test_a_plan_has_the_canaries_in_every_form(hosts: Hosts, tmp_path: Path) -> None:
     names = some(hosts, 4)
     a, b, c, d = names
@@ -232,6 +234,7 @@ def test_an_ineligible_host_is_not_upgraded(hosts: Hosts, tmp_path: Path) -> Non
     assert plan_of(run) == [[name]], run.output
 
 
+@pytest.mark.waves
 def test_two_runs_never_take_down_a_drain_group(hosts: Hosts, tmp_path: Path) -> None:
     first, second = some(hosts, 2)
     groups = {first: {"drain_group": 1}, second: {"drain_group": "1"}}
@@ -278,6 +281,7 @@ def test_a_failed_canary_stops_the_run(hosts: Hosts, tmp_path: Path) -> None:
     assert hosts.running(names[2]) == RUNNING
 
 
+@pytest.mark.waves
 def test_tolerated_failures_protect_their_drain_group(hosts: Hosts, tmp_path: Path) -> None:
     names = some(hosts, 4)
     hosts.change(names[1], reboot=dataclasses.replace(AT_ONCE, into="old"))
