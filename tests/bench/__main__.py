@@ -26,17 +26,17 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose  # noqa: E402  (path above)
-from tests.bench.controller import controller_lines  # noqa: E402  (path above)
-from tests.bench.mirror import Job, publish  # noqa: E402  (path above)
-from tests.bench.records import write_records  # noqa: E402  (path above)
-from tests.bench.signature import signature_lines  # noqa: E402  (path above)
-from tests.bench.store import store_lines  # noqa: E402  (path above)
-from tests.bench.vulnerabilities import vulnerability_lines  # noqa: E402  (path above)
-from tests.bench.year import year_lines  # noqa: E402  (path above)
-from tests.lab.fleet import Fleet, running_fleet  # noqa: E402  (path above)
-from tests.lab.live_patches import module_files  # noqa: E402  (path above)
-from tests.samples.postgresql import NOT_INSTALLED, PostgresServer  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose  # noqa: E402  (found by the path above)
+from tests.bench.controller import controller_lines  # noqa: E402  (found by the path above)
+from tests.bench.mirror import Job, publish  # noqa: E402  (found by the path above)
+from tests.bench.records import write_records  # noqa: E402  (found by the path above)
+from tests.bench.signature import signature_lines  # noqa: E402  (found by the path above)
+from tests.bench.store import store_lines  # noqa: E402  (found by the path above)
+from tests.bench.vulnerabilities import vulnerability_lines  # noqa: E402  (found by the path above)
+from tests.bench.year import year_lines  # noqa: E402  (found by the path above)
+from tests.lab.fleet import Fleet, running_fleet  # noqa: E402  (found by the path above)
+from tests.lab.live_patches import module_files  # noqa: E402  (found by the path above)
+from tests.samples.postgresql import NOT_INSTALLED, PostgresServer  # noqa: E402  (found by the path above)
 
 PLAYS = Path(__file__).parent / "plays"
 WORK = REPOSITORY / ".build" / "bench"

@@ -21,10 +21,10 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose  # noqa: E402  (path above)
-from tests.lab.fleet import running_fleet  # noqa: E402  (path above)
-from tests.lab.hosts.file_tree import machine_id  # noqa: E402  (path above)
-from tests.samples.postgresql import PostgresServer  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose  # noqa: E402  (found by the path above)
+from tests.lab.fleet import running_fleet  # noqa: E402  (found by the path above)
+from tests.lab.hosts.file_tree import machine_id  # noqa: E402  (found by the path above)
+from tests.samples.postgresql import PostgresServer  # noqa: E402  (found by the path above)
 
 FLEET = 10_000
 SLICES = 3

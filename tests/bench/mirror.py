@@ -16,13 +16,13 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
-from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror import source, sync  # noqa: E402  (path above)
-from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.listing import Selection  # noqa: E402  (path above)
-from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.plan import Retention  # noqa: E402  (path above)
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server import download  # noqa: E402  (path above)
-from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust  # noqa: E402  (path above)
-from tests.lab.fleet import Fleet  # noqa: E402  (path above)
-from tests.lab.live_patches import signing  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror import source, sync  # noqa: E402  (found by the path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.listing import Selection  # noqa: E402  (found by the path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._mirror.plan import Retention  # noqa: E402  (found by the path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server import download  # noqa: E402  (found by the path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._verify import trust  # noqa: E402  (found by the path above)
+from tests.lab.fleet import Fleet  # noqa: E402  (found by the path above)
+from tests.lab.live_patches import signing  # noqa: E402  (found by the path above)
 
 SIZE = 1_000_000
 

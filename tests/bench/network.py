@@ -25,9 +25,9 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
-from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose  # noqa: E402  (path above)
-from tests.lab.fleet import running_fleet  # noqa: E402  (path above)
-from tests.lab.network import Link, Network, SshHost, running_network  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose  # noqa: E402  (found by the path above)
+from tests.lab.fleet import running_fleet  # noqa: E402  (found by the path above)
+from tests.lab.network import Link, Network, SshHost, running_network  # noqa: E402  (found by the path above)
 
 WORK = REPOSITORY / ".build" / "bench"
 NONCE = "0" * 32

@@ -12,13 +12,13 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records import store  # noqa: E402  (path above)
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Recorded  # noqa: E402  (path above)
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql import records, schema  # noqa: E402  (path above)
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import (  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import store  # noqa: E402  (found by the path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.document import Recorded  # noqa: E402  (found by the path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql import records, schema  # noqa: E402  (found by the path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.postgresql.address import (  # noqa: E402  (found by the path above)
     DatabaseAddress,
 )
-from tests.samples.postgresql import PostgresServer  # noqa: E402  (path above)
+from tests.samples.postgresql import PostgresServer  # noqa: E402  (found by the path above)
 
 WRITERS = 4
 _AT_ONCE = 2000

@@ -22,22 +22,22 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.newest import NewestRecords  # noqa: E402  (path above)
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.fleet_exposure import (  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.newest import NewestRecords  # noqa: E402  (found by the path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.fleet_exposure import (  # noqa: E402  (found by the path above)
     evaluate_fleet,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import (  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import (  # noqa: E402  (found by the path above)
     Downloader,
     DownloadOptions,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.data_files import (  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.data_files import (  # noqa: E402  (found by the path above)
     DataFiles,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.exposure import (  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._vulnerabilities.exposure import (  # noqa: E402  (found by the path above)
     KernelEvidence,
 )
-from tests.samples.notices import affected, notice  # noqa: E402  (path above)
-from tests.samples.vulnerabilities import package, release_data  # noqa: E402  (path above)
+from tests.samples.notices import affected, notice  # noqa: E402  (found by the path above)
+from tests.samples.vulnerabilities import package, release_data  # noqa: E402  (found by the path above)
 
 SOURCES, CVES, VERSIONS, OTHERS, NOTICES = 40, 6000, 250, 2500, 55
 HOSTS, PATCHES = 10_000, 8

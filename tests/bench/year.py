@@ -12,19 +12,19 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.cve_history import (  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.cve_history import (  # noqa: E402  (found by the path above)
     CveCounts,
     add_counts,
     read_counts,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.history_db import (  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.history_db import (  # noqa: E402  (found by the path above)
     add_sightings,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import (  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import (  # noqa: E402  (found by the path above)
     Kind,
     Sighting,
 )
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import (  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import (  # noqa: E402  (found by the path above)
     build_cve_history,
 )
 

@@ -27,8 +27,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / ".build" / "collections")]
-from tests.fuzz.mutation import mutated  # noqa: E402  (path above)
-from tests.fuzz.targets import TARGETS, Target  # noqa: E402  (path above)
+from tests.fuzz.mutation import mutated  # noqa: E402  (found by the path above)
+from tests.fuzz.targets import TARGETS, Target  # noqa: E402  (found by the path above)
 
 FOUND = REPOSITORY / ".build" / "fuzz"
 CASE_SECONDS = 10

@@ -17,8 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / ".build" / "collections")]
-from ansible_collections.kernelops.livepatch.plugins.module_utils import _record  # noqa: E402  (path above)
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records import document  # noqa: E402  (path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils import _record  # noqa: E402  (found by the path above)
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records import document  # noqa: E402  (found by the path above)
 
 FOLDER = ROOT / "docs" / "schema"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

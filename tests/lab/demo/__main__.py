@@ -22,11 +22,11 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(REPOSITORY))
-from tests.lab.fleet import Fleet, LabError, running_fleet  # noqa: E402  (path above)
-from tests.lab.hosts.description import HOST_DESCRIPTIONS, load_descriptions  # noqa: E402  (path above)
-from tests.lab.live_patches import module_files, signing  # noqa: E402  (path above)
-from tests.samples.notices import affected, notice  # noqa: E402  (path above)
-from tests.samples.vulnerabilities import package, release_data  # noqa: E402  (path above)
+from tests.lab.fleet import Fleet, LabError, running_fleet  # noqa: E402  (found by the path above)
+from tests.lab.hosts.description import HOST_DESCRIPTIONS, load_descriptions  # noqa: E402  (found by the path above)
+from tests.lab.live_patches import module_files, signing  # noqa: E402  (found by the path above)
+from tests.samples.notices import affected, notice  # noqa: E402  (found by the path above)
+from tests.samples.vulnerabilities import package, release_data  # noqa: E402  (found by the path above)
 
 FORKS = 10
 FREE_SEATS = 3
