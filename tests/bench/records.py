@@ -13,7 +13,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.rec
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.client_status import ReportedFix
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.facts import HostFacts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._record import Collector
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import sections_of
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import lines_of
 from tests.samples.facts import a_client, a_host, a_kernel, a_patch, shipped, without_client
 
 MACHINE_ID = str(a_host().machine_id_sha256)
@@ -48,7 +48,7 @@ def write_records(folder: Path, count: int) -> None:
     now = datetime.datetime.now(datetime.timezone.utc)
     records = [make_record("HOSTNAME", facts, policy, collector=collector, collected_at=now) for facts in kinds()]
     # The layout of the store, without its wait for the disk.
-    texts = ["{\n  " + b",\n  ".join(sections_of(record)).decode("ascii") + "\n}\n" for record in records]
+    texts = ["{\n  " + b",\n  ".join(lines_of(record)).decode("ascii") + "\n}\n" for record in records]
     for number, text in zip(range(count), itertools.cycle(texts), strict=False):
         name = f"host-{number:06}.example.com"
         record = text.replace("HOSTNAME", name).replace(MACHINE_ID, f"{number:064x}")

@@ -30,7 +30,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records impor
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.grants import read_seat_grants
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.reader import RecordReader
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Sighting
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import sections_of
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import lines_of
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report import history
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.formats.registry import FORMATS
 from ansible_collections.kernelops.livepatch.plugins.module_utils._server.download import Downloader, DownloadOptions
@@ -249,7 +249,7 @@ def _zip(files: dict[str, bytes]) -> bytes:
 
 
 def _stored(record: t.Mapping[str, object]) -> bytes:
-    return b"{\n" + b",\n".join(b"  " + section for section in sections_of(record)) + b"\n}\n"
+    return b"{\n" + b",\n".join(b"  " + line for line in lines_of(record)) + b"\n}\n"
 
 
 _OSV = vulnerabilities.osv_cve(

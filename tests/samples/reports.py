@@ -17,7 +17,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
     Recorded,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spans import Kind, Span
-from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool, sections_of
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import Spool, split_document
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.history import (
     History,
     NoticeCoverage,
@@ -49,7 +49,16 @@ HOSTILE = (
 
 def recorded(record: Record) -> Recorded:
     """Return a record as a folder store returns it."""
-    return Recorded(record, sections_of(record))
+    return Recorded(record, split_document(record))
+
+
+def text_of(found: Recorded) -> str:
+    """Return the text of a record as reports have it."""
+    spool = Spool()
+    writer = spool.writer()
+    place = writer.append(found.text)
+    writer.flush()
+    return spool.document(place)
 
 
 def a_report(*documents: Document, hosts: list[str] | None = None) -> Report:

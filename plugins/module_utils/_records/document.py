@@ -8,6 +8,7 @@ import dataclasses
 import typing as t
 
 from .._record import Reason, Record, limit_reasons
+from .spool import SplitText
 
 ATTEMPT_SCHEMA = "kernelops.livepatch/attempt/1"
 
@@ -48,10 +49,10 @@ class Attempt(AttemptGroups):
 
 
 class Recorded(t.NamedTuple):
-    """A record, and its sections as `spool.sections_of` writes them."""
+    """A record, and its text."""
 
     record: Record
-    sections: tuple[bytes, ...]
+    text: SplitText
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

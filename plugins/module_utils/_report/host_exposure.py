@@ -22,7 +22,7 @@ from .._fleet.rules import OpenCve
 from .._fleet.waivers import Waiver, Waivers
 from .._io import expand_user
 from .._record import Assessment, Reason, Record
-from .._records.spool import as_line
+from .._records.spool import lines_of
 from .._time import parse_date
 from .._vulnerabilities.exposure import (
     Evaluator,
@@ -204,7 +204,7 @@ class HostExposures:
         if found is None:
             about = self.waivers_about(record["host"], evidence)
             exposure = self.accepting(evidence, tuple(each for each in about if each.rule is None))
-            section = f'"vulnerabilities": {as_line(_section(exposure))}'.encode("ascii")
+            [section] = lines_of({"vulnerabilities": _section(exposure)})
             found = self._of_evidence[key] = exposure, section
         return found
 

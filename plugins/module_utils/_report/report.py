@@ -26,7 +26,7 @@ from .._records.document import ATTEMPT_SCHEMA, AttemptCause, Document, FailedAt
 from .._records.folder_store import note_name, record_name
 from .._records.newest import NewestRecords
 from .._records.spans import Kind, Sighting
-from .._records.spool import Spool, SpoolPosition, SpoolWriter, sections_of
+from .._records.spool import SplitText, Spool, SpoolPosition, SpoolWriter, lines_of
 from .._text import visible
 from .._time import format_time, parse_time, sort_key, to_microseconds
 from .changes.model import Changes
@@ -35,6 +35,7 @@ from .history import History
 from .host_exposure import HostExposure, HostExposures
 from .scanners.host_proof import HostProof
 from .state_steps import step_of_state
+from .summary.actions import Action, actions_of
 from .summary.coverage import Coverage, coverage_of
 from .summary.protection import condition
 from .summary.run_context import RunContext
@@ -305,6 +306,11 @@ class Report:
         found = {line.host: line.proof for line in self.lines if line.proof is not None}
         return found, [line.host for line in self.lines if line.proof is None]
 
+    @functools.cached_property
+    def actions(self) -> list[Action]:
+        """Return the next steps, each with its hosts, the most urgent first."""
+        return actions_of(self.lines, self.only_policy())
+
     def clones(self) -> list[list[str]]:
         """Return groups of hosts that have the same machine-id."""
         hosts: dict[str, list[str]] = collections.defaultdict(list)
@@ -406,15 +412,15 @@ def _condensed(
     document: Recorded, writer: SpoolWriter, evaluator: RuleEvaluator | None, exposures: HostExposures | None
 ) -> HostLine:
     if exposures is None:
-        return _line(document.record, writer.append(document.sections), evaluator, None)
+        return _line(document.record, writer.append(document.text), evaluator, None)
     exposure, section = exposures.of_record(document.record)
     proof = exposures.proof(document.record, exposure)
     record = exposures.assessed(document.record, exposure)
-    sections = document.sections
+    shared, values = document.text
     if record is not document.record:
-        [assessment] = sections_of({"assessment": record["assessment"]})
-        sections = tuple(assessment if each.startswith(_ASSESSMENT) else each for each in sections)
-    line = _line(record, writer.append((*sections, section)), None, exposure)
+        assessment = lines_of({"assessment": record["assessment"]})
+        shared = tuple(assessment if each[0].startswith(_ASSESSMENT) else each for each in shared)
+    line = _line(record, writer.append(SplitText((*shared, (section,)), values)), None, exposure)
     if evaluator is not None:
         findings, waived = evaluator.with_waived_cves(record, exposures, exposure)
         line = line._replace(findings=findings, waived=waived)

@@ -26,6 +26,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folde
     store,
 )
 from tests.samples.records import COLLECTED_AT, make_record
+from tests.samples.reports import text_of
 
 AWKWARD_HOSTS = [
     "web1",
@@ -55,7 +56,7 @@ def test_a_stored_record_is_read_back(tmp_path: Path) -> None:
     found = _load_one(path.parent)
     assert isinstance(found, Recorded)
     assert found.record == record
-    assert json.loads(b"{" + b",".join(found.sections) + b"}") == record
+    assert json.loads(text_of(found)) == record
 
 
 @pytest.mark.parametrize("host", AWKWARD_HOSTS)
@@ -134,7 +135,7 @@ def test_a_former_name_of_a_state_is_read(tmp_path: Path, as_a_whole: bool) -> N
     found = _load_one(tmp_path)
     assert isinstance(found, Recorded)
     assert found.record["assessment"]["state"] == "no_answer"
-    assert not any(b"unreachable" in section for section in found.sections)
+    assert "unreachable" not in text_of(found)
 
 
 def test_a_replaced_record_leaves_no_other_file(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.docum
     Recorded,
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._records.newest import NewestRecords, newest_records
+from ansible_collections.kernelops.livepatch.plugins.module_utils._records.spool import SplitText
 from tests.samples.records import COLLECTED_AT, make_record
 
 NOW = dt.datetime(2026, 1, 11, tzinfo=dt.timezone.utc)
@@ -24,7 +25,7 @@ FUTURE = "2026-01-11T00:06:00Z"
 
 
 def recorded(host: str = "web1", at: str = COLLECTED_AT, version: str = "65.1") -> Recorded:
-    return Recorded(make_record(host, collected_at=at, patch__version=version), ())
+    return Recorded(make_record(host, collected_at=at, patch__version=version), SplitText((), ()))
 
 
 def version_of(record: Record) -> str | None:

@@ -23,6 +23,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._records.folde
     store,
 )
 from tests.samples.records import COLLECTED_AT, make_record
+from tests.samples.reports import text_of
 
 
 def _load_one(*folders: Path) -> Document:
@@ -122,9 +123,9 @@ def test_records_of_other_programs_become_ascii(tmp_path: Path) -> None:
         (tmp_path / "web1.json").write_bytes(text.encode())
         found = _load_one(tmp_path)
         assert isinstance(found, Recorded)
-        line = b"{" + b",".join(found.sections) + b"}"
+        line = text_of(found)
         assert line.isascii()
-        assert not set(line) & {*b"\r\n", 0x7F}
+        assert not set(line) & {*"\r\n\x7f"}
         assert json.loads(line) == json.loads(text)
 
 
@@ -172,7 +173,7 @@ def test_the_last_of_repeated_keys_is_used(tmp_path: Path) -> None:
     found = _load_one(tmp_path)
     assert isinstance(found, Recorded)
     assert found.record == make_record()
-    assert json.loads(b"{" + b",".join(found.sections) + b"}") == make_record()
+    assert json.loads(text_of(found)) == make_record()
 
 
 def test_a_large_record_is_read_completely(tmp_path: Path) -> None:
@@ -208,7 +209,67 @@ def test_individual_values_are_read_and_written(tmp_path: Path) -> None:
         assert isinstance(found, Recorded)
         expected = records[found.record["host"]]
         assert found.record == expected
-        assert json.loads(b"{" + b",".join(found.sections) + b"}") == expected
+        assert json.loads(text_of(found)) == expected
+
+
+def test_files_that_differ_in_individual_values_are_read_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not parsed again. Any other difference is noticed."""
+    first = make_record("web1")
+    same = [
+        make_record("web22", collected_at="2026-01-10T07:00:00Z", client__last_check="2026-01-10T06:59:59Z"),
+        make_record("web3", system__machine_id_sha256="00" * 32, system__kernel__booted_at="2026-01-02T00:00:00Z"),
+        make_record("web5", client__last_check=None),
+    ]
+    other = [
+        make_record("web4", client__last_check=None),
+        make_record("web6", patch__version="65.2"),
+        make_record("web7\u00e4"),
+    ]
+    for record in (first, *same, *other):
+        store(tmp_path, record)
+    whole: list[bytes] = []
+    by_sections = reader.RecordReader._by_sections
+
+    def counted(of: reader.RecordReader, content: bytes) -> Recorded | None:
+        whole.append(content)
+        return by_sections(of, content)
+
+    monkeypatch.setattr(reader.RecordReader, "_by_sections", counted)
+    found = {document.record["host"]: document for document in load([tmp_path]) if isinstance(document, Recorded)}
+    for record in (first, *same, *other):
+        document = found[record["host"]]
+        assert document.record == record == json.loads(text_of(document))
+    assert len(whole) == 1 + len(other)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('"2026-01-10T06:00:00Z"', '"yesterday"', "malformed_record"),
+        ('"2026-01-10T06:00:00Z"', "null", "malformed_record"),
+        ('"web2"', "null", "malformed_record"),
+        ('"web2"', '"web\\"', "invalid_json"),
+        ("\n}\n", "\n}", None),
+        ("\n}\n", '",\n}\n', "invalid_json"),
+        ("{\n", "{\r\n", None),
+        ('"kernel": {', '"kernel": {"booted_at": "2020-01-01T00:00:00Z", ', None),
+    ],
+)
+def test_a_file_that_is_nearly_alike_is_parsed(tmp_path: Path, old: str, new: str, problem: str | None) -> None:
+    store(tmp_path, make_record("web1"))
+    text = store(tmp_path, make_record("web2")).read_text()
+    assert old in text
+    (tmp_path / "web2.json").write_text(text.replace(old, new), newline="")
+    first, second = load([tmp_path])
+    assert isinstance(first, Recorded)
+    assert first.record == make_record("web1")
+    if problem is not None:
+        assert isinstance(second, Problem)
+        assert second.id == problem
+    else:
+        assert isinstance(second, Recorded)
+        assert second.record == make_record("web2")
+        assert json.loads(text_of(second)) == make_record("web2")
 
 
 def test_an_invalid_individual_value_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ..._text import visible
 from ..changes.model import MOST
 from ..changes.wording import headline, sections
 from ..report import HostLine, Report
-from ..summary.actions import UNWRITABLE, actions_of
+from ..summary.actions import UNWRITABLE
 from .table import totals
 
 _HEADINGS = ("Host", "State", "Kernel", "Patch", "Client", "Upgrade by", "Why", "Next step")
@@ -54,7 +54,7 @@ def render(report: Report) -> t.Iterator[str]:
 
 
 def _actions(report: Report) -> t.Iterator[str]:
-    actions = actions_of(report)
+    actions = report.actions
     if actions:
         yield "\n## To do\n\n"
     for action in actions:

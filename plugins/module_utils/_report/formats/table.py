@@ -16,7 +16,7 @@ from ..changes.wording import as_lines
 from ..fleet_exposure import FleetExposure
 from ..history import History
 from ..report import URGENCY, HostLine, Report
-from ..summary.actions import LONGEST_LIMIT, UNWRITABLE, actions_of
+from ..summary.actions import LONGEST_LIMIT, UNWRITABLE
 from ..summary.protection import protection_of
 
 FILE_WIDTH = 180
@@ -302,7 +302,7 @@ def _fit(rows: list[_HostRow], columns: int) -> dict[int, int]:
 
 def _actions(report: Report, named: int, elsewhere: str, paint: _Paint) -> t.Iterator[str]:
     """Yield what people must do. Its lines are never cut, because they have commands that can be pasted."""
-    actions = actions_of(report)
+    actions = report.actions
     if not actions:
         return
     yield f"\n{paint('To do', _BOLD)} (add the options of this run to the commands, such as -i and --become)\n"

@@ -10,7 +10,9 @@ import typing as t
 
 from ..._decisions.next_steps import limit_of, policy_option
 from ..._text import visible
-from ..report import HostLine, Report
+
+if t.TYPE_CHECKING:
+    from ..report import HostLine
 
 LONGEST_LIMIT = 1000
 """Hosts in one ``--limit``: longer arguments than those with this many names do not fit on every command line."""
@@ -69,16 +71,17 @@ class Action:
         return f"ansible-playbook kernelops.livepatch.{self.playbook or _RECHECK} --limit {names}{options}"
 
 
-def actions_of(report: Report) -> list[Action]:
-    """Return the actions, the most urgent first. Ineligible hosts are last: many of them need nothing."""
+def actions_of(lines: t.Iterable[HostLine], policy: str | None) -> list[Action]:
+    """Return the actions, the most urgent first. Ineligible hosts are last: many of them need nothing.
+
+    `policy` is the policy of hosts without a record, None if it is not known.
+    """
     found: dict[tuple[t.Any, ...], Action] = {}
-    # A host without a record has no policy of its own.
-    of_fleet = report.only_policy()
-    for line in sorted(report.lines, key=lambda line: line.state == "ineligible"):
+    for line in sorted(lines, key=lambda line: line.state == "ineligible"):
         step = line.next_step
         playbook, variables = _playbook(step or "")
         if _POLICY not in " ".join(variables):
-            variables = (*variables, *_VARIABLE.findall(policy_option(line.policy or of_fleet)))
+            variables = (*variables, *_VARIABLE.findall(policy_option(line.policy or policy)))
         if playbook is None and line.state in _WAITING:
             continue
         reason = line.reasons[0]["id"] if line.reasons else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..._text import shorten, visible
 from ..changes.wording import before, short
 from ..report import URGENCY, Report
-from .actions import Action, actions_of
+from .actions import Action
 from .protection import protection_of
 
 _MOST_ACTIONS = 8
@@ -59,7 +59,7 @@ def _rules(report: Report) -> c.Iterator[str]:
 
 
 def _to_do(report: Report) -> c.Iterator[str]:
-    actions = actions_of(report)
+    actions = report.actions
     if actions:
         yield "To do:"
     yield from map(_action, actions[:_MOST_ACTIONS])

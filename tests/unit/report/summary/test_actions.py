@@ -10,7 +10,6 @@ import typing as t
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._report.report import Report
-from ansible_collections.kernelops.livepatch.plugins.module_utils._report.summary.actions import actions_of
 from tests.samples.changes import fresh, reported
 from tests.samples.reports import HOSTILE, hostile_record, recorded
 
@@ -21,7 +20,7 @@ def host(name: str, state: t.Any, remedy: str, reason: str = "x", **changes: t.A
 
 
 def shown(report: Report) -> list[tuple[str, list[str], str | None]]:
-    return [(each.step, each.hosts, each.command()) for each in actions_of(report)]
+    return [(each.step, each.hosts, each.command()) for each in report.actions]
 
 
 def test_hosts_with_one_playbook_have_one_command() -> None:
@@ -84,7 +83,7 @@ def test_steps_of_people_end_with_a_check() -> None:
 def test_a_step_that_mentions_a_playbook_is_for_people() -> None:
     """The playbook is a part of it, and may need variables that a person decides about."""
     step = "find the cause of the crash, then run kernelops.livepatch.patch with clear_crash_lock: true"
-    [action] = actions_of(reported(host("web1", "failed", step, "crash_lock")))
+    [action] = reported(host("web1", "failed", step, "crash_lock")).actions
     assert (action.step, action.playbook) == (step, None)
 
 
@@ -131,13 +130,13 @@ def test_a_limit_is_one_argument(names: list[str]) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_texts_of_hosts_stay_text(text: str) -> None:
-    [action] = actions_of(reported(recorded(hostile_record(text))))
+    [action] = reported(recorded(hostile_record(text))).actions
     assert action.step.isprintable()
     assert (action.command() or "").isprintable()
 
 
 def test_a_command_has_a_bounded_length() -> None:
-    [action] = actions_of(reported(*(fresh(f"web{number}", "failed") for number in range(1500))))
+    [action] = reported(*(fresh(f"web{number}", "failed") for number in range(1500))).actions
     assert len(action.hosts) == 1500
     assert str(action.command()).count(",") == 999
     assert str(action.command(2)).endswith("--limit web0,web1")
