@@ -90,7 +90,7 @@ from collections.abc import Iterable, Mapping
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.host_list import read_hosts
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.host_list import HostListError, read_hosts
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.waves import (
     Candidate,
     WavesError,
@@ -110,13 +110,13 @@ def enable_waves(
 ) -> dict[str, t.Any]:
     """Divide the hosts with a seat into waves. Raises `AnsibleFilterError`."""
     hosts = [str(name) for name in names]
-    seated = _granted(granted) if isinstance(granted, Mapping) else [str(name) for name in granted]
-    unfit = dict.fromkeys(set(hosts) - set(seated), "gets no seat")
-    ordered = sorted(seated, key=lambda name: _is_enabled(hostvars[name].get(check) or {}))
     try:
+        seated = _granted(granted) if isinstance(granted, Mapping) else [str(name) for name in granted]
+        unfit = dict.fromkeys(set(hosts) - set(seated), "gets no seat")
+        ordered = sorted(seated, key=lambda name: _is_enabled(hostvars[name].get(check) or {}))
         first = read_canaries(canaries, hosts, unfit)
         waves = plan_waves([Candidate(name) for name in ordered], canaries=first, serial=serial, groups_down={})
-    except WavesError as error:
+    except (HostListError, WavesError) as error:
         raise AnsibleFilterError(f"enable_waves: {error}") from error
     return {"order": list(waves.order), "sizes": list(waves.sizes), "plan": describe_waves(waves)}
 
@@ -124,13 +124,7 @@ def enable_waves(
 def _granted(plan: Mapping[str, t.Any]) -> list[str]:
     """Return the granted hosts of a seat plan, whose result has a file with them in a large fleet."""
     file = plan.get("granted_file")
-    try:
-        return read_hosts(str(file)) if file else [str(name) for name in plan.get("granted") or ()]
-    except OSError as error:
-        raise AnsibleFilterError(
-            f"enable_waves: the list of granted hosts, {file}, cannot be read: {error.strerror or error}. "
-            "Run kernelops.livepatch.seat_plan again, in the run that uses its result"
-        ) from error
+    return read_hosts(str(file)) if file else [str(name) for name in plan.get("granted") or ()]
 
 
 def _is_enabled(result: Mapping[str, t.Any]) -> bool:

@@ -53,7 +53,7 @@ from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.host_list import has_host
+from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.host_list import HostListError, has_host
 
 
 def has_seat(plan: Mapping[str, t.Any], host: str) -> bool:
@@ -65,11 +65,8 @@ def has_seat(plan: Mapping[str, t.Any], host: str) -> bool:
         return False
     try:
         return has_host(str(file), str(host))
-    except OSError as error:
-        raise AnsibleFilterError(
-            f"has_seat: the list of granted hosts, {file}, cannot be read: {error.strerror or error}. "
-            "Run kernelops.livepatch.seat_plan again, in the run that uses its result"
-        ) from error
+    except HostListError as error:
+        raise AnsibleFilterError(f"has_seat: {error}") from error
 
 
 class FilterModule:

@@ -5,11 +5,16 @@
 from __future__ import annotations
 
 import collections.abc as c
+import contextlib
 import json
 import mmap
 from pathlib import Path
 
 from .. import _io
+
+
+class HostListError(ValueError):
+    """A list of hosts cannot be read: it was removed at the end of its run."""
 
 
 def write_hosts(path: Path, hosts: c.Iterable[str]) -> None:
@@ -19,16 +24,19 @@ def write_hosts(path: Path, hosts: c.Iterable[str]) -> None:
 
 
 def read_hosts(path: str) -> list[str]:
-    """Return the names of a file that `write_hosts` wrote, in the order in which they were given. Raises `OSError`."""
-    with _io.open_regular(path) as file:
+    """Return the names of a file that `write_hosts` wrote, in the order in which they were given.
+
+    Raises `HostListError`.
+    """
+    with _errors_of(path), _io.open_regular(path) as file:
         lines = [line.decode("ascii").rpartition(" ") for line in file]
     return [json.loads(name) for _number, name in sorted((int(number), name) for name, _space, number in lines)]
 
 
 def has_host(path: str, host: str) -> bool:
-    """Return True if a file that `write_hosts` wrote has this name. Raises `OSError`."""
+    """Return True if a file that `write_hosts` wrote has this name. Raises `HostListError`."""
     wanted = json.dumps(host).encode("ascii")
-    with _io.open_regular(path) as file:
+    with _errors_of(path), _io.open_regular(path) as file:
         # An empty file cannot be mapped.
         if not file.read(1):
             return False
@@ -45,3 +53,14 @@ def has_host(path: str, host: str) -> bool:
                 else:
                     end = begin
     return False
+
+
+@contextlib.contextmanager
+def _errors_of(path: str) -> c.Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HostListError(
+            f"the list of granted hosts, {path}, cannot be read: {error.strerror or error}. "
+            "Run kernelops.livepatch.seat_plan again, in the run that uses its result"
+        ) from error

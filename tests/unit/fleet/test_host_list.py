@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._fleet.host_list import (
+    HostListError,
     has_host,
     read_hosts,
     write_hosts,
@@ -31,5 +32,7 @@ def test_exactly_the_written_hosts_are_found(tmp_path: Path, count: int) -> None
 
 
 def test_a_missing_list_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        has_host(str(tmp_path / "names"), "web-1")
+    path = str(tmp_path / "names")
+    for read in (lambda: has_host(path, "web-1"), lambda: read_hosts(path)):
+        with pytest.raises(HostListError, match=r"names, cannot be read: No such file or directory\. Run kernelops"):
+            read()
