@@ -2,8 +2,9 @@
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
 """A process that has imported what Ansible needs, and forks for each run of Ansible.
 
-Half of the time of a short run is the import of libraries. Everything that reads Ansible's configuration is imported
-after the fork, because the configuration comes from the environment and the folder of the run.
+Half of the time of a short run is the import of libraries and of the core of this collection, which Ansible imports
+again in each process of a task. Everything that reads Ansible's configuration is imported after the fork, because the
+configuration comes from the environment and the folder of the run.
 
 `AnsibleParent` starts the process, which runs this module. A run is two processes: the supervisor, which waits for the
 end, and Ansible, which leads a new session. If the process of the test ends first, the supervisor kills Ansible.
@@ -27,9 +28,10 @@ import types
 import typing as t
 
 _ROOT = pathlib.Path(__file__).parents[2]
-_COLLECTION = _ROOT / ".build" / "collections" / "ansible_collections" / "kernelops" / "livepatch"
-# Imports of a run apart from Ansible itself. Of Ansible, only the loader of collections can be imported before the
-# configuration is known. A library that the installed ansible-core does not need may be missing.
+_COLLECTIONS = _ROOT / ".build" / "collections"
+_PLUGINS = _COLLECTIONS / "ansible_collections" / "kernelops" / "livepatch" / "plugins"
+# Imports of a run, without those modules of Ansible that read its configuration. A module that the installed
+# ansible-core does not have may be missing.
 _LIBRARIES = """
     argparse ast asyncio concurrent.futures.thread configparser ctypes.util curses dataclasses decimal difflib
     email.message getpass hashlib html http.client importlib.metadata importlib.resources inspect locale logging
@@ -38,8 +40,13 @@ _LIBRARIES = """
     cryptography.hazmat.backends.openssl cryptography.hazmat.primitives.asymmetric.rsa
     cryptography.hazmat.primitives.kdf.pbkdf2 cryptography.hazmat.primitives.padding
     cryptography.hazmat.primitives.serialization.ssh cryptography.x509 jinja2.nativetypes jinja2.sandbox jmespath
-    packaging.requirements packaging.specifiers requests resolvelib typing_extensions yaml
-    ansible.utils.collection_loader
+    packaging.requirements packaging.specifiers psycopg requests resolvelib typing_extensions yaml
+    ansible._internal._datatag._wrappers ansible._internal._ssh._ssh_agent ansible._internal._templating._jinja_patches
+    ansible._internal._worker._inventory_rpc ansible.config.manager ansible.context ansible.errors
+    ansible.module_utils.common.file ansible.module_utils.common.locale ansible.module_utils.common.process
+    ansible.module_utils.common.sys_info ansible.module_utils.common.text.formatters ansible.parsing.splitter
+    ansible.parsing.utils.addresses ansible.utils.collection_loader ansible.utils.hashing ansible.utils.helpers
+    ansible.utils.lock ansible.utils.shlex ansible.vars.hostvars
 """
 
 
@@ -151,6 +158,7 @@ class AnsibleParent:
 def main(control: socket.socket, libraries: list[str]) -> dict[str, t.Any]:
     """Fork for each request, until the other end is closed. Returns only in a forked process, with its request."""
     _import_libraries()
+    _import_core()
     for name in libraries:
         importlib.import_module(name)
     _remember_routing()
@@ -178,6 +186,22 @@ def _import_libraries() -> None:
     assert len([*pathlib.Path("/proc/self/task").iterdir()]) == 1, "a process with threads must not fork"
 
 
+def _import_core() -> None:
+    """Import the core of the collection, which imports nothing of Ansible. Ansible loads the packages above it."""
+    sys.path.insert(0, str(_COLLECTIONS))
+    for path in (_PLUGINS / "module_utils").rglob("*.py"):
+        importlib.import_module(".".join(path.relative_to(_COLLECTIONS).with_suffix("").parts))
+    sys.path.remove(str(_COLLECTIONS))
+    for package in (_PLUGINS, *_PLUGINS.parents[:3]):
+        del sys.modules[".".join(package.relative_to(_COLLECTIONS).parts)]
+
+
+def _forget_core() -> None:
+    """Remove the core from a process that uses another installation of the collection."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ansible_collections"]:
+        del sys.modules[name]
+
+
 def _remember_routing() -> None:
     """Parse the routing of ansible.builtin once. ansible-core documents that this function may be replaced."""
     import ansible
@@ -200,7 +224,7 @@ def _remember_compiled() -> None:
     from ansible.utils.collection_loader import _collection_finder as finder
 
     code: dict[tuple[str, bytes], types.CodeType] = {}
-    for path in (_COLLECTION / "plugins").rglob("*.py"):
+    for path in _PLUGINS.rglob("*.py"):
         source = path.read_bytes()
         code[str(path), source] = compile(source, str(path), "exec", dont_inherit=True)
 
@@ -250,6 +274,8 @@ def _become(wanted: dict[str, t.Any], streams: list[int]) -> None:
     os.chdir(wanted["folder"])
     os.environ.clear()
     os.environ.update(wanted["environment"])
+    if os.environ.get("ANSIBLE_COLLECTIONS_PATH") != str(_COLLECTIONS):
+        _forget_core()
     for number, descriptor in enumerate(streams, 1):
         os.dup2(descriptor, number)
         os.close(descriptor)
