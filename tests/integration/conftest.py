@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -24,25 +23,11 @@ from tests.lab.runtimes.machine import Machine
 from tests.lab.snapd.machine import running_machine as running_snapd
 from tests.lab.vm.debian_packages import UnavailableError
 from tests.lab.vm.virtual_machine import VirtualMachine, running_machine
+from tests.temporary_files import keep_in_memory
 
 from .ansible_parent import AnsibleParent, ForkedAnsible, kill_family
 
-_MEMORY = Path("/dev/shm")  # noqa: S108  (a place for files of one run)
-_ENOUGH_BYTES = 4 << 30
-
-
-def _keep_files_in_memory() -> None:
-    """Put the folders of pytest into memory if there is enough: the lab writes tens of thousands of small files."""
-    if "PYTEST_DEBUG_TEMPROOT" in os.environ or not os.access(_MEMORY, os.W_OK):
-        return
-    place = os.statvfs(_MEMORY)
-    available = re.search(r"^MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text("ascii"), re.MULTILINE)
-    least = min(place.f_bavail * place.f_frsize, int(available[1]) * 1024 if available else 0)
-    if least >= _ENOUGH_BYTES and not place.f_flag & os.ST_NOEXEC:
-        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)
-
-
-_keep_files_in_memory()
+keep_in_memory()
 
 COLLECTIONS = Path(__file__).parents[2] / ".build" / "collections"
 CALLBACKS = Path(__file__).parent / "plugins" / "callback"

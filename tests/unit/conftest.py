@@ -6,6 +6,10 @@ from __future__ import annotations
 
 from hypothesis import settings
 
+from tests.temporary_files import keep_in_memory
+
+keep_in_memory()
+
 # There is no deadline for an example, because the machine may be busy.
 settings.register_profile("without-deadline", deadline=None)
 settings.load_profile("without-deadline")

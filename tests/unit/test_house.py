@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils import _record, _version
+from tests.samples.plugin_sources import nodes, syntax_trees
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "kernelops.livepatch"
@@ -83,7 +84,7 @@ def test_action_options_match_the_documentation(name: str, documents: dict[str, 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_has_an_action_or_code(name: str) -> None:
-    tree = ast.parse((ROOT / "plugins" / "modules" / f"{name}.py").read_text(encoding="utf-8"))
+    tree = syntax_trees()[ROOT / "plugins" / "modules" / f"{name}.py"]
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     if name in ACTIONS:
         code = [node for node in tree.body if not isinstance(node, (ast.Expr, ast.ImportFrom, ast.Assign))]
@@ -110,8 +111,7 @@ def test_modules_document_their_attributes(name: str, documents: dict[str, dict[
 
 @pytest.mark.parametrize("path", CONTROLLER_SOURCES, ids=lambda path: path.stem)
 def test_controller_code_needs_only_a_shell(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    used = {node.attr for node in nodes()[path] if isinstance(node, ast.Attribute)}
     assert not used & HOST_NEEDS_MORE_THAN_A_SHELL
 
 

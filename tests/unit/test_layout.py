@@ -11,10 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-PLUGINS = ROOT / "plugins"
+from tests.samples.plugin_sources import PLUGINS, nodes, syntax_trees
+
+ROOT = PLUGINS.parent
 CORE = PLUGINS / "module_utils"
-SOURCES = sorted(PLUGINS.rglob("*.py"))
+SOURCES = [*syntax_trees()]
 
 FILES_IN_A_FOLDER = 12
 FLAT = "plugins/modules"  # Ansible looks for modules in this folder only
@@ -57,14 +58,11 @@ TESTED_WITH_ANSIBLE = {"_report/status_line.py": "test_fleet_progress.py"}
 
 
 def _classes(path: Path) -> list[str]:
-    return [
-        node.name for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ClassDef)
-    ]
+    return [node.name for node in nodes()[path] if isinstance(node, ast.ClassDef)]
 
 
 def _has_code(path: Path) -> bool:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in tree.body)
+    return any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in syntax_trees()[path].body)
 
 
 def _test_of(module: str) -> Path:
@@ -75,7 +73,7 @@ def _test_of(module: str) -> Path:
 def _lines_with(pattern: str, *, except_in: str = "") -> list[str]:
     """Return the lines of the plugins that match, as ``path:number``, outside one file."""
     found = []
-    for path in sorted(PLUGINS.rglob("*.py")):
+    for path in SOURCES:
         name = str(path.relative_to(PLUGINS))
         lines = path.read_text(encoding="utf-8").splitlines() if name != except_in else []
         found += [f"{name}:{number}" for number, line in enumerate(lines, 1) if re.search(pattern, line)]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.kernelops.livepatch.plugins.module_utils._server import download
 from ansible_collections.kernelops.livepatch.plugins.modules import exposure_info
 from tests.samples import proofs
 from tests.samples.notices import notice
@@ -75,6 +76,7 @@ def test_results_have_no_invisible_characters(tmp_path: Path, monkeypatch: pytes
 
 
 def test_passwords_of_data_are_masked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "_FIRST_PAUSE_SECONDS", 0)
     url = "https://anna:s3cret@127.0.0.1:9/data.json"
     module = evaluated(monkeypatch, tmp_path, vulnerability_data=[url], timeout=1)
     assert "s3cret" not in str(module.result)

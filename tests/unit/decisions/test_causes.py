@@ -5,18 +5,17 @@
 from __future__ import annotations
 
 import ast
-import collections.abc as c
+import functools
 import re
 import string
 import typing as t
-from pathlib import Path
 
 import pytest
 
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions import causes
 from ansible_collections.kernelops.livepatch.plugins.module_utils._decisions.cause_texts.cause import Cause
+from tests.samples.plugin_sources import PLUGINS, nodes
 
-PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
 TABLE_FOLDER = PLUGINS / "module_utils" / "_decisions" / "cause_texts"
 NAMED = {name: value for name, value in vars(causes).items() if isinstance(value, Cause)}
 TABLE = {
@@ -28,10 +27,9 @@ PARTS_OF_A_CAUSE = 20
 """Characters of a part of a text that make it recognisable. Shorter parts, such as commands, may occur elsewhere."""
 
 
-def sources() -> c.Iterator[ast.Module]:
-    for path in sorted(PLUGINS.rglob("*.py")):
-        if path.parent != TABLE_FOLDER:
-            yield ast.parse(path.read_text(encoding="utf-8"), str(path))
+def sources() -> list[tuple[ast.AST, ...]]:
+    """Return the nodes of each file except for the table itself."""
+    return [found for path, found in nodes().items() if path.parent != TABLE_FOLDER]
 
 
 def placeholders(*texts: str | None) -> set[str]:
@@ -47,15 +45,15 @@ def parts(text: str) -> list[str]:
 def literals() -> set[str]:
     """Return all texts in the code of the plugins, without documentation."""
     found = set()
-    for tree in sources():
+    for source in sources():
         documentation = {
             id(node.value)
-            for node in ast.walk(tree)
+            for node in source
             if isinstance(node, ast.Expr) or (isinstance(node, ast.Assign) and _is_documentation(node))
         }
         found |= {
             node.value
-            for node in ast.walk(tree)
+            for node in source
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation
         }
     return found
@@ -101,11 +99,12 @@ class Use(t.NamedTuple):
     values: set[str] | None
 
 
+@functools.cache
 def uses() -> list[Use]:
     found = []
-    for tree in sources():
-        calls = {id(node.func.value): node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_use(node)}
-        for node in ast.walk(tree):
+    for source in sources():
+        calls = {id(node.func.value): node for node in source if isinstance(node, ast.Call) and _is_use(node)}
+        for node in source:
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "causes":
                 call = calls.get(id(node))
                 names = None if call is None else [keyword.arg for keyword in call.keywords]

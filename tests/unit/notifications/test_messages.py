@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import typing as t
 from pathlib import Path
@@ -58,9 +59,15 @@ def test_teams_gets_an_adaptive_card() -> None:
     assert "  web1: protected -> failed: The patch could not be applied." in texts
 
 
+@functools.cache
+def many_hosts() -> list[t.Any]:
+    """Return records of more hosts than a message can list."""
+    return [fresh(f"web{number}") for number in range(2000)]
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_texts_of_hosts_stay_text(text: str) -> None:
-    now = reported(recorded(hostile_record(text)), *(fresh(f"web{number}") for number in range(2000)))
+    now = reported(recorded(hostile_record(text)), *many_hosts())
     now = dataclasses.replace(now, changes=compared(reported(), now), context=RunContext(text))
     message = message_of(now, None)
     assert message.subject.isprintable()

@@ -9,7 +9,6 @@ import fcntl
 import functools
 import itertools
 import os
-import tempfile
 import threading
 import typing as t
 from pathlib import Path
@@ -236,19 +235,20 @@ RUNS = st.builds(
 
 @settings(deadline=None, max_examples=150)
 @given(seats=st.integers(1, 3), runs=st.lists(RUNS, min_size=1, max_size=6))
-def test_killed_runs_never_exceed_the_seats(seats: int, runs: list[Run]) -> None:
+def test_killed_runs_never_exceed_the_seats(
+    seats: int, runs: list[Run], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     enabled: set[str] = set()
     clock = (f"2026-01-10T06:{minute:02}:{second:02}Z" for minute in range(60) for second in range(60))
     now = functools.partial(next, clock)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for run in runs:
-            for _step in itertools.islice(_steps(folder, run, enabled, seats, now), run.steps):
-                assert len(enabled) <= seats
-        whole = Run(tuple(NAMES), 100, frozenset())
-        for _step in _steps(folder, whole, enabled, seats, now):
+    folder = tmp_path_factory.mktemp("records")
+    for run in runs:
+        for _step in itertools.islice(_steps(folder, run, enabled, seats, now), run.steps):
             assert len(enabled) <= seats
-        assert len(enabled) == seats, "no seat is lost either"
+    whole = Run(tuple(NAMES), 100, frozenset())
+    for _step in _steps(folder, whole, enabled, seats, now):
+        assert len(enabled) <= seats
+    assert len(enabled) == seats, "no seat is lost either"
 
 
 def _steps(folder: Path, run: Run, enabled: set[str], seats: int, clock: t.Callable[[], str]) -> t.Iterator[None]:

@@ -628,10 +628,10 @@ def test_many_problems_fit_into_a_failed_result(options: ReportOptions, tmp_path
 
 def test_the_result_for_many_hosts_is_small(options: ReportOptions) -> None:
     """AWX removes results of more than 700,000 bytes."""
-    hosts = [f"web-{number:06}.example.com" for number in range(100_000)]
+    hosts = [f"web-{number:06}.example.com" for number in range(20_000)]
     rules = [{"id": "silent", "expression": "state == 'no_answer'", "message": "there is no answer"}]
     result, _replay = report(options, hosts=hosts, rules=rules, formats=())
-    assert len(json.dumps(result)) < 300_000
+    assert len(json.dumps(result)) < 300_000 < len(json.dumps(hosts))
     assert result["summary"]["states"]["no_answer"] == result["summary"]["rules"]["silent"] == len(hosts)
     for key, name in (("hosts_by_state", "no_answer"), ("hosts_by_rule", "silent")):
         assert result[key][name] == hosts[: len(result[key][name])]
