@@ -46,6 +46,7 @@ NO_HYPOTHESIS = ("-p", "no:hypothesispytest")
 TESTS = ("requirements.txt", "tests/requirements-tests.txt")
 UNIT = ("tests/unit",)
 WITH_HOSTS = ("tests/components", "tests/integration")
+HOSTILE = "tests/integration/test_hostile_hosts.py"
 PYTHONS = interpreters.find()
 # The newest ansible-core that this machine can run, on the newest Python that it supports.
 NEWEST = next(core for core in reversed(interpreters.CORES) if core.pythons(PYTHONS))
@@ -345,11 +346,12 @@ def matrix(core: interpreters.Core) -> None:
         """Integration tests that are marked `matrix`. With the oldest ansible-core and Python, all unit tests too."""
         skip_without(session, core, pythons)
         install(session, f"ansible-core~={core.version}.0", *TESTS)
-        commands = [pytest(session, WITH_HOSTS, "-m", "matrix and not hostile", *PARALLEL)]
+        commands = [pytest(session, WITH_HOSTS, "-m", "matrix", f"--ignore={HOSTILE}", *PARALLEL)]
         if oldest:
-            commands.insert(0, pytest(session, UNIT, "--numprocesses=auto"))
-            # Four large runs with time limits, so nothing else runs beside them. The session `hostile` has the newest.
-            commands.append(pytest(session, ("tests/integration/test_hostile_hosts.py",), "-m", "matrix and hostile"))
+            # All examples of Hypothesis are in the session `unit`. Few show that the syntax and the libraries exist.
+            commands.insert(0, pytest(session, UNIT, "--numprocesses=auto", "--hypothesis-profile=few"))
+            # Four runs with time limits, so nothing else runs beside them. `make test` has the newest.
+            commands.append(pytest(session, (HOSTILE,), "-m", "matrix"))
         run_all(session, *commands, env=ansible_environment(session.bin))
 
 

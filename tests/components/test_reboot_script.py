@@ -13,12 +13,8 @@ import os
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
 from tests.integration.shells import SHELLS, each_shell
-
-pytestmark = pytest.mark.matrix
 
 NONCE = "0123456789abcdef0123456789abcdef"
 SCRIPTS = Path(__file__).parents[2] / "plugins" / "plugin_utils" / "shell"

@@ -674,7 +674,6 @@ def test_values_of_a_hostile_lab_host_never_run(browser: Browser, ansible: Ansib
     assert browser.run("return [document.images.length, document.scripts.length]") == [0, 2]
 
 
-@pytest.mark.matrix
 def test_the_page_is_rewritten_only_for_new_records(ansible: Ansible) -> None:
     def changed() -> bool:
         run = ansible.task(

@@ -221,7 +221,6 @@ def test_an_unreachable_host_keeps_its_last_record(fleet: Fleet, ansible: Ansibl
     assert back.code == 0
 
 
-@pytest.mark.matrix
 def test_a_refused_run_leaves_records_and_report(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
     """A wrong option is no fault of the hosts: it must not show them as unreachable."""
     hosts = "xenial-generic:stale"
@@ -295,7 +294,6 @@ def test_wrong_options_are_named(fleet: Fleet, ansible: Ansible, tmp_path: Path)
             assert [word for word in words if word not in result["msg"]] == []
 
 
-@pytest.mark.matrix
 def test_a_custom_policy_decides(fleet: Fleet, ansible: Ansible) -> None:
     row = {"release": "18.04", "architecture": "amd64", "kernel": "4.15", "flavours": ["generic"]}
     run = ansible.task(

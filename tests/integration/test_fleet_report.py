@@ -66,7 +66,6 @@ def controller(tmp_path: Path) -> Controller:
     return controller
 
 
-@pytest.mark.matrix
 def test_a_report_in_every_format(controller: Controller) -> None:
     outcome = controller.report(formats=ALL_FORMATS, output_dir="report")
     assert outcome.code == 0, outcome.output
@@ -152,7 +151,6 @@ def test_the_playbook_fails_for_unreachable_hosts(controller: Controller) -> Non
     assert (controller.folder / "livepatch-report" / "fleet.json").is_file()
 
 
-@pytest.mark.matrix
 def test_only_expected_hosts_are_reported(controller: Controller) -> None:
     outcome = controller.report(hosts=["web1", "web9"])
     assert outcome.result("localhost")["hosts_by_state"]["no_answer"] == ["web9"]

@@ -146,7 +146,6 @@ def test_the_table_ends_with_broken_rules(controller: Controller) -> None:
     } in findings
 
 
-@pytest.mark.matrix
 def test_a_broken_rule_fails_after_all_files(controller: Controller) -> None:
     expected = {
         "patch_tampered": "Of 4 hosts, 1 patch_tampered (web3), which fail_on lists.",
@@ -227,7 +226,6 @@ def test_without_jmespath_a_report_has_no_rules(controller: Controller) -> None:
         assert "pip install jmespath" in _message(outcome)
 
 
-@pytest.mark.matrix
 def test_the_same_records_change_no_file(controller: Controller) -> None:
     options: dict[str, t.Any] = {"livepatch_report_formats": FORMATS, "livepatch_fail_on": []}
     assert controller.playbook("--check", **options).result("localhost")["changed"] is True
@@ -334,7 +332,6 @@ def exposed(tmp_path: Path) -> Controller:
     return controller
 
 
-@pytest.mark.matrix
 def test_the_report_has_the_formats_of_scanners(exposed: Controller) -> None:
     options = {
         "livepatch_report_formats": ["table", "openvex", "scanner_csv"],

@@ -71,7 +71,6 @@ def controller(tmp_path: Path) -> Controller:
     return controller
 
 
-@pytest.mark.matrix
 def test_nightly_reports_measure_the_time_to_patch(controller: Controller) -> None:
     nights = [(3, "100.1", "protected"), (5, "100.1", "protected"), (6, "101.1", "applying"), (7, "101.1", "protected")]
     for day, patch, state in nights:

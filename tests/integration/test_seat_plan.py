@@ -67,7 +67,6 @@ def test_seats_are_planned_from_all_records(checked: Ansible) -> None:
     assert "3 seats, 0 left: 2 kept, 4 denied." in run.output
 
 
-@pytest.mark.matrix
 def test_priority_comes_first_and_grants_are_remembered(checked: Ansible, tmp_path: Path) -> None:
     arguments = {"hosts": WANTING, "priority": ["not-enabled"], "seats": 4, "show": False}
     predicted = result(plan(checked, "--check", **arguments))

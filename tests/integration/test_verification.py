@@ -162,7 +162,6 @@ def test_without_a_patch_nothing_is_read(seen: Run) -> None:
     assert record(seen, "not-enabled")["kernel_patches"] == []
 
 
-@pytest.mark.matrix
 def test_off_trusts_the_kernel(fleet: Fleet, ansible: Ansible) -> None:
     hosts = f"{HOSTS['signed']}:{HOSTS['changed']}"
     run = ansible.task("kernelops.livepatch.patch_info", hosts, network=False, verify="off")
@@ -171,7 +170,6 @@ def test_off_trusts_the_kernel(fleet: Fleet, ansible: Ansible) -> None:
         assert (patch["verification"]["level"], patch["verification"]["result"]) == ("kernel", "verified")
 
 
-@pytest.mark.matrix
 def test_only_the_canonical_key_is_trusted_by_default(fleet: Fleet, ansible: Ansible) -> None:
     run = ansible.task("kernelops.livepatch.patch_info", HOSTS["signed"], network=False)
     assessment = run.result(HOSTS["signed"])["record"]["assessment"]

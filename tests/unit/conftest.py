@@ -13,3 +13,5 @@ keep_in_memory()
 # There is no deadline for an example, because the machine may be busy.
 settings.register_profile("without-deadline", deadline=None)
 settings.load_profile("without-deadline")
+# For further versions of Python: see noxfile.py.
+settings.register_profile("few", deadline=None, max_examples=10)
