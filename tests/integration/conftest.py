@@ -176,10 +176,10 @@ class Ansible:
         """Return the results of a module for each set of options, in one play. A failure is ``ignored``."""
         return [{"kind": line["kind"], **line["result"]} for line in self.each_run(module, hosts, cases).results]
 
-    def each_run(self, module: str, hosts: str, cases: list[dict[str, t.Any]]) -> Run:
+    def each_run(self, module: str, hosts: str, cases: list[dict[str, t.Any]], *words: str) -> Run:
         """Run a module on one host with each set of options, in one play that ignores failures."""
         tasks = [{"name": f"Case {number}", module: case, "ignore_errors": True} for number, case in enumerate(cases)]
-        run = self.command("playbook", self._write_play("each.yml", hosts, tasks))
+        run = self.command("playbook", self._write_play("each.yml", hosts, tasks), *words)
         assert [line["task"] for line in run.results] == [task["name"] for task in tasks], run.output
         return run
 

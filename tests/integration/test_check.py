@@ -27,6 +27,9 @@ READING = re.compile(
     r"|dpkg --print-architecture|systemd-detect-virt ?|mokutil --sb-state"
     r"|journalctl -q --no-pager -o cat -n 5 -u snap.canonical-livepatch.canonical-livepatchd.service"
 )
+FORMATS = ["table", "json", "markdown", "html", "csv", "junit", "sarif", "prometheus"]
+FAIL_ON: dict[str, list[str]] = {"launch": ["patch_tampered"], "current": []}
+"""The rules that fail the run of each policy."""
 
 
 class Checked(t.NamedTuple):
@@ -53,7 +56,8 @@ def checked(policy: str, fleet: Fleet, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp(policy)
     fleet.set_clocks()
     ansible = Ansible(folder, fleet.variables)
-    return Checked(ansible.playbook(CHECK, livepatch_policy=policy, livepatch_fail_on=[]), folder)
+    options = {"livepatch_policy": policy, "livepatch_fail_on": FAIL_ON[policy], "livepatch_report_formats": FORMATS}
+    return Checked(ansible.playbook(CHECK, **options), folder)
 
 
 def without_times(record: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -87,8 +91,9 @@ def test_every_problem_has_a_reason_and_remedy(checked: Checked) -> None:
             assert check["status"] == "pass" or check["remedy"] or check["id"] == "network", (host, check)
 
 
-def test_the_report_contains_every_host(checked: Checked) -> None:
-    assert checked.run.code == 0, checked.run.output
+def test_the_report_contains_every_host(policy: str, checked: Checked) -> None:
+    assert checked.run.code == (2 if FAIL_ON[policy] else 0), checked.run.output
+    assert ("1 patch_tampered (tampered), which fail_on lists." in checked.run.output) == bool(FAIL_ON[policy])
     assert sorted(record["host"] for record in checked.report["records"]) == REACHABLE
     assert [host["host"] for host in checked.report["unreachable"]] == ["unreachable"]
     assert "connect to host unreachable" in json.dumps(checked.report["unreachable"])
@@ -97,6 +102,21 @@ def test_the_report_contains_every_host(checked: Checked) -> None:
         assert re.search(rf"^{re.escape(host)} +\w+", whole, re.MULTILINE), host
     shown = [host for host in HOSTS if re.search(rf"^{re.escape(host)} +[a-z_]+ ", checked.run.output, re.MULTILINE)]
     assert 0 < len(shown) <= 50
+
+
+def test_rules_are_broken_by_the_described_hosts(policy: str, checked: Checked) -> None:
+    text = (checked.folder / "livepatch-report" / "fleet.sarif").read_text(encoding="utf-8")
+    validate = pytest.importorskip("sarif_kit.validate")
+    assert validate.validation_errors(json.loads(text)) == []
+    by_rule: dict[str, set[str]] = {}
+    for result in json.loads(text)["runs"][0]["results"]:
+        by_rule.setdefault(result["ruleId"], set()).add(result["locations"][0]["logicalLocations"][0]["name"])
+    assert by_rule["patch_tampered"] == {"tampered"}
+    assert by_rule["no_answer"] == {"unreachable"}
+    assert by_rule["upgrade_overdue"] >= {"end-of-life", "end-of-life-by-date", "client-2016-nothing-to-apply"}
+    if policy == "launch":
+        assert by_rule["upgrade_overdue"] == {"end-of-life", "end-of-life-by-date", "client-2016-nothing-to-apply"}
+    assert "xenial-generic" not in by_rule["not_protected"]
 
 
 def test_the_report_names_the_policy_that_covers_more(policy: str, checked: Checked) -> None:

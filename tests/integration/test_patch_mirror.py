@@ -163,8 +163,8 @@ def test_check_mode_predicts_a_mirror(mirror: Mirror) -> None:
     assert_complete(mirror, PATCHES)
     asked = len(mirror.asked())
     index = (mirror.dest / "index.json").read_bytes()
-    for words in ((), ("--check",)):
-        again = mirror.play(*words).result("localhost")
+    for check in (False, True):
+        again = mirror.run(check=check)
         assert (again["changed"], again["fetched"], again["kept"]) == (False, [], NAMES)
     assert (mirror.dest / "index.json").read_bytes() == index
     assert len(mirror.asked()) == asked == len(NAMES)
@@ -551,17 +551,15 @@ def test_the_password_of_a_proxy_stays_secret(mirror: Mirror) -> None:
     mirror.lab.set_proxy("user", "made-up-3f9c")
     proxy = mirror.lab.proxy.replace("livepatch.lab.test", "user:made-up-3f9c@localhost")
     before = len(mirror.lab.proxied())
-    good = mirror.play("-vvv", server=mirror.lab.behind_proxy, proxy=proxy)
-    assert good.result("localhost")["fetched"] == NAMES
-    used = mirror.lab.proxied()[before:]
-    assert used
-    assert {(each["method"], each["authorized"]) for each in used} == {("CONNECT", True)}
-    (mirror.dest / FIRST).unlink()
-    wrong = proxy.replace("3f9c", "wrong")
-    run = mirror.ansible.task(
-        MODULE, "localhost", "-vvv", **{**mirror.options, "server": mirror.lab.behind_proxy, "proxy": wrong}
-    )
-    assert "requires a user and a password" in run.result("localhost")["msg"]
+    good = {**mirror.options, "server": mirror.lab.behind_proxy, "proxy": proxy}
+    wrong = {**good, "dest": str(mirror.ansible.folder / "other"), "proxy": proxy.replace("3f9c", "wrong")}
+    run = mirror.ansible.each_run(MODULE, "localhost", [good, wrong], "-vvv")
+    downloaded, refused = (line["result"] for line in run.results)
+    assert downloaded["fetched"] == NAMES
+    assert "requires a user and a password" in refused["msg"]
+    used = [(each["method"], each["authorized"]) for each in mirror.lab.proxied()[before:]]
+    assert set(used) == {("CONNECT", True), ("CONNECT", False)}
+    assert used == sorted(used, reverse=True), "only the second run is refused"
     assert "made-up" not in run.output
     assert "made-up" not in json.dumps(run.results)
 
@@ -632,8 +630,8 @@ def test_the_role_maintains_a_mirror(mirror: Mirror) -> None:
         "roles": [{"role": "kernelops.livepatch.mirror", "vars": variables}],
     }
     playbook = mirror.ansible.folder / "role.yml"
-    playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
+    playbook.write_text(yaml.safe_dump([play, play]), encoding="utf-8")
     run = mirror.ansible.command("playbook", str(playbook))
     assert run.code == 0, run.output
     assert_complete(mirror, PATCHES)
-    assert mirror.ansible.command("playbook", str(playbook)).result("localhost")["changed"] is False
+    assert [line["result"]["changed"] for line in run.results if "fetched" in line["result"]] == [True, False]

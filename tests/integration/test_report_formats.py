@@ -19,7 +19,6 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.lab.fleet import Fleet
 from tests.samples.notices import affected, notice
 from tests.samples.proofs import KERNEL_ONLY, PATCHED, VERSION, a_record
 from tests.samples.records import make_record
@@ -220,10 +219,9 @@ def test_without_jmespath_a_report_has_no_rules(controller: Controller) -> None:
         r"\s+", " ", outcome.output
     )
     assert outcome.result("localhost")["hosts_by_rule"] == {}
-    for asking in ({"livepatch_report_formats": ["sarif"]}, {"livepatch_fail_on": ["error"]}):
-        outcome = ansible.playbook("kernelops.livepatch.report", **{**variables, **asking})
-        assert outcome.code == 2, outcome.output
-        assert "pip install jmespath" in _message(outcome)
+    asking = [{"record_dir": "records", **each} for each in ({"formats": ["sarif"]}, {"fail_on": ["error"]})]
+    for result in ansible.each("kernelops.livepatch.fleet_report", "localhost", asking):
+        assert (result["kind"], "pip install jmespath" in result["msg"]) == ("ignored", True), result
 
 
 def test_the_same_records_change_no_file(controller: Controller) -> None:
@@ -257,26 +255,6 @@ def test_data_of_hosts_is_never_evaluated(controller: Controller) -> None:
     assert len(run["results"]) == sum(outcome.result("localhost")["summary"]["rules"].values())
     families = {family.name: family for family in text_string_to_metric_families(controller.written("fleet.prom"))}
     assert len(families["livepatch_host_state"].samples) == hosts
-
-
-def test_the_lab_in_every_format(ansible: Ansible, fleet: Fleet, tmp_path: Path) -> None:
-    outcome = ansible.command(
-        *("playbook", "kernelops.livepatch.check", "-i", str(fleet.inventory)),
-        *("-e", json.dumps({"livepatch_report_formats": FORMATS, "livepatch_fail_on": ["patch_tampered"]})),
-    )
-    assert outcome.code == 2, outcome.output
-    assert "1 patch_tampered (tampered), which fail_on lists." in outcome.output
-    report = tmp_path / "livepatch-report"
-    [run] = json.loads((report / "fleet.sarif").read_text(encoding="utf-8"))["runs"]
-    validate = pytest.importorskip("sarif_kit.validate")
-    assert validate.validation_errors(json.loads((report / "fleet.sarif").read_text(encoding="utf-8"))) == []
-    by_rule: dict[str, set[str]] = {}
-    for result in run["results"]:
-        by_rule.setdefault(result["ruleId"], set()).add(result["locations"][0]["logicalLocations"][0]["name"])
-    assert by_rule["patch_tampered"] == {"tampered"}
-    assert by_rule["no_answer"] == {"unreachable"}
-    assert by_rule["upgrade_overdue"] == {"end-of-life", "end-of-life-by-date", "client-2016-nothing-to-apply"}
-    assert "xenial-generic" not in by_rule["not_protected"]
 
 
 def _examples(language: str, page: str) -> list[str]:
