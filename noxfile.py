@@ -9,7 +9,7 @@ Tags:
     lint    checks that run no test
     test    what every change must pass: `make test`
     rest    what CI checks too: `make check-all` is `test` and `rest`
-    pair    waits for a machine or a host most of the time, so one other session of this kind runs at the same time
+    pair    waits most of the time, or uses one processor: one other session of this kind runs at the same time
     alone   runs tests on all processors, so no other session runs at the same time
 """
 
@@ -94,6 +94,8 @@ def ansible_environment(programs: str | Path) -> dict[str, str]:
         "ANSIBLE_COLLECTIONS_PATH": collections,
         "ANSIBLE_HOME": str(trees.BUILD / "ansible"),
         "PYTHONPATH": collections,
+        # Compiled code is kept, also for users who forbid it: each worker process of pytest would compile all tests.
+        "PYTHONDONTWRITEBYTECODE": "",
         "PATH": os.pathsep.join([str(programs), os.environ["PATH"]]),
     }
 
@@ -184,7 +186,7 @@ def page(session: nox.Session) -> None:
         session.run("python", "tests/tools/page.py", env=ansible_environment(session.bin))
 
 
-@nox.session(python=NEWEST_PYTHON, tags=["rest", "alone"])
+@nox.session(python=NEWEST_PYTHON, tags=["rest", "pair"], allow_parallel=True)
 def validators(session: nox.Session) -> None:
     """A report with validators of others: HTML, accessibility in Chromium, and SARIF."""
     install(session, ANSIBLE, *TESTS, "tests/requirements-page.txt")
@@ -234,7 +236,7 @@ EXTENDED = {
     "debian": ("Kernel modules that Debian signed.", ()),
     "network": ("Real sshd on 200 hosts, behind a link with latency and loss.", ()),
     "oracle": ("Signatures of modules, judged by Linux kernels in an emulator.", ()),
-    "release": ("The archive of a release, installed.", WHOLE_FILES),
+    "release": ("The archive of a release, installed.", ()),
     "runtimes": ("Real container runtimes under systemd.", ()),
     "snapd": ("The client with the real snapd under systemd.", ()),
     "store": ("Stores in PostgreSQL under load.", ()),
@@ -243,7 +245,7 @@ EXTENDED = {
     "waves": ("Runs in waves, one of them over 30 hosts.", ()),
 }
 """Markers of integration tests that `make test` does not run: what their session tests, and options of pytest."""
-PAIRS = ("vm", "snapd", "waves", "runtimes", "oracle", "debian", "doubles")
+PAIRS = ("vm", "snapd", "waves", "runtimes", "release", "oracle", "debian", "doubles")
 """Those that run in pairs, the longest first. No test of them measures time, and their limits are generous."""
 PLATFORMS = "platforms or docs"
 """Markers of integration tests that need the programs of other platforms, which `make test` does not run either."""
