@@ -298,7 +298,7 @@ def _kernel_origin(facts: HostFacts, policy: Policy) -> Check:
     required = "a kernel built by Ubuntu"
     if kernel.origin == "ubuntu":
         return _passed("kernel_origin", "the kernel was built by Ubuntu", found=kernel.full, required=required)
-    if kernel.origin == "unknown" and kernel.full is not None:
+    if kernel.origin == "unknown" and kernel.full is not None and kernel.release is not None:
         step = next_steps.boot_step(facts, policy)
         reason = causes.KERNEL_NOT_OF_ARCHIVE.reason(evidence=kernel.origin_reason, step=step)
         return _unmet("unknown", reason, found=kernel.full, required=required)

@@ -137,6 +137,23 @@ def test_unknown_facts_never_pass(identifier: str, changes: dict[str, t.Any]) ->
     assert unknown["remedy"]
 
 
+@pytest.mark.parametrize(
+    ("release", "signature", "found", "message"),
+    [
+        ("4.4.0-47-generic", "Ubuntu 4.4.0-47.68~lp9-generic 4.4.24", "4.4.0-47.68~lp9-generic", "may be a private"),
+        ("4.4.0-47-generic", None, "4.4.0-47-generic", "could not be determined"),
+        (None, "Ubuntu 4.4.0-47.68-generic 4.4.24", None, "could not be determined"),
+    ],
+)
+def test_only_an_addition_to_its_version_shows_a_private_build(
+    release: str | None, signature: str | None, found: str | None, message: str
+) -> None:
+    named = kernel.identify(release, None, signature, signature_absent=False, in_container=False)
+    unknown = check(a_host(kernel=named), "kernel_origin")
+    assert (unknown["status"], unknown["found"]) == ("unknown", found)
+    assert message in unknown["message"]
+
+
 def test_a_failure_outweighs_an_unknown_check() -> None:
     assert assess_eligibility(a_host(root=False), LAUNCH, collected_at=NOW)["verdict"] == "unknown"
     refused = a_host(root=False, **os_release(VERSION_ID="14.04"))
