@@ -132,10 +132,19 @@ def mutants(module: str) -> c.Iterator[Mutant]:
             if any(begin <= start < end for begin, end in excluded):
                 continue
             code = mutate_code(source, operator, occurrence)
-            if code is None or code == source:
+            if code is None or code == source or not _is_python(code):
                 continue
             before, after = _difference(source, code)
             yield Mutant(module, name.removeprefix("core/"), start[0], before, after, code)
+
+
+def _is_python(code: str) -> bool:
+    """Return False for code that no import accepts, such as a parameter without a default after one with a default."""
+    try:
+        compile(code, "<mutant>", "exec")
+    except SyntaxError:
+        return False
+    return True
 
 
 def _source(module: str) -> str:
