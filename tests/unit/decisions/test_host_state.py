@@ -426,6 +426,29 @@ def test_nothing_to_apply_protects_the_running_kernel(kernel: str | None, state:
     assert judge(a_host(patches=(), **nothing))[0] == state
 
 
+@pytest.mark.parametrize(
+    ("upload", "state", "ids"),
+    [
+        ("242", "protected", ["nothing_to_apply"]),
+        ("242~16.04.1", "protected", ["nothing_to_apply"]),
+        ("242~lp9", "unknown", ["kernel_origin"]),
+        ("242~14.04.1", "unknown", ["kernel_of_other_release"]),
+    ],
+)
+def test_nothing_to_apply_protects_no_other_build(upload: str, state: str, ids: list[str]) -> None:
+    nothing = client(patch_state="nothing-to-apply", patch_version=None, kernel=f"4.4.0-210.{upload}-generic")
+    found = record_of(a_host(kernel=a_kernel(upload=upload), patches=(), **nothing))["assessment"]
+    assert (found["state"], [reason["id"] for reason in found["reasons"]]) == (state, ids)
+
+
+def test_a_kernel_of_another_release_is_replaced_by_force() -> None:
+    """Its version can be newer than that of the release of the host."""
+    nothing = client(patch_state="nothing-to-apply", patch_version=None, kernel="4.4.0-210.242~14.04.1-generic")
+    facts = a_host(kernel=a_kernel(upload="242~14.04.1"), patches=(), **nothing)
+    (reason,) = record_of(facts)["assessment"]["reasons"]
+    assert "livepatch_force=true" in str(reason["remedy"])
+
+
 def test_an_unknown_state_quotes_the_client() -> None:
     denied = a_host(**error("permission_denied"))
     unreadable = a_host(client=ClientStatus(error=ClientError("unreadable_output", "{original text")))
