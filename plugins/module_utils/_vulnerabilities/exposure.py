@@ -363,9 +363,8 @@ class Evaluator:
         return None
 
     def _published_on(self, cve: str) -> str:
-        """Return the first date of a vulnerability in the data; without one, the year of its number."""
-        days = (index.published_on(cve) for index in self._packages if cve in index.positions)
-        return min(days, default=cve[4:8])
+        """Return the first date of a vulnerability in the data, empty if the data does not have it."""
+        return min((index.published_on(cve) for index in self._packages if cve in index.positions), default="")
 
     def _by_packages(self, kernel: IdentifiedKernel) -> list[Verdict]:
         """Evaluate package data for a kernel."""

@@ -218,8 +218,11 @@ def test_an_error_in_a_file_has_its_line(tmp_path: Path) -> None:
     path.write_text("- id: [\n", encoding="utf-8")
     with pytest.raises(RuleError, match=r"rules.yml:2: not valid YAML"):
         load_rules(str(path), [])
-    with pytest.raises(RuleError, match=r"missing.yml: the file cannot be read: .*No such file"):
+    with pytest.raises(RuleError, match=r"missing.yml: the file cannot be read: No such file"):
         load_rules(str(tmp_path / "missing.yml"), [])
+    path.write_bytes(b"- id: \xe4\n")
+    with pytest.raises(RuleError, match=r"rules.yml: the file is not UTF-8"):
+        load_rules(str(path), [])
 
 
 def test_a_later_rule_replaces_an_earlier_one(tmp_path: Path) -> None:
@@ -290,6 +293,13 @@ def test_a_fix_counts_only_if_its_patch_runs(state: t.Any, changes: dict[str, t.
     assert (judgement.of_record(make_record("web1", state, **changes)) == ()) is closed
 
 
+def test_the_first_rule_that_needs_vulnerabilities_is_named() -> None:
+    RuleEvaluator(load_rules([RULE], []), NOW).require_vulnerabilities()
+    rules = [RULE, *({**RULE, "id": name, "expression": "open_cves[?overdue]"} for name in ("urgent", "late"))]
+    with pytest.raises(RuleError, match="rule urgent uses open_cves, and vulnerability_data is not set"):
+        RuleEvaluator(load_rules(rules, []), NOW).require_vulnerabilities()
+
+
 def test_the_default_rules_on_a_fleet() -> None:
     judgement = RuleEvaluator(load_rules("default", ["CVE-2019-14895"]), NOW)
     documents = [
@@ -351,8 +361,8 @@ def test_a_number_with_many_digits_is_an_error() -> None:
 def test_a_file_of_rules_is_regular_and_bounded(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yml")
     (tmp_path / "large.yml").write_bytes(b"#" * ((1 << 20) + 1))
-    for name in ("pipe.yml", "large.yml"):
-        with pytest.raises(RuleError, match="cannot be read"):
+    for name, problem in (("pipe.yml", "not a regular file"), ("large.yml", "the file is larger than 1 MiB")):
+        with pytest.raises(RuleError, match=f"cannot be read: {problem}"):
             load_rules(str(tmp_path / name), [])
 
 

@@ -303,11 +303,17 @@ def test_a_source_that_ended_shows_nothing_about_later_vulnerabilities(
     assert status(ELSEWHERE, host("6.5.0-45.45~22.04.1-generic", "22.04"), superseded(last, date, 20)) == expected
 
 
-def superseded(last: str | None, date: str | None, later: int) -> VulnerabilityIndex:
-    """Return data on an HWE kernel until a date, and a number of later vulnerabilities of another kernel on a date."""
+def superseded(
+    last: str | None, date: str | None, later: int, more: dict[str, str] | None = None
+) -> VulnerabilityIndex:
+    """Return data on an HWE kernel until a date, and a number of later vulnerabilities of another kernel on a date.
+
+    `more` are vulnerabilities of the other kernel on other dates.
+    """
     hwe = of_source("linux-hwe-6.5", (FIXED, last, Advice("fixed", "6.5.0-41.41~22.04.2")))
     cves = [ELSEWHERE, *(f"{ELSEWHERE[:8]}-{number}" for number in range(90001, 90000 + later))]
-    other = of_source("linux", *((cve, date, Advice("vulnerable")) for cve in cves))
+    dates = {**dict.fromkeys(cves, date), **(more or {})}
+    other = of_source("linux", *((cve, day, Advice("vulnerable")) for cve, day in dates.items()))
     both = Packages(
         "22.04",
         "",
@@ -322,6 +328,16 @@ def superseded(last: str | None, date: str | None, later: int) -> VulnerabilityI
 def test_a_few_vulnerabilities_can_concern_other_kernels_only() -> None:
     data = superseded("2029-05-03", "2031-05-03", 19)
     assert status(ELSEWHERE, host("6.5.0-45.45~22.04.1-generic", "22.04"), data) == ("not_affected", None)
+
+
+def test_a_source_is_maintained_on_its_last_day() -> None:
+    """The last day of the 90 is 2031-05-03. What was published on it counts like what was published before it."""
+    evidence, last_day = host("6.5.0-45.45~22.04.1-generic", "22.04"), {UNLISTED: "2031-05-03"}
+    ended = superseded("2031-02-02", "2031-05-04", 20, last_day)
+    assert status(ELSEWHERE, evidence, ended) == ("unknown", "kernel_data_ended")
+    assert status(UNLISTED, evidence, ended) == ("not_affected", None)
+    maintained = superseded("2031-02-02", "2031-05-04", 19, last_day)
+    assert status(ELSEWHERE, evidence, maintained) == ("not_affected", None)
 
 
 def test_published_versions_choose_among_candidates() -> None:
@@ -708,6 +724,9 @@ def test_the_list_of_another_kernel_is_ignored() -> None:
     assert (found.patch, found.confirmed, found.fixes) == (None, False, ())
     assert status(FIXED_LATER, found, XENIAL) == ("open", "kernel")
     assert status(FIXED, found, XENIAL) == ("fixed", None)
+    for reported, running in ((KERNEL, KERNEL), ("4.4.0-167.196-generic", None)):
+        record["patch"]["kernel"], record["system"]["kernel"]["full"] = reported, running
+        assert kernel_evidence(record).patch == "65.1", "of the running kernel, or of one with an unknown name"
 
 
 def test_the_kernel_of_a_container_is_that_of_another_machine() -> None:
