@@ -378,6 +378,7 @@ def test_a_check_is_stale_after_a_day(age: datetime.timedelta, shown: str | None
         (client(patch_state="unapplied", patch_version="114.1"), True),
         (client(), True),
         (client(patch_version="114.1"), False),
+        (client(patch_version="112.1"), True),  # the lock withholds a newer patch
         ({"kernel": dataclasses.replace(a_kernel(), full=None), **client(patch_state="unapplied")}, True),
         ({"kernel": a_kernel("4.4.0-168-generic", "197"), **client(patch_state="unapplied")}, False),
     ],

@@ -386,6 +386,26 @@ def test_a_stale_client_does_not_hide_the_answer_of_the_server() -> None:
 
 
 @pytest.mark.parametrize(
+    ("client", "shown"),
+    [
+        (ClientStatus(error=ClientError("daemon_down", "no answer")), True),
+        (ClientStatus(error=ClientError("timed_out", "no answer")), False),
+        (a_client(check_state="check-failed"), True),
+        (a_client(), False),
+    ],
+)
+def test_the_journal_of_a_client_that_works_is_history(client: ClientStatus, shown: bool) -> None:
+    line = "livepatchd error: The platform Ubuntu 22.10 is not supported."
+    evidence = evidence_of(a_host(client=client, client_log=(line,)))
+    assert evidence.stale_refusal == (line if shown else None)
+
+
+def test_the_time_of_the_boot_is_that_of_the_controller() -> None:
+    assert evidence_of(a_host(now=NOW - 9 * DAY, uptime=DAY)).booted_at == NOW - DAY
+    assert evidence_of(a_host(uptime=None)).booted_at is None
+
+
+@pytest.mark.parametrize(
     ("level", "result", "is_foreign"),
     [
         ("file", "verified", False),

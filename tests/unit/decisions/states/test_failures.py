@@ -116,6 +116,9 @@ def test_the_journal_shows_a_missing_key(error: str) -> None:
         ("x509: certificate has expired or is not yet valid", "timedatectl", "disable"),
         ("dial tcp: lookup livepatch.canonical.com: no such host", "canonical-livepatch refresh", "disable"),
         ("server check-in failed: status 503", "wait", "ca-certs"),
+        ("cannot write state: no space left on device", "df -h", "run the task again"),
+        ("kernel 4.4.0-210-generic is not supported", "-e livepatch_force=true", "snap refresh"),
+        ("The platform Ubuntu 16.04 is not supported", "snap refresh canonical-livepatch", "livepatch_force"),
         ("something else", "journalctl", "ca-certs"),
     ],
 )
@@ -149,6 +152,18 @@ def test_a_check_that_failed_at_an_unknown_time_was_not_before_the_network() -> 
     """Without an uptime, nothing shows that the client last asked before the boot."""
     status = a_client(check_state="check-failed", last_check=NOW - 60 * MINUTE)
     assert "name service" not in assess(a_host(client=status, uptime=None))["reasons"][0]["message"]
+
+
+def test_a_full_disk_explains_a_patch_or_a_daemon_that_failed() -> None:
+    log = ("canonical-livepatchd[7]: cannot write state: no space left on device", "canonical-livepatchd[7]: exiting")
+    failed = a_host(patches=(), client=a_client(patch_state="apply-failed"), client_log=log)
+    for facts, step in (
+        (failed, "; then refresh the client: canonical-livepatch refresh"),
+        (broken("daemon_down", client_log=log), "; then restart the daemon: systemctl restart"),
+    ):
+        reason = assess(facts)["reasons"][0]
+        assert (reason["id"], step in (reason["remedy"] or "")) == ("disk_full", True)
+    assert ids(broken("timed_out", client_log=log)) == ["timed_out"], "this client answers late"
 
 
 # --- a client without a status ---
