@@ -233,6 +233,7 @@ EXTENDED = {
     "hostile": ("Every playbook on hosts that send anything.", ()),
     "kills": ("Runs that are killed, at named points or at any moment.", PARALLEL),
     "doubles": ("Doubles of the lab, compared with the real programs of this machine.", ()),
+    "containers": ("Real container runtimes and snapd in a virtual machine with Debian 13.", ()),
     "debian": ("Kernel modules that Debian signed.", ()),
     "network": ("Real sshd on 200 hosts, behind a link with latency and loss.", ()),
     "oracle": ("Signatures of modules, judged by Linux kernels in an emulator.", ()),
@@ -245,7 +246,7 @@ EXTENDED = {
     "waves": ("Runs in waves, one of them over 30 hosts.", ()),
 }
 """Markers of integration tests that `make test` does not run: what their session tests, and options of pytest."""
-PAIRS = ("vm", "snapd", "waves", "runtimes", "release", "oracle", "debian", "doubles")
+PAIRS = ("containers", "vm", "snapd", "waves", "runtimes", "release", "oracle", "debian", "doubles")
 """Those that run in pairs, the longest first. No test of them measures time, and their limits are generous."""
 PLATFORMS = "platforms or docs"
 """Markers of integration tests that need the programs of other platforms, which `make test` does not run either."""

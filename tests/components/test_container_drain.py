@@ -216,6 +216,18 @@ def test_a_pod_of_a_unit_is_left_to_systemd(host: Host) -> None:
     assert host.log("systemctl start") == ["systemctl start pod.service", "systemctl start web.service"]
 
 
+def test_a_kube_unit_has_a_container_that_only_keeps_it_active(host: Host) -> None:
+    """Podman creates it for `podman kube play --service-container`, as Quadlet does, and names it after the file."""
+    host.add("podman", "a1549503a3db-service", 10, unit="mail.service")
+    host.add("podman", "mail-sender", 11, unit="mail.service")
+    host.add("podman", "notification-service", 12, unit="other.service")
+    (host.state / "active").write_text("mail.service\nother.service\n", encoding="ascii")
+    found = [each.name for each in read_runtimes(host.run("look"))["podman"].running]
+    assert found == ["mail-sender", "notification-service"]
+    assert "pod_unit mail.service a1549503a3db-service" in host.drain()
+    assert set(host.log("systemctl stop")) == {"systemctl stop other.service", "systemctl stop mail.service"}
+
+
 def test_a_container_starts_after_those_that_it_depends_on(host: Host) -> None:
     """Compose created the database again, so that it is the youngest container of its project."""
     host.add("docker", "web", 10, service="shop/web", needed="/queue%3Aservice_started%3Afalse%2Cdb%3Aservice_healthy")

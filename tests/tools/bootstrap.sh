@@ -48,6 +48,7 @@ all make make
 all mke2fs e2fsprogs
 all mmdebstrap mmdebstrap
 all mokutil mokutil
+all qemu-img qemu-utils
 all qemu-system-x86_64 qemu-system-x86
 all strip binutils
 all systemd-nspawn systemd-container

@@ -218,9 +218,11 @@ order_services() {
 # ask_engine ENGINE: sets lp_listed to lines "RUNTIME ID NAME running|paused kept|removed /[LIMIT]", in the order in which
 # the containers are started: the oldest one first, but after those that it depends on. RUNTIME is docker, podman, infra for
 # the container of Podman that keeps the namespaces of a pod, swarm for a task of a Docker swarm, or unit: such a container
-# belongs to an active systemd unit, which starts it again, so ID is the unit. That of a pod is pod_unit. Docker prints
-# times without trailing zeros. An ID never begins like an option.
+# belongs to an active systemd unit, which starts it again, so ID is the unit. That of a pod is pod_unit, and so is the
+# one that keeps a unit of `podman kube play` active. Docker prints times without trailing zeros. An ID never begins like
+# an option.
 ask_engine() {
+    lp_hex='[0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
     lp_output=$(inspect_running "$1") || return
     lp_listed=$(
         emit "$lp_output
@@ -247,8 +249,9 @@ ask_engine() {
                 if [ -n "$lp_unit" ]; then
                     lp_id=$lp_unit
                     lp_removed=false
-                    case $lp_infra in
-                        true) lp_runtime=pod_unit ;;
+                    # shellcheck disable=SC2254 # a pattern
+                    case $lp_infra/$lp_label in
+                        true/* | */$lp_hex$lp_hex$lp_hex-service) lp_runtime=pod_unit ;;
                         *) lp_runtime=unit ;;
                     esac
                 fi

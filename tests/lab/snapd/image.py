@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import shutil
 import subprocess
-import tarfile
 from pathlib import Path
 
-from ..debian_root import cached_folder, debian_release, make_root
+from ..debian_root import cached_folder, debian_release, make_root, write_archive
 from ..vm.debian_packages import UnavailableError
 
 CACHE = Path(__file__).parents[3] / ".build" / "snapd"
@@ -62,17 +60,8 @@ def _build(folder: Path) -> None:
     key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(folder / "login_key")]
     subprocess.run(key, check=True, stdin=subprocess.DEVNULL)
     files = folder / "files.tar"
-    with tarfile.open(files, "w") as tar:
-        for name, content in _FILES.items():
-            _add(tar, name, content, 0o644)
-        _add(tar, "etc/ssh/authorized_keys", (folder / "login_key.pub").read_bytes(), 0o644)
-        for path in sorted(_GUEST.iterdir()):
-            _add(tar, f"usr/lib/livepatch-lab/{path.name}", path.read_bytes(), 0o755)
+    login_key = {"etc/ssh/authorized_keys": (folder / "login_key.pub").read_bytes()}
+    programs = {f"usr/lib/livepatch-lab/{path.name}": path.read_bytes() for path in sorted(_GUEST.iterdir())}
+    write_archive(files, {**_FILES, **login_key}, programs)
     make_root(folder / "root.tar", _PACKAGES, (f"tar-in {files} /", f"chroot \"$1\" /bin/sh -e -c '{_FINISH}'"))
     files.unlink()
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.mode = len(content), mode
-    tar.addfile(entry, io.BytesIO(content))

@@ -21,6 +21,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+from .. import ssh_machine
 from ..hosts.kernel_names import module_name
 from .debian_packages import Kernel, UnavailableError, download, find_kernels, make_archive
 from .grub_disk import GRUB, SYSTEM_PATH, fill_partition, write_boot_loader
@@ -49,15 +50,6 @@ class Image:
     @property
     def disk(self) -> Path:
         return self.folder / "disk.img"
-
-    @property
-    def login_key(self) -> Path:
-        return self.folder / "login_key"
-
-    @property
-    def host_key(self) -> str:
-        """Return the public key of the machine's sshd."""
-        return (self.folder / "host_key.pub").read_text(encoding="utf-8")
 
     def certificate(self, signer: str = "lab") -> Path:
         """Return the certificate file (PEM) of a signer of patches."""
@@ -121,9 +113,7 @@ def _build(image: Image) -> None:
     for kernel in image.kernels:
         make_modules(kernel, work / "headers", image.folder / "keys", image.folder / "modules" / kernel.release)
     make_archive(image.kernels, work / "packages", work / "archive")
-    for name in ("login_key", "host_key"):
-        key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(image.folder / name)]
-        subprocess.run(key, check=True, stdin=subprocess.DEVNULL)
+    ssh_machine.make_keys(image.folder)
     _write_files(image, work / "files.tar")
     _make_root(image, work)
     _make_disk(image.disk, work)
