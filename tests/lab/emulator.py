@@ -24,9 +24,9 @@ _ANSWER_SECONDS = 20
 _KVM_SECONDS = 6
 
 
-def processor(accelerator: str) -> tuple[str, ...]:
-    """Return the options that select the accelerator and the processor."""
-    return ("-accel", accelerator, "-cpu", "host" if accelerator == "kvm" else "max")
+def processor(accelerator: str, emulated: str = "max") -> tuple[str, ...]:
+    """Return the options that select the accelerator and the processor, which is `emulated` without a real one."""
+    return ("-accel", accelerator, "-cpu", "host" if accelerator == "kvm" else emulated)
 
 
 def console_of(folder: Path) -> tuple[str, ...]:

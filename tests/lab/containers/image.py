@@ -29,6 +29,7 @@ _PACKAGES = (
     *("snapd", "apparmor", "squashfs-tools", "python3", "netcat-openbsd"),
 )
 _FILES = {
+    "etc/containerd/config.toml": b'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n',
     # Containers have no network, so that the daemon needs neither a bridge nor rules of a firewall.
     "etc/docker/daemon.json": b'{"bridge": "none", "iptables": false, "ip6tables": false}\n',
     "etc/fstab": b"/dev/vda / ext4 rw,noatime 0 0\n",
@@ -37,7 +38,9 @@ _FILES = {
     "etc/machine-id": b"6c1f8e0f4b7d4d5f9a3c2b1e0d9f8a7b\n",
     # Nothing answers there, so that the store is unreachable at once.
     "etc/resolv.conf": b"nameserver 127.0.0.1\n",
-    "etc/ssh/sshd_config.d/lab.conf": b"UsePAM no\nUseDNS no\nPerSourcePenalties no\nAuthorizedKeysFile /etc/ssh/authorized_keys\n",
+    "etc/ssh/sshd_config.d/lab.conf": b"UsePAM no\nUseDNS no\nAuthorizedKeysFile /etc/ssh/authorized_keys\n",
+    # The wait for sshd is a number of connections without a login.
+    "etc/ssh/sshd_config.d/wait.conf": b"PerSourcePenalties no\n",
     "etc/systemd/journald.conf.d/lab.conf": b"[Journal]\nStorage=volatile\n",
     # Everything is slow in an emulator.
     "etc/systemd/system.conf.d/lab.conf": b"[Manager]\nDefaultTimeoutStartSec=10min\nDefaultTimeoutStopSec=60s\n",

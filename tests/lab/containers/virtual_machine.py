@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import platform
+import os
+import re
 import shutil
 import socket
 import subprocess
@@ -32,6 +33,8 @@ NAME = "containers"
 CACHE = Path(__file__).parents[3] / ".build" / "containers"
 _MEMORY_MB = 2048
 _PROCESSORS = 2
+_PROCESSOR = "Nehalem"
+"""An emulator needs a tenth less time without newer instructions."""
 _ARGUMENTS = (
     "console=ttyS0 quiet mitigations=off random.trust_cpu=on net.ifnames=0 apparmor=0 audit=0 nowatchdog "
     "rcupdate.rcu_expedited=1 systemd.show_status=0"
@@ -79,7 +82,10 @@ def saved_machine() -> Path:
 def _recipe() -> str:
     """Return a digest of everything that the disk and the state are made from."""
     version = subprocess.run([emulator.EMULATOR, "--version"], capture_output=True, check=True).stdout
-    digest = hashlib.sha256(version + platform.machine().encode())
+    # A state that was saved with hardware virtualisation belongs to this kind of processor.
+    kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)
+    models = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="ascii"), re.MULTILINE)
+    digest = hashlib.sha256(version + repr((kvm, models[:1])).encode())
     folders = (Path(__file__).parent.glob("*.py"), image.GUEST.iterdir(), image.TINY.iterdir(), image.SNAPS.iterdir())
     modules = [Path(str(module.__file__)) for module in (debian_root, emulator, ssh_machine, debian_packages)]
     for path in sorted([*modules, *(path for folder in folders for path in folder)]):
@@ -125,7 +131,7 @@ def _command(machine: SshMachine, accelerator: str, state: Path | None = None) -
     network = f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{machine.port}-:22"
     return [
         *(*emulator.WITH_PARENT, "sh", "-c", _RESTART, "sh", str(state or ""), *emulator.WITH_PARENT),
-        *(emulator.EMULATOR, "-no-reboot", "-nodefaults", *emulator.processor(accelerator)),
+        *(emulator.EMULATOR, "-no-reboot", "-nodefaults", *emulator.processor(accelerator, _PROCESSOR)),
         *("-smp", str(_PROCESSORS), "-m", str(_MEMORY_MB), *emulator.console_of(machine.folder)),
         *("-monitor", f"unix:{machine.folder}/monitor,server,nowait"),
         *("-kernel", str(machine.keys / "vmlinuz"), "-initrd", str(machine.keys / "initrd.img")),
