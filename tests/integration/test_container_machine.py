@@ -148,17 +148,15 @@ def test_containers_that_cannot_be_drained_are_counted_and_refused(
     machine.read(KILL_DOCKER)
     allowed = ["kubernetes", "containerd", "rootless"]
     refused = reboots(
-        {},
         {"allow_running": allowed[:2]},
         {"allow_running": allowed},
         {"allow_running": allowed, "docker": "ignore"},
     )
-    assert [each["error_id"] for each in refused] == [
-        *("kubernetes_running", "rootless_running", "runtime_unresponsive", "containers_unlisted"),
-    ]
-    assert "2 containers of users" in refused[1]["msg"]
-    assert f"{len(DOCKER)} containers of docker run on this host" in refused[2]["msg"]
-    assert "2 containers of lxd run on this host, but lxd lists only 1" in refused[3]["msg"]
+    errors = ["rootless_running", "runtime_unresponsive", "containers_unlisted"]
+    assert [each["error_id"] for each in refused] == errors
+    assert "2 containers of users" in refused[0]["msg"]
+    assert f"{len(DOCKER)} containers of docker run on this host" in refused[1]["msg"]
+    assert "2 containers of lxd run on this host, but lxd lists only 1" in refused[2]["msg"]
 
 
 def test_the_client_is_enabled_changed_and_removed_by_snapd(machine: SshMachine, ansible: Ansible) -> None:
