@@ -16,7 +16,7 @@ from ansible_collections.kernelops.livepatch.plugins.module_utils._host.containe
 )
 from ansible_collections.kernelops.livepatch.plugins.module_utils._host.sections import Sections, parse
 from ansible_collections.kernelops.livepatch.plugins.plugin_utils._shell import compose
-from tests.lab.runtimes.machine import Machine
+from tests.lab.runtimes.machine import KILL_DOCKER, Machine
 
 pytestmark = pytest.mark.runtimes
 
@@ -69,14 +69,6 @@ RUNNING = {
     *("d-first", "d-always", "d-stubborn", "d-last", "p-first", "p-always", "p-cgroupfs", "p-member", "p-last"),
     *("p-unit", "one"),
 }
-KILL_DOCKER = """\
-mkdir -p /run/systemd/system/docker.service.d
-printf '[Service]\\nRestart=no\\nExecStart=\\nExecStart=/bin/false\\n' >/run/systemd/system/docker.service.d/lab.conf
-systemctl daemon-reload
-systemctl kill -s KILL --kill-who=main docker.service
-while systemctl is-active --quiet docker.service; do sleep 0.1; done
-test -S /run/docker.sock
-"""
 START_DOCKER = """\
 rm -r /run/systemd/system/docker.service.d
 systemctl daemon-reload
@@ -199,7 +191,7 @@ def test_a_daemon_that_hangs_is_noticed(machine: Machine) -> None:
 def test_containers_of_a_killed_daemon_are_counted(machine: Machine) -> None:
     """Its socket stays, and so do the containers."""
     machine.read("docker run -d --network none --name web tiny:1")
-    machine.read(KILL_DOCKER)
+    machine.read(f"{KILL_DOCKER}test -S /run/docker.sock")
     try:
         counts, runtimes = look(machine)
     finally:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.integration.conftest import Ansible
 from tests.lab.containers.virtual_machine import NAME, running_machine
+from tests.lab.runtimes.machine import KILL_DOCKER
 from tests.lab.snapd.machine import CLIENT, TOKEN
 from tests.lab.ssh_machine import SshMachine
 from tests.lab.vm.debian_packages import UnavailableError
@@ -126,14 +127,6 @@ until docker ps >/dev/null 2>&1; do sleep 0.5; done
 docker import -c 'CMD ["/bin/good"]' tiny.tar tiny:1
 docker run -d --network none tiny:1
 END
-"""
-# Its socket stays, and so do the containers.
-KILL_DOCKER = """\
-mkdir -p /run/systemd/system/docker.service.d
-printf '[Service]\\nRestart=no\\nExecStart=\\nExecStart=/bin/false\\n' >/run/systemd/system/docker.service.d/lab.conf
-systemctl daemon-reload
-systemctl kill -s KILL --kill-who=main docker.service
-while systemctl is-active --quiet docker.service; do sleep 0.1; done
 """
 
 

@@ -46,6 +46,16 @@ loginctl enable-linger alice
 """
 
 
+KILL_DOCKER = """\
+mkdir -p /run/systemd/system/docker.service.d
+printf '[Service]\\nRestart=no\\nExecStart=\\nExecStart=/bin/false\\n' >/run/systemd/system/docker.service.d/lab.conf
+systemctl daemon-reload
+systemctl kill -s KILL --kill-who=main docker.service
+while systemctl is-active --quiet docker.service; do sleep 0.1; done
+"""
+"""A script that kills the daemon of Docker for good. Its socket stays, and so do the containers."""
+
+
 class Machine:
     """A running machine. Commands run as root, and each gets an own time limit."""
 
