@@ -18,6 +18,7 @@ from .spool import (
     ALIKE,
     SplitSection,
     SplitText,
+    key_end,
     lines_of,
     split_document,
     split_individual,
@@ -226,7 +227,7 @@ def _parse(line: bytes) -> _RecordSection | None:
     renamed = key == "assessment" and rename_former_state(value)
     if not is_section(key, value):
         return None
-    if renamed or not _SIMPLE.fullmatch(text):
+    if renamed or not _SIMPLE.fullmatch(text) or not key_end(text):
         [text] = lines_of(members)
     split = split_section(text)
     return _RecordSection(key, value, split.shared, split.values)

@@ -228,6 +228,7 @@ def as_line(document: object) -> str:
 # records have them. All values are texts or null.
 _BEFORE_VALUES = {b'"system"': (b'"machine_id_sha256": ', b'"booted_at": '), b'"client"': (b'"last_check": ',)}
 _BEGINNING = len(b'"system"')
+_KEY = re.compile(rb'"(?:[^"\\]|\\.)*": ')
 _VALUE = re.compile(rb'null|"[ !#-\[\]-~]*"')  # printable ASCII without escapes
 
 
@@ -263,8 +264,14 @@ def split_section(line: bytes) -> SplitSection:
         return split
     if line.startswith(_ALIKE_BEGINNINGS):
         return SplitSection((line,))
-    key, colon, value = line.partition(b": ")
-    return SplitSection((key + colon, b""), (value,))
+    end = key_end(line)
+    return SplitSection((line[:end], b""), (line[end:],))
+
+
+def key_end(line: bytes) -> int:
+    """Return where the value of a section begins, 0 if it has another form than ``"key": value``."""
+    found = _KEY.match(line)
+    return found.end() if found else 0
 
 
 def split_individual(line: bytes) -> SplitSection | None:

@@ -63,6 +63,10 @@ def test_a_section_of_an_unknown_kind_is_a_value() -> None:
     assert split_section(b'"added_later": {"a": "b: c"}') == ((b'"added_later": ', b""), (b'{"a": "b: c"}',))
 
 
+def test_a_key_can_contain_what_separates_it_from_its_value() -> None:
+    assert split_section(b'"a: b\\": c": 1') == ((b'"a: b\\": c": ', b""), (b"1",))
+
+
 def _section(key: str, **places: object) -> bytes:
     return f'"{key}": {json.dumps(dict(make_record(**places))[key])}'.encode("ascii")
 

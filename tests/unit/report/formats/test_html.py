@@ -357,3 +357,25 @@ def test_changes_have_no_markup_of_hosts(text: str) -> None:
         return [name for name, _attributes in Page(changed).elements]
 
     assert tags(text) == tags("x")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"patch": {', '"patch":{'),
+        ('"system": {', '"system":{'),
+        ('"schema": ', '"schema" : '),
+        ("{\n", '{\n  "a: b": 1,\n  "c\\": d": {"e": [": "]},\n'),
+        ('"last_check": ', '"last_check":'),
+        ('"client": {', '"client": { '),
+    ],
+)
+def test_records_that_others_wrote_are_shown(tmp_path: Path, old: str, new: str) -> None:
+    """They are valid, and have spaces or keys that this collection does not write."""
+    text = "{\n" + ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in make_record("web1").items()) + "\n}\n"
+    assert old in text
+    (tmp_path / "web1.json").write_text(text.replace(old, new, 1))
+    report = a_report(*load([tmp_path]))
+    assert [line.host for line in report.lines if line.document] == ["web1"]
+    for layout in FORMATS.values():
+        assert "".join(layout.render(report))
