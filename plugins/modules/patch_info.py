@@ -55,6 +55,15 @@ options:
         the time and the reason.
     type: path
     aliases: [record_dir]
+  return_record:
+    description:
+      - Whether RV(record) is in the result, or only RV(state). V(false) needs O(store).
+      - Ansible keeps the results of all hosts in memory until the task has ended for all of them. Without records,
+        a check of 10,000 hosts needs 200 MB less.
+      - A record that cannot be stored is always in the result.
+    type: bool
+    default: true
+    version_added: 2.0.0
 seealso:
   - module: kernelops.livepatch.eligibility_info
   - module: kernelops.livepatch.fleet_report
@@ -76,15 +85,16 @@ EXAMPLES = r"""
     verify: file
     trusted_certificates: [keys/signing.pem]
 
-- name: Store a record of each host for reports
+- name: Store a record of each host of a large fleet for reports
   kernelops.livepatch.patch_info:
     store: livepatch-records
+    return_record: false
 """
 
 RETURN = r"""
 record:
   description: Record of the host, in the schema C(kernelops.livepatch/record/1). Unknown values are null.
-  returned: success
+  returned: success, if O(return_record=true)
   type: dict
   contains:
     schema:
@@ -392,6 +402,11 @@ record:
             Null if this is unknown.
           type: bool
           sample: false
+state:
+  description: State of the host, as in RV(record.assessment.state).
+  returned: success, if O(return_record=false)
+  type: str
+  sample: protected
 record_file:
   description: Path of the stored record.
   returned: success, if O(store) is a folder

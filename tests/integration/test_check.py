@@ -326,6 +326,17 @@ def test_a_custom_policy_decides(fleet: Fleet, ansible: Ansible) -> None:
     assert (result["eligible"], result["verdict"], result["policy"]) == (True, "eligible", "ours")
 
 
+def test_a_stored_record_need_not_be_returned(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
+    folder = str(tmp_path / "records")
+    cases = [{"store": folder, "return_record": False, "network": False}, {"return_record": False}]
+    stored, lost = ansible.each("kernelops.livepatch.patch_info", "xenial-generic", cases)
+    assert "record" not in stored
+    record = json.loads(Path(stored["record_file"]).read_text("utf-8"))
+    assert record["assessment"]["state"] == stored["state"] == "protected"
+    assert (lost["kind"], lost["error_id"]) == ("ignored", "options_invalid")
+    assert "return_record is false, and store is not set" in lost["msg"]
+
+
 def test_a_record_that_cannot_be_stored_is_returned(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, and no folder", encoding="utf-8")
     run = ansible.task("kernelops.livepatch.patch_info", "xenial-generic", record_dir=str(tmp_path / "taken"))

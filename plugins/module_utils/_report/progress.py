@@ -156,7 +156,7 @@ class PlayProgress:
 def outcome_of_record(result: t.Mapping[str, t.Any]) -> str:
     """Return the state in a result of ``patch_info``; an unknown state counts as `OTHER`."""
     try:
-        found = result["record"]["assessment"]["state"]
+        found = result["record"]["assessment"]["state"] if "record" in result else result["state"]
     except (KeyError, TypeError):
         return OTHER
     return next((state for state in STATES if state == found), OTHER)

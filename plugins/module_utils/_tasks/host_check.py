@@ -29,8 +29,8 @@ class CheckOptions:
     `host` is the name in the inventory. `alternative` is a policy that the result names if it covers a host that
     `policy` refuses, None for none. `server` is an address, None for the one that the client uses. `ca_path` and
     `proxy` are for the controller's question to it, None for those of the controller's environment. `record_dir` is
-    the folder or the address of the store for the record, None for none. `groups` are the groups of the host by key,
-    see `_fleet.groups`.
+    the folder or the address of the store for the record, None for none. With `return_record`, the record is in the
+    result, and only the state of the host otherwise. `groups` are the groups of the host by key, see `_fleet.groups`.
     """
 
     host: str
@@ -44,6 +44,7 @@ class CheckOptions:
     verify: str = "auto"
     anchors: TrustAnchors | None = None
     record_dir: str | None = None
+    return_record: bool = True
     alternative: Policy | None = None
     groups: c.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -117,12 +118,16 @@ def build_record(options: CheckOptions, facts: HostFacts, collected_at: datetime
 
 
 def keep_record(options: CheckOptions, facts: HostFacts, collected_at: datetime.datetime) -> Task[dict[str, t.Any]]:
-    """Return ``record``, and ``record_file`` where it was stored. Raises `LivepatchError` (``record_not_stored``)."""
+    """Return ``record``, or only ``state`` if the record is not wanted, and ``record_file`` if a folder has it.
+
+    Raises `LivepatchError` (``record_not_stored``), which has the record.
+    """
     record = yield from build_record(options, facts, collected_at)
+    result: dict[str, t.Any] = {"record": record} if options.return_record else {"state": record["assessment"]["state"]}
     if not options.record_dir:
-        return {"record": record}
+        return result
     try:
         path = yield from store_record(record, options.record_dir)
-        return {"record": record} if path is None else {"record": record, "record_file": path}
     except LivepatchError as error:
         raise error.with_details(record=record) from error
+    return result if path is None else {**result, "record_file": path}

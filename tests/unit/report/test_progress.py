@@ -42,6 +42,7 @@ def names(hosts: int) -> list[str]:
 @pytest.mark.parametrize("state", STATES)
 def test_a_result_is_counted_by_its_state(state: str) -> None:
     assert outcome_of_record({"record": {"assessment": {"state": state}}}) == state
+    assert outcome_of_record({"state": state, "record_file": "records/web1.json"}) == state
 
 
 @pytest.mark.parametrize(

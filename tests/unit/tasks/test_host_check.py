@@ -90,10 +90,18 @@ def test_a_record_is_stored_in_a_folder() -> None:
     assert replay.stored == [result["record"]]
 
 
-def test_a_record_that_was_not_stored_is_returned() -> None:
+def test_a_stored_record_is_not_returned_if_it_is_not_wanted() -> None:
+    replay = Replay(lambda _command: EMPTY)
+    result = replay.run(check_host(options(record_dir="records", return_record=False)))
+    (record,) = replay.stored
+    assert result == {"state": record["assessment"]["state"], "record_file": "records/web1.json"}
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_record_that_was_not_stored_is_returned(wanted: bool) -> None:
     replay = Replay(lambda _command: EMPTY, store_failure=LivepatchError("record_not_stored", "disk full"))
     with pytest.raises(LivepatchError) as caught:
-        replay.run(check_host(options(record_dir="records")))
+        replay.run(check_host(options(record_dir="records", return_record=wanted)))
     assert caught.value.as_result()["record"]["host"] == "web1"
 
 
