@@ -24,9 +24,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import types
 import typing as t
 
+from tests.lab import process_end
+
+_STOPPED = "TtZX"
+_ENDED = "X"
+_STOP_SECONDS = 2
 _ROOT = pathlib.Path(__file__).parents[2]
 _COLLECTIONS = _ROOT / ".build" / "collections"
 _PLUGINS = _COLLECTIONS / "ansible_collections" / "kernelops" / "livepatch" / "plugins"
@@ -85,35 +91,35 @@ class ForkedAnsible:
 
 
 def kill_family(pid: int) -> None:
-    """Kill a process and all its descendants. Since ansible-core 2.20, workers lead new sessions.
+    """Kill a process and all its descendants, and wait for their end. Workers of Ansible can lead new sessions.
 
-    They are stopped first, until none is new: a worker that is forked while the others are found would survive.
+    They are stopped first, until none runs and none is new: a worker that is forked while the others are found would
+    survive.
     """
-    stopped: list[int] = []
-    while new := [member for member in _descendants(pid) if member not in stopped]:
-        for member in new:
-            _send(member, signal.SIGSTOP)
-        stopped += new
-    for member in stopped:
-        _send(member, signal.SIGKILL)
+    stopped: set[int] = set()
+    # A process that waits for a stopped child to start its program stops only when it is killed.
+    deadline = time.monotonic() + _STOP_SECONDS
+    while (family := _family(pid)).keys() != stopped and time.monotonic() < deadline:
+        stopped = {member for member, state in family.items() if state in _STOPPED}
+        for member in family.keys() - stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member, signal.SIGSTOP)
+    process_end.kill(family)
 
 
-def _descendants(pid: int) -> list[int]:
-    """Return a process and all its descendants."""
-    parents: dict[int, list[int]] = {}
+def _family(pid: int) -> dict[int, str]:
+    """Return a process and all its descendants, each with the letter of its state in ``/proc/<pid>/stat``."""
+    states: dict[int, str] = {}
+    children: dict[int, list[int]] = {}
     for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            parent = int(stat.read_text("ascii", errors="replace").rpartition(")")[2].split()[1])
-            parents.setdefault(parent, []).append(int(stat.parent.name))
+            state, parent = stat.read_text("ascii", errors="replace").rpartition(")")[2].split()[:2]
+            states[int(stat.parent.name)] = state
+            children.setdefault(int(parent), []).append(int(stat.parent.name))
     family = [pid]
     for member in family:
-        family.extend(parents.get(member, []))
-    return family
-
-
-def _send(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+        family.extend(children.get(member, []))
+    return {member: states.get(member, _ENDED) for member in family}
 
 
 class AnsibleParent:

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from . import process_end
 
 EMULATOR = "qemu-system-x86_64"
 TOOLS = (EMULATOR, "setpriv", "ssh")
@@ -21,7 +21,6 @@ WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 """A prefix of a command that ends together with the process that started it."""
 _BOOT_SECONDS = 600
 _ANSWER_SECONDS = 20
-_END_SECONDS = 60
 # With working hardware virtualisation, the kernel writes to the console within two seconds.
 _KVM_SECONDS = 6
 
@@ -90,22 +89,17 @@ def answers(port: int) -> bool:
 
 def end(process: subprocess.Popen[bytes]) -> None:
     """Stop the emulator and the process that restarts it, and wait until both have released their files."""
-    # The emulator is not a child of this process. It needs time to return its memory before it unlocks its disk.
-    members = list(_group(process.pid))
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    # The emulator needs time to return its memory before it unlocks its disk.
+    process_end.kill(list(_group(process.pid)))
     process.wait()
-    for member in members:
-        select.select([member], [], [], _END_SECONDS)
-        os.close(member)
 
 
 def _group(leader: int) -> Iterator[int]:
-    """Return a file descriptor for each process of a group, which becomes readable when the process has ended."""
+    """Return the processes of a group."""
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(ValueError, ProcessLookupError):
             if os.getpgid(int(folder.name)) == leader:
-                yield os.pidfd_open(int(folder.name))
+                yield int(folder.name)
 
 
 def logs(folder: Path) -> str:
