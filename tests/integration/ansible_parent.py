@@ -31,6 +31,7 @@ import typing as t
 from tests.lab import process_end
 
 _STOPPED = "TtZX"
+"""States of a process in ``/proc/<pid>/stat`` in which it starts no other one: stopped, traced, or ended."""
 _ENDED = "X"
 _STOP_SECONDS = 2
 _ROOT = pathlib.Path(__file__).parents[2]

@@ -242,7 +242,7 @@ def test_an_unreachable_host_keeps_its_last_record(fleet: Fleet, ansible: Ansibl
 
 
 def test_a_refused_run_leaves_records_and_report(fleet: Fleet, ansible: Ansible, tmp_path: Path) -> None:
-    """A wrong option is no fault of the hosts: it must not show them as unreachable."""
+    """A wrong option is not a fault of the hosts: it must not show them as unreachable."""
     hosts = "xenial-generic:stale"
     assert ansible.playbook(CHECK, "--limit", hosts).code == 0
 
@@ -381,7 +381,7 @@ def test_without_an_answer_support_is_unknown(fleet: Fleet, ansible: Ansible) ->
 
 def test_the_question_to_the_server_uses_authority_and_proxy(fleet: Fleet, ansible: Ansible) -> None:
     """Only the proxy can resolve the name of the server, whose certificate a private authority signed."""
-    # The client is not installed, so that only the server can report the support. Each task has an answer of its own.
+    # The client is not installed, so that only the server can report the support. Each task gets a new answer.
     proxy = fleet.proxy.replace("livepatch.lab.test", "127.0.0.1")
     authority = str(fleet.certificate)
     ways = [{"ca_path": authority, "proxy": proxy}, {"proxy": proxy}, {"ca_path": authority}]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: The kernelops.livepatch contributors
-"""Real containers of every kind, and the real snapd, on a virtual machine with Debian 13 and a kernel of its own.
+"""Real containers of every kind, and the real snapd, on a virtual machine with the kernel of Debian 13.
 
 Each test starts a machine from the same saved state: the containers of `tests/lab/containers/guest/prepare` run.
 """
@@ -92,7 +92,7 @@ def test_containers_run_again_after_a_reboot_of_the_kernel(machine: SshMachine, 
     assert machine.read(f"systemctl is-active {UNITS}").split() == ["active"] * 4
 
 
-# The names of the control groups are those of the CRI plugin. There is no kubelet.
+# The names of the control groups are those of the CRI plugin. No kubelet runs.
 MORE = """\
 mkdir /root/rootfs
 tar -C /root/rootfs -xf /root/tiny.tar

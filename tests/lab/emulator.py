@@ -59,7 +59,7 @@ def boot(command: Callable[[str], list[str]], folder: Path, port: int) -> tuple[
 
 
 def start(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
-    """Start a command in a process group of its own. Its errors are in ``emulator.log`` in a folder."""
+    """Start a command in a new process group. Its errors are in ``emulator.log`` in a folder."""
     with (folder / "emulator.log").open("wb") as errors:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
